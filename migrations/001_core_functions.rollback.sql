@@ -1,0 +1,38 @@
+-- Takes back 001_core_functions, and with it the last object of this installation. The roles stay: they belong to the
+-- whole cluster and other installations use them.
+
+do $rollback$
+declare
+  item        record;
+  schema_oid  regnamespace := current_schema()::regnamespace;
+  owner_oid   regrole;
+begin
+perform begin_rollback('001_core_functions');
+owner_oid := owner_role()::regrole;
+
+for item in
+  select format('drop table %I cascade', c.relname) as command
+  from pg_class as c where c.relnamespace = schema_oid and c.relowner = owner_oid and c.relkind = 'r'
+  union all
+  select format('drop sequence %I', c.relname)
+  from pg_class as c
+  where c.relnamespace = schema_oid and c.relowner = owner_oid and c.relkind = 'S'
+    and not exists (select from pg_depend as d where d.objid = c.oid and d.deptype = 'a')
+  union all
+  select format('drop type %I cascade', t.typname)
+  from pg_type as t where t.typnamespace = schema_oid and t.typowner = owner_oid and t.typname in ('chain_verdict')
+loop
+  execute item.command;
+end loop;
+-- Domains and the function in their checks hold on to each other.
+drop domain decimal_28_10, decimal_28_2, decimal_5_4;
+perform set_config('role', current_setting('alpha.previous_role'), true);
+for item in
+  select format('drop function %s', p.oid::regprocedure) as command
+  from pg_proc as p where p.pronamespace = schema_oid and p.proowner = owner_oid
+loop
+  execute item.command;
+end loop;
+perform set_config('search_path', current_setting('alpha.previous_search_path'), true);
+end
+$rollback$;

@@ -1,0 +1,1484 @@
+-- 001_core_functions: what every later migration stands on. Roles, the register of this installation, refusals that
+-- leave a trace, exact decimals, the hash chain, its verification, and the guards over all of it.
+-- Installs into the first schema on search_path. Needs CREATEROLE and CREATE (with grant option) on that schema.
+
+do $migration$
+declare
+  install_schema  text    := current_schema();
+  prefix          text    := coalesce(current_setting('alpha.role_prefix', true), '');
+  owner_role      text    := prefix || 'alpha_owner';
+  role_name       text;
+  previous_path   text    := current_setting('search_path');
+  previous_role   text    := current_setting('role');
+begin
+
+------------------------------------------------------------------------------------------------------------------------
+-- Where and as whom
+------------------------------------------------------------------------------------------------------------------------
+
+perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+
+if install_schema is null then
+  raise exception 'alpha-db: no schema to install into'
+    using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
+end if;
+if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+  return;
+end if;
+if install_schema ~ '^pg_' or install_schema = 'information_schema' then
+  raise exception 'alpha-db: % is a system schema', install_schema
+    using errcode = '42939', hint = 'Put a schema of your own first on search_path.';
+end if;
+if current_setting('server_version_num')::integer < 150000 then
+  raise exception 'alpha-db needs PostgreSQL 15 or newer, this is %', current_setting('server_version')
+    using errcode = '0A000';
+end if;
+if current_setting('server_encoding') <> 'UTF8' then
+  raise exception 'alpha-db needs a database in UTF8, this one is %', current_setting('server_encoding')
+    using errcode = '0A000', hint = 'create database … encoding ''UTF8'' template template0';
+end if;
+if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
+  raise exception 'alpha-db: alpha.role_prefix "%" is not a lower-case name of at most 40 characters', prefix
+    using errcode = '22023';
+end if;
+
+-- Roles belong to the whole cluster: another database may create the same ones at the same moment.
+foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk'] loop
+  if not exists (select from pg_roles where rolname = prefix || role_name) then
+    begin
+      execute format('create role %I nologin', prefix || role_name);
+    exception
+      when duplicate_object or unique_violation then null;
+      when insufficient_privilege then
+        raise exception 'alpha-db: role % does not exist and % may not create it', prefix || role_name, current_user
+          using errcode = '42501', hint = 'Give the migrating role CREATEROLE, or let an administrator create the role.';
+    end;
+  end if;
+end loop;
+
+-- Everything is made as alpha_owner from the start, so the migrating role must be able to become it.
+begin
+  if not (select rolsuper from pg_roles where rolname = current_user) then
+    if current_setting('server_version_num')::integer >= 160000 then
+      if not (pg_has_role(current_user, owner_role, 'set') and pg_has_role(current_user, owner_role, 'usage')) then
+        execute format('grant %I to %I with inherit true, set true', owner_role, current_user);
+      end if;
+    elsif not pg_has_role(current_user, owner_role, 'usage') then
+      execute format('grant %I to %I', owner_role, current_user);
+    end if;
+  end if;
+exception when insufficient_privilege then
+  raise exception 'alpha-db: % may not become %, which somebody else created', current_user, owner_role
+    using errcode = '42501',
+          hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
+                        owner_role, current_user);
+end;
+
+begin
+  if not (has_schema_privilege(owner_role, install_schema, 'create')
+          and has_schema_privilege(owner_role, install_schema, 'usage')) then
+    execute format('grant usage, create on schema %I to %I', install_schema, owner_role);
+  end if;
+  execute format('grant usage on schema %I to %I, %I, %I', install_schema,
+                 prefix || 'app_trading', prefix || 'app_auditor', prefix || 'app_risk');
+exception when insufficient_privilege then null;  -- judged by its result, just below
+end;
+if not has_schema_privilege(owner_role, install_schema, 'create')
+   or not has_schema_privilege(owner_role, install_schema, 'usage') then
+  raise exception 'alpha-db: % may not create objects in schema %', owner_role, install_schema
+    using errcode = '42501',
+          hint = format('As the schema''s owner: grant usage, create on schema %I to %I with grant option',
+                        install_schema, current_user);
+end if;
+-- Whoever may create objects here could put a function of his own in front of ours.
+select string_agg(coalesce(r.rolname, 'PUBLIC'), ', ') into role_name
+from pg_namespace n
+cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
+left join pg_roles r on r.oid = a.grantee
+where n.nspname = install_schema and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+  and (r.oid is null or not pg_has_role(r.oid, owner_role, 'member'));
+if role_name is not null then
+  raise exception 'alpha-db: in schema % others than its owner and % may create objects: %',
+    install_schema, owner_role, role_name
+    using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
+end if;
+
+perform set_config('role', owner_role, true);
+-- "set search_path from current" below pins every function to this.
+perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
+
+------------------------------------------------------------------------------------------------------------------------
+-- The register of this installation
+------------------------------------------------------------------------------------------------------------------------
+
+create table installation (
+  singleton        boolean      not null  default true,
+  installation_id  uuid         not null  default gen_random_uuid(),
+  role_prefix      text         not null,
+  installed_at     timestamptz  not null  default clock_timestamp(),
+  constraint installation_pkey primary key (singleton),
+  constraint installation_is_one_row check (singleton)
+);
+comment on table  installation                 is 'One row: the identity of this installation.';
+comment on column installation.singleton       is 'Always true; keeps the table at one row.';
+comment on column installation.installation_id is 'Identity of this installation, signed into checkpoints and proposals.';
+comment on column installation.role_prefix     is 'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
+comment on column installation.installed_at    is 'When 001_core_functions was applied.';
+insert into installation (role_prefix) values (prefix);
+
+create table installed_migrations (
+  name            text         not null,
+  checksum        char(64)     null,
+  applied_at      timestamptz  not null  default clock_timestamp(),
+  applied_by      text         not null  default session_user,
+  server_version  text         not null  default current_setting('server_version'),
+  constraint installed_migrations_pkey primary key (name)
+);
+comment on table  installed_migrations                is 'The migrations that are installed, each recorded in its own transaction.';
+comment on column installed_migrations.name           is 'File name without .sql.';
+comment on column installed_migrations.checksum       is 'SHA-256 of the migration''s text from the first "do $migration" to the last tag; null if it could not be seen.';
+comment on column installed_migrations.applied_at     is 'When the migration ran.';
+comment on column installed_migrations.applied_by     is 'The login that ran it.';
+comment on column installed_migrations.server_version is 'PostgreSQL version it ran on.';
+
+create function running_migration_checksum() returns text
+language sql volatile
+set search_path from current
+as $function$
+  -- current_query() is the text that psql, yoyo or a driver sent, so every way of applying records the same.
+  select encode(sha256(convert_to(
+           substring(current_query() from '(do \$migration\$.*\$migration\$)'), 'UTF8')), 'hex');
+$function$;
+comment on function running_migration_checksum() is
+  'SHA-256 of the migration that is running, in hex; null outside a migration.';
+
+create function owner_role() returns text
+language sql stable
+set search_path from current
+as $function$
+  select i.role_prefix || 'alpha_owner' from only installation as i;
+$function$;
+comment on function owner_role() is 'Name of the role that owns every object of this installation.';
+
+create function app_role(name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  select i.role_prefix || app_role.name from only installation as i;
+$function$;
+comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+
+-- Not pinned: the role and the search_path that it sets must outlast it. Only the migrations call it.
+create function begin_migration(name text) returns boolean
+language plpgsql
+as $function$
+declare
+  home     text := (select n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                    where c.oid = 'installed_migrations'::pg_catalog.regclass);
+  owned_by text := (select r.rolname from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner
+                    where c.oid = 'installed_migrations'::pg_catalog.regclass);
+  problem  text;
+begin
+  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('alpha-db/migrate', 0));
+  if home is distinct from pg_catalog.current_schema() then
+    raise exception 'alpha-db is installed in schema %, but % is first on search_path', home, pg_catalog.current_schema()
+      using errcode = '3F000';
+  end if;
+  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
+  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
+  perform pg_catalog.set_config('role', owned_by, true);
+  perform pg_catalog.set_config('search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
+  perform pg_catalog.set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
+  if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
+    perform end_migration();
+    return false;
+  end if;
+  -- A migration records the guards as it leaves them: it must not launder what somebody changed before it.
+  select pg_catalog.format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
+  from verify_guards() as g limit 1;
+  if found then
+    raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', begin_migration.name, problem
+      using errcode = 'AUD11',
+            hint = 'select * from verify_guards() lists them. Undo the changes, or accept them with select record_guards(''reason'').';
+  end if;
+  return true;
+end
+$function$;
+comment on function begin_migration(text) is
+  'First statement of a migration: takes the migration lock, becomes the owner role, pins search_path. False if it is installed already. Raises AUD-011 if guards were changed.';
+
+create function end_migration() returns void
+language plpgsql
+as $function$
+begin
+  perform pg_catalog.set_config('alpha.maintenance', '', true);
+  perform pg_catalog.set_config('search_path', pg_catalog.current_setting('alpha.previous_search_path'), true);
+  perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
+end
+$function$;
+comment on function end_migration() is 'Gives back the role and the search_path that begin_migration found.';
+
+create function finish_migration(name text) returns void
+language plpgsql
+as $function$
+begin
+  perform revoke_from_public();
+  insert into installed_migrations (name, checksum) values (finish_migration.name, running_migration_checksum());
+  perform record_guards('migration ' || finish_migration.name);
+  perform end_migration();
+end
+$function$;
+comment on function finish_migration(text) is
+  'Last statement of a migration: leaves PUBLIC nothing, records the migration and the guards as installed.';
+
+create function begin_rollback(name text) returns void
+language plpgsql
+as $function$
+declare
+  chain  record;
+  filled boolean;
+  later  text;
+begin
+  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('alpha-db/migrate', 0));
+  if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
+    raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
+  end if;
+  select m.name into later from only installed_migrations as m
+  where m.name > begin_rollback.name order by m.name desc limit 1;
+  if found then
+    raise exception 'alpha-db: % must be rolled back before %', later, begin_rollback.name using errcode = '55000';
+  end if;
+  for chain in select c.table_name from only chains as c where not c.is_internal loop
+    execute pg_catalog.format('lock table only %I in access exclusive mode', chain.table_name);
+    execute pg_catalog.format('select exists (select from only %I)', chain.table_name) into filled;
+    if filled then
+      raise exception 'alpha-db: % is not rolled back, for % holds rows', begin_rollback.name, chain.table_name
+        using errcode = '55000',
+              hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
+    end if;
+  end loop;
+  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
+  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
+  perform pg_catalog.set_config('search_path', pg_catalog.quote_ident(pg_catalog.current_schema()) || ', pg_temp', true);
+  perform pg_catalog.set_config('role', owner_role(), true);
+  perform pg_catalog.set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
+  delete from only installed_migrations as m where m.name = begin_rollback.name;
+end
+$function$;
+comment on function begin_rollback(text) is
+  'First statement of a rollback: refuses while a later migration is installed or an audit table holds rows.';
+
+create function finish_rollback(name text) returns void
+language plpgsql
+as $function$
+begin
+  perform record_guards('rollback of ' || finish_rollback.name);
+  perform end_migration();
+end
+$function$;
+comment on function finish_rollback(text) is 'Last statement of a rollback: records the guards as it leaves them.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Refusals: an SQLSTATE of their own, a line in the server log, a count that a rollback does not undo
+------------------------------------------------------------------------------------------------------------------------
+
+create table attempt_counters (
+  code           text  not null,
+  table_name     text  not null,
+  operation      text  not null,
+  sequence_name  text  not null,
+  constraint attempt_counters_pkey primary key (code, table_name, operation)
+);
+comment on table  attempt_counters               is 'Which sequence counts which kind of rejected attempt. A sequence, because nextval is not undone by a rollback.';
+comment on column attempt_counters.code          is 'Error code, AUD-001 and so on.';
+comment on column attempt_counters.table_name    is 'The table that was protected; for AUD-001 found by a domain, the domain.';
+comment on column attempt_counters.operation     is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
+comment on column attempt_counters.sequence_name is 'The sequence, in the install schema.';
+
+create function count_attempts(code text, table_name text, operation text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  sequence_name text := lower(format('attempts_%s_%s_%s', replace(code, '-', ''), operation, table_name));
+begin
+  if exists (select from only attempt_counters as a
+             where (a.code, a.table_name, a.operation)
+                 = (count_attempts.code, count_attempts.table_name, count_attempts.operation)) then
+    return;
+  end if;
+  execute format('create sequence %I', sequence_name);
+  execute format('comment on sequence %I is %L', sequence_name,
+                 format('Counts %s refused with %s on %s.', operation, code, table_name));
+  insert into attempt_counters values (code, table_name, operation, sequence_name);
+end
+$function$;
+comment on function count_attempts(text, text, text) is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
+
+create function forget_attempts(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  counter record;
+begin
+  for counter in delete from only attempt_counters as a where a.table_name = forget_attempts.table_name returning a.sequence_name loop
+    execute format('drop sequence %I', counter.sequence_name);
+  end loop;
+end
+$function$;
+comment on function forget_attempts(text) is 'Drops the counters of a table. Called by rollbacks.';
+
+create function refuse(
+  code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null
+) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  sequence_name text;
+begin
+  -- Inside our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
+  raise log 'alpha-db attempt %', jsonb_build_object(
+    'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id,
+    'session_user', session_user,
+    'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
+  if current_setting('transaction_read_only') = 'off' then
+    select a.sequence_name into sequence_name from only attempt_counters as a
+    where (a.code, a.table_name, a.operation) = (refuse.code, refuse.table_name, refuse.operation);
+    if found then
+      perform nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
+    end if;
+  end if;
+  raise exception using
+    errcode = left(code, 3) || right(code, 2),
+    message = code || ': ' || message,
+    detail  = coalesce(detail, ''),
+    hint    = coalesce(hint, ''),
+    schema  = current_schema(),
+    table   = table_name;
+end
+$function$;
+comment on function refuse(text, text, text, text, text, text, bigint) is
+  'Writes the log line "alpha-db attempt {json}", counts, and raises the code. Never returns.';
+
+create function reject_change() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    tg_argv[case tg_op when 'UPDATE' then 1 else 2 end],
+    format('%s on %s refused', tg_op, tg_argv[0]),
+    format('Row %s of %s would be changed by %s.', to_jsonb(old) ->> 'id', tg_argv[0], session_user),
+    'Rows of this table are never changed or removed. To correct one, record a new row.',
+    tg_argv[0], tg_op, (to_jsonb(old) ->> 'id')::bigint);
+  return null;
+end
+$function$;
+comment on function reject_change() is
+  'Row trigger: refuses every UPDATE and DELETE. Arguments: table, code for UPDATE, code for DELETE.';
+
+create function reject_truncate() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    tg_argv[1], format('TRUNCATE on %s refused', tg_argv[0]),
+    format('All rows of %s would be removed by %s.', tg_argv[0], session_user),
+    'Rows of this table are never changed or removed.',
+    tg_argv[0], 'TRUNCATE');
+  return null;
+end
+$function$;
+comment on function reject_truncate() is 'Statement trigger: refuses TRUNCATE. Arguments: table, code.';
+
+create function protect_table(table_name text, update_code text, delete_code text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform count_attempts(update_code, table_name, 'UPDATE');
+  perform count_attempts(delete_code, table_name, 'DELETE');
+  perform count_attempts(delete_code, table_name, 'TRUNCATE');
+  execute format('create trigger _100_reject_change before update or delete on %I for each row execute function reject_change(%L, %L, %L)',
+                 table_name, table_name, update_code, delete_code);
+  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)',
+                 table_name, table_name, delete_code);
+  -- ALWAYS: session_replication_role = replica must not switch them off.
+  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', table_name);
+  execute format('comment on trigger _100_reject_change on %I is %L', table_name, 'Refuses UPDATE and DELETE, also under session_replication_role = replica.');
+  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name, 'Refuses TRUNCATE, also under session_replication_role = replica.');
+end
+$function$;
+comment on function protect_table(text, text, text) is
+  'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for DELETE and TRUNCATE.';
+
+create function rejected_attempts()
+returns table (code text, table_name text, operation text, attempts bigint)
+language sql stable security definer
+set search_path from current
+as $function$
+  select a.code, a.table_name, a.operation,
+         coalesce(pg_sequence_last_value(format('%I.%I', n.nspname, a.sequence_name)::regclass), 0)
+  from only attempt_counters as a
+  join pg_class as c on c.oid = a.tableoid
+  join pg_namespace as n on n.oid = c.relnamespace
+  order by a.code, a.table_name, a.operation;
+$function$;
+comment on function rejected_attempts() is
+  'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Exact decimals. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
+------------------------------------------------------------------------------------------------------------------------
+
+create function refuse_decimal(value numeric, digits integer, scale integer) returns boolean
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-001', format('decimal(%s,%s) cannot hold %s exactly', digits, scale, left(value::text, 60)),
+    case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not an amount.', value)
+         else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
+    'Round or reject the value in the application: the database never drops a digit silently.',
+    format('decimal_%s_%s', digits, scale), 'CAST');
+  return false;
+end
+$function$;
+comment on function refuse_decimal(numeric, integer, integer) is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
+
+create function refuse_float(argument text, argument_type regtype) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-001', format('%s came as %s, a binary float', argument, argument_type),
+    'Binary floats cannot hold most decimal fractions, so digits are lost before the database sees them.',
+    'Pass numeric, or text: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
+end
+$function$;
+comment on function refuse_float(text, regtype) is 'Raises AUD-001: money was handed over as double precision or real.';
+
+create domain decimal_28_10 as numeric
+  constraint decimal_28_10_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
+         else refuse_decimal(value, 28, 10) end);
+comment on domain decimal_28_10 is 'decimal(28,10) that refuses (AUD-001) where numeric(28,10) would round: prices and quantities.';
+create domain decimal_28_2 as numeric
+  constraint decimal_28_2_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 2 and abs(value) < 100000000000000000000000000::numeric then true
+         else refuse_decimal(value, 28, 2) end);
+comment on domain decimal_28_2 is 'decimal(28,2) that refuses (AUD-001) where numeric(28,2) would round: equity in rand.';
+create domain decimal_5_4 as numeric
+  constraint decimal_5_4_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 4 and abs(value) < 10 then true
+         else refuse_decimal(value, 5, 4) end);
+comment on domain decimal_5_4 is 'decimal(5,4) that refuses (AUD-001) where numeric(5,4) would round: shares and scores.';
+
+perform count_attempts('AUD-001', 'decimal_28_10', 'CAST');
+perform count_attempts('AUD-001', 'decimal_28_2', 'CAST');
+perform count_attempts('AUD-001', 'decimal_5_4', 'CAST');
+perform count_attempts('AUD-001', 'float', 'CAST');
+
+------------------------------------------------------------------------------------------------------------------------
+-- The hash chain (docs/chain-format.md)
+------------------------------------------------------------------------------------------------------------------------
+
+create table chains (
+  table_name        text     not null,
+  position          integer  not null,
+  is_internal       boolean  not null,
+  open_in_lockdown  boolean  not null,
+  constraint chains_pkey primary key (table_name),
+  constraint chains_position_key unique (position)
+);
+comment on table  chains                  is 'The chained tables. Transactions that write several take them in the order of position.';
+comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
+comment on column chains.position         is 'Place in the lock order.';
+comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
+comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
+
+create table chain_columns (
+  id            bigserial    not null,
+  table_name    text         not null,
+  from_id       bigint       not null,
+  column_names  text[]       not null,
+  older_values  jsonb        not null,
+  row_hash      char(64)     not null,
+  created_at    timestamptz  not null,
+  constraint chain_columns_pkey primary key (id),
+  constraint chain_columns_from_id_is_positive check (from_id >= 1)
+);
+comment on table  chain_columns              is 'With which columns the rows of a chain were hashed. Append-only and chained itself.';
+comment on column chain_columns.id           is 'Position in the chain.';
+comment on column chain_columns.table_name   is 'The chained table.';
+comment on column chain_columns.from_id      is 'First row that was hashed with these columns; a later entry for the same row wins.';
+comment on column chain_columns.column_names is 'The hashed columns, in the order in which row_data prints them.';
+comment on column chain_columns.older_values is 'What every older row holds in the columns that this entry added: edits there are found too.';
+comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
+comment on column chain_columns.created_at   is 'When the entry was made.';
+
+create function chain_genesis(table_name text) returns text
+language sql immutable strict
+set search_path from current
+as $function$
+  select encode(sha256(convert_to('alpha-db/chain/v1/' || chain_genesis.table_name, 'UTF8')), 'hex');
+$function$;
+comment on function chain_genesis(text) is 'The previous hash of a table''s row 1, in hex.';
+
+create function chain_or_error(table_name text) returns chains
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  chain chains;
+begin
+  select * into chain from only chains as c where c.table_name = chain_or_error.table_name;
+  if not found then
+    raise exception '% is not a chained table', coalesce(quote_ident(table_name), 'NULL')
+      using errcode = '42P01',
+            hint = 'The chained tables are: ' || (select string_agg(c.table_name, ', ' order by c.position) from only chains as c) || '.';
+  end if;
+  return chain;
+end
+$function$;
+comment on function chain_or_error(text) is 'The entry of a chained table; raises 42P01 if there is none.';
+
+create function snapshot_sees(writer bigint) returns boolean
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if writer is null
+     or writer = pg_current_xact_id()::text::bigint
+     or pg_visible_in_snapshot(writer::text::xid8, pg_current_snapshot()) then
+    return true;
+  end if;
+  begin
+    perform pg_xact_status(writer::text::xid8);
+  exception when invalid_parameter_value then
+    return true;  -- an id that this cluster has not reached: it came with a dump
+  end;
+  return false;
+end
+$function$;
+comment on function snapshot_sees(bigint) is
+  'Whether this transaction''s snapshot is newer than the given writer. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
+
+create function refuse_stale_snapshot(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  raise exception 'could not serialize access: % has rows that are newer than this transaction''s snapshot', table_name
+    using errcode = '40001', hint = 'Run the transaction again.', table = table_name;
+end
+$function$;
+comment on function refuse_stale_snapshot(text) is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
+
+create function refuse_in_lockdown(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  engaged record;
+begin
+  select l.id, l.reason, l.created_at into engaged from only lockdown_events as l order by l.id desc limit 1;
+  perform refuse(
+    'AUD-009', format('INSERT on %s refused, for the lockdown is engaged', table_name),
+    format('Lockdown event %s: %s', engaged.id, engaged.reason),
+    'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
+    table_name, 'INSERT');
+end
+$function$;
+comment on function refuse_in_lockdown(text) is 'Raises AUD-009 for a write that the lockdown refuses.';
+
+create function hashed_columns(table_name text)
+returns table (column_name text, type_name text, decimal_scale integer)
+language sql stable
+set search_path from current
+as $function$
+  select a.attname::text,
+         case when e.oid is not null then e.typname when b.oid is not null then b.typname else t.typname end::text,
+         (regexp_match(t.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer
+  from pg_class as registry
+  join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = hashed_columns.table_name
+  join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
+  join pg_type as t on t.oid = a.atttypid
+  left join pg_type as b on b.oid = nullif(t.typbasetype, 0)
+  left join pg_type as e on e.oid = nullif(coalesce(b.typelem, t.typelem), 0) and coalesce(b.typcategory, t.typcategory) = 'A'
+  where registry.oid = 'chains'::regclass
+  order by a.attnum;
+$function$;
+comment on function hashed_columns(text) is
+  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order, with their base or element type.';
+
+create function chain_generate(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  chain     chains := chain_or_error(table_name);
+  columns   text;
+  rounding  text;
+  settings  text := '';
+  unhashed  text;
+begin
+  -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
+  select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
+  from hashed_columns(table_name) as h
+  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', 'bool', 'uuid', 'json', 'jsonb',
+                            'inet', 'cidr', 'date', 'timestamp', 'timestamptz', 'bytea', 'float4', 'float8', 'interval');
+  if unhashed is not null then
+    raise exception 'chain of %: no stable text for %', table_name, unhashed
+      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
+  end if;
+  select string_agg(format('new.%I', h.column_name), ', '),
+         coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
+                  filter (where h.decimal_scale is not null), ''),
+         case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
+      || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
+      || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
+    into columns, rounding, settings
+  from hashed_columns(table_name) as h;
+
+  -- Generated for each table, so that the path of every insert has neither dynamic SQL nor catalogue look-ups.
+  execute format($template$
+create or replace function %1$I() returns trigger
+language plpgsql security definer
+set search_path = %2$I, pg_temp
+set timezone = 'UTC'
+set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
+%3$sas $chain$
+declare
+  tail_id          bigint := 0;
+  tail_hash        text;
+  tail_created_at  timestamptz;
+  last_writer      bigint;
+begin
+  lock table only %4$I in exclusive mode;
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+     and not snapshot_sees(pg_sequence_last_value(%5$L)) then
+    perform refuse_stale_snapshot(tg_argv[0]);
+  end if;
+  last_writer := setval(%5$L, pg_current_xact_id()::text::bigint);
+%6$s  select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
+  from only %7$I as t order by t.id desc limit 1;
+  if not found then
+    tail_id := 0;
+    tail_hash := chain_genesis(tg_argv[0]);
+  end if;
+  new.id := tail_id + 1;
+  new.created_at := greatest(clock_timestamp(), tail_created_at);
+%8$s  select encode(sha256(decode(tail_hash, 'hex') || convert_to(row_to_json(r)::text, 'UTF8')), 'hex')
+  into new.row_hash from (select %9$s) as r;
+  return new;
+end
+$chain$
+$template$,
+    'chain_' || table_name, current_schema(), settings,
+    'lock_' || table_name, quote_ident('writer_' || table_name),
+    case when chain.open_in_lockdown then '' else format(
+      E'  if (select l.event_type from only lockdown_events as l order by l.id desc limit 1) = ''ENGAGED'' then\n'
+      '    perform refuse_in_lockdown(tg_argv[0]);\n'
+      '  end if;\n') end,
+    table_name, rounding, columns);
+  execute format('comment on function %I() is %L', 'chain_' || table_name,
+                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
+  execute format('revoke all on function %I() from public', 'chain_' || table_name);
+end
+$function$;
+comment on function chain_generate(text) is 'Writes the chain trigger function of a table for the columns that it has now.';
+
+create function chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
+returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  insert into chains (table_name, position, is_internal, open_in_lockdown)
+  select chain_attach.table_name,
+         coalesce(max(c.position), case when chain_attach.is_internal then 100 else 0 end) + 1,
+         chain_attach.is_internal, chain_attach.open_in_lockdown
+  from only chains as c where c.is_internal = chain_attach.is_internal;
+  -- The lock of the chain: an advisory lock could be held by anyone, this table is nobody's but the owner's.
+  execute format('create table %I ()', 'lock_' || table_name);
+  execute format('comment on table %I is %L', 'lock_' || table_name,
+                 format('Empty. Its EXCLUSIVE lock is the lock of the chain of %s, held until the end of the transaction.', table_name));
+  execute format('create unlogged sequence %I', 'writer_' || table_name);
+  execute format('comment on sequence %I is %L', 'writer_' || table_name,
+                 format('Transaction id of the last writer of %s, by which writers with an older snapshot are told (40001).', table_name));
+  perform chain_generate(table_name);
+  -- Sorts last among the BEFORE triggers: a later one could change what was hashed.
+  -- Not ALWAYS: rows that are replicated or restored keep their hash.
+  execute format('create trigger zzz_chain before insert on %I for each row execute function %I(%L)',
+                 table_name, 'chain_' || table_name, table_name);
+  execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
+  if not open_in_lockdown then
+    perform count_attempts('AUD-009', table_name, 'INSERT');
+  end if;
+  perform chain_extend(table_name);
+end
+$function$;
+comment on function chain_attach(text, boolean, boolean) is
+  'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by migrations.';
+
+create function chain_detach(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute format('drop trigger zzz_chain on %I', table_name);
+  execute format('drop trigger _100_reject_change on %I', table_name);
+  execute format('drop trigger _200_reject_truncate on %I', table_name);
+  execute format('drop function %I()', 'chain_' || table_name);
+  execute format('drop table %I', 'lock_' || table_name);
+  execute format('drop sequence %I', 'writer_' || table_name);
+  delete from only chains as c where c.table_name = chain_detach.table_name;
+end
+$function$;
+comment on function chain_detach(text) is 'Undoes chain_attach and protect_table. Called by rollbacks, which refuse while the audit tables hold rows.';
+
+create function chain_extend(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  known     text[];
+  present   text[];
+  added     text[];
+  tail_id   bigint;
+  older     jsonb := '{}';
+  variants  bigint;
+  sample    jsonb;
+  added_column text;
+begin
+  perform chain_or_error(table_name);
+  execute format('lock table only %I in exclusive mode', 'lock_' || table_name);
+  select array_agg(h.column_name) into present from hashed_columns(table_name) as h;
+  select c.column_names into known from only chain_columns as c
+  where c.table_name = chain_extend.table_name order by c.id desc limit 1;
+  if present = known then
+    return;
+  end if;
+  if present[1:cardinality(known)] <> known then
+    raise exception 'chain of %: columns may only be added at the end', table_name
+      using errcode = '55000',
+            detail = format('Hashed so far: %s. Present: %s.', array_to_string(known, ', '), array_to_string(present, ', '));
+  end if;
+  if exists (select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+             where c.oid = format('%I.%I', current_schema(), table_name)::regclass and a.attgenerated <> '') then
+    raise exception 'chain of %: a generated column is computed after the row was hashed', table_name using errcode = '0A000';
+  end if;
+  execute format('select coalesce(max(t.id), 0) from only %I as t', table_name) into tail_id;
+  added := present[coalesce(cardinality(known), 0) + 1:];
+  if known is not null then
+    foreach added_column in array added loop
+      execute format('select count(distinct coalesce(to_jsonb(t.%1$I), ''null'')), min(coalesce(to_jsonb(t.%1$I), ''null'')::text)::jsonb from only %2$I as t',
+                     added_column, table_name) into variants, sample;
+      if variants > 1 then
+        raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
+          using errcode = '55000', hint = 'Add the column with a constant default or none: what older rows hold in it is recorded once for all.';
+      end if;
+      older := older || jsonb_build_object(added_column, coalesce(sample, 'null'));
+    end loop;
+  end if;
+  perform chain_generate(table_name);
+  insert into chain_columns (table_name, from_id, column_names, older_values)
+  values (table_name, tail_id + 1, present, older);
+end
+$function$;
+comment on function chain_extend(text) is
+  'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay verifiable. No effect if there are none.';
+
+create function chain_rows_sql(table_name text) returns text
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  epoch       record;
+  laterals    text := '';
+  branches    text := '';
+  unchanged   text := 'true';
+begin
+  for epoch in
+    select row_number() over (order by e.from_id, e.id) as number, e.from_id, e.column_names, e.older_values
+    from only chain_columns as e
+    where e.table_name = chain_rows_sql.table_name
+    order by e.from_id desc, e.id desc
+  loop
+    laterals := laterals || format(E'cross join lateral (select %s) as e%s\n',
+      (select string_agg(format('c.%I', n.name), ', ' order by n.place) from unnest(epoch.column_names) with ordinality as n(name, place)),
+      epoch.number);
+    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s)::text\n', epoch.from_id, epoch.number);
+    unchanged := unchanged || coalesce(
+      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'') = %L::jsonb)', epoch.from_id, o.key, o.value), '')
+       from jsonb_each(epoch.older_values) as o), '');
+  end loop;
+  -- A row below the first entry, which only force can make, is hashed like the oldest ones.
+  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%s  else row_to_json(e1)::text end as row_data,\n  %s as older_values_hold\nfrom only %I as c\n%s',
+                branches, unchanged, table_name, laterals);
+end
+$function$;
+comment on function chain_rows_sql(text) is
+  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with.';
+
+create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
+returns table (id bigint, row_data text, row_hash text)
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
+as $function$
+begin
+  perform chain_or_error(table_name);
+  return query execute format(
+    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
+    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
+end
+$function$;
+comment on function chain_rows(text, bigint, bigint) is
+  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
+
+create function chain_status()
+returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz)
+language plpgsql stable
+set search_path from current
+set enable_seqscan = off
+as $function$
+declare
+  chain record;
+begin
+  for chain in select c.table_name from only chains as c order by c.position loop
+    table_name := chain.table_name;
+    execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
+      into last_id, head_hash, last_created_at;
+    return next;
+  end loop;
+end
+$function$;
+comment on function chain_status() is 'The head of every chain: last id, its hash, its time; nulls for an empty one.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Verifying (docs/chain-format.md, "Verdicts")
+------------------------------------------------------------------------------------------------------------------------
+
+create type chain_verdict as (
+  table_name     text,
+  rows_checked   bigint,
+  first_id       bigint,
+  last_id        bigint,
+  is_valid       boolean,
+  error_code     text,
+  verdict        text,
+  broken_id      bigint,
+  expected_hash  text,
+  actual_hash    text,
+  detail         text
+);
+comment on type chain_verdict is 'What verify_chain_integrity found in one table.';
+comment on column chain_verdict.table_name    is 'The chained table.';
+comment on column chain_verdict.rows_checked  is 'How many rows were read and recomputed.';
+comment on column chain_verdict.first_id      is 'First row that was checked.';
+comment on column chain_verdict.last_id       is 'Last row that was checked.';
+comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked.';
+comment on column chain_verdict.error_code    is 'AUD-009 for damage, AUD-011 for changed guards, otherwise null.';
+comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, guard_changed, acknowledged or not_run.';
+comment on column chain_verdict.broken_id     is 'First damaged or missing row.';
+comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; null for a missing row.';
+comment on column chain_verdict.actual_hash   is 'The hash that is stored; null for a missing row.';
+comment on column chain_verdict.detail        is 'What was found, in words.';
+
+create function chain_links_sql(table_name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  -- One pass in id order with the row before at hand. $1 and $2 bound the ids, $3 is the genesis.
+  -- A forged hash need not be hex: decode must not fail on it.
+  select format($query$
+    select l.id, l.previous_id, l.row_hash as actual_hash,
+      case when l.previous_id = l.id - 1 or l.id = 1 then
+        encode(sha256(
+          case when l.id = 1 and l.previous_id is null then decode($3, 'hex')
+               when l.previous_hash ~ '^[0-9a-f]{64}$' then decode(l.previous_hash, 'hex')
+               else convert_to(coalesce(l.previous_hash, ''), 'UTF8') end
+          || convert_to(l.row_data, 'UTF8')), 'hex') end as expected_hash,
+      l.created_at < l.previous_created_at as goes_back,
+      l.older_values_hold
+    from (
+      select r.*, lag(r.id) over w as previous_id, lag(r.row_hash) over w as previous_hash, lag(r.created_at) over w as previous_created_at
+      from (%s) as r
+      where r.id between $1 - 1 and $2
+      window w as (order by r.id)
+    ) as l
+    where l.id >= $1
+  $query$, chain_rows_sql(chain_links_sql.table_name));
+$function$;
+comment on function chain_links_sql(text) is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
+
+create function chain_places_sql(table_name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  select format($query$
+    select k.id as at_id,
+      case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, greatest($1, 1)) else k.id end as id,
+      k.verdict,
+      case when k.verdict = 'missing_rows' then null else k.expected_hash end as expected_hash,
+      case when k.verdict = 'missing_rows' then null else k.actual_hash end as actual_hash,
+      case k.verdict
+        when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, greatest($1, 1)), k.id - 1)
+        when 'order_violation' then format('row %%s is older than the row before it', k.id)
+        when 'content_mismatch' then case
+          when k.id < 1 then format('row %%s stands before the first', k.id)
+          when k.previous_id >= k.id then format('id %%s stands twice', k.id)
+          when not k.older_values_hold then format('row %%s was changed in a column that was added after it', k.id)
+          else format('row %%s or its link does not give its hash', k.id) end end as detail
+    from (
+      select n.*, case
+        when n.id < 1 or n.previous_id >= n.id then 'content_mismatch'
+        when n.id > 1 and n.previous_id is distinct from n.id - 1 then 'missing_rows'
+        when n.actual_hash is distinct from n.expected_hash or not n.older_values_hold then 'content_mismatch'
+        when n.goes_back then 'order_violation' end as verdict
+      from (%s) as n
+    ) as k
+  $query$, chain_links_sql(chain_places_sql.table_name));
+$function$;
+comment on function chain_places_sql(text) is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+
+create function find_chain_damage(table_name text, from_id bigint default null, to_id bigint default null)
+returns table (damaged_table text, id bigint, verdict text, expected_hash text, actual_hash text, detail text)
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
+set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
+as $function$
+declare
+  seen_to  bigint;
+  beyond   boolean;
+begin
+  perform chain_or_error(table_name);
+  return query execute format(
+    'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail from (%s) as p where p.verdict is not null order by p.at_id',
+    chain_places_sql(table_name))
+    using coalesce(from_id, -9223372036854775807), coalesce(to_id, 9223372036854775807), chain_genesis(table_name), table_name;
+  -- A gap at the end of the range has no row in the range to show it.
+  if to_id is not null then
+    execute format('select max(t.id), exists (select from only %1$I as b where b.id > $2) from only %1$I as t where t.id between $1 and $2', table_name)
+      into seen_to, beyond using coalesce(from_id, -9223372036854775808), to_id;
+    if beyond and coalesce(seen_to, coalesce(from_id, 1) - 1) < to_id then
+      return query select table_name, coalesce(seen_to + 1, from_id, 1), 'missing_rows', null, null,
+        format('rows %s to %s are missing', coalesce(seen_to + 1, from_id, 1), to_id);
+    end if;
+  end if;
+end
+$function$;
+comment on function find_chain_damage(text, bigint, bigint) is
+  'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is listed too.';
+
+create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
+language plpgsql
+set search_path from current
+set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
+set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
+as $function$
+declare
+  found_here  chain_verdict;
+  places      bigint;
+  place       record;
+  known       bigint;
+begin
+  execute format(
+    'select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p', chain_places_sql(table_name))
+    into found_here.rows_checked, found_here.first_id, found_here.last_id, places
+    using coalesce(from_id, -9223372036854775807), coalesce(to_id, 9223372036854775807), chain_genesis(table_name);
+  found_here.table_name := table_name;
+  found_here.is_valid := true;
+  found_here.verdict := 'intact';
+  found_here.detail := format('%s rows', found_here.rows_checked);
+  if places = 0 and (to_id is null or found_here.last_id = to_id) then
+    return found_here;
+  end if;
+  -- Damage is rare, so only then is the range read a second time.
+  select count(*) filter (where a.id is not null) into known
+  from find_chain_damage(table_name, from_id, to_id) as d
+  join acknowledged_damage() as a
+    on a.table_name = d.damaged_table and a.id = d.id and a.actual_hash is not distinct from d.actual_hash;
+  select count(*) over () as places, d.* into place
+  from find_chain_damage(table_name, from_id, to_id) as d
+  where not exists (select from acknowledged_damage() as a
+                    where a.table_name = d.damaged_table and a.id = d.id and a.actual_hash is not distinct from d.actual_hash)
+  order by d.id limit 1;
+  if found then
+    found_here.is_valid := false;
+    found_here.error_code := 'AUD-009';
+    found_here.verdict := place.verdict;
+    found_here.broken_id := place.id;
+    found_here.expected_hash := place.expected_hash;
+    found_here.actual_hash := place.actual_hash;
+    found_here.detail := place.detail || case when place.places > 1 then format(' (first of %s places)', place.places) else '' end;
+  elsif known > 0 then
+    found_here.verdict := 'acknowledged';
+    found_here.detail := format('%s rows; damage at %s places, acknowledged by a lockdown release', found_here.rows_checked, known);
+  else
+    found_here.detail := format('%s rows; the chain ends before %s', found_here.rows_checked, to_id);
+  end if;
+  return found_here;
+end
+$function$;
+comment on function verify_chain(text, bigint, bigint) is 'Recomputes one chain, or a range of it, and gives the verdict. Changes nothing.';
+
+create function verify_chain_integrity(
+  table_name text default null, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
+) returns setof chain_verdict
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  chain     record;
+  result    chain_verdict;
+  damage    jsonb := '[]';
+  results   chain_verdict[] := '{}';
+  guards    jsonb;
+  outcome   text;
+begin
+  if table_name is not null then
+    perform chain_or_error(table_name);
+  end if;
+  if from_id < 1 or to_id < from_id then
+    raise exception 'not a range of ids: % to %', from_id, to_id using errcode = '22023';
+  end if;
+  -- Guards belong to the whole, not to a range of rows.
+  if from_id is null and to_id is null then
+    select coalesce(jsonb_object_agg(g.chain, g.problems), '{}') into guards
+    from (select coalesce(c.table_name, 'guard_states') as chain,
+                 string_agg(format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem), '; ') as problems
+          from verify_guards() as g
+          left join only chains as c on c.table_name = g.table_name
+          group by 1) as g;
+  end if;
+  for chain in
+    select c.table_name from only chains as c
+    where verify_chain_integrity.table_name is null or c.table_name = verify_chain_integrity.table_name
+    order by c.position
+  loop
+    begin
+      result := verify_chain(chain.table_name, from_id, to_id);
+    exception when others then
+      -- Not being able to check is neither "fine" nor "tampered".
+      result := row(chain.table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
+    end;
+    if result.error_code = 'AUD-009' then
+      damage := damage || jsonb_build_object('table', result.table_name, 'id', result.broken_id, 'verdict', result.verdict,
+                                             'expected_hash', result.expected_hash, 'actual_hash', result.actual_hash);
+    elsif result.is_valid and guards ? chain.table_name then
+      result.is_valid := false;
+      result.error_code := 'AUD-011';
+      result.verdict := 'guard_changed';
+      result.detail := guards ->> chain.table_name;
+    end if;
+    results := results || result;
+  end loop;
+  if damage <> '[]' then
+    if not engage_lockdown then
+      outcome := 'lockdown not asked for';
+    elsif pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
+      outcome := 'this session cannot write, so the lockdown is NOT engaged';
+    else
+      begin
+        outcome := engage_lockdown(format('%s at %s %s', damage -> 0 ->> 'verdict', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
+      exception when others then
+        outcome := format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
+      end;
+    end if;
+  end if;
+  foreach result in array results loop
+    if result.error_code = 'AUD-009' then
+      result.detail := result.detail || '; ' || outcome;
+    end if;
+    return next result;
+  end loop;
+end
+$function$;
+comment on function verify_chain_integrity(text, bigint, bigint, boolean) is
+  'Verifies all chains, one, or a range of ids, a row for each table. Proven damage engages the lockdown unless engage_lockdown is false.';
+
+create function engage_lockdown(reason text, damage jsonb) returns text
+language plpgsql
+set search_path from current
+set lock_timeout = '10s'
+as $function$
+declare
+  chain record;
+  event_id bigint;
+begin
+  -- Every chain's lock, so that no writer that looked before slips past; the writer's mark, so that none with an older snapshot does.
+  for chain in select c.table_name from only chains as c where not c.open_in_lockdown or c.table_name = 'lockdown_events' order by c.position loop
+    execute format('lock table only %I in exclusive mode', 'lock_' || chain.table_name);
+    if chain.table_name <> 'lockdown_events' then
+      perform setval(format('%I.%I', current_schema(), 'writer_' || chain.table_name)::regclass, pg_current_xact_id()::text::bigint);
+    end if;
+  end loop;
+  if (select l.event_type from only lockdown_events as l order by l.id desc limit 1) = 'ENGAGED' then
+    return 'the lockdown is engaged already';
+  end if;
+  insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', reason, damage) returning id into event_id;
+  perform pg_notify('alpha_lockdown', current_schema());
+  return format('lockdown engaged (event %s)', event_id);
+end
+$function$;
+comment on function engage_lockdown(text, jsonb) is
+  'Engages the lockdown, unless it is engaged: a chained row in lockdown_events and a NOTIFY on alpha_lockdown. Waits at most 10 s for each chain''s lock.';
+
+
+------------------------------------------------------------------------------------------------------------------------
+-- Guards: is everything that protects the log as it was installed? Facts from the catalogues, by name.
+------------------------------------------------------------------------------------------------------------------------
+
+create table guard_states (
+  id           bigserial    not null,
+  reason       text         not null,
+  recorded_by  text         not null  default session_user,
+  facts        jsonb        not null,
+  state_hash   char(64)     not null,
+  row_hash     char(64)     not null,
+  created_at   timestamptz  not null,
+  constraint guard_states_pkey primary key (id),
+  constraint guard_states_reason_is_given check (btrim(reason) <> '')
+);
+comment on table  guard_states             is 'The guards as each migration left them. Append-only and chained; the last row is what verify_guards compares with.';
+comment on column guard_states.id          is 'Position in the chain.';
+comment on column guard_states.reason      is 'The migration that ended so, or why somebody accepted this state.';
+comment on column guard_states.recorded_by is 'The login that recorded it.';
+comment on column guard_states.facts       is 'Array of [table, kind of object, object, fact, value].';
+comment on column guard_states.state_hash  is 'SHA-256 of the text of facts.';
+comment on column guard_states.row_hash    is 'SHA-256 of the previous row_hash and this row.';
+comment on column guard_states.created_at  is 'When the state was recorded.';
+
+create function grants_text(acl aclitem[], owner oid)
+returns table (grantee text, privileges text)
+language sql stable
+set search_path from current
+as $function$
+  select coalesce(r.rolname::text, 'PUBLIC'),
+         string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', ' order by a.privilege_type)
+  from aclexplode(acl) as a
+  left join pg_roles as r on r.oid = a.grantee
+  where a.grantee <> owner
+  group by 1;
+$function$;
+comment on function grants_text(aclitem[], oid) is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
+
+create function guard_facts()
+returns table (table_name text, object_kind text, object_name text, fact text, value text)
+language sql stable
+set search_path from current
+as $function$
+  with
+  home as materialized (
+    select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid as owner, i.role_prefix
+    from only installation as i
+    join pg_class as c on c.oid = i.tableoid
+    join pg_namespace as n on n.oid = c.relnamespace
+    join pg_roles as o on o.rolname = owner_role()
+  ),
+  relations as materialized (
+    select c.*, r.rolname as owner_name,
+           case when h.table_name is not null then h.table_name else g.table_name end as chain
+    from home
+    join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    join pg_roles as r on r.oid = c.relowner
+    left join only chains as h on h.table_name = c.relname
+    left join only chains as g on c.relname in ('lock_' || g.table_name, 'writer_' || g.table_name, g.table_name || '_id_seq')
+    where c.relowner = home.owner or h.table_name is not null
+  ),
+  functions as materialized (
+    select p.*, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as signature, g.table_name as chain
+    from home
+    join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
+    left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
+  ),
+  facts (table_name, object_kind, object_name, fact, value) as (
+    -- the schema: who may create in it, who may use it of ours
+    select null, 'schema', home.nspname::text, 'owner', pg_get_userbyid(home.nspowner)::text from home
+    union all
+    select null, 'schema', home.nspname::text, 'grant to ' || g.grantee, g.privileges
+    from home cross join lateral grants_text(home.nspacl, home.nspowner) as g
+    where g.privileges ~ 'CREATE' or g.grantee in (select app_role(a.name) from unnest(array['app_trading', 'app_auditor', 'app_risk']) as a(name))
+
+    -- roles
+    union all
+    select null, 'role', r.rolname::text, 'attributes',
+           concat_ws(', ', case when r.rolsuper then 'superuser' end, case when r.rolcanlogin then 'login' end,
+                     case when r.rolcreaterole then 'createrole' end, case when r.rolcreatedb then 'createdb' end,
+                     case when r.rolbypassrls then 'bypassrls' end, case when r.rolreplication then 'replication' end)
+    from pg_roles as r
+    where r.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
+    union all
+    select distinct null, 'role', home_role.rolname::text, 'member ' || m.rolname, 'yes'
+    from home
+    join pg_roles as home_role on home_role.oid = home.owner
+    join pg_auth_members as am on am.roleid = home.owner
+    join pg_roles as m on m.oid = am.member
+    union all
+    select distinct null, 'role', m.rolname::text, 'member of ' || r.rolname, 'yes'
+    from pg_auth_members as am
+    join pg_roles as m on m.oid = am.member
+    join pg_roles as r on r.oid = am.roleid
+    where m.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
+      and r.rolname <> owner_role()
+
+    -- settings that would keep the triggers from firing
+    union all
+    select null, 'setting', coalesce(r.rolname::text, 'all roles'), 'session_replication_role', s.setting
+    from pg_db_role_setting as d
+    cross join lateral unnest(d.setconfig) as s(setting)
+    left join pg_roles as r on r.oid = d.setrole
+    where d.setdatabase in (0, (select db.oid from pg_database as db where db.datname = current_database()))
+      and s.setting ~* '^session_replication_role='
+
+    -- tables, views, sequences, composite types
+    union all
+    select r.chain, 'relation', r.relname::text, f.fact, f.value
+    from relations as r
+    cross join lateral (values
+      ('kind', r.relkind::text),
+      ('owner', r.owner_name::text),
+      ('persistence', r.relpersistence::text),
+      ('row security', concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end)),
+      ('options', coalesce(array_to_string(r.reloptions, ', '), ''))
+    ) as f(fact, value)
+    union all
+    select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
+    from relations as r cross join lateral grants_text(r.relacl, r.relowner) as g
+    union all
+    select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
+    from relations as r join pg_inherits as i on i.inhparent = r.oid
+    union all
+    select r.chain, 'relation', r.relname::text, 'parent ' || i.inhparent::regclass::text, 'yes'
+    from relations as r join pg_inherits as i on i.inhrelid = r.oid
+    union all
+    select r.chain, 'relation', r.relname::text, 'policy ' || p.polname, 'yes'
+    from relations as r join pg_policy as p on p.polrelid = r.oid
+    union all
+    select r.chain, 'relation', r.relname::text, 'rule ' || w.rulename, 'yes'
+    from relations as r join pg_rewrite as w on w.ev_class = r.oid
+    where w.rulename <> '_RETURN' or r.relkind <> 'v'
+    union all
+    -- What a view says, without the layers that versions print differently: brackets, blanks, table names before columns.
+    select r.chain, 'relation', r.relname::text, 'definition',
+           encode(sha256(convert_to(regexp_replace(regexp_replace(pg_get_viewdef(r.oid), '\m[a-z_0-9]+\.', '', 'g'), '[\s()]', '', 'g'), 'UTF8')), 'hex')
+    from relations as r where r.relkind = 'v'
+
+    -- columns
+    union all
+    select r.chain, 'column', r.relname || '.' || a.attname, f.fact, f.value
+    from relations as r
+    join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    left join pg_attrdef as d on d.adrelid = r.oid and d.adnum = a.attnum
+    cross join lateral (values
+      ('type', format_type(a.atttypid, a.atttypmod)),
+      ('not null', a.attnotnull::text),
+      ('default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')),
+      ('generated', a.attidentity::text || a.attgenerated::text)
+    ) as f(fact, value)
+    where r.relkind in ('r', 'p', 'c')
+    union all
+    select r.chain, 'column', r.relname || '.' || a.attname, 'type', format_type(a.atttypid, a.atttypmod)
+    from relations as r
+    join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    where r.relkind = 'v'
+    union all
+    select r.chain, 'column', r.relname || '.' || a.attname, 'grant to ' || g.grantee, g.privileges
+    from relations as r
+    join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped
+    cross join lateral grants_text(a.attacl, r.relowner) as g
+
+    -- constraints and indexes; a NOT NULL is a fact of its column on every version
+    union all
+    select r.chain, 'constraint', r.relname || '.' || c.conname, f.fact, f.value
+    from relations as r
+    join pg_constraint as c on c.conrelid = r.oid and c.contype <> 'n'
+    cross join lateral (values
+      ('definition', pg_get_constraintdef(c.oid)),
+      ('enforced', concat_ws(', ', case when c.convalidated then 'validated' end,
+                             case when coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true) then 'enforced' end,
+                             case when c.condeferrable then 'deferrable' end)),
+      ('triggers', coalesce((select string_agg(distinct t.tgenabled::text, '') from pg_trigger as t where t.tgconstraint = c.oid), ''))
+    ) as f(fact, value)
+    union all
+    select r.chain, 'index', i.relname::text, f.fact, f.value
+    from relations as r
+    join pg_index as x on x.indrelid = r.oid
+    join pg_class as i on i.oid = x.indexrelid
+    cross join lateral (values
+      ('columns', r.relname || '(' || coalesce((select string_agg(coalesce(a.attname::text, 'expression'), ', ' order by k.place)
+                  from unnest(x.indkey::smallint[]) with ordinality as k(attnum, place)
+                  left join pg_attribute as a on a.attrelid = r.oid and a.attnum = k.attnum and k.attnum > 0), '') || ')'),
+      ('properties', concat_ws(', ', case when x.indisunique then 'unique' end, case when x.indisvalid then 'valid' end,
+                     case when x.indpred is not null then 'partial' end, case when x.indnullsnotdistinct then 'nulls not distinct' end))
+    ) as f(fact, value)
+
+    -- triggers of ours and of others
+    union all
+    select r.chain, 'trigger', r.relname || '.' || t.tgname, f.fact, f.value
+    from relations as r
+    join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+    join pg_proc as p on p.oid = t.tgfoid
+    join pg_namespace as n on n.oid = p.pronamespace
+    cross join lateral (values
+      ('function', case when n.oid = r.relnamespace then '' else n.nspname || '.' end || p.proname
+                   || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), '\000'), '\000'), ', ') || ')'),
+      ('timing', t.tgtype::text || case when t.tgqual is not null then ' when' else '' end || case when t.tgattr::text <> '' then ' of columns' else '' end),
+      ('enabled', case t.tgenabled when 'O' then 'origin' when 'A' then 'always' when 'R' then 'replica' else 'disabled' end)
+    ) as f(fact, value)
+
+    -- functions
+    union all
+    select f.chain, 'function', f.signature, v.fact, v.value
+    from functions as f
+    join pg_language as l on l.oid = f.prolang
+    cross join lateral (values
+      ('body', encode(sha256(convert_to(f.prosrc, 'UTF8')), 'hex')),
+      ('arguments', pg_get_function_arguments(f.oid)),
+      ('result', coalesce(pg_get_function_result(f.oid), '')),
+      ('attributes', concat_ws(', ', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
+                     case when f.prosecdef then 'security definer' end, case when f.proisstrict then 'strict' end,
+                     case when f.proleakproof then 'leakproof' end, 'parallel ' || f.proparallel::text)),
+      ('settings', coalesce(array_to_string(f.proconfig, '; '), ''))
+    ) as v(fact, value)
+    union all
+    select f.chain, 'function', f.signature, 'grant to ' || g.grantee, g.privileges
+    from functions as f cross join lateral grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
+
+    -- domains and other types
+    union all
+    select null, 'type', t.typname::text, f.fact, f.value
+    from home
+    join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
+                     and t.typcategory <> 'A'
+    cross join lateral (values
+      ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end),
+      ('checks', coalesce((select string_agg(c.conname || ' ' || pg_get_constraintdef(c.oid) || case when c.convalidated then '' else ' not valid' end, '; ' order by c.conname)
+                  from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
+    ) as f(fact, value)
+    union all
+    select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
+    from home
+    join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r')
+    cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
+
+    -- the register, and the DDL guard if it is installed
+    union all
+    select c.table_name, 'chain', c.table_name, 'register',
+           concat_ws(', ', c.position, case when c.is_internal then 'internal' end, case when c.open_in_lockdown then 'open in lockdown' end)
+    from only chains as c
+    union all
+    select null, 'event trigger', e.evtname::text, f.fact, f.value
+    from home
+    join pg_event_trigger as e on e.evtname in (left('alpha_ddl_guard_end_' || home.nspname, 63), left('alpha_ddl_guard_drop_' || home.nspname, 63))
+    join pg_proc as p on p.oid = e.evtfoid
+    cross join lateral (values
+      ('event', e.evtevent::text),
+      ('owner', pg_get_userbyid(e.evtowner)::text),
+      ('enabled', case e.evtenabled when 'O' then 'origin' when 'A' then 'always' when 'R' then 'replica' else 'disabled' end),
+      ('function', p.proname || ' of ' || pg_get_userbyid(p.proowner) || ' ' || encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex'))
+    ) as f(fact, value)
+  )
+  select f.table_name::text, f.object_kind, f.object_name, f.fact, f.value from facts as f
+$function$;
+comment on function guard_facts() is
+  'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, constraints, triggers, functions, domains, grants.';
+
+create function record_guards(reason text) returns bigint
+language sql
+set search_path from current
+as $function$
+  insert into guard_states (reason, facts, state_hash)
+  select record_guards.reason, s.facts, encode(sha256(convert_to(s.facts::text, 'UTF8')), 'hex')
+  from (select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                         order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") as facts
+        from guard_facts() as f) as s
+  returning id;
+$function$;
+comment on function record_guards(text) is
+  'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may.';
+
+create function verify_guards()
+returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if to_regclass(format('%I.guard_states', current_schema())) is null then
+    return query select 'schema', coalesce(current_schema()::text, ''), 'name', null::text, null::text,
+                        'renamed or gone: the functions look for their tables elsewhere', null::text;
+    return;
+  end if;
+  return query
+    with recorded as (
+      select f.value ->> 0 as table_name, f.value ->> 1 as object_kind, f.value ->> 2 as object_name,
+             f.value ->> 3 as fact, f.value ->> 4 as value
+      from (select g.facts from only guard_states as g order by g.id desc limit 1) as last
+      cross join lateral jsonb_array_elements(last.facts) as f
+    )
+    select coalesce(r.object_kind, p.object_kind), coalesce(r.object_name, p.object_name), coalesce(r.fact, p.fact),
+           r.value, p.value,
+           case when r.fact is null then 'extra' when p.fact is null then 'missing' else 'changed' end,
+           coalesce(r.table_name, p.table_name)
+    from recorded as r
+    full join guard_facts() as p using (object_kind, object_name, fact)
+    where r.value is distinct from p.value
+       or r.fact is null or p.fact is null
+    order by 1, 2, 3;
+end
+$function$;
+comment on function verify_guards() is
+  'A row for every guard that is not as last recorded: what, expected, found, and whether it is missing, extra or changed. No row: all as installed.';
+
+create function revoke_from_public() returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  item record;
+begin
+  for item in
+    select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
+    from pg_proc as p
+    cross join lateral grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
+    where p.pronamespace = current_schema()::regnamespace and p.proowner = owner_role()::regrole and g.grantee = 'PUBLIC'
+    union all
+    select format('%I', t.typname), 'type'
+    from pg_type as t
+    cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
+    where t.typnamespace = current_schema()::regnamespace and t.typowner = owner_role()::regrole and g.grantee = 'PUBLIC'
+      and t.typcategory <> 'A' and t.typtype in ('d', 'e', 'r')
+  loop
+    execute format('revoke all on %s %s from public', item.kind, item.name);
+  end loop;
+end
+$function$;
+comment on function revoke_from_public() is 'Takes from PUBLIC what CREATE FUNCTION and CREATE DOMAIN give it by default, on all objects of the owner role in this schema.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- The kit's own chains
+------------------------------------------------------------------------------------------------------------------------
+
+perform chain_attach('chain_columns');
+perform chain_attach('guard_states');
+perform protect_table('chain_columns', 'AUD-011', 'AUD-011');
+perform protect_table('guard_states', 'AUD-011', 'AUD-011');
+perform protect_table('installation', 'AUD-011', 'AUD-011');
+perform set_config('alpha.previous_role', previous_role, true);
+perform set_config('alpha.previous_search_path', previous_path, true);
+perform finish_migration('001_core_functions');
+end
+$migration$;

@@ -1,0 +1,234 @@
+-- 002_audit_tables: the four tables of the audit log, and the log of lockdowns and maintenance.
+-- depends: 001_core_functions
+
+do $migration$
+begin
+if not begin_migration('002_audit_tables') then return; end if;
+
+------------------------------------------------------------------------------------------------------------------------
+-- The audit log
+------------------------------------------------------------------------------------------------------------------------
+
+create table signals (
+  id              bigserial      not null,
+  correlation_id  uuid           not null  default gen_random_uuid(),
+  signal_id       varchar(64)    not null,
+  symbol          varchar(20)    not null,
+  side            varchar(10)    not null,
+  price           decimal_28_10  not null,
+  quantity        decimal_28_10  not null,
+  raw_payload     jsonb          not null,
+  source_ip       inet           null,
+  hmac_verified   boolean        not null  default false,
+  row_hash        char(64)       not null,
+  created_at      timestamptz    not null,
+  constraint signals_pkey primary key (id),
+  constraint signals_correlation_id_key unique (correlation_id),
+  constraint signals_signal_id_key unique (signal_id),
+  constraint signals_signal_id_is_given check (btrim(signal_id::text) <> ''::text),
+  constraint signals_symbol_is_given check (btrim(symbol::text) <> ''::text),
+  constraint signals_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
+  constraint signals_price_is_positive check (price > 0),
+  constraint signals_quantity_is_positive check (quantity > 0)
+);
+create index signals_created_at_idx on signals (created_at);
+comment on table  signals                is 'Signals as they arrived, one row each. Append-only, hash-chained.';
+comment on column signals.id             is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on column signals.correlation_id is 'What debates and orders refer to. Generated, or kept if given.';
+comment on column signals.signal_id      is 'The sender''s idempotency key.';
+comment on column signals.symbol         is 'Instrument, as the sender names it.';
+comment on column signals.side           is 'BUY or SELL.';
+comment on column signals.price          is 'Price of the alert, exact.';
+comment on column signals.quantity       is 'Quantity of the alert, exact.';
+comment on column signals.raw_payload    is 'The webhook''s body.';
+comment on column signals.source_ip      is 'Address that the webhook came from.';
+comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
+comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+
+create table ai_debates (
+  id                bigserial    not null,
+  correlation_id    uuid         not null,
+  model_name        varchar(50)  not null,
+  reasoning_json    jsonb        not null,
+  confidence_score  decimal_5_4  not null,
+  elapsed_ms        integer      not null,
+  is_timeout        boolean      not null  default false,
+  row_hash          char(64)     not null,
+  created_at        timestamptz  not null,
+  constraint ai_debates_pkey primary key (id),
+  constraint ai_debates_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
+  constraint ai_debates_model_name_is_given check (btrim(model_name::text) <> ''::text),
+  constraint ai_debates_confidence_score_is_share check (confidence_score >= 0 and confidence_score <= 1),
+  constraint ai_debates_timeout_has_no_confidence check (not is_timeout or confidence_score = 0),
+  constraint ai_debates_elapsed_ms_is_not_negative check (elapsed_ms >= 0)
+);
+create index ai_debates_correlation_id_idx on ai_debates (correlation_id);
+create index ai_debates_created_at_idx on ai_debates (created_at);
+comment on table  ai_debates                  is 'What each model said about a signal. Append-only, hash-chained.';
+comment on column ai_debates.id               is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on column ai_debates.correlation_id   is 'The signal that was debated.';
+comment on column ai_debates.model_name       is 'Model, free text; deepseek-r1, llama-3.1, phi-4 and timeout are the known ones.';
+comment on column ai_debates.reasoning_json   is 'The model''s answer.';
+comment on column ai_debates.confidence_score is 'The model''s confidence, 0 to 1; 0 for a timeout.';
+comment on column ai_debates.elapsed_ms       is 'How long the model took, in milliseconds.';
+comment on column ai_debates.is_timeout       is 'Whether the model gave no answer in time.';
+comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column ai_debates.created_at       is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+
+create table order_execution (
+  id                 bigserial      not null,
+  correlation_id     uuid           not null,
+  order_type         varchar(20)    not null,
+  symbol             varchar(20)    not null,
+  side               varchar(10)    not null,
+  quantity           decimal_28_10  not null,
+  price              decimal_28_10  null,
+  exchange_order_id  varchar(64)    null,
+  status             varchar(20)    not null  default 'PENDING',
+  row_hash           char(64)       not null,
+  created_at         timestamptz    not null,
+  constraint order_execution_pkey primary key (id),
+  constraint order_execution_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
+  constraint order_execution_order_type_is_known check (order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
+  constraint order_execution_symbol_is_given check (btrim(symbol::text) <> ''::text),
+  constraint order_execution_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
+  constraint order_execution_quantity_is_positive check (quantity > 0),
+  constraint order_execution_price_is_positive check (price > 0),
+  constraint order_execution_market_has_no_price check ((order_type::text = 'MARKET'::text) = (price is null)),
+  constraint order_execution_status_is_known check (status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text,
+    'FILLED'::text, 'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
+);
+create index order_execution_correlation_id_idx on order_execution (correlation_id);
+create index order_execution_created_at_idx on order_execution (created_at);
+comment on table  order_execution                   is 'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
+comment on column order_execution.id                is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on column order_execution.correlation_id    is 'The signal that led to the order.';
+comment on column order_execution.order_type        is 'MARKET, LIMIT, STOP or STOP_LIMIT.';
+comment on column order_execution.symbol            is 'Instrument.';
+comment on column order_execution.side              is 'BUY or SELL.';
+comment on column order_execution.quantity          is 'Quantity ordered, exact.';
+comment on column order_execution.price             is 'Limit or stop price, exact; null exactly for MARKET.';
+comment on column order_execution.exchange_order_id is 'The exchange''s id of the order, once it has one.';
+comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
+comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+
+create table order_events (
+  id                   bigserial      not null,
+  order_execution_id   bigint         not null,
+  event_type           varchar(30)    not null,
+  fill_quantity        decimal_28_10  null,
+  fill_price           decimal_28_10  null,
+  zar_equity           decimal_28_2   null,
+  positions_closed     jsonb          null,
+  rejection_reason     text           null,
+  exchange_error_code  varchar(50)    null,
+  row_hash             char(64)       not null,
+  created_at           timestamptz    not null,
+  constraint order_events_pkey primary key (id),
+  constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
+  constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
+    'CANCELLED'::text, 'KILL_SWITCH'::text, 'EXPIRED'::text])),
+  constraint order_events_fill_quantity_is_positive check (fill_quantity > 0),
+  constraint order_events_fill_price_is_positive check (fill_price > 0),
+  constraint order_events_positions_closed_is_array check (jsonb_typeof(positions_closed) = 'array'::text),
+  constraint order_events_fill_is_complete check (not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
+    or fill_quantity is not null and fill_price is not null),
+  constraint order_events_kill_switch_is_complete check (event_type::text <> 'KILL_SWITCH'::text
+    or zar_equity is not null and positions_closed is not null),
+  constraint order_events_rejection_has_reason check (event_type::text <> 'REJECTED'::text
+    or rejection_reason is not null and btrim(rejection_reason) <> ''::text)
+);
+create index order_events_order_execution_id_idx on order_events (order_execution_id);
+create index order_events_created_at_idx on order_events (created_at);
+comment on table  order_events                     is 'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
+comment on column order_events.id                  is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on column order_events.order_execution_id  is 'The order.';
+comment on column order_events.event_type          is 'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
+comment on column order_events.fill_quantity       is 'Quantity filled, exact; a fill has one.';
+comment on column order_events.fill_price          is 'Price of the fill, exact; a fill has one.';
+comment on column order_events.zar_equity          is 'Account equity in rand at this moment; a KILL_SWITCH has one.';
+comment on column order_events.positions_closed    is 'The positions that a KILL_SWITCH closed, an array.';
+comment on column order_events.rejection_reason    is 'Why the exchange refused; a REJECTED has one.';
+comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
+comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- What the kit itself has to remember
+------------------------------------------------------------------------------------------------------------------------
+
+create table lockdown_events (
+  id           bigserial    not null,
+  event_type   varchar(10)  not null,
+  reason       text         not null,
+  damage       jsonb        not null,
+  proposal_id  uuid         null,
+  recorded_by  text         not null  default session_user,
+  row_hash     char(64)     not null,
+  created_at   timestamptz  not null,
+  constraint lockdown_events_pkey primary key (id),
+  constraint lockdown_events_event_type_is_known check (event_type::text = any (array['ENGAGED'::text, 'RELEASED'::text])),
+  constraint lockdown_events_reason_is_given check (btrim(reason) <> ''::text),
+  constraint lockdown_events_damage_is_array check (jsonb_typeof(damage) = 'array'::text)
+);
+comment on table  lockdown_events             is 'The L6 lockdown: engaged by proven damage, released by an approved proposal. The last row tells. Append-only, hash-chained.';
+comment on column lockdown_events.id          is 'Position in the chain.';
+comment on column lockdown_events.event_type  is 'ENGAGED or RELEASED.';
+comment on column lockdown_events.reason      is 'Why, in words.';
+comment on column lockdown_events.damage      is 'Array of {table, id, actual_hash, …}: the damage that engaged it, or that the release acknowledges.';
+comment on column lockdown_events.proposal_id is 'The approved proposal that released it; null for ENGAGED.';
+comment on column lockdown_events.recorded_by is 'The login that found the damage or completed the approval.';
+comment on column lockdown_events.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column lockdown_events.created_at  is 'When it happened.';
+
+create table maintenance_events (
+  id               bigserial    not null,
+  reason           text         not null,
+  command_tag      text         not null,
+  object_identity  text         not null,
+  recorded_by      text         not null  default session_user,
+  row_hash         char(64)     not null,
+  created_at       timestamptz  not null,
+  constraint maintenance_events_pkey primary key (id),
+  constraint maintenance_events_reason_is_given check (btrim(reason) <> ''::text)
+);
+comment on table  maintenance_events                 is 'DDL on protected objects that was let through because alpha.maintenance was set. Append-only, hash-chained.';
+comment on column maintenance_events.id              is 'Position in the chain.';
+comment on column maintenance_events.reason          is 'The reason given in alpha.maintenance.';
+comment on column maintenance_events.command_tag     is 'The command, ALTER TABLE for example.';
+comment on column maintenance_events.object_identity is 'The object that it changed.';
+comment on column maintenance_events.recorded_by     is 'The login that did it.';
+comment on column maintenance_events.row_hash        is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column maintenance_events.created_at      is 'When it happened.';
+
+create function acknowledged_damage()
+returns table (table_name text, id bigint, actual_hash text)
+language sql stable
+set search_path from current
+as $function$
+  select distinct d.value ->> 'table', (d.value ->> 'id')::bigint, d.value ->> 'actual_hash'
+  from only lockdown_events as l cross join lateral jsonb_array_elements(l.damage) as d
+  where l.event_type = 'RELEASED';
+$function$;
+comment on function acknowledged_damage() is 'Damage that a lockdown release has acknowledged: reported as such for ever after.';
+
+create function lockdown_status()
+returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
+language sql stable security definer
+set search_path from current
+as $function$
+  select coalesce(l.event_type = 'ENGAGED', false),
+         case when l.event_type = 'ENGAGED' then l.created_at end,
+         case when l.event_type = 'ENGAGED' then l.id end,
+         case when l.event_type = 'ENGAGED' then l.reason end,
+         case when l.event_type = 'ENGAGED' then l.damage end
+  from (select) as one
+  left join lateral (select * from only lockdown_events as e order by e.id desc limit 1) as l on true;
+$function$;
+comment on function lockdown_status() is 'One row: whether the lockdown is engaged, since when, by which event, why, and the damage that engaged it.';
+
+perform finish_migration('002_audit_tables');
+end
+$migration$;

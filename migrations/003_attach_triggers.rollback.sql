@@ -1,0 +1,23 @@
+-- Takes back 003_attach_triggers: nothing rejects, validates or chains any more. Refuses while an audit table holds rows.
+
+do $rollback$
+declare
+  item text;
+begin
+perform begin_rollback('003_attach_triggers');
+
+drop function record_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, anycompatible);
+drop function record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible);
+drop function record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible);
+drop function record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible);
+drop function refuse_signal_reuse(text, text);
+foreach item in array array['signals', 'ai_debates', 'order_execution', 'order_events'] loop
+  execute format('drop trigger _500_validate on %I', item);
+end loop;
+drop function validate_signal(), validate_correlation(), validate_order_event();
+perform chain_detach(t.name), forget_attempts(t.name)
+from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
+
+perform finish_rollback('003_attach_triggers');
+end
+$rollback$;

@@ -1,0 +1,294 @@
+-- 003_attach_triggers: from here on the tables reject changes, validate what comes in, and chain it;
+-- and the functions that write them.
+-- depends: 002_audit_tables
+
+do $migration$
+begin
+if not begin_migration('003_attach_triggers') then return; end if;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Validation
+------------------------------------------------------------------------------------------------------------------------
+
+create function validate_signal() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  member  text;
+  given   numeric;
+  stored  numeric;
+begin
+  new.correlation_id := coalesce(new.correlation_id, gen_random_uuid());
+  -- A payload number that rounds to the column's value without equalling it lost digits on its way here.
+  foreach member in array array['price', 'quantity'] loop
+    if jsonb_typeof(new.raw_payload -> member) = 'number' then
+      given := (new.raw_payload ->> member)::numeric;
+      stored := case member when 'price' then new.price else new.quantity end;
+      if given <> stored and round(given, 10) = round(stored, 10) then
+        perform refuse(
+          'AUD-001', format('%s lost digits between the payload and the column', member),
+          format('The payload says %s, the column would hold %s.', left(given::text, 60), stored),
+          'Parse the payload''s numbers as decimals, and reject what has more than 10 decimals.',
+          tg_argv[0], tg_op);
+      end if;
+    end if;
+  end loop;
+  return new;
+end
+$function$;
+comment on function validate_signal() is
+  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost digits. Argument: table.';
+
+create function validate_correlation() returns trigger
+language plpgsql security definer
+set search_path from current
+set enable_seqscan = off
+as $function$
+begin
+  perform from only signals as s where s.correlation_id = new.correlation_id;
+  if not found and new.correlation_id is not null then
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+       and not snapshot_sees(pg_sequence_last_value('writer_signals')) then
+      perform refuse_stale_snapshot('signals');
+    end if;
+    perform refuse(
+      'AUD-008', format('correlation_id of %s does not exist', tg_argv[0]),
+      format('There is no signal with correlation_id %s.', new.correlation_id),
+      'Record the signal first, and pass the correlation_id that it got.',
+      tg_argv[0], tg_op);
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_correlation() is
+  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: table.';
+
+create function validate_order_event() returns trigger
+language plpgsql security definer
+set search_path from current
+set enable_seqscan = off
+as $function$
+begin
+  perform from only order_execution as o where o.id = new.order_execution_id;
+  if not found and new.order_execution_id is not null then
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+       and not snapshot_sees(pg_sequence_last_value('writer_order_execution')) then
+      perform refuse_stale_snapshot('order_execution');
+    end if;
+    perform refuse(
+      'AUD-008', format('order_execution_id of %s does not exist', tg_argv[0]),
+      format('There is no order with id %s.', new.order_execution_id),
+      'Record the order first, and pass the id that it got.',
+      tg_argv[0], tg_op);
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_order_event() is
+  'Row trigger of order_events: refuses (AUD-008) an order_execution_id that does not exist. Argument: table.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
+------------------------------------------------------------------------------------------------------------------------
+
+perform protect_table('signals',            'AUD-002', 'AUD-003');
+perform protect_table('ai_debates',         'AUD-004', 'AUD-005');
+perform protect_table('order_execution',    'AUD-006', 'AUD-007');
+perform protect_table('order_events',       'AUD-006', 'AUD-007');
+perform protect_table('lockdown_events',    'AUD-011', 'AUD-011');
+perform protect_table('maintenance_events', 'AUD-011', 'AUD-011');
+
+create trigger _500_validate before insert on signals         for each row execute function validate_signal('signals');
+create trigger _500_validate before insert on ai_debates      for each row execute function validate_correlation('ai_debates');
+create trigger _500_validate before insert on order_execution for each row execute function validate_correlation('order_execution');
+create trigger _500_validate before insert on order_events    for each row execute function validate_order_event('order_events');
+comment on trigger _500_validate on signals         is 'Refuses a payload that lost digits (AUD-001).';
+comment on trigger _500_validate on ai_debates      is 'Refuses a signal that does not exist (AUD-008).';
+comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
+comment on trigger _500_validate on order_events    is 'Refuses an order that does not exist (AUD-008).';
+perform count_attempts('AUD-001', 'signals',         'INSERT');
+perform count_attempts('AUD-008', 'ai_debates',      'INSERT');
+perform count_attempts('AUD-008', 'order_execution', 'INSERT');
+perform count_attempts('AUD-008', 'order_events',    'INSERT');
+perform count_attempts('AUD-010', 'signals',         'INSERT');
+
+-- In the order in which a transaction that writes several takes them.
+perform chain_attach('signals',         open_in_lockdown => false, is_internal => false);
+perform chain_attach('ai_debates',      open_in_lockdown => false, is_internal => false);
+perform chain_attach('order_execution', open_in_lockdown => false, is_internal => false);
+-- Open in a lockdown, so that a liquidation can be recorded against the order that opened the position.
+perform chain_attach('order_events',    open_in_lockdown => true,  is_internal => false);
+perform chain_attach('lockdown_events');
+perform chain_attach('maintenance_events');
+
+------------------------------------------------------------------------------------------------------------------------
+-- Writing functions. They join the caller's transaction and return the stored row (docs/sql-api.md).
+-- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
+-- given, makes an untyped literal and an integer resolve to numeric.
+------------------------------------------------------------------------------------------------------------------------
+
+create function refuse_signal_reuse(signal_id text, detail text) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-010', format('signal_id %s was used before with other content', quote_literal(signal_id)), detail,
+    'A retry sends the same content; another signal needs a signal_id of its own.', 'signals', 'INSERT');
+end
+$function$;
+comment on function refuse_signal_reuse(text, text) is 'Raises AUD-010: an idempotency key came again with other content.';
+
+create function record_signal(
+  signal_id       text,
+  symbol          text,
+  side            text,
+  price           anycompatible,
+  quantity        anycompatible,
+  raw_payload     jsonb,
+  source_ip       inet           default null,
+  hmac_verified   boolean        default false,
+  correlation_id  uuid           default null,
+  money_type      anycompatible  default null::numeric
+) returns signals
+language plpgsql
+set search_path from current
+as $function$
+declare
+  wanted_price     decimal_28_10;
+  wanted_quantity  decimal_28_10;
+  stored           signals;
+  differing        text;
+begin
+  if pg_typeof(price) in ('double precision'::regtype, 'real'::regtype) then
+    perform refuse_float('price or quantity', pg_typeof(price));
+  end if;
+  wanted_price := price::text::numeric;
+  wanted_quantity := quantity::text::numeric;
+  for attempt in 1..2 loop
+    select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
+    if found then
+      differing := concat_ws(', ',
+        case when stored.symbol        is distinct from record_signal.symbol                        then 'symbol' end,
+        case when stored.side          is distinct from record_signal.side                          then 'side' end,
+        case when stored.price         is distinct from wanted_price                                then 'price' end,
+        case when stored.quantity      is distinct from wanted_quantity                             then 'quantity' end,
+        case when stored.raw_payload   is distinct from record_signal.raw_payload                   then 'raw_payload' end,
+        case when stored.hmac_verified is distinct from coalesce(record_signal.hmac_verified, false) then 'hmac_verified' end);
+      if differing <> '' then
+        perform refuse_signal_reuse(signal_id, format('It is row %s of signals; the difference is in %s.', stored.id, differing));
+      end if;
+      return stored;
+    end if;
+    insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified)
+    values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol, record_signal.side,
+            wanted_price, wanted_quantity, record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false))
+    on conflict on constraint signals_signal_id_key do nothing
+    returning * into stored;
+    if found then
+      return stored;
+    end if;
+    -- Another session recorded it between the look-up and the insert: now it can be seen.
+  end loop;
+  raise exception 'signal_id % is recorded, but this transaction cannot see it', quote_literal(signal_id)
+    using errcode = '40001', hint = 'Run the transaction again.';
+end
+$function$;
+comment on function record_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, anycompatible) is
+  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already there. Raises AUD-001, AUD-009, AUD-010.';
+
+create function record_ai_debate(
+  correlation_id    uuid,
+  model_name        text,
+  reasoning_json    jsonb,
+  confidence_score  anycompatible,
+  elapsed_ms        integer,
+  is_timeout        boolean        default false,
+  money_type        anycompatible  default null::numeric
+) returns ai_debates
+language plpgsql
+set search_path from current
+as $function$
+declare
+  stored ai_debates;
+begin
+  if pg_typeof(confidence_score) in ('double precision'::regtype, 'real'::regtype) then
+    perform refuse_float('confidence_score', pg_typeof(confidence_score));
+  end if;
+  insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
+  values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
+          record_ai_debate.confidence_score::text::numeric, record_ai_debate.elapsed_ms, coalesce(record_ai_debate.is_timeout, false))
+  returning * into stored;
+  return stored;
+end
+$function$;
+comment on function record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible) is
+  'Records what a model said about a signal and returns the row. Raises AUD-001, AUD-008, AUD-009.';
+
+create function record_order(
+  correlation_id     uuid,
+  order_type         text,
+  symbol             text,
+  side               text,
+  quantity           anycompatible,
+  price              anycompatible  default null::numeric,
+  exchange_order_id  text           default null,
+  status             text           default 'PENDING',
+  money_type         anycompatible  default null::numeric
+) returns order_execution
+language plpgsql
+set search_path from current
+as $function$
+declare
+  stored order_execution;
+begin
+  if pg_typeof(quantity) in ('double precision'::regtype, 'real'::regtype) then
+    perform refuse_float('quantity or price', pg_typeof(quantity));
+  end if;
+  insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
+  values (record_order.correlation_id, record_order.order_type, record_order.symbol, record_order.side,
+          record_order.quantity::text::numeric, record_order.price::text::numeric,
+          record_order.exchange_order_id, coalesce(record_order.status, 'PENDING'))
+  returning * into stored;
+  return stored;
+end
+$function$;
+comment on function record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible) is
+  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises AUD-001, AUD-008, AUD-009.';
+
+create function record_order_event(
+  order_execution_id   bigint,
+  event_type           text,
+  fill_quantity        anycompatible  default null::numeric,
+  fill_price           anycompatible  default null::numeric,
+  zar_equity           anycompatible  default null::numeric,
+  positions_closed     jsonb          default null,
+  rejection_reason     text           default null,
+  exchange_error_code  text           default null,
+  money_type           anycompatible  default null::numeric
+) returns order_events
+language plpgsql
+set search_path from current
+as $function$
+declare
+  stored order_events;
+begin
+  if pg_typeof(fill_quantity) in ('double precision'::regtype, 'real'::regtype) then
+    perform refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
+  end if;
+  insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
+                            positions_closed, rejection_reason, exchange_error_code)
+  values (record_order_event.order_execution_id, record_order_event.event_type, record_order_event.fill_quantity::text::numeric,
+          record_order_event.fill_price::text::numeric, record_order_event.zar_equity::text::numeric,
+          record_order_event.positions_closed, record_order_event.rejection_reason, record_order_event.exchange_error_code)
+  returning * into stored;
+  return stored;
+end
+$function$;
+comment on function record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible) is
+  'Records what became of an order and returns the row; open also in a lockdown. Raises AUD-001, AUD-008.';
+
+perform finish_migration('003_attach_triggers');
+end
+$migration$;

@@ -1,0 +1,29 @@
+-- Takes back 004_security_hardening. Refuses while an audit table holds rows.
+
+do $rollback$
+declare
+  item record;
+begin
+perform begin_rollback('004_security_hardening');
+
+for item in select c.table_name from only chains as c where not c.is_internal order by c.position loop
+  execute format('revoke all on %I from %I, %I, %I', item.table_name, app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
+  execute format('revoke all on sequence %I from %I', item.table_name || '_id_seq', app_role('app_trading'));
+end loop;
+execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, lockdown_events, maintenance_events from %I',
+               app_role('app_auditor'));
+for item in
+  select p.oid::regprocedure::text as signature, g.grantee
+  from pg_proc as p cross join lateral grants_text(p.proacl, p.proowner) as g
+  where p.pronamespace = current_schema()::regnamespace and p.proowner = owner_role()::regrole
+    and g.grantee in (app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'))
+loop
+  execute format('revoke all on function %s from %I', item.signature, item.grantee);
+end loop;
+drop view vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts;
+drop function record_maintenance(text, text, text), refuse_ddl(text, text);
+perform forget_attempts('protected object');
+
+perform finish_rollback('004_security_hardening');
+end
+$rollback$;

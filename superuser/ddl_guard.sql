@@ -1,0 +1,123 @@
+-- Optional, as superuser, after the migrations: an event trigger that refuses DDL on protected objects (AUD-011).
+--   psql -X -1 -v ON_ERROR_STOP=1 -f superuser/ddl_guard.sql         (search_path as for the migrations)
+-- Applying it again replaces it. superuser/ddl_guard.rollback.sql takes it away.
+-- The function belongs to the superuser who runs this: nobody below may change what it does.
+
+do $guard$
+declare
+  home      text := current_schema();
+  previous  text := current_setting('role');
+begin
+perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) then
+  raise exception 'alpha-db: an event trigger needs a superuser, and % is none', current_user
+    using errcode = '42501', hint = 'The kit works without this step; verify_guards() reports afterwards what the DDL guard would refuse.';
+end if;
+if to_regclass(format('%I.guard_states', home)) is null
+   or not exists (select from installed_migrations where name = '004_security_hardening') then
+  raise exception 'alpha-db is not installed in schema %', coalesce(home, '(none)')
+    using errcode = '55000', hint = 'Apply migrations 001 to 004 first, with the same search_path.';
+end if;
+
+set local client_min_messages = warning;
+execute format('drop event trigger if exists %I', 'alpha_ddl_guard_end_' || home);
+execute format('drop event trigger if exists %I', 'alpha_ddl_guard_drop_' || home);
+-- A schema of its own: dropping the protected schema must not take the guard along before it can refuse.
+create schema if not exists alpha_db_guard;
+execute format($create$
+create or replace function alpha_db_guard.%3$I() returns event_trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  reason   text := btrim(coalesce(current_setting('alpha.maintenance', true), ''));
+  home     regnamespace;
+  guarded  jsonb;
+  command  record;
+begin
+  if to_regclass('%1$I.guard_states') is null then
+    if tg_event = 'sql_drop' and exists (
+         select from pg_event_trigger_dropped_objects() as d where d.address_names = array[%2$L, 'guard_states']) and reason = '' then
+      raise exception 'AUD-011: %% on schema %% refused', tg_tag, %2$L
+        using errcode = 'AUD11', detail = 'It would drop the guards of alpha-db.',
+              hint = 'If it must be: begin; set local alpha.maintenance = ''the reason''; … commit.';
+    end if;
+    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER SCHEMA' and exists (
+         select from pg_event_trigger_ddl_commands() as c join pg_class as r on r.relnamespace = c.objid and r.relname = 'guard_states') then
+      raise exception 'AUD-011: renaming schema %% refused', %2$L
+        using errcode = 'AUD11', detail = 'The functions of alpha-db look for their tables in the schema that they were installed into.',
+              hint = 'Renaming the schema is not supported.';
+    end if;
+    return;  -- nothing left to guard
+  end if;
+  home := %2$L::regnamespace;
+  -- What alpha_owner owns could be made to run code with a superuser's rights: only a plain table and definer functions are touched.
+  if not (select c.relkind = 'r' from pg_class as c where c.oid = to_regclass('%1$I.guard_states'))
+     or exists (select from pg_proc as p where p.pronamespace = home and p.proname in ('refuse_ddl', 'record_maintenance')
+                and (not p.prosecdef or (select r.rolsuper from pg_roles as r where r.oid = p.proowner))) then
+    raise exception 'AUD-011: %% refused, for the guards themselves were replaced', tg_tag
+      using errcode = 'AUD11', hint = 'select * from verify_guards() says how.';
+  end if;
+  -- Names of what was installed: a command may have changed the owner of the object already.
+  select jsonb_object_agg(f.name, true) into guarded
+  from (select distinct regexp_replace(e.value ->> 2, '\(.*$', '') as name
+        from (select g.facts from only %1$I.guard_states as g order by g.id desc limit 1) as last
+        cross join lateral jsonb_array_elements(last.facts) as e
+        where e.value ->> 1 in ('relation', 'function', 'type', 'index')) as f;
+
+  for command in
+    select coalesce(c.command_tag, tg_tag) as tag, c.object_identity as identity
+    from (select * from pg_event_trigger_ddl_commands() where tg_event = 'ddl_command_end') as c
+    where c.classid = 'pg_namespace'::regclass and c.objid = home
+       or exists (
+         select from (
+           select r.relnamespace as namespace, r.relname as name, r.relowner as owner from pg_class as r
+           where r.oid = case c.classid
+             when 'pg_class'::regclass      then coalesce((select x.indrelid from pg_index as x where x.indexrelid = c.objid), c.objid)
+             when 'pg_trigger'::regclass    then (select t.tgrelid from pg_trigger as t where t.oid = c.objid)
+             when 'pg_rewrite'::regclass    then (select w.ev_class from pg_rewrite as w where w.oid = c.objid)
+             when 'pg_policy'::regclass     then (select p.polrelid from pg_policy as p where p.oid = c.objid)
+             when 'pg_constraint'::regclass then (select k.conrelid from pg_constraint as k where k.oid = c.objid) end
+           union all
+           select p.pronamespace, p.proname, p.proowner from pg_proc as p
+           where c.classid = 'pg_proc'::regclass and p.oid = c.objid
+           union all
+           select t.typnamespace, t.typname, t.typowner from pg_type as t
+           where t.oid = case c.classid
+             when 'pg_type'::regclass       then c.objid
+             when 'pg_constraint'::regclass then (select k.contypid from pg_constraint as k where k.oid = c.objid) end
+         ) as o
+         where o.namespace = home and (guarded ? o.name::text or o.owner = (select s.relowner from pg_class as s where s.oid = '%1$I.guard_states'::regclass)))
+    union all
+    select tg_tag, d.object_identity
+    from (select * from pg_event_trigger_dropped_objects() where tg_event = 'sql_drop') as d
+    where d.original and d.address_names[1] = %2$L
+      and (cardinality(d.address_names) = 1 or guarded ? d.address_names[2])
+       or d.object_type = 'schema' and d.object_name = %2$L
+  loop
+    if reason = '' then
+      perform %1$I.refuse_ddl(command.tag, command.identity);
+    else
+      perform %1$I.record_maintenance(reason, command.tag, command.identity);
+    end if;
+  end loop;
+end
+$function$
+$create$, home, home, 'ddl_guard_' || home);
+comment on schema alpha_db_guard is 'Functions of the DDL guards of alpha-db, one for each schema it is installed in. Belongs to a superuser.';
+execute format('revoke all on function alpha_db_guard.%I() from public', 'ddl_guard_' || home);
+execute format('comment on function alpha_db_guard.%I() is %L', 'ddl_guard_' || home,
+               'Event trigger: refuses (AUD-011) DDL on protected objects, or records it when alpha.maintenance gives a reason.');
+execute format('create event trigger %I on ddl_command_end execute function alpha_db_guard.%I()', 'alpha_ddl_guard_end_' || home, 'ddl_guard_' || home);
+execute format('create event trigger %I on sql_drop execute function alpha_db_guard.%I()', 'alpha_ddl_guard_drop_' || home, 'ddl_guard_' || home);
+-- ALWAYS: session_replication_role = replica must not switch it off.
+execute format('alter event trigger %I enable always', 'alpha_ddl_guard_end_' || home);
+execute format('alter event trigger %I enable always', 'alpha_ddl_guard_drop_' || home);
+execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_end_' || home, 'Refuses changes of what alpha-db protects.');
+execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_drop_' || home, 'Refuses drops of what alpha-db protects.');
+
+perform set_config('role', owner_role(), true);
+perform record_guards('superuser step ddl_guard');
+perform set_config('role', previous, true);
+end
+$guard$;
