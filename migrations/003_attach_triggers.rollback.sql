@@ -11,10 +11,10 @@ drop function record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolea
 drop function record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible);
 drop function record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible);
 drop function refuse_signal_reuse(text, text);
-foreach item in array array['signals', 'ai_debates', 'order_execution', 'order_events'] loop
+foreach item in array array['signals', 'ai_debates', 'order_execution', 'order_events', 'lockdown_events'] loop
   execute format('drop trigger _500_validate on %I', item);
 end loop;
-drop function validate_signal(), validate_correlation(), validate_order_event();
+drop function validate_signal(), validate_correlation(), validate_order_event(), validate_lockdown_event();
 perform chain_detach(t.name), forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
 

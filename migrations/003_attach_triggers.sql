@@ -88,6 +88,24 @@ $function$;
 comment on function validate_order_event() is
   'Row trigger of order_events: refuses (AUD-008) an order_execution_id that does not exist. Argument: table.';
 
+create function validate_lockdown_event() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  if new.event_type = 'RELEASED' then
+    perform refuse(
+      'AUD-009', 'the lockdown is not released by hand',
+      format('%s tried to insert a RELEASED event.', session_user),
+      'Only an approved proposal of kind lockdown_release lifts a lockdown.',
+      tg_argv[0], tg_op);
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_lockdown_event() is
+  'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made. Argument: table.';
+
 ------------------------------------------------------------------------------------------------------------------------
 -- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
 ------------------------------------------------------------------------------------------------------------------------
@@ -103,14 +121,17 @@ create trigger _500_validate before insert on signals         for each row execu
 create trigger _500_validate before insert on ai_debates      for each row execute function validate_correlation('ai_debates');
 create trigger _500_validate before insert on order_execution for each row execute function validate_correlation('order_execution');
 create trigger _500_validate before insert on order_events    for each row execute function validate_order_event('order_events');
+create trigger _500_validate before insert on lockdown_events for each row execute function validate_lockdown_event('lockdown_events');
 comment on trigger _500_validate on signals         is 'Refuses a payload that lost digits (AUD-001).';
 comment on trigger _500_validate on ai_debates      is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_events    is 'Refuses an order that does not exist (AUD-008).';
+comment on trigger _500_validate on lockdown_events is 'Refuses a release that no approved proposal made (AUD-009).';
 perform count_attempts('AUD-001', 'signals',         'INSERT');
 perform count_attempts('AUD-008', 'ai_debates',      'INSERT');
 perform count_attempts('AUD-008', 'order_execution', 'INSERT');
 perform count_attempts('AUD-008', 'order_events',    'INSERT');
+perform count_attempts('AUD-009', 'lockdown_events', 'INSERT');
 perform count_attempts('AUD-010', 'signals',         'INSERT');
 
 -- In the order in which a transaction that writes several takes them.
