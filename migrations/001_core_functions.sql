@@ -678,7 +678,7 @@ begin
   end if;
   new.id := tail_id + 1;
   new.created_at := greatest(clock_timestamp(), tail_created_at);
-%8$s  select encode(sha256(decode(tail_hash, 'hex') || convert_to(row_to_json(r)::text, 'UTF8')), 'hex')
+%8$s  select encode(sha256(decode(tail_hash, 'hex') || convert_to(row_to_json(r.*)::text, 'UTF8')), 'hex')
   into new.row_hash from (select %9$s) as r;
   return new;
 end
@@ -750,6 +750,7 @@ comment on function chain_detach(text) is 'Undoes chain_attach and protect_table
 create function chain_extend(table_name text) returns void
 language plpgsql
 set search_path from current
+set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
 declare
   known     text[];
@@ -782,7 +783,7 @@ begin
   added := present[coalesce(cardinality(known), 0) + 1:];
   if known is not null then
     foreach added_column in array added loop
-      execute format('select count(distinct coalesce(to_jsonb(t.%1$I), ''null'')), min(coalesce(to_jsonb(t.%1$I), ''null'')::text)::jsonb from only %2$I as t',
+      execute format('select count(distinct coalesce(to_jsonb(t.%1$I), ''null'')::text), min(coalesce(to_jsonb(t.%1$I), ''null'')::text)::jsonb from only %2$I as t',
                      added_column, table_name) into variants, sample;
       if variants > 1 then
         raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
@@ -818,13 +819,13 @@ begin
     laterals := laterals || format(E'cross join lateral (select %s) as e%s\n',
       (select string_agg(format('c.%I', n.name), ', ' order by n.place) from unnest(epoch.column_names) with ordinality as n(name, place)),
       epoch.number);
-    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s)::text\n', epoch.from_id, epoch.number);
+    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)::text\n', epoch.from_id, epoch.number);
     unchanged := unchanged || coalesce(
-      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'') = %L::jsonb)', epoch.from_id, o.key, o.value), '')
+      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)', epoch.from_id, o.key, o.value), '')
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%s  else row_to_json(e1)::text end as row_data,\n  %s as older_values_hold\nfrom only %I as c\n%s',
+  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%s  else row_to_json(e1.*)::text end as row_data,\n  %s as older_values_hold\nfrom only %I as c\n%s',
                 branches, unchanged, table_name, laterals);
 end
 $function$;
@@ -906,7 +907,7 @@ as $function$
     select l.id, l.previous_id, l.row_hash as actual_hash,
       case when l.previous_id = l.id - 1 or l.id = 1 then
         encode(sha256(
-          case when l.id = 1 and l.previous_id is null then decode($3, 'hex')
+          case when l.id = 1 and coalesce(l.previous_id, 0) < 1 then decode($3, 'hex')
                when l.previous_hash ~ '^[0-9a-f]{64}$' then decode(l.previous_hash, 'hex')
                else convert_to(coalesce(l.previous_hash, ''), 'UTF8') end
           || convert_to(l.row_data, 'UTF8')), 'hex') end as expected_hash,
@@ -929,12 +930,12 @@ set search_path from current
 as $function$
   select format($query$
     select k.id as at_id,
-      case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, greatest($1, 1)) else k.id end as id,
+      case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, greatest($1 - 1, 1)) else k.id end as id,
       k.verdict,
       case when k.verdict = 'missing_rows' then null else k.expected_hash end as expected_hash,
       case when k.verdict = 'missing_rows' then null else k.actual_hash end as actual_hash,
       case k.verdict
-        when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, greatest($1, 1)), k.id - 1)
+        when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, greatest($1 - 1, 1)), k.id - 1)
         when 'order_violation' then format('row %%s is older than the row before it', k.id)
         when 'content_mismatch' then case
           when k.id < 1 then format('row %%s stands before the first', k.id)
@@ -1180,6 +1181,7 @@ create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
+set jit = off
 as $function$
   with
   home as materialized (
@@ -1415,6 +1417,7 @@ create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
 language plpgsql stable
 set search_path from current
+set jit = off
 as $function$
 begin
   if to_regclass(format('%I.guard_states', current_schema())) is null then

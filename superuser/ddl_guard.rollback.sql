@@ -13,7 +13,8 @@ if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pron
   drop schema if exists alpha_db_guard;
 end if;
 if to_regclass(format('%I.guard_states', home)) is not null then
-  perform set_config('role', owner_role(), true);
+  -- As the owner, for its functions must not run with a superuser's rights.
+  perform set_config('role', (select pg_get_userbyid(c.relowner)::text from pg_class as c where c.oid = to_regclass(format('%I.guard_states', home))), true);
   perform record_guards('superuser step ddl_guard taken back');
   perform set_config('role', previous, true);
 end if;

@@ -14,7 +14,7 @@ if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) the
     using errcode = '42501', hint = 'The kit works without this step; verify_guards() reports afterwards what the DDL guard would refuse.';
 end if;
 if to_regclass(format('%I.guard_states', home)) is null
-   or not exists (select from installed_migrations where name = '004_security_hardening') then
+   or to_regprocedure(format('%I.guarded_names()', home)) is null then
   raise exception 'alpha-db is not installed in schema %', coalesce(home, '(none)')
     using errcode = '55000', hint = 'Apply migrations 001 to 004 first, with the same search_path.';
 end if;
@@ -32,6 +32,7 @@ as $function$
 declare
   reason   text := btrim(coalesce(current_setting('alpha.maintenance', true), ''));
   home     regnamespace;
+  guard_owner  oid;
   guarded  jsonb;
   command  record;
 begin
@@ -42,28 +43,33 @@ begin
         using errcode = 'AUD11', detail = 'It would drop the guards of alpha-db.',
               hint = 'If it must be: begin; set local alpha.maintenance = ''the reason''; … commit.';
     end if;
-    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER SCHEMA' and exists (
-         select from pg_event_trigger_ddl_commands() as c join pg_class as r on r.relnamespace = c.objid and r.relname = 'guard_states') then
-      raise exception 'AUD-011: renaming schema %% refused', %2$L
+    -- Renamed or moved away by this very command: the schema, or the table by which the rest is found.
+    if tg_event = 'ddl_command_end' and tg_tag ~ '^ALTER' and exists (
+         select from pg_event_trigger_ddl_commands() as c
+         join pg_class as r on r.oid = c.objid or r.relnamespace = c.objid
+         where r.relname = 'guard_states' or c.schema_name = %2$L) then
+      raise exception 'AUD-011: %% refused, for it would take the guards of schema %% away', tg_tag, %2$L
         using errcode = 'AUD11', detail = 'The functions of alpha-db look for their tables in the schema that they were installed into.',
-              hint = 'Renaming the schema is not supported.';
+              hint = 'Renaming or moving them is not supported.';
     end if;
     return;  -- nothing left to guard
   end if;
   home := %2$L::regnamespace;
-  -- What alpha_owner owns could be made to run code with a superuser's rights: only a plain table and definer functions are touched.
-  if not (select c.relkind = 'r' from pg_class as c where c.oid = to_regclass('%1$I.guard_states'))
-     or exists (select from pg_proc as p where p.pronamespace = home and p.proname in ('refuse_ddl', 'record_maintenance')
-                and (not p.prosecdef or (select r.rolsuper from pg_roles as r where r.oid = p.proowner))) then
+  select c.relowner into guard_owner from pg_class as c where c.oid = to_regclass('%1$I.guard_states');
+  -- This runs as a superuser, so it touches nothing of alpha_owner's but three functions that switch to their owner; and
+  -- these only if no cast, default or namesake could run in between.
+  if (select r.rolsuper from pg_roles as r where r.oid = guard_owner)
+     or (select count(*) from pg_proc as p where p.pronamespace = home and p.proname in ('guarded_names', 'refuse_ddl', 'record_maintenance')) <> 3
+     or (select count(*) from pg_proc as p
+         where p.pronamespace = home and p.prosecdef and p.prokind = 'f' and p.proowner = guard_owner
+           and p.pronargdefaults = 0 and p.provariadic = 0 and not p.proretset
+           and (p.proname, array_to_string(p.proargtypes::oid[]::regtype[]::text[], ','), p.prorettype::regtype::text) in
+               (('guarded_names', '', 'jsonb'), ('refuse_ddl', 'text,text', 'void'), ('record_maintenance', 'text,text,text', 'void'))) <> 3 then
     raise exception 'AUD-011: %% refused, for the guards themselves were replaced', tg_tag
-      using errcode = 'AUD11', hint = 'select * from verify_guards() says how.';
+      using errcode = 'AUD11', hint = 'select * from verify_guards() says how; superuser/ddl_guard.rollback.sql takes the DDL guard away.';
   end if;
-  -- Names of what was installed: a command may have changed the owner of the object already.
-  select jsonb_object_agg(f.name, true) into guarded
-  from (select distinct regexp_replace(e.value ->> 2, '\(.*$', '') as name
-        from (select g.facts from only %1$I.guard_states as g order by g.id desc limit 1) as last
-        cross join lateral jsonb_array_elements(last.facts) as e
-        where e.value ->> 1 in ('relation', 'function', 'type', 'index')) as f;
+  -- Names as they were installed: a command may have changed the owner or the schema of the object already.
+  guarded := %1$I.guarded_names();
 
   for command in
     select coalesce(c.command_tag, tg_tag) as tag, c.object_identity as identity
@@ -87,7 +93,11 @@ begin
              when 'pg_type'::regclass       then c.objid
              when 'pg_constraint'::regclass then (select k.contypid from pg_constraint as k where k.oid = c.objid) end
          ) as o
-         where o.namespace = home and (guarded ? o.name::text or o.owner = (select s.relowner from pg_class as s where s.oid = '%1$I.guard_states'::regclass)))
+         where o.namespace = home and (guarded ? o.name::text or o.owner = guard_owner)
+            or o.namespace <> home and o.owner = guard_owner and guarded ? o.name::text and not exists (  -- SET SCHEMA took it away
+                 select from pg_class as r where r.relnamespace = home and r.relname = o.name
+                 union all select from pg_proc as p where p.pronamespace = home and p.proname = o.name
+                 union all select from pg_type as t where t.typnamespace = home and t.typname = o.name))
     union all
     select tg_tag, d.object_identity
     from (select * from pg_event_trigger_dropped_objects() where tg_event = 'sql_drop') as d
@@ -116,7 +126,8 @@ execute format('alter event trigger %I enable always', 'alpha_ddl_guard_drop_' |
 execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_end_' || home, 'Refuses changes of what alpha-db protects.');
 execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_drop_' || home, 'Refuses drops of what alpha-db protects.');
 
-perform set_config('role', owner_role(), true);
+-- As the owner, for its functions must not run with a superuser's rights.
+perform set_config('role', (select pg_get_userbyid(c.relowner)::text from pg_class as c where c.oid = to_regclass(format('%I.guard_states', home))), true);
 perform record_guards('superuser step ddl_guard');
 perform set_config('role', previous, true);
 end
