@@ -104,6 +104,7 @@ if role_name is not null then
 end if;
 
 perform set_config('role', owner_role, true);
+perform set_config('quote_all_identifiers', 'off', true);
 -- "set search_path from current" below pins every function to this.
 perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
 
@@ -188,6 +189,7 @@ begin
   perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
   perform pg_catalog.set_config('role', owned_by, true);
   perform pg_catalog.set_config('search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
+  perform pg_catalog.set_config('quote_all_identifiers', 'off', true);  -- it would end up in the functions' search_path
   perform pg_catalog.set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
   if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
     perform end_migration();
@@ -1181,7 +1183,7 @@ create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
-set jit = off
+set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
 as $function$
   with
   home as materialized (
@@ -1224,18 +1226,25 @@ as $function$
     from pg_roles as r
     where r.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
     union all
-    select distinct null, 'role', home_role.rolname::text, 'member ' || m.rolname, 'yes'
-    from home
-    join pg_roles as home_role on home_role.oid = home.owner
-    join pg_auth_members as am on am.roleid = home.owner
-    join pg_roles as m on m.oid = am.member
+    select distinct null, 'role', owner_role(), 'member ' || m.name, 'yes'
+    from (
+      with recursive reach (member) as (
+        select am.member from home join pg_auth_members as am on am.roleid = home.owner
+        union
+        select am.member from reach join pg_auth_members as am on am.roleid = reach.member
+      )
+      select pg_get_userbyid(reach.member)::text as name from reach) as m
     union all
-    select distinct null, 'role', m.rolname::text, 'member of ' || r.rolname, 'yes'
-    from pg_auth_members as am
-    join pg_roles as m on m.oid = am.member
-    join pg_roles as r on r.oid = am.roleid
-    where m.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
-      and r.rolname <> owner_role()
+    select distinct null, 'role', g.name, 'member of ' || g.of_role, 'yes'
+    from (
+      with recursive reach (name, role) as (
+        select r.rolname, am.roleid
+        from pg_roles as r join pg_auth_members as am on am.member = r.oid
+        where r.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
+        union
+        select reach.name, am.roleid from reach join pg_auth_members as am on am.member = reach.role
+      )
+      select reach.name::text as name, pg_get_userbyid(reach.role)::text as of_role from reach) as g
 
     -- settings that would keep the triggers from firing
     union all
@@ -1255,7 +1264,8 @@ as $function$
       ('owner', r.owner_name::text),
       ('persistence', r.relpersistence::text),
       ('row security', concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end)),
-      ('options', coalesce(array_to_string(r.reloptions, ', '), ''))
+      ('options', coalesce(array_to_string(r.reloptions, ', '), '')),
+      ('has triggers', case when r.relkind = 'r' then r.relhastriggers::text else '' end)
     ) as f(fact, value)
     union all
     select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
@@ -1368,6 +1378,7 @@ as $function$
                      and t.typcategory <> 'A'
     cross join lateral (values
       ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end),
+      ('default', coalesce(t.typdefault, '')),
       ('checks', coalesce((select string_agg(c.conname || ' ' || pg_get_constraintdef(c.oid) || case when c.convalidated then '' else ' not valid' end, '; ' order by c.conname)
                   from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
     ) as f(fact, value)
@@ -1376,6 +1387,22 @@ as $function$
     from home
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r')
     cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
+
+    -- rights that objects made later would be born with, and objects that could change what an expression means
+    union all
+    select null, 'default rights', coalesce(n.nspname::text, 'all schemas'), d.defaclobjtype::text || ' to ' || g.grantee, g.privileges
+    from home
+    join pg_default_acl as d on d.defaclrole = home.owner and d.defaclnamespace in (0, home.oid)
+    left join pg_namespace as n on n.oid = d.defaclnamespace
+    cross join lateral grants_text(d.defaclacl, d.defaclrole) as g
+    union all
+    select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner', pg_get_userbyid(o.oprowner)::text
+    from home join pg_operator as o on o.oprnamespace = home.oid
+    union all
+    select null, 'cast', format('%s as %s', c.castsource::regtype, c.casttarget::regtype), 'context', c.castcontext::text
+    from home
+    join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
+    join pg_cast as c on t.oid in (c.castsource, c.casttarget)
 
     -- the register, and the DDL guard if it is installed
     union all
@@ -1402,6 +1429,7 @@ comment on function guard_facts() is
 create function record_guards(reason text) returns bigint
 language sql
 set search_path from current
+set quote_all_identifiers = off
 as $function$
   insert into guard_states (reason, facts, state_hash)
   select record_guards.reason, s.facts, encode(sha256(convert_to(s.facts::text, 'UTF8')), 'hex')
@@ -1417,7 +1445,7 @@ create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
 language plpgsql stable
 set search_path from current
-set jit = off
+set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
 as $function$
 begin
   if to_regclass(format('%I.guard_states', current_schema())) is null then

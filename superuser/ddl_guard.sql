@@ -36,12 +36,15 @@ declare
   guarded  jsonb;
   command  record;
 begin
+  if tg_tag = 'REINDEX' then
+    return;  -- changes nothing, and fires this only from PostgreSQL 17 on
+  end if;
   if to_regclass('%1$I.guard_states') is null then
     if tg_event = 'sql_drop' and exists (
-         select from pg_event_trigger_dropped_objects() as d where d.address_names = array[%2$L, 'guard_states']) and reason = '' then
+         select from pg_event_trigger_dropped_objects() as d where d.address_names = array[%2$L, 'guard_states']) then
       raise exception 'AUD-011: %% on schema %% refused', tg_tag, %2$L
         using errcode = 'AUD11', detail = 'It would drop the guards of alpha-db.',
-              hint = 'If it must be: begin; set local alpha.maintenance = ''the reason''; … commit.';
+              hint = 'Take the DDL guard away first, with superuser/ddl_guard.rollback.sql.';
     end if;
     -- Renamed or moved away by this very command: the schema, or the table by which the rest is found.
     if tg_event = 'ddl_command_end' and tg_tag ~ '^ALTER' and exists (
@@ -101,15 +104,23 @@ begin
     union all
     select tg_tag, d.object_identity
     from (select * from pg_event_trigger_dropped_objects() where tg_event = 'sql_drop') as d
-    where d.original and d.address_names[1] = %2$L
-      and (cardinality(d.address_names) = 1 or guarded ? d.address_names[2])
+    where (d.schema_name = %2$L or d.address_names[1] = %2$L)
+      and (guarded ? coalesce(d.object_name, '') or guarded ? coalesce(d.address_names[2], ''))
        or d.object_type = 'schema' and d.object_name = %2$L
   loop
-    if reason = '' then
-      perform %1$I.refuse_ddl(command.tag, command.identity);
-    else
-      perform %1$I.record_maintenance(reason, command.tag, command.identity);
-    end if;
+    begin
+      if reason = '' then
+        perform %1$I.refuse_ddl(command.tag, command.identity);
+      else
+        perform %1$I.record_maintenance(reason, command.tag, command.identity);
+      end if;
+    exception
+      when sqlstate 'AUD11' then raise;
+      when others then  -- what cannot be recorded is not let through
+        raise exception 'AUD-011: %% on %% refused', command.tag, command.identity
+          using errcode = 'AUD11', detail = sqlerrm,
+                hint = 'To take alpha-db apart, take the DDL guard away first, with superuser/ddl_guard.rollback.sql.';
+    end;
   end loop;
 end
 $function$
