@@ -4,11 +4,11 @@
 do $rollback$
 declare
   item        record;
-  schema_oid  regnamespace := current_schema()::regnamespace;
+  schema_oid  regnamespace := quote_ident(current_schema())::regnamespace;
   owner_oid   regrole;
 begin
 perform begin_rollback('001_core_functions');
-owner_oid := owner_role()::regrole;
+owner_oid := quote_ident(owner_role())::regrole;
 
 for item in
   select format('drop table %I cascade', c.relname) as command

@@ -91,7 +91,7 @@ if not has_schema_privilege(owner_role, install_schema, 'create')
                         install_schema, current_user);
 end if;
 -- Whoever may create objects here could put a function of his own in front of ours.
-select string_agg(coalesce(r.rolname, 'PUBLIC'), ', ') into role_name
+select string_agg(coalesce(quote_ident(r.rolname), 'PUBLIC'), ', ') into role_name
 from pg_namespace n
 cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
 left join pg_roles r on r.oid = a.grantee
@@ -461,7 +461,7 @@ begin
   perform refuse(
     'AUD-001', format('%s came as %s, a binary float', argument, argument_type),
     'Binary floats cannot hold most decimal fractions, so digits are lost before the database sees them.',
-    'Pass numeric, or text: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
+    'Pass numeric, or an untyped literal: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
 end
 $function$;
 comment on function refuse_float(text, regtype) is 'Raises AUD-001: money was handed over as double precision or real.';
@@ -660,6 +660,7 @@ set search_path = %2$I, pg_temp
 set timezone = 'UTC'
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 %3$sas $chain$
+#variable_conflict use_variable
 declare
   tail_id          bigint := 0;
   tail_hash        text;
@@ -1013,11 +1014,11 @@ begin
   select count(*) filter (where a.id is not null) into known
   from find_chain_damage(table_name, from_id, to_id) as d
   join acknowledged_damage() as a
-    on a.table_name = d.damaged_table and a.id = d.id and a.actual_hash is not distinct from d.actual_hash;
+    on a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash;
   select count(*) over () as places, d.* into place
   from find_chain_damage(table_name, from_id, to_id) as d
   where not exists (select from acknowledged_damage() as a
-                    where a.table_name = d.damaged_table and a.id = d.id and a.actual_hash is not distinct from d.actual_hash)
+                    where a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash)
   order by d.id limit 1;
   if found then
     found_here.is_valid := false;
@@ -1055,7 +1056,7 @@ begin
   if table_name is not null then
     perform chain_or_error(table_name);
   end if;
-  if from_id < 1 or to_id < from_id then
+  if from_id < 1 or to_id < coalesce(from_id, 1) then
     raise exception 'not a range of ids: % to %', from_id, to_id using errcode = '22023';
   end if;
   -- Guards belong to the whole, not to a range of rows.
@@ -1385,7 +1386,7 @@ as $function$
     union all
     select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
     from home
-    join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r')
+    join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('c', 'd', 'e', 'r')
     cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
 
     -- rights that objects made later would be born with, and objects that could change what an expression means
@@ -1427,7 +1428,7 @@ comment on function guard_facts() is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, constraints, triggers, functions, domains, grants.';
 
 create function record_guards(reason text) returns bigint
-language sql
+language sql security definer
 set search_path from current
 set quote_all_identifiers = off
 as $function$
@@ -1439,7 +1440,7 @@ as $function$
   returning id;
 $function$;
 comment on function record_guards(text) is
-  'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may.';
+  'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may: nobody else is granted it.';
 
 create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
@@ -1485,13 +1486,13 @@ begin
     select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
     from pg_proc as p
     cross join lateral grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
-    where p.pronamespace = current_schema()::regnamespace and p.proowner = owner_role()::regrole and g.grantee = 'PUBLIC'
+    where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole and g.grantee = 'PUBLIC'
     union all
     select format('%I', t.typname), 'type'
     from pg_type as t
     cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
-    where t.typnamespace = current_schema()::regnamespace and t.typowner = owner_role()::regrole and g.grantee = 'PUBLIC'
-      and t.typcategory <> 'A' and t.typtype in ('d', 'e', 'r')
+    where t.typnamespace = quote_ident(current_schema())::regnamespace and t.typowner = quote_ident(owner_role())::regrole and g.grantee = 'PUBLIC'
+      and t.typcategory <> 'A' and t.typtype in ('c', 'd', 'e', 'r')
   loop
     execute format('revoke all on %s %s from public', item.kind, item.name);
   end loop;

@@ -204,13 +204,17 @@ comment on column maintenance_events.row_hash        is 'SHA-256 of the previous
 comment on column maintenance_events.created_at      is 'When it happened.';
 
 create function acknowledged_damage()
-returns table (table_name text, id bigint, actual_hash text)
+returns table (table_name text, id text, actual_hash text)
 language sql stable
 set search_path from current
 as $function$
-  select distinct d.value ->> 'table', (d.value ->> 'id')::bigint, d.value ->> 'actual_hash'
-  from only lockdown_events as l cross join lateral jsonb_array_elements(l.damage) as d
-  where l.event_type = 'RELEASED';
+  -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
+  -- own chain acknowledges nothing, least of all itself.
+  select distinct d.value ->> 'table', d.value ->> 'id', d.value ->> 'actual_hash'
+  from only lockdown_events as l
+  cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
+  where l.event_type = 'RELEASED'
+    and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id);
 $function$;
 comment on function acknowledged_damage() is 'Damage that a lockdown release has acknowledged: reported as such for ever after.';
 

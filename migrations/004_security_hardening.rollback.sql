@@ -19,7 +19,7 @@ execute format('revoke all on installation, installed_migrations, attempt_counte
 for item in
   select p.oid::regprocedure::text as signature, g.grantee
   from pg_proc as p cross join lateral grants_text(p.proacl, p.proowner) as g
-  where p.pronamespace = current_schema()::regnamespace and p.proowner = owner_role()::regrole
+  where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole
     and g.grantee in (app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'))
 loop
   execute format('revoke all on function %s from %I', item.signature, item.grantee);

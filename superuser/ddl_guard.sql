@@ -6,7 +6,6 @@
 do $guard$
 declare
   home      text := current_schema();
-  previous  text := current_setting('role');
 begin
 perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
 if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) then
@@ -24,6 +23,28 @@ execute format('drop event trigger if exists %I', 'alpha_ddl_guard_end_' || home
 execute format('drop event trigger if exists %I', 'alpha_ddl_guard_drop_' || home);
 -- A schema of its own: dropping the protected schema must not take the guard along before it can refuse.
 create schema if not exists alpha_db_guard;
+-- alpha_owner's code must not run with a superuser's rights: its record_guards is only called if it switches to its owner
+-- and no cast, default or namesake could run in between. (SET ROLE would be no boundary: what runs could RESET it.)
+create or replace function alpha_db_guard.record_guards(home text, reason text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  if (select count(*) from pg_proc as p where p.pronamespace = quote_ident(home)::regnamespace and p.proname = 'record_guards') <> 1
+     or not exists (
+       select from pg_proc as p join pg_class as c on c.relnamespace = p.pronamespace and c.relname = 'guard_states' and c.relowner = p.proowner
+       join pg_roles as r on r.oid = p.proowner and not r.rolsuper
+       where p.pronamespace = quote_ident(home)::regnamespace and p.proname = 'record_guards' and p.prosecdef and p.prokind = 'f'
+         and p.pronargdefaults = 0 and p.provariadic = 0 and not p.proretset
+         and p.proargtypes::text = 'text'::regtype::oid::text and p.prorettype = 'int8'::regtype) then
+    raise exception 'AUD-011: the guards of schema % are not recorded, for record_guards was replaced', home
+      using errcode = 'AUD11', hint = 'select * from verify_guards(), as somebody who is no superuser.';
+  end if;
+  execute format('select %I.record_guards($1)', home) using reason;
+end
+$function$;
+comment on function alpha_db_guard.record_guards(text, text) is 'Records the guards of a schema after a superuser''s step.';
+revoke all on function alpha_db_guard.record_guards(text, text) from public;
 execute format($create$
 create or replace function alpha_db_guard.%3$I() returns event_trigger
 language plpgsql security definer
@@ -57,7 +78,7 @@ begin
     end if;
     return;  -- nothing left to guard
   end if;
-  home := %2$L::regnamespace;
+  home := quote_ident(%2$L)::regnamespace;
   select c.relowner into guard_owner from pg_class as c where c.oid = to_regclass('%1$I.guard_states');
   -- This runs as a superuser, so it touches nothing of alpha_owner's but three functions that switch to their owner; and
   -- these only if no cast, default or namesake could run in between.
@@ -137,9 +158,6 @@ execute format('alter event trigger %I enable always', 'alpha_ddl_guard_drop_' |
 execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_end_' || home, 'Refuses changes of what alpha-db protects.');
 execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_drop_' || home, 'Refuses drops of what alpha-db protects.');
 
--- As the owner, for its functions must not run with a superuser's rights.
-perform set_config('role', (select pg_get_userbyid(c.relowner)::text from pg_class as c where c.oid = to_regclass(format('%I.guard_states', home))), true);
-perform record_guards('superuser step ddl_guard');
-perform set_config('role', previous, true);
+perform alpha_db_guard.record_guards(home, 'superuser step ddl_guard');
 end
 $guard$;
