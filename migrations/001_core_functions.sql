@@ -1266,7 +1266,8 @@ as $function$
       ('persistence', r.relpersistence::text),
       ('row security', concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end)),
       ('options', coalesce(array_to_string(r.reloptions, ', '), '')),
-      ('has triggers', case when r.relkind = 'r' then r.relhastriggers::text else '' end)
+      -- the flag in the catalogue without which PostgreSQL does not look for triggers
+      ('triggers are seen', (r.relhastriggers or not exists (select from pg_trigger as t where t.tgrelid = r.oid))::text)
     ) as f(fact, value)
     union all
     select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges

@@ -175,6 +175,7 @@ create function record_signal(
 ) returns signals
 language plpgsql
 set search_path from current
+set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
   wanted_price     decimal_28_10;
