@@ -897,7 +897,7 @@ comment on column chain_verdict.error_code    is 'AUD-009 for damage, AUD-011 fo
 comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, guard_changed, acknowledged or not_run.';
 comment on column chain_verdict.broken_id     is 'First damaged or missing row.';
 comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; null for a missing row.';
-comment on column chain_verdict.actual_hash   is 'The hash that is stored; null for a missing row.';
+comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
 
 create function chain_links_sql(table_name text) returns text
@@ -919,11 +919,12 @@ as $function$
     from (
       select r.*, lag(r.id) over w as previous_id, lag(r.row_hash) over w as previous_hash, lag(r.created_at) over w as previous_created_at
       from (%s) as r
-      where r.id between $1 - 1 and $2
+      -- from the row before the range, whatever its id
+      where r.id >= coalesce((select max(b.id) from only %I as b where b.id < $1), $1) and r.id <= $2
       window w as (order by r.id)
     ) as l
     where l.id >= $1
-  $query$, chain_rows_sql(chain_links_sql.table_name));
+  $query$, chain_rows_sql(chain_links_sql.table_name), chain_links_sql.table_name);
 $function$;
 comment on function chain_links_sql(text) is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
 
@@ -933,12 +934,12 @@ set search_path from current
 as $function$
   select format($query$
     select k.id as at_id,
-      case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, greatest($1 - 1, 1)) else k.id end as id,
+      case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
       k.verdict,
       case when k.verdict = 'missing_rows' then null else k.expected_hash end as expected_hash,
-      case when k.verdict = 'missing_rows' then null else k.actual_hash end as actual_hash,
+      k.actual_hash,  -- of missing rows: that of the row behind the gap, so that a gap that grows is another place
       case k.verdict
-        when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, greatest($1 - 1, 1)), k.id - 1)
+        when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
         when 'order_violation' then format('row %%s is older than the row before it', k.id)
         when 'content_mismatch' then case
           when k.id < 1 then format('row %%s stands before the first', k.id)
@@ -978,8 +979,13 @@ begin
     execute format('select max(t.id), exists (select from only %1$I as b where b.id > $2) from only %1$I as t where t.id between $1 and $2', table_name)
       into seen_to, beyond using coalesce(from_id, -9223372036854775808), to_id;
     if beyond and coalesce(seen_to, coalesce(from_id, 1) - 1) < to_id then
-      return query select table_name, coalesce(seen_to + 1, from_id, 1), 'missing_rows', null, null,
-        format('rows %s to %s are missing', coalesce(seen_to + 1, from_id, 1), to_id);
+      execute format($query$
+        select $3::text, coalesce(b.id, 0) + 1, 'missing_rows', null::text, a.row_hash::text, format('rows %%s to %%s are missing', coalesce(b.id, 0) + 1, a.id - 1)
+        from (select n.id, n.row_hash from only %1$I as n where n.id > $2 order by n.id limit 1) as a
+        left join lateral (select p.id from only %1$I as p where p.id <= $2 order by p.id desc limit 1) as b on true
+        $query$, table_name)
+        into damaged_table, id, verdict, expected_hash, actual_hash, detail using from_id, to_id, table_name;
+      return next;
     end if;
   end if;
 end
