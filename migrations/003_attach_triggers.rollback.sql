@@ -14,7 +14,7 @@ drop function refuse_signal_reuse(text, text);
 foreach item in array array['signals', 'ai_debates', 'order_execution', 'order_events', 'lockdown_events'] loop
   execute format('drop trigger _500_validate on %I', item);
 end loop;
-drop function validate_signal(), validate_correlation(), validate_order_event(), validate_lockdown_event();
+drop function validate_signal(), validate_correlation(), validate_order_event(), validate_lockdown_event(), release_is_approved(uuid, jsonb);
 perform chain_detach(t.name), forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
 

@@ -88,12 +88,23 @@ $function$;
 comment on function validate_order_event() is
   'Row trigger of order_events: refuses (AUD-008) an order_execution_id that does not exist. Argument: table.';
 
+create function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select false;
+$function$;
+comment on function release_is_approved(uuid, jsonb) is
+  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals.';
+
 create function validate_lockdown_event() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  if new.event_type = 'RELEASED' then
+  if new.event_type = 'RELEASED'
+     and ((select l.event_type from only lockdown_events as l order by l.id desc limit 1) is distinct from 'ENGAGED'
+          or not release_is_approved(new.proposal_id, new.damage)) then
     perform refuse(
       'AUD-009', 'the lockdown is not released by hand',
       format('%s tried to insert a RELEASED event.', session_user),
