@@ -1393,7 +1393,7 @@ as $function$
     union all
     select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
     from home
-    join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('c', 'd', 'e', 'r')
+    join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and (t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
     cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
 
     -- rights that objects made later would be born with, and objects that could change what an expression means
@@ -1499,7 +1499,8 @@ begin
     from pg_type as t
     cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
     where t.typnamespace = quote_ident(current_schema())::regnamespace and t.typowner = quote_ident(owner_role())::regrole and g.grantee = 'PUBLIC'
-      and t.typcategory <> 'A' and t.typtype in ('c', 'd', 'e', 'r')
+      -- not the row types of tables: a dump does not carry their rights
+      and t.typcategory <> 'A' and (t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
   loop
     execute format('revoke all on %s %s from public', item.kind, item.name);
   end loop;

@@ -77,11 +77,15 @@ left join lateral (
   where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true;
 comment on view vw_trade_audit_full is
   'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes of all of them.';
-comment on column vw_trade_audit_full.id is 'signals.id';
-comment on column vw_trade_audit_full.deepseek_reasoning is 'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
-comment on column vw_trade_audit_full.llama_sentiment is 'Answer of the latest debate by a llama-3.1 model that was no timeout.';
+comment on column vw_trade_audit_full.deepseek_reasoning  is 'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
+comment on column vw_trade_audit_full.llama_sentiment     is 'Answer of the latest debate by a llama-3.1 model that was no timeout.';
 comment on column vw_trade_audit_full.combined_confidence is 'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
-comment on column vw_trade_audit_full.zar_equity is 'Latest equity in rand among the order''s events.';
+comment on column vw_trade_audit_full.zar_equity          is 'Latest equity in rand among the order''s events.';
+comment on column vw_trade_audit_full.signal_hash         is 'row_hash of the signal.';
+comment on column vw_trade_audit_full.deepseek_hash       is 'row_hash of that deepseek-r1 debate.';
+comment on column vw_trade_audit_full.llama_hash          is 'row_hash of that llama-3.1 debate.';
+comment on column vw_trade_audit_full.order_hash          is 'row_hash of the order.';
+comment on column vw_trade_audit_full.event_hash          is 'row_hash of the order''s latest event.';
 
 create view vw_kill_switch_events with (security_invoker = true) as
 select
@@ -114,7 +118,25 @@ join only signals as s on s.correlation_id = o.correlation_id
 where e.event_type::text = 'KILL_SWITCH'::text;
 comment on view vw_kill_switch_events is
   'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
-comment on column vw_kill_switch_events.zar_equity is 'Account equity in rand when the kill switch was triggered.';
+comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
+comment on column vw_kill_switch_events.zar_equity        is 'Account equity in rand when the kill switch was triggered.';
+comment on column vw_kill_switch_events.positions_closed  is 'The positions that it closed, an array.';
+comment on column vw_kill_switch_events.signal_row_id     is 'signals.id of the signal that led there.';
+comment on column vw_kill_switch_events.signal_created_at is 'When that signal was recorded.';
+comment on column vw_kill_switch_events.event_hash        is 'row_hash of the event.';
+comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
+comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
+-- The other columns say what the column behind them says.
+for item in
+  select v.relname as view_name, a.attname as column_name, col_description(b.attrelid, b.attnum) as what
+  from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
+  join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
+  join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
+  join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname = substr(a.attname, length(s.prefix) + 1)
+  where col_description(a.attrelid, a.attnum) is null
+loop
+  execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);
+end loop;
 
 create view vw_rejected_attempts with (security_invoker = true) as
 select a.code, a.table_name, a.operation, a.attempts from rejected_attempts() as a (code, table_name, operation, attempts);
