@@ -132,7 +132,7 @@ for item in
   from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
   join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
   join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
-  join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname = substr(a.attname, length(s.prefix) + 1)
+  join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
   where col_description(a.attrelid, a.attnum) is null
 loop
   execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);
