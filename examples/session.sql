@@ -1,0 +1,105 @@
+-- A session from the first signal to a lockdown. session.out is what it prints; examples/regenerate.sh makes it anew.
+-- It wants a freshly migrated database and a superuser, who plays the parts of the application, the auditor and the intruder.
+
+\set QUIET on
+\set SHOW_CONTEXT never
+\pset null '(null)'
+set timezone = 'UTC';
+
+--
+-- The application records a signal, what two models said about it, an order and its fill.
+--
+set role app_trading;
+
+select id, correlation_id, signal_id, price, quantity, row_hash
+from record_signal('tv-0001', 'ETHBTC', 'BUY', '0.087305', 2,
+                   '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '52.89.214.238', true);
+
+select correlation_id from signals where signal_id = 'tv-0001' \gset
+
+select id, model_name, confidence_score
+from record_ai_debate(:'correlation_id', 'deepseek-r1:32b', '{"verdict": "APPROVE"}', 0.82, 2310);
+select id, model_name, confidence_score
+from record_ai_debate(:'correlation_id', 'llama-3.1:70b', '{"verdict": "APPROVE", "sentiment": "neutral"}', 0.7, 1980);
+
+select id, order_type, quantity, price, status
+from record_order(:'correlation_id', 'LIMIT', 'ETHBTC', 'BUY', 2, '0.0873');
+select id, event_type, fill_quantity, fill_price
+from record_order_event(1, 'FILL', 2, '0.08729');
+
+--
+-- A webhook that comes twice is one signal. The same signal_id with other content is refused.
+--
+select id, signal_id
+from record_signal('tv-0001', 'ETHBTC', 'BUY', 0.08730500, 2.0,
+                   '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '34.212.75.30', true);
+select id, signal_id
+from record_signal('tv-0001', 'ETHBTC', 'SELL', 0.087305, 2,
+                   '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '52.89.214.238', true);
+
+--
+-- No digit is lost silently.
+--
+select id from record_signal('tv-0002', 'ETHBTC', 'BUY', 0.087305::double precision, 2, '{}');
+select id from record_signal('tv-0002', 'ETHBTC', 'BUY', 0.08730500001, 2, '{}');
+select id from record_signal('tv-0002', 'ETHBTC', 'BUY', 'NaN', 2, '{}');
+
+--
+-- Nothing is changed or removed: the application has no right to, and the owner and the superuser run into a trigger.
+--
+update signals set side = 'SELL';
+reset role;
+update signals set side = 'SELL';
+set session_replication_role = replica;
+delete from order_events;
+reset session_replication_role;
+
+--
+-- The whole trade in one row.
+--
+\x on
+select signal_id, side, price, combined_confidence, order_type, order_price, event_type, event_fill_price, signal_hash, order_hash
+from vw_trade_audit_full;
+\x off
+
+--
+-- The auditor verifies, and checks the first hash by hand.
+--
+set role app_auditor;
+select table_name, rows_checked, is_valid, verdict from verify_chain_integrity();
+select count(*) as guards_not_as_installed from verify_guards();
+\pset format unaligned
+select row_data from chain_rows('signals');
+\pset format aligned
+select encode(sha256(decode(chain_genesis('signals'), 'hex') || convert_to(row_data, 'UTF8')), 'hex') = row_hash as first_hash_fits
+from chain_rows('signals', 1, 1);
+reset role;
+
+--
+-- An intruder with the owner's rights disables a trigger, changes the side, and covers the tracks.
+--
+begin;
+alter table signals disable trigger _100_reject_change;
+update signals set side = 'SELL' where id = 1;
+alter table signals enable always trigger _100_reject_change;
+commit;
+select count(*) as guards_not_as_installed from verify_guards();
+
+--
+-- Verification finds it, and engages the lockdown: no new signals, but events of open orders.
+--
+set role app_auditor;
+\x on
+select * from verify_chain_integrity('signals');
+\x off
+select is_locked, event_id, reason from lockdown_status();
+set role app_trading;
+select id from record_signal('tv-0003', 'ETHBTC', 'BUY', 0.0874, 1, '{}');
+select id, event_type, zar_equity, positions_closed
+from record_order_event(1, 'KILL_SWITCH', zar_equity => 1250000.50, positions_closed => '[{"symbol": "ETHBTC", "quantity": "2"}]');
+reset role;
+
+--
+-- What was refused was counted, although every one of those transactions was rolled back.
+--
+select * from vw_rejected_attempts where attempts > 0;

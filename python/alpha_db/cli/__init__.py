@@ -1,0 +1,1 @@
+"""The command line: each command is one SQL call and a renderer."""

@@ -1,0 +1,135 @@
+"""alpha-db migrate."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+import alpha_db
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, emit_json, line, note, rows
+from alpha_db.connection import be_read_only
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN
+from alpha_db.installation import locate
+from alpha_db.migrate import Event, find_directory, read_files, read_states
+from alpha_db.migrate import migrate as apply_pending
+from alpha_db.migrate.state import MigrationState, Status
+
+_STYLES = {
+    Status.APPLIED: GOOD,
+    Status.PENDING: WARN,
+    Status.EDITED: BAD,
+    Status.UNKNOWN: BAD,
+    Status.FOREIGN: DIM,
+}
+
+
+@click.command(short_help="Apply the pending migrations.")
+@click.option(
+    "--list",
+    "list_only",
+    is_flag=True,
+    cls=NamedOption,
+    help="List the migrations and their state; change nothing.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would be applied; change nothing.")
+@click.option(
+    "--sources", type=click.Path(path_type=Path), help="Directory of the .sql files; default: the package's."
+)
+@click.option(
+    "--role-prefix", metavar="PREFIX", help="First install: what stands before the names of the roles."
+)
+@click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0, max=1_000_000),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another migrate; 0: not at all.",
+)
+@database_options
+def migrate(
+    settings: Settings,
+    as_json: bool,
+    list_only: bool,
+    dry_run: bool,
+    sources: Path | None,
+    role_prefix: str | None,
+    lock_timeout: float,
+) -> None:
+    """Apply the pending migrations, in the first schema of the search_path.
+
+    Leaves yoyo's marks, so "yoyo apply" and "psql -f" go on where it stopped, and the other way round.
+    Running it again, or in many places at once, does no harm. An applied file that was edited since is
+    reported (exit 1).
+
+    \b
+    Examples:
+      alpha-db migrate --dry-run
+      alpha-db --dsn postgresql://dba@db.example/trading --schema desk_a migrate
+      alpha-db migrate --schema desk_b --role-prefix desk_b_
+      alpha-db migrate --list --json
+    """
+    if list_only:
+        _list(settings, sources, as_json)
+        return
+
+    def show(event: Event) -> None:
+        if event.kind == "waiting":
+            note("waiting for another migrate of this schema ...")
+        elif not as_json:
+            _show(event)
+
+    events = apply_pending(
+        settings.dsn,
+        schema=settings.schema,
+        role_prefix=role_prefix,
+        directory=sources,
+        lock_timeout=lock_timeout,
+        dry_run=dry_run,
+        listener=show,
+    )
+    done = [event for event in events if event.kind != "waiting"]
+    if as_json:
+        emit_json({"dry_run": dry_run, "migrations": [asdict(event) for event in done]})
+    elif not done:
+        line("Nothing to apply: the database is up to date.")
+
+
+def _show(event: Event) -> None:
+    if event.kind == "applied":
+        line(("Applied: ", GOOD), event.name, (f" in {event.milliseconds} ms", DIM))
+    elif event.kind == "marked":
+        line(("Marked: ", GOOD), event.name, (" (applied before, but not in yoyo's history)", DIM))
+    else:
+        line(("Would apply: ", WARN), event.name)
+
+
+def _list(settings: Settings, sources: Path | None, as_json: bool) -> None:
+    files = read_files(find_directory(sources))
+    with closing(settings.connect()) as conn:
+        be_read_only(conn)
+        states = read_states(conn, locate(conn, settings.schema), files)
+    if as_json:
+        emit_json([{**asdict(state), "checksum_state": state.checksum_state} for state in states])
+    else:
+        rows([_listed(state) for state in states], styles=[_STYLES[state.status] for state in states])
+    statuses = {state.status for state in states}
+    if Status.UNKNOWN in statuses:
+        note(f"the database is newer than this alpha-db ({alpha_db.__version__}): upgrade the package")
+    finish(EXIT_DAMAGE if Status.EDITED in statuses else EXIT_NOT_RUN if Status.UNKNOWN in statuses else 0)
+
+
+def _listed(state: MigrationState) -> list[object]:
+    box = "[ ]" if state.status is Status.PENDING else "[X]"
+    told = {
+        Status.PENDING: "pending",
+        Status.EDITED: "EDITED since it was applied",
+        Status.UNKNOWN: "not in this package",
+        Status.FOREIGN: "not alpha-db's",
+    }.get(state.status, f"checksum {state.checksum_state}")
+    unmarked = state.status is Status.APPLIED and not state.is_marked
+    return [box, state.name, state.applied_at, told + (", not in yoyo's history" if unmarked else "")]

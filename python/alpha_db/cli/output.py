@@ -1,0 +1,115 @@
+"""Printing: results on stdout through rich or as JSON, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+GOOD, BAD, WARN, DIM, HEAD = "green", "bold red", "yellow", "dim", "bold"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+class PlainConsole(Console):
+    """A console that neither wraps nor guesses: what is printed can be read by a program, too."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """Leave a reader that went away to the error boundary; rich would exit with 1, which means damage."""
+        raise BrokenPipeError
+
+
+def clean(value: object) -> str:
+    """Return a value as text for people; control characters of stored data must not reach a terminal."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", str(value))
+
+
+def line(*parts: str | tuple[str, str]) -> None:
+    """Print a line; a part is text, or text and its style."""
+    text = Text()
+    for part in parts:
+        text.append(*((part,) if isinstance(part, str) else part))
+    PlainConsole().print(text)
+
+
+def rows(
+    lines: Sequence[Sequence[object]],
+    *,
+    head: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    right: Sequence[int] = (),
+    indent: str = "",
+) -> None:
+    """Print aligned columns.
+
+    Takes the lines, column titles, a style for each line (of its first cell), which columns are numbers and
+    stand to the right, and what stands before each line.
+    """
+    cells = [[clean(cell) for cell in cells_of_line] for cells_of_line in lines]
+    every = [list(head), *cells] if head else cells
+    widths = [max(map(cell_len, column)) for column in zip(*every, strict=True)]
+    for number, cells_of_line in enumerate(every):
+        is_head = bool(head) and number == 0
+        style = styles[number - bool(head)] if styles and not is_head else ""
+        parts: list[tuple[str, str]] = [(indent, "")]
+        for column, cell in enumerate(cells_of_line):
+            space = " " * (widths[column] - cell_len(cell))
+            last = column == len(cells_of_line) - 1
+            padded = space + cell if column in right else cell if last else cell + space
+            parts.append((padded, HEAD if is_head else style if column == 0 else ""))
+            parts.append(("" if last else "  ", ""))
+        line(*parts)
+
+
+def note(*parts: str | tuple[str, str]) -> None:
+    """Print a line on stderr."""
+    text = Text()
+    for part in parts:
+        text.append(*((part,) if isinstance(part, str) else part))
+    PlainConsole(stderr=True).print(text)
+
+
+def emit_json(document: object, *, err: bool = False) -> None:
+    """Print a document as JSON, on stdout or stderr: times as ISO 8601, decimals as strings."""
+    (sys.stderr if err else sys.stdout).write(json.dumps(document, indent=2, default=_to_json) + "\n")
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[None]:
+    """Show on a terminal's stderr that something is going on, and since when."""
+    console = PlainConsole(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

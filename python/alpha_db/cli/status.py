@@ -1,0 +1,86 @@
+"""alpha-db status: what can be known at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+import psycopg
+from psycopg.rows import dict_row
+
+import alpha_db
+from alpha_db.cli import status_report
+from alpha_db.cli.common import Settings, database_options, finish
+from alpha_db.cli.output import emit_json
+from alpha_db.errors import AlphaDbError, PermissionDenied, from_any
+from alpha_db.installation import Place
+from alpha_db.migrate import find_directory, read_files, read_states
+from alpha_db.queries import query
+
+
+@click.command(short_help="Show what can be known at a glance.")
+@database_options
+def status(settings: Settings, as_json: bool) -> None:
+    """Show server, migrations, lockdown, guards and chains; warn of login roles without time-outs.
+
+    Exits 1 if the lockdown is engaged, guards are not as installed or a migration was edited; 3 if the role
+    may not see one of these. This does not verify the chains: alpha-db verify-chain does. Warnings do not
+    count.
+
+    \b
+    Examples:
+      alpha-db status
+      alpha-db --dsn service=trading --schema desk_a status --json
+    """
+    with settings.installed() as (conn, place):
+        report = collect(conn, place)
+    if as_json:
+        emit_json(report)
+    else:
+        status_report.text(report)
+    finish(report["exit_code"])
+
+
+def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
+    """Return everything that status shows; what the role may not see stands in ``unavailable``.
+
+    Takes a connection in autocommit, where one refusal does not stop the next question.
+    """
+    unavailable: dict[str, str] = {}
+
+    def ask(section: str, get: Callable[[], Any]) -> Any:
+        try:
+            return get()
+        except (psycopg.errors.InsufficientPrivilege, PermissionDenied) as exc:
+            unavailable[section] = str(from_any(exc) if isinstance(exc, psycopg.Error) else exc)
+        except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable) as exc:
+            unavailable[section] = f"not installed: {from_any(exc)}"  # an older database
+        except AlphaDbError as exc:
+            unavailable[section] = str(exc)
+        return None
+
+    def fetch(name: str, **arguments: object) -> list[dict[str, Any]]:
+        with conn.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query(name), arguments or None).fetchall()
+
+    installation = ask("installation", lambda: fetch("installation")[0])
+    migrations = ask("migrations", lambda: read_states(conn, place, read_files(find_directory())))
+    prefix = installation["role_prefix"] if installation else ""
+    report = {
+        "package_version": alpha_db.__version__,
+        "server": {
+            name: value for name, value in place._asdict().items() if name not in ("installed", "elsewhere")
+        },
+        "installation": installation,
+        "migrations": None if migrations is None else [asdict(state) for state in migrations],
+        "lockdown": ask("lockdown", lambda: fetch("lockdown_status")[0]),
+        "guards": ask("guards", lambda: fetch("guards")),
+        "chains": ask("chains", lambda: fetch("chain_status")),
+        "logins_without_timeouts": ask(
+            "logins", lambda: fetch("logins_without_timeouts", role_prefix=prefix)
+        ),
+        "unavailable": unavailable,
+    }
+    return {**report, "exit_code": status_report.exit_code(report)}

@@ -1,0 +1,132 @@
+"""What status concludes and prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
+
+Report = dict[str, Any]
+
+_WIDTH = 14
+
+
+def exit_code(report: Report) -> int:
+    """Return 1 for a problem of integrity, 3 if one of its questions has no answer, otherwise 0."""
+    edited = any(state["status"] == "edited" for state in report["migrations"] or [])
+    locked = (report["lockdown"] or {}).get("is_locked")
+    if edited or locked or report["guards"]:
+        return EXIT_DAMAGE
+    # what could not be checked is not "fine"
+    unknown = {"migrations", "lockdown", "guards"} & report["unavailable"].keys()
+    return EXIT_NOT_RUN if unknown else EXIT_OK
+
+
+def text(report: Report) -> None:
+    """Print the report, a line or a block for each section."""
+    _server(report)
+    _migrations(report)
+    _lockdown(report)
+    _guards(report)
+    _chains(report)
+    for login in report["logins_without_timeouts"] or []:
+        lacks = " and ".join(login["lacks"])
+        _section(
+            "warning",
+            (f"login role {clean(login['role'])} ({', '.join(login['member_of'])}) has no {lacks}", WARN),
+        )
+    _missing(report, "logins")
+    _conclusion(report)
+
+
+def _server(report: Report) -> None:
+    server, installation = report["server"], report["installation"]
+    standby = ", standby" if server["in_recovery"] else ", read-only" if server["read_only"] else ""
+    _section(
+        "server", f"PostgreSQL {clean(server['server_version'])}{standby}, as {clean(server['session_user'])}"
+    )
+    _section("database", f"{clean(server['database'])}, schema {clean(server['schema'])}")
+    if installation is not None:
+        prefix = installation["role_prefix"]
+        roles = f", role prefix {clean(prefix)}" if prefix else ""
+        when = clean(installation["installed_at"])
+        _section("installation", f"{installation['installation_id']}, since {when}{roles}")
+    _missing(report, "installation")
+    _section("alpha-db", clean(report["package_version"]))
+
+
+def _migrations(report: Report) -> None:
+    states = report["migrations"]
+    if states is not None:
+        for status, style, told in (
+            ("edited", BAD, "edited since applied"),
+            ("unknown", WARN, "not in this package, which is older than the database"),
+            ("pending", WARN, "pending"),
+        ):
+            names = [state["name"] for state in states if state["status"] == status]
+            if names:
+                _section("migrations", (f"{told}: {clean(', '.join(names))}", style))
+        count = Counter(state["status"] for state in states)["applied"]
+        _section("migrations", (f"{count} applied", GOOD))
+    _missing(report, "migrations")
+
+
+def _lockdown(report: Report) -> None:
+    lockdown = report["lockdown"]
+    if lockdown is not None:
+        if lockdown["is_locked"]:
+            _section(
+                "lockdown",
+                ("ENGAGED", BAD),
+                f" since {clean(lockdown['since'])}: {clean(lockdown['reason'])}",
+            )
+        else:
+            _section("lockdown", ("none", GOOD))
+    _missing(report, "lockdown")
+
+
+def _guards(report: Report) -> None:
+    guards = report["guards"]
+    if guards:
+        _section("guards", (f"{len(guards)} facts not as installed", BAD), " (alpha-db guards lists them)")
+    elif guards is not None:
+        _section("guards", ("as installed", GOOD))
+    _missing(report, "guards")
+
+
+def _chains(report: Report) -> None:
+    chains = report["chains"]
+    if chains:
+        _section("chains", ("not verified here: alpha-db verify-chain", DIM))
+        cells = [
+            (
+                chain["table_name"],
+                f"{chain['last_id'] or 0:,}",
+                (chain["head_hash"] or "-")[:16],
+                chain["last_created_at"],
+            )
+            for chain in chains
+        ]
+        rows(cells, head=("table", "last id", "head hash", "last row"), right=[1], indent="  ")
+    _missing(report, "chains")
+
+
+def _conclusion(report: Report) -> None:
+    if report["exit_code"] == EXIT_DAMAGE:
+        line(("There is a problem of integrity: see above.", BAD))
+    elif report["exit_code"] == EXIT_NOT_RUN:
+        names = ", ".join(sorted(report["unavailable"]))
+        line((f"Not everything could be checked: {names}.", WARN))
+    else:
+        line(("No problem found.", GOOD))
+
+
+def _section(name: str, *parts: str | tuple[str, str]) -> None:
+    line((f"{name:<{_WIDTH}}", DIM), *parts)
+
+
+def _missing(report: Report, name: str) -> None:
+    if name in report["unavailable"]:
+        _section(name, ("not checked: ", WARN), clean(report["unavailable"][name]))

@@ -1,0 +1,164 @@
+"""Connecting: where the DSN comes from, how a schema is chosen, and errors that name no password."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from contextlib import closing
+from typing import Any
+from urllib.parse import unquote
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import Diagnostic
+
+from alpha_db.errors import ConnectionFailed, squeeze
+from alpha_db.queries import query
+
+logger = logging.getLogger("alpha_db.server")
+
+#: libpq's default is to wait for the kernel, which is more than two minutes.
+CONNECT_TIMEOUT = 10
+
+# psycopg's own arguments of connect(); every other is libpq's
+_PSYCOPG = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
+
+_LEVELS = {"WARNING": logging.WARNING, "DEBUG": logging.DEBUG, "LOG": logging.DEBUG}
+
+
+def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> psycopg.Connection[Any]:
+    """Open a connection whose search_path is the schema that alpha-db is installed in.
+
+    Takes a URL or a keyword string (default: ``ALPHA_DB_DSN``, then libpq's own environment), the schema
+    (default: the role's search_path), and any argument of ``psycopg.connect``. The server's notices go to the
+    logger ``alpha_db.server``. Raises ConnectionFailed. Source: design sections 1 (rule 3) and 13.
+    """
+    ours = {name: kwargs.pop(name) for name in _PSYCOPG if name in kwargs}
+    params = parameters(dsn, schema=schema, **kwargs)
+    try:
+        conn: psycopg.Connection[Any] = psycopg.connect(make_conninfo(**params), **ours)
+    except psycopg.Error as exc:
+        raise _connection_failed(exc, dsn) from (None if _looks_broken(dsn) else exc)
+    conn.add_notice_handler(log_notice)
+    return conn
+
+
+def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:
+    """Return libpq's parameters for a DSN (URL, keyword string, or none), with our defaults added.
+
+    Raises ConnectionFailed for a DSN that libpq cannot read.
+    """
+    try:
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        params = conninfo_to_dict(_plain_scheme(_dsn(dsn)), **given)
+    except psycopg.Error as exc:
+        message = f"invalid DSN: {redact(squeeze(str(exc)), dsn)}"
+        hint = "postgresql://user:password@host:port/database, special characters percent-encoded"
+        raise ConnectionFailed(message, hint=hint, sqlstate="08001") from None
+    params.setdefault("fallback_application_name", "alpha-db")
+    if "connect_timeout" not in params and not os.environ.get("PGCONNECT_TIMEOUT"):
+        params["connect_timeout"] = CONNECT_TIMEOUT
+    if schema is not None:
+        set_option(params, "search_path", quote_identifier(schema))
+    return params
+
+
+def set_option(params: dict[str, Any], name: str, value: str) -> None:
+    """Add a server setting to libpq's parameters, keeping options that are there or in PGOPTIONS."""
+    # an explicit "options" makes libpq ignore PGOPTIONS, so it is taken along
+    before = params.get("options") or os.environ.get("PGOPTIONS", "")
+    escaped = re.sub(r"([\\\s])", r"\\\1", value)
+    params["options"] = f"{before} -c{name}={escaped}".strip()
+
+
+def quote_identifier(name: str) -> str:
+    """Return the name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def ensure_database(dsn: str, name: str) -> bool:
+    """Create a database, in UTF8, unless there is one of that name; return whether it was created.
+
+    Takes the DSN of another database of the server. Raises ConnectionFailed and what CREATE DATABASE raises.
+    """
+    with closing(connect(dsn, autocommit=True)) as conn:
+        if conn.execute(query("database_exists"), {"name": name}).fetchone():
+            return False
+        try:
+            conn.execute(sql.SQL(query("create_database")).format(sql.Identifier(name)))
+        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+            return False  # somebody else was faster
+    return True
+
+
+def be_read_only(conn: psycopg.Connection[Any]) -> None:
+    """Make every later statement on the connection fail that would write."""
+    conn.execute(query("be_read_only"))
+
+
+def log_notice(diag: Diagnostic) -> None:
+    """Log a server message at the level that fits its severity."""
+    severity = diag.severity_nonlocalized or "NOTICE"
+    logger.log(_LEVELS.get(severity, logging.INFO), "%s", squeeze(diag.message_primary or ""))
+
+
+def redact(message: str, dsn: str | None) -> str:
+    """Return the message without anything that may be part of the DSN's password.
+
+    libpq quotes the piece that it stumbles over, and in a DSN with an unencoded ``@`` or ``/`` in the
+    password that piece is often the password.
+    """
+    text = _dsn(dsn)
+    secret = _secret_span(text)
+
+    def hide(match: re.Match[str]) -> str:
+        quote, token = match.groups()
+        if secret and (token in secret or unquote(token) in unquote(secret)):
+            token = "***"
+        elif "@" in token:
+            token = "***@" + token.rsplit("@", 1)[1]
+        return f"{quote}{token}{quote}"
+
+    message = re.sub(r'(missing "=" after )".*"( in connection)', r"\1***\2", message)
+    if _looks_broken(dsn) or "=" not in text:
+        message = re.sub(r"""(["'])(.*?)\1""", hide, message)
+    return message.replace(secret, "***") if len(secret) > 3 and _looks_broken(dsn) else message
+
+
+def _dsn(dsn: str | None) -> str:
+    return dsn or os.environ.get("ALPHA_DB_DSN") or ""
+
+
+def _plain_scheme(dsn: str) -> str:
+    """yoyo's URLs name the driver; libpq does not know that spelling."""
+    return re.sub(r"^(postgres(?:ql)?)\+psycopg\d?://", r"\1://", dsn)
+
+
+def _secret_span(dsn: str) -> str:
+    """Everything that may be the password: in a URL from the first colon after the scheme to the last @."""
+    if "://" not in dsn:
+        found = re.search(r"password\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", dsn)
+        return found.group(1).strip("'") if found else ""
+    rest = dsn.split("://", 1)[1]
+    userinfo, at, _ = rest.rpartition("@")
+    return userinfo.partition(":")[2] if at else ""
+
+
+def _looks_broken(dsn: str | None) -> bool:
+    """Whether a URL's user part may reach beyond where libpq stops reading it: at the first @ or /."""
+    text = _dsn(dsn)
+    if "://" not in text:
+        return False
+    rest = text.split("://", 1)[1]
+    user, at, _ = rest.partition("@")
+    return rest.count("@") > 1 or (bool(at) and "/" in user)
+
+
+def _connection_failed(exc: psycopg.Error, dsn: str | None) -> ConnectionFailed:
+    message = redact(squeeze(str(exc)), dsn)
+    hint = None
+    if _looks_broken(dsn):
+        hint = "is there an @ or / in the user name or password? percent-encode it (%40, %2F)"
+    return ConnectionFailed(message, hint=hint, sqlstate=exc.sqlstate or "08001")

@@ -1,0 +1,201 @@
+"""What the demo prints: a numbered section for each step, no line longer than a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, line, rows
+from alpha_db.demo.desk import MODELS
+from alpha_db.demo.replay import Listener
+from alpha_db.demo.story import AUDITOR, COPY, DATABASE, TRADER, Step
+
+_SHORT = 16
+
+_WHAT = {
+    "signals": "each webhook, as it arrived",
+    "ai_debates": f"{len(MODELS)} models (scripted) on every eighth",
+    "order_execution": "each PENDING before it is sent, and SUBMITTED",
+    "order_events": "fills, cancellations, and the kill switch",
+}
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Listener]:
+    """Show a progress bar of so many webhooks, on a terminal's stderr only."""
+    console = PlainConsole(stderr=True)
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def title() -> None:
+    """Say what this is."""
+    line(("alpha-db demo: an audit log that shows when somebody has tampered with it.", HEAD))
+
+
+def server(version: str, directory: Path, seconds: float) -> None:
+    """Print the section of the server, which is there before the story begins."""
+    _heading(1, "A PostgreSQL server of its own")
+    line(f"   PostgreSQL {clean(version)}, started in {seconds:.1f} s, reached by a private socket only, in")
+    line(f"   {clean(directory)}")
+
+
+def step(number: int, found: Step) -> None:
+    """Print the section of a step."""
+    heading, body = _SECTIONS[found.name]
+    _heading(number, heading)
+    body(found.data)
+    if not found.ok:
+        line(("   THIS IS NOT WHAT ALPHA-DB PROMISES", BAD))
+
+
+def conclusion(*, ok: bool, seconds: float, connect: dict[str, str] | None) -> None:
+    """Print how it ended, and how to go on if the server stays."""
+    line()
+    said = ("All of it was as promised", GOOD) if ok else ("Not everything was as promised: see above", BAD)
+    line(said, f", in {seconds:.1f} s.")
+    if not connect:
+        line("The server is stopped, and nothing of it is left.")
+    else:
+        line(f"The server stays: {DATABASE}, and {COPY}, which was tampered with.")
+        for what in ("url", "psql", "verify", "stop"):
+            line((f"  {what:<8}", DIM), connect[what])
+
+
+def _heading(number: int, text: str) -> None:
+    line()
+    line((f"{number}. {text}", HEAD))
+
+
+def _migrate(data: dict[str, Any]) -> None:
+    lines = [(event["name"], f"{event['milliseconds']} ms") for event in data["applied"]]
+    rows(lines, right=[1], indent="   ")
+
+
+def _replay(data: dict[str, Any]) -> None:
+    writer = data["writer"]
+    member = ", ".join(writer["member_of"] or ["no role"])
+    power = "and a superuser" if writer["is_superuser"] else "no superuser"
+    alerts, candles, seconds = f"{data['webhooks']:,}", f"{data['candles']:,}", f"{data['seconds']:.1f}"
+    line(f"   {alerts} alerts like TradingView's: crossovers of moving averages on {candles}")
+    line(f"   real five-minute candles of ETH/BTC. Written as {clean(writer['login'])}, a member of")
+    line(f"   {clean(member)} and {power}, {data['batch']} webhooks a transaction, in {seconds} s:")
+    written = data["rows"]
+    lines = [(name, f"{written[name]:,}", what) for name, what in _WHAT.items()]
+    rows([*lines, ("total", f"{written['total']:,}", "rows")], right=[1], indent="     ")
+
+
+def _verify(data: dict[str, Any]) -> None:
+    line("   Each row's hash covers the row and the hash of the row before it.")
+    verdicts = data["verdicts"]
+    lines = [
+        (
+            "ok" if row["is_valid"] is True else "not ok",
+            row["table_name"],
+            f"{row['rows_checked']:,}",
+            f"{(data['heads'][row['table_name']] or '-')[:_SHORT]}",
+        )
+        for row in verdicts
+    ]
+    styles = [GOOD if row["is_valid"] is True else BAD for row in verdicts]
+    rows(lines, head=("", "chain", "rows", "last hash"), styles=styles, right=[2], indent="   ")
+    count = sum(row["rows_checked"] for row in verdicts)
+    outcome = ("Intact", GOOD) if data["intact"] else ("NOT INTACT", BAD)
+    line(
+        "   ", outcome, f": {count:,} rows in {len(verdicts)} chains, recomputed in {data['seconds']:.2f} s."
+    )
+
+
+def _views(data: dict[str, Any]) -> None:
+    signals, orders = f"{data['signals']:,}", f"{data['order_rows']:,}"
+    line(f"   vw_trade_audit_full: {signals} signals with {orders} order records, among them")
+    trade = data["trade"]
+    if trade is None:
+        line("     (no trade was filled)")
+    else:
+        rows(list(_trade(trade)), indent="     ")
+    line("   vw_kill_switch_events:")
+    for event in data["kill_switches"]:
+        closed = "; ".join(
+            f"{_number(item['quantity'])} {item['symbol']} at {_number(item['price'])}, {item['reason']}"
+            for item in event["positions_closed"]
+        )
+        order = f"{event['order_type']} {event['order_side']} {_number(event['order_quantity'])}"
+        lines = [
+            (f"event {event['event_id']}", f"equity R {event['zar_equity']:,}"),
+            ("closed", closed or "nothing: no position was open"),
+            (f"order {event['order_id']}", f"{order}, from signal {event['signal_row_id']}"),
+            ("hash", event["event_hash"]),
+        ]
+        rows(lines, indent="     ")
+
+
+def _trade(trade: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    price, quantity = _number(trade["price"]), _number(trade["quantity"])
+    yield f"signal {trade['id']}", trade["signal_hash"][:_SHORT], f"{trade['side']} {quantity} at {price}"
+    for model, column in (("deepseek", "deepseek_reasoning"), ("llama", "llama_sentiment")):
+        answer = trade[column]
+        yield model, trade[f"{model}_hash"][:_SHORT], f"{answer['stance']}: {answer['argument']}"
+    yield "combined", "", f"confidence {trade['combined_confidence']}"
+    limit = "" if trade["order_price"] is None else f" at {_number(trade['order_price'])}"
+    order = f"{trade['order_type']} {trade['order_side']} {_number(trade['order_quantity'])}{limit}"
+    yield f"order {trade['order_id']}", trade["order_hash"][:_SHORT], order
+    fill = f"{_number(trade['event_fill_quantity'])} at {_number(trade['event_fill_price'])}"
+    yield f"event {trade['event_id']}", trade["event_hash"][:_SHORT], f"{trade['event_type']} {fill}"
+
+
+def _refusals(data: dict[str, Any]) -> None:
+    line(f"   {data['copied_by']}")
+    line("   As the superuser:")
+    rows(data["refused"], styles=[GOOD] * len(data["refused"]), indent="     ")
+    for statement in data["not_refused"]:
+        line(("     NOT REFUSED: ", BAD), statement)
+    line(f"   As {TRADER}, where PostgreSQL itself refuses first:")
+    rows(
+        [(f"{code}  ", statement) for code, statement in data["by_privilege"]], styles=[GOOD], indent="     "
+    )
+    line(f"   vw_rejected_attempts counts {data['attempts']}: rolling back does not undo that.")
+
+
+def _tampering(data: dict[str, Any]) -> None:
+    for statement in data["statements"]:
+        line(f"     {statement}")
+    found = data["found"]
+    if found is None:
+        line(("   Verification found ", BAD), f"{len(data['broken'])} broken chains")
+        return
+    place = f"{clean(found['table'])}, row {clean(found['id'])}"
+    line(f"   Then {AUDITOR} verifies the chains again:")
+    line(("     not ok", BAD), f"  {place}: {clean(found['verdict'])} ({clean(found['code'])})")
+    line(("     expected  ", DIM), clean(found["expected_hash"]))
+    line(("     actual    ", DIM), clean(found["actual_hash"]))
+
+
+def _lockdown(data: dict[str, Any]) -> None:
+    status = data["status"]
+    state = ("engaged", GOOD) if status["is_locked"] else ("NOT ENGAGED", BAD)
+    line("   ", state, f": {clean(status['reason'])}")
+    line(f"   {TRADER} tries to record another signal:")
+    line("     ", (clean(data["message"]), GOOD) if data["code"] else ("NOT REFUSED", BAD))
+
+
+def _number(value: Decimal | int) -> str:
+    return f"{Decimal(value).normalize():f}"
+
+
+_SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
+    "migrate": ("The migrations: plain SQL, no extension", _migrate),
+    "replay": ("Webhooks, written through the stored functions", _replay),
+    "verify": (f"The hash chains, verified as {AUDITOR}", _verify),
+    "views": ("The two views", _views),
+    "refusals": ("What is refused, in a copy of the database", _refusals),
+    "tampering": ("A superuser switches the trigger off, edits a row, and switches it on again", _tampering),
+    "lockdown": ("What follows: the lockdown", _lockdown),
+}

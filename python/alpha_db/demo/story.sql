@@ -1,0 +1,82 @@
+-- What the demo sends besides the stored functions. What it prints of this is the text as it stands here.
+
+-- name: create_logins
+CREATE ROLE demo_trader LOGIN IN ROLE app_trading;
+ALTER ROLE demo_trader SET lock_timeout = '5s';
+ALTER ROLE demo_trader SET idle_in_transaction_session_timeout = '60s';
+CREATE ROLE demo_auditor LOGIN IN ROLE app_auditor;
+ALTER ROLE demo_auditor SET lock_timeout = '5s';
+ALTER ROLE demo_auditor SET idle_in_transaction_session_timeout = '60s';
+
+-- name: create_database
+CREATE DATABASE alpha_demo;
+
+-- name: copy_database
+CREATE DATABASE alpha_demo_copy TEMPLATE alpha_demo;
+
+-- name: whoami
+SELECT session_user::text AS login, rolsuper AS is_superuser,
+       (SELECT array_agg(roleid::regrole::text) FROM pg_auth_members AS m WHERE m.member = r.oid) AS member_of
+FROM pg_roles AS r
+WHERE rolname = session_user;
+
+-- name: rows_written
+SELECT (SELECT count(*) FROM signals)         AS signals,
+       (SELECT count(*) FROM ai_debates)      AS ai_debates,
+       (SELECT count(*) FROM order_execution) AS order_execution,
+       (SELECT count(*) FROM order_events)    AS order_events;
+
+-- name: trade_count
+SELECT count(*) AS view_rows, count(DISTINCT id) AS signals, count(order_id) AS order_rows
+FROM vw_trade_audit_full;
+
+-- name: trade
+SELECT id, signal_id, symbol, side, price, quantity, hmac_verified, deepseek_reasoning, llama_sentiment,
+       combined_confidence, order_id, order_type, order_side, order_quantity, order_price, order_status,
+       order_exchange_order_id, event_id, event_type, event_fill_quantity, event_fill_price, zar_equity,
+       signal_hash, deepseek_hash, llama_hash, order_hash, event_hash
+FROM vw_trade_audit_full
+WHERE event_type = 'FILL' AND deepseek_hash IS NOT NULL AND llama_hash IS NOT NULL
+ORDER BY id
+LIMIT 1;
+
+-- name: kill_switch
+SELECT event_id, triggered_at, zar_equity, positions_closed, order_id, order_type, order_side, order_quantity,
+       order_price, signal_row_id, signal_id, event_hash
+FROM vw_kill_switch_events
+ORDER BY event_id;
+
+-- name: update_signal
+UPDATE signals SET price = 1 WHERE id = 1;
+
+-- name: delete_signal
+DELETE FROM signals WHERE id = 1;
+
+-- name: truncate_signals
+TRUNCATE signals CASCADE;
+
+-- name: update_debate
+UPDATE ai_debates SET confidence_score = 1 WHERE id = 1;
+
+-- name: delete_debate
+DELETE FROM ai_debates WHERE id = 1;
+
+-- name: update_order
+UPDATE order_execution SET quantity = 1 WHERE id = 1;
+
+-- name: delete_event
+DELETE FROM order_events WHERE id = 1;
+
+-- name: refused_attempts
+SELECT coalesce(sum(attempts), 0)::bigint AS attempts
+FROM vw_rejected_attempts
+WHERE operation IN ('UPDATE', 'DELETE', 'TRUNCATE');
+
+-- name: switch_off
+ALTER TABLE signals DISABLE TRIGGER _100_reject_change;
+
+-- name: tamper
+UPDATE signals SET quantity = quantity + 1 WHERE id = %(id)s;
+
+-- name: switch_on
+ALTER TABLE signals ENABLE ALWAYS TRIGGER _100_reject_change;

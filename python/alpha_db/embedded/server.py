@@ -1,0 +1,232 @@
+"""A PostgreSQL server of one's own, supervised by means of pg_ctl.
+
+It listens on a socket in a private directory and on nothing else, which is why it asks for no password.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from alpha_db.embedded import datadir, processes, sockets
+from alpha_db.embedded.accounts import Account, Command, run_as, server_account
+from alpha_db.embedded.binaries import Binaries, find_binaries
+from alpha_db.embedded.errors import EmbeddedError
+from alpha_db.embedded.locks import locked
+from alpha_db.embedded.relocate import reachable
+from alpha_db.embedded.settings import Value, check_options, write_settings
+
+SUPERUSER = "postgres"
+
+_LOG = "server.log"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known about a server; version is that of the programs, such as ``18.4``."""
+
+    running: bool
+    pid: int | None
+    data_dir: Path
+    socket_dir: Path | None
+    log_file: Path
+    version: str
+    user: str
+
+
+class Server:
+    """A server on a data directory of its own.
+
+    Takes the data directory (made at the first start), the programs (a Binaries, what find_binaries() takes,
+    or None: those of the version that made the data directory, else the newest), whether to flush to disk,
+    and settings of PostgreSQL for the next start. The constructor raises EmbeddedError for settings that are
+    refused, and touches nothing. Source: design section 13 (``server``).
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str],
+        binaries: Binaries | str | os.PathLike[str] | None = None,
+        fsync: bool = True,
+        options: Mapping[str, Value] | None = None,
+        *,
+        socket_dir: Path | None = None,
+    ) -> None:
+        self.data_dir = Path(data_dir).expanduser().resolve()
+        self.fsync = fsync
+        self.options = check_options(options or {})
+        self._socket_dir = socket_dir
+        self._chosen = binaries
+        self._binaries: Binaries | None = None
+        if "\n" in str(self.data_dir) or '"' in str(self.data_dir):
+            raise EmbeddedError("a data directory's path cannot hold a line break or a double quote")
+
+    @property
+    def account(self) -> Account:
+        """The user that the server runs as."""
+        return server_account(self.data_dir)
+
+    @property
+    def binaries(self) -> Binaries:
+        """The programs, at a place where the server's user can run them."""
+        if self._binaries is None:
+            chosen = self._chosen
+            if chosen is None and (major := datadir.recorded_major(self.data_dir)) is not None:
+                chosen = str(major)
+            found = chosen if isinstance(chosen, Binaries) else find_binaries(chosen)
+            datadir.check_version(self.data_dir, found)
+            self._binaries = reachable(found, self.account)
+        return self._binaries
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server writes what it has to say."""
+        return self.data_dir / _LOG
+
+    @property
+    def socket_dir(self) -> Path:
+        """The directory of the server's socket. Raises EmbeddedError before the first start."""
+        found = self._socket_dir or sockets.remembered(self.data_dir)
+        if found is None:
+            raise EmbeddedError(f"the server in {self.data_dir} was never started")
+        return found
+
+    def start(self, timeout: float = 120) -> Server:
+        """Make the cluster, if there is none, and start it, if it does not run; return self.
+
+        Two at once do no harm. Raises EmbeddedError with the last error of the server's log.
+        """
+        account = self.account
+        binaries = self.binaries
+        datadir.prepare(self.data_dir, account)
+        with locked(self.data_dir, timeout=timeout + 60):
+            if not datadir.check_version(self.data_dir, binaries):
+                datadir.initialise(self.data_dir, account, binaries, fsync=self.fsync)
+            if processes.running_pid(self.data_dir, account) is not None:
+                if sockets.socket_in(self.socket_dir).exists():
+                    return self
+                self._stop(account, "fast", timeout)  # /tmp was cleaned: nobody could connect any more
+            socket_dir = self._socket_dir or sockets.ensure(self.data_dir, account)
+            self._clear_after_crash(account, socket_dir)
+            write_settings(self.data_dir, account, socket_dir, self.options, fsync=self.fsync)
+            self._launch(account, timeout)
+        return self
+
+    def stop(self, mode: str = "fast", timeout: float = 120) -> bool:
+        """Stop the server; return whether it ran. Mode is pg_ctl's: smart, fast or immediate.
+
+        A process that is not this directory's server is never signalled. Raises EmbeddedError if it does not
+        stop.
+        """
+        account = self.account
+        if not self.data_dir.is_dir() or processes.running_pid(self.data_dir, account) is None:
+            return False
+        with locked(self.data_dir, timeout=timeout + 60):
+            if processes.running_pid(self.data_dir, account) is None:
+                return False
+            self._stop(account, mode, timeout)
+        return True
+
+    def status(self) -> Status:
+        """Return what is known about the server. Raises EmbeddedError if its programs are not found."""
+        account = self.account
+        pid = processes.running_pid(self.data_dir, account)
+        socket_dir = self._socket_dir or sockets.remembered(self.data_dir)
+        return Status(
+            pid is not None,
+            pid,
+            self.data_dir,
+            socket_dir,
+            self.log_file,
+            self.binaries.version,
+            account.name,
+        )
+
+    def url(self, dbname: str = "postgres", user: str = SUPERUSER) -> str:
+        """Return the connection string of a database, for libpq and what is built on it."""
+        host = quote(str(self.socket_dir), safe="")
+        return (
+            f"postgresql://{quote(user, safe='')}@/{quote(dbname, safe='')}?host={host}&port={sockets.PORT}"
+        )
+
+    def environment(self, dbname: str = "postgres", user: str = SUPERUSER) -> dict[str, str]:
+        """Return libpq's environment variables for a database."""
+        port = str(sockets.PORT)
+        return {"PGHOST": str(self.socket_dir), "PGPORT": port, "PGUSER": user, "PGDATABASE": dbname}
+
+    def psql(self, dbname: str = "postgres", *arguments: str, user: str = SUPERUSER) -> list[str]:
+        """Return the command line of psql for a database, with more arguments."""
+        where = ["-h", str(self.socket_dir), "-p", str(sockets.PORT), "-U", user, "-d", dbname]
+        return [str(self.binaries.program("psql")), "-X", *where, *arguments]
+
+    def _clear_after_crash(self, account: Account, socket_dir: Path) -> None:
+        if processes.recorded_pid(self.data_dir) is None:
+            return
+        deadline = time.monotonic() + 10
+        while processes.in_use(self.data_dir, account) and time.monotonic() < deadline:
+            time.sleep(0.1)  # what a killed server leaves behind ends by itself
+        if processes.names_a_stranger(self.data_dir, account):
+            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+            sockets.lock_in(socket_dir).unlink(missing_ok=True)
+
+    def _launch(self, account: Account, timeout: float) -> None:
+        written = self.log_file.stat().st_size if self.log_file.exists() else 0
+        # PGDATA and a relative log keep the path away from the shell that pg_ctl uses
+        command: Command = [
+            self.binaries.program("pg_ctl"),
+            "start",
+            "-w",
+            "-s",
+            "-t",
+            str(int(timeout)),
+            "-l",
+            _LOG,
+        ]
+        env = {"PGDATA": str(self.data_dir)}
+        said = run_as(account, command, cwd=self.data_dir, extra_env=env, timeout=timeout + 30)
+        if said.returncode != 0:
+            reason = self._log_since(written) or datadir.told(said.stdout)
+            raise EmbeddedError(
+                f"PostgreSQL {self.binaries.version} did not start: {reason}",
+                hint=f"its log is {self.log_file}",
+            )
+
+    def _stop(self, account: Account, mode: str, timeout: float) -> None:
+        command: Command = [
+            self.binaries.program("pg_ctl"),
+            "stop",
+            "-w",
+            "-s",
+            "-t",
+            str(int(timeout)),
+            "-m",
+            mode,
+        ]
+        env = {"PGDATA": str(self.data_dir)}
+        said = run_as(account, command, cwd=self.data_dir, extra_env=env, timeout=timeout + 30)
+        if said.returncode != 0 and processes.running_pid(self.data_dir, account) is not None:
+            raise EmbeddedError(
+                f"PostgreSQL did not stop within {timeout:g} s: {datadir.told(said.stdout)}",
+                hint=f"its log is {self.log_file}",
+            )
+
+    def _log_since(self, offset: int) -> str:
+        try:
+            with self.log_file.open("rb") as log:
+                log.seek(offset)
+                text = log.read(1_000_000).decode(errors="replace")
+        except OSError:
+            return ""
+        return datadir.told(text) if text.strip() else ""
+
+
+def default_data_dir() -> Path:
+    """Return where a server's data directory goes if none is named: in /var/lib for root, else at home."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/alpha-db/server")
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "alpha-db" / "server"

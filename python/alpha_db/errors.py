@@ -1,0 +1,258 @@
+"""One exception class for each error code, and the one place that maps SQLSTATE to them.
+
+The codes are a promise (design section 6): a refusal raises SQLSTATE ``AUD03`` with a message that begins
+with ``AUD-003``, a DETAIL that names what was refused and a HINT that says what to do. The classes carry all
+of it.
+"""
+
+# The names say what happened, as psycopg's own do: "UniqueViolation", not "UniqueViolationError".
+# ruff: noqa: N818
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import psycopg
+
+#: Exit codes of the command line (design section 13).
+EXIT_OK, EXIT_DAMAGE, EXIT_USAGE, EXIT_NOT_RUN = 0, 1, 2, 3
+
+
+class AlphaDbError(Exception):
+    """Base class of everything that alpha-db raises."""
+
+    code: ClassVar[str | None] = None
+    exit_code: ClassVar[int] = EXIT_NOT_RUN
+
+    def __init__(
+        self, message: str, *, detail: str | None = None, hint: str | None = None, sqlstate: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.detail = detail
+        self.hint = hint
+        self.sqlstate = sqlstate
+
+    @property
+    def message(self) -> str:
+        """The message without detail and hint."""
+        return str(self.args[0])
+
+
+class Refused(AlphaDbError):
+    """The database refused something under one of its own codes."""
+
+    exit_code = EXIT_DAMAGE
+
+
+class DecimalError(Refused):
+    """A decimal would lose precision, is NaN or infinite, or came as a binary float."""
+
+    code = "AUD-001"
+
+
+class SignalUpdateRefused(Refused):
+    """Signals are append-only: an UPDATE was refused."""
+
+    code = "AUD-002"
+
+
+class SignalDeleteRefused(Refused):
+    """Signals are append-only: a DELETE or TRUNCATE was refused."""
+
+    code = "AUD-003"
+
+
+class DebateUpdateRefused(Refused):
+    """AI debates are append-only: an UPDATE was refused."""
+
+    code = "AUD-004"
+
+
+class DebateDeleteRefused(Refused):
+    """AI debates are append-only: a DELETE or TRUNCATE was refused."""
+
+    code = "AUD-005"
+
+
+class OrderUpdateRefused(Refused):
+    """Orders and their events are append-only: an UPDATE was refused."""
+
+    code = "AUD-006"
+
+
+class OrderDeleteRefused(Refused):
+    """Orders and their events are append-only: a DELETE or TRUNCATE was refused."""
+
+    code = "AUD-007"
+
+
+class UnknownReference(Refused):
+    """The correlation_id or order_execution_id does not exist."""
+
+    code = "AUD-008"
+
+
+class ChainMismatch(Refused):
+    """A chain does not match its hashes, or the lockdown that this caused refuses the write."""
+
+    code = "AUD-009"
+
+
+class SignalConflict(Refused):
+    """The signal_id was used before, with other content."""
+
+    code = "AUD-010"
+
+
+class ProtectedObject(Refused):
+    """A protected table, trigger or function would be dropped or altered."""
+
+    code = "AUD-011"
+
+
+class RetryNeeded(AlphaDbError):
+    """The transaction lost a race (serialization failure or deadlock): run it again."""
+
+
+class NotInstalled(AlphaDbError):
+    """alpha-db's objects are not there: not migrated, another schema, or another database."""
+
+
+class PermissionDenied(AlphaDbError):
+    """The role lacks a privilege."""
+
+
+class ReadOnlyServer(AlphaDbError):
+    """The session cannot write: a standby, or a read-only transaction."""
+
+
+class StatementCancelled(AlphaDbError):
+    """The statement was cancelled, by a timeout or by somebody."""
+
+
+class LockTimeout(AlphaDbError):
+    """A lock was not to be had in time."""
+
+
+class ConnectionFailed(AlphaDbError):
+    """The server could not be reached, refused the login, or went away."""
+
+
+class MigrationFailed(AlphaDbError):
+    """A migration could not be applied; nothing of it remains."""
+
+
+class MigrationEdited(AlphaDbError):
+    """A migration file is not the one that was applied."""
+
+    exit_code = EXIT_DAMAGE
+
+
+class NewerDatabase(AlphaDbError):
+    """The database was migrated by a newer alpha-db than this one."""
+
+
+class DatabaseFailure(AlphaDbError):
+    """The database reported an error that has no class of its own here."""
+
+
+#: Every code that the database raises; later parts of the package add their own classes here.
+CODED: tuple[type[Refused], ...] = (
+    DecimalError,
+    SignalUpdateRefused,
+    SignalDeleteRefused,
+    DebateUpdateRefused,
+    DebateDeleteRefused,
+    OrderUpdateRefused,
+    OrderDeleteRefused,
+    UnknownReference,
+    ChainMismatch,
+    SignalConflict,
+    ProtectedObject,
+)
+
+
+def sqlstate_of(code: str) -> str:
+    """Return the SQLSTATE of an error code: ``AUD-003`` -> ``AUD03``."""
+    family, number = code.split("-")
+    return f"{family}{int(number):02d}"
+
+
+_BY_SQLSTATE: dict[str, type[AlphaDbError]] = {sqlstate_of(str(c.code)): c for c in CODED} | {
+    "40001": RetryNeeded,
+    "40P01": RetryNeeded,
+    "42501": PermissionDenied,
+    "25006": ReadOnlyServer,
+    "57014": StatementCancelled,
+    "55P03": LockTimeout,
+    "57P01": ConnectionFailed,
+    "57P02": ConnectionFailed,
+    "57P03": ConnectionFailed,
+    "57P05": ConnectionFailed,
+}
+
+# Classes of SQLSTATE that mean "no usable connection": connection exception, invalid authorization.
+_CONNECTION_CLASSES = ("08", "28")
+
+# A missing relation or function means "not installed" only if it is one of ours: a caller's own typo is not.
+_MISSING = ("42P01", "42883", "3F000")
+_OURS = re.compile(
+    r"\b(signals|ai_debates|order_execution|order_events|lockdown_events|maintenance_events|guard_states|chain_columns"
+    r"|installation|installed_migrations|vw_trade_audit_full|vw_kill_switch_events|vw_rejected_attempts"
+    r"|record_signal|record_ai_debate|record_order|record_order_event"
+    r"|verify_chain_integrity|find_chain_damage|verify_guards|lockdown_status|chain_status|chain_rows|chain_genesis)\b"
+)
+
+_HINTS: dict[type[AlphaDbError], str] = {
+    NotInstalled: "run alpha-db migrate, or name the schema with --schema or ALPHA_DB_SCHEMA",
+    RetryNeeded: "run the transaction again",
+}
+
+
+def from_database(exc: psycopg.Error) -> AlphaDbError | None:
+    """Return the exception of this package that stands for a database error, or None if there is none.
+
+    Takes any psycopg.Error; raises nothing. The caller raises the result ``from`` the original.
+    """
+    state = exc.sqlstate
+    cls = _BY_SQLSTATE.get(state or "")
+    primary = exc.diag.message_primary or str(exc)
+    if cls is None and state in _MISSING and _OURS.search(primary):
+        cls = NotInstalled
+    # libpq itself gives no SQLSTATE
+    unreachable = isinstance(exc, psycopg.OperationalError) and (state or "08")[:2] in _CONNECTION_CLASSES
+    if cls is None and unreachable:
+        cls = ConnectionFailed
+    return None if cls is None else _build(cls, exc, primary)
+
+
+def from_any(exc: psycopg.Error) -> AlphaDbError:
+    """Like from_database, with DatabaseFailure for what has no class of its own."""
+    return from_database(exc) or _build(DatabaseFailure, exc, exc.diag.message_primary or str(exc))
+
+
+@contextmanager
+def translate() -> Iterator[None]:
+    """Raise this package's exception for a database error that has one; let every other pass as it is."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        mine = from_database(exc)
+        if mine is None:
+            raise
+        raise mine from exc
+
+
+def _build(cls: type[AlphaDbError], exc: psycopg.Error, message: str) -> AlphaDbError:
+    hint = exc.diag.message_hint or _HINTS.get(cls)
+    if hint is None and cls is PermissionDenied and _OURS.search(message):
+        hint = "app_trading writes, app_auditor reads everything and verifies: GRANT one of them to the role"
+    return cls(squeeze(message), detail=exc.diag.message_detail, hint=hint, sqlstate=exc.sqlstate)
+
+
+def squeeze(text: str) -> str:
+    """Return the text on one line: libpq's messages have line breaks and tabs."""
+    return " ".join(text.split())

@@ -1,0 +1,68 @@
+"""Where a connection has landed, and whether alpha-db is installed there."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import dict_row
+
+from alpha_db.connection import quote_identifier
+from alpha_db.errors import NotInstalled, PermissionDenied, translate
+from alpha_db.queries import query
+
+
+class Place(NamedTuple):
+    """A database and the schema that is first on the search_path in it."""
+
+    database: str
+    schema: str
+    session_user: str
+    server_version: str
+    in_recovery: bool
+    read_only: bool
+    installed: bool
+    elsewhere: tuple[str, ...]
+
+
+def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
+    """Return where the connection has landed.
+
+    Takes the schema that was asked for, for the message only. Raises NotInstalled (HINT: CREATE SCHEMA) if it
+    does not exist, PermissionDenied if the role may not use it.
+    """
+    with translate(), conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(query("where_am_i"), {"schema": schema}).fetchone()
+    assert row is not None
+    exists = row.pop("schema_exists")
+    elsewhere = tuple(name for name in row.pop("installed_in") or () if name != row["schema"])
+    if row["schema"] is not None:
+        return Place(**row, elsewhere=elsewhere)
+    user, database = row["session_user"], row["database"]
+    if schema is None:
+        raise NotInstalled(
+            f"no schema of {user}'s search_path can be used in database {database}",
+            hint="name the schema with --schema or ALPHA_DB_SCHEMA",
+            sqlstate="3F000",
+        )
+    name = quote_identifier(schema)
+    if exists:
+        raise PermissionDenied(
+            f"{user} may not use schema {name} in database {database}",
+            hint=f"GRANT USAGE ON SCHEMA {name} TO {quote_identifier(user)}",
+            sqlstate="42501",
+        )
+    message = f"schema {name} does not exist in database {database}"
+    raise NotInstalled(message, hint=f"CREATE SCHEMA {name}", sqlstate="3F000")
+
+
+def require_installed(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
+    """Like locate, and raises NotInstalled (HINT: alpha-db migrate) if alpha-db is not in that schema."""
+    place = locate(conn, schema)
+    if not place.installed:
+        message = f'alpha-db is not installed in schema "{place.schema}" of database {place.database}'
+        if place.elsewhere:
+            names = ", ".join(place.elsewhere)
+            raise NotInstalled(message, hint=f"it is in {names}: name that with --schema", sqlstate="42P01")
+        raise NotInstalled(message, hint="run alpha-db migrate", sqlstate="42P01")
+    return place

@@ -1,0 +1,124 @@
+"""What is applied, what is pending, what was edited since. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from alpha_db.errors import MigrationEdited, NewerDatabase, translate
+from alpha_db.installation import Place
+from alpha_db.migrate.sources import MigrationFile
+from alpha_db.queries import query
+
+
+class Status(StrEnum):
+    """State of one migration."""
+
+    APPLIED = "applied"
+    PENDING = "pending"
+    EDITED = "edited"
+    UNKNOWN = "unknown"  # applied by a newer alpha-db
+    FOREIGN = "foreign"  # in yoyo's history of the schema, but not one of alpha-db's
+
+
+@dataclass(frozen=True)
+class MigrationState:
+    """One migration: in the package, in the database, or in both."""
+
+    name: str
+    status: Status
+    applied_at: datetime | None = None
+    applied_by: str | None = None
+    recorded_checksum: str | None = None
+    file_checksum: str | None = None
+    is_marked: bool = False
+
+    @property
+    def checksum_state(self) -> str:
+        """ok, edited, not recorded, or - where there is nothing to compare."""
+        if self.status is Status.EDITED:
+            return "edited"
+        if self.status is not Status.APPLIED:
+            return "-"
+        return "ok" if self.recorded_checksum else "not recorded"
+
+
+def read_states(
+    conn: psycopg.Connection[Any], place: Place, files: Sequence[MigrationFile]
+) -> list[MigrationState]:
+    """Return the state of each migration: the package's in their order, then those only the database knows.
+
+    What installed_migrations records counts; yoyo's mark counts only for a file that does not record itself,
+    since somebody's own migrations may share the history.
+    """
+    marks = read_marks(conn)
+    recorded: dict[str, DictRow] = {}
+    if place.installed:
+        with translate(), conn.cursor(row_factory=dict_row) as cursor:
+            recorded = {row["name"]: row for row in cursor.execute(query("installed_migrations"))}
+    states = [_state(file, recorded.pop(file.name, None), marks.get(file.name)) for file in files]
+    unknown = [
+        MigrationState(name, Status.UNKNOWN, row["applied_at"], row["applied_by"], row["checksum"])
+        for name, row in recorded.items()
+    ]
+    ours = {state.name for state in states + unknown}
+    foreign = [
+        MigrationState(name, Status.FOREIGN, at, is_marked=True)
+        for name, at in marks.items()
+        if name not in ours
+    ]
+    return states + unknown + foreign
+
+
+def read_marks(conn: psycopg.Connection[Any]) -> dict[str, datetime]:
+    """Return yoyo's history in this schema: name and time; empty if there is none or it may not be read."""
+    row = conn.execute(query("yoyo_history_exists")).fetchone()
+    if row is None or not row[0]:
+        return {}
+    try:
+        with conn.transaction():
+            rows = conn.execute(query("yoyo_history")).fetchall()
+    except psycopg.errors.InsufficientPrivilege:
+        return {}
+    return {name: at.replace(tzinfo=UTC) for name, at in rows}
+
+
+def refuse_edited(states: Sequence[MigrationState]) -> None:
+    """Raise MigrationEdited, naming the files, if an applied migration is not the packaged one."""
+    edited = [state for state in states if state.status is Status.EDITED]
+    if edited:
+        first = edited[0]
+        raise MigrationEdited(
+            ", ".join(f"{s.name}.sql" for s in edited) + " was edited after it was applied",
+            detail=f"applied: sha256 {first.recorded_checksum}, file: sha256 {first.file_checksum}",
+            hint="put the file back; a change belongs in a new migration",
+        )
+
+
+def refuse_newer(states: Sequence[MigrationState], package_version: str) -> None:
+    """Raise NewerDatabase if the database has migrations that this package has not."""
+    names = [state.name for state in states if state.status is Status.UNKNOWN]
+    if names:
+        raise NewerDatabase(
+            f"the database is newer than this alpha-db ({package_version}), which has no {', '.join(names)}",
+            hint="upgrade the alpha-db package",
+        )
+
+
+def _state(file: MigrationFile, row: DictRow | None, marked_at: datetime | None) -> MigrationState:
+    marked = marked_at is not None
+    if row is None:
+        if marked and file.checksum is None:
+            return MigrationState(file.name, Status.APPLIED, applied_at=marked_at, is_marked=True)
+        return MigrationState(file.name, Status.PENDING, file_checksum=file.checksum, is_marked=marked)
+    was = row["checksum"]
+    status = Status.APPLIED if was in (None, file.checksum) else Status.EDITED
+    return MigrationState(
+        file.name, status, row["applied_at"], row["applied_by"], was, file.checksum, is_marked=marked
+    )

@@ -1,0 +1,52 @@
+"""yoyo's backend for any libpq connection, without the lock row that a killed process would leave."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+from yoyo.migrations import default_migration_table
+
+from alpha_db.connection import log_notice
+from alpha_db.errors import from_any
+
+
+class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
+    """A yoyo backend that connects with libpq's parameters; its marks equal those of ``yoyo apply``."""
+
+    def connect(self, dburi: Any) -> psycopg.Connection[Any]:
+        """Connect as the library does; yoyo itself would show no notices. Raises AlphaDbError."""
+        try:
+            conn = psycopg.connect(make_conninfo(**dburi.args), autocommit=True)
+        except psycopg.Error as exc:
+            raise from_any(exc) from exc
+        conn.add_notice_handler(log_notice)
+        return conn
+
+    @contextmanager
+    def lock(self, timeout: float = 10) -> Iterator[None]:  # noqa: ARG002
+        """Nothing: who uses this backend holds the session lock of run.py, which ends with its process."""
+        yield
+
+    def get_log_data(self, migration: Any = None, operation: str = "apply") -> dict[str, Any]:
+        """What yoyo writes into its log, also where the uid has no name (containers)."""
+        try:
+            getpass.getuser()
+        except (KeyError, OSError):
+            os.environ["LOGNAME"] = f"uid {os.getuid()}"
+        data: dict[str, Any] = super().get_log_data(migration, operation)
+        return data
+
+
+def open_backend(parameters: dict[str, Any]) -> Backend:
+    """Return a backend for libpq's parameters; its history is brought to this yoyo's form when first used."""
+    # a DatabaseURI, not a URL: nothing needs quoting; sockets, services, password files work as in libpq
+    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, parameters.get("dbname"), parameters)
+    return Backend(uri, default_migration_table)

@@ -1,0 +1,273 @@
+"""`alpha-db demo`, run as a user runs it: what it prints is true, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from alpha_db.cli.main import main
+from alpha_db.demo import story
+from alpha_db.embedded import Server, find_binaries
+
+ROOT = Path(__file__).resolve().parents[2]
+HASH = re.compile(r"[0-9a-f]{64}")
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT / "python"), **extra}
+
+
+def demo(binaries: Path, *arguments: str, **env: str) -> Completed:
+    command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment(**env), cwd="/"
+    )
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a blank in its name, where the server's user can get."""
+    directory = Path(tempfile.mkdtemp(prefix="alpha db ")).resolve()
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def printed(binaries: Path) -> Completed:
+    return demo(binaries)
+
+
+@pytest.fixture(scope="module")
+def document(binaries: Path) -> dict[str, Any]:
+    said = demo(binaries, "--json")
+    assert (said.returncode, said.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(said.stdout)
+    return found
+
+
+def test_rows_are_written(document: dict[str, Any]) -> None:
+    rows = dict(document["rows_written"])
+    assert rows.pop("total") == sum(rows.values())
+    assert rows["signals"] == 3238
+    assert min(rows.values()) > 300
+    assert set(rows) == {"signals", "ai_debates", "order_execution", "order_events"}
+
+
+def test_chain_is_intact_and_there_is_a_kill_switch(document: dict[str, Any]) -> None:
+    assert document["intact"] is True
+    assert document["kill_switch"]["zar_equity"] == "830477.45"
+    assert document["kill_switch"]["positions_closed"][0]["quantity"] == "15.195"
+    assert document["trade"]["hmac_verified"] is True
+
+
+def test_refusals_have_their_codes(document: dict[str, Any]) -> None:
+    refused = document["refused"]
+    assert sorted(refused) == [f"AUD-00{n}" for n in range(2, 8)]
+    assert document["not_refused"] == []
+    for word in ("UPDATE", "DELETE", "TRUNCATE"):
+        assert any(word in statement for statement in refused.values())
+    assert list(document["refused_to_trader"]) == ["42501"]
+
+
+def test_tampering_is_found_and_locks_down(document: dict[str, Any]) -> None:
+    found = document["tamper_found"]
+    assert (found["table"], found["id"]) == ("signals", 1619)
+    assert HASH.fullmatch(found["expected_hash"])
+    assert HASH.fullmatch(found["actual_hash"])
+    assert found["expected_hash"] != found["actual_hash"]
+    assert document["locked_down"] is True
+    assert document["lockdown_refusal"] == "AUD-009"
+
+
+def test_the_rest_of_the_document(document: dict[str, Any], binaries: Path) -> None:
+    assert document["ok"] is True
+    assert document["server_version"] == find_binaries(binaries).version
+    assert document["connect"] is None
+    assert 0 < document["seconds"] < 60
+
+
+def test_text_is_for_a_newcomer(printed: Completed) -> None:
+    assert (printed.returncode, printed.stderr) == (0, "")
+    lines = printed.stdout.splitlines()
+    headings = [line for line in lines if re.match(r"\d+\. ", line)]
+    assert [heading[0] for heading in headings] == list("12345678")
+    assert len(lines) <= 100, "two screens"
+    assert all(len(line) <= 80 and line == line.rstrip() for line in lines if "/" not in line)
+    assert printed.stdout.isprintable() or "\x1b" not in printed.stdout
+    for told in (
+        "3,238",
+        "AUD-002",
+        "AUD-003",
+        "42501",
+        "content_mismatch",
+        "AUD-009",
+        "All of it was as promised",
+    ):
+        assert told in printed.stdout
+
+
+def test_nothing_is_left(printed: Completed) -> None:
+    directory = next(Path(line.strip()) for line in printed.stdout.splitlines() if line.startswith("   /"))
+    assert not directory.exists()
+    assert not directory.parent.exists()
+
+
+def test_two_runs_print_the_same_story(printed: Completed, document: dict[str, Any]) -> None:
+    rows = document["rows_written"]
+    for table in ("signals", "ai_debates", "order_execution", "order_events"):
+        assert re.search(rf"{table} +{rows[table]:,} ", printed.stdout)
+
+
+@pytest.mark.parametrize("count", [1, 2, 51])
+def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
+    said = demo(binaries, "--signals", str(count), "--json")
+    assert said.returncode == 0
+    found = json.loads(said.stdout)
+    assert found["rows_written"]["signals"] == count
+    assert found["tamper_found"]["id"] == (count + 1) // 2
+
+
+def test_environment_of_another_database_is_ignored(binaries: Path) -> None:
+    said = demo(
+        binaries,
+        "--signals",
+        "1",
+        "--json",
+        PGHOST="nowhere.invalid",
+        PGOPTIONS="-csearch_path=elsewhere",
+        PGREQUIREAUTH="scram-sha-256",
+        PGCLIENTENCODING="LATIN1",
+        ALPHA_DB_DSN="postgresql://nowhere.invalid/production",
+        ALPHA_DB_SCHEMA="elsewhere",
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> None:
+    directory = place / "the data"
+    said = demo(binaries, "--signals", "9", "--json", "--directory", str(directory))
+    try:
+        assert (said.returncode, said.stderr) == (0, "")
+        connect = json.loads(said.stdout)["connect"]
+        assert connect["directory"] == str(directory)
+        assert connect["stop"].endswith(f"server stop '{directory}'")
+        with psycopg.connect(connect["url"]) as conn:
+            assert conn.execute("select count(*) from signals").fetchone() == (9,)
+        answer = subprocess.run(
+            [*connect["psql"].split(), "-Atc", "select count(*) from signals"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert answer.stdout == "9\n"
+        verified = main(["--dsn", connect["url"], "verify-chain"])
+        assert verified == 0
+        again = demo(binaries, "--directory", str(directory))
+        assert (again.returncode, again.stdout) == (3, "")
+        assert again.stderr.startswith(f"alpha-db: error: {directory} is not empty. HINT: ")
+        assert again.stderr.count("\n") == 1
+    finally:
+        server = Server(directory, binaries)
+        assert server.stop("immediate")
+        server.socket_dir.rmdir()
+
+
+def test_failing_leaves_nothing_though_it_was_to_stay(
+    binaries: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(story.ATTACKS, "no_such_statement", "AUD-002")
+    directory = place / "data"
+    command = ["demo", "--pg", str(binaries), "--signals", "1", "--directory", str(directory)]
+    assert main(command) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(place.iterdir()) == []
+
+
+def test_broken_promise_is_exit_1(
+    binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(story.ATTACKS, "update_signal", "AUD-003")
+    assert main(["demo", "--pg", str(binaries), "--signals", "1"]) == 1
+    text = capsys.readouterr().out
+    assert "AUD-002  UPDATE signals" in text, "what the database answered, not what was hoped for"
+    assert text.count("THIS IS NOT WHAT ALPHA-DB PROMISES") == 1
+    assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+)
+@pytest.mark.parametrize("stays", [False, True], ids=["throw-away", "stay"])
+def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.Signals, stays: bool) -> None:
+    command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries)]
+    if stays:
+        command += ["--directory", str(place / "data")]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONUNBUFFERED="1"),
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("   /"):
+                directory = Path(line.strip())
+            if line.startswith("2."):
+                break
+        assert directory.exists()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "\nalpha-db: interrupted\n"), "below the ^C"
+    assert not directory.exists()
+    assert list(place.iterdir()) == []
+
+
+def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
+    command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries), "--signals", "1"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONUNBUFFERED="1"),
+    ) as process:
+        assert process.stdout is not None
+        directory = next(Path(line.strip()) for line in process.stdout if line.startswith("   /"))
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        process.wait(timeout=60)
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert errors == ""
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--pg", "14"], 3), (["--pg", "/nowhere"], 3), (["--signals", "0"], 2), (["--signals", "1.5"], 2)],
+)
+def test_what_cannot_run_is_one_line(
+    arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", *arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("alpha-db: ")
+    assert err.count("\n") == 1

@@ -1,0 +1,120 @@
+"""The examples do what they say: the session prints its checked-in output, the shell loop checks a chain."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.cluster import Server
+from tests.support import Connection, fill, tamper
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def environment(server: Server, dbname: str) -> dict[str, str]:
+    """What libpq needs to find a database, and the server's own psql first on PATH."""
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    given = conninfo_to_dict(server.dsn(dbname))
+    return {
+        "PATH": f"{server.bin}{os.pathsep}{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+    } | {variable: str(given[key]) for key, variable in names.items() if key in given}
+
+
+def test_session_prints_its_output(server: Server, database: str) -> None:
+    result = subprocess.run(
+        [EXAMPLES / "regenerate.sh", "-"],
+        env=environment(server, database),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = (EXAMPLES / "session.out").read_text(encoding="utf-8")
+    difference = "".join(
+        difflib.unified_diff(expected.splitlines(True), result.stdout.splitlines(True), "session.out", "now")
+    )
+    assert not difference, f"examples/regenerate.sh makes it anew:\n{difference}"
+
+
+def chain_text(db: Connection, table: str, from_id: int | None = None) -> str:
+    rows = db.execute("select id, row_hash, row_data from chain_rows(%s, %s)", [table, from_id]).fetchall()
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows)
+
+
+def check_chain(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [EXAMPLES / "check-chain.sh", *arguments], input=text, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum")
+class TestCheckChain:
+    @pytest.mark.parametrize(
+        "table", ["signals", "ai_debates", "order_execution", "order_events", "guard_states", "chain_columns"]
+    )
+    def test_intact(self, db: Connection, table: str) -> None:
+        fill(db)
+        text = chain_text(db, table)
+        row = db.execute("select head_hash from chain_status() where table_name = %s", [table]).fetchone()
+        assert row is not None
+        result = check_chain(text, table)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert row[0] in result.stdout
+
+    def test_odd_text(self, db: Connection) -> None:
+        db.execute(
+            "select record_signal('odd', E'a\\tb\\\\n', 'BUY', 1, 2, %s::jsonb)",
+            ['{"x": "tab\\t newline\\n \\\\ %s \\u0001 é 😀", "a": " "}'],
+        )
+        assert check_chain(chain_text(db, "signals"), "signals").returncode == 0
+
+    def test_part_of_a_chain(self, db: Connection) -> None:
+        fill(db, signals=5)
+        row = db.execute("select row_hash from signals where id = 2").fetchone()
+        assert row is not None
+        assert check_chain(chain_text(db, "signals", 3), "signals", "2", row[0]).returncode == 0
+        assert check_chain(chain_text(db, "signals", 3), "signals", "2", "0" * 64).returncode == 1
+
+    def test_edited_row(self, db: Connection) -> None:
+        fill(db)
+        tamper(db, "update signals set side = case side when 'BUY' then 'SELL' else 'BUY' end where id = 2")
+        result = check_chain(chain_text(db, "signals"), "signals")
+        assert result.returncode == 1
+        assert "row 2 of signals" in result.stdout
+
+    def test_missing_row(self, db: Connection) -> None:
+        fill(db)
+        lines = chain_text(db, "signals").splitlines(True)
+        result = check_chain("".join(lines[:1] + lines[2:]), "signals")
+        assert result.returncode == 1
+        assert "row 2 of signals is missing" in result.stdout
+
+    def test_nothing_is_not_fine(self) -> None:
+        assert check_chain("", "signals").returncode == 3
+
+
+def test_logins_have_limits(server: Server, database: str, db: Connection) -> None:
+    prefix = f"examples_{database}"
+    command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", f"login={prefix}"]
+    try:
+        subprocess.run(
+            [*command, "-f", str(EXAMPLES / "logins.sql")], env=environment(server, database), check=True
+        )
+        lacking = db.execute(
+            "select r.rolname, count(s.setconfig) from pg_roles as r"
+            " left join pg_db_role_setting as s on s.setrole = r.oid"
+            " and s.setconfig::text ~ 'lock_timeout=5s'"
+            " and s.setconfig::text ~ 'idle_in_transaction_session_timeout=60s'"
+            " where r.rolname like %s and r.rolcanlogin group by 1 order by 1",
+            [prefix + r"\_%"],
+        ).fetchall()
+        assert lacking == [(f"{prefix}_auditor", 1), (f"{prefix}_trader", 1)]
+        assert db.execute("select count(*) from verify_guards()").fetchone() == (0,)
+    finally:
+        db.execute(f'drop role if exists "{prefix}_trader", "{prefix}_auditor"')

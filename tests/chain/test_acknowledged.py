@@ -1,0 +1,97 @@
+"""Damage that a release acknowledged is shown as such, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.chain.behind import behind_its_back, fill_all, judge, release
+from tests.support import Connection, one, query, tamper, verdicts
+
+
+@pytest.fixture
+def damaged(db: Connection) -> Connection:
+    """A book whose signal 3 was changed, with the lockdown that this engaged."""
+    fill_all(db)
+    tamper(db, "update signals set price = 1 where id = 3")
+    assert verdicts(db, table_name="signals")["signals"].verdict == "content_mismatch"
+    return db
+
+
+def damage_of(connection: Connection, table: str, row_id: int) -> dict[str, object]:
+    actual = one(connection, f"select row_hash from {table} where id = %s", [row_id])
+    return {"table": table, "id": row_id, "actual_hash": actual}
+
+
+def test_acknowledged_damage_is_valid_and_shown(damaged: Connection) -> None:
+    release(damaged, "known", json.dumps([damage_of(damaged, "signals", 3)]))
+    verdict = judge(damaged, "signals")
+    assert (verdict.verdict, verdict.is_valid, verdict.error_code) == ("acknowledged", True, None)
+    assert "1 place" in verdict.detail
+    assert one(damaged, "select count(*) from find_chain_damage('signals')") == 1
+    assert judge(damaged, "lockdown_events").verdict == "intact"
+    assert one(damaged, "select is_locked from lockdown_status()") is False
+
+
+def test_acknowledged_missing_rows(db: Connection) -> None:
+    fill_all(db)
+    tamper(db, "delete from order_events where id = 2")
+    release(db, "known", '[{"table": "order_events", "id": 2, "actual_hash": null}]')
+    assert judge(db, "order_events").verdict == "acknowledged"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "update signals set price = 1 where id = 4",
+        "update signals set row_hash = repeat('0', 64) where id = 3",
+        "delete from signals where id = 3",
+        "update ai_debates set elapsed_ms = 1 where id = 3",
+    ],
+)
+def test_further_damage_engages_the_lockdown_again(damaged: Connection, other: str) -> None:
+    release(damaged, "known", json.dumps([damage_of(damaged, "signals", 3)]))
+    tamper(damaged, other)
+    found = [v for v in verdicts(damaged).values() if v.error_code == "AUD-009"]
+    assert len(found) == 1
+    assert "lockdown engaged" in found[0].detail
+    assert one(damaged, "select is_locked from lockdown_status()") is True
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ['{"n": 1}', '"text"', "[1, null, []]", '[{"table": "signals", "id": "x"}]', '[{"table": "signals", "id": 1e99}]'],
+)
+def test_a_release_that_was_made_nonsense_hides_nothing(damaged: Connection, damage: str) -> None:
+    release(damaged, "known")
+    with behind_its_back(damaged, "lockdown_events"):
+        last = one(damaged, "select max(id) from lockdown_events")
+        query(damaged, "update lockdown_events set damage = %s where id = %s", [damage, last])
+        assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == ("content_mismatch", last)
+        assert judge(damaged, "signals").verdict == "content_mismatch"
+
+
+def test_a_forged_release_acknowledges_nothing(damaged: Connection) -> None:
+    """Not the damage that it lists, and least of all itself."""
+    with behind_its_back(damaged, "lockdown_events"):
+        forged = one(damaged, "select max(id) + 1 from lockdown_events")
+        damage = [damage_of(damaged, "signals", 3), {"table": "lockdown_events", "id": forged, "actual_hash": "0" * 64}]
+        query(
+            damaged,
+            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at)"
+            " values (%s, 'RELEASED', 'forged', %s, repeat('0', 64), clock_timestamp())",
+            [forged, json.dumps(damage)],
+        )
+        assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == ("content_mismatch", forged)
+        assert judge(damaged, "signals").verdict == "content_mismatch"
+
+
+def test_a_release_that_was_edited_acknowledges_nothing(damaged: Connection) -> None:
+    release(damaged, "known")
+    with behind_its_back(damaged, "lockdown_events"):
+        last = one(damaged, "select max(id) from lockdown_events")
+        damage = [damage_of(damaged, "signals", 3), damage_of(damaged, "lockdown_events", last)]
+        query(damaged, "update lockdown_events set damage = %s where id = %s", [json.dumps(damage), last])
+        assert judge(damaged, "lockdown_events").verdict == "content_mismatch"
+        assert judge(damaged, "signals").verdict == "content_mismatch"

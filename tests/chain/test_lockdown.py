@@ -1,0 +1,261 @@
+"""Proven damage engages the lockdown, once, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+
+from tests.chain.behind import broken_in_python
+from tests.concurrency.background import Background
+from tests.fix_database import Connect
+from tests.support import (
+    Connection,
+    Filled,
+    changed_guards,
+    fill,
+    make_signal,
+    one,
+    query,
+    tamper,
+    verdicts,
+)
+
+
+@pytest.fixture
+def filled(db: Connection) -> Filled:
+    return fill(db)
+
+
+@pytest.fixture
+def damaged(db: Connection, filled: Filled) -> Connection:
+    assert filled
+    tamper(db, "update signals set price = 1 where id = 2")
+    return db
+
+
+def locked(connection: Connection) -> bool:
+    return bool(one(connection, "select is_locked from lockdown_status()"))
+
+
+def test_damage_engages_the_lockdown_once(damaged: Connection) -> None:
+    first = verdicts(damaged)
+    assert first["signals"].verdict == "content_mismatch"
+    assert "lockdown engaged" in first["signals"].detail
+    (event,) = query(damaged, "select * from lockdown_events")
+    (status,) = query(damaged, "select * from lockdown_status()")
+    assert (status["is_locked"], status["event_id"], status["since"]) == (True, 1, event["created_at"])
+    assert (event["event_type"], event["proposal_id"], event["recorded_by"]) == ("ENGAGED", None, "postgres")
+    (damage,) = event["damage"]
+    assert (damage["table"], damage["id"], damage["verdict"]) == ("signals", 2, "content_mismatch")
+    assert damage["actual_hash"] == first["signals"].actual_hash
+    assert damage["expected_hash"] == first["signals"].expected_hash
+    assert status["damage"] == event["damage"]
+    assert "signals 2" in status["reason"] == event["reason"]
+
+    again = verdicts(damaged)
+    assert "engaged already" in again["signals"].detail
+    assert one(damaged, "select count(*) from lockdown_events") == 1
+
+
+def test_the_event_is_chained(damaged: Connection) -> None:
+    verdicts(damaged)
+    after = verdicts(damaged)["lockdown_events"]
+    assert (after.verdict, after.rows_checked) == ("intact", 1)
+    assert broken_in_python(damaged, "lockdown_events") is None
+
+
+def test_every_damaged_chain_is_in_the_event(damaged: Connection) -> None:
+    tamper(damaged, "delete from order_events where id = 2")
+    found = verdicts(damaged)
+    assert {table for table, verdict in found.items() if verdict.error_code == "AUD-009"} == {"signals", "order_events"}
+    assert found["ai_debates"].is_valid is True
+    damage = one(damaged, "select damage from lockdown_status()")
+    assert [(item["table"], item["id"], item["verdict"]) for item in damage] == [
+        ("signals", 2, "content_mismatch"),
+        ("order_events", 2, "missing_rows"),
+    ]
+
+
+def test_listeners_are_told_the_schema(damaged: Connection, connect: Connect) -> None:
+    listener = connect()
+    listener.execute("listen alpha_lockdown")
+    verdicts(damaged)
+    told = list(listener.notifies(timeout=5, stop_after=1))
+    assert [(note.channel, note.payload) for note in told] == [("alpha_lockdown", "public")]
+    verdicts(damaged)
+    assert list(listener.notifies(timeout=0.2)) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        ("signals", "select id from record_signal('new', 'X', 'BUY', 1, 1, '{}')"),
+        ("signals", "insert into signals (signal_id, symbol, side, price, quantity, raw_payload) values ('n', 'X', 'BUY', 1, 1, '{}')"),
+        ("ai_debates", "select id from record_ai_debate(%(correlation_id)s, 'phi-4', '{}', 0.5, 1)"),
+        ("order_execution", "select id from record_order(%(correlation_id)s, 'MARKET', 'X', 'BUY', 1)"),
+    ],
+)
+def test_the_lockdown_refuses_new_trades(damaged: Connection, table: str, statement: str) -> None:
+    correlation_id = one(damaged, "select correlation_id from signals where id = 1")
+    verdicts(damaged)
+    with pytest.raises(psycopg.DatabaseError) as caught:
+        query(damaged, statement, {"correlation_id": correlation_id})
+    assert caught.value.sqlstate == "AUD09"
+    assert str(caught.value.diag.message_primary).startswith("AUD-009: ")
+    assert caught.value.diag.table_name == table
+    assert "Lockdown event 1" in str(caught.value.diag.message_detail)
+    assert one(damaged, "select attempts from vw_rejected_attempts where code = 'AUD-009' and table_name = %s", [table]) == 1
+
+
+def test_a_liquidation_can_still_be_recorded(damaged: Connection, filled: Filled) -> None:
+    verdicts(damaged)
+    query(
+        damaged,
+        "select id from record_order_event(%s, 'KILL_SWITCH', zar_equity => 1, positions_closed => '[]')",
+        [filled.market_order],
+    )
+    assert verdicts(damaged)["order_events"].verdict == "intact"
+
+
+def test_an_idempotent_retry_needs_no_write_and_is_answered(damaged: Connection) -> None:
+    verdicts(damaged)
+    assert make_signal(damaged, 1)["id"] == 1
+
+
+def test_a_lockdown_that_was_not_asked_for_is_not_engaged(damaged: Connection) -> None:
+    found = verdicts(damaged, engage_lockdown=False)["signals"]
+    assert (found.is_valid, found.error_code) == (False, "AUD-009")
+    assert "not asked for" in found.detail
+    assert not locked(damaged)
+    assert make_signal(damaged, 9)["id"] == 4
+
+
+@pytest.mark.parametrize("arguments", [{}, {"table_name": "ai_debates"}, {"from_id": 3}, {"from_id": 1, "to_id": 1}])
+def test_what_is_not_read_engages_nothing(damaged: Connection, arguments: dict[str, object]) -> None:
+    if not arguments:  # and an intact book does not either
+        tamper(damaged, "update signals set price = 60002.55 where id = 2")
+        tamper(damaged, "update signals set price = price + 0.0000000000 where id = 2")
+    assert {verdict.verdict for verdict in verdicts(damaged, **arguments).values()} == {"intact"}
+    assert not locked(damaged)
+
+
+def test_a_read_only_transaction_reports_and_says_that_it_can_not_lock(damaged: Connection) -> None:
+    with damaged.transaction():
+        query(damaged, "set transaction read only")
+        found = verdicts(damaged)["signals"]
+    assert (found.verdict, found.broken_id, found.error_code) == ("content_mismatch", 2, "AUD-009")
+    assert "NOT engaged" in found.detail
+    assert "cannot write" in found.detail
+    assert not locked(damaged)
+
+
+def test_an_intact_book_verifies_in_a_read_only_transaction(db: Connection, filled: Filled) -> None:
+    assert filled
+    with db.transaction():
+        query(db, "set transaction isolation level repeatable read, read only")
+        assert {verdict.verdict for verdict in verdicts(db).values()} == {"intact"}
+
+
+def test_a_verdict_does_not_wait_for_ever_for_a_writer(damaged: Connection, connect: Connect) -> None:
+    """A writer that idles in its transaction holds its chain; the verdict comes all the same, and says so."""
+    writer = connect(autocommit=False)
+    make_signal(writer, 8)
+    function = "engage_lockdown(text, jsonb)"
+    query(damaged, f"alter function {function} set lock_timeout = '50ms'")
+    found = verdicts(damaged)["signals"]
+    assert (found.verdict, found.broken_id) == ("content_mismatch", 2)
+    assert "NOT engaged" in found.detail
+    assert "55P03" in found.detail
+    writer.rollback()
+    assert "lockdown engaged" in verdicts(damaged)["signals"].detail
+
+
+def test_the_wait_is_ten_seconds(db: Connection) -> None:
+    settings = one(db, "select proconfig from pg_proc where proname = 'engage_lockdown'")
+    assert "lock_timeout=10s" in settings
+
+
+def test_a_writer_that_waits_meanwhile_is_refused(damaged: Connection, connect: Connect) -> None:
+    """It looked for the lockdown only when it had the lock."""
+    writer = connect()
+    with damaged.transaction():
+        verdicts(damaged)
+        waiting = Background(writer, "select id from record_signal('n', 'X', 'BUY', 1, 1, '{}')").blocked(damaged)
+    error = waiting.error()
+    assert isinstance(error, psycopg.DatabaseError)
+    assert error.sqlstate == "AUD09"
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_sent_back(
+    damaged: Connection, connect: Connect, level: str
+) -> None:
+    """It cannot see the lockdown's row, so it must not write."""
+    tables = {
+        "signals": "select id from record_signal('n', 'X', 'BUY', 1, 1, '{}')",
+        "ai_debates": "select id from record_ai_debate(%(c)s, 'phi-4', '{}', 0.5, 1)",
+        "order_execution": "select id from record_order(%(c)s, 'MARKET', 'X', 'BUY', 1)",
+    }
+    correlation_id = one(damaged, "select correlation_id from signals where id = 1")
+    writers = {table: connect(autocommit=False) for table in tables}
+    for writer in writers.values():
+        writer.execute(f"set transaction isolation level {level}")  # type: ignore[arg-type]
+        writer.execute("select")
+    verdicts(damaged)
+    for table, statement in tables.items():
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            query(writers[table], statement, {"c": correlation_id})
+
+
+def test_a_verification_that_can_not_run_is_neither_fine_nor_damage(db: Connection, filled: Filled) -> None:
+    assert filled
+    with db.transaction(force_rollback=True):
+        query(db, "alter table ai_debates drop column elapsed_ms")
+        found = verdicts(db)
+        (verdict, is_valid, code) = (found["ai_debates"].verdict, found["ai_debates"].is_valid, found["ai_debates"].error_code)
+        assert (verdict, is_valid, code) == ("not_run", None, None)
+        assert "elapsed_ms" in found["ai_debates"].detail
+        assert found["signals"].verdict == "intact"
+        assert not locked(db)
+
+
+def test_a_chain_that_can_not_be_read_hides_no_other_damage(damaged: Connection) -> None:
+    with damaged.transaction(force_rollback=True):
+        query(damaged, "alter table ai_debates drop column elapsed_ms")
+        found = verdicts(damaged)
+        assert (found["ai_debates"].verdict, found["signals"].verdict) == ("not_run", "content_mismatch")
+        assert locked(damaged)
+
+
+def test_a_changed_guard_is_told_apart_from_damage(db: Connection, filled: Filled) -> None:
+    assert filled
+    query(db, "alter table signals disable trigger zzz_chain")
+    found = verdicts(db)
+    assert (found["signals"].verdict, found["signals"].error_code, found["signals"].is_valid) == ("guard_changed", "AUD-011", False)
+    assert "zzz_chain" in found["signals"].detail
+    assert {verdict.verdict for table, verdict in found.items() if table != "signals"} == {"intact"}
+    assert not locked(db)
+    query(db, "alter table signals enable trigger zzz_chain")
+    assert changed_guards(db) == []
+    assert verdicts(db)["signals"].verdict == "intact"
+
+
+def test_damage_outweighs_a_changed_guard(damaged: Connection) -> None:
+    query(damaged, "alter table signals disable trigger zzz_chain")
+    assert verdicts(damaged, engage_lockdown=False)["signals"].verdict == "content_mismatch"
+
+
+def test_a_guard_of_no_table_is_reported_too(db: Connection) -> None:
+    query(db, "alter function chain_status() set work_mem = '1MB'")
+    found = verdicts(db, engage_lockdown=False)
+    assert "guard_changed" in {verdict.verdict for verdict in found.values()}
+
+
+def test_the_event_is_json_that_a_release_can_name(damaged: Connection) -> None:
+    verdicts(damaged)
+    damage = one(damaged, "select damage::text from lockdown_status()")
+    (place,) = json.loads(damage)
+    assert set(place) >= {"table", "id", "actual_hash"}
+

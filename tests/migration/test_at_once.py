@@ -1,0 +1,129 @@
+"""Many migrations at once: they wait for each other, and one of them does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from tests.cluster import Server
+from tests.migration.desk import MIGRATION, Desk, guard_log, registered
+from tests.migration.test_three_ways import by_alpha_db, by_psql, by_yoyo
+from tests.support import MIGRATIONS, Connection, assert_healthy, fill, one, query, wait_until
+
+Root = Callable[[Desk], Connection]
+
+HELD = "select pg_advisory_lock(hashtextextended('alpha-db/migrate', 0))"
+RELEASED = "select pg_advisory_unlock(hashtextextended('alpha-db/migrate', 0))"
+WAITING = (
+    "select count(*) >= %s from pg_locks as l join pg_database as d on d.oid = l.database"
+    " where l.locktype = 'advisory' and not l.granted and d.datname = %s"
+)
+
+
+def all_at_once(desk: Desk, ways: list[Callable[[Desk], None]], root: Root) -> None:
+    """Start them all while the migration lock is held, let go when all wait for it, and see one installation."""
+    gate = root(desk)
+    query(gate, HELD)
+    with ThreadPoolExecutor(len(ways)) as pool:
+        running = [pool.submit(way, desk) for way in ways]
+        try:
+            wait_until(gate, WAITING, [len(ways), desk.dbname], timeout=60)
+        finally:
+            query(gate, RELEASED)
+        for done in running:
+            done.result()
+    assert [row["name"] for row in registered(gate)] == [file.stem for file in MIGRATIONS]
+    assert guard_log(gate) == [f"migration {file.stem}" for file in MIGRATIONS]
+    fill(gate)
+    assert_healthy(gate)
+
+
+def test_20_psql(empty: Desk, root: Root) -> None:
+    all_at_once(empty, [by_psql] * 20, root)
+
+
+def test_psql_of_another_file_each(empty: Desk, root: Root) -> None:
+    """Four files at once on what the first made: the later ones fail cleanly or find their turn."""
+    empty.migrate(["001"])
+    gate = root(empty)
+    query(gate, HELD)
+    with ThreadPoolExecutor(6) as pool:
+        running = [pool.submit(empty.run, MIGRATION[n], False) for n in ("002", "002", "002", "003", "004", "001")]
+        wait_until(gate, WAITING, [5, empty.dbname])
+        query(gate, RELEASED)
+        results = [done.result() for done in running]
+    assert [run.returncode for run in results[:3]] == [0, 0, 0]
+    empty.migrate()
+    fill(gate)
+    assert_healthy(gate)
+
+
+def test_20_alpha_db(empty: Desk, root: Root) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        for done in [pool.submit(by_alpha_db, empty) for _ in range(20)]:
+            done.result()
+    connection = root(empty)
+    assert guard_log(connection) == [f"migration {file.stem}" for file in MIGRATIONS]
+    fill(connection)
+    assert_healthy(connection)
+
+
+def test_psql_yoyo_and_alpha_db_together(empty: Desk, root: Root) -> None:
+    """yoyo and alpha-db make yoyo's tables: they run one after the other, each among psqls."""
+    for way in (by_yoyo, by_alpha_db):
+        with ThreadPoolExecutor(6) as pool:
+            for done in [pool.submit(by, empty) for by in (by_psql, way, by_psql, by_psql)]:
+                done.result()
+    connection = root(empty)
+    assert guard_log(connection) == [f"migration {file.stem}" for file in MIGRATIONS]
+    assert_healthy(connection)
+
+
+@pytest.mark.parametrize("other", ["commits", "rolls back"])
+@pytest.mark.parametrize("role", ["alpha_owner", "app_trading", "app_auditor", "app_risk"])
+def test_another_database_creates_a_role_at_the_same_moment(
+    role: str, other: str, empty: Desk, root: Root, admin: Connection, prefix: str
+) -> None:
+    """Both found that the role does not exist. The advisory lock does not reach across databases."""
+    desk = Desk(empty.server, empty.dbname, prefix=prefix)
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(empty.server.dsn("postgres")) as session:
+        query(session, f"create role {prefix}{role} nologin")
+        running = pool.submit(desk.migrate)
+        try:
+            wait_until(
+                admin,
+                "select exists (select from pg_stat_activity where datname = %s"
+                " and cardinality(pg_blocking_pids(pid)) > 0)",
+                [desk.dbname],
+            )
+        finally:
+            if other == "commits":
+                session.commit()
+            else:
+                session.rollback()
+        running.result()
+    connection = root(desk)
+    assert one(connection, "select count(*) from pg_roles where starts_with(rolname, %s)", [prefix]) == 4
+    fill(connection)
+    assert_healthy(connection)
+
+
+def test_four_databases_of_a_cluster_at_once(
+    server: Server, make_database: Callable[..., str], root: Root, prefix: str
+) -> None:
+    desks = [Desk(server, make_database(), prefix=prefix) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(desk.migrate) for desk in desks]:
+            done.result()
+    for desk in desks:
+        assert_healthy(root(desk))
+
+
+def test_migration_waits_its_turn_and_not_longer(empty: Desk, root: Root) -> None:
+    """The lock ends with the transaction: after a failed migration nobody has to break it."""
+    empty.refused(MIGRATION["002"])
+    empty.server.psql(empty.dbname, "-1", "-c", "set local lock_timeout = '2s'", "-f", MIGRATION["001"])
+    assert one(root(empty), "select count(*) from installed_migrations") == 1

@@ -1,0 +1,172 @@
+"""Rollbacks: in reverse order, on empty tables only, and to exactly what was there before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.fix_database import LoginRole
+from tests.migration.desk import ROLLBACK, Desk, contents, facts, hint, last_writes, registered
+from tests.support import (
+    AUDIT_TABLES,
+    MIGRATIONS,
+    Connection,
+    assert_healthy,
+    changed_guards,
+    fill,
+    make_signal,
+    one,
+    query,
+    quote,
+    wait_until,
+)
+
+Root = Callable[[Desk], Connection]
+
+# One row in one table alone, as only a superuser can make it: no foreign keys, no chain.
+ONE_ROW = {
+    "signals": "insert into signals (id, signal_id, symbol, side, price, quantity, raw_payload, row_hash, created_at)"
+    " values (1, 's', 'X', 'BUY', 1, 1, '{}', repeat('0', 64), now())",
+    "ai_debates": "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score,"
+    " elapsed_ms, row_hash, created_at) values (1, gen_random_uuid(), 'm', '{}', 0, 0, repeat('0', 64), now())",
+    "order_execution": "insert into order_execution (id, correlation_id, order_type, symbol, side, quantity,"
+    " row_hash, created_at) values (1, gen_random_uuid(), 'MARKET', 'X', 'BUY', 1, repeat('0', 64), now())",
+    "order_events": "insert into order_events (id, order_execution_id, event_type, row_hash, created_at)"
+    " values (1, 1, 'CANCELLED', repeat('0', 64), now())",
+}
+AFTER_THE_TABLES = [number for number in ROLLBACK if number >= "002"]
+
+
+@pytest.mark.parametrize("schema", ["public", "Desk A"])
+def test_all_rollbacks_leave_nothing_behind(schema: str, empty: Desk, root: Root) -> None:
+    if schema != "public":
+        root(empty).execute(f"create schema {quote(schema)}")
+    desk = replace(empty, schema=schema)
+    desk.migrate()
+    desk.roll_back()
+    assert contents(root(empty), schema) == []
+    leftovers = query(
+        root(empty),
+        "select pg_describe_object(classid, objid, objsubid) as object from pg_shdepend as d"
+        " join pg_database as b on b.oid = d.dbid and b.datname = current_database()"
+        " where refobjid = 'alpha_owner'::regrole and classid <> 'pg_namespace'::regclass",
+    )
+    assert leftovers == []
+
+
+def test_a_migrator_who_is_no_superuser_rolls_back(
+    empty: Desk, root: Root, prefix: str, login_role: LoginRole
+) -> None:
+    login = login_role(attributes="createrole")
+    root(empty).execute(f"create schema desk_a authorization {login}")
+    desk = replace(empty, schema="desk_a", prefix=prefix, user=login)
+    desk.migrate()
+    desk.roll_back()
+    assert contents(root(empty), "desk_a") == []
+
+
+@pytest.mark.parametrize("number", list(ROLLBACK)[1:])
+def test_each_rollback_restores_what_was_before(number: str, empty: Desk, root: Root) -> None:
+    empty.migrate(earlier for earlier in ROLLBACK if earlier < number)
+    connection = root(empty)
+    before = (facts(connection), contents(connection, "public"), [row["name"] for row in registered(connection)])
+    empty.migrate([number])
+    assert facts(connection) != before[0]
+    empty.roll_back([number])
+    assert facts(connection) == before[0]
+    assert contents(connection, "public") == before[1]
+    assert [row["name"] for row in registered(connection)] == before[2]
+    assert changed_guards(connection) == []
+
+
+@pytest.mark.parametrize("back_to", ROLLBACK)
+def test_migrates_again_after_a_rollback(
+    back_to: str, installed: Desk, root: Root, connect: Callable[..., Connection], template: str
+) -> None:
+    installed.roll_back(number for number in ROLLBACK if number >= back_to)
+    installed.migrate()
+    connection = root(installed)
+    assert facts(connection) == facts(connect(dbname=template))
+    fill(connection)
+    assert_healthy(connection)
+
+
+@pytest.mark.parametrize("table", AUDIT_TABLES)
+@pytest.mark.parametrize("number", AFTER_THE_TABLES)
+def test_refuses_while_a_table_holds_a_row(number: str, table: str, installed: Desk, root: Root) -> None:
+    """Each of the four, and also when the rollbacks after it ran on empty tables before the row came."""
+    installed.roll_back(later for later in ROLLBACK if later > number)
+    connection = root(installed)
+    connection.execute("set session_replication_role = replica")
+    connection.execute(ONE_ROW[table])  # type: ignore[arg-type]
+    before = last_writes(connection, "public")
+    said = installed.refused(ROLLBACK[number])
+    assert f"{table} holds rows" in said
+    assert "not thrown away" in hint(said)
+    assert last_writes(connection, "public") == before
+
+
+@pytest.mark.parametrize("number", list(ROLLBACK)[:-1])
+def test_refuses_out_of_order(number: str, installed: Desk, root: Root) -> None:
+    connection = root(installed)
+    before = last_writes(connection, "public")
+    assert f"{MIGRATIONS[-1].stem} must be rolled back before" in installed.refused(ROLLBACK[number])
+    assert last_writes(connection, "public") == before
+
+
+@pytest.mark.parametrize("number", list(ROLLBACK)[1:])
+def test_refuses_what_is_not_installed(number: str, installed: Desk, root: Root) -> None:
+    installed.roll_back(later for later in ROLLBACK if later >= number)
+    before = last_writes(root(installed), "public")
+    assert "is not installed here" in installed.refused(ROLLBACK[number])
+    assert last_writes(root(installed), "public") == before
+
+
+def test_refuses_where_nothing_is_installed(empty: Desk) -> None:
+    for file in ROLLBACK.values():
+        assert "ERROR:" in empty.refused(file)
+
+
+def test_refuses_in_a_schema_that_stands_before_an_installation(installed: Desk, root: Root) -> None:
+    """On a path "desk_b", public the functions of public are found: public must not lose anything."""
+    connection = root(installed)
+    connection.execute("create schema desk_b")
+    before = last_writes(connection, "public")
+    run = installed.server.psql(
+        installed.dbname,
+        "-1",
+        "-f",
+        ROLLBACK["004"],
+        check=False,
+        environment={"PGOPTIONS": "-c search_path=desk_b,public"},
+    )
+    assert run.returncode == 3
+    assert last_writes(connection, "public") == before
+    assert_healthy(connection)
+
+
+def test_waits_for_a_writer_and_then_refuses(installed: Desk, root: Root, admin: Connection) -> None:
+    """A row that is not committed yet when the rollback looks is a row nevertheless."""
+    writer = root(installed)
+    with ThreadPoolExecutor(1) as pool:
+        with writer.transaction():
+            make_signal(writer)
+            running = pool.submit(installed.refused, ROLLBACK["004"])
+            blocked = "select exists (select from pg_stat_activity where %s = any (pg_blocking_pids(pid)))"
+            wait_until(admin, blocked, [writer.info.backend_pid])
+        assert "signals holds rows" in running.result()
+    assert one(writer, "select count(*) from signals") == 1
+    assert_healthy(writer)
+
+
+def test_rejects_changes_until_it_is_rolled_back(installed: Desk, root: Root) -> None:
+    """Rolling 004 back leaves the log itself protected."""
+    installed.roll_back(["004"])
+    connection = root(installed)
+    make_signal(connection)
+    run = installed.server.psql(installed.dbname, "delete from signals", check=False)
+    assert "AUD-003" in run.stderr
+    assert_healthy(connection)

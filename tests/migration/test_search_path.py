@@ -1,0 +1,196 @@
+"""Whoever migrates may have anything on his search_path, and in pg_temp: it changes nothing, or stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.cluster import Server
+from tests.migration.desk import MIGRATION, ROLLBACK, Desk, contents, facts, hint, last_writes
+from tests.support import MIGRATIONS, SUPERUSER, Connection, assert_healthy, fill, one, query
+
+Root = Callable[[Desk], Connection]
+
+# What a session may have lying about under the names that the kit uses.
+TEMPORARY = {
+    "tables": """
+        create temp table installed_migrations (name text, checksum text);
+        create temp table chains (table_name text, position int, is_internal boolean, open_in_lockdown boolean);
+        create temp table signals (id bigint, row_hash text, created_at timestamptz);
+        create temp table guard_states (id bigint, facts jsonb);
+        create temp table installation (singleton boolean, role_prefix text);
+        create temp table lock_signals ();
+        create temp table attempt_counters (code text);
+        create temp table chain_columns (id bigint);""",
+    "views": """
+        create temp view installed_migrations as select '004_security_hardening'::text as name;
+        create temp view chains as select 'pg_temp'::text as table_name, 1 as position where false;""",
+    "types": """
+        create domain pg_temp.decimal_28_10 as numeric;
+        create domain pg_temp.jsonb as text;
+        create type pg_temp.chain_verdict as (nothing text);
+        create domain pg_temp.bigserial as text;""",
+    "functions": """
+        create function pg_temp.begin_migration(name text) returns boolean language sql as 'select true';
+        create function pg_temp.sha256(bytea) returns bytea language sql as 'select $1';
+        create function pg_temp.owner_role() returns text language sql as 'select ''postgres''';
+        create function pg_temp.record_guards(text) returns bigint language sql as 'select 1::bigint';""",
+    "sequences": """
+        create temp sequence signals_id_seq;
+        create temp sequence writer_signals;""",
+}
+
+
+@pytest.mark.parametrize("path", ["public", "public, pg_temp"])
+@pytest.mark.parametrize("made", TEMPORARY.values(), ids=list(TEMPORARY))
+def test_temporary_objects_change_nothing(
+    made: str, path: str, empty: Desk, root: Root, template: str, server: Server
+) -> None:
+    files = [argument for file in MIGRATIONS for argument in ("-f", file)]
+    server.psql(empty.dbname, "-c", made, "-c", f"set search_path = {path}", *files)
+    connection = root(empty)
+    assert facts(connection) == facts(root(Desk(server, template)))
+    fill(connection)
+    assert_healthy(connection)
+
+
+@pytest.mark.parametrize("made", TEMPORARY.values(), ids=list(TEMPORARY))
+def test_temporary_objects_do_not_let_a_rollback_pass(
+    made: str, installed: Desk, root: Root, server: Server
+) -> None:
+    """An empty table chains in pg_temp must not hide the rows of the log."""
+    connection = root(installed)
+    fill(connection)
+    before = last_writes(connection, "public")
+    for file in reversed(ROLLBACK.values()):
+        run = server.psql(installed.dbname, "-c", made, "-f", file, check=False)
+        assert run.returncode == 3
+    assert last_writes(connection, "public") == before
+    assert_healthy(connection)
+
+
+IMPOSTORS = """
+    create function public.sha256(bytea) returns bytea language sql immutable as 'select $1';
+    create function public.encode(bytea, text) returns text language sql immutable as 'select ''forged''';
+    create function public.now() returns timestamptz language sql as 'select ''-infinity''::timestamptz';
+    create function public.clock_timestamp() returns timestamptz language sql as 'select ''-infinity''::timestamptz';
+    create function public.hashtextextended(text, bigint) returns bigint language sql as 'select 1::bigint';
+    create function public.format(text, variadic text[]) returns text language sql as 'select ''drop table x''';
+    create function public.record_guards(text) returns bigint language sql as 'select 1::bigint';
+    create table public.signals (id bigint);
+    create table public.installed_migrations (name text);
+    create domain public.decimal_28_10 as numeric;
+    create function public.equal(bigint, bigint) returns boolean language sql as 'select true';
+    create operator public.= (leftarg = bigint, rightarg = bigint, function = public.equal);
+"""
+
+
+@pytest.mark.parametrize("path", ["desk_a, public", "desk_a, public, pg_catalog", "desk_a, pg_catalog, public"])
+def test_impostors_in_a_later_schema_change_nothing(
+    path: str, empty: Desk, root: Root, template: str, server: Server
+) -> None:
+    """public, where anybody might create, stands behind the desk, even before pg_catalog."""
+    root(empty).execute(IMPOSTORS)  # type: ignore[arg-type]
+    root(empty).execute("create schema desk_a")
+    before = contents(root(empty), "public")
+    for file in MIGRATIONS:
+        server.psql(empty.dbname, "-1", "-f", file, environment={"PGOPTIONS": f"-c search_path={path.replace(' ', '')}"})
+    desk = replace(empty, schema="desk_a")
+    connection = root(desk)
+    fill(connection)
+    assert_healthy(connection)
+    assert contents(connection, "public") == before
+    bodies = {fact[2]: fact[4] for fact in facts(connection) if fact[1] == "function" and fact[3] == "body"}
+    ours = facts(root(Desk(server, template)))
+    assert bodies == {fact[2]: fact[4] for fact in ours if fact[1] == "function" and fact[3] == "body"}
+    forged = query(connection, "select from signals where row_hash !~ '^[0-9a-f]{64}$'")
+    assert forged == []
+
+
+@pytest.mark.parametrize("scope", ["database", "role"])
+def test_default_path_of_database_or_role_decides(
+    scope: str, empty: Desk, root: Root, server: Server, migrator: str, prefix: str
+) -> None:
+    connection = root(empty)
+    connection.execute(f"create schema \"Desk A\" authorization {migrator}")  # type: ignore[arg-type]
+    what = f"database {empty.dbname}" if scope == "database" else f"role {migrator} in database {empty.dbname}"
+    connection.execute(f"alter {what} set search_path = \"Desk A\", public")  # type: ignore[arg-type]
+    for file in MIGRATIONS:
+        server.psql(
+            empty.dbname, "-1", "-f", file, user=migrator,
+            environment={"PGOPTIONS": f"-c alpha.role_prefix={prefix}"},
+        )  # fmt: skip
+    assert contents(connection, "public") == []
+    assert_healthy(root(replace(empty, schema="Desk A")))
+
+
+def test_empty_path_is_refused(empty: Desk, root: Root, server: Server) -> None:
+    for path, said in (("''", "no schema to install into"), ("pg_temp", "is a system schema")):
+        run = server.psql(empty.dbname, "-c", f"set search_path = {path}", "-f", MIGRATION["001"], check=False)
+        assert run.returncode == 3
+        assert said in run.stderr
+        assert hint(run.stderr)
+    assert contents(root(empty), "public") == []
+
+
+def test_the_session_setting_of_the_prefix_decides_only_once(installed: Desk, root: Root, prefix: str) -> None:
+    """An installation keeps its roles, whatever a later session asks for."""
+    installed.roll_back(["004"])
+    other = replace(installed, prefix=prefix)
+    other.migrate()
+    connection = root(installed)
+    assert one(connection, "select owner_role()") == "alpha_owner"
+    assert one(connection, "select count(*) from pg_roles where starts_with(rolname, %s)", [prefix]) == 0
+    assert_healthy(connection)
+
+
+HOSTILE_SETTINGS = {
+    "standard_conforming_strings": "off",
+    "quote_all_identifiers": "on",
+    "default_transaction_isolation": "serializable",
+    "check_function_bodies": "off",
+    "DateStyle": "SQL, DMY",
+    "TimeZone": "Africa/Johannesburg",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "lc_messages": "C",
+    "xmlbinary": "hex",
+    "transform_null_equals": "on",
+    "array_nulls": "off",
+    "row_security": "off",
+    "plpgsql.variable_conflict": "use_column",
+    "jit_above_cost": "0",
+}
+
+
+@pytest.mark.parametrize("setting", HOSTILE_SETTINGS)
+def test_settings_of_the_migrator_change_nothing(
+    setting: str, empty: Desk, root: Root, template: str, server: Server
+) -> None:
+    """Neither what is installed nor what is recorded depends on the session's settings."""
+    value = HOSTILE_SETTINGS[setting].replace(" ", "\\ ")
+    for file in MIGRATIONS:
+        server.psql(empty.dbname, "-1", "-f", file, environment={"PGOPTIONS": f"-c {setting}={value}"})
+    connection = root(empty)
+    if setting != "quote_all_identifiers":  # under which pinned paths have quotes: the same path
+        assert facts(connection) == facts(root(Desk(server, template)))
+    fill(connection)
+    assert_healthy(connection)
+
+
+def test_superuser_step_in_a_quoted_schema(empty: Desk, root: Root) -> None:
+    root(empty).execute('create schema "Desk A"')
+    desk = replace(empty, schema="Desk A")
+    desk.migrate()
+    connection = root(desk)
+    before = facts(connection)
+    desk.run(SUPERUSER / "ddl_guard.sql")
+    desk.run(SUPERUSER / "ddl_guard.sql")
+    assert facts(connection) > before
+    assert_healthy(connection)
+    desk.run(SUPERUSER / "ddl_guard.rollback.sql")
+    assert facts(connection) == before
+    assert_healthy(connection)

@@ -1,0 +1,141 @@
+"""psql, yoyo and alpha-db leave the same installation behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster import Server, client_environment
+from tests.migration.desk import MIGRATION, Desk, dumped_schema, facts, guard_log, last_writes, registered
+from tests.support import MIGRATIONS, ROOT, Connection, assert_healthy, fill, install_options, query
+
+Root = Callable[[Desk], Connection]
+
+
+def environment(desk: Desk) -> dict[str, str]:
+    """libpq's environment for a desk, and the checkout's package."""
+    return client_environment(
+        {
+            "PGHOST": str(desk.server.directory),
+            "PGUSER": desk.user or desk.server.superuser,
+            "PGDATABASE": desk.dbname,
+            "PGOPTIONS": install_options(desk.schema, desk.prefix),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "python"), str(ROOT)]),
+        }
+    )
+
+
+def run_program(desk: Desk, *command: str) -> subprocess.CompletedProcess[str]:
+    run = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment(desk), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run
+
+
+def yoyo(desk: Desk, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """yoyo at the root of the checkout, where yoyo.ini names the files, and libpq's environment the database."""
+    return run_program(desk, "-m", "yoyo.scripts.main", *arguments)
+
+
+def by_psql(desk: Desk) -> None:
+    desk.migrate()
+
+
+def by_psql_in_one_transaction(desk: Desk) -> None:
+    files = [argument for file in MIGRATIONS for argument in ("-f", file)]
+    desk.server.psql(
+        desk.dbname,
+        "-1",
+        *files,
+        user=desk.user,
+        environment={"PGOPTIONS": install_options(desk.schema, desk.prefix)},
+    )
+
+
+def by_yoyo(desk: Desk) -> None:
+    yoyo(desk, "apply")
+
+
+def by_alpha_db(desk: Desk) -> None:
+    run_program(desk, "-m", "alpha_db", "migrate")
+
+
+WAYS = [by_psql, by_psql_in_one_transaction, by_yoyo, by_alpha_db]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_of_migrating_give_one_schema(
+    way: Callable[[Desk], None], empty: Desk, template: str, server: Server, root: Root
+) -> None:
+    """The template was migrated by psql -1, file by file."""
+    way(empty)
+    new, reference = root(empty), root(Desk(server, template))
+    assert facts(new) == facts(reference)
+    assert dumped_schema(server, empty.dbname) == dumped_schema(server, template)
+    assert guard_log(new) == guard_log(reference) == [f"migration {file.stem}" for file in MIGRATIONS]
+    fill(new)
+    assert_healthy(new)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_recorded_checksum_is_that_of_the_text_between_the_tags(
+    way: Callable[[Desk], None], empty: Desk, root: Root
+) -> None:
+    way(empty)
+    recorded = registered(root(empty))
+    expected = {}
+    for file in MIGRATIONS:
+        body = re.search(r"do \$migration\$.*\$migration\$", file.read_text(encoding="utf-8"), re.DOTALL)
+        assert body is not None
+        expected[file.stem] = hashlib.sha256(body[0].encode("utf-8")).hexdigest()
+    assert {row["name"]: row["checksum"] for row in recorded} == expected
+    assert {row["applied_by"] for row in recorded} == {"postgres"}
+    assert all(row["server_version"].startswith(str(empty.server.major)) for row in recorded)
+
+
+@pytest.mark.parametrize("way", [by_psql, by_yoyo, by_alpha_db])
+@pytest.mark.parametrize("first", [by_psql, by_yoyo, by_alpha_db])
+def test_one_way_after_another_changes_nothing(
+    first: Callable[[Desk], None], way: Callable[[Desk], None], empty: Desk, root: Root
+) -> None:
+    first(empty)
+    before = last_writes(root(empty), "public")
+    way(empty)
+    after = last_writes(root(empty), "public")
+    # What yoyo and alpha-db do to yoyo's own tables is theirs.
+    yoyos = {"pg_class", "pg_type", "pg_constraint", "pg_attribute"}
+    assert {k: v for k, v in after.items() if k not in yoyos} == {
+        k: v for k, v in before.items() if k not in yoyos
+    }
+
+
+@pytest.mark.parametrize("number", MIGRATION)
+def test_each_migration_that_yoyo_forgot_is_marked_again_without_harm(
+    number: str, empty: Desk, root: Root
+) -> None:
+    """Killed between a file's commit and its mark."""
+    by_yoyo(empty)
+    connection = root(empty)
+    before = last_writes(connection, "public")
+    connection.execute("delete from _yoyo_migration where migration_id >= %s", [number])
+    by_yoyo(empty)
+    assert last_writes(connection, "public") == before
+    marks = query(connection, "select migration_id from _yoyo_migration order by 1")
+    assert [row["migration_id"] for row in marks] == [file.stem for file in MIGRATIONS]
+
+
+def test_yoyo_rolls_back_and_applies_again(empty: Desk, root: Root) -> None:
+    by_yoyo(empty)
+    yoyo(empty, "rollback", "--all")
+    connection = root(empty)
+    assert query(connection, "select to_regclass('installed_migrations') as found") == [{"found": None}]
+    by_yoyo(empty)
+    fill(connection)
+    assert_healthy(connection)

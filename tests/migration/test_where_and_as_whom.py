@@ -1,0 +1,298 @@
+"""Into which schema, as which role; and what is refused, with a hint that can be followed as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from tests.cluster import Server
+from tests.fix_database import LoginRole
+from tests.migration.desk import MIGRATION, Desk, contents, facts, hint
+from tests.support import Connection, assert_healthy, fill, one, query, quote
+
+Root = Callable[[Desk], Connection]
+
+AS_SUPERUSER = "superuser"
+AS_SCHEMA_OWNER = "owner of the schema with CREATEROLE"
+AS_GRANTEE = "CREATE WITH GRANT OPTION and CREATEROLE"
+
+
+def make_desk(empty: Desk, root: Root, schema: str, prefix: str, migrator: str, as_whom: str) -> Desk:
+    """A schema made ready for someone to migrate into it."""
+    desk = replace(empty, schema=schema, prefix=prefix)
+    connection = root(empty)
+    if schema != "public":
+        connection.execute(f"create schema {quote(schema)}")
+    if as_whom == AS_SUPERUSER:
+        return desk
+    if as_whom == AS_SCHEMA_OWNER:
+        connection.execute(f"alter schema {quote(schema)} owner to {migrator}")
+    else:
+        connection.execute(f"grant usage, create on schema {quote(schema)} to {migrator} with grant option")
+    return desk.by(migrator)
+
+
+def application_works(desk: Desk, connection: Connection, login_role: LoginRole) -> None:
+    """A login of the application writes, the auditor verifies, nothing is amiss."""
+    prefix = desk.prefix or ""
+    with desk.connect(login_role(f"{prefix}app_trading")) as writer:
+        fill(writer)
+    with desk.connect(login_role(f"{prefix}app_auditor")) as auditor:
+        verdicts = query(auditor, "select verdict from verify_chain_integrity()")
+        assert {row["verdict"] for row in verdicts} == {"intact"}
+    assert_healthy(connection)
+    assert one(connection, "select count(*) from signals") == 3
+
+
+@pytest.mark.parametrize("as_whom", [AS_SUPERUSER, AS_SCHEMA_OWNER, AS_GRANTEE])
+@pytest.mark.parametrize("schema", ["public", "desk_a", "Desk A"])
+def test_installs_into_any_schema(
+    schema: str, as_whom: str, empty: Desk, root: Root, prefix: str, migrator: str, login_role: LoginRole
+) -> None:
+    desk = make_desk(empty, root, schema, prefix, migrator, as_whom)
+    desk.migrate()
+    application_works(desk, root(desk), login_role)
+
+
+@pytest.mark.parametrize("schema", ["desk_a", "Desk A"])
+def test_facts_are_those_of_public_but_for_the_schemas_name(
+    schema: str, empty: Desk, root: Root, template: str, server: Server
+) -> None:
+    desk = replace(empty, schema=schema)
+    root(empty).execute(f"create schema {quote(schema)}")
+    desk.migrate()
+
+    def without_schema(connection: Connection) -> set[tuple[str, ...]]:
+        # Bodies of the chain triggers are generated with the schema's name in their settings only.
+        return {
+            tuple(str(part).replace(quote(schema), "public").replace(schema, "public") for part in fact)
+            for fact in facts(connection)
+            if fact[1] != "schema"
+        }
+
+    assert without_schema(root(desk)) == without_schema(root(Desk(server, template)))
+
+
+def test_owner_owns_everything_and_the_migrator_nothing(
+    empty: Desk, root: Root, prefix: str, migrator: str
+) -> None:
+    desk = make_desk(empty, root, "desk_a", prefix, migrator, AS_GRANTEE)
+    desk.migrate()
+    owners = query(
+        root(desk),
+        "select distinct pg_get_userbyid(o.owner) as owner from ("
+        " select relowner from pg_class where relnamespace = 'desk_a'::regnamespace"
+        " union all select proowner from pg_proc where pronamespace = 'desk_a'::regnamespace"
+        " union all select typowner from pg_type where typnamespace = 'desk_a'::regnamespace) as o(owner)",
+    )
+    assert owners == [{"owner": f"{prefix}alpha_owner"}]
+
+
+def test_role_prefix_gives_roles_of_ones_own(empty: Desk, root: Root, prefix: str) -> None:
+    replace(empty, prefix=prefix).migrate()
+    connection = root(empty)
+    roles = query(
+        connection,
+        "select rolname, rolcanlogin, rolsuper, rolcreaterole from pg_roles where rolname like %s order by 1",
+        [prefix.replace("_", r"\_") + "%"],
+    )
+    assert roles == [
+        {"rolname": prefix + role, "rolcanlogin": False, "rolsuper": False, "rolcreaterole": False}
+        for role in ("alpha_owner", "app_auditor", "app_risk", "app_trading")
+    ]
+    grantees = query(
+        connection,
+        "select distinct (regexp_match(fact, '^grant to (.*)$'))[1] as grantee from guard_facts()"
+        " where fact like 'grant to %%' and object_kind <> 'schema' order by 1",
+    )
+    assert [row["grantee"] for row in grantees] == [
+        prefix + role for role in ("app_auditor", "app_risk", "app_trading")
+    ]
+
+
+def nothing_left(connection: Connection, desk: Desk) -> None:
+    if one(connection, "select to_regnamespace(%s) is not null", [quote(desk.schema)]):
+        assert contents(connection, desk.schema) == []
+    assert one(connection, "select count(*) from pg_roles where starts_with(rolname, %s)", [desk.prefix]) == 0
+
+
+@pytest.mark.parametrize("wrong", ["Desk_", "1_", "desk-", "d k", "a'b", 'a"b', "d" * 41, "é_", "_a"])
+def test_refuses_a_bad_role_prefix(wrong: str, empty: Desk, root: Root) -> None:
+    desk = replace(empty, prefix=wrong)
+    said = desk.refused(MIGRATION["001"])
+    assert "alpha.role_prefix" in said
+    nothing_left(root(empty), desk)
+
+
+def test_takes_a_role_prefix_of_40_characters(empty: Desk, root: Root) -> None:
+    replace(empty, prefix="d" * 40).migrate()
+    assert_healthy(root(empty))
+
+
+def test_refuses_a_missing_schema(empty: Desk, root: Root, prefix: str) -> None:
+    desk = replace(empty, schema="nowhere", prefix=prefix)
+    said = desk.refused(MIGRATION["001"])
+    assert "no schema to install into" in said
+    assert hint(said)
+    nothing_left(root(empty), desk)
+
+
+@pytest.mark.parametrize("schema", ["pg_catalog", "information_schema"])
+def test_refuses_a_system_schema(schema: str, empty: Desk) -> None:
+    said = replace(empty, schema=schema).refused(MIGRATION["001"])
+    assert f"{schema} is a system schema" in said
+    assert hint(said)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_refuses_a_database_that_is_not_utf8(
+    encoding: str, server: Server, make_database: Callable[..., str], root: Root, prefix: str
+) -> None:
+    desk = Desk(server, make_database(options=f"encoding '{encoding}'"), prefix=prefix)
+    said = desk.refused(MIGRATION["001"])
+    assert f"needs a database in UTF8, this one is {encoding}" in said
+    assert "encoding 'UTF8'" in hint(said)
+    nothing_left(root(desk), desk)
+
+
+def test_refuses_a_migrator_without_createrole(
+    empty: Desk, root: Root, prefix: str, login_role: LoginRole
+) -> None:
+    desk = make_desk(empty, root, "desk_a", prefix, login_role(), AS_SCHEMA_OWNER)
+    said = desk.refused(MIGRATION["001"])
+    assert f"role {prefix}alpha_owner does not exist" in said
+    assert "CREATEROLE" in hint(said)
+    nothing_left(root(empty), desk)
+
+
+def test_needs_no_createrole_where_the_roles_exist_and_the_owner_is_granted(
+    empty: Desk, root: Root, prefix: str, login_role: LoginRole
+) -> None:
+    login = login_role()
+    desk = make_desk(empty, root, "desk_a", prefix, login, AS_SCHEMA_OWNER)
+    for role in ("alpha_owner", "app_trading", "app_auditor", "app_risk"):
+        root(empty).execute(f"create role {prefix}{role} nologin")
+    root(empty).execute(f"grant {prefix}alpha_owner to {login}")
+    desk.migrate()
+    assert_healthy(root(desk))
+
+
+@pytest.mark.parametrize("schema", ["public", "Desk A"])
+def test_refuses_create_without_grant_option_and_its_hint_helps(
+    schema: str, empty: Desk, root: Root, prefix: str, migrator: str
+) -> None:
+    connection = root(empty)
+    if schema != "public":
+        connection.execute(f"create schema {quote(schema)}")
+    connection.execute(f"grant usage, create on schema {quote(schema)} to {migrator}")
+    desk = replace(empty, schema=schema, prefix=prefix, user=migrator)
+    said = desk.refused(MIGRATION["001"])
+    assert "may not create objects in schema" in said
+    nothing_left(connection, desk)
+
+    query(connection, hint(said).removeprefix("As the schema's owner: "))
+    desk.migrate()
+    assert_healthy(root(desk))
+
+
+def test_refuses_an_owner_role_that_somebody_else_made_and_its_hint_helps(
+    empty: Desk, root: Root, prefix: str, migrator: str
+) -> None:
+    desk = make_desk(empty, root, "desk_a", prefix, migrator, AS_SCHEMA_OWNER)
+    connection = root(empty)
+    connection.execute(f"create role {prefix}alpha_owner nologin")
+    if empty.server.major >= 16:  # before, CREATEROLE could grant any role
+        said = desk.refused(MIGRATION["001"])
+        assert "which somebody else created" in said
+        assert contents(connection, "desk_a") == []
+        assert "alpha.role_prefix" in hint(said)
+        query(connection, hint(said).removeprefix("Let an administrator run: ").split(";")[0])
+    desk.migrate()
+    assert_healthy(root(desk))
+
+
+@pytest.mark.parametrize("other", ["public", "trader", "Trader Joe"])
+@pytest.mark.parametrize("schema", ["public", "Desk A"])
+def test_refuses_a_schema_where_others_may_create_and_its_hint_helps(
+    schema: str, other: str, empty: Desk, root: Root, admin: Connection, prefix: str
+) -> None:
+    desk = replace(empty, schema=schema, prefix=prefix)
+    connection = root(empty)
+    if schema != "public":
+        connection.execute(f"create schema {quote(schema)}")
+    if other != "public":
+        admin.execute(f"create role {quote(other)} login")
+    try:
+        grantee = other if other == "public" else quote(other)
+        connection.execute(f"grant create on schema {quote(schema)} to {grantee}")
+        said = desk.refused(MIGRATION["001"])
+        assert "may create objects" in said
+        nothing_left(connection, desk)
+        query(connection, hint(said))
+        desk.migrate()
+        assert_healthy(root(desk))
+    finally:
+        if other != "public":
+            connection.execute(f"drop owned by {quote(other)}")
+            admin.execute(f"drop role {quote(other)}")
+
+
+def test_second_file_without_the_first_is_refused(empty: Desk, root: Root) -> None:
+    for number in list(MIGRATION)[1:]:
+        assert "begin_migration" in empty.refused(MIGRATION[number])
+    assert contents(root(empty), "public") == []
+
+
+def test_second_file_into_another_schema_than_the_first_is_refused(installed: Desk, root: Root) -> None:
+    """On a path "desk_b", public the functions of public are found, but nothing may land in desk_b."""
+    connection = root(installed)
+    connection.execute("create schema desk_b")
+    for number in list(MIGRATION)[1:]:
+        run = installed.server.psql(
+            installed.dbname,
+            "-1",
+            "-f",
+            MIGRATION[number],
+            check=False,
+            environment={"PGOPTIONS": "-c search_path=desk_b,public"},
+        )
+        assert run.returncode == 3
+        assert "alpha-db is installed in schema public, but desk_b is first on search_path" in run.stderr
+    assert contents(connection, "desk_b") == []
+
+
+def test_search_path_of_the_role_says_where(
+    empty: Desk, root: Root, server: Server, prefix: str, login_role: LoginRole
+) -> None:
+    """"$user" first, as PostgreSQL has it by default."""
+    login = login_role(attributes="createrole")
+    root(empty).execute(f"create schema authorization {login}")
+    for file in MIGRATION.values():
+        server.psql(
+            empty.dbname, "-1", "-f", file, user=login, environment={"PGOPTIONS": f"-c alpha.role_prefix={prefix}"}
+        )
+    desk = replace(empty, schema=login)
+    assert_healthy(root(desk))
+    assert contents(root(empty), "public") == []
+
+
+def test_migrator_keeps_role_and_search_path(empty: Desk, root: Root, prefix: str, migrator: str) -> None:
+    """What a migration sets for itself must not outlive it, also within one transaction."""
+    desk = make_desk(empty, root, "Desk A", prefix, migrator, AS_GRANTEE)
+    with psycopg.connect(empty.server.dsn(empty.dbname, migrator)) as connection:
+        connection.execute("select set_config('search_path', '\"Desk A\", pg_catalog', false)")
+        connection.execute(f"set alpha.role_prefix = '{prefix}'")
+        for _ in range(2):
+            for file in MIGRATION.values():
+                connection.execute(file.read_text(encoding="utf-8").encode())
+                now = query(
+                    connection, "select current_user::text, current_setting('search_path') as path,"
+                    " current_setting('alpha.maintenance', true) as maintenance"
+                )  # fmt: skip
+                assert now[0]["current_user"] == migrator
+                assert now[0]["path"] == '"Desk A", pg_catalog'
+                assert not now[0]["maintenance"]
+    assert_healthy(root(desk))

@@ -1,0 +1,237 @@
+"""Who may do what, as exact sets: every privilege on every object of an installation (design section 7).
+
+A migration that grants something adds it here. What is missing here or there fails.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.security.refusals import Connection, denied, undone
+from tests.support import AUDIT_TABLES, one, query
+
+ROLES = ("alpha_owner", "app_auditor", "app_risk", "app_trading")
+VIEWS = ("vw_kill_switch_events", "vw_rejected_attempts", "vw_trade_audit_full")
+KIT_TABLES = (
+    "attempt_counters",
+    "chain_columns",
+    "chains",
+    "guard_states",
+    "installation",
+    "installed_migrations",
+    "lockdown_events",
+    "maintenance_events",
+)
+
+# grantee: {privileges: objects}
+RELATIONS: dict[str, dict[str, set[str]]] = {
+    "app_trading": {
+        "INSERT, SELECT": set(AUDIT_TABLES),
+        "SELECT": set(VIEWS),
+        "USAGE": {f"{table}_id_seq" for table in AUDIT_TABLES},
+    },
+    "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS}},
+    "app_risk": {"SELECT": {*AUDIT_TABLES, *VIEWS}},
+}
+FUNCTIONS: dict[str, set[str]] = {
+    "app_trading": {
+        # writing
+        "record_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,uuid,anycompatible)",
+        "record_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,anycompatible)",
+        "record_order(uuid,text,text,text,anycompatible,anycompatible,text,text,anycompatible)",
+        "record_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,anycompatible)",
+        # what the writing functions and the domains' CHECKs call with the writer's rights
+        "refuse_decimal(numeric,integer,integer)",
+        "refuse_float(text,regtype)",
+        "refuse_signal_reuse(text,text)",
+        # reading
+        "lockdown_status()",
+        "rejected_attempts()",
+    },
+    "app_auditor": {
+        "acknowledged_damage()",
+        "app_role(text)",
+        "chain_genesis(text)",
+        "chain_links_sql(text)",
+        "chain_or_error(text)",
+        "chain_places_sql(text)",
+        "chain_rows(text,bigint,bigint)",
+        "chain_rows_sql(text)",
+        "chain_status()",
+        "find_chain_damage(text,bigint,bigint)",
+        "grants_text(aclitem[],oid)",
+        "guard_facts()",
+        "lockdown_status()",
+        "owner_role()",
+        "rejected_attempts()",
+        "verify_chain(text,bigint,bigint)",
+        "verify_chain_integrity(text,bigint,bigint,boolean)",
+        "verify_guards()",
+    },
+    "app_risk": {"lockdown_status()", "rejected_attempts()"},
+}
+SCHEMA = {
+    "alpha_owner": "CREATE, USAGE",
+    "app_auditor": "USAGE",
+    "app_risk": "USAGE",
+    "app_trading": "USAGE",
+    # public's own; a schema made for the kit gives PUBLIC nothing
+    "PUBLIC": "USAGE",
+}
+
+GRANTS = """
+    select coalesce(r.rolname, 'PUBLIC') as grantee, o.name, o.owner,
+           string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', '
+                      order by a.privilege_type) as privileges
+    from ({objects}) as o
+    cross join lateral aclexplode(o.acl) as a
+    left join pg_roles as r on r.oid = a.grantee
+    where a.grantee <> o.owner
+    group by 1, 2, 3 order by 1, 2
+"""
+RELATION_OBJECTS = """
+    select c.relname::text as name, c.relowner as owner,
+           coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner))
+             as acl
+    from pg_class as c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+"""
+FUNCTION_OBJECTS = """
+    select p.oid::regprocedure::text as name, p.proowner as owner,
+           coalesce(p.proacl, acldefault('f', p.proowner)) as acl
+    from pg_proc as p where p.pronamespace = 'public'::regnamespace
+"""
+TYPE_OBJECTS = """
+    select t.typname::text as name, t.typowner as owner,
+           coalesce(t.typacl, acldefault('T', t.typowner)) as acl
+    from pg_type as t where t.typnamespace = 'public'::regnamespace and t.typcategory <> 'A'
+"""
+COLUMN_OBJECTS = """
+    select c.relname || '.' || a.attname as name, c.relowner as owner, a.attacl as acl
+    from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+    where c.relnamespace = 'public'::regnamespace and a.attacl is not null
+"""
+SCHEMA_OBJECTS = """
+    select n.nspname::text as name, n.nspowner as owner, n.nspacl as acl
+    from pg_namespace as n where n.nspname = 'public'
+"""
+
+
+def granted(connection: Connection, objects: str) -> dict[str, dict[str, set[str]]]:
+    found: dict[str, dict[str, set[str]]] = {}
+    for row in query(connection, GRANTS.format(objects=objects)):
+        found.setdefault(row["grantee"], {}).setdefault(row["privileges"], set()).add(row["name"])
+    return found
+
+
+def test_relations_and_sequences(db: Connection) -> None:
+    assert granted(db, RELATION_OBJECTS) == RELATIONS
+
+
+def test_columns(db: Connection) -> None:
+    assert granted(db, COLUMN_OBJECTS) == {}
+
+
+def test_functions(db: Connection) -> None:
+    assert granted(db, FUNCTION_OBJECTS) == {
+        grantee: {"EXECUTE": names} for grantee, names in FUNCTIONS.items()
+    }
+
+
+def test_types(db: Connection) -> None:
+    """Nobody makes columns of our domains or rows but the owner."""
+    assert granted(db, TYPE_OBJECTS) == {}
+
+
+def test_schema(db: Connection) -> None:
+    found = granted(db, SCHEMA_OBJECTS)
+    assert {grantee: next(iter(privileges)) for grantee, privileges in found.items()} == SCHEMA
+
+
+def test_default_privileges(db: Connection) -> None:
+    assert query(db, "select * from pg_default_acl") == []
+
+
+def test_everything_belongs_to_alpha_owner(db: Connection) -> None:
+    """Also what a migration made in passing: nothing stays with whoever migrated."""
+    others = query(
+        db,
+        "select c.relname::text as name from pg_class as c"
+        " where c.relnamespace = 'public'::regnamespace and c.relowner <> 'alpha_owner'::regrole"
+        " union all select p.oid::regprocedure::text from pg_proc as p"
+        " where p.pronamespace = 'public'::regnamespace and p.proowner <> 'alpha_owner'::regrole"
+        " union all select t.typname::text from pg_type as t"
+        " where t.typnamespace = 'public'::regnamespace and t.typowner <> 'alpha_owner'::regrole",
+    )
+    assert others == []
+
+
+def test_what_the_roles_can_do_in_effect(db: Connection) -> None:
+    """By PostgreSQL's own answer, which counts what comes by PUBLIC and by membership too."""
+    for role in ("app_trading", "app_auditor", "app_risk"):
+        expected = {
+            (name, privilege)
+            for privileges, names in RELATIONS[role].items()
+            for name in names
+            for privilege in privileges.split(", ")
+        }
+        found = query(
+            db,
+            "select c.relname::text as name, p.privilege from pg_class as c"
+            " cross join unnest(array['SELECT','INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES','TRIGGER'])"
+            "   as p(privilege)"
+            " where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v')"
+            "   and has_table_privilege(%(role)s, c.oid, p.privilege)"
+            " union all"
+            " select c.relname::text, p.privilege from pg_class as c"
+            " cross join unnest(array['USAGE','SELECT','UPDATE']) as p(privilege)"
+            " where c.relnamespace = 'public'::regnamespace and c.relkind = 'S'"
+            "   and has_sequence_privilege(%(role)s, c.oid, p.privilege)",
+            {"role": role},
+        )
+        assert {(row["name"], row["privilege"]) for row in found} == expected
+        assert not one(db, "select has_schema_privilege(%s, 'public', 'CREATE')", [role])
+        assert not one(db, "select has_database_privilege(%s, current_database(), 'CREATE')", [role])
+
+
+def test_the_roles_themselves(db: Connection) -> None:
+    """NOLOGIN, no attributes, members of nothing, and nobody a member of alpha_owner."""
+    rows = query(
+        db,
+        "select rolname::text, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls,"
+        " rolreplication, rolconfig from pg_roles where rolname = any (%s) order by rolname",
+        [list(ROLES)],
+    )
+    assert [row["rolname"] for row in rows] == list(ROLES)
+    for row in rows:
+        assert set(list(row.values())[1:]) <= {False, None}, row
+    assert (
+        query(
+            db,
+            "select m.rolname from pg_auth_members as a join pg_roles as m on m.oid = a.member"
+            " join pg_roles as g on g.oid = a.roleid"
+            " where m.rolname = any (%(roles)s) or g.rolname = 'alpha_owner'",
+            {"roles": list(ROLES)},
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("object_name", [*AUDIT_TABLES, *KIT_TABLES, *VIEWS])
+def test_a_login_without_roles_has_nothing(db: Connection, object_name: str) -> None:
+    with undone(db):
+        db.execute("create role security_nobody; set role security_nobody")
+        with denied(), db.transaction():
+            db.execute(f"select * from {object_name}")
+
+
+def test_a_login_without_roles_calls_nothing(db: Connection) -> None:
+    with undone(db):
+        db.execute("create role security_nobody")
+        found = query(
+            db,
+            "select p.oid::regprocedure::text as name from pg_proc as p"
+            " where p.pronamespace = 'public'::regnamespace"
+            " and has_function_privilege('security_nobody', p.oid, 'EXECUTE')",
+        )
+    assert found == []

@@ -1,0 +1,253 @@
+"""Inserts that are refused: unknown references, a lockdown, an idempotency key used again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fix_database import Connect, LoginRole
+from tests.security.refusals import Connection, a_signal, attempts, copy_in, denied, head, refused
+from tests.support import AUDIT_TABLES, as_role, fill, make_signal, one, query, tamper
+
+NOBODY = "99999999-9999-4999-8999-999999999999"
+
+# ----------------------------------------------------------------------------------------------------
+# AUD-008
+
+UNKNOWN = [
+    ("ai_debates", f"select record_ai_debate('{NOBODY}', 'm', '{{}}', 0.5, 1)"),
+    (
+        "ai_debates",
+        "insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms)"
+        f" values ('{NOBODY}', 'm', '{{}}', 0.5, 1)",
+    ),
+    ("order_execution", f"select record_order('{NOBODY}', 'MARKET', 'B', 'BUY', 1)"),
+    (
+        "order_execution",
+        "insert into order_execution (correlation_id, order_type, symbol, side, quantity)"
+        " select c, 'MARKET', 'B', 'BUY', 1"
+        f" from (select correlation_id from signals union all select '{NOBODY}') as t(c)",
+    ),
+    ("order_events", "select record_order_event(99, 'CANCELLED')"),
+    ("order_events", "select record_order_event(-1, 'CANCELLED')"),
+    ("order_events", "insert into order_events (order_execution_id, event_type) values (0, 'CANCELLED')"),
+]
+
+
+@pytest.mark.parametrize(("table", "statement"), UNKNOWN)
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_unknown_reference(db: Connection, table: str, statement: str, isolation: str) -> None:
+    make_signal(db)
+    before = head(db)
+    with refused("AUD-008", table) as caught, db.transaction():
+        db.execute(f"set transaction isolation level {isolation}")
+        db.execute(statement)
+    wrong = "order" if table == "order_events" else NOBODY
+    assert wrong in caught.value.diag.message_detail
+    assert head(db) == before
+    assert attempts(db) == {("AUD-008", table, "INSERT"): 1}
+
+
+def test_unknown_reference_in_copy(db: Connection) -> None:
+    make_signal(db)
+    known = a_signal(db)
+    with refused("AUD-008", "ai_debates"):
+        copy_in(
+            db,
+            "ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms)",
+            f"{known}\tm\t{{}}\t0.5\t1",
+            f"{NOBODY}\tm\t{{}}\t0.5\t1",
+        )
+    assert one(db, "select count(*) from ai_debates") == 0
+
+
+def test_a_missing_reference_is_an_ordinary_null(db: Connection) -> None:
+    for statement in (
+        "select record_ai_debate(null, 'm', '{}', 0.5, 1)",
+        "select record_order(null, 'MARKET', 'B', 'BUY', 1)",
+        "select record_order_event(null, 'CANCELLED')",
+    ):
+        with denied("23502"):
+            db.execute(statement)
+    assert attempts(db) == {}
+
+
+# ----------------------------------------------------------------------------------------------------
+# AUD-009
+
+LOCKED = {
+    "signals": [
+        "select record_signal('late', 'B', 'BUY', 1, 1, '{}')",
+        "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+        " values ('late', 'B', 'BUY', 1, 1, '{}') on conflict do nothing",
+    ],
+    "ai_debates": [
+        "select record_ai_debate((select min(correlation_id::text)::uuid from signals), 'm', '{}', 0.5, 1)",
+        "insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms)"
+        " select correlation_id, 'm', '{}', 0.5, 1 from signals",
+    ],
+    "order_execution": [
+        "select record_order((select min(correlation_id::text)::uuid from signals), 'MARKET', 'B', 'BUY', 1)",
+        "insert into order_execution (correlation_id, order_type, symbol, side, quantity)"
+        " select correlation_id, 'MARKET', 'B', 'BUY', 1 from signals",
+    ],
+}
+
+
+@pytest.fixture
+def locked(db: Connection) -> Connection:
+    """A database in lockdown: one signal was changed behind its back, and verification found it."""
+    fill(db)
+    tamper(db, "update signals set symbol = 'XXX' where id = 2")
+    assert one(db, "select count(*) from verify_chain_integrity() where error_code = 'AUD-009'") == 1
+    return db
+
+
+@pytest.mark.parametrize("user", ["superuser", "app_trading", "alpha_owner"])
+def test_lockdown_refuses_writes(
+    locked: Connection, connect: Connect, login_role: LoginRole, user: str
+) -> None:
+    writer = connect(None if user == "superuser" else login_role(user))
+    before = head(locked)
+    for table, statements in LOCKED.items():
+        for statement in statements:
+            with refused("AUD-009", table) as caught:
+                writer.execute(statement)
+            assert "content_mismatch at signals 2" in caught.value.diag.message_detail
+        assert attempts(locked)["AUD-009", table, "INSERT"] == len(statements)
+    with refused("AUD-009", "signals"):
+        copy_in(
+            writer,
+            "signals (signal_id, symbol, side, price, quantity, raw_payload)",
+            "late\tB\tBUY\t1\t1\t{}",
+        )
+    assert head(locked) == before
+
+
+def test_order_events_stay_open_in_a_lockdown(
+    locked: Connection, connect: Connect, login_role: LoginRole
+) -> None:
+    """So that a liquidation can be recorded against the opening order."""
+    trader = connect(login_role("app_trading"))
+    before = one(locked, "select count(*) from order_events")
+    trader.execute(
+        "select record_order_event(1, 'KILL_SWITCH', zar_equity => 1.25, positions_closed => '[]')"
+    )
+    copy_in(trader, "order_events (order_execution_id, event_type)", "1\tCANCELLED")
+    assert one(locked, "select count(*) from order_events") == before + 2
+    # A retry of a signal that is there already writes nothing, and is answered.
+    row = query(locked, "select * from signals where id = 1")[0]
+    again = one(
+        trader,
+        "select (record_signal(%(signal_id)s, %(symbol)s, %(side)s, %(price)s, %(quantity)s,"
+        " %(raw_payload)s::jsonb, hmac_verified => %(hmac_verified)s)).id",
+        {**row, "raw_payload": '{"ticker": "BTCUSD", "n": 1}'},
+    )
+    assert again == 1
+
+
+@pytest.mark.parametrize("role", ["app_trading", "app_auditor", "app_risk"])
+def test_everybody_can_ask_for_the_lockdown(locked: Connection, role: str) -> None:
+    with as_role(locked, role):
+        status = query(locked, "select * from lockdown_status()")[0]
+    assert status["is_locked"] is True
+    assert status["event_id"] == 1
+    assert status["damage"][0]["table"] == "signals"
+    assert status["damage"][0]["id"] == 2
+
+
+def test_a_lockdown_is_not_released_by_hand(locked: Connection, connect: Connect, owner_login: str) -> None:
+    for writer in (locked, connect(owner_login)):
+        with refused("AUD-009", "lockdown_events"):
+            writer.execute(
+                "insert into lockdown_events (event_type, reason, damage) values ('RELEASED', 'please', '[]')"
+            )
+    assert one(locked, "select is_locked from lockdown_status()") is True
+
+
+# ----------------------------------------------------------------------------------------------------
+# AUD-010
+
+SIGNAL: dict[str, Any] = {
+    "signal_id": "key",
+    "symbol": "BTCUSD",
+    "side": "BUY",
+    "price": "1.5",
+    "quantity": "2",
+    "raw_payload": '{"a": 1, "b": [1.50]}',
+    "hmac_verified": True,
+    "source_ip": "10.0.0.1",
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("symbol", "ETHUSD"),
+        ("symbol", "btcusd"),
+        ("side", "SELL"),
+        ("price", "1.5000000001"),
+        ("quantity", "3"),
+        ("raw_payload", '{"a": 1, "b": [1.50], "c": null}'),
+        ("raw_payload", "{}"),
+        ("hmac_verified", False),
+    ],
+)
+def test_signal_id_used_again_with_other_content(db: Connection, field: str, value: object) -> None:
+    make_signal(db, **SIGNAL)
+    before = head(db)
+    with refused("AUD-010", "signals") as caught:
+        make_signal(db, **{**SIGNAL, field: value})
+    assert "'key'" in str(caught.value)
+    assert caught.value.diag.message_detail.endswith(f"the difference is in {field}.")
+    assert head(db) == before
+    assert attempts(db) == {("AUD-010", "signals", "INSERT"): 1}
+
+
+def test_all_differences_are_named(db: Connection) -> None:
+    make_signal(db, **SIGNAL)
+    with refused("AUD-010") as caught:
+        make_signal(db, signal_id="key", side="SELL")
+    assert caught.value.diag.message_detail.endswith(
+        "the difference is in side, price, quantity, raw_payload, hmac_verified."
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"source_ip": "192.168.7.7"},
+        {"source_ip": None},
+        {"price": "1.50000000000000"},
+        {"raw_payload": '{"b":[1.50],"a":1}'},
+        {"correlation_id": NOBODY},
+    ],
+)
+def test_a_retry_gets_the_row_that_is_there(db: Connection, changes: dict[str, Any]) -> None:
+    first = make_signal(db, **SIGNAL)
+    assert make_signal(db, **{**SIGNAL, **changes}) == first
+    assert one(db, "select count(*) from signals") == 1
+    assert attempts(db) == {}
+
+
+def test_a_plain_insert_of_a_used_key_is_a_unique_violation(db: Connection) -> None:
+    make_signal(db, **SIGNAL)
+    with denied("23505"):
+        db.execute(
+            "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+            " values ('key', 'B', 'BUY', 1, 1, '{}')"
+        )
+    assert query(db, "select verdict from verify_chain_integrity('signals')") == [{"verdict": "intact"}]
+
+
+def test_the_tables_of_the_audit_log_are_these(db: Connection) -> None:
+    """What this file and test_refused_changes.py list is what the database has."""
+    found = query(
+        db, "select table_name, open_in_lockdown from chains where not is_internal order by position"
+    )
+    assert [row["table_name"] for row in found if row["table_name"] in AUDIT_TABLES] == list(AUDIT_TABLES)
+    closed = {row["table_name"] for row in found if not row["open_in_lockdown"]}
+    assert closed >= set(LOCKED)
+    assert "order_events" not in closed

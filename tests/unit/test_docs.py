@@ -1,0 +1,187 @@
+"""The documents agree with the product: codes, granted functions, commands, links."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alpha_db.cli.main import COMMANDS
+from alpha_db.errors import CODED, sqlstate_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*") if p.is_file())
+MIGRATIONS = sorted(p for p in ROOT.glob("migrations/*.sql") if not p.name.endswith(".rollback.sql"))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def migrations_text() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in MIGRATIONS)
+
+
+def without_code(text: str) -> str:
+    """The page without its fenced blocks, where # and brackets mean something else."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings give, made as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def section(page: str, heading: str) -> str:
+    """The text below a heading, up to the next of the same or a higher level."""
+    match = re.search(rf"^(#+) {re.escape(heading)}$\n(.*?)(?=^#{{1,3}} |\Z)", read(page), re.DOTALL | re.M)
+    assert match, f"{page} has no section {heading!r}"
+    return match.group(2)
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8"))):
+            if "://" not in target:
+                yield page, target
+
+
+def granted_functions() -> set[str]:
+    lists = re.findall(r"grant execute on function\s+(.*?) to %I", migrations_text(), re.DOTALL)
+    return {name for one in lists for name in re.findall(r"(\w+)\s*\(", one)}
+
+
+def documented_functions() -> set[str]:
+    """The functions that have a section of their own in docs/sql-api.md."""
+    headings = set(re.findall(r"^### (\w+)$", read("docs/sql-api.md"), re.M))
+    return headings & set(re.findall(r"^create function (\w+)\(", migrations_text(), re.M))
+
+
+def granted_relations() -> set[str]:
+    lists = re.findall(r"grant select on ((?!%I)[\w, ]+?) to %I", migrations_text())
+    return {name for one in lists for name in re.findall(r"\w+", one)}
+
+
+def test_parsing_finds_what_is_granted() -> None:
+    # so that the tests below cannot pass on empty sets
+    assert {
+        "record_signal",
+        "refuse_float",
+        "verify_guards",
+        "chain_genesis",
+        "lockdown_status",
+    } <= granted_functions()
+    assert {"vw_trade_audit_full", "guard_states"} <= granted_relations()
+    assert len(list(links())) > 30
+
+
+@pytest.mark.parametrize("name", sorted(granted_functions()))
+def test_granted_function_is_in_sql_api(name: str) -> None:
+    internal = section("docs/sql-api.md", "Internal functions")
+    assert name in documented_functions() or f"`{name}()`" in internal
+
+
+@pytest.mark.parametrize("name", sorted(documented_functions()))
+def test_signature_in_sql_api_has_the_arguments_and_defaults(name: str) -> None:
+    found = re.search(
+        rf"create function {name}\((.*?)\)\s*returns (.*?)\nlanguage", migrations_text(), re.DOTALL
+    )
+    assert found, name
+    text = section("docs/sql-api.md", name)
+    shown = re.search(rf"^ {{4}}{name}\((.*?)\)\s+→ (.*?)\n\n", text, re.DOTALL | re.M)
+    assert shown, f"no signature of {name} in docs/sql-api.md"
+    assert shown.group(2).split() == found.group(2).split()
+
+    def arguments(text: str) -> list[str]:
+        plain = re.sub(r"anycompatible|::numeric|--.*", "", text)
+        listed = [" ".join(one.split()) for one in plain.split(",")]
+        return [one for one in listed if one and not one.startswith("money_type")]
+
+    assert arguments(shown.group(1)) == arguments(found.group(1))
+
+
+@pytest.mark.parametrize("name", sorted(granted_relations()))
+def test_granted_relation_is_in_sql_api(name: str) -> None:
+    assert f"`{name}`" in read("docs/sql-api.md") or f"### {name}" in read("docs/sql-api.md")
+
+
+@pytest.mark.parametrize("cls", CODED, ids=lambda cls: str(cls.code))
+def test_code_has_its_section(cls: type) -> None:
+    code = str(getattr(cls, "code", ""))
+    assert f"[{code}](#{code.lower()})" in read("docs/errors.md")
+    text = section("docs/errors.md", code)
+    assert f"SQLSTATE `{sqlstate_of(code)}` · Python `{cls.__name__}`" in text
+    assert "**Meaning.**" in text
+    assert "**Cure.**" in text
+
+
+def test_every_code_that_is_raised_has_a_section() -> None:
+    raised = set(re.findall(r"\b(?:AUD|RSK)-[0-9]{3}\b", migrations_text()))
+    assert len(raised) >= 11
+    assert {code.lower() for code in raised} <= anchors(ROOT / "docs" / "errors.md")
+
+
+def test_verdicts_are_listed() -> None:
+    comment = re.search(r"comment on column chain_verdict\.verdict +is '([^']+)'", migrations_text())
+    assert comment
+    verdicts = set(re.findall(r"\b[a-z]+(?:_[a-z]+)?\b", comment.group(1))) - {"or"}
+    listed = section("docs/chain-format.md", "Verdicts")
+    assert not {verdict for verdict in verdicts if f"`{verdict}`" not in listed}
+
+
+@pytest.mark.parametrize(
+    ("page", "target"), [pytest.param(p, t, id=f"{p.relative_to(ROOT)}:{t}") for p, t in links()]
+)
+def test_link_resolves(page: Path, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    goal = (page.parent / path).resolve() if path else page
+    assert goal.is_relative_to(ROOT)
+    assert goal.exists()
+    if anchor:
+        assert anchor in anchors(goal)
+
+
+def test_readme_names_both_set_up_commands() -> None:
+    readme = read("README.md")
+    assert re.search(r"^ {4}bin/quickstart\b", readme, re.M)
+    assert re.search(r"^ {4}bin/test\b.*bin/test --all", readme, re.M)
+
+
+def test_readme_lists_every_command() -> None:
+    commands = section("README.md", "Command line")
+    assert not [name for name in COMMANDS if not re.search(rf"`{name}\b", commands)]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_path_of_a_machine(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"/(work|home|root|Users|dev/shm|tmp/[a-z])\b/?|[A-Z]:\\", text)
+
+
+def test_every_page_is_linked() -> None:
+    linked = {(page.parent / target.partition("#")[0]).resolve() for page, target in links()}
+    assert not [page.name for page in ROOT.glob("docs/*.md") if page not in linked]
+
+
+def test_compose_file_is_valid() -> None:
+    if importlib.util.find_spec("check_jsonschema") is None:
+        pytest.skip("check-jsonschema is not installed (extra: lint)")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    result = subprocess.run(
+        [*command, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_secret_in_the_compose_file() -> None:
+    text = read("docker-compose.yml") + read(".env.example")
+    # passwords only as names of files, and read from a file when a process starts
+    assert not re.search(r"PASSWORD\s*[:=]\s*(?!\"\$\$\(cat )\S", text)
+    assert "POSTGRES_PASSWORD_FILE: /run/secrets/" in text

@@ -1,0 +1,125 @@
+"""One class for each code, mapped from SQLSTATE in one place."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import psycopg
+import pytest
+
+from alpha_db import errors
+from alpha_db.cli.boundary import one_line
+
+
+class FakeDiagnostic:
+    """What psycopg reads an error's fields from."""
+
+    def __init__(self, **fields: str) -> None:
+        self.fields = fields
+
+    def __getattr__(self, name: str) -> str | None:
+        return self.fields.get(name)
+
+
+def database_error(sqlstate: str | None, message: str, **fields: str) -> psycopg.Error:
+    """Make the error that psycopg would raise for this SQLSTATE."""
+    base: Any = psycopg.OperationalError
+    if sqlstate is not None:
+        try:
+            base = psycopg.errors.lookup(sqlstate)
+        except KeyError:
+            base = psycopg.DatabaseError
+
+    class Error(base):  # type: ignore[misc]
+        @property
+        def diag(self) -> Any:
+            return FakeDiagnostic(message_primary=message, **fields)
+
+    error: psycopg.Error = Error(message)
+    error.sqlstate = sqlstate
+    return error
+
+
+def test_every_code_of_the_design_has_a_class() -> None:
+    assert [c.code for c in errors.CODED] == [f"AUD-{number:03d}" for number in range(1, 12)]
+
+
+@pytest.mark.parametrize("cls", errors.CODED, ids=lambda cls: cls.__name__)
+def test_sqlstate_gives_the_class_of_its_code(cls: type[errors.Refused]) -> None:
+    state = errors.sqlstate_of(str(cls.code))
+    assert len(state) == 5
+    found = errors.from_database(
+        database_error(state, f"{cls.code}: no", message_detail="what", message_hint="do")
+    )
+    assert type(found) is cls
+    assert (found.code, found.detail, found.hint, found.sqlstate) == (cls.code, "what", "do", state)
+    assert found.exit_code == errors.EXIT_DAMAGE
+
+
+@pytest.mark.parametrize("cls", errors.AlphaDbError.__subclasses__() + list(errors.CODED))
+def test_each_class_is_one_sentence(cls: type[errors.AlphaDbError]) -> None:
+    sentence = (cls.__doc__ or "").strip()
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message", "expected"),
+    [
+        ("40001", "could not serialize access", errors.RetryNeeded),
+        ("40P01", "deadlock detected", errors.RetryNeeded),
+        ("42501", "permission denied for table signals", errors.PermissionDenied),
+        ("25006", "cannot execute INSERT in a read-only transaction", errors.ReadOnlyServer),
+        ("57014", "canceling statement due to statement timeout", errors.StatementCancelled),
+        ("55P03", "canceling statement due to lock timeout", errors.LockTimeout),
+        ("57P01", "terminating connection due to administrator command", errors.ConnectionFailed),
+        ("28P01", "password authentication failed", errors.ConnectionFailed),
+        (None, "server closed the connection unexpectedly", errors.ConnectionFailed),
+        ("42P01", 'relation "signals" does not exist', errors.NotInstalled),
+        ("42883", "function verify_guards() does not exist", errors.NotInstalled),
+    ],
+)
+def test_general_sqlstates(sqlstate: str | None, message: str, expected: type[errors.AlphaDbError]) -> None:
+    found = errors.from_database(database_error(sqlstate, message))
+    assert type(found) is expected
+    assert found.exit_code == errors.EXIT_NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message"),
+    [
+        ("42P01", 'relation "my_signals_table" does not exist'),
+        ("42883", "function my_own() does not exist"),
+        ("22012", "division by zero"),
+        ("23505", "duplicate key value violates unique constraint"),
+    ],
+)
+def test_errors_that_are_not_ours_have_no_class(sqlstate: str, message: str) -> None:
+    error = database_error(sqlstate, message)
+    assert errors.from_database(error) is None
+    with pytest.raises(type(error)), errors.translate():
+        raise error
+
+
+def test_translate_keeps_the_cause() -> None:
+    original = database_error("AUD03", "AUD-003: DELETE on signals refused")
+    with pytest.raises(errors.SignalDeleteRefused) as caught, errors.translate():
+        raise original
+    assert caught.value.__cause__ is original
+
+
+def test_an_error_can_be_pickled() -> None:
+    error = errors.SignalConflict("AUD-010: used", detail="d", hint="h", sqlstate="AUD10")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), copy.message, copy.hint) == (errors.SignalConflict, "AUD-010: used", "h")
+
+
+def test_one_line_has_code_causes_detail_and_hint() -> None:
+    error = errors.SignalDeleteRefused("AUD-003: DELETE on signals refused", detail="Row 1.", hint="Do not.")
+    assert one_line(error) == (
+        "error [AUD-003]: DELETE on signals refused. DETAIL: Row 1. HINT: Do not."
+    )  # fmt: skip
+    failed = errors.AlphaDbError("cannot read\nthe migrations")
+    failed.__cause__ = OSError("disk on fire")
+    assert one_line(failed) == "error: cannot read the migrations: disk on fire"

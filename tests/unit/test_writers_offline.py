@@ -1,0 +1,159 @@
+"""What the writers refuse before anything is sent, and what they make of JSON. No server is needed."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, cast
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alpha_db import errors, exact_json, writers
+
+
+class NoConnection:
+    """Stands for a connection on which nothing may be sent."""
+
+    def cursor(self, **_: object) -> Any:
+        """Fail: a refused value must not come this far."""
+        raise AssertionError("something was sent")
+
+
+NO_CONNECTION = cast("psycopg.Connection[Any]", NoConnection())
+
+SIGNAL: dict[str, Any] = {
+    "signal_id": "s",
+    "symbol": "BTCUSD",
+    "side": "BUY",
+    "price": "1",
+    "quantity": "1",
+    "raw_payload": {},
+}
+DEBATE: dict[str, Any] = {
+    "correlation_id": "00000000-0000-0000-0000-000000000000",
+    "model_name": "phi-4",
+    "reasoning_json": {},
+    "confidence_score": "0.5",
+    "elapsed_ms": 1,
+}
+ORDER: dict[str, Any] = {
+    "correlation_id": "00000000-0000-0000-0000-000000000000",
+    "order_type": "LIMIT",
+    "symbol": "BTCUSD",
+    "side": "BUY",
+    "quantity": "1",
+    "price": "1",
+}
+EVENT: dict[str, Any] = {"order_execution_id": 1, "event_type": "FILL"}
+
+MONEY = [
+    (writers.record_signal, SIGNAL, "price"),
+    (writers.record_signal, SIGNAL, "quantity"),
+    (writers.record_ai_debate, DEBATE, "confidence_score"),
+    (writers.record_order, ORDER, "quantity"),
+    (writers.record_order, ORDER, "price"),
+    (writers.record_order_event, EVENT, "fill_quantity"),
+    (writers.record_order_event, EVENT, "fill_price"),
+    (writers.record_order_event, EVENT, "zar_equity"),
+]
+
+
+class Float32:
+    """Like numpy's: a binary float that is no subclass of float."""
+
+    def __float__(self) -> float:
+        return 0.1
+
+
+@pytest.mark.parametrize(("function", "arguments", "name"), MONEY)
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.1,
+        1.0,
+        float("nan"),
+        True,
+        Float32(),
+        Fraction(1, 3),
+        1j,
+        b"1",
+        "",
+        " 1",
+        "1_000",
+        "0x10",
+        "NaN",
+        "1,5",
+        "١",
+        Decimal("NaN"),
+        Decimal("sNaN"),
+        Decimal("Infinity"),
+        Decimal("-Infinity"),
+    ],
+    ids=repr,
+)
+def test_refused_as_money(function: Any, arguments: dict[str, Any], name: str, value: object) -> None:
+    with pytest.raises(errors.DecimalError, match=f"AUD-001: {name} ") as caught:
+        function(NO_CONNECTION, **(arguments | {name: value}))
+    assert caught.value.sqlstate == "AUD01"
+
+
+@pytest.mark.parametrize("value", [Decimal("1.50"), 7, "1.50", "-0.1", ".5", "5.", "1e-8", "6.4E+4", 10**40])
+def test_taken_as_money(value: Any) -> None:
+    with pytest.raises(AssertionError, match="something was sent"):
+        writers.record_signal(NO_CONNECTION, **(SIGNAL | {"price": value}))
+
+
+@pytest.mark.parametrize("value", [1.5, "1", None])
+def test_milliseconds_are_whole(value: object) -> None:
+    with pytest.raises(TypeError):
+        writers.record_ai_debate(NO_CONNECTION, **(DEBATE | {"elapsed_ms": value}))
+
+
+def test_decimals_in_json_keep_every_digit() -> None:
+    text = (
+        '{"price": 64123.5500000000, "n": 1.50, "big": 12345678901234567890.12345678901234567890, "e": 1E+5}'
+    )
+    value = exact_json.loads(text)
+    assert exact_json.dumps(value) == text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), Decimal("NaN"), Decimal("-Infinity")])
+def test_json_has_no_nan(value: object) -> None:
+    with pytest.raises(errors.DecimalError):
+        exact_json.dumps({"deep": [{"value": value}]})
+
+
+@pytest.mark.parametrize("value", [{1: "x"}, {"x": object()}, b"x", {"x": {1, 2}}])
+def test_what_is_not_json(value: object) -> None:
+    with pytest.raises(TypeError):
+        exact_json.dumps(value)
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON_VALUES)
+def test_json_is_what_python_reads_back(value: Any) -> None:
+    def plain(item: Any) -> Any:
+        if isinstance(item, float):
+            return Decimal(repr(item))
+        if isinstance(item, list):
+            return [plain(each) for each in item]
+        return {key: plain(each) for key, each in item.items()} if isinstance(item, dict) else item
+
+    text = exact_json.dumps(value)
+    json.loads(text)  # is JSON, whoever reads it
+    assert json.loads(text, parse_float=Decimal, parse_int=Decimal) == plain(value)
