@@ -4,10 +4,11 @@
 do $rollback$
 declare
   item        record;
-  schema_oid  regnamespace := quote_ident(current_schema())::regnamespace;
+  schema_oid  regnamespace;
   owner_oid   regrole;
 begin
 perform begin_rollback('001_core_functions');
+schema_oid := quote_ident(current_schema())::regnamespace;
 owner_oid := quote_ident(owner_role())::regrole;
 
 for item in

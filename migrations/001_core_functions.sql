@@ -4,18 +4,20 @@
 
 do $migration$
 declare
-  install_schema  text    := current_schema();
-  prefix          text    := coalesce(current_setting('alpha.role_prefix', true), '');
-  owner_role      text    := prefix || 'alpha_owner';
+  install_schema  text := pg_catalog.current_schema();
+  previous_path   text := pg_catalog.current_setting('search_path');
+  previous_role   text := pg_catalog.current_setting('role');
+  prefix          text;
+  owner_role      text;
   role_name       text;
-  previous_path   text    := current_setting('search_path');
-  previous_role   text    := current_setting('role');
 begin
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Where and as whom
 ------------------------------------------------------------------------------------------------------------------------
 
+-- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
+perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
 
 if install_schema is null then
@@ -23,8 +25,11 @@ if install_schema is null then
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
 if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+  perform set_config('search_path', previous_path, true);
   return;
 end if;
+prefix := coalesce(current_setting('alpha.role_prefix', true), '');
+owner_role := prefix || 'alpha_owner';
 if install_schema ~ '^pg_' or install_schema = 'information_schema' then
   raise exception 'alpha-db: % is a system schema', install_schema
     using errcode = '42939', hint = 'Put a schema of your own first on search_path.';
@@ -102,6 +107,17 @@ if role_name is not null then
     install_schema, owner_role, role_name
     using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
 end if;
+-- And what somebody left here while he could would stand beside our own functions.
+select string_agg(format('%s of %I', o.name, pg_get_userbyid(o.owner)), ', ') into role_name
+from (select p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace from pg_proc as p
+      union all
+      select q.oid::regoperator::text, q.oprowner, q.oprnamespace from pg_operator as q) as o
+join pg_namespace as n on n.oid = o.namespace and n.nspname = install_schema
+where not pg_has_role(o.owner, n.nspowner, 'member') and not pg_has_role(o.owner, owner_role, 'member');
+if role_name is not null then
+  raise exception 'alpha-db: schema % holds functions or operators of others: %', install_schema, role_name
+    using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
+end if;
 
 perform set_config('role', owner_role, true);
 perform set_config('quote_all_identifiers', 'off', true);
@@ -174,29 +190,32 @@ create function begin_migration(name text) returns boolean
 language plpgsql
 as $function$
 declare
-  home     text := (select n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                    where c.oid = 'installed_migrations'::pg_catalog.regclass);
-  owned_by text := (select r.rolname from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner
-                    where c.oid = 'installed_migrations'::pg_catalog.regclass);
-  problem  text;
+  home      text := pg_catalog.current_schema();
+  owned_by  text;
+  problem   text;
 begin
-  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('alpha-db/migrate', 0));
-  if home is distinct from pg_catalog.current_schema() then
-    raise exception 'alpha-db is installed in schema %, but % is first on search_path', home, pg_catalog.current_schema()
-      using errcode = '3F000';
-  end if;
+  -- First of all: until this is set, the names below could be somebody else's.
   perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
   perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('role', owned_by, true);
-  perform pg_catalog.set_config('search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
-  perform pg_catalog.set_config('quote_all_identifiers', 'off', true);  -- it would end up in the functions' search_path
-  perform pg_catalog.set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
+  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(home), ', pg_temp'), true);
+  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+  select r.rolname into owned_by
+  from pg_class as c
+  join pg_namespace as n on n.oid = c.relnamespace and n.nspname = home
+  join pg_roles as r on r.oid = c.relowner
+  where c.relname = 'installed_migrations';
+  if not found then
+    raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+  end if;
+  perform set_config('role', owned_by, true);
+  perform set_config('quote_all_identifiers', 'off', true);  -- it would end up in the functions' search_path
+  perform set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
   if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
     perform end_migration();
     return false;
   end if;
   -- A migration records the guards as it leaves them: it must not launder what somebody changed before it.
-  select pg_catalog.format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
+  select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;
   if found then
     raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', begin_migration.name, problem
@@ -241,7 +260,10 @@ declare
   filled boolean;
   later  text;
 begin
-  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('alpha-db/migrate', 0));
+  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
+  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
+  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(pg_catalog.current_schema()), ', pg_temp'), true);
+  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
   if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
     raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
   end if;
@@ -251,19 +273,16 @@ begin
     raise exception 'alpha-db: % must be rolled back before %', later, begin_rollback.name using errcode = '55000';
   end if;
   for chain in select c.table_name from only chains as c where not c.is_internal loop
-    execute pg_catalog.format('lock table only %I in access exclusive mode', chain.table_name);
-    execute pg_catalog.format('select exists (select from only %I)', chain.table_name) into filled;
+    execute format('lock table only %I in access exclusive mode', chain.table_name);
+    execute format('select exists (select from only %I)', chain.table_name) into filled;
     if filled then
       raise exception 'alpha-db: % is not rolled back, for % holds rows', begin_rollback.name, chain.table_name
         using errcode = '55000',
               hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
     end if;
   end loop;
-  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
-  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('search_path', pg_catalog.quote_ident(pg_catalog.current_schema()) || ', pg_temp', true);
-  perform pg_catalog.set_config('role', owner_role(), true);
-  perform pg_catalog.set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
+  perform set_config('role', owner_role(), true);
+  perform set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
   delete from only installed_migrations as m where m.name = begin_rollback.name;
 end
 $function$;

@@ -2,8 +2,11 @@
 
 do $guard$
 declare
-  home  text := current_schema();
+  home           text := pg_catalog.current_schema();
+  previous_path  text := pg_catalog.current_setting('search_path');
 begin
+-- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
+perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 set local client_min_messages = warning;
 execute format('drop event trigger if exists %I', 'alpha_ddl_guard_end_' || home);
 execute format('drop event trigger if exists %I', 'alpha_ddl_guard_drop_' || home);
@@ -20,5 +23,6 @@ if to_regnamespace('alpha_db_guard') is not null then
     drop schema alpha_db_guard cascade;
   end if;
 end if;
+perform set_config('search_path', previous_path, true);
 end
 $guard$;

@@ -5,8 +5,11 @@
 
 do $guard$
 declare
-  home      text := current_schema();
+  home           text := pg_catalog.current_schema();
+  previous_path  text := pg_catalog.current_setting('search_path');
 begin
+-- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
+perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
 if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) then
   raise exception 'alpha-db: an event trigger needs a superuser, and % is none', current_user
@@ -159,5 +162,6 @@ execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_end_' || ho
 execute format('comment on event trigger %I is %L', 'alpha_ddl_guard_drop_' || home, 'Refuses drops of what alpha-db protects.');
 
 perform alpha_db_guard.record_guards(home, 'superuser step ddl_guard');
+perform set_config('search_path', previous_path, true);
 end
 $guard$;

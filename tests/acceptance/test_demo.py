@@ -211,9 +211,8 @@ def test_broken_promise_is_exit_1(
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+    ("number", "stays"), [(signal.SIGINT, False), (signal.SIGHUP, False), (signal.SIGTERM, True)]
 )
-@pytest.mark.parametrize("stays", [False, True], ids=["throw-away", "stay"])
 def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.Signals, stays: bool) -> None:
     command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries)]
     if stays:
