@@ -1445,7 +1445,8 @@ as $function$
       ('event', e.evtevent::text),
       ('owner', pg_get_userbyid(e.evtowner)::text),
       ('enabled', case e.evtenabled when 'O' then 'origin' when 'A' then 'always' when 'R' then 'replica' else 'disabled' end),
-      ('function', p.proname || ' of ' || pg_get_userbyid(p.proowner) || ' ' || encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex'))
+      ('function', p.proname || ' of ' || pg_get_userbyid(p.proowner) || ' ' || encode(sha256(convert_to(p.prosrc || coalesce(
+         (select k.prosrc from pg_proc as k where k.pronamespace = p.pronamespace and k.proname = 'check_command'), ''), 'UTF8')), 'hex'))
     ) as f(fact, value)
   )
   select f.table_name::text, f.object_kind, f.object_name, f.fact, f.value from facts as f

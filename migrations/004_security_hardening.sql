@@ -147,19 +147,6 @@ comment on column vw_rejected_attempts.table_name is 'The table that was protect
 comment on column vw_rejected_attempts.operation  is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column vw_rejected_attempts.attempts   is 'How often it was refused.';
 
-create function guarded_names() returns jsonb
-language sql stable security definer
-set search_path from current
-as $function$
-  select coalesce(jsonb_object_agg(n.name, true), '{}')
-  from (select distinct regexp_replace(e.value ->> 2, '\(.*$', '') as name
-        from (select g.facts from only guard_states as g order by g.id desc limit 1) as last
-        cross join lateral jsonb_array_elements(last.facts) as e
-        where e.value ->> 1 in ('relation', 'function', 'type', 'index')) as n;
-$function$;
-comment on function guarded_names() is
-  'Names of the relations, functions, types and indexes that were recorded as guards, as members of an object. Called by the DDL guard.';
-
 create function record_maintenance(reason text, command_tag text, object_identity text) returns void
 language sql security definer
 set search_path from current
@@ -170,19 +157,6 @@ $function$;
 comment on function record_maintenance(text, text, text) is
   'Records DDL on a protected object that alpha.maintenance let through. Called by the DDL guard.';
 
-create function refuse_ddl(command_tag text, object_identity text) returns void
-language plpgsql security definer
-set search_path from current
-as $function$
-begin
-  perform refuse(
-    'AUD-011', format('%s on %s refused', command_tag, object_identity),
-    format('%s is protected by alpha-db.', object_identity),
-    'If it must be: begin; set local alpha.maintenance = ''the reason''; … commit. The use is recorded in maintenance_events.',
-    'protected object', 'DDL');
-end
-$function$;
-comment on function refuse_ddl(text, text) is 'Raises AUD-011 for DDL on a protected object. Called by the DDL guard.';
 perform count_attempts('AUD-011', 'protected object', 'DDL');
 
 ------------------------------------------------------------------------------------------------------------------------
