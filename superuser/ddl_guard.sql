@@ -36,8 +36,10 @@ if exists (
        and (not (select r.rolsuper from pg_roles as r where r.oid = n.nspowner)
             or exists (select from aclexplode(n.nspacl) as a where a.privilege_type = 'CREATE' and a.grantee <> n.nspowner)))
    or exists (
-     select from pg_namespace as n join pg_class as c on c.relnamespace = n.oid
-     where n.nspname = 'alpha_db_guard' and not (select r.rolsuper from pg_roles as r where r.oid = c.relowner)) then
+     select from pg_namespace as n
+     join (select c.relnamespace as namespace, c.relowner as owner from pg_class as c
+           union all select p.pronamespace, p.proowner from pg_proc as p) as o on o.namespace = n.oid
+     where n.nspname = 'alpha_db_guard' and not (select r.rolsuper from pg_roles as r where r.oid = o.owner)) then
   raise exception 'alpha-db: schema alpha_db_guard is not a superuser''s alone'
     using errcode = '42501', hint = 'Look at what is in it, then: drop schema alpha_db_guard cascade';
 end if;
@@ -57,7 +59,6 @@ create table if not exists alpha_db_guard.protected_names (
   name  text  not null,
   constraint protected_names_pkey primary key (home, name)
 );
-drop function if exists alpha_db_guard.check_command(text, text, text);
 comment on schema alpha_db_guard is 'The DDL guards of alpha-db, for each schema it is installed in. Belongs to a superuser.';
 comment on table  alpha_db_guard.desks                is 'The schemas that are guarded.';
 comment on column alpha_db_guard.desks.home           is 'The schema.';
@@ -76,7 +77,8 @@ from (select c.relname::text as name from pg_class as c where c.relnamespace = q
       union select p.proname::text from pg_proc as p where p.pronamespace = quote_ident(desk)::regnamespace and p.proowner = quote_ident(owner_name)::regrole
       union select t.typname::text from pg_type as t where t.typnamespace = quote_ident(desk)::regnamespace and t.typowner = quote_ident(owner_name)::regrole) as o;
 
-create function alpha_db_guard.check_command(home text, event text, tag text) returns void
+-- In one piece: the guards of other schemas call it all the while.
+create or replace function alpha_db_guard.check_command(home text, event text, tag text) returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $function$
