@@ -48,17 +48,21 @@ set local client_min_messages = warning;
 execute format('drop event trigger if exists %I', 'alpha_ddl_guard_end_' || desk);
 execute format('drop event trigger if exists %I', 'alpha_ddl_guard_drop_' || desk);
 execute format('drop function if exists alpha_db_guard.%I()', 'ddl_guard_' || desk);
-create schema if not exists alpha_db_guard;
-create table if not exists alpha_db_guard.desks (
+if to_regnamespace('alpha_db_guard') is null then
+  create schema alpha_db_guard;
+end if;
+if to_regclass('alpha_db_guard.desks') is null then
+create table alpha_db_guard.desks (
   home   text  not null,
   owner  text  not null,
   constraint desks_pkey primary key (home)
 );
-create table if not exists alpha_db_guard.protected_names (
+create table alpha_db_guard.protected_names (
   home  text  not null,
   name  text  not null,
   constraint protected_names_pkey primary key (home, name)
 );
+end if;
 comment on schema alpha_db_guard is 'The DDL guards of alpha-db, for each schema it is installed in. Belongs to a superuser.';
 comment on table  alpha_db_guard.desks                is 'The schemas that are guarded.';
 comment on column alpha_db_guard.desks.home           is 'The schema.';

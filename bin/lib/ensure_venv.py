@@ -17,6 +17,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -201,20 +202,22 @@ class Say:
         print(f"{self.caller}: {text}", file=sys.stderr, flush=True)
 
 
-def places(root: Path) -> Iterator[Path]:
-    """Where the environment may stand, best first."""
+def places(root: Path, *, make: bool) -> Iterator[Path]:
+    """Where the environment may stand, best first; with make, the folder around it is made when it comes to it."""
     yield root / ".venv"
     name = f"venv-{hashlib.sha256(os.fsencode(root)).hexdigest()[:10]}"
     with contextlib.suppress(RuntimeError, OSError):
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "alpha-db"
-        cache.mkdir(parents=True, exist_ok=True)
+        if make:
+            cache.mkdir(parents=True, exist_ok=True)
         yield cache / name
     with contextlib.suppress(OSError):
         own = Path(tempfile.gettempdir()) / f"alpha-db-cache-{os.geteuid()}"
-        own.mkdir(mode=0o700, exist_ok=True)
+        if make:
+            own.mkdir(mode=0o700, exist_ok=True)
         facts = own.lstat()
         # what somebody else made there is not run
-        if not own.is_symlink() and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022:
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022:
             yield own / name
 
 
@@ -277,10 +280,9 @@ def install(environment: Environment, wanted: Wanted, chosen: str, say: Say) -> 
 def pip(
     environment: Environment, command: list[str | Path], requirements: list[str]
 ) -> subprocess.CompletedProcess[str]:
-    with tempfile.TemporaryDirectory(prefix="alpha-db-") as folder:
-        listed = Path(folder, "requirements.txt")
-        listed.write_text("\n".join(requirements) + "\n", encoding="utf-8")
-        return environment.run(*command, "-r", listed)
+    listed = environment.place / "alpha-db-requirements.txt"
+    listed.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    return environment.run(*command, "-r", listed)
 
 
 def what_went_wrong(output: str) -> str:
@@ -290,7 +292,7 @@ def what_went_wrong(output: str) -> str:
         if "No space left" in line:
             return f"cannot install the Python packages: {line}"
     if OFFLINE.search(output):
-        return f"no network: the Python packages cannot be fetched ({errors[0]})"
+        return "no network: the Python packages cannot be fetched from the package index"
     return f"cannot install the Python packages: {errors[0]}"
 
 
@@ -355,18 +357,18 @@ def main(arguments: list[str]) -> int:
     say = Say(caller)
     try:
         wanted = read_setup(root, SETS[chosen])
-        candidates = [Environment(place) for place in places(root)]
-        for environment in candidates:
+        for place in places(root, make=False):
+            environment = Environment(place)
             if environment.is_good(wanted):
                 print(environment.python)
                 return 0
-        for environment in candidates:
+        for place in places(root, make=True):
+            environment = Environment(place)
             if environment.can_be_written() and make(environment, wanted, chosen, say):
                 print(environment.python)
                 return 0
-        raise CannotError(
-            f"no place for a virtual environment: none of {', '.join(str(c.place) for c in candidates)}"
-        )
+        tried = ", ".join(str(place) for place in places(root, make=False))
+        raise CannotError(f"no place for a virtual environment (tried {tried})")
     except CannotError as problem:
         say(str(problem))
     except KeyError as problem:

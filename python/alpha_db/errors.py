@@ -113,6 +113,48 @@ class ProtectedObject(Refused):
     code = "AUD-011"
 
 
+class RiskValueRefused(Refused):
+    """A risk parameter or another member of a proposal is missing, NaN, infinite or out of bounds."""
+
+    code = "RSK-001"
+
+
+class UnapprovedChange(Refused):
+    """The risk tables would be changed other than by an approved proposal."""
+
+    code = "RSK-002"
+
+
+class SignatureRefused(Refused):
+    """The signature is invalid, or its key is unknown, revoked or weak."""
+
+    code = "RSK-003"
+
+
+class VoteRefused(Refused):
+    """The vote may not count: twice, the proposer's own, or on the voter's own revocation."""
+
+    code = "RSK-004"
+
+
+class StaleProposal(Refused):
+    """The proposal was made for another state than the current one."""
+
+    code = "RSK-005"
+
+
+class ProposalClosed(Refused):
+    """The proposal is unknown, expired, withdrawn, rejected or applied already."""
+
+    code = "RSK-006"
+
+
+class RiskTampered(Refused):
+    """Stored, recomputed and replayed risk state disagree."""
+
+    code = "RSK-007"
+
+
 class RetryNeeded(AlphaDbError):
     """The transaction lost a race (serialization failure or deadlock): run it again."""
 
@@ -172,6 +214,13 @@ CODED: tuple[type[Refused], ...] = (
     ChainMismatch,
     SignalConflict,
     ProtectedObject,
+    RiskValueRefused,
+    UnapprovedChange,
+    SignatureRefused,
+    VoteRefused,
+    StaleProposal,
+    ProposalClosed,
+    RiskTampered,
 )
 
 
@@ -203,7 +252,10 @@ _OURS = re.compile(
     r"\b(signals|ai_debates|order_execution|order_events|lockdown_events|maintenance_events|guard_states|chain_columns"
     r"|installation|installed_migrations|vw_trade_audit_full|vw_kill_switch_events|vw_rejected_attempts"
     r"|record_signal|record_ai_debate|record_order|record_order_event"
-    r"|verify_chain_integrity|find_chain_damage|verify_guards|lockdown_status|chain_status|chain_rows|chain_genesis)\b"
+    r"|verify_chain_integrity|find_chain_damage|verify_guards|lockdown_status|chain_status|chain_rows|chain_genesis"
+    r"|agents|agent_revocations|proposals|votes|risk_change_log|risk_configurations|risk_asset_kill_thresholds"
+    r"|vw_agents|vw_proposals|bootstrap_agents|propose|vote|proposal_message|approval_message|proposal_progress|agent_keys"
+    r"|active_risk_state|risk_evidence|verify_config_integrity)\b"
 )
 
 _HINTS: dict[type[AlphaDbError], str] = {
@@ -249,7 +301,10 @@ def translate() -> Iterator[None]:
 def _build(cls: type[AlphaDbError], exc: psycopg.Error, message: str) -> AlphaDbError:
     hint = exc.diag.message_hint or _HINTS.get(cls)
     if hint is None and cls is PermissionDenied and _OURS.search(message):
-        hint = "app_trading writes, app_auditor reads everything and verifies: GRANT one of them to the role"
+        hint = (
+            "app_trading writes, app_auditor reads everything and verifies, app_risk proposes and votes:"
+            " GRANT one of them to the role"
+        )
     return cls(squeeze(message), detail=exc.diag.message_detail, hint=hint, sqlstate=exc.sqlstate)
 
 

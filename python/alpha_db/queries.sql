@@ -134,3 +134,87 @@ select * from record_order_event(
   fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
   zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::jsonb,
   rejection_reason => %(rejection_reason)s::text, exchange_error_code => %(exchange_error_code)s::text);
+
+-- name: replay_lag
+-- Whether this is a standby, and then for how many seconds it may have seen nothing of its primary. On an idle
+-- primary that grows as well: whether a standby is behind cannot be told from the standby alone.
+select pg_is_in_recovery(),
+       case when pg_is_in_recovery()
+            then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::double precision end;
+
+-- name: active_risk_state
+select version, state_text, state_hash, origin, is_locked, read_at, limits_valid_from from active_risk_state();
+
+-- name: agent_keys
+select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked from agent_keys();
+
+-- name: risk_evidence
+select version, kind, previous, state_text, state_hash, proposal_text, proposer::text, proposer_key, proposal_signature,
+       reason, payload::text, approved_by::text, approvals::text, applied_at
+from risk_evidence(since_version => %(since)s::bigint);
+
+-- name: listen_risk
+listen alpha_risk;
+
+-- name: listen_lockdown
+listen alpha_lockdown;
+
+-- name: set_statement_timeout
+select set_config('statement_timeout', %(timeout)s, false);
+
+-- name: bootstrap_agents
+select agent_id, name, role, encode(public_key, 'hex') as public_key
+from bootstrap_agents(agents => %(agents)s::jsonb);
+
+-- name: agents_by_name
+select agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at from agent_keys();
+
+-- name: proposals
+select proposal_id, kind, payload, reason, proposer, proposer_name, previous, digest, signed_text, expires_at, created_at,
+       status, approvals, needed
+from vw_proposals
+where (%(proposal)s::text is null or proposal_id::text like %(proposal)s || '%%')
+  and (%(every)s::boolean or status = 'PENDING')
+order by created_at;
+
+-- name: proposal_signature
+select proposer_key, signature, origin from proposals where proposal_id = %(proposal_id)s::uuid;
+
+-- name: votes
+select v.agent_id, a.name, v.decision, v.signed_at
+from votes as v
+join vw_agents as a on a.agent_id = v.agent_id
+where v.proposal_id = %(proposal_id)s::uuid
+order by v.id;
+
+-- name: approval_message
+select approval_message(
+  proposal_id => %(proposal_id)s::uuid, agent_id => %(agent_id)s::uuid, decision => %(decision)s::text,
+  signed_at => %(signed_at)s::timestamptz);
+
+-- name: propose
+select proposal_id, digest, created_at
+from propose(
+  proposal_id => %(proposal_id)s::uuid, kind => %(kind)s::text, payload => %(payload)s::jsonb,
+  reason => %(reason)s::text, proposer => %(proposer)s::uuid, expires_at => %(expires_at)s::timestamptz,
+  signature => %(signature)s::bytea, previous => %(previous)s::text);
+
+-- name: vote
+select vote(
+  proposal_id => %(proposal_id)s::uuid, agent_id => %(agent_id)s::uuid, decision => %(decision)s::text,
+  signed_at => %(signed_at)s::timestamptz, signature => %(signature)s::bytea);
+
+-- name: verify_config_integrity
+select source, hash, is_valid, detail from verify_config_integrity();
+
+-- name: server_time
+select clock_timestamp();
+
+-- name: open_damage
+-- Damage of all chains that no release has acknowledged.
+select d.damaged_table as "table", d.id, d.actual_hash, d.verdict
+from chain_status() as c
+cross join lateral find_chain_damage(c.table_name) as d
+where not exists (
+  select from acknowledged_damage() as a
+  where a.table_name = d.damaged_table and a.id::text = d.id::text and a.actual_hash is not distinct from d.actual_hash);

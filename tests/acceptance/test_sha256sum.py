@@ -60,7 +60,10 @@ def test_every_table_of_a_book(db: Connection, check: object) -> None:
     assert callable(check)
     fill(db, signals=4)
     make_signal(
-        db, 50, raw_payload='{"n": 1.50, "note": "é \\" \\\\ / \\u0001 %s %b \\n $HOME `id`", "s": "  two  "}', source_ip="::1"
+        db,
+        50,
+        raw_payload='{"n": 1.50, "note": "é \\" \\\\ / \\u0001 %s %b \\n $HOME `id`", "s": "  two  "}',
+        source_ip="::1",
     )
     for table in AUDIT_TABLES:
         head = one(db, "select head_hash from chain_status() where table_name = %s", [table])
@@ -72,11 +75,15 @@ def test_every_table_of_a_book(db: Connection, check: object) -> None:
 
 def test_an_empty_table_ends_with_its_genesis(db: Connection, check: object) -> None:
     assert callable(check)
-    assert check("signals").stdout == f"signals: 0 rows, head {one(db, 'select chain_genesis(%s)', ['signals'])}\n"
+    assert (
+        check("signals").stdout
+        == f"signals: 0 rows, head {one(db, 'select chain_genesis(%s)', ['signals'])}\n"
+    )
 
 
 @pytest.mark.parametrize(
-    "options", ["-c timezone=Asia/Kathmandu -c datestyle=German", "-c bytea_output=escape -c extra_float_digits=-15"]
+    "options",
+    ["-c timezone=Asia/Kathmandu -c datestyle=German", "-c bytea_output=escape -c extra_float_digits=-15"],
 )
 def test_under_the_auditor_s_own_settings(db: Connection, check: object, options: str) -> None:
     assert callable(check)
@@ -94,7 +101,9 @@ def test_it_finds_what_was_changed(db: Connection, check: object) -> None:
     assert done.stdout == f"row 2: {expected['expected_hash']}, not {expected['actual_hash']}\n"
 
 
-def test_a_chain_that_begins_in_the_middle_is_checked_from_the_stored_hash(db: Connection, connect: Connect) -> None:
+def test_a_chain_that_begins_in_the_middle_is_checked_from_the_stored_hash(
+    db: Connection, connect: Connect
+) -> None:
     """A day's book: the rows of the day, and the one hash before them."""
     fill(db, signals=5)
     day = connect()

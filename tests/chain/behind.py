@@ -65,7 +65,8 @@ def behind_its_back(connection: Connection, *tables: str) -> Iterator[None]:
                 connection,
                 "select format('alter table %%s drop constraint %%I cascade', conrelid::regclass, conname) as command"
                 " from pg_constraint where conrelid = %s::regclass and contype in ('c', 'f')"
-                " union all select format('alter table %%s alter column %%I drop not null', attrelid::regclass, attname)"
+                " union all"
+                " select format('alter table %%s alter column %%I drop not null', attrelid::regclass, attname)"
                 " from pg_attribute where attrelid = %s::regclass and attnum > 0 and attnotnull and attname <> 'id'",
                 [table, table],
             )
@@ -77,14 +78,18 @@ def behind_its_back(connection: Connection, *tables: str) -> Iterator[None]:
 def judge(connection: Connection, table: str, from_id: int | None = 1, to_id: int | None = None) -> Verdict:
     """The verdict on one chain, without the guards (a range does not ask for them) and without a lockdown."""
     arguments = {"table_name": table, "from_id": from_id, "to_id": to_id, "engage_lockdown": False}
-    return verdicts(connection, **{name: value for name, value in arguments.items() if value is not None})[table]
+    return verdicts(connection, **{name: value for name, value in arguments.items() if value is not None})[
+        table
+    ]
 
 
 def places(
     connection: Connection, table: str, from_id: int | None = None, to_id: int | None = None
 ) -> list[tuple[int, str]]:
     """Id and verdict of every broken place."""
-    found = query(connection, "select id, verdict from find_chain_damage(%s, %s, %s)", [table, from_id, to_id])
+    found = query(
+        connection, "select id, verdict from find_chain_damage(%s, %s, %s)", [table, from_id, to_id]
+    )
     return [(row["id"], row["verdict"]) for row in found]
 
 

@@ -35,10 +35,16 @@ def test_acknowledged_damage_is_valid_and_shown(damaged: Connection) -> None:
 
 
 def test_acknowledged_missing_rows(db: Connection) -> None:
+    """A gap is named by its first row and by the hash of the row behind it: when it grows, it is another."""
     fill_all(db)
-    tamper(db, "delete from order_events where id = 2")
-    release(db, "known", '[{"table": "order_events", "id": 2, "actual_hash": null}]')
-    assert judge(db, "order_events").verdict == "acknowledged"
+    tamper(db, "delete from signals where id = 2")
+    place = damage_of(db, "signals", 3)
+    release(db, "known", json.dumps([{**place, "id": 2}]))
+    assert judge(db, "signals").verdict == "acknowledged"
+    assert judge(db, "signals", 2, 2).verdict == "acknowledged"
+    assert judge(db, "signals", 3).verdict == "acknowledged"
+    tamper(db, "delete from signals where id = 3")
+    assert (judge(db, "signals").verdict, judge(db, "signals").broken_id) == ("missing_rows", 2)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +67,23 @@ def test_further_damage_engages_the_lockdown_again(damaged: Connection, other: s
 
 @pytest.mark.parametrize(
     "damage",
-    ['{"n": 1}', '"text"', "[1, null, []]", '[{"table": "signals", "id": "x"}]', '[{"table": "signals", "id": 1e99}]'],
+    [
+        '{"n": 1}',
+        '"text"',
+        "[1, null, []]",
+        '[{"table": "signals", "id": "x"}]',
+        '[{"table": "signals", "id": 1e99}]',
+    ],
 )
 def test_a_release_that_was_made_nonsense_hides_nothing(damaged: Connection, damage: str) -> None:
     release(damaged, "known")
     with behind_its_back(damaged, "lockdown_events"):
         last = one(damaged, "select max(id) from lockdown_events")
         query(damaged, "update lockdown_events set damage = %s where id = %s", [damage, last])
-        assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == ("content_mismatch", last)
+        assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == (
+            "content_mismatch",
+            last,
+        )
         assert judge(damaged, "signals").verdict == "content_mismatch"
 
 
@@ -76,14 +91,20 @@ def test_a_forged_release_acknowledges_nothing(damaged: Connection) -> None:
     """Not the damage that it lists, and least of all itself."""
     with behind_its_back(damaged, "lockdown_events"):
         forged = one(damaged, "select max(id) + 1 from lockdown_events")
-        damage = [damage_of(damaged, "signals", 3), {"table": "lockdown_events", "id": forged, "actual_hash": "0" * 64}]
+        damage = [
+            damage_of(damaged, "signals", 3),
+            {"table": "lockdown_events", "id": forged, "actual_hash": "0" * 64},
+        ]
         query(
             damaged,
             "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at)"
             " values (%s, 'RELEASED', 'forged', %s, repeat('0', 64), clock_timestamp())",
             [forged, json.dumps(damage)],
         )
-        assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == ("content_mismatch", forged)
+        assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == (
+            "content_mismatch",
+            forged,
+        )
         assert judge(damaged, "signals").verdict == "content_mismatch"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 
 import pytest
@@ -33,7 +34,9 @@ def test_the_vector_is_what_hashlib_says() -> None:
 
 def test_the_vector_is_intact_as_a_row(db: Connection) -> None:
     tamper(db, INSERT, [ROW_HASH])
-    assert query(db, "select * from chain_rows('signals')") == [{"id": 1, "row_data": ROW_DATA, "row_hash": ROW_HASH}]
+    assert query(db, "select * from chain_rows('signals')") == [
+        {"id": 1, "row_data": ROW_DATA, "row_hash": ROW_HASH}
+    ]
     assert judge(db, "signals").verdict == "intact"
     assert chain.recompute(db, "signals") == chain.Recomputed(1, ROW_HASH, None)
 
@@ -58,22 +61,22 @@ def test_genesis_of_signals_is_the_published_one(db: Connection) -> None:
 def test_row_data_is_one_json_object_of_every_column_but_the_hash(db: Connection) -> None:
     """What the trigger hashed is what chain_rows exports, for a row with NULLs, every escape and no microseconds."""
     payload = {"t": "".join(map(chr, range(1, 0x20))) + '"\\/\x7f\u2028\U0001f512é'}
-    query(db, "select id from record_signal('k \t\n\"\\\x01\x7fé\U0001f512', 'X', 'SELL', 1.5, 10, %s)", [_json(payload)])
+    query(
+        db,
+        "select id from record_signal('k \t\n\"\\\x01\x7fé\U0001f512', 'X', 'SELL', 1.5, 10, %s)",
+        [json.dumps(payload)],
+    )
     (row,) = query(db, "select row_data, row_hash from chain_rows('signals')")
     names = query(
         db,
         "select attname as name from pg_attribute where attrelid = 'signals'::regclass and attnum > 0"
         " and not attisdropped and attname <> 'row_hash' order by attnum",
     )
-    assert list(chain.json.loads(row["row_data"])) == [name["name"] for name in names]
+    assert list(json.loads(row["row_data"])) == [name["name"] for name in names]
     assert '"price":1.5000000000,"quantity":10.0000000000' in row["row_data"]
     assert '"source_ip":null' in row["row_data"]
     assert chain.row_hash(GENESIS_OF_SIGNALS, row["row_data"]) == row["row_hash"]
     assert broken_in_python(db, "signals") is None
-
-
-def _json(value: object) -> str:
-    return chain.json.dumps(value)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,11 @@ def _json(value: object) -> str:
 )
 def test_python_prints_times_as_the_database_does(db: Connection, stored: str, printed: str) -> None:
     row_data = ROW_DATA.replace("2026-01-25T12:00:00.123456+00:00", printed)
-    tamper(db, INSERT.replace("2026-01-25 14:00:00.123456+02", stored), [chain.row_hash(GENESIS_OF_SIGNALS, row_data)])
+    tamper(
+        db,
+        INSERT.replace("2026-01-25 14:00:00.123456+02", stored),
+        [chain.row_hash(GENESIS_OF_SIGNALS, row_data)],
+    )
     assert one(db, "select row_data from chain_rows('signals')") == row_data
     assert judge(db, "signals").verdict == "intact"
     assert broken_in_python(db, "signals") is None

@@ -86,15 +86,28 @@ def test_a_chain_may_grow_more_than_once(db: Connection) -> None:
         query(db, f"alter table signals add column added_{number} {definition}")
         extend(db)
         make_signal(db, number)
-    entries = query(db, "select from_id, column_names, older_values from chain_columns where table_name = 'signals' order by id")
+    entries = query(
+        db,
+        "select from_id, column_names, older_values from chain_columns where table_name = 'signals' order by id",
+    )
     assert [entry["from_id"] for entry in entries] == [1, 2, 3, 4]
     assert [entry["column_names"][-1] for entry in entries] == ["created_at", "added_2", "added_3", "added_4"]
-    assert [entry["older_values"] for entry in entries] == [{}, {"added_2": None}, {"added_3": 3}, {"added_4": True}]
+    assert [entry["older_values"] for entry in entries] == [
+        {},
+        {"added_2": None},
+        {"added_3": 3},
+        {"added_4": True},
+    ]
     assert judge(db, "signals").verdict == "intact"
     assert judge(db, "chain_columns").verdict == "intact"
     assert broken_in_python(db, "signals") is None
     with behind_its_back(db, "signals"):
-        for row_id, column, other in ((1, "added_4", "false"), (2, "added_3", "4"), (3, "added_2", "'x'"), (2, "added_2", "'x'")):
+        for row_id, column, other in (
+            (1, "added_4", "false"),
+            (2, "added_3", "4"),
+            (3, "added_2", "'x'"),
+            (2, "added_2", "'x'"),
+        ):
             with undone(db):
                 query(db, f"update signals set {column} = {other} where id = %s", [row_id])
                 assert places(db, "signals") == [(row_id, "content_mismatch")]
@@ -126,17 +139,29 @@ def test_an_empty_chain_may_grow(db: Connection) -> None:
 
 
 def test_the_other_chains_may_grow_too(db: Connection) -> None:
-    for number, table in enumerate(("ai_debates", "order_execution", "order_events", "lockdown_events", "chain_columns")):
+    for number, table in enumerate(
+        ("ai_debates", "order_execution", "order_events", "lockdown_events", "chain_columns")
+    ):
         fill(db, first=number * 10 + 1)
         query(db, f"alter table {table} add column added numeric default 1.50")
         extend(db, table)
     fill(db, first=90)
-    for table in ("signals", "ai_debates", "order_execution", "order_events", "lockdown_events", "chain_columns"):
+    for table in (
+        "signals",
+        "ai_debates",
+        "order_execution",
+        "order_events",
+        "lockdown_events",
+        "chain_columns",
+    ):
         assert judge(db, table).verdict == "intact"
         assert broken_in_python(db, table) is None
 
 
-@pytest.mark.parametrize("name", ["r", "c", "e1", "e2", "t", "tail_id", "tail_hash", "new", "row_data", "table_name", "k", "l", "n"])
+@pytest.mark.parametrize(
+    "name",
+    ["r", "c", "e1", "e2", "t", "tail_id", "tail_hash", "new", "row_data", "table_name", "k", "l", "n"],
+)
 def test_a_new_column_may_have_any_name(db: Connection, name: str) -> None:
     """Also one that the generated code uses itself."""
     make_signal(db, 1)

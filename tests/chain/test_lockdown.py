@@ -69,7 +69,10 @@ def test_the_event_is_chained(damaged: Connection) -> None:
 def test_every_damaged_chain_is_in_the_event(damaged: Connection) -> None:
     tamper(damaged, "delete from order_events where id = 2")
     found = verdicts(damaged)
-    assert {table for table, verdict in found.items() if verdict.error_code == "AUD-009"} == {"signals", "order_events"}
+    assert {table for table, verdict in found.items() if verdict.error_code == "AUD-009"} == {
+        "signals",
+        "order_events",
+    }
     assert found["ai_debates"].is_valid is True
     damage = one(damaged, "select damage from lockdown_status()")
     assert [(item["table"], item["id"], item["verdict"]) for item in damage] == [
@@ -92,7 +95,11 @@ def test_listeners_are_told_the_schema(damaged: Connection, connect: Connect) ->
     ("table", "statement"),
     [
         ("signals", "select id from record_signal('new', 'X', 'BUY', 1, 1, '{}')"),
-        ("signals", "insert into signals (signal_id, symbol, side, price, quantity, raw_payload) values ('n', 'X', 'BUY', 1, 1, '{}')"),
+        (
+            "signals",
+            "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+            " values ('n', 'X', 'BUY', 1, 1, '{}')",
+        ),
         ("ai_debates", "select id from record_ai_debate(%(correlation_id)s, 'phi-4', '{}', 0.5, 1)"),
         ("order_execution", "select id from record_order(%(correlation_id)s, 'MARKET', 'X', 'BUY', 1)"),
     ],
@@ -106,7 +113,14 @@ def test_the_lockdown_refuses_new_trades(damaged: Connection, table: str, statem
     assert str(caught.value.diag.message_primary).startswith("AUD-009: ")
     assert caught.value.diag.table_name == table
     assert "Lockdown event 1" in str(caught.value.diag.message_detail)
-    assert one(damaged, "select attempts from vw_rejected_attempts where code = 'AUD-009' and table_name = %s", [table]) == 1
+    assert (
+        one(
+            damaged,
+            "select attempts from vw_rejected_attempts where code = 'AUD-009' and table_name = %s",
+            [table],
+        )
+        == 1
+    )
 
 
 def test_a_liquidation_can_still_be_recorded(damaged: Connection, filled: Filled) -> None:
@@ -132,7 +146,9 @@ def test_a_lockdown_that_was_not_asked_for_is_not_engaged(damaged: Connection) -
     assert make_signal(damaged, 9)["id"] == 4
 
 
-@pytest.mark.parametrize("arguments", [{}, {"table_name": "ai_debates"}, {"from_id": 3}, {"from_id": 1, "to_id": 1}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"table_name": "ai_debates"}, {"from_id": 3}, {"from_id": 1, "to_id": 1}]
+)
 def test_what_is_not_read_engages_nothing(damaged: Connection, arguments: dict[str, object]) -> None:
     if not arguments:  # and an intact book does not either
         tamper(damaged, "update signals set price = 60002.55 where id = 2")
@@ -182,7 +198,9 @@ def test_a_writer_that_waits_meanwhile_is_refused(damaged: Connection, connect: 
     writer = connect()
     with damaged.transaction():
         verdicts(damaged)
-        waiting = Background(writer, "select id from record_signal('n', 'X', 'BUY', 1, 1, '{}')").blocked(damaged)
+        waiting = Background(writer, "select id from record_signal('n', 'X', 'BUY', 1, 1, '{}')").blocked(
+            damaged
+        )
     error = waiting.error()
     assert isinstance(error, psycopg.DatabaseError)
     assert error.sqlstate == "AUD09"
@@ -201,7 +219,7 @@ def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_sent_back(
     correlation_id = one(damaged, "select correlation_id from signals where id = 1")
     writers = {table: connect(autocommit=False) for table in tables}
     for writer in writers.values():
-        writer.execute(f"set transaction isolation level {level}")  # type: ignore[arg-type]
+        writer.execute(f"set transaction isolation level {level}")
         writer.execute("select")
     verdicts(damaged)
     for table, statement in tables.items():
@@ -214,7 +232,11 @@ def test_a_verification_that_can_not_run_is_neither_fine_nor_damage(db: Connecti
     with db.transaction(force_rollback=True):
         query(db, "alter table ai_debates drop column elapsed_ms")
         found = verdicts(db)
-        (verdict, is_valid, code) = (found["ai_debates"].verdict, found["ai_debates"].is_valid, found["ai_debates"].error_code)
+        (verdict, is_valid, code) = (
+            found["ai_debates"].verdict,
+            found["ai_debates"].is_valid,
+            found["ai_debates"].error_code,
+        )
         assert (verdict, is_valid, code) == ("not_run", None, None)
         assert "elapsed_ms" in found["ai_debates"].detail
         assert found["signals"].verdict == "intact"
@@ -233,7 +255,11 @@ def test_a_changed_guard_is_told_apart_from_damage(db: Connection, filled: Fille
     assert filled
     query(db, "alter table signals disable trigger zzz_chain")
     found = verdicts(db)
-    assert (found["signals"].verdict, found["signals"].error_code, found["signals"].is_valid) == ("guard_changed", "AUD-011", False)
+    assert (found["signals"].verdict, found["signals"].error_code, found["signals"].is_valid) == (
+        "guard_changed",
+        "AUD-011",
+        False,
+    )
     assert "zzz_chain" in found["signals"].detail
     assert {verdict.verdict for table, verdict in found.items() if table != "signals"} == {"intact"}
     assert not locked(db)
@@ -258,4 +284,3 @@ def test_the_event_is_json_that_a_release_can_name(damaged: Connection) -> None:
     damage = one(damaged, "select damage::text from lockdown_status()")
     (place,) = json.loads(damage)
     assert set(place) >= {"table", "id", "actual_hash"}
-

@@ -15,7 +15,7 @@ from tests.chain.behind import (
     places,
     rehash,
 )
-from tests.support import Connection, make_signal, one, query, quote
+from tests.support import Connection, make_signal, one, query, quote, tamper
 
 # Other values for a column of a base type; what leaves the value as it is, is skipped.
 CHANGES = {
@@ -63,7 +63,8 @@ def test_every_hashed_column_of_every_row_is_covered(book: Connection, table: st
         book,
         "select a.attname as name, coalesce(b.typname, t.typname) as type from pg_attribute as a"
         " join pg_type as t on t.oid = a.atttypid left join pg_type as b on b.oid = t.typbasetype"
-        " where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped and a.attname not in ('id', 'row_hash')",
+        " where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped"
+        " and a.attname not in ('id', 'row_hash')",
         [table],
     )
     assert len(columns) >= 4
@@ -90,7 +91,11 @@ def _is_found(connection: Connection, table: str, row_id: int, column: str, chan
             # Entries for chain_columns itself say how to read it: where they are nonsense, nothing can be checked.
             assert verdict.verdict == "not_run" or verdict.broken_id == row_id, message
             return True
-        assert (verdict.verdict, verdict.broken_id, verdict.error_code) == ("content_mismatch", row_id, "AUD-009"), message
+        assert (verdict.verdict, verdict.broken_id, verdict.error_code) == (
+            "content_mismatch",
+            row_id,
+            "AUD-009",
+        ), message
         assert (verdict.expected_hash, verdict.is_valid) != (verdict.actual_hash, True), message
         assert places(connection, table) == [(row_id, "content_mismatch")], message
         assert broken_in_python(connection, table) == row_id, message
@@ -110,7 +115,7 @@ def test_expected_and_actual_hash_are_those_of_the_row(book: Connection) -> None
         assert "row 3" in verdict.detail
 
 
-@pytest.mark.parametrize("change", ["'{\"n\": 1.50}'", "'{\"n\": 1.5, \"m\": null}'", "'{\"n\": \"1.5\"}'"])
+@pytest.mark.parametrize("change", ["'{\"n\": 1.50}'", '\'{"n": 1.5, "m": null}\'', '\'{"n": "1.5"}\''])
 def test_an_edit_inside_a_payload_is_found(db: Connection, change: str) -> None:
     make_signal(db, 1, raw_payload='{"n": 1.5}')
     make_signal(db, 2)
@@ -155,8 +160,15 @@ def test_deleted_rows_are_missing(book: Connection, gone: list[int]) -> None:
     with behind_its_back(book, "signals"):
         query(book, "delete from signals where id = any(%s)", [gone])
         verdict = judge(book, "signals")
-        assert (verdict.verdict, verdict.broken_id, verdict.error_code) == ("missing_rows", gone[0], "AUD-009")
-        assert (verdict.expected_hash, verdict.actual_hash) == (None, None)
+        assert (verdict.verdict, verdict.broken_id, verdict.error_code) == (
+            "missing_rows",
+            gone[0],
+            "AUD-009",
+        )
+        # The hash of the row behind the gap, so that a gap that grows is another place.
+        behind = min(id_ for id_ in range(gone[0], 6) if id_ not in gone)
+        actual = one(book, "select row_hash from signals where id = %s", [behind])
+        assert (verdict.expected_hash, verdict.actual_hash) == (None, actual)
         starts = [id_ for id_ in gone if id_ - 1 not in gone]
         assert places(book, "signals") == [(id_, "missing_rows") for id_ in starts]
         assert broken_in_python(book, "signals") == gone[0]
@@ -188,10 +200,8 @@ def test_a_row_with_a_forged_hash_is_found(book: Connection, row_hash: str, wher
 
 
 def test_a_hash_can_not_be_null(book: Connection) -> None:
-    with pytest.raises(psycopg.errors.NotNullViolation), book.transaction():
-        query(book, "set local session_replication_role = replica")
-        query(book, "alter table signals disable trigger all")
-        query(book, "update signals set row_hash = null where id = 2")
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        tamper(book, "update signals set row_hash = null where id = 2")
 
 
 @pytest.mark.parametrize("change", ["upper(row_hash)", "'x' || substr(row_hash, 2)", "repeat('0', 64)", "''"])
@@ -216,7 +226,11 @@ def test_a_rewritten_suffix_is_found_where_it_begins(book: Connection) -> None:
 def test_an_id_that_stands_twice_is_found(book: Connection) -> None:
     with behind_its_back(book, "signals"):
         query(book, "alter table signals drop constraint signals_pkey cascade")
-        query(book, "alter table signals drop constraint signals_signal_id_key, drop constraint signals_correlation_id_key cascade")
+        query(
+            book,
+            "alter table signals drop constraint signals_signal_id_key,"
+            " drop constraint signals_correlation_id_key cascade",
+        )
         query(book, "insert into signals select * from signals where id = 2")
         verdict = judge(book, "signals")
         assert (verdict.verdict, verdict.broken_id, verdict.rows_checked) == ("content_mismatch", 2, 6)

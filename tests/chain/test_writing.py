@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.chain.behind import TABLES, broken_in_python, judge, places
 from tests.fix_database import Connect, LoginRole
@@ -30,7 +32,8 @@ def assert_gapless(connection: Connection, *tables: str) -> None:
 def test_what_a_writer_supplies_is_overwritten(db: Connection) -> None:
     before = one(db, "select clock_timestamp()")
     for n, (row_id, row_hash, created_at) in enumerate(
-        [(99, "0" * 64, "1999-01-01"), (1, "f" * 64, "2999-01-01"), (None, None, None), (-5, "", "infinity")], start=1
+        [(99, "0" * 64, "1999-01-01"), (1, "f" * 64, "2999-01-01"), (None, None, None), (-5, "", "infinity")],
+        start=1,
     ):
         query(
             db,
@@ -61,7 +64,8 @@ def test_it_is_overwritten_in_every_table(db: Connection, table: str) -> None:
     rows = query(
         db,
         f"insert into {table} ({names}{copied}, id, row_hash, created_at)"
-        f" select {own}{', ' if own else ''}{copied}, 77, repeat('0', 64), '1999-01-01' from {table} where id = 1 returning *",
+        f" select {own}{', ' if own else ''}{copied}, 77, repeat('0', 64), '1999-01-01'"
+        f" from {table} where id = 1 returning *",
     )
     assert rows[0]["id"] == last + 1
     assert rows[0]["created_at"].year > 1999
@@ -91,11 +95,14 @@ def test_a_multi_row_insert(db: Connection, rows: int) -> None:
 
 
 def test_insert_select_and_a_writing_query_in_with(db: Connection) -> None:
-    query(db, f"insert into signals ({COLUMNS}) select 's' || n, 'X', 'SELL', n, 1, '{{}}' from generate_series(1, 50) as n")
     query(
         db,
-        f"with one as (insert into signals ({COLUMNS}) values ('w1', 'X', 'BUY', 1, 1, '{{}}') returning correlation_id),"
-        f" two as (insert into signals ({COLUMNS}) values ('w2', 'X', 'BUY', 1, 1, '{{}}') returning correlation_id)"
+        f"insert into signals ({COLUMNS}) select 's' || n, 'X', 'SELL', n, 1, '{{}}' from generate_series(1, 50) as n",
+    )
+    query(
+        db,
+        f"with one as (insert into signals ({COLUMNS}) values ('w1', 'X', 'BUY', 1, 1, '{{}}') returning id),"
+        f" two as (insert into signals ({COLUMNS}) values ('w2', 'X', 'BUY', 1, 1, '{{}}') returning id)"
         " select * from one, two",
     )
     assert one(db, "select count(*) from signals") == 52
@@ -104,7 +111,11 @@ def test_insert_select_and_a_writing_query_in_with(db: Connection) -> None:
 
 def test_an_insert_that_reads_the_table_it_writes(db: Connection) -> None:
     fill(db)
-    query(db, f"insert into signals ({COLUMNS}) select 'copy-' || id, symbol, side, price, quantity, raw_payload from signals")
+    query(
+        db,
+        f"insert into signals ({COLUMNS})"
+        " select 'copy-' || id, symbol, side, price, quantity, raw_payload from signals",
+    )
     assert one(db, "select count(*) from signals") == 6
     assert_gapless(db)
 
@@ -116,16 +127,16 @@ def test_copy(db: Connection, form: str) -> None:
     ]
     with db.cursor() as cursor:
         if form == "binary":
-            with cursor.copy(f"copy signals ({COLUMNS}) from stdin (format binary)") as copy:  # type: ignore[arg-type]
+            with cursor.copy(f"copy signals ({COLUMNS}) from stdin (format binary)") as copy:
                 copy.set_types(["varchar", "varchar", "varchar", "numeric", "numeric", "jsonb"])
                 for row in rows:
-                    copy.write_row((*row[:3], psycopg.types.numeric.Decimal(row[3]), 1, psycopg.types.json.Jsonb(row[5])))
+                    copy.write_row((*row[:3], Decimal(row[3]), 1, Jsonb(row[5])))
         elif form == "csv":
-            with cursor.copy(f"copy signals ({COLUMNS}) from stdin (format csv)") as copy:  # type: ignore[arg-type]
+            with cursor.copy(f"copy signals ({COLUMNS}) from stdin (format csv)") as copy:
                 for row in rows:
                     copy.write(",".join('"' + str(value).replace('"', '""') + '"' for value in row) + "\n")
         else:
-            with cursor.copy(f"copy signals ({COLUMNS}) from stdin") as copy:  # type: ignore[arg-type]
+            with cursor.copy(f"copy signals ({COLUMNS}) from stdin") as copy:
                 for row in rows:
                     copy.write_row(row)
     assert one(db, "select count(*) from signals") == 29
@@ -137,15 +148,17 @@ def test_copy_of_every_column_overwrites_the_server_s(db: Connection) -> None:
     make_signal(db, 1)
     with db.cursor() as cursor, cursor.copy("copy signals from stdin") as copy:
         for n in (2, 3):
-            copy.write_row([77, uuid.uuid4(), f"t{n}", "X", "BUY", 1, 1, "{}", None, False, "0" * 64, "1999-01-01"])
+            copy.write_row(
+                [77, uuid.uuid4(), f"t{n}", "X", "BUY", 1, 1, "{}", None, False, "0" * 64, "1999-01-01"]
+            )
     assert_gapless(db, "signals")
 
 
 def test_a_copy_that_fails_leaves_nothing(db: Connection) -> None:
     make_signal(db, 1)
-    with pytest.raises(psycopg.errors.UniqueViolation), db.cursor() as cursor:
-        with cursor.copy(f"copy signals ({COLUMNS}) from stdin") as copy:
-            copy.write("a\tX\tBUY\t1\t1\t{}\nb\tX\tBUY\t1\t1\t{}\ntv-000001\tX\tBUY\t1\t1\t{}\n")
+    statement = f"copy signals ({COLUMNS}) from stdin"
+    with pytest.raises(psycopg.errors.UniqueViolation), db.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write("a\tX\tBUY\t1\t1\t{}\nb\tX\tBUY\t1\t1\t{}\ntv-000001\tX\tBUY\t1\t1\t{}\n")
     make_signal(db, 2)
     assert one(db, "select count(*) from signals") == 2
     assert_gapless(db, "signals")
@@ -175,7 +188,8 @@ def test_merge_inserts(db: Connection) -> None:
     make_signal(db, 1)
     query(
         db,
-        "merge into signals as s using (values ('tv-000001'), ('m1'), ('m2')) as v(signal_id) on s.signal_id = v.signal_id"
+        "merge into signals as s using (values ('tv-000001'), ('m1'), ('m2')) as v(signal_id)"
+        " on s.signal_id = v.signal_id"
         " when not matched then insert (signal_id, symbol, side, price, quantity, raw_payload)"
         " values (v.signal_id, 'X', 'BUY', 1, 1, '{}')",
     )
@@ -198,7 +212,12 @@ def test_rollback_and_savepoints(db: Connection) -> None:
             with db.transaction(force_rollback=True):
                 make_signal(db, 7)
     make_signal(db, 8)
-    assert [row["signal_id"][-1] for row in query(db, "select signal_id from signals order by id")] == ["1", "3", "6", "8"]
+    assert [row["signal_id"][-1] for row in query(db, "select signal_id from signals order by id")] == [
+        "1",
+        "3",
+        "6",
+        "8",
+    ]
     assert_gapless(db, "signals")
 
 
@@ -206,8 +225,10 @@ def test_an_error_in_an_exception_block(db: Connection) -> None:
     """A plpgsql EXCEPTION block is a savepoint, too."""
     query(
         db,
-        f"do $$ begin for n in 1..20 loop begin insert into signals ({COLUMNS}) values ('s' || n, 'X', 'BUY', 1, 1, '{{}}');"
-        " if n % 3 = 0 then raise exception 'no'; end if; exception when raise_exception then null; end; end loop; end $$",
+        "do $$ begin for n in 1..20 loop begin"
+        f" insert into signals ({COLUMNS}) values ('s' || n, 'X', 'BUY', 1, 1, '{{}}');"
+        " if n % 3 = 0 then raise exception 'no'; end if;"
+        " exception when raise_exception then null; end; end loop; end $$",
     )
     assert one(db, "select count(*) from signals") == 14
     assert_gapless(db, "signals")
@@ -219,11 +240,11 @@ def test_prepared_transactions(db: Connection, connect: Connect, end: str) -> No
     name = f"two-phase {db.info.dbname}"
     with connect(autocommit=False) as other:
         fill(other, signals=2, first=2)
-        other.execute(f"prepare transaction '{name}'")  # type: ignore[arg-type]
+        other.execute(f"prepare transaction '{name}'")
         other.rollback()
     # The chain's lock outlives the session.
-    with pytest.raises(psycopg.errors.LockNotAvailable), db.transaction():
-        query(db, "set local lock_timeout = '50ms'")
+    query(db, "set lock_timeout = '50ms'")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
         make_signal(db, 9)
     query(db, f"{end} prepared '{name}'")
     make_signal(db, 9)
@@ -237,8 +258,8 @@ def test_an_inheritance_child_does_not_hide_the_tail(db: Connection) -> None:
     query(db, "create table child () inherits (signals)")
     query(
         db,
-        "insert into child select 1000, gen_random_uuid(), 'child', symbol, side, price, quantity, raw_payload, source_ip,"
-        " hmac_verified, repeat('0', 64), created_at from signals",
+        "insert into child select 1000, gen_random_uuid(), 'child', symbol, side, price, quantity, raw_payload,"
+        " source_ip, hmac_verified, repeat('0', 64), created_at from signals",
     )
     assert make_signal(db, 2)["id"] == 2
     assert judge(db, "signals").rows_checked == 2
@@ -249,15 +270,24 @@ def test_an_inheritance_child_does_not_hide_the_tail(db: Connection) -> None:
     assert "child" in verdict.detail
 
 
-def test_a_chain_writes_the_same_for_an_application(db: Connection, connect: Connect, login_role: LoginRole) -> None:
+def test_a_chain_writes_the_same_for_an_application(
+    db: Connection, connect: Connect, login_role: LoginRole
+) -> None:
     app = connect(user=login_role("app_trading"))
     fill(app)
-    query(app, f"insert into signals (id, row_hash, {COLUMNS}) values (9, 'x', 'plain', 'X', 'BUY', 1.5, 1, '{{}}')")
+    query(
+        app,
+        f"insert into signals (id, row_hash, {COLUMNS}) values (9, 'x', 'plain', 'X', 'BUY', 1.5, 1, '{{}}')",
+    )
     with app.cursor() as cursor, cursor.copy(f"copy signals ({COLUMNS}) from stdin") as copy:
         copy.write_row(["copied", "X", "BUY", "1", "1", "{}"])
     assert_gapless(db)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        query(app, "insert into chain_columns (table_name, from_id, column_names, older_values) values ('signals', 1, '{}', '{}')")
+        query(
+            app,
+            "insert into chain_columns (table_name, from_id, column_names, older_values)"
+            " values ('signals', 1, '{}', '{}')",
+        )
 
 
 def test_a_large_transaction_costs_as_much_a_row_as_a_small_one(db: Connection) -> None:
@@ -266,8 +296,8 @@ def test_a_large_transaction_costs_as_much_a_row_as_a_small_one(db: Connection) 
     def blocks(rows: int, first: int) -> float:
         plan = one(
             db,
-            f"explain (analyze, buffers, format json) insert into signals ({COLUMNS}) select 's' || n, 'X', 'BUY', 1, 1, '{{}}'"
-            f" from generate_series({first}, {first + rows - 1}) as n",
+            f"explain (analyze, buffers, format json) insert into signals ({COLUMNS})"
+            f" select 's' || n, 'X', 'BUY', 1, 1, '{{}}' from generate_series({first}, {first + rows - 1}) as n",
         )
         return float(plan[0]["Plan"]["Shared Hit Blocks"]) / rows
 
@@ -279,6 +309,14 @@ def test_a_large_transaction_costs_as_much_a_row_as_a_small_one(db: Connection) 
 
 def test_every_chain_keeps_its_own_count(db: Connection) -> None:
     fill(db, signals=4)
-    last = {row["table_name"]: row["last_id"] for row in query(db, "select table_name, last_id from chain_status()")}
+    last = {
+        row["table_name"]: row["last_id"]
+        for row in query(db, "select table_name, last_id from chain_status()")
+    }
     assert set(last) == set(TABLES)
-    assert (last["signals"], last["ai_debates"], last["order_execution"], last["order_events"]) == (4, 4, 2, 4)
+    assert (last["signals"], last["ai_debates"], last["order_execution"], last["order_events"]) == (
+        4,
+        4,
+        2,
+        4,
+    )

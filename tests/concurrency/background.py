@@ -15,6 +15,7 @@ class Background:
     """Runs a statement on a connection; `blocked` waits until the server says that it waits for a lock."""
 
     def __init__(self, connection: Connection, statement: str, parameters: Any = ()) -> None:
+        connection.execute("set statement_timeout = '30s'")  # a fault is to fail, not to hang
         self.pid = connection.info.backend_pid
         pool = ThreadPoolExecutor(1)
         self._future: Future[Any] = pool.submit(query, connection, statement, parameters)

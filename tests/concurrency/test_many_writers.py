@@ -65,7 +65,9 @@ class Writer:
                     with session.transaction(force_rollback=True):
                         self._debate(correlation_id)
             if plan[3] < 0.7:
-                order = one(session, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
+                order = one(
+                    session, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id]
+                )
                 written["order_execution"] += 1
                 events = 1 + int(plan[4] * 3)
                 for _ in range(events):
@@ -81,7 +83,7 @@ class Writer:
                 query(session, f"select id from record_signal('{key}-undone', 'X', 'BUY', 1, 1, '{{}}')")
         elif choice < 0.5:
             columns = "signal_id, symbol, side, price, quantity, raw_payload"
-            with session.cursor() as cursor, cursor.copy(f"copy signals ({columns}) from stdin") as copy:  # type: ignore[arg-type]
+            with session.cursor() as cursor, cursor.copy(f"copy signals ({columns}) from stdin") as copy:
                 for n in range(3):
                     copy.write_row([f"{key}-copied-{n}", "X", "SELL", 2, 1, "{}"])
             written["signals"] += 3
@@ -105,9 +107,13 @@ def test_many_writers(
 ) -> None:
     login = login_role("app_trading")
     fill(db)
-    query(db, "insert into signals (signal_id, symbol, side, price, quantity, raw_payload) values ('shared', 'X', 'BUY', 1, 1, '{}')")
+    query(
+        db,
+        "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+        " values ('shared', 'X', 'BUY', 1, 1, '{}')",
+    )
     before = {table: one(db, f"select count(*) from {table}") for table in AUDIT_TABLES}
-    writers = [Writer(connect(user=login), number, levels) for number in range(WRITERS)]
+    writers = [Writer(connect(user=login, statement_timeout="60s"), number, levels) for number in range(WRITERS)]
     enough = Event()
     runs: list[set[str]] = []
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -127,11 +133,20 @@ def test_many_writers(
     for table in AUDIT_TABLES:
         rows = before[table] + committed[table]
         assert one(db, f"select count(*) from {table}") == rows
-        assert query(db, f"select min(id) as first, max(id) as last from {table}") == [{"first": 1, "last": rows}]
+        assert query(db, f"select min(id) as first, max(id) as last from {table}") == [
+            {"first": 1, "last": rows}
+        ]
         assert places(db, table) == []
         assert judge(db, table).rows_checked == rows
         assert broken_in_python(db, table) is None
-        assert one(db, f"select count(*) from (select created_at < lag(created_at) over (order by id) as back from {table}) as t where back") == 0
+        assert (
+            one(
+                db,
+                "select count(*) from (select created_at < lag(created_at) over (order by id) as back"
+                f" from {table}) as t where back",
+            )
+            == 0
+        )
     if levels == ("read committed",):
         assert sum(writer.retries for writer in writers) == 0
 

@@ -57,7 +57,9 @@ def test_every_difference_is_named(db: Connection) -> None:
     make_signal(db, 1)
     with pytest.raises(psycopg.DatabaseError) as caught:
         make_signal(db, 1, **OTHER)
-    assert str(caught.value.diag.message_detail).endswith("symbol, side, price, quantity, raw_payload, hmac_verified.")
+    assert str(caught.value.diag.message_detail).endswith(
+        "symbol, side, price, quantity, raw_payload, hmac_verified."
+    )
 
 
 def test_it_is_idempotent_within_a_transaction(db: Connection) -> None:
@@ -111,12 +113,14 @@ def test_one_that_waits_with_other_content_is_refused(db: Connection, connect: C
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_a_strict_snapshot_gets_the_row_or_40001_but_never_another(db: Connection, connect: Connect, level: str) -> None:
+def test_a_strict_snapshot_gets_the_row_or_40001_but_never_another(
+    db: Connection, connect: Connect, level: str
+) -> None:
     session = connect(autocommit=False)
 
     def begin() -> None:
         session.rollback()
-        session.execute(f"set transaction isolation level {level}")  # type: ignore[arg-type]
+        session.execute(f"set transaction isolation level {level}")
         session.execute("select")
 
     begin()
@@ -132,7 +136,7 @@ def test_a_strict_snapshot_gets_the_row_or_40001_but_never_another(db: Connectio
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_ten_strict_sessions_with_retries_get_one_row(db: Connection, connect: Connect, level: str) -> None:
-    sessions = [connect(default_transaction_isolation=level) for _ in range(10)]
+    sessions = [connect(default_transaction_isolation=level, statement_timeout="30s") for _ in range(10)]
 
     def call(session: Connection) -> Any:
         for _ in range(50):

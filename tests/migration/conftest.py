@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import psycopg
 import pytest
 
 from tests.cluster import Server
 from tests.fix_database import LoginRole, fresh_name
-from tests.migration.desk import Desk
+from tests.migration.desk import MIGRATION, Desk
 from tests.support import Connection, quote
 
 
@@ -25,10 +26,33 @@ def installed(server: Server, database: str) -> Desk:
     return Desk(server, database)
 
 
+@pytest.fixture(scope="session")
+def stages(server: Server, admin: Connection) -> Callable[[str], str]:
+    """Names of templates with the migrations before a number, each made when it is first asked for."""
+    made: dict[str, str] = {}
+
+    def before(number: str) -> str:
+        if number not in made:
+            made[number] = f"before_{number}"
+            admin.execute(f"create database {made[number]} template template0")
+            Desk(server, made[number]).migrate(n for n in MIGRATION if n < number)
+        return made[number]
+
+    return before
+
+
 @pytest.fixture
-def root(server: Server, request: pytest.FixtureRequest) -> Iterator[Callable[[Desk], Connection]]:
+def installed_before(
+    server: Server, stages: Callable[[str], str], make_database: Callable[..., str]
+) -> Callable[[str], Desk]:
+    """Factory: installed_before("003") is schema public of a database with 001 and 002."""
+    return lambda number: Desk(server, make_database(stages(number)))
+
+
+@pytest.fixture
+def root(make_database: Callable[..., str]) -> Iterator[Callable[[Desk], Connection]]:
     """Factory: root(desk) connects the superuser to a desk, and closes at the end."""
-    request.getfixturevalue("make_database")  # closed before databases are dropped
+    del make_database  # asked for so that connections are closed before databases are dropped
     opened: list[Connection] = []
 
     def connect(desk: Desk) -> Connection:
@@ -46,10 +70,8 @@ def prefix(admin: Connection) -> Iterator[str]:
     name = fresh_name("p") + "_"
     yield name
     for role in ("alpha_owner", "app_trading", "app_auditor", "app_risk"):
-        try:
+        with suppress(psycopg.errors.DependentObjectsStillExist):
             admin.execute(f"drop role if exists {quote(name + role)}")
-        except psycopg.errors.DependentObjectsStillExist:
-            pass
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from tests.cluster import Server
-from tests.support import MIGRATIONS, Connection, Row, install_options, psql_file, query, quote
+from tests.support import MIGRATIONS, SUPERUSER, Connection, Row, install_options, psql_file, query, quote
 
 #: The migration files by their number.
 MIGRATION = {file.name.split("_")[0]: file for file in MIGRATIONS}
@@ -54,6 +54,18 @@ class Desk:
         """The rollbacks of these migrations, by default all, the last first."""
         for number in sorted(numbers, reverse=True):
             self.run(ROLLBACK[number])
+
+    def guard_ddl(self) -> None:
+        """The superuser's step, recorded as its head says."""
+        self.run(SUPERUSER / "ddl_guard.sql")
+        with self.connect() as connection:
+            connection.execute("select record_guards('DDL guard installed')")
+
+    def unguard_ddl(self) -> None:
+        """The superuser's step taken back, and recorded."""
+        self.run(SUPERUSER / "ddl_guard.rollback.sql")
+        with self.connect() as connection:
+            connection.execute("select record_guards('DDL guard taken away')")
 
     def refused(self, file: Path) -> str:
         """Run a file that must fail; gives what psql said on stderr."""
@@ -158,4 +170,3 @@ def hint(stderr: str) -> str:
 def registered(connection: Connection) -> list[Row]:
     """installed_migrations, in order."""
     return query(connection, "select * from installed_migrations order by name")
-

@@ -51,7 +51,9 @@ def test_psql_of_another_file_each(empty: Desk, root: Root) -> None:
     gate = root(empty)
     query(gate, HELD)
     with ThreadPoolExecutor(6) as pool:
-        running = [pool.submit(empty.run, MIGRATION[n], False) for n in ("002", "002", "002", "003", "004", "001")]
+        running = [
+            pool.submit(empty.run, MIGRATION[n], False) for n in ("002", "002", "002", "003", "004", "001")
+        ]
         wait_until(gate, WAITING, [5, empty.dbname])
         query(gate, RELEASED)
         results = [done.result() for done in running]

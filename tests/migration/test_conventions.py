@@ -134,7 +134,7 @@ def test_names_of_triggers_tell_their_order(db: Connection) -> None:
     """PostgreSQL fires by name: reject, validate, and the chain last of all BEFORE triggers."""
     found = query(
         db,
-        "select t.tgrelid::regclass::text as name, array_agg(t.tgname::text order by t.tgname collate \"C\") as triggers"
+        'select t.tgrelid::regclass::text as name, array_agg(t.tgname::text order by t.tgname collate "C") as triggers'
         " from pg_trigger as t join pg_class as c on c.oid = t.tgrelid"
         " where c.relnamespace = 'public'::regnamespace and not t.tgisinternal group by 1",
     )

@@ -12,7 +12,6 @@ from tests.cluster import Server
 from tests.migration.desk import Desk, facts
 from tests.support import (
     AUDIT_TABLES,
-    SUPERUSER,
     Connection,
     assert_healthy,
     changed_guards,
@@ -121,7 +120,7 @@ def test_restored_lockdown_is_engaged(
 def test_ddl_guard_is_restored_too(
     installed: Desk, make_database: Callable[..., str], root: Root, tmp_path: Path
 ) -> None:
-    installed.run(SUPERUSER / "ddl_guard.sql")
+    installed.guard_ddl()
     fill(root(installed))
     target = replace(installed, dbname=make_database())
     custom(installed, target, tmp_path)
@@ -167,7 +166,9 @@ def test_rows_alone_by_pg_dump_keep_their_hashes(
     fill(written)
     file = tmp_path / "rows.sql"
     tables = [argument for table in AUDIT_TABLES for argument in ("-t", table)]
-    installed.server.program("pg_dump", "-a", *tables, "-f", file, "-d", written.info.dsn)
+    installed.server.program(
+        "pg_dump", "-a", *tables, "-f", file, "-d", installed.server.dsn(installed.dbname)
+    )
     target = replace(installed, dbname=make_database(template))
     target.server.psql(
         target.dbname, "-1", "-o", tmp_path / "out", "-f", file,
@@ -200,7 +201,7 @@ def test_whole_cluster_without_owners_is_reported(
     written = root(installed)
     fill(written)
     file = tmp_path / "dump"
-    installed.server.program("pg_dump", "-Fc", "-f", file, "-d", written.info.dsn)
+    installed.server.program("pg_dump", "-Fc", "-f", file, "-d", installed.server.dsn(installed.dbname))
     target = replace(installed, dbname=make_database())
     target.server.program("pg_restore", "--no-owner", "-x", "-d", target.server.dsn(target.dbname), file)
     restored = root(target)
@@ -215,7 +216,9 @@ def test_whole_cluster_without_owners_is_reported(
 
 
 @pytest.fixture
-def older_and_newer(request: pytest.FixtureRequest, server: Server, all_majors: dict[int, Path]) -> tuple[int, int]:
+def older_and_newer(
+    request: pytest.FixtureRequest, server: Server, all_majors: dict[int, Path]
+) -> tuple[int, int]:
     """The major versions to go from and to: the tested server's, and another one."""
     other: int = request.param
     if other == server.major or other not in all_majors:
@@ -239,7 +242,7 @@ def test_dump_of_an_older_version_in_a_newer_one(
         here = Desk(source, "book")
         source.psql("postgres", "create database book")
         here.migrate()
-        here.run(SUPERUSER / "ddl_guard.sql")
+        here.guard_ddl()
         with here.connect() as written:
             fill(written)
             expected = heads(written)
@@ -265,7 +268,7 @@ def test_pg_upgrade(older_and_newer: tuple[int, int], all_majors: dict[int, Path
     with Server(older) as source:
         source.psql("postgres", "create database book")
         Desk(source, "book").migrate()
-        Desk(source, "book").run(SUPERUSER / "ddl_guard.sql")
+        Desk(source, "book").guard_ddl()
         with Desk(source, "book").connect() as written:
             fill(written)
             expected = heads(written)

@@ -25,6 +25,7 @@ from tests.support import (
 )
 
 Root = Callable[[Desk], Connection]
+Before = Callable[[str], Desk]
 
 # One row in one table alone, as only a superuser can make it: no foreign keys, no chain.
 ONE_ROW = {
@@ -69,13 +70,17 @@ def test_a_migrator_who_is_no_superuser_rolls_back(
 
 
 @pytest.mark.parametrize("number", list(ROLLBACK)[1:])
-def test_each_rollback_restores_what_was_before(number: str, empty: Desk, root: Root) -> None:
-    empty.migrate(earlier for earlier in ROLLBACK if earlier < number)
-    connection = root(empty)
-    before = (facts(connection), contents(connection, "public"), [row["name"] for row in registered(connection)])
-    empty.migrate([number])
+def test_each_rollback_restores_what_was_before(number: str, installed_before: Before, root: Root) -> None:
+    desk = installed_before(number)
+    connection = root(desk)
+    before = (
+        facts(connection),
+        contents(connection, "public"),
+        [row["name"] for row in registered(connection)],
+    )
+    desk.migrate([number])
     assert facts(connection) != before[0]
-    empty.roll_back([number])
+    desk.roll_back([number])
     assert facts(connection) == before[0]
     assert contents(connection, "public") == before[1]
     assert [row["name"] for row in registered(connection)] == before[2]
@@ -101,7 +106,7 @@ def test_refuses_while_a_table_holds_a_row(number: str, table: str, installed: D
     installed.roll_back(later for later in ROLLBACK if later > number)
     connection = root(installed)
     connection.execute("set session_replication_role = replica")
-    connection.execute(ONE_ROW[table])  # type: ignore[arg-type]
+    connection.execute(ONE_ROW[table])
     before = last_writes(connection, "public")
     said = installed.refused(ROLLBACK[number])
     assert f"{table} holds rows" in said

@@ -87,21 +87,30 @@ IMPOSTORS = """
 """
 
 
-@pytest.mark.parametrize("path", ["desk_a, public", "desk_a, public, pg_catalog", "desk_a, pg_catalog, public"])
+@pytest.mark.parametrize(
+    "path", ["desk_a, public", "desk_a, public, pg_catalog", "desk_a, pg_catalog, public"]
+)
 def test_impostors_in_a_later_schema_change_nothing(
     path: str, empty: Desk, root: Root, template: str, server: Server
 ) -> None:
     """public, where anybody might create, stands behind the desk, even before pg_catalog."""
-    root(empty).execute(IMPOSTORS)  # type: ignore[arg-type]
+    root(empty).execute(IMPOSTORS)
     root(empty).execute("create schema desk_a")
-    before = contents(root(empty), "public")
+    trusting_nothing = root(replace(empty, schema="pg_catalog"))
+    before = contents(trusting_nothing, "public")
     for file in MIGRATIONS:
-        server.psql(empty.dbname, "-1", "-f", file, environment={"PGOPTIONS": f"-c search_path={path.replace(' ', '')}"})
+        server.psql(
+            empty.dbname,
+            "-1",
+            "-f",
+            file,
+            environment={"PGOPTIONS": f"-c search_path={path.replace(' ', '')}"},
+        )
     desk = replace(empty, schema="desk_a")
     connection = root(desk)
     fill(connection)
     assert_healthy(connection)
-    assert contents(connection, "public") == before
+    assert contents(trusting_nothing, "public") == before
     bodies = {fact[2]: fact[4] for fact in facts(connection) if fact[1] == "function" and fact[3] == "body"}
     ours = facts(root(Desk(server, template)))
     assert bodies == {fact[2]: fact[4] for fact in ours if fact[1] == "function" and fact[3] == "body"}
@@ -114,9 +123,11 @@ def test_default_path_of_database_or_role_decides(
     scope: str, empty: Desk, root: Root, server: Server, migrator: str, prefix: str
 ) -> None:
     connection = root(empty)
-    connection.execute(f"create schema \"Desk A\" authorization {migrator}")  # type: ignore[arg-type]
-    what = f"database {empty.dbname}" if scope == "database" else f"role {migrator} in database {empty.dbname}"
-    connection.execute(f"alter {what} set search_path = \"Desk A\", public")  # type: ignore[arg-type]
+    connection.execute(f'create schema "Desk A" authorization {migrator}')
+    what = (
+        f"database {empty.dbname}" if scope == "database" else f"role {migrator} in database {empty.dbname}"
+    )
+    connection.execute(f'alter {what} set search_path = "Desk A", public')
     for file in MIGRATIONS:
         server.psql(
             empty.dbname, "-1", "-f", file, user=migrator,
@@ -128,14 +139,18 @@ def test_default_path_of_database_or_role_decides(
 
 def test_empty_path_is_refused(empty: Desk, root: Root, server: Server) -> None:
     for path, said in (("''", "no schema to install into"), ("pg_temp", "is a system schema")):
-        run = server.psql(empty.dbname, "-c", f"set search_path = {path}", "-f", MIGRATION["001"], check=False)
+        run = server.psql(
+            empty.dbname, "-c", f"set search_path = {path}", "-f", MIGRATION["001"], check=False
+        )
         assert run.returncode == 3
         assert said in run.stderr
         assert hint(run.stderr)
     assert contents(root(empty), "public") == []
 
 
-def test_the_session_setting_of_the_prefix_decides_only_once(installed: Desk, root: Root, prefix: str) -> None:
+def test_the_session_setting_of_the_prefix_decides_only_once(
+    installed: Desk, root: Root, prefix: str
+) -> None:
     """An installation keeps its roles, whatever a later session asks for."""
     installed.roll_back(["004"])
     other = replace(installed, prefix=prefix)
@@ -162,7 +177,6 @@ HOSTILE_SETTINGS = {
     "array_nulls": "off",
     "row_security": "off",
     "plpgsql.variable_conflict": "use_column",
-    "jit_above_cost": "0",
 }
 
 
@@ -187,10 +201,10 @@ def test_superuser_step_in_a_quoted_schema(empty: Desk, root: Root) -> None:
     desk.migrate()
     connection = root(desk)
     before = facts(connection)
-    desk.run(SUPERUSER / "ddl_guard.sql")
-    desk.run(SUPERUSER / "ddl_guard.sql")
+    desk.guard_ddl()
+    desk.run(SUPERUSER / "ddl_guard.sql")  # again: replaces it by itself
     assert facts(connection) > before
     assert_healthy(connection)
-    desk.run(SUPERUSER / "ddl_guard.rollback.sql")
+    desk.unguard_ddl()
     assert facts(connection) == before
     assert_healthy(connection)

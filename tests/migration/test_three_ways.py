@@ -33,7 +33,12 @@ def environment(desk: Desk) -> dict[str, str]:
 
 def run_program(desk: Desk, *command: str) -> subprocess.CompletedProcess[str]:
     run = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment(desk), capture_output=True, text=True, check=False
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment(desk),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     return run

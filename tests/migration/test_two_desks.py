@@ -8,10 +8,10 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from tests.cluster import Server
 from tests.fix_database import LoginRole, fresh_name
 from tests.migration.desk import MIGRATION, Desk, contents, facts, last_writes
 from tests.support import (
-    SUPERUSER,
     Connection,
     assert_healthy,
     changed_guards,
@@ -28,17 +28,25 @@ Root = Callable[[Desk], Connection]
 Desks = tuple[Desk, Desk]
 
 
-@pytest.fixture(params=["same roles", "own roles"])
-def desks(request: pytest.FixtureRequest, empty: Desk, root: Root) -> Desks:
-    """Desk A, whose name needs quotes, and desk_b; with shared roles, or each with its own."""
-    connection = root(empty)
+@pytest.fixture(scope="module", params=["same roles", "own roles"])
+def two_desks(request: pytest.FixtureRequest, server: Server, admin: Connection) -> Desks:
+    """Desk A, whose name needs quotes, and desk_b, in a template; with shared roles, or each with its own."""
     own = request.param == "own roles"
+    name = fresh_name("two_desks")
+    admin.execute(f"create database {name} template template0")
     made = []
     for schema in ("Desk A", "desk_b"):
-        connection.execute(f"create schema {quote(schema)}")
-        made.append(replace(empty, schema=schema, prefix=fresh_name("p") + "_" if own else None))
+        server.psql(name, f"create schema {quote(schema)}")
+        made.append(Desk(server, name, schema, prefix=fresh_name("p") + "_" if own else None))
         made[-1].migrate()
     return made[0], made[1]
+
+
+@pytest.fixture
+def desks(two_desks: Desks, make_database: Callable[..., str]) -> Desks:
+    """A clone of both."""
+    name = make_database(two_desks[0].dbname)
+    return replace(two_desks[0], dbname=name), replace(two_desks[1], dbname=name)
 
 
 def test_each_has_chains_of_its_own(desks: Desks, root: Root) -> None:
@@ -46,7 +54,9 @@ def test_each_has_chains_of_its_own(desks: Desks, root: Root) -> None:
     fill(a, signals=5)
     fill(b, signals=2)
     assert (one(a, "select max(id) from signals"), one(b, "select max(id) from signals")) == (5, 2)
-    assert one(a, "select installation_id from installation") != one(b, "select installation_id from installation")
+    assert one(a, "select installation_id from installation") != one(
+        b, "select installation_id from installation"
+    )
     for connection in (a, b):
         assert_healthy(connection)
 
@@ -110,7 +120,7 @@ def test_refusals_are_counted_for_each(desks: Desks, root: Root) -> None:
 def test_a_change_of_one_is_reported_by_that_one(change: str, desks: Desks, root: Root) -> None:
     a, b = (root(desk) for desk in desks)
     fill(b)
-    a.execute(change)  # type: ignore[arg-type]
+    a.execute(change)
     assert changed_guards(a)
     assert_healthy(b)
 
@@ -146,7 +156,11 @@ def test_one_migrates_while_the_other_writes(empty: Desk, root: Root) -> None:
         fill(writer)
         for file in MIGRATION.values():
             empty.server.psql(
-                empty.dbname, "-1", "-f", file, environment={"PGOPTIONS": "-c search_path=desk_b -c lock_timeout=2s"}
+                empty.dbname,
+                "-1",
+                "-f",
+                file,
+                environment={"PGOPTIONS": "-c search_path=desk_b -c lock_timeout=2s"},
             )
     assert_healthy(root(a))
     assert_healthy(root(b))
@@ -172,7 +186,7 @@ def test_a_login_of_one_has_nothing_in_the_other(
         make_signal(stranger)
     for table in ("signals", "guard_states", "vw_trade_audit_full"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            stranger.execute(f"select from desk_b.{table}")  # type: ignore[arg-type]
+            stranger.execute(f"select from desk_b.{table}")
 
 
 def test_ddl_guards_of_two_desks_are_two(empty: Desk, root: Root) -> None:
@@ -182,19 +196,19 @@ def test_ddl_guards_of_two_desks_are_two(empty: Desk, root: Root) -> None:
         connection.execute(f"create schema {quote(schema)}")
         both.append(replace(empty, schema=schema))
         both[-1].migrate()
-        both[-1].run(SUPERUSER / "ddl_guard.sql")
+        both[-1].guard_ddl()
     a, b = (root(desk) for desk in both)
     assert one(a, "select count(*) from pg_event_trigger") == 4
     for connection in (a, b):
         with pytest.raises(psycopg.Error, match="AUD-011"):
             connection.execute("alter table signals add column note text")
     before = facts(b)
-    both[0].run(SUPERUSER / "ddl_guard.rollback.sql")
+    both[0].unguard_ddl()
     a.execute("alter table signals add column note text")
     assert changed_guards(a)
     assert facts(b) == before
     with pytest.raises(psycopg.Error, match="AUD-011"):
         b.execute("alter table signals add column note text")
     assert_healthy(b)
-    both[1].run(SUPERUSER / "ddl_guard.rollback.sql")
+    both[1].unguard_ddl()
     assert query(b, "select from pg_event_trigger") == []

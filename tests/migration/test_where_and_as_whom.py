@@ -240,6 +240,34 @@ def test_refuses_a_schema_where_others_may_create_and_its_hint_helps(
             admin.execute(f"drop role {quote(other)}")
 
 
+LEFT_BEHIND = {
+    "function": "create function {schema}.format(text, variadic text[]) returns text language sql return $1",
+    "operator": "create operator {schema}.= (leftarg = bigint, rightarg = bigint, function = int8eq)",
+}
+
+
+@pytest.mark.parametrize("made", LEFT_BEHIND.values(), ids=list(LEFT_BEHIND))
+@pytest.mark.parametrize("schema", ["public", "Desk A"])
+def test_refuses_a_schema_with_functions_that_others_left_there(
+    schema: str, made: str, empty: Desk, root: Root, prefix: str, login_role: LoginRole
+) -> None:
+    """Taking CREATE away afterwards does not take away what stands beside ours on every path."""
+    connection = root(empty)
+    if schema != "public":
+        connection.execute(f"create schema {quote(schema)}")
+    stranger = login_role()
+    connection.execute(f"grant usage, create on schema {quote(schema)} to {stranger}")
+    with empty.connect(stranger) as his:
+        his.execute(made.format(schema=quote(schema)))
+    connection.execute(f"revoke create on schema {quote(schema)} from {stranger}")
+    before = contents(root(replace(empty, schema="pg_catalog")), schema)
+    desk = replace(empty, schema=schema, prefix=prefix)
+    said = desk.refused(MIGRATION["001"])
+    assert "of others" in said
+    assert hint(said)
+    assert contents(root(replace(empty, schema="pg_catalog")), schema) == before
+
+
 def test_second_file_without_the_first_is_refused(empty: Desk, root: Root) -> None:
     for number in list(MIGRATION)[1:]:
         assert "begin_migration" in empty.refused(MIGRATION[number])
@@ -260,19 +288,24 @@ def test_second_file_into_another_schema_than_the_first_is_refused(installed: De
             environment={"PGOPTIONS": "-c search_path=desk_b,public"},
         )
         assert run.returncode == 3
-        assert "alpha-db is installed in schema public, but desk_b is first on search_path" in run.stderr
+        assert "alpha-db is not installed in schema desk_b, which is first on search_path" in run.stderr
     assert contents(connection, "desk_b") == []
 
 
 def test_search_path_of_the_role_says_where(
     empty: Desk, root: Root, server: Server, prefix: str, login_role: LoginRole
 ) -> None:
-    """"$user" first, as PostgreSQL has it by default."""
+    """ "$user" first, as PostgreSQL has it by default."""
     login = login_role(attributes="createrole")
     root(empty).execute(f"create schema authorization {login}")
     for file in MIGRATION.values():
         server.psql(
-            empty.dbname, "-1", "-f", file, user=login, environment={"PGOPTIONS": f"-c alpha.role_prefix={prefix}"}
+            empty.dbname,
+            "-1",
+            "-f",
+            file,
+            user=login,
+            environment={"PGOPTIONS": f"-c alpha.role_prefix={prefix}"},
         )
     desk = replace(empty, schema=login)
     assert_healthy(root(desk))

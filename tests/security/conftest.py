@@ -9,8 +9,8 @@ import pytest
 
 from tests.cluster import Server
 from tests.fix_database import LoginRole
-from tests.security.refusals import Connection
-from tests.support import SUPERUSER, fill, psql_file
+from tests.security.refusals import Connection, install_guard
+from tests.support import fill
 
 
 def _clone(admin: Connection, template: str, name: str) -> str:
@@ -38,7 +38,7 @@ def filled_database(server: Server, admin: Connection, template: str) -> str:
 def guarded_template(server: Server, admin: Connection, template: str) -> str:
     """Name of a migrated database with the optional DDL guard, to be cloned. Do not change it."""
     name = _clone(admin, template, "security_guarded")
-    psql_file(server, name, SUPERUSER / "ddl_guard.sql")
+    install_guard(server, name)
     return name
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import one, query
+from tests.cluster import Server
+from tests.support import SUPERUSER, one, psql_file, query, quote
 
 Connection = psycopg.Connection[Any]
 
@@ -70,3 +71,9 @@ def copy_in(connection: Connection, target: str, *rows: str) -> None:
 def a_signal(connection: Connection) -> str:
     """The correlation_id of the first signal."""
     return str(one(connection, "select correlation_id from signals order by id limit 1"))
+
+
+def install_guard(server: Server, dbname: str, schema: str = "public", file: str = "ddl_guard.sql") -> None:
+    """Apply the superuser step (or take it back, by its other file), and record it as its header says."""
+    psql_file(server, dbname, SUPERUSER / file, schema=schema)
+    server.psql(dbname, f"select {quote(schema)}.record_guards('{file}')")

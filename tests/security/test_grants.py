@@ -105,6 +105,8 @@ TYPE_OBJECTS = """
     select t.typname::text as name, t.typowner as owner,
            coalesce(t.typacl, acldefault('T', t.typowner)) as acl
     from pg_type as t where t.typnamespace = 'public'::regnamespace and t.typcategory <> 'A'
+      -- pg_dump carries no rights on the row types of tables and views, so those keep the default
+      and (t.typrelid = 0 or (select c.relkind = 'c' from pg_class as c where c.oid = t.typrelid))
 """
 COLUMN_OBJECTS = """
     select c.relname || '.' || a.attname as name, c.relowner as owner, a.attacl as acl
@@ -139,7 +141,7 @@ def test_functions(db: Connection) -> None:
 
 
 def test_types(db: Connection) -> None:
-    """Nobody makes columns of our domains or rows but the owner."""
+    """Nobody makes columns of our domains but the owner."""
     assert granted(db, TYPE_OBJECTS) == {}
 
 

@@ -359,8 +359,7 @@ MUTATIONS = [
         "set local role alpha_owner; create table public.mine (); reset role",
         extra(
             "relation", "mine", "kind", "owner", "persistence", "row security", "options", "triggers are seen"
-        )
-        | extra("type", "mine", "grant to PUBLIC"),
+        ),
     ),
     # columns
     Mutation(

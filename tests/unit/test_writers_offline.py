@@ -77,7 +77,7 @@ class Float32:
         1.0,
         float("nan"),
         True,
-        Float32(),
+        pytest.param(Float32(), id="Float32"),
         Fraction(1, 3),
         1j,
         b"1",

@@ -28,8 +28,9 @@ def host(binaries: Binaries, directory: Path | None, *, stays: bool) -> Abstract
 def undisturbed() -> Iterator[None]:
     """Hide libpq's environment variables from the block; SIGTERM and SIGHUP end it as Ctrl-C does."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
+    # what nohup has ignored stays ignored
+    ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ours}
     try:
         yield
     finally:
