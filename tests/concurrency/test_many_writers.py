@@ -113,7 +113,9 @@ def test_many_writers(
         " values ('shared', 'X', 'BUY', 1, 1, '{}')",
     )
     before = {table: one(db, f"select count(*) from {table}") for table in AUDIT_TABLES}
-    writers = [Writer(connect(user=login, statement_timeout="60s"), number, levels) for number in range(WRITERS)]
+    writers = [
+        Writer(connect(user=login, statement_timeout="60s"), number, levels) for number in range(WRITERS)
+    ]
     enough = Event()
     runs: list[set[str]] = []
     with ThreadPoolExecutor(WRITERS) as pool:
