@@ -26,7 +26,7 @@ def environment(desk: Desk) -> dict[str, str]:
             "PGUSER": desk.user or desk.server.superuser,
             "PGDATABASE": desk.dbname,
             "PGOPTIONS": install_options(desk.schema, desk.prefix),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "python"), str(ROOT)]),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "python"), os.environ.get("PYTHONPATH")])),
         }
     )
 

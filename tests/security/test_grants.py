@@ -12,6 +12,27 @@ from tests.support import AUDIT_TABLES, one, query
 
 ROLES = ("alpha_owner", "app_auditor", "app_risk", "app_trading")
 VIEWS = ("vw_kill_switch_events", "vw_rejected_attempts", "vw_trade_audit_full")
+CONSENSUS = (
+    "agent_revocations",
+    "agents",
+    "proposals",
+    "risk_change_log",
+    "votes",
+    "vw_agents",
+    "vw_proposals",
+)
+RISK = ("risk_asset_kill_thresholds", "risk_configurations")
+RISK_RELATIONS = (
+    "agent_revocations",
+    "agents",
+    "proposals",
+    "risk_asset_kill_thresholds",
+    "risk_change_log",
+    "risk_configurations",
+    "votes",
+    "vw_agents",
+    "vw_proposals",
+)
 KIT_TABLES = (
     "attempt_counters",
     "chain_columns",
@@ -30,8 +51,36 @@ RELATIONS: dict[str, dict[str, set[str]]] = {
         "SELECT": set(VIEWS),
         "USAGE": {f"{table}_id_seq" for table in AUDIT_TABLES},
     },
-    "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS}},
-    "app_risk": {"SELECT": {*AUDIT_TABLES, *VIEWS}},
+    "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS, *RISK_RELATIONS}},
+    "app_risk": {"SELECT": {*AUDIT_TABLES, *VIEWS, *RISK_RELATIONS}},
+}
+RISK_STATE = {
+    "active_risk_state()",
+    "agent_keys()",
+    "risk_evidence(bigint)",
+    "verify_config_integrity()",
+}
+SIGNED_TEXTS = {
+    "approval_message(uuid,uuid,text,timestamp with time zone)",
+    "ed25519_verify(bytea,bytea,bytea)",
+    "proposal_message(uuid,text,jsonb,text,uuid,timestamp with time zone,text)",
+    "proposal_progress(uuid)",
+}
+# what every application role may ask for
+STATE = {
+    "active_risk_state()",
+    "agent_keys()",
+    "lockdown_status()",
+    "rejected_attempts()",
+    "risk_evidence(bigint)",
+    "verify_config_integrity()",
+}
+# what proposals and votes are made and checked with
+SIGNING = {
+    "approval_message(uuid,uuid,text,timestamp with time zone)",
+    "ed25519_verify(bytea,bytea,bytea)",
+    "proposal_message(uuid,text,jsonb,text,uuid,timestamp with time zone,text)",
+    "proposal_progress(uuid)",
 }
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
@@ -47,8 +96,11 @@ FUNCTIONS: dict[str, set[str]] = {
         # reading
         "lockdown_status()",
         "rejected_attempts()",
+        *RISK_STATE,
     },
     "app_auditor": {
+        *RISK_STATE,
+        *SIGNED_TEXTS,
         "acknowledged_damage()",
         "app_role(text)",
         "chain_genesis(text)",
@@ -61,14 +113,19 @@ FUNCTIONS: dict[str, set[str]] = {
         "find_chain_damage(text,bigint,bigint)",
         "grants_text(aclitem[],oid)",
         "guard_facts()",
-        "lockdown_status()",
         "owner_role()",
-        "rejected_attempts()",
         "verify_chain(text,bigint,bigint)",
         "verify_chain_integrity(text,bigint,bigint,boolean)",
         "verify_guards()",
     },
-    "app_risk": {"lockdown_status()", "rejected_attempts()"},
+    "app_risk": {
+        "lockdown_status()",
+        "propose(uuid,text,jsonb,text,uuid,timestamp with time zone,bytea,text)",
+        "rejected_attempts()",
+        "vote(uuid,uuid,text,timestamp with time zone,bytea)",
+        *RISK_STATE,
+        *SIGNED_TEXTS,
+    },
 }
 SCHEMA = {
     "alpha_owner": "CREATE, USAGE",

@@ -1,0 +1,46 @@
+-- Takes back 005_agent_consensus. Refuses while an audit table holds rows, or an agent was enrolled.
+
+do $rollback$
+declare
+  item  text;
+begin
+perform begin_rollback('005_agent_consensus');
+if exists (select from only agents) then
+  raise exception 'alpha-db: 005_agent_consensus is not rolled back, for agents holds rows'
+    using errcode = '55000', hint = 'Consensus is not thrown away by a rollback. Drop the schema by hand if you must.';
+end if;
+
+drop view vw_agents, vw_proposals;
+create or replace function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select false;
+$function$;
+comment on function release_is_approved(uuid, jsonb) is
+  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals.';
+foreach item in array array['risk_change_log', 'votes', 'proposals', 'agent_revocations', 'agents'] loop
+  execute format('drop trigger _500_validate on %I', item);
+  perform chain_detach(item), forget_attempts(item);
+end loop;
+perform forget_attempts('consensus');
+-- Functions that take or return a row of a table go with it.
+set local client_min_messages = warning;
+drop table risk_change_log, votes, proposals, agent_revocations, agents cascade;
+for item in
+  select p.oid::regprocedure::text from pg_proc as p
+  where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole
+    and p.proname in (
+      'agent_keys', 'proposal_progress', 'validate_revocation', 'validate_agent', 'validate_change', 'validate_vote', 'validate_proposal',
+      'refuse_direct_change', 'vote', 'check_allowed', 'propose', 'approval_message', 'proposal_message', 'check_payload', 'check_public_key',
+      'check_uuid', 'check_text', 'check_decimal', 'check_members', 'refuse_consensus', 'change_direction', 'quorum', 'active_agents',
+      'installation_origin', 'current_state_text', 'next_state_text', 'state_text', 'signs', 'text_digest', 'approval_text', 'proposal_text',
+      'signed_time', 'is_plain_text', 'ed25519_key_is_weak', 'ed25519_verify', 'ed25519_add', 'ed25519_is_small_order', 'ed25519_decode',
+      'ed25519_little_endian', 'ed25519_power_250')
+loop
+  execute format('drop function %s', item);
+end loop;
+
+perform finish_rollback('005_agent_consensus');
+end
+$rollback$;

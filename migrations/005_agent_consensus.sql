@@ -1,0 +1,1321 @@
+-- 005_agent_consensus: agents with Ed25519 keys, proposals and votes as signed text, and the quorum that applies a change.
+-- depends: 004_security_hardening
+
+do $migration$
+declare
+  item      text;
+  grant_to  text[];
+begin
+if not begin_migration('005_agent_consensus') then return; end if;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Ed25519 (RFC 8032), on core PostgreSQL: numeric arithmetic modulo 2^255-19
+------------------------------------------------------------------------------------------------------------------------
+
+create function ed25519_power_250(z numeric) returns numeric
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  p         constant numeric   := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  q         constant numeric   := 0.0000000000000000000000000000000000000000000000000000000000000000000000000000172723371101888892507727037256007991422320007288725627700474069403371836063305224548;
+  squarings constant integer[] := '{1,2,1,5,10,20,10,50,100,50}';
+  factor    constant integer[] := '{1,2,1,4,5,6,5,8,9,8}';
+  powers    numeric[] := array[z];
+  x         numeric   := z;
+begin
+  -- z^(2^2-1), z^(2^4-1), z^(2^5-1), z^(2^10-1) … z^(2^250-1): each the one before, squared, times an earlier one.
+  for step in 1..10 loop
+    for i in 1..squarings[step] loop
+      x := x * x;
+      x := x - p * trunc(x * q);
+    end loop;
+    x := x * powers[factor[step]];
+    x := x - p * trunc(x * q);
+    powers := powers || x;
+  end loop;
+  return x;
+end
+$function$;
+comment on function ed25519_power_250(numeric) is
+  'z^(2^250-1) modulo 2^255-19, the common part of the inverse and of the square root (RFC 8032, 5.1).';
+
+create function ed25519_little_endian(bytes bytea) returns numeric
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  n numeric := 0;
+begin
+  for i in reverse length(bytes) - 1 .. 0 loop
+    n := n * 256 + get_byte(bytes, i);
+  end loop;
+  return n;
+end
+$function$;
+comment on function ed25519_little_endian(bytea) is
+  'Bytes as a little-endian number.';
+
+create function ed25519_decode(encoded bytea) returns numeric[]
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  p     constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  d     constant numeric := 37095705934669439343138083508754565189542113879843219016388785533085940283555;
+  root  constant numeric := 19681161376707505956807079304988542015446066515923890162744021073123829784752;  -- of -1
+  sign  integer;
+  y     numeric;
+  u     numeric;
+  v     numeric;
+  x     numeric;
+  w     numeric;
+begin
+  if encoded is null or length(encoded) <> 32 then
+    return null;
+  end if;
+  sign := get_byte(encoded, 31) >> 7;
+  y := ed25519_little_endian(set_byte(encoded, 31, get_byte(encoded, 31) & 127));
+  if y >= p then
+    return null;  -- not canonical
+  end if;
+  -- x² = (y² - 1) / (d y² + 1); candidate root u v³ (u v⁷)^((p - 5) / 8)
+  u := (y * y - 1) % p;
+  v := (d * (y * y % p) + 1) % p;
+  w := u * (v * v % p * v % p) % p * (v * v % p * (v * v % p) % p) % p;
+  x := ed25519_power_250(w);
+  x := x * x % p;
+  x := x * x % p * w % p;
+  x := x * u % p * (v * v % p * v % p) % p;
+  w := v * (x * x % p) % p;
+  if w <> u then
+    if (w + u) % p <> 0 then
+      return null;  -- not on the curve
+    end if;
+    x := x * root % p;
+  end if;
+  if x < 0 then
+    x := x + p;
+  end if;
+  if x = 0 and sign = 1 then
+    return null;
+  end if;
+  if x % 2 <> sign then
+    x := p - x;
+  end if;
+  return array[x, y];
+end
+$function$;
+comment on function ed25519_decode(bytea) is
+  'The point (x, y) of an encoding (RFC 8032, 5.1.3); null unless it is canonical and on the curve.';
+
+create function ed25519_is_small_order(encoded bytea) returns boolean
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  -- All eight points of small order; other encodings of them are not canonical and do not decode.
+  select encode(encoded, 'hex') in (
+    '0000000000000000000000000000000000000000000000000000000000000000',
+    '0000000000000000000000000000000000000000000000000000000000000080',
+    '0100000000000000000000000000000000000000000000000000000000000000',
+    '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+    '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85',
+    'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+    'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa',
+    'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f');
+$function$;
+comment on function ed25519_is_small_order(bytea) is
+  'Whether the encoding is one of the eight points of small order.';
+
+create function ed25519_add(point numeric[], other numeric[]) returns numeric[]
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  p   constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  d2  constant numeric := 16295367250680780974490674513165176452449235426866156013048779062215315747161;
+  a   numeric := (point[2] - point[1]) * (other[2] - other[1]);
+  b   numeric := (point[2] + point[1]) * (other[2] + other[1]);
+  c   numeric := point[4] * d2 % p * other[4];
+  d   numeric := 2 * point[3] * other[3];
+begin
+  return array[(b - a) % p * ((d - c) % p) % p, (d + c) % p * ((b + a) % p) % p,
+               (d - c) % p * ((d + c) % p) % p, (b - a) % p * ((b + a) % p) % p];
+end
+$function$;
+comment on function ed25519_add(numeric[], numeric[]) is
+  'Sum of two points in extended coordinates x, y, z, t (RFC 8032, 5.1.4).';
+
+create function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  p       constant numeric  := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  q       constant numeric  := 0.0000000000000000000000000000000000000000000000000000000000000000000000000000172723371101888892507727037256007991422320007288725627700474069403371836063305224548;
+  l       constant numeric  := 7237005577332262213973186563042994240857116359379907606001950938285454250989;
+  d2      constant numeric  := 16295367250680780974490674513165176452449235426866156013048779062215315747161;
+  base_x  constant numeric  := 15112221349535400772501151409588531511454012693041857206046113283949847762202;
+  base_y  constant numeric  := 46316835694926478169428394003475163141307993866256225615783033603165251855960;
+  limb    constant numeric  := 4503599627370496;  -- 2^52
+  r       bytea;
+  a       numeric[];
+  b       numeric[];
+  s       numeric;
+  h       numeric;
+  s_limb  bigint;
+  h_limb  bigint;
+  digits  integer[] := '{}';
+  digit   integer;
+  entry   numeric[];
+  row_of  numeric[] := array[0, 1, 1, 0];
+  ypx     numeric[] := '{}';
+  ymx     numeric[] := '{}';
+  t2d     numeric[] := '{}';
+  z2      numeric[] := '{}';
+  x       numeric := 0;
+  y       numeric := 1;
+  z       numeric := 1;
+  t       numeric := 0;
+  e       numeric;
+  f       numeric;
+  g       numeric;
+  k       numeric;
+  started boolean := false;
+begin
+  if public_key is null or message is null or signature is null or length(signature) <> 64 then
+    return false;
+  end if;
+  r := substr(signature, 1, 32);
+  s := ed25519_little_endian(substr(signature, 33, 32));
+  a := ed25519_decode(public_key);
+  if s >= l or a is null or ed25519_is_small_order(public_key) or ed25519_is_small_order(r) then
+    return false;
+  end if;
+  h := ed25519_little_endian(sha512(r || public_key || message)) % l;
+
+  -- i (-A) + j B for i and j from 0 to 3, at 4 i + j + 1, in the form that an addition wants.
+  a := array[p - a[1], a[2], 1, (p - a[1]) * a[2] % p];
+  b := array[base_x, base_y, 1, base_x * base_y % p];
+  for i in 0..3 loop
+    entry := row_of;
+    for j in 0..3 loop
+      ypx := ypx || (entry[2] + entry[1]) % p;
+      ymx := ymx || (entry[2] - entry[1]) % p;
+      t2d := t2d || entry[4] * d2 % p;
+      z2  := z2  || 2 * entry[3] % p;
+      entry := ed25519_add(entry, b);
+    end loop;
+    row_of := ed25519_add(row_of, a);
+  end loop;
+
+  -- Two bits of h and two of s at a time, lowest first.
+  for i in 1..5 loop
+    s_limb := s % limb;
+    h_limb := h % limb;
+    s := div(s, limb);
+    h := div(h, limb);
+    for j in 0..25 loop
+      digits := digits || (4 * ((h_limb >> (2 * j)) & 3) + ((s_limb >> (2 * j)) & 3) + 1)::integer;
+    end loop;
+  end loop;
+
+  -- s B - h A (Straus), in extended coordinates; n - p * trunc(n * q) is n modulo p, but for its sign.
+  for i in reverse 130..1 loop
+    digit := digits[i];
+    if started then
+      for j in 1..2 loop
+        e := x * x;
+        f := y * y;
+        k := e + f;
+        k := k - p * trunc(k * q);
+        g := f - e;
+        g := g - p * trunc(g * q);
+        e := 2 * x * y;
+        e := e - p * trunc(e * q);
+        f := 2 * z * z - g;
+        f := f - p * trunc(f * q);
+        x := e * f;
+        x := x - p * trunc(x * q);
+        y := g * k;
+        y := y - p * trunc(y * q);
+        z := f * g;
+        z := z - p * trunc(z * q);
+      end loop;
+      if digit = 1 then
+        continue;
+      end if;
+      t := e * k;
+      t := t - p * trunc(t * q);
+    end if;
+    if digit > 1 then
+      e := (y - x) * ymx[digit];
+      f := (y + x) * ypx[digit];
+      k := e + f;
+      k := k - p * trunc(k * q);
+      e := f - e;
+      e := e - p * trunc(e * q);
+      t := t * t2d[digit];
+      z := z * z2[digit];
+      f := z - t;
+      f := f - p * trunc(f * q);
+      g := z + t;
+      g := g - p * trunc(g * q);
+      x := e * f;
+      x := x - p * trunc(x * q);
+      y := g * k;
+      y := y - p * trunc(y * q);
+      z := f * g;
+      z := z - p * trunc(z * q);
+      started := true;
+    end if;
+  end loop;
+
+  -- Its encoding must be R to the bit. 1 / z = z^(p - 2).
+  k := ed25519_power_250(z);
+  for i in 1..5 loop
+    k := k * k % p;
+  end loop;
+  e := z * z % p;
+  f := e * e % p * (e * e % p) % p;
+  k := k * (f * e % p * z % p) % p;
+  x := x * k % p;
+  y := y * k % p;
+  if x < 0 then x := x + p; end if;
+  if y < 0 then y := y + p; end if;
+  return ed25519_little_endian(set_byte(r, 31, get_byte(r, 31) & 127)) = y
+     and get_byte(r, 31) >> 7 = x % 2;
+end
+$function$;
+comment on function ed25519_verify(bytea, bytea, bytea) is
+  'Whether the signature is the key''s for the message: RFC 8032, cofactorless and strict (S < L, canonical A and R, none of small order). Malformed or null input is false. Never null, never an error.';
+
+create function ed25519_key_is_weak(public_key bytea) returns boolean
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select public_key is null or ed25519_decode(public_key) is null or ed25519_is_small_order(public_key);
+$function$;
+comment on function ed25519_key_is_weak(bytea) is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Signed texts (docs/risk.md): one field a line, each value JSON-escaped, so that a person can read what he signs
+------------------------------------------------------------------------------------------------------------------------
+
+create function is_plain_text(value text) returns boolean
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
+  select value !~ '[\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u180E\u200B-\u200F\u2028-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF9-\uFFFB\U000E0000-\U000E007F]';
+$function$;
+comment on function is_plain_text(text) is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
+
+create function signed_time(moment timestamptz) returns text
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+$function$;
+comment on function signed_time(timestamptz) is 'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
+
+create function proposal_text(
+  origin text, proposal_id uuid, kind text, previous text, payload jsonb, reason text, proposer uuid, expires_at timestamptz
+) returns text
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select E'alpha-db/proposal/v1\n'
+      || 'origin: '   || to_json(origin)                || E'\n'
+      || 'kind: '     || to_json(kind)                  || E'\n'
+      || 'proposal: ' || to_json(proposal_id::text)     || E'\n'
+      || 'previous: ' || to_json(previous)              || E'\n'
+      || 'payload: '  || payload::text                  || E'\n'
+      || 'reason: '   || to_json(reason)                || E'\n'
+      || 'proposer: ' || to_json(proposer::text)        || E'\n'
+      || 'expires: '  || to_json(signed_time(expires_at)) || E'\n';
+$function$;
+comment on function proposal_text(text, uuid, text, text, jsonb, text, uuid, timestamptz) is 'The exact text of a proposal, whose UTF-8 bytes the proposer signs.';
+
+create function approval_text(origin text, decision text, digest text, agent_id uuid, signed_at timestamptz) returns text
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select E'alpha-db/approval/v1\n'
+      || 'origin: '    || to_json(origin)              || E'\n'
+      || 'decision: '  || to_json(decision)            || E'\n'
+      || 'digest: '    || to_json(digest)              || E'\n'
+      || 'agent: '     || to_json(agent_id::text)      || E'\n'
+      || 'signed_at: ' || to_json(signed_time(signed_at)) || E'\n';
+$function$;
+comment on function approval_text(text, text, text, uuid, timestamptz) is 'The exact text of a vote, whose UTF-8 bytes the agent signs.';
+
+create function text_digest(value text) returns text
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select encode(sha256(convert_to(value, 'UTF8')), 'hex');
+$function$;
+comment on function text_digest(text) is 'SHA-256 of the UTF-8 bytes of a text, in hex.';
+
+create function signs(public_key bytea, message text, signature bytea) returns boolean
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select ed25519_verify(public_key, convert_to(message, 'UTF8'), signature);
+$function$;
+comment on function signs(bytea, text, bytea) is 'Whether the signature is the key''s for the UTF-8 bytes of the text.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Tables. What a CHECK needs stands in the row itself, tied to its origin by composite foreign keys: a dump restores.
+------------------------------------------------------------------------------------------------------------------------
+
+create table agents (
+  id           bigserial    not null,
+  agent_id     uuid         not null,
+  name         varchar(50)  not null,
+  role         varchar(30)  not null,
+  public_key   bytea        not null,
+  replaces     uuid         null,
+  proposal_id  uuid         null,
+  row_hash     char(64)     not null,
+  created_at   timestamptz  not null,
+  constraint agents_pkey primary key (id),
+  constraint agents_agent_id_key unique (agent_id),
+  constraint agents_public_key_key unique (public_key),
+  constraint agents_agent_id_public_key_key unique (agent_id, public_key),
+  constraint agents_replaces_fkey foreign key (replaces) references agents (agent_id),
+  constraint agents_name_is_plain check (btrim(name::text) <> ''::text and is_plain_text(name::text)),
+  constraint agents_role_is_plain check (btrim(role::text) <> ''::text and is_plain_text(role::text)),
+  constraint agents_public_key_is_strong check (not ed25519_key_is_weak(public_key))
+);
+comment on table  agents             is 'Agents as they were enrolled. Append-only, hash-chained; who is revoked stands in agent_revocations.';
+comment on column agents.id          is 'Position in the chain.';
+comment on column agents.agent_id    is 'Identity of the agent.';
+comment on column agents.name        is 'What people call it.';
+comment on column agents.role        is 'What it does, in a word or two.';
+comment on column agents.public_key  is 'Ed25519 public key, 32 bytes.';
+comment on column agents.replaces    is 'The agent whose place (and vote) it takes, as when a key is rotated.';
+comment on column agents.proposal_id is 'The approved proposal that enrolled it; null for those of the bootstrap.';
+comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column agents.created_at  is 'When it was enrolled.';
+
+create table agent_revocations (
+  id           bigserial    not null,
+  agent_id     uuid         not null,
+  proposal_id  uuid         not null,
+  row_hash     char(64)     not null,
+  created_at   timestamptz  not null,
+  constraint agent_revocations_pkey primary key (id),
+  constraint agent_revocations_agent_id_key unique (agent_id),
+  constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
+);
+comment on table  agent_revocations             is 'Agents that may no longer propose or vote. Append-only, hash-chained.';
+comment on column agent_revocations.id          is 'Position in the chain.';
+comment on column agent_revocations.agent_id    is 'The agent.';
+comment on column agent_revocations.proposal_id is 'The approved proposal that revoked or replaced it.';
+comment on column agent_revocations.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column agent_revocations.created_at  is 'From when on its votes no longer count.';
+
+create table proposals (
+  id            bigserial    not null,
+  proposal_id   uuid         not null,
+  origin        text         not null,
+  kind          varchar(30)  not null,
+  payload       jsonb        not null,
+  reason        text         not null,
+  previous      char(64)     not null,
+  proposer      uuid         not null,
+  proposer_key  bytea        not null,
+  expires_at    timestamptz  not null,
+  signed_text   text         not null,
+  digest        char(64)     not null,
+  signature     bytea        not null,
+  row_hash      char(64)     not null,
+  created_at    timestamptz  not null,
+  constraint proposals_pkey primary key (id),
+  constraint proposals_proposal_id_key unique (proposal_id),
+  constraint proposals_proposal_id_digest_key unique (proposal_id, digest),
+  constraint proposals_proposer_fkey foreign key (proposer, proposer_key) references agents (agent_id, public_key),
+  constraint proposals_kind_is_known check (kind::text = any (array['risk_config'::text, 'asset_kill_threshold'::text, 'lockdown_release'::text,
+    'agent_enrol'::text, 'agent_revoke'::text, 'quorum_policy'::text])),
+  constraint proposals_reason_is_plain check (btrim(reason) <> ''::text and is_plain_text(reason)),
+  constraint proposals_payload_is_plain check (is_plain_text(payload::text)),
+  constraint proposals_expires_at_is_finite check (isfinite(expires_at)),
+  constraint proposals_signed_text_is_exact check (signed_text = proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
+  constraint proposals_digest_is_of_text check (digest::text = text_digest(signed_text)),
+  constraint proposals_signature_is_valid check (signs(proposer_key, signed_text, signature))
+);
+create index proposals_proposer_idx on proposals (proposer);
+comment on table  proposals              is 'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
+comment on column proposals.id           is 'Position in the chain.';
+comment on column proposals.proposal_id  is 'Identity of the proposal, chosen by the proposer.';
+comment on column proposals.origin       is 'Identity of this installation, as it was signed.';
+comment on column proposals.kind         is 'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
+comment on column proposals.payload      is 'What shall hold, complete, never a diff; decimals as strings.';
+comment on column proposals.reason       is 'Why, in words.';
+comment on column proposals.previous     is 'Hash of the state that the proposal was made for.';
+comment on column proposals.proposer     is 'The agent that proposes.';
+comment on column proposals.proposer_key is 'Its public key.';
+comment on column proposals.expires_at   is 'After this moment it cannot be applied.';
+comment on column proposals.signed_text  is 'The exact text that was signed.';
+comment on column proposals.digest       is 'SHA-256 of the signed text, in hex; votes name it.';
+comment on column proposals.signature    is 'Ed25519 signature of the proposer, 64 bytes.';
+comment on column proposals.row_hash     is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column proposals.created_at   is 'When it was made.';
+
+create table votes (
+  id           bigserial    not null,
+  proposal_id  uuid         not null,
+  digest       char(64)     not null,
+  origin       text         not null,
+  agent_id     uuid         not null,
+  agent_key    bytea        not null,
+  decision     varchar(10)  not null,
+  signed_at    timestamptz  not null,
+  signed_text  text         not null,
+  signature    bytea        not null,
+  row_hash     char(64)     not null,
+  created_at   timestamptz  not null,
+  constraint votes_pkey primary key (id),
+  constraint votes_proposal_id_agent_id_key unique (proposal_id, agent_id),
+  constraint votes_proposal_id_fkey foreign key (proposal_id, digest) references proposals (proposal_id, digest),
+  constraint votes_agent_id_fkey foreign key (agent_id, agent_key) references agents (agent_id, public_key),
+  constraint votes_decision_is_known check (decision::text = any (array['APPROVE'::text, 'REJECT'::text])),
+  constraint votes_signed_at_is_finite check (isfinite(signed_at)),
+  constraint votes_signed_text_is_exact check (signed_text = approval_text(origin, decision::text, digest::text, agent_id, signed_at)),
+  constraint votes_signature_is_valid check (signs(agent_key, signed_text, signature))
+);
+create index votes_agent_id_idx on votes (agent_id);
+comment on table  votes             is 'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, hash-chained.';
+comment on column votes.id          is 'Position in the chain.';
+comment on column votes.proposal_id is 'The proposal.';
+comment on column votes.digest      is 'Digest of the proposal''s text, as it was signed.';
+comment on column votes.origin      is 'Identity of this installation, as it was signed.';
+comment on column votes.agent_id    is 'The agent that votes.';
+comment on column votes.agent_key   is 'Its public key.';
+comment on column votes.decision    is 'APPROVE or REJECT.';
+comment on column votes.signed_at   is 'When the agent signed, by its own clock.';
+comment on column votes.signed_text is 'The exact text that was signed.';
+comment on column votes.signature   is 'Ed25519 signature of the agent, 64 bytes.';
+comment on column votes.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column votes.created_at  is 'When the vote was stored.';
+
+create table risk_change_log (
+  id           bigserial    not null,
+  version      bigint       not null,
+  proposal_id  uuid         not null,
+  digest       char(64)     not null,
+  kind         varchar(30)  not null,
+  approved_by  uuid         not null,
+  approvals    jsonb        not null,
+  previous     char(64)     not null,
+  state_text   text         not null,
+  state_hash   char(64)     not null,
+  row_hash     char(64)     not null,
+  created_at   timestamptz  not null,
+  constraint risk_change_log_pkey primary key (id),
+  constraint risk_change_log_version_key unique (version),
+  constraint risk_change_log_proposal_id_key unique (proposal_id),
+  constraint risk_change_log_proposal_id_fkey foreign key (proposal_id, digest) references proposals (proposal_id, digest),
+  constraint risk_change_log_version_is_id check (version = id),
+  constraint risk_change_log_state_hash_is_of_text check (state_hash::text = text_digest(state_text))
+);
+comment on table  risk_change_log             is 'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, hash-chained.';
+comment on column risk_change_log.id          is 'Position in the chain.';
+comment on column risk_change_log.version     is 'Version of the state; counts applied proposals.';
+comment on column risk_change_log.proposal_id is 'The proposal that was applied.';
+comment on column risk_change_log.digest      is 'Digest of its text.';
+comment on column risk_change_log.kind        is 'Its kind.';
+comment on column risk_change_log.approved_by is 'The agent whose approval completed the quorum.';
+comment on column risk_change_log.approvals   is 'The approvals that counted: agent, public_key, signed_at and signature of each.';
+comment on column risk_change_log.previous    is 'Hash of the state before.';
+comment on column risk_change_log.state_text  is 'The complete state after, as canonical text.';
+comment on column risk_change_log.state_hash  is 'SHA-256 of the state text, in hex.';
+comment on column risk_change_log.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column risk_change_log.created_at  is 'When it was applied.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- State: what the applied proposals lead to, as canonical text
+------------------------------------------------------------------------------------------------------------------------
+
+create function state_text(version bigint, limits jsonb, kill_thresholds jsonb) returns text
+language sql immutable
+set search_path from current
+as $function$
+  select format('{"version":%s,"limits":%s,"kill_thresholds":[%s]}', version,
+    case when limits is null or limits = 'null' then 'null' else
+      format('{"max_position_size_pct":%s,"daily_drawdown_limit_pct":%s,"max_leverage_ratio":%s}',
+             round((limits ->> 'max_position_size_pct')::numeric, 4), round((limits ->> 'daily_drawdown_limit_pct')::numeric, 4),
+             round((limits ->> 'max_leverage_ratio')::numeric, 2)) end,
+    coalesce((select string_agg(format('{"asset":%s,"kill_loss_pct":%s,"kill_price":%s}', to_json(t.value ->> 'asset'),
+                                       round((t.value ->> 'kill_loss_pct')::numeric, 4),
+                                       coalesce(round((t.value ->> 'kill_price')::numeric, 10)::text, 'null')),
+                                ',' order by t.value ->> 'asset' collate "C")
+              from jsonb_array_elements(kill_thresholds) as t), ''));
+$function$;
+comment on function state_text(bigint, jsonb, jsonb) is
+  'The canonical text of a risk state: JSON without spaces, decimals at column scale, thresholds sorted by asset.';
+
+create function next_state_text(previous_text text, kind text, payload jsonb) returns text
+language sql immutable
+set search_path from current
+as $function$
+  select state_text(
+    (s.state ->> 'version')::bigint + 1,
+    case when kind = 'risk_config' then payload else s.state -> 'limits' end,
+    case when kind = 'asset_kill_threshold' then
+      coalesce((select jsonb_agg(t.value) from jsonb_array_elements(s.state -> 'kill_thresholds') as t
+                where t.value ->> 'asset' <> payload ->> 'asset'), '[]')
+      || case when (payload ->> 'retired')::boolean then '[]' else jsonb_build_array(payload) end
+      else s.state -> 'kill_thresholds' end)
+  from (select previous_text::jsonb as state) as s;
+$function$;
+comment on function next_state_text(text, text, jsonb) is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
+
+create function current_state_text() returns text
+language sql stable
+set search_path from current
+as $function$
+  select coalesce((select c.state_text from only risk_change_log as c order by c.id desc limit 1), state_text(0, null, '[]'));
+$function$;
+comment on function current_state_text() is 'The state that the last applied proposal led to.';
+
+create function installation_origin() returns text
+language sql stable
+set search_path from current
+as $function$
+  select i.installation_id::text from only installation as i;
+$function$;
+comment on function installation_origin() is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
+
+create function active_agents()
+returns table (agent_id uuid, name text, role text, public_key bytea)
+language sql stable
+set search_path from current
+as $function$
+  select a.agent_id, a.name::text, a.role::text, a.public_key
+  from only agents as a
+  where not exists (select from only agent_revocations as r where r.agent_id = a.agent_id);
+$function$;
+comment on function active_agents() is 'The agents that may propose and vote now.';
+
+create function quorum()
+returns table (tighten integer, loosen integer, govern integer)
+language sql stable
+set search_path from current
+as $function$
+  select coalesce((p.payload ->> 'tighten')::integer, 1), coalesce((p.payload ->> 'loosen')::integer, 2), coalesce((p.payload ->> 'govern')::integer, 2)
+  from (select) as one
+  left join lateral (
+    select q.payload from only risk_change_log as c join only proposals as q on q.proposal_id = c.proposal_id
+    where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
+$function$;
+comment on function quorum() is
+  'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of agents or the quorum itself.';
+
+create function change_direction(kind text, payload jsonb, state jsonb) returns text
+language sql immutable
+set search_path from current
+as $function$
+  -- Each parameter's safe direction is down: smaller positions, earlier kills, less leverage. A kill price has a side that only
+  -- the position knows, so touching one is loosening; adding one tightens.
+  select case kind
+    when 'risk_config' then case
+      when state -> 'limits' <> 'null'
+       and (payload ->> 'max_position_size_pct')::numeric    <= (state #>> '{limits,max_position_size_pct}')::numeric
+       and (payload ->> 'daily_drawdown_limit_pct')::numeric <= (state #>> '{limits,daily_drawdown_limit_pct}')::numeric
+       and (payload ->> 'max_leverage_ratio')::numeric       <= (state #>> '{limits,max_leverage_ratio}')::numeric
+      then 'tighten' else 'loosen' end
+    when 'asset_kill_threshold' then case
+      when (payload ->> 'retired')::boolean then 'loosen'
+      when t.known is null then 'tighten'
+      when (payload ->> 'kill_loss_pct')::numeric <= (t.known ->> 'kill_loss_pct')::numeric
+       and (t.known ->> 'kill_price' is null or (payload ->> 'kill_price')::numeric is not distinct from (t.known ->> 'kill_price')::numeric)
+      then 'tighten' else 'loosen' end
+    when 'lockdown_release' then 'loosen'
+    else 'govern' end
+  from (select (select e.value from jsonb_array_elements(state -> 'kill_thresholds') as e where e.value ->> 'asset' = payload ->> 'asset') as known) as t;
+$function$;
+comment on function change_direction(text, jsonb, jsonb) is
+  'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer.';
+
+create function eligible_voters(proposal proposals) returns setof uuid
+language sql stable
+set search_path from current
+as $function$
+  -- Never the proposer; never the agent that is to be revoked or replaced.
+  select a.agent_id from active_agents() as a
+  where a.agent_id <> proposal.proposer
+    and a.public_key <> proposal.proposer_key
+    and a.agent_id::text is distinct from case proposal.kind::text when 'agent_revoke' then proposal.payload ->> 'agent_id'
+                                                                when 'agent_enrol' then proposal.payload ->> 'replaces' end;
+$function$;
+comment on function eligible_voters(proposals) is 'The agents whose approval of a proposal may count now.';
+
+create function approvals_needed(proposal proposals, state jsonb) returns integer
+language sql stable
+set search_path from current
+as $function$
+  select case change_direction(proposal.kind::text, proposal.payload, state)
+    when 'tighten' then q.tighten
+    when 'loosen' then q.loosen
+    -- As many as there are eligible voters, if fewer, but never none: a lost key can always be voted out.
+    else greatest(1, least(case when proposal.kind::text = 'quorum_policy' then greatest(q.tighten, q.loosen, q.govern) else q.govern end,
+                           (select count(*)::integer from eligible_voters(proposal))))
+  end
+  from quorum() as q;
+$function$;
+comment on function approvals_needed(proposals, jsonb) is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
+
+create function counted_approvals(proposal proposals)
+returns table (agent_id uuid, agent_key bytea, signed_at timestamptz, signature bytea)
+language sql stable
+set search_path from current
+as $function$
+  select distinct on (v.agent_key) v.agent_id, v.agent_key, v.signed_at, v.signature
+  from only votes as v
+  where v.proposal_id = proposal.proposal_id and v.digest = proposal.digest and v.decision::text = 'APPROVE'::text
+    and v.agent_id in (select e.* from eligible_voters(proposal) as e)
+    and signs(v.agent_key, v.signed_text, v.signature)
+  order by v.agent_key, v.id;
+$function$;
+comment on function counted_approvals(proposals) is
+  'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none the proposer''s.';
+
+create function proposal_status(proposal proposals) returns text
+language sql stable
+set search_path from current
+as $function$
+  select case
+    when exists (select from only risk_change_log as c where c.proposal_id = proposal.proposal_id) then 'APPLIED'
+    when exists (select from only votes as v where v.proposal_id = proposal.proposal_id and v.decision::text = 'REJECT'::text
+                 and v.agent_id = proposal.proposer) then 'WITHDRAWN'
+    when exists (select from only votes as v where v.proposal_id = proposal.proposal_id and v.decision::text = 'REJECT'::text) then 'REJECTED'
+    when proposal.expires_at <= clock_timestamp() then 'EXPIRED'
+    when proposal.previous::text <> text_digest(current_state_text()) then 'STALE'
+    when not exists (select from active_agents() as a where a.agent_id = proposal.proposer) then 'REVOKED'
+    else 'PENDING' end;
+$function$;
+comment on function proposal_status(proposals) is
+  'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE (made for another state) or REVOKED (its proposer is).';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Refusals
+------------------------------------------------------------------------------------------------------------------------
+
+create function refuse_consensus(code text, message text, detail text, hint text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform refuse(code, message, detail, hint, 'consensus', 'VOTE');
+end
+$function$;
+comment on function refuse_consensus(text, text, text, text) is 'Raises an RSK code for a proposal or a vote. Never returns.';
+perform count_attempts(c.code, 'consensus', 'VOTE')
+from unnest(array['RSK-001', 'RSK-002', 'RSK-003', 'RSK-004', 'RSK-005', 'RSK-006', 'RSK-007', 'AUD-009']) as c(code);
+
+create function check_members(kind text, payload jsonb, members text[]) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  wrong text;
+begin
+  if jsonb_typeof(payload) is distinct from 'object' then
+    perform refuse_consensus('RSK-001', format('the payload of %s is not an object', kind), left(payload::text, 200), 'docs/risk.md lists the members of each kind.');
+  end if;
+  select string_agg(case when m.name is null then 'unknown ' || k.name else 'missing ' || m.name end, ', ') into wrong
+  from unnest(members) as m(name)
+  full join jsonb_object_keys(payload) as k(name) on k.name = m.name
+  where m.name is null or k.name is null;
+  if wrong is not null then
+    perform refuse_consensus('RSK-001', format('the payload of %s is not complete', kind), 'Members: ' || wrong || '.',
+                             'A payload says all that shall hold, never a difference: ' || array_to_string(members, ', ') || '.');
+  end if;
+end
+$function$;
+comment on function check_members(text, jsonb, text[]) is 'Raises RSK-001 unless a payload has exactly these members.';
+
+create function check_decimal(member text, value jsonb, lowest numeric, highest numeric, places integer) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  given numeric;
+begin
+  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^(0|[1-9][0-9]{0,27})(\.[0-9]{1,28})?$' then
+    perform refuse_consensus('RSK-001', format('%s is not a decimal', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)),
+                             'Decimals are strings such as "0.0250": digits and a point, no sign, no exponent.');
+  end if;
+  given := (value #>> '{}')::numeric;
+  if min_scale(given) > places or given < lowest or given > highest then
+    perform refuse_consensus('RSK-001', format('%s is out of bounds', member), format('It is %s.', given),
+                             format('It lies from %s to %s and has at most %s decimals.', lowest, highest, places));
+  end if;
+end
+$function$;
+comment on function check_decimal(text, jsonb, numeric, numeric, integer) is 'Raises RSK-001 unless a member is a decimal string within bounds.';
+
+create function check_text(member text, value jsonb, longest integer) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if jsonb_typeof(value) is distinct from 'string' or btrim(value #>> '{}') = '' or length(value #>> '{}') > longest
+     or not is_plain_text(value #>> '{}') then
+    perform refuse_consensus('RSK-001', format('%s is not a plain text', member), format('It is %s.', left(coalesce(value::text, 'missing'), 200)),
+                             format('From 1 to %s characters, all of them visible.', longest));
+  end if;
+end
+$function$;
+comment on function check_text(text, jsonb, integer) is 'Raises RSK-001 unless a member is a visible, non-empty text.';
+
+create function check_uuid(member text, value jsonb) returns uuid
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+    perform refuse_consensus('RSK-001', format('%s is not a uuid', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)), 'A uuid in lower case.');
+  end if;
+  return (value #>> '{}')::uuid;
+end
+$function$;
+comment on function check_uuid(text, jsonb) is 'The uuid in a member; raises RSK-001 if it is none.';
+
+create function check_public_key(value jsonb) returns bytea
+language plpgsql
+set search_path from current
+as $function$
+declare
+  key bytea;
+begin
+  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^[0-9a-f]{64}$' then
+    perform refuse_consensus('RSK-003', 'public_key is not a key', format('It is %s.', left(coalesce(value::text, 'missing'), 80)), '32 bytes as 64 lower-case hex digits.');
+  end if;
+  key := decode(value #>> '{}', 'hex');
+  if ed25519_key_is_weak(key) then
+    perform refuse_consensus('RSK-003', 'public_key is weak', format('%s is not canonical, not on the curve, or of small order.', value #>> '{}'),
+                             'Make a new key: alpha-db agents keygen.');
+  end if;
+  if exists (select from only agents as a where a.public_key = key) then
+    perform refuse_consensus('RSK-003', 'public_key was enrolled before', value #>> '{}', 'Each agent has a key of its own, for ever.');
+  end if;
+  return key;
+end
+$function$;
+comment on function check_public_key(jsonb) is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
+
+create function check_payload(kind text, payload jsonb) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  item   jsonb;
+  agent  uuid;
+  most   integer;
+begin
+  case kind
+  when 'risk_config' then
+    perform check_members(kind, payload, array['max_position_size_pct', 'daily_drawdown_limit_pct', 'max_leverage_ratio']);
+    perform check_decimal('max_position_size_pct', payload -> 'max_position_size_pct', 0, 1, 4);
+    perform check_decimal('daily_drawdown_limit_pct', payload -> 'daily_drawdown_limit_pct', 0, 1, 4);
+    perform check_decimal('max_leverage_ratio', payload -> 'max_leverage_ratio', 0, 100, 2);
+  when 'asset_kill_threshold' then
+    perform check_members(kind, payload, array['asset', 'kill_loss_pct', 'kill_price', 'retired']);
+    perform check_text('asset', payload -> 'asset', 20);
+    perform check_decimal('kill_loss_pct', payload -> 'kill_loss_pct', 0, 1, 4);
+    if payload -> 'kill_price' <> 'null' then
+      perform check_decimal('kill_price', payload -> 'kill_price', 0.0000000001, 999999999999999999.9999999999, 10);
+    end if;
+    if jsonb_typeof(payload -> 'retired') <> 'boolean' then
+      perform refuse_consensus('RSK-001', 'retired is not true or false', format('It is %s.', payload -> 'retired'), 'true ends the threshold.');
+    end if;
+  when 'agent_enrol' then
+    perform check_members(kind, payload, array['agent_id', 'name', 'role', 'public_key', 'replaces']);
+    agent := check_uuid('agent_id', payload -> 'agent_id');
+    if exists (select from only agents as a where a.agent_id = agent) then
+      perform refuse_consensus('RSK-001', 'agent_id is taken', agent::text, 'Each agent has an identity of its own, for ever.');
+    end if;
+    perform check_text('name', payload -> 'name', 50);
+    perform check_text('role', payload -> 'role', 30);
+    perform check_public_key(payload -> 'public_key');
+    if payload -> 'replaces' <> 'null' then
+      agent := check_uuid('replaces', payload -> 'replaces');
+      if not exists (select from active_agents() as a where a.agent_id = agent) then
+        perform refuse_consensus('RSK-003', 'the agent to be replaced is unknown or revoked', agent::text, 'alpha-db agents list shows the active ones.');
+      end if;
+    end if;
+  when 'agent_revoke' then
+    perform check_members(kind, payload, array['agent_id']);
+    agent := check_uuid('agent_id', payload -> 'agent_id');
+    if not exists (select from active_agents() as a where a.agent_id = agent) then
+      perform refuse_consensus('RSK-003', 'the agent to be revoked is unknown or revoked', agent::text, 'alpha-db agents list shows the active ones.');
+    end if;
+  when 'quorum_policy' then
+    perform check_members(kind, payload, array['tighten', 'loosen', 'govern']);
+    most := (select count(*) - 1 from active_agents());
+    for item in select v.value from jsonb_each(payload) as v loop
+      if jsonb_typeof(item) <> 'number' or (item #>> '{}') !~ '^[1-9]$' or (item #>> '{}')::integer > most then
+        perform refuse_consensus('RSK-001', 'a quorum is out of bounds', payload::text,
+                                 format('Whole numbers from 1 to %s, the agents besides the proposer.', most));
+      end if;
+    end loop;
+    if (payload ->> 'loosen')::integer < 2 or (payload ->> 'govern')::integer < 2 then
+      perform refuse_consensus('RSK-001', 'a quorum is out of bounds', payload::text, 'loosen and govern are at least 2.');
+    end if;
+  when 'lockdown_release' then
+    perform check_members(kind, payload, array['damage']);
+    if jsonb_typeof(payload -> 'damage') <> 'array' or payload -> 'damage' = '[]' then
+      perform refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', payload::text, 'select * from find_chain_damage(…) lists it.');
+    end if;
+    for item in select d.value from jsonb_array_elements(payload -> 'damage') as d loop
+      perform check_members('damage', item, array['table', 'id', 'actual_hash']);
+      perform check_text('table', item -> 'table', 63);
+      if not exists (select from only chains as c where c.table_name = item ->> 'table')
+         or jsonb_typeof(item -> 'id') <> 'number' or (item ->> 'id') !~ '^-?[0-9]{1,18}$'
+         or jsonb_typeof(item -> 'actual_hash') not in ('string', 'null') then
+        perform refuse_consensus('RSK-001', 'not a place in a chain', item::text, 'table is a chained table, id a row of it, actual_hash its stored hash or null.');
+      end if;
+    end loop;
+  else
+    perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', quote_literal(kind)), null,
+      'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
+  end case;
+end
+$function$;
+comment on function check_payload(text, jsonb) is 'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Proposing, voting, applying
+------------------------------------------------------------------------------------------------------------------------
+
+create function bootstrap_agents(agents jsonb) returns setof agents
+language plpgsql
+set search_path from current
+as $function$
+declare
+  item jsonb;
+begin
+  lock table only lock_agents in exclusive mode;
+  if exists (select from only agents as a) then
+    perform refuse_consensus('RSK-002', 'the agents were bootstrapped before', null, 'Further agents are enrolled by proposals of kind agent_enrol.');
+  end if;
+  if jsonb_typeof(bootstrap_agents.agents) is distinct from 'array' or jsonb_array_length(bootstrap_agents.agents) < 3 then
+    perform refuse_consensus('RSK-003', 'a bootstrap needs at least three agents', null, 'With fewer no quorum could be reached.');
+  end if;
+  for item in select e.value from jsonb_array_elements(bootstrap_agents.agents) as e loop
+    perform check_members('agent', item, array['agent_id', 'name', 'role', 'public_key']);
+    perform check_payload('agent_enrol', item || '{"replaces": null}');
+    return query insert into agents (agent_id, name, role, public_key)
+      values ((item ->> 'agent_id')::uuid, item ->> 'name', item ->> 'role', decode(item ->> 'public_key', 'hex'))
+      returning *;
+  end loop;
+end
+$function$;
+comment on function bootstrap_agents(jsonb) is
+  'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex}, …]. Only the owner may. Raises RSK-001, RSK-002, RSK-003.';
+
+create function proposal_message(
+  proposal_id uuid, kind text, payload jsonb, reason text, proposer uuid, expires_at timestamptz, previous text default null
+) returns text
+language sql stable security definer
+set search_path from current
+as $function$
+  select proposal_text(installation_origin(), proposal_message.proposal_id, proposal_message.kind,
+                       coalesce(proposal_message.previous, text_digest(current_state_text())),
+                       proposal_message.payload, proposal_message.reason, proposal_message.proposer, proposal_message.expires_at);
+$function$;
+comment on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text) is
+  'The exact text to sign for a proposal; previous defaults to the hash of the current state.';
+
+create function approval_message(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz) returns text
+language sql stable security definer
+set search_path from current
+as $function$
+  select approval_text(p.origin, approval_message.decision, p.digest, approval_message.agent_id, approval_message.signed_at)
+  from only proposals as p where p.proposal_id = approval_message.proposal_id;
+$function$;
+comment on function approval_message(uuid, uuid, text, timestamptz) is 'The exact text to sign for a vote; null if there is no such proposal.';
+
+create function propose(
+  proposal_id uuid, kind text, payload jsonb, reason text, proposer uuid, expires_at timestamptz, signature bytea, previous text default null
+) returns proposals
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  key      bytea;
+  message  text;
+  state    text;
+  stored   proposals;
+begin
+  lock table only lock_proposals in exclusive mode;
+  state := current_state_text();
+  select a.public_key into key from active_agents() as a where a.agent_id = propose.proposer;
+  if not found then
+    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', proposer::text, 'alpha-db agents list shows the active ones.');
+  end if;
+  if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text, 'Choose a new uuid for each proposal.');
+  end if;
+  if previous is not null and previous <> text_digest(state) then
+    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+                             format('Made for %s, current is %s.', previous, text_digest(state)), 'Look at the current state and propose anew.');
+  end if;
+  if coalesce(btrim(reason), '') = '' or not is_plain_text(reason) or not is_plain_text(payload::text) then
+    perform refuse_consensus('RSK-001', 'the reason is missing, or a text hides characters', null, 'Give a reason, without bidi, zero-width or control characters.');
+  end if;
+  if expires_at is null or not isfinite(expires_at) or expires_at <= clock_timestamp() then
+    perform refuse_consensus('RSK-006', 'the proposal has expired', expires_at::text, 'Give a time in the future.');
+  end if;
+  perform check_payload(kind, payload);
+  message := proposal_text(installation_origin(), proposal_id, kind, text_digest(state), payload, reason, proposer, expires_at);
+  if not signs(key, message, signature) then
+    perform refuse_consensus('RSK-003', 'the signature is not the proposer''s for this text',
+                             'The text was:' || E'\n' || message, 'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
+  end if;
+  perform check_allowed(kind, payload, state::jsonb);
+  insert into proposals (proposal_id, origin, kind, payload, reason, previous, proposer, proposer_key, expires_at, signed_text, digest, signature)
+  values (propose.proposal_id, installation_origin(), propose.kind, propose.payload, propose.reason, text_digest(state), propose.proposer, key,
+          propose.expires_at, message, text_digest(message), propose.signature)
+  returning * into stored;
+  return stored;
+end
+$function$;
+comment on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text) is
+  'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, AUD-009.';
+
+create function check_allowed(kind text, payload jsonb, state jsonb) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if kind in ('risk_config', 'asset_kill_threshold') then
+    if to_regclass(format('%I.risk_configurations', current_schema())) is null then
+      raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind using errcode = '55000';
+    end if;
+    if change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
+      perform refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', null, 'select * from lockdown_status() shows the damage.');
+    end if;
+  elsif kind = 'lockdown_release' and not (select s.is_locked from lockdown_status() as s) then
+    perform refuse_consensus('RSK-005', 'there is no lockdown to release', null, 'select * from lockdown_status() tells.');
+  end if;
+end
+$function$;
+comment on function check_allowed(text, jsonb, jsonb) is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one.';
+
+create function vote(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz, signature bytea) returns text
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  proposal  proposals;
+  key       bytea;
+  message   text;
+  status    text;
+begin
+  lock table only lock_proposals in exclusive mode;
+  select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
+  if not found then
+    perform refuse_consensus('RSK-006', 'there is no such proposal', proposal_id::text, 'alpha-db risk proposals lists them.');
+  end if;
+  select a.public_key into key from active_agents() as a where a.agent_id = vote.agent_id;
+  if not found then
+    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text, 'alpha-db agents list shows the active ones.');
+  end if;
+  if decision is null or decision not in ('APPROVE', 'REJECT') then
+    perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(decision), 'NULL')), null, 'APPROVE or REJECT.');
+  end if;
+  if signed_at is null or not isfinite(signed_at) or signed_at > clock_timestamp() + interval '5 minutes' then
+    perform refuse_consensus('RSK-003', 'signed_at is not a time of signing', signed_at::text, 'Set the clock of the signing machine.');
+  end if;
+  message := approval_text(installation_origin(), decision, proposal.digest, agent_id, signed_at);
+  if not signs(key, message, signature) then
+    perform refuse_consensus('RSK-003', 'the signature is not the voter''s for this text',
+                             'The text was:' || E'\n' || message, 'Sign the UTF-8 bytes of approval_message(…), its last line feed included.');
+  end if;
+  status := proposal_status(proposal);
+  if status = 'STALE' then
+    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+                             format('Made for %s, current is %s.', proposal.previous, text_digest(current_state_text())), 'Propose anew for the current state.');
+  elsif status <> 'PENDING' then
+    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), proposal_id::text, 'Propose anew if it is still wanted.');
+  end if;
+  if exists (select from only votes as v where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
+    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text, 'Each agent votes once.');
+  end if;
+  if decision = 'APPROVE' and (agent_id = proposal.proposer or key = proposal.proposer_key) then
+    perform refuse_consensus('RSK-004', 'a proposer cannot approve his own proposal', agent_id::text, 'Another agent must. To withdraw, the proposer votes REJECT.');
+  end if;
+  if agent_id <> proposal.proposer and not exists (select from eligible_voters(proposal) as e(id) where e.id = vote.agent_id) then
+    perform refuse_consensus('RSK-004', 'an agent has no vote on its own revocation or replacement', agent_id::text, null);
+  end if;
+  insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at, signed_text, signature)
+  values (vote.proposal_id, proposal.digest, installation_origin(), vote.agent_id, key, vote.decision, vote.signed_at, message, vote.signature);
+  if decision = 'REJECT' then
+    return 'REJECTED';
+  end if;
+  if (select count(*) from counted_approvals(proposal)) < approvals_needed(proposal, current_state_text()::jsonb) then
+    return 'PENDING';
+  end if;
+  perform apply_proposal(proposal, agent_id);
+  return 'APPLIED';
+end
+$function$;
+comment on function vote(uuid, uuid, text, timestamptz, bytea) is
+  'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns PENDING, APPLIED or REJECTED. Raises RSK-003 to RSK-006, AUD-009.';
+
+create function apply_proposal(proposal proposals, approved_by uuid) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  before  text := current_state_text();
+  change  risk_change_log;
+begin
+  -- What was possible when it was proposed need not be any more: the state is the same, but agents may have gone.
+  perform check_payload(proposal.kind, proposal.payload);
+  perform check_allowed(proposal.kind, proposal.payload, before::jsonb);
+  insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous, state_text, state_hash)
+  select (before::jsonb ->> 'version')::bigint + 1, proposal.proposal_id, proposal.digest, proposal.kind, apply_proposal.approved_by,
+         (select jsonb_agg(jsonb_build_object('agent_id', a.agent_id, 'public_key', encode(a.agent_key, 'hex'),
+                                              'signed_at', signed_time(a.signed_at), 'signature', encode(a.signature, 'hex')) order by a.agent_id)
+          from counted_approvals(proposal) as a),
+         text_digest(before), s.after, text_digest(s.after)
+  from (select next_state_text(before, proposal.kind, proposal.payload) as after) as s
+  returning * into change;
+
+  case proposal.kind::text
+  when 'agent_enrol' then
+    if proposal.payload -> 'replaces' <> 'null' then
+      insert into agent_revocations (agent_id, proposal_id) values ((proposal.payload ->> 'replaces')::uuid, proposal.proposal_id);
+    end if;
+    insert into agents (agent_id, name, role, public_key, replaces, proposal_id)
+    values ((proposal.payload ->> 'agent_id')::uuid, proposal.payload ->> 'name', proposal.payload ->> 'role',
+            decode(proposal.payload ->> 'public_key', 'hex'), (proposal.payload ->> 'replaces')::uuid, proposal.proposal_id);
+  when 'agent_revoke' then
+    insert into agent_revocations (agent_id, proposal_id) values ((proposal.payload ->> 'agent_id')::uuid, proposal.proposal_id);
+  when 'lockdown_release' then
+    insert into lockdown_events (event_type, reason, damage, proposal_id)
+    values ('RELEASED', proposal.reason, proposal.payload -> 'damage', proposal.proposal_id);
+    perform pg_notify('alpha_lockdown', current_schema());
+  when 'quorum_policy' then null;  -- the log entry is the policy
+  else
+    perform apply_risk_change(change, proposal);
+  end case;
+  perform pg_notify('alpha_risk', current_schema());
+end
+$function$;
+comment on function apply_proposal(proposals, uuid) is
+  'Applies an approved proposal: its entry in risk_change_log, then what it changes, then a NOTIFY on alpha_risk. Called by vote.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Nobody writes these tables but by the functions above: each row is checked against the approved proposal it claims
+------------------------------------------------------------------------------------------------------------------------
+
+create function refuse_direct_change(table_name text, operation text, detail text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform refuse('RSK-002', format('%s on %s was not made by an approved proposal', operation, table_name), detail,
+                 'select propose(…), then vote(…): docs/risk.md.', table_name, operation);
+end
+$function$;
+comment on function refuse_direct_change(text, text, text) is 'Raises RSK-002. Never returns.';
+
+create function validate_proposal() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  if new.origin is distinct from installation_origin() or new.previous::text is distinct from text_digest(current_state_text())
+     or not exists (select from active_agents() as a where a.agent_id = new.proposer and a.public_key = new.proposer_key) then
+    perform refuse_direct_change(tg_argv[0], tg_op, 'Another installation, another state, or a proposer who is not active.');
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_proposal() is 'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
+
+create function validate_vote() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  if new.origin is distinct from installation_origin()
+     or not exists (select from active_agents() as a where a.agent_id = new.agent_id and a.public_key = new.agent_key)
+     or not exists (select from only proposals as p where p.proposal_id = new.proposal_id and proposal_status(p) = 'PENDING'
+                    and (new.agent_id in (select e.* from eligible_voters(p) as e) or new.agent_id = p.proposer and new.decision::text = 'REJECT'::text)) then
+    perform refuse_direct_change(tg_argv[0], tg_op, 'Another installation, a proposal that is not pending, or a voter who has no vote on it.');
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_vote() is 'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
+
+create function validate_change() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  proposal  proposals;
+  before    text := current_state_text();
+begin
+  select * into proposal from only proposals as p where p.proposal_id = new.proposal_id;
+  if not found
+     or proposal_status(proposal) <> 'PENDING'
+     or (select count(*) from counted_approvals(proposal)) < approvals_needed(proposal, before::jsonb)
+     or new.kind::text is distinct from proposal.kind::text
+     or new.previous::text is distinct from text_digest(before)
+     or new.state_text is distinct from next_state_text(before, proposal.kind, proposal.payload)
+     or new.version is distinct from (before::jsonb ->> 'version')::bigint + 1
+     or new.approved_by not in (select a.agent_id from counted_approvals(proposal) as a) then
+    perform refuse_direct_change(tg_argv[0], tg_op, format('Proposal %s is not pending with a complete quorum, or leads to another state.', new.proposal_id));
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_change() is
+  'Row trigger of risk_change_log: counts the quorum again and recomputes the state, and refuses (RSK-002) all else. Argument: table.';
+
+create function validate_agent() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  if new.proposal_id is null then
+    -- The bootstrap is one statement, before which there was nobody.
+    if exists (select from only agents as a where a.created_at < statement_timestamp()) then
+      perform refuse_direct_change(tg_argv[0], tg_op, 'The agents were bootstrapped before.');
+    end if;
+  elsif not exists (
+      select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
+      join only proposals as p on p.proposal_id = c.proposal_id
+      where c.proposal_id = new.proposal_id and c.kind::text = 'agent_enrol'::text
+        and p.payload = jsonb_build_object('agent_id', new.agent_id, 'name', new.name, 'role', new.role,
+                                           'public_key', encode(new.public_key, 'hex'), 'replaces', new.replaces)) then
+    perform refuse_direct_change(tg_argv[0], tg_op, 'The proposal it names is not the last one applied, or says otherwise.');
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_agent() is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
+
+create function validate_revocation() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  if not exists (
+      select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
+      join only proposals as p on p.proposal_id = c.proposal_id
+      where c.proposal_id = new.proposal_id
+        and new.agent_id::text = case c.kind::text when 'agent_revoke' then p.payload ->> 'agent_id' when 'agent_enrol' then p.payload ->> 'replaces' end) then
+    perform refuse_direct_change(tg_argv[0], tg_op, 'The proposal it names is not the last one applied, or says otherwise.');
+  end if;
+  return new;
+end
+$function$;
+comment on function validate_revocation() is 'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
+
+create or replace function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select exists (
+    select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
+    join only proposals as p on p.proposal_id = c.proposal_id
+    where c.proposal_id = release_is_approved.proposal_id and c.kind::text = 'lockdown_release'::text
+      and p.payload -> 'damage' = release_is_approved.damage);
+$function$;
+comment on function release_is_approved(uuid, jsonb) is 'Whether the last applied proposal is this release of the lockdown.';
+
+create trigger _500_validate before insert on proposals         for each row execute function validate_proposal('proposals');
+create trigger _500_validate before insert on votes             for each row execute function validate_vote('votes');
+create trigger _500_validate before insert on risk_change_log   for each row execute function validate_change('risk_change_log');
+create trigger _500_validate before insert on agents            for each row execute function validate_agent('agents');
+create trigger _500_validate before insert on agent_revocations for each row execute function validate_revocation('agent_revocations');
+perform protect_table(t.name, 'RSK-002', 'RSK-002'), count_attempts('RSK-002', t.name, 'INSERT'), chain_attach(t.name)
+from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
+foreach item in array array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log'] loop
+  execute format('comment on trigger _500_validate on %I is %L', item, 'Refuses a row that did not come by proposal and votes (RSK-002).');
+end loop;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Reading, and who may
+------------------------------------------------------------------------------------------------------------------------
+
+create function proposal_progress(proposal_id uuid)
+returns table (status text, approvals bigint, needed integer)
+language sql stable security definer
+set search_path from current
+as $function$
+  select proposal_status(p), (select count(*) from counted_approvals(p)), approvals_needed(p, current_state_text()::jsonb)
+  from only proposals as p where p.proposal_id = proposal_progress.proposal_id;
+$function$;
+comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now.';
+
+create function agent_keys()
+returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid, enrolled_at timestamptz, revoked_at timestamptz)
+language sql stable security definer
+set search_path from current
+as $function$
+  select a.agent_id, a.name::text, a.role::text, encode(a.public_key, 'hex'), a.replaces, a.proposal_id, a.created_at, r.created_at
+  from only agents as a
+  left join only agent_revocations as r on r.agent_id = a.agent_id
+  order by a.id;
+$function$;
+comment on function agent_keys() is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), and since when it is revoked.';
+
+create view vw_agents with (security_invoker = true) as
+select a.agent_id, a.name, a.role, a.public_key, a.replaces, a.proposal_id, a.enrolled_at, a.revoked_at
+from agent_keys() as a(agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at);
+comment on view vw_agents is 'Agents with their keys in hex, and since when they are revoked, if they are.';
+comment on column vw_agents.agent_id    is 'Identity of the agent.';
+comment on column vw_agents.name        is 'What people call it.';
+comment on column vw_agents.role        is 'What it does.';
+comment on column vw_agents.public_key  is 'Ed25519 public key in hex.';
+comment on column vw_agents.replaces    is 'The agent whose place it took.';
+comment on column vw_agents.proposal_id is 'The proposal that enrolled it; null: the bootstrap.';
+comment on column vw_agents.enrolled_at is 'Since when it may propose and vote.';
+comment on column vw_agents.revoked_at  is 'Since when it may not any more; null: it may.';
+
+create view vw_proposals with (security_invoker = true) as
+select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest, p.signed_text, p.expires_at,
+       p.created_at, s.status, s.approvals, s.needed
+from only proposals as p
+join only agents as a on a.agent_id = p.proposer
+cross join lateral proposal_progress(p.proposal_id) as s(status, approvals, needed);
+comment on view vw_proposals is 'Proposals and where they stand.';
+comment on column vw_proposals.proposal_id   is 'Identity of the proposal.';
+comment on column vw_proposals.kind          is 'What it changes.';
+comment on column vw_proposals.payload       is 'What shall hold.';
+comment on column vw_proposals.reason        is 'Why.';
+comment on column vw_proposals.proposer      is 'The agent that proposes.';
+comment on column vw_proposals.proposer_name is 'Its name.';
+comment on column vw_proposals.previous      is 'Hash of the state it was made for.';
+comment on column vw_proposals.digest        is 'SHA-256 of the signed text; votes name it.';
+comment on column vw_proposals.signed_text   is 'The exact text that was signed.';
+comment on column vw_proposals.expires_at    is 'After this moment it cannot be applied.';
+comment on column vw_proposals.created_at    is 'When it was made.';
+comment on column vw_proposals.status        is 'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE or REVOKED.';
+comment on column vw_proposals.approvals     is 'Approvals that count now.';
+comment on column vw_proposals.needed        is 'Approvals it needs now, besides the proposer''s signature.';
+
+grant_to := array[app_role('app_risk'), app_role('app_auditor')];
+foreach item in array grant_to loop
+  execute format('grant select on agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals to %I', item);
+  execute format('grant execute on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text),
+    approval_message(uuid, uuid, text, timestamptz), proposal_progress(uuid), ed25519_verify(bytea, bytea, bytea) to %I', item);
+end loop;
+execute format('grant execute on function agent_keys() to %I, %I, %I', app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
+execute format('grant execute on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text),
+  vote(uuid, uuid, text, timestamptz, bytea) to %I', app_role('app_risk'));
+
+perform finish_migration('005_agent_consensus');
+end
+$migration$;

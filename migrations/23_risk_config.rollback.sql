@@ -1,0 +1,24 @@
+-- Takes back 23_risk_config. Refuses while an audit table or one of its own holds rows.
+
+do $rollback$
+declare
+  item  text;
+begin
+perform begin_rollback('23_risk_config');
+if exists (select from only risk_configurations) or exists (select from only risk_asset_kill_thresholds) then
+  raise exception 'alpha-db: 23_risk_config is not rolled back, for its tables hold rows'
+    using errcode = '55000', hint = 'Risk limits are not thrown away by a rollback. Drop the schema by hand if you must.';
+end if;
+
+drop table risk_configurations, risk_asset_kill_thresholds;
+drop function active_risk_state(), risk_evidence(bigint), verify_config_integrity(), replayed_state_text(), agents_before(bigint), guard_risk_change(),
+  apply_risk_change(risk_change_log, proposals), stored_state_text(), stored_kill_thresholds(), stored_limits();
+drop domain risk_5_4, risk_5_2, risk_28_10;
+drop function refuse_risk_decimal(numeric, integer, integer);
+foreach item in array array['risk_5_4', 'risk_5_2', 'risk_28_10', 'risk_configurations', 'risk_asset_kill_thresholds'] loop
+  perform forget_attempts(item);
+end loop;
+
+perform finish_rollback('23_risk_config');
+end
+$rollback$;

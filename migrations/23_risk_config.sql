@@ -1,0 +1,397 @@
+-- 23_risk_config: risk limits and kill thresholds, versioned in time, changed only by approved proposals.
+-- depends: 005_agent_consensus
+
+do $migration$
+declare
+  item  text;
+begin
+if not begin_migration('23_risk_config') then return; end if;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Exact decimals that refuse with RSK-001
+------------------------------------------------------------------------------------------------------------------------
+
+create function refuse_risk_decimal(value numeric, digits integer, scale integer) returns boolean
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'RSK-001', format('a risk parameter cannot hold %s exactly', left(value::text, 60)),
+    case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not a limit.', value)
+         else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
+    'Propose a value with fewer digits.', format('risk_%s_%s', digits, scale), 'CAST');
+  return false;
+end
+$function$;
+comment on function refuse_risk_decimal(numeric, integer, integer) is 'Raises RSK-001: the value has more digits than the column, or is NaN or infinite.';
+
+create domain risk_5_4 as numeric
+  constraint risk_5_4_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 4 and abs(value) < 10 then true
+         else refuse_risk_decimal(value, 5, 4) end);
+comment on domain risk_5_4 is 'decimal(5,4) that refuses (RSK-001) where numeric(5,4) would round.';
+create domain risk_5_2 as numeric
+  constraint risk_5_2_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 2 and abs(value) < 1000 then true
+         else refuse_risk_decimal(value, 5, 2) end);
+comment on domain risk_5_2 is 'decimal(5,2) that refuses (RSK-001) where numeric(5,2) would round.';
+create domain risk_28_10 as numeric
+  constraint risk_28_10_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
+         else refuse_risk_decimal(value, 28, 10) end);
+comment on domain risk_28_10 is 'decimal(28,10) that refuses (RSK-001) where numeric(28,10) would round.';
+perform count_attempts('RSK-001', t.name, 'CAST') from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10']) as t(name);
+
+------------------------------------------------------------------------------------------------------------------------
+-- Versions in time: a projection of risk_change_log, which can replay it. At most one current row, no overlap, no gap:
+-- each version but the first begins where the one before ended (a foreign key says so), and ends exist once.
+------------------------------------------------------------------------------------------------------------------------
+
+create table risk_configurations (
+  id                        uuid         not null  default gen_random_uuid(),
+  max_position_size_pct     risk_5_4     not null  default 0.01,
+  daily_drawdown_limit_pct  risk_5_4     not null  default 0.03,
+  max_leverage_ratio        risk_5_2     not null  default 1.0,
+  reason_for_change         text         not null,
+  approved_by_agent_id      uuid         not null,
+  valid_from                timestamptz  not null,
+  valid_to                  timestamptz  null,
+  prev_to                   timestamptz  null,
+  version                   bigint       not null,
+  proposal_id               uuid         not null,
+  state_hash                char(64)     not null,
+  created_at                timestamptz  not null  default clock_timestamp(),
+  constraint risk_configurations_pkey primary key (id),
+  constraint idx_active_config unique nulls not distinct (valid_to),
+  constraint risk_configurations_valid_from_key unique (valid_from),
+  constraint risk_configurations_prev_to_key unique nulls not distinct (prev_to),
+  constraint risk_configurations_version_key unique (version),
+  constraint risk_configurations_prev_to_fkey foreign key (prev_to) references risk_configurations (valid_to) deferrable initially deferred,
+  constraint risk_configurations_begins_at_prev_to check (prev_to is null or prev_to = valid_from),
+  constraint risk_configurations_ends_after_it_begins check (valid_to > valid_from),
+  constraint risk_configurations_is_finite check (isfinite(valid_from) and (valid_to is null or isfinite(valid_to))),
+  constraint risk_configurations_max_position_size_pct_bounds check (max_position_size_pct >= 0 and max_position_size_pct <= 1),
+  constraint risk_configurations_daily_drawdown_limit_pct_bounds check (daily_drawdown_limit_pct >= 0 and daily_drawdown_limit_pct <= 1),
+  constraint risk_configurations_max_leverage_ratio_bounds check (max_leverage_ratio >= 0 and max_leverage_ratio <= 100),
+  constraint risk_configurations_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
+  constraint risk_configurations_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
+);
+comment on table  risk_configurations                          is 'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved proposals.';
+comment on column risk_configurations.id                       is 'Identity of the version.';
+comment on column risk_configurations.max_position_size_pct    is 'Largest position as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.daily_drawdown_limit_pct is 'Largest loss of a day as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.max_leverage_ratio       is 'Highest leverage, 0 to 100. Safe direction: down.';
+comment on column risk_configurations.reason_for_change        is 'The proposal''s reason.';
+comment on column risk_configurations.approved_by_agent_id     is 'The agent whose approval completed the quorum.';
+comment on column risk_configurations.valid_from               is 'From when it holds.';
+comment on column risk_configurations.valid_to                 is 'Until when it held; null: it holds.';
+comment on column risk_configurations.prev_to                  is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_configurations.version                  is 'Version of the state that brought it.';
+comment on column risk_configurations.proposal_id              is 'The approved proposal.';
+comment on column risk_configurations.state_hash               is 'Hash of that state.';
+comment on column risk_configurations.created_at               is 'When the row was written.';
+
+create table risk_asset_kill_thresholds (
+  id                    uuid         not null  default gen_random_uuid(),
+  asset                 varchar(20)  not null,
+  kill_loss_pct         risk_5_4     not null,
+  kill_price            risk_28_10   null,
+  retired               boolean      not null  default false,
+  reason_for_change     text         not null,
+  approved_by_agent_id  uuid         not null,
+  valid_from            timestamptz  not null,
+  valid_to              timestamptz  null,
+  prev_to               timestamptz  null,
+  version               bigint       not null,
+  proposal_id           uuid         not null,
+  state_hash            char(64)     not null,
+  created_at            timestamptz  not null  default clock_timestamp(),
+  constraint risk_asset_kill_thresholds_pkey primary key (id),
+  constraint risk_asset_kill_thresholds_asset_valid_to_key unique nulls not distinct (asset, valid_to),
+  constraint risk_asset_kill_thresholds_asset_valid_from_key unique (asset, valid_from),
+  constraint risk_asset_kill_thresholds_asset_prev_to_key unique nulls not distinct (asset, prev_to),
+  constraint risk_asset_kill_thresholds_version_key unique (version),
+  constraint risk_asset_kill_thresholds_prev_to_fkey foreign key (asset, prev_to) references risk_asset_kill_thresholds (asset, valid_to) deferrable initially deferred,
+  constraint risk_asset_kill_thresholds_begins_at_prev_to check (prev_to is null or prev_to = valid_from),
+  constraint risk_asset_kill_thresholds_ends_after_it_begins check (valid_to > valid_from),
+  constraint risk_asset_kill_thresholds_is_finite check (isfinite(valid_from) and (valid_to is null or isfinite(valid_to))),
+  constraint risk_asset_kill_thresholds_asset_is_given check (btrim(asset::text) <> ''::text),
+  constraint risk_asset_kill_thresholds_kill_loss_pct_bounds check (kill_loss_pct >= 0 and kill_loss_pct <= 1),
+  constraint risk_asset_kill_thresholds_kill_price_bounds check (kill_price > 0),
+  constraint risk_asset_kill_thresholds_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
+  constraint risk_asset_kill_thresholds_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
+);
+comment on table  risk_asset_kill_thresholds                      is 'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
+comment on column risk_asset_kill_thresholds.id                   is 'Identity of the version.';
+comment on column risk_asset_kill_thresholds.asset                is 'The asset.';
+comment on column risk_asset_kill_thresholds.kill_loss_pct        is 'Loss, as a share, at which the position is killed. Safe direction: down.';
+comment on column risk_asset_kill_thresholds.kill_price           is 'Price at which the position is killed; null: none.';
+comment on column risk_asset_kill_thresholds.retired              is 'True for the row that ends a threshold.';
+comment on column risk_asset_kill_thresholds.reason_for_change    is 'The proposal''s reason.';
+comment on column risk_asset_kill_thresholds.approved_by_agent_id is 'The agent whose approval completed the quorum.';
+comment on column risk_asset_kill_thresholds.valid_from           is 'From when it holds.';
+comment on column risk_asset_kill_thresholds.valid_to             is 'Until when it held; null: it holds.';
+comment on column risk_asset_kill_thresholds.prev_to              is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_asset_kill_thresholds.version              is 'Version of the state that brought it.';
+comment on column risk_asset_kill_thresholds.proposal_id          is 'The approved proposal.';
+comment on column risk_asset_kill_thresholds.state_hash           is 'Hash of that state.';
+comment on column risk_asset_kill_thresholds.created_at           is 'When the row was written.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Applying
+------------------------------------------------------------------------------------------------------------------------
+
+create function stored_limits() returns jsonb
+language sql stable
+set search_path from current
+as $function$
+  select to_jsonb(r) from (
+    select c.max_position_size_pct, c.daily_drawdown_limit_pct, c.max_leverage_ratio
+    from only risk_configurations as c where c.valid_to is null) as r;
+$function$;
+comment on function stored_limits() is 'The current limits as they stand in their table; null if there are none.';
+
+create function stored_kill_thresholds() returns jsonb
+language sql stable
+set search_path from current
+as $function$
+  select coalesce(jsonb_agg(jsonb_build_object('asset', t.asset, 'kill_loss_pct', t.kill_loss_pct, 'kill_price', t.kill_price)), '[]')
+  from only risk_asset_kill_thresholds as t where t.valid_to is null and not t.retired;
+$function$;
+comment on function stored_kill_thresholds() is 'The current kill thresholds as they stand in their table.';
+
+create function stored_state_text() returns text
+language sql stable
+set search_path from current
+as $function$
+  select state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0), stored_limits(), stored_kill_thresholds());
+$function$;
+comment on function stored_state_text() is 'The canonical text of the state, made from the rows of the risk tables.';
+
+create function apply_risk_change(change risk_change_log, proposal proposals) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  ended  timestamptz;
+begin
+  if proposal.kind::text = 'risk_config' then
+    update only risk_configurations as c set valid_to = change.created_at where c.valid_to is null returning c.valid_to into ended;
+    insert into risk_configurations (max_position_size_pct, daily_drawdown_limit_pct, max_leverage_ratio,
+      reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
+    values (round((proposal.payload ->> 'max_position_size_pct')::numeric, 4), round((proposal.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
+      round((proposal.payload ->> 'max_leverage_ratio')::numeric, 2),
+      proposal.reason, change.approved_by, change.created_at, ended, change.version, proposal.proposal_id, change.state_hash);
+  else
+    update only risk_asset_kill_thresholds as t set valid_to = change.created_at
+    where t.valid_to is null and t.asset = proposal.payload ->> 'asset' returning t.valid_to into ended;
+    insert into risk_asset_kill_thresholds (asset, kill_loss_pct, kill_price, retired,
+      reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
+    values (proposal.payload ->> 'asset', round((proposal.payload ->> 'kill_loss_pct')::numeric, 4), round((proposal.payload ->> 'kill_price')::numeric, 10),
+      (proposal.payload ->> 'retired')::boolean,
+      proposal.reason, change.approved_by, change.created_at, ended, change.version, proposal.proposal_id, change.state_hash);
+  end if;
+  if stored_state_text() is distinct from change.state_text then
+    perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
+                             'Stored: ' || stored_state_text() || '. Replayed: ' || change.state_text || '.',
+                             'select * from verify_config_integrity(); the tables were changed by force.');
+  end if;
+end
+$function$;
+comment on function apply_risk_change(risk_change_log, proposals) is
+  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by apply_proposal.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Nobody writes these tables but by an applied proposal
+------------------------------------------------------------------------------------------------------------------------
+
+create function guard_risk_change() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  change    risk_change_log;
+  payload   jsonb;
+  reason    text;
+begin
+  select * into change from only risk_change_log as c order by c.id desc limit 1;
+  select p.payload, p.reason into payload, reason from only proposals as p where p.proposal_id = change.proposal_id;
+  if tg_op = 'INSERT' then
+    if new.proposal_id = change.proposal_id and change.kind::text = tg_argv[1]
+       and new.version = change.version and new.state_hash = change.state_hash and new.valid_from = change.created_at and new.valid_to is null
+       and new.approved_by_agent_id = change.approved_by and new.reason_for_change = reason
+       -- what the payload says of this table's columns, as decimals, not as texts
+       and not exists (
+         select from jsonb_each_text(payload) as m
+         where case when m.value ~ '^[0-9.]+$' then (to_jsonb(new) ->> m.key)::numeric is distinct from m.value::numeric
+                    else to_jsonb(new) ->> m.key is distinct from m.value end) then
+      return new;
+    end if;
+  elsif tg_op = 'UPDATE' then
+    -- Only the end of the current version, at the moment of the change that the log's last entry made, and not of its own version.
+    if old.valid_to is null and new.valid_to = change.created_at and change.kind::text = tg_argv[1] and old.version < change.version
+       and (tg_argv[1] = 'risk_config' or to_jsonb(old) ->> 'asset' = payload ->> 'asset')
+       and to_jsonb(new) - 'valid_to' = to_jsonb(old) - 'valid_to' then
+      return new;
+    end if;
+  end if;
+  perform refuse_direct_change(tg_argv[0], tg_op,
+    format('Row %s would be changed by %s.', coalesce(to_jsonb(old), to_jsonb(new)) ->> 'id', session_user));
+  return null;
+end
+$function$;
+comment on function guard_risk_change() is
+  'Row trigger: refuses (RSK-002) all but what the last applied proposal says. Arguments: table, kind of proposal.';
+
+create trigger _100_reject_change before insert or update or delete on risk_configurations
+  for each row execute function guard_risk_change('risk_configurations', 'risk_config');
+create trigger _100_reject_change before insert or update or delete on risk_asset_kill_thresholds
+  for each row execute function guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
+foreach item in array array['risk_configurations', 'risk_asset_kill_thresholds'] loop
+  perform count_attempts('RSK-002', item, o.name) from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as o(name);
+  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)', item, item, 'RSK-002');
+  -- ALWAYS, so that session_replication_role = replica does not open them; a restore runs before its triggers are made.
+  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', item);
+  execute format('comment on trigger _100_reject_change on %I is %L', item, 'Refuses every change that the last applied proposal does not say (RSK-002).');
+  execute format('comment on trigger _200_reject_truncate on %I is %L', item, 'Refuses TRUNCATE (RSK-002).');
+end loop;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Asking
+------------------------------------------------------------------------------------------------------------------------
+
+create function agents_before(version bigint)
+returns table (agent_id uuid, public_key bytea)
+language sql stable
+set search_path from current
+as $function$
+  select a.agent_id, a.public_key
+  from only agents as a
+  where (a.proposal_id is null or exists (select from only risk_change_log as c where c.proposal_id = a.proposal_id and c.version < agents_before.version))
+    and not exists (select from only agent_revocations as r join only risk_change_log as c on c.proposal_id = r.proposal_id
+                    where r.agent_id = a.agent_id and c.version < agents_before.version);
+$function$;
+comment on function agents_before(bigint) is 'The agents that were active when the change of a version was voted on.';
+
+create function replayed_state_text() returns text
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  entry     record;
+  counted   record;
+  eligible  bigint;
+  needed    integer;
+  policy    jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
+  state     text := state_text(0, null, '[]');
+begin
+  for entry in
+    select c.version, c.digest as logged_digest, c.approvals, c.kind as logged_kind, p.*
+    from only risk_change_log as c join only proposals as p on p.proposal_id = c.proposal_id
+    order by c.version
+  loop
+    -- The proposal: signed, by an agent of that time, for this state, and saying what its columns say.
+    if entry.previous <> text_digest(state) or entry.digest <> entry.logged_digest or entry.kind <> entry.logged_kind
+       or entry.digest <> text_digest(entry.signed_text) or entry.origin <> installation_origin()
+       or entry.signed_text <> proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload, entry.reason, entry.proposer, entry.expires_at)
+       or not signs(entry.proposer_key, entry.signed_text, entry.signature)
+       or not exists (select from agents_before(entry.version) as a where a.agent_id = entry.proposer and a.public_key = entry.proposer_key) then
+      return null;
+    end if;
+    -- Its quorum, counted anew: distinct agents of that time with distinct keys, never the proposer nor whom it removes.
+    select count(*) into eligible from agents_before(entry.version) as a
+    where a.agent_id <> entry.proposer
+      and a.agent_id::text is distinct from case entry.kind::text when 'agent_revoke' then entry.payload ->> 'agent_id'
+                                                                 when 'agent_enrol' then entry.payload ->> 'replaces' end;
+    select count(*) as given, count(distinct v.agent_id) as agents, count(distinct v.public_key) as keys,
+           bool_and(signs(decode(v.public_key, 'hex'), approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at), decode(v.signature, 'hex'))
+                    and v.agent_id <> entry.proposer
+                    and v.agent_id::text is distinct from case entry.kind::text when 'agent_revoke' then entry.payload ->> 'agent_id'
+                                                                               when 'agent_enrol' then entry.payload ->> 'replaces' end
+                    and exists (select from agents_before(entry.version) as a
+                                where a.agent_id = v.agent_id and encode(a.public_key, 'hex') = v.public_key)) as hold
+    into counted
+    from jsonb_to_recordset(entry.approvals) as v(agent_id uuid, public_key text, signed_at timestamptz, signature text);
+    needed := case change_direction(entry.kind::text, entry.payload, state::jsonb)
+      when 'tighten' then (policy ->> 'tighten')::integer
+      when 'loosen' then (policy ->> 'loosen')::integer
+      else greatest(1, least(eligible, case when entry.kind::text = 'quorum_policy'
+             then greatest((policy ->> 'tighten')::integer, (policy ->> 'loosen')::integer, (policy ->> 'govern')::integer)
+             else (policy ->> 'govern')::integer end)) end;
+    if not coalesce(counted.hold, false) or counted.agents <> counted.given or counted.keys <> counted.given or counted.given < needed then
+      return null;
+    end if;
+    if entry.kind::text = 'quorum_policy' then
+      policy := entry.payload;
+    end if;
+    state := next_state_text(state, entry.kind, entry.payload);
+  end loop;
+  return state;
+end
+$function$;
+comment on function replayed_state_text() is
+  'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
+
+create function verify_config_integrity()
+returns table (source text, hash text, is_valid boolean, detail text)
+language sql stable security definer
+set search_path from current
+as $function$
+  with
+  last as (select c.state_hash::text as hash, c.state_text as text from (select) as one
+           left join lateral (select * from only risk_change_log as l order by l.id desc limit 1) as c on true),
+  found as (
+    select 1 as place, 'stored' as source, coalesce(last.hash, text_digest(state_text(0, null, '[]'))) as hash, 'state_hash of the last entry of risk_change_log' as what from last
+    union all
+    select 2, 'recomputed', text_digest(stored_state_text()), 'SHA-256 of the state that stands in the risk tables'
+    union all
+    select 3, 'replayed', text_digest(replayed_state_text()), 'SHA-256 of the state that the approved proposals lead to'
+  )
+  select f.source, f.hash,
+         f.hash is not null and f.hash = all (select coalesce(o.hash, '') from found as o),
+         case when f.hash is null then 'a signature does not hold, or the row of states is broken' else f.what end
+  from found as f order by f.place;
+$function$;
+comment on function verify_config_integrity() is
+  'Compares the stored hash, the hash of the rows, and the state replayed from the approved proposals; a row for each, valid if all three agree. Raises nothing.';
+
+create function active_risk_state()
+returns table (version bigint, state_text text, state_hash text, origin text, is_locked boolean, read_at timestamptz, limits_valid_from timestamptz)
+language sql stable security definer
+set search_path from current
+as $function$
+  -- One statement, one snapshot: what it returns belongs together.
+  select (s.text::jsonb ->> 'version')::bigint, s.text, text_digest(s.text), installation_origin(), (select l.is_locked from lockdown_status() as l),
+         clock_timestamp(), (select c.valid_from from only risk_configurations as c where c.valid_to is null)
+  from (select stored_state_text() as text) as s;
+$function$;
+comment on function active_risk_state() is
+  'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, one consistent read.';
+
+create function risk_evidence(since_version bigint default 0)
+returns table (version bigint, kind text, previous text, state_text text, state_hash text, proposal_text text, proposer uuid, proposer_key text,
+               proposal_signature text, reason text, payload jsonb, approved_by uuid, approvals jsonb, applied_at timestamptz)
+language sql stable security definer
+set search_path from current
+as $function$
+  select c.version, c.kind::text, c.previous::text, c.state_text, c.state_hash::text, p.signed_text, p.proposer, encode(p.proposer_key, 'hex'),
+         encode(p.signature, 'hex'), p.reason, p.payload, c.approved_by, c.approvals, c.created_at
+  from only risk_change_log as c
+  join only proposals as p on p.proposal_id = c.proposal_id
+  where c.version > since_version
+  order by c.version;
+$function$;
+comment on function risk_evidence(bigint) is
+  'Every applied change after a version, with the signed texts and signatures by which anybody can check it without trusting this database.';
+
+execute format('grant select on risk_configurations, risk_asset_kill_thresholds to %I, %I', app_role('app_risk'), app_role('app_auditor'));
+execute format('grant execute on function active_risk_state(), risk_evidence(bigint), verify_config_integrity() to %I, %I, %I',
+               app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
+
+perform finish_migration('23_risk_config');
+end
+$migration$;
