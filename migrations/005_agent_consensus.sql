@@ -997,6 +997,12 @@ begin
     if to_regclass(format('%I.risk_configurations', current_schema())) is null then
       raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind using errcode = '55000';
     end if;
+    -- Nothing is built on a limit that was changed by force.
+    if stored_state_text() is distinct from current_state_text() then
+      perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
+                               'Stored: ' || stored_state_text() || '. Replayed: ' || current_state_text() || '.',
+                               'select * from verify_config_integrity(); the tables were changed by force.');
+    end if;
     if change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
       perform refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', null, 'select * from lockdown_status() shows the damage.');
     end if;
@@ -1005,7 +1011,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_allowed(text, jsonb, jsonb) is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one.';
+comment on function check_allowed(text, jsonb, jsonb) is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
 
 create function vote(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz, signature bytea) returns text
 language plpgsql security definer

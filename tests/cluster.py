@@ -33,6 +33,8 @@ SETTINGS = {
     "max_wal_size": "256MB",
     "log_line_prefix": "'%p %d %u '",
     "lc_messages": "'C'",
+    # In the data directory, which goes away with the cluster: segments of a killed server would stay.
+    "dynamic_shared_memory_type": "mmap",
 }
 SHARED_MEMORY = Path("/dev/shm")
 ENOUGH = 512 * 1024 * 1024
@@ -127,6 +129,7 @@ class Server:
         except (OSError, RuntimeError):
             self._copy_binaries()  # a home directory that the server's user may not enter
         self.version_num = 0
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     def _copy_binaries(self) -> None:
         root = self.directory / "pg"
@@ -160,16 +163,32 @@ class Server:
             raise RuntimeError(f"{program} gave {run.returncode}: {said[-2000:]}")
         return said
 
+    def _keep(self) -> None:
+        """Start a process that clears the cluster away as soon as this one is gone, also if it is killed."""
+        if self._keeper is None:
+            script = 'cat; "$0" -D "$1" -m immediate -w stop; rm -rf "$2"'
+            self._keeper = subprocess.Popen(
+                ["/bin/sh", "-c", script, self.bin / "pg_ctl", self.data, self.directory],
+                cwd="/",
+                env=client_environment(),
+                user=self.user.pw_uid if self.user else None,
+                group=self.user.pw_gid if self.user else None,
+                extra_groups=[] if self.user else None,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
     def start(self) -> Server:
         """Make the cluster, if it is new, and start it."""
+        self._keep()
         if not self.data.exists():
             self.as_server_user(
                 "initdb", "-D", self.data, "-U", self.superuser, "-E", "UTF8", "--locale=C", "-A", "trust",
                 "--no-sync", *self.initdb_options,
             )  # fmt: skip
             settings = {**SETTINGS, "unix_socket_directories": f"'{self.directory}'", **self.settings}
-            if self.directory.parent != SHARED_MEMORY:
-                settings["dynamic_shared_memory_type"] = "mmap"
             with (self.data / "postgresql.conf").open("a", encoding="utf-8") as conf:
                 conf.writelines(f"{name} = {value}\n" for name, value in settings.items())
         try:
@@ -185,6 +204,9 @@ class Server:
         if (self.data / "postmaster.pid").exists():
             self.as_server_user("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
         if not keep:
+            if self._keeper:
+                self._keeper.communicate()  # closes its input, which it waits for
+                self._keeper = None
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Server:

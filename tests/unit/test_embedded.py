@@ -257,6 +257,22 @@ def test_a_long_path_has_a_short_socket(place: Path, binaries: Path) -> None:
         shutil.rmtree(server.socket_dir)
 
 
+def test_a_copy_is_a_server_of_its_own(server: Server, place: Path) -> None:
+    server.start()
+    tell(server, "create table kept as select 7 as answer")
+    server.stop()
+    subprocess.run(["cp", "-a", str(server.data_dir), str(place / "copy")], check=True)
+    server.start()
+    copy = Server(place / "copy", fsync=False).start()
+    try:
+        assert copy.socket_dir != server.socket_dir
+        tell(copy, "update kept set answer = 8")
+        assert (ask(server, "select answer from kept"), ask(copy, "select answer from kept")) == ("7", "8")
+    finally:
+        copy.stop("immediate")
+        shutil.rmtree(copy.socket_dir)
+
+
 def test_two_starts_at_once(server: Server) -> None:
     failed: list[BaseException] = []
 
@@ -331,6 +347,16 @@ def test_a_throwaway_server_goes_with_a_killed_process(binaries: Path) -> None:
         child.kill()
     assert pid is not None
     wait_until(lambda: not data.parent.exists() and not runs(pid))
+
+
+@pytest.mark.skipif(AS_ROOT, reason="root may read everything")
+def test_somebody_elses_directory_is_refused_in_a_line(place: Path, binaries: Path) -> None:
+    closed = place / "closed"
+    closed.mkdir(mode=0o000)
+    for act in (Server(closed / "data", binaries).start, Server(closed / "data", binaries).status):
+        with pytest.raises(EmbeddedError, match="Permission denied"):
+            act()
+    closed.chmod(0o700)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root runs the server as somebody else")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import click
 from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
-from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError
+from alpha_db.cli.signing import Signing, proposal_options, send_proposal
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError, StaleProposal
 from alpha_db.queries import query
+from alpha_db.risk.config_manager import ConfigManager
 
 
 @click.group()
@@ -42,3 +45,38 @@ def status(settings: Settings, as_json: bool) -> None:
     else:
         line(("No lockdown.", GOOD))
     finish(EXIT_NOT_RUN if row["is_locked"] is None else EXIT_DAMAGE if row["is_locked"] else 0)
+
+
+@lockdown.command()
+@proposal_options
+@database_options
+def release(settings: Settings, as_json: bool, signing: Signing, reason: str, lifetime: timedelta) -> None:
+    """Propose that the lockdown be lifted, acknowledging the damage that the chains show now.
+
+    Nothing is repaired: acknowledged damage is reported for ever after, and further damage locks again. A role
+    that may not verify the chains (app_auditor) acknowledges the damage that engaged the lockdown.
+
+    \b
+    Examples:
+      alpha-db lockdown release --reason "disk fault, ticket 42" --agent ada --key ada.key
+    """
+    with settings.installed() as (conn, _):
+        manager = ConfigManager(conn)
+        found = manager.damage()
+        if not found:
+            raise StaleProposal("RSK-005: there is no lockdown to release", sqlstate="RSK05")
+        damage = [{name: place[name] for name in ("table", "id", "actual_hash")} for place in found]
+        changes = [
+            (f"{place['table']} {place['id']}", str(place.get("verdict", "damaged")), "acknowledged")
+            for place in found
+        ]
+        send_proposal(
+            manager,
+            signing,
+            "lockdown_release",
+            {"damage": damage},
+            reason=reason,
+            lifetime=lifetime,
+            as_json=as_json,
+            changes=changes,
+        )

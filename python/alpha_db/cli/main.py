@@ -26,6 +26,8 @@ COMMANDS = {
     "guards": "alpha_db.cli.guards:guards",
     "attempts": "alpha_db.cli.attempts:attempts",
     "lockdown": "alpha_db.cli.lockdown:lockdown",
+    "agents": "alpha_db.cli.agents:agents",
+    "risk": "alpha_db.cli.risk:risk",
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from alpha_db.embedded.accounts import Account, Command, can_use_directory, run_as
 from alpha_db.embedded.binaries import Binaries
 from alpha_db.embedded.errors import EmbeddedError
-from alpha_db.embedded.settings import read_file
+from alpha_db.embedded.settings import is_there, read_file
 from alpha_db.embedded.sockets import give
 
 # initdb works in here, and its result is moved up when it is complete; PG_VERSION moves last
@@ -24,7 +24,7 @@ _WHEN = re.compile(r"^[-0-9]+ [:.0-9]+ \S+ \[\d+\] ")
 
 def recorded_major(data_dir: Path) -> int | None:
     """Return the major version that made a data directory; None if there is no cluster in it."""
-    if not (data_dir / "PG_VERSION").exists():
+    if not is_there(data_dir / "PG_VERSION"):
         return None
     text = read_file(data_dir / "PG_VERSION").strip()
     if not text.isdigit():

@@ -91,6 +91,17 @@ def enough_shared_memory(directory: Path) -> bool:
     return free >= ENOUGH_SHARED_MEMORY and os.access(directory, os.W_OK)
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a file exists. Raises EmbeddedError if that cannot be seen: a directory of somebody else's."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        raise EmbeddedError(f"cannot read {path}: {exc.strerror}") from exc
+    return True
+
+
 def read_file(path: Path) -> str:
     """Return the text of a file that must not be a link: as root we read in a directory of another user's."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alpha_db.embedded.accounts import Account, can_use_directory
 from alpha_db.embedded.errors import EmbeddedError
-from alpha_db.embedded.settings import read_file, replace_file
+from alpha_db.embedded.settings import is_there, read_file, replace_file
 
 PORT = 5432
 
@@ -21,11 +21,14 @@ _LONGEST = 104 - len("/.s.PGSQL.5432") - 1
 
 
 def remembered(data_dir: Path) -> Path | None:
-    """Return the socket directory that was used last; None if there was none."""
-    if not (data_dir / _MEMORY).exists():
+    """Return the socket directory that was used last; None if there was none.
+
+    A copy of a data directory, such as pg_basebackup makes, does not take over the original's.
+    """
+    if not is_there(data_dir / _MEMORY):
         return None
-    text = read_file(data_dir / _MEMORY).strip()
-    return Path(text) if text.startswith("/") else None
+    directory, _, owner = read_file(data_dir / _MEMORY).rstrip("\n").partition("\n")
+    return Path(directory) if directory.startswith("/") and owner == str(data_dir) else None
 
 
 def is_private(directory: Path, account: Account) -> bool:
@@ -55,7 +58,7 @@ def ensure(data_dir: Path, account: Account) -> Path:
             wanted if is_private(wanted, account) or _make(wanted, account) else _make_other(base, account)
         )
         if directory is not None and can_use_directory(account, directory):
-            replace_file(data_dir / _MEMORY, f"{directory}\n", account)
+            replace_file(data_dir / _MEMORY, f"{directory}\n{data_dir}\n", account)
             return directory
     raise EmbeddedError(
         "cannot make a directory for the server's socket in " + " or ".join(map(str, _bases()))

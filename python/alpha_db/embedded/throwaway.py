@@ -44,8 +44,8 @@ def throwaway_server(
         give(socket_dir, account)
         server = Server(directory / "data", binaries, fsync, options, socket_dir=socket_dir)
         watch = _watch(server, directory, account)
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop("immediate", timeout=20)
