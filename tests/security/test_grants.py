@@ -54,18 +54,6 @@ RELATIONS: dict[str, dict[str, set[str]]] = {
     "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS, *RISK_RELATIONS}},
     "app_risk": {"SELECT": {*AUDIT_TABLES, *VIEWS, *RISK_RELATIONS}},
 }
-RISK_STATE = {
-    "active_risk_state()",
-    "agent_keys()",
-    "risk_evidence(bigint)",
-    "verify_config_integrity()",
-}
-SIGNED_TEXTS = {
-    "approval_message(uuid,uuid,text,timestamp with time zone)",
-    "ed25519_verify(bytea,bytea,bytea)",
-    "proposal_message(uuid,text,jsonb,text,uuid,timestamp with time zone,text)",
-    "proposal_progress(uuid)",
-}
 # what every application role may ask for
 STATE = {
     "active_risk_state()",
@@ -93,14 +81,11 @@ FUNCTIONS: dict[str, set[str]] = {
         "refuse_decimal(numeric,integer,integer)",
         "refuse_float(text,regtype)",
         "refuse_signal_reuse(text,text)",
-        # reading
-        "lockdown_status()",
-        "rejected_attempts()",
-        *RISK_STATE,
+        *STATE,
     },
     "app_auditor": {
-        *RISK_STATE,
-        *SIGNED_TEXTS,
+        *STATE,
+        *SIGNING,
         "acknowledged_damage()",
         "app_role(text)",
         "chain_genesis(text)",
@@ -119,12 +104,10 @@ FUNCTIONS: dict[str, set[str]] = {
         "verify_guards()",
     },
     "app_risk": {
-        "lockdown_status()",
         "propose(uuid,text,jsonb,text,uuid,timestamp with time zone,bytea,text)",
-        "rejected_attempts()",
         "vote(uuid,uuid,text,timestamp with time zone,bytea)",
-        *RISK_STATE,
-        *SIGNED_TEXTS,
+        *STATE,
+        *SIGNING,
     },
 }
 SCHEMA = {

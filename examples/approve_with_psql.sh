@@ -1,0 +1,43 @@
+#!/bin/sh
+# Approves a proposal with psql and openssl alone: approve_with_psql.sh PROPOSAL_ID AGENT_ID KEY_FILE [REJECT]
+#
+# Connects as psql does (PGHOST, PGDATABASE, PGSERVICE ...), as a role that has app_risk. Shows the proposal and
+# the text that is signed; the key never leaves its file. Ed25519 needs openssl 3.
+set -eu
+
+proposal=$1
+agent=$2
+key=$3
+decision=${4:-APPROVE}
+
+case $(openssl version) in
+    OpenSSL\ [3-9]*) ;;
+    *) echo "this needs openssl 3 or later" >&2 && exit 3 ;;
+esac
+ask() {
+    psql -XqAt -v ON_ERROR_STOP=1 -v proposal="$proposal" -v agent="$agent" -v decision="$decision" "$@"
+}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# What was proposed, as its proposer signed it. psql adds a line feed to the one that a text ends with: the empty
+# line goes.
+echo "select signed_text from vw_proposals where proposal_id = :'proposal'" | ask | sed '$d' >"$folder/proposal"
+cat "$folder/proposal"
+
+# The exact text of the vote. It must name the digest of what was just shown.
+now=$(date -u +%Y-%m-%dT%H:%M:%S.000000Z)
+echo "select approval_message(:'proposal', :'agent', :'decision', :'now')" | ask -v now="$now" | sed '$d' >"$folder/text"
+cat "$folder/text"
+digest=$(openssl dgst -sha256 -r "$folder/proposal" | cut -d' ' -f1)
+grep -qx "digest: \"$digest\"" "$folder/text" || { echo "this vote is on another text" >&2 && exit 1; }
+if [ -t 0 ]; then
+    printf 'Sign and send this? [y/N] ' >&2
+    read -r answer && [ "$answer" = y ] || exit 3
+fi
+
+openssl pkeyutl -sign -rawin -inkey "$key" -in "$folder/text" -out "$folder/signature"
+signature=$(od -An -v -tx1 "$folder/signature" | tr -d ' \n')
+
+echo "select vote(:'proposal', :'agent', :'decision', :'now', decode(:'signature', 'hex'))" |
+    ask -v now="$now" -v signature="$signature"

@@ -1,0 +1,256 @@
+"""alpha-db agents: who may propose and vote, and with which keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import click
+
+from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
+from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows
+from alpha_db.cli.signing import Signing, proposal_options, read_passphrase, send_proposal
+from alpha_db.errors import SignatureRefused
+from alpha_db.risk.config_manager import ConfigManager, Row
+from alpha_db.security.audit_signer import AuditSigner
+from alpha_db.security.payloads import key_of
+from alpha_db.security.signed_text import load_json
+
+MEMBERS = ("agent_id", "name", "role", "public_key")
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def agents() -> None:
+    """Agents: who may propose and vote, and with which keys."""
+
+
+@agents.command(short_help="Make a key.")
+@click.option(
+    "--out", metavar="FILE", type=_FILE, required=True, help="Where the private key goes; never overwritten."
+)
+@click.option("--name", metavar="NAME", help="What people call the agent.")
+@click.option(
+    "--role", metavar="ROLE", default="risk", show_default=True, help="What it does, in a word or two."
+)
+@click.option("--encrypt", is_flag=True, help="Ask for a passphrase to encrypt the key with.")
+@click.option(
+    "--passphrase-file", metavar="FILE", type=_FILE, help="Encrypt with the first line of this file."
+)
+@json_option
+@debug_option
+def keygen(
+    out: Path, name: str | None, role: str, encrypt: bool, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Make an agent's key: the private key in a file of mode 0600, the public half on the screen.
+
+    Needs no database. What --json prints is what bootstrap, enrol and rotate take.
+
+    \b
+    Examples:
+      alpha-db agents keygen --out ada.key --name ada --json > ada.json
+      alpha-db agents keygen --out ada.key --name ada --encrypt
+    """
+    passphrase = None
+    if passphrase_file is not None:
+        passphrase = read_passphrase(passphrase_file)
+    elif encrypt:
+        passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    signer = AuditSigner.generate()
+    signer.save(out, passphrase)
+    agent = {
+        "agent_id": str(uuid4()),
+        "name": name or out.stem,
+        "role": role,
+        "public_key": signer.public_key_hex,
+    }
+    if as_json:
+        emit_json(agent)
+        return
+    rows([[member, value] for member, value in agent.items()], styles=[DIM] * len(agent))
+    kept = "encrypted" if passphrase else "not encrypted"
+    line((f"The private key is in {clean(out)}, {kept}. Nobody else needs it, and no database.", DIM))
+
+
+@agents.command(short_help="Enrol the first agents, once.")
+@click.argument("files", metavar="FILE.json...", nargs=-1, type=_FILE, required=True)
+@database_options
+def bootstrap(settings: Settings, as_json: bool, files: tuple[Path, ...]) -> None:
+    """Enrol the first agents, three or more, as the owner of the installation. It can be done once.
+
+    A file holds an agent, as keygen --json prints it, or an array of them.
+
+    \b
+    Examples:
+      alpha-db --dsn service=owner agents bootstrap ada.json ben.json cyd.json
+    """
+    given = [agent for file in files for agent in _read_agents(file)]
+    with settings.installed() as (conn, _):
+        manager = ConfigManager(conn)
+        enrolled = manager.bootstrap(given)
+        origin = manager.active()["origin"]
+    if as_json:
+        emit_json({"origin": origin, "agents": enrolled})
+        return
+    rows(
+        [[row[member] for member in ("name", "role", "agent_id", "public_key")] for row in enrolled],
+        head=("name", "role", "agent_id", "public_key"),
+    )
+    line(
+        "Pin these keys outside the database: alpha-db agents list --pins > keys.json, then compare it by eye."
+    )
+
+
+@agents.command("list", short_help="List the agents.")
+@click.option("--all", "every", is_flag=True, cls=NamedOption, help="Also those that are revoked.")
+@click.option("--pins", is_flag=True, help="Print a file of pinned keys: the agents of the bootstrap.")
+@database_options
+def list_(settings: Settings, as_json: bool, every: bool, pins: bool) -> None:
+    """List the agents with their public keys.
+
+    \b
+    Examples:
+      alpha-db agents list
+      alpha-db agents list --all --json
+      alpha-db agents list --pins > keys.json
+    """
+    with settings.installed() as (conn, _):
+        manager = ConfigManager(conn)
+        known = manager.agents()
+        origin = manager.active()["origin"] if pins else None
+    if pins:
+        first = {str(agent.agent_id): agent.public_key for agent in known if agent.proposal_id is None}
+        emit_json({"origin": origin, **first})
+        return
+    shown = [agent for agent in known if every or agent.revoked_at is None]
+    if as_json:
+        emit_json([vars(agent) for agent in shown])
+    elif shown:
+        head = ("name", "role", "agent_id", "public_key", "enrolled", *(("revoked",) if every else ()))
+        lines = [
+            [a.name, a.role, a.agent_id, a.public_key, a.enrolled_at, a.revoked_at][: len(head)]
+            for a in shown
+        ]
+        rows(lines, head=head, styles=[HEAD if agent.revoked_at is None else DIM for agent in shown])
+    else:
+        line("There are no agents yet: alpha-db agents bootstrap.")
+
+
+@agents.command(short_help="Propose a further agent.")
+@click.argument("file", metavar="FILE.json", type=_FILE)
+@proposal_options
+@database_options
+def enrol(
+    settings: Settings, as_json: bool, signing: Signing, file: Path, reason: str, lifetime: timedelta
+) -> None:
+    """Propose that an agent be enrolled, as keygen --json printed it.
+
+    \b
+    Example:
+      alpha-db agents enrol dan.json --reason "night shift" --agent ada --key ada.key
+    """
+    _propose_agent(settings, as_json, signing, file, None, reason, lifetime)
+
+
+@agents.command(short_help="Propose a new key in the place of an agent's.")
+@click.argument("whom", metavar="AGENT")
+@click.argument("file", metavar="FILE.json", type=_FILE)
+@proposal_options
+@database_options
+def rotate(
+    settings: Settings,
+    as_json: bool,
+    signing: Signing,
+    whom: str,
+    file: Path,
+    reason: str,
+    lifetime: timedelta,
+) -> None:
+    """Propose that a new agent take the place of AGENT, as when a key is lost. AGENT has no vote on it.
+
+    \b
+    Example:
+      alpha-db agents rotate cyd cyd2.json --reason "laptop stolen" --agent ada --key ada.key
+    """
+    _propose_agent(settings, as_json, signing, file, whom, reason, lifetime)
+
+
+@agents.command(short_help="Propose that an agent may no longer vote.")
+@click.argument("whom", metavar="AGENT")
+@proposal_options
+@database_options
+def revoke(
+    settings: Settings, as_json: bool, signing: Signing, whom: str, reason: str, lifetime: timedelta
+) -> None:
+    """Propose that AGENT may no longer propose or vote. AGENT has no vote on it.
+
+    \b
+    Example:
+      alpha-db agents revoke cyd --reason "left" --agent ada --key ada.key
+    """
+    with settings.installed() as (conn, _):
+        manager = ConfigManager(conn)
+        gone = manager.find_agent(whom)
+        send_proposal(
+            manager,
+            signing,
+            "agent_revoke",
+            {"agent_id": str(gone.agent_id)},
+            reason=reason,
+            lifetime=lifetime,
+            as_json=as_json,
+            changes=[(f"agent {gone.name}", "active", "revoked")],
+        )
+
+
+def _propose_agent(
+    settings: Settings,
+    as_json: bool,
+    signing: Signing,
+    file: Path,
+    replaces: str | None,
+    reason: str,
+    lifetime: timedelta,
+) -> None:
+    found = _read_agents(file)
+    if len(found) != 1:
+        raise click.UsageError(f"{file} holds {len(found)} agents; one is enrolled at a time")
+    with settings.installed() as (conn, _):
+        manager = ConfigManager(conn)
+        old = manager.find_agent(replaces) if replaces else None
+        changes = [(f"agent {found[0]['name']}", "not enrolled", "active")]
+        if old:
+            changes.append((f"agent {old.name}", "active", "replaced"))
+        send_proposal(
+            manager,
+            signing,
+            "agent_enrol",
+            {**found[0], "replaces": str(old.agent_id) if old else None},
+            reason=reason,
+            lifetime=lifetime,
+            as_json=as_json,
+            changes=changes,
+        )
+
+
+def _read_agents(file: Path) -> list[Row]:
+    """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
+    try:
+        said: Any = load_json(file.read_text("utf-8"))
+    except OSError as problem:
+        raise click.UsageError(f"cannot read {file}: {problem.strerror}") from None
+    except ValueError as problem:
+        raise click.UsageError(f"{file} is not JSON: {problem}") from None
+    found = said if isinstance(said, list) else [said]
+    for agent in found:
+        if not isinstance(agent, dict) or set(agent) != set(MEMBERS):
+            raise click.UsageError(f"{file}: an agent is {', '.join(MEMBERS)}, no more and no less")
+        try:
+            key_of(agent["public_key"])
+        except ValueError as problem:
+            raise SignatureRefused(
+                f"RSK-003: {problem}", hint="alpha-db agents keygen", sqlstate="RSK03"
+            ) from None
+    return found

@@ -1,0 +1,104 @@
+"""alpha-db risk history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from alpha_db.cli.common import Settings, database_options
+from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line
+from alpha_db.risk.config_manager import Agent, ConfigManager, Row
+from alpha_db.security.signed_text import load_json
+
+
+@click.command(short_help="Show who changed what, when and why.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the last so many changes.")
+@database_options
+def history(settings: Settings, as_json: bool, limit: int | None) -> None:
+    """Show every applied change, oldest first: when, what, proposed and approved by whom, and why.
+
+    \b
+    Examples:
+      alpha-db risk history
+      alpha-db risk history --limit 5 --json
+    """
+    with settings.installed() as (conn, _):
+        manager = ConfigManager(conn)
+        entries = timeline(manager.history(), manager.agents())
+    entries = entries[-limit:] if limit else entries
+    if as_json:
+        emit_json(entries)
+        return
+    for entry in entries:
+        line((f"{entry['version']:>4}  {clean(entry['applied_at'])}", HEAD), f"  {clean(entry['kind'])}")
+        for change in entry["changes"]:
+            line("      ", clean(change))
+        by, approvers = clean(entry["proposed_by"]), ", ".join(map(clean, entry["approved_by"]))
+        line(("      by ", DIM), by, (", approved by ", DIM), approvers)
+        line(("      why: ", DIM), clean(entry["reason"]))
+    if not entries:
+        line("Nothing was changed yet.")
+
+
+def timeline(changes: list[Row], agents: list[Agent]) -> list[Row]:
+    """Return the changes for people: names instead of ids, differences instead of states."""
+    names = {str(agent.agent_id): agent.name for agent in agents}
+    before: Any = {"limits": None, "kill_thresholds": []}
+    entries = []
+    for row in changes:
+        after, payload = load_json(row["state_text"]), load_json(row["payload"])
+        entries.append(
+            {
+                "version": row["version"],
+                "applied_at": row["applied_at"],
+                "kind": row["kind"],
+                "changes": list(_differences(row["kind"], payload, before, after, names)),
+                "proposed_by": names.get(row["proposer"], row["proposer"]),
+                "approved_by": [names.get(v["agent_id"], v["agent_id"]) for v in load_json(row["approvals"])],
+                "reason": row["reason"],
+                "payload": payload,
+                "state_hash": row["state_hash"],
+            }
+        )
+        before = after
+    return entries
+
+
+def _differences(kind: str, payload: Any, before: Any, after: Any, names: dict[str, str]) -> Iterator[str]:
+    if kind == "risk_config":
+        old = before["limits"] or {}
+        for name, value in after["limits"].items():
+            if old.get(name) != value:
+                yield f"{name} {_said(old.get(name))} → {_said(value)}"
+    elif kind == "asset_kill_threshold":
+        asset = payload["asset"]
+        old, new = (_threshold(state, asset) for state in (before, after))
+        yield f"{asset} {old} → {new}"
+    elif kind == "agent_enrol":
+        place = f" in the place of {_name(payload['replaces'], names)}" if payload["replaces"] else ""
+        yield f"{payload['name']} enrolled{place}"
+    elif kind == "agent_revoke":
+        yield f"{_name(payload['agent_id'], names)} revoked"
+    elif kind == "quorum_policy":
+        yield ", ".join(f"{name} {payload[name]}" for name in ("tighten", "loosen", "govern"))
+    else:
+        places = ", ".join(f"{item['table']} {item['id']}" for item in payload["damage"])
+        yield f"lockdown released, damage acknowledged: {places}"
+
+
+def _threshold(state: Any, asset: str) -> str:
+    for item in state["kill_thresholds"]:
+        if item["asset"] == asset:
+            price = "" if item["kill_price"] is None else f" or at {_said(item['kill_price'])}"
+            return f"killed at a loss of {_said(item['kill_loss_pct'])}{price}"
+    return "no threshold"
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else format(value, "f")
+
+
+def _name(agent_id: str, names: dict[str, str]) -> str:
+    return names.get(agent_id, agent_id)

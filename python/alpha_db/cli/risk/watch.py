@@ -1,0 +1,119 @@
+"""alpha-db risk watch."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.live import Live
+from rich.text import Text
+
+from alpha_db.cli.common import Settings, database_options, finish
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, emit_json
+from alpha_db.cli.risk.get_config import pins_option
+from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK
+from alpha_db.risk import GuardrailState, RiskGuardrailService
+
+_LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ratio")
+
+
+@click.command(short_help="Watch what an order path would be told.")
+@click.option("--once", is_flag=True, help="Wait for a verified state, print it and end.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    help="Seconds that --once waits.",
+)
+@click.option(
+    "--high-water",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the highest version seen: an older state is then refused.",
+)
+@pins_option
+@database_options
+def watch(
+    settings: Settings, as_json: bool, once: bool, timeout: float, pins: Path | None, high_water: Path | None
+) -> None:
+    """Show the limits as a running guardrail holds them, verified, with its lease; Ctrl-C ends.
+
+    With --once exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one document, or without
+    --once one at each change.
+
+    \b
+    Examples:
+      alpha-db risk watch --pins keys.json
+      alpha-db risk watch --once --json
+    """
+    with settings.installed():
+        pass  # a wrong place is told at once, and not as Safe Mode
+    service = RiskGuardrailService(settings.dsn, schema=settings.schema, pins=pins, high_water=high_water)
+    with service:
+        if once:
+            service.wait_for(lambda state: state.is_normal, timeout)
+            _print(service.state, as_json)
+            finish(EXIT_OK if service.state.is_normal else EXIT_NOT_RUN)
+            return
+        with contextlib.suppress(KeyboardInterrupt):
+            (_follow if as_json else _live)(service)
+
+
+def _follow(service: RiskGuardrailService) -> None:
+    shown: GuardrailState | None = None
+    while True:
+        state = service.state
+        if shown is None or _facts(state) != _facts(shown):
+            _print(state, as_json=True)
+            shown = state
+        service.wait_for(lambda now: _facts(now) != _facts(state), 1.0)  # noqa: B023
+
+
+def _live(service: RiskGuardrailService) -> None:
+    with Live(_text(service.state, service.lease_left), console=PlainConsole(), auto_refresh=False) as live:
+        while True:
+            before = _facts(service.state)
+            service.wait_for(lambda now: _facts(now) != before, 0.25)  # noqa: B023
+            live.update(_text(service.state, service.lease_left), refresh=True)
+
+
+def _facts(state: GuardrailState) -> tuple[Any, ...]:
+    return state.mode, state.reason, state.version, state.state_hash
+
+
+def _print(state: GuardrailState, as_json: bool) -> None:
+    if not as_json:
+        PlainConsole().print(_text(state, None))
+        return
+    emit_json(
+        {
+            "mode": state.mode.value,
+            "reason": state.reason,
+            "version": state.version,
+            "state_hash": state.state_hash,
+            "limits": {name: getattr(state, name) for name in _LIMITS},
+            "kill_thresholds": [vars(item) for item in state.kill_thresholds.values()],
+            "is_locked": state.is_locked,
+            "verified_at": state.verified_at,
+        }
+    )
+
+
+def _text(state: GuardrailState, lease: float | None) -> Text:
+    text = Text()
+    text.append(f"{state.mode.value}", GOOD if state.is_normal else BAD)
+    text.append(f"  version {clean(state.version)}", HEAD)
+    if lease is not None:
+        text.append(f"  lease {lease:.1f} s", DIM)
+    if state.reason:
+        text.append(f"\n  {clean(state.reason)}")
+    for name in _LIMITS:
+        text.append(f"\n  {name:<26}{getattr(state, name):>10}")
+    for item in state.kill_thresholds.values():
+        price = "" if item.kill_price is None else f", or at price {item.kill_price}"
+        text.append(f"\n  kill {clean(item.asset)} at a loss of {item.kill_loss_pct}{price}")
+    text.append(f"\n  verified {clean(state.verified_at)}", DIM)
+    return text

@@ -1,0 +1,295 @@
+"""The signed risk configuration: what holds, what was proposed, and how an agent proposes and votes.
+
+Thin: the database decides, these functions ask it. But nothing is signed on its word alone: the texts are made
+here, of what the agent sees, and signed only if the database makes the same. Source: design sections 9 and 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+
+from alpha_db.errors import AlphaDbError, ProposalClosed, RiskTampered, SignatureRefused, translate
+from alpha_db.queries import query
+from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
+from alpha_db.security.config_integrity import IntegrityChecker, Keys, Verified
+from alpha_db.security.evidence import read_evidence
+from alpha_db.security.replay import approvals_needed, direction
+from alpha_db.security.signed_text import jsonb_text, parse_proposal
+
+Row = dict[str, Any]
+
+# kinds that build on the limits as they stand; the others must be possible when those are damaged
+_ON_LIMITS = ("risk_config", "asset_kill_threshold")
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent as it is enrolled."""
+
+    agent_id: UUID
+    name: str
+    role: str
+    public_key: str
+    replaces: UUID | None
+    proposal_id: UUID | None
+    enrolled_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A proposal before it is signed: its members, its exact text, and what it will need."""
+
+    proposal_id: UUID
+    kind: str
+    payload: Mapping[str, Any]
+    reason: str
+    proposer: UUID
+    expires_at: datetime
+    previous: str
+    text: str
+    direction: str | None = None
+    needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A vote before it is signed: the proposal as it was signed, and the vote's exact text."""
+
+    proposal: Row
+    agent_id: UUID
+    decision: str
+    signed_at: datetime
+    text: str
+
+
+class ConfigManager:
+    """Risk configuration over one connection (in autocommit, search_path beginning with the install schema)."""
+
+    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self._conn = conn
+
+    # ------------------------------------------------------------------------------------------------
+    # What holds
+
+    def verified(self, pins: Keys | None = None) -> Verified:
+        """Return the active state, every signature checked here. Raises RiskTampered (RSK-007)."""
+        conn = self._conn
+        kept = conn.isolation_level, conn.read_only
+        try:
+            with translate():
+                reading = read_evidence(conn)
+        finally:
+            conn.isolation_level, conn.read_only = kept
+        return IntegrityChecker(pins).check(reading)
+
+    def active(self) -> Row:
+        """Return the row of active_risk_state(), as the database says it."""
+        return self._rows("active_risk_state")[0]
+
+    def history(self, since: int = 0) -> list[Row]:
+        """Return every applied change after a version, oldest first, as risk_evidence() has it."""
+        return self._rows("risk_evidence", since=since)
+
+    def integrity(self) -> list[Row]:
+        """Return the rows of verify_config_integrity()."""
+        return self._rows("verify_config_integrity")
+
+    # ------------------------------------------------------------------------------------------------
+    # Agents
+
+    def agents(self) -> list[Agent]:
+        """Return every agent ever enrolled, in order of enrolment."""
+        return [Agent(**row) for row in self._rows("agents_by_name")]
+
+    def find_agent(self, name: str) -> Agent:
+        """Return the active agent of this id or name. Raises SignatureRefused (RSK-003)."""
+        known = self.agents()
+        found = [a for a in known if a.revoked_at is None and name in (str(a.agent_id), a.name)]
+        if len(found) == 1:
+            return found[0]
+        gone = any(name in (str(a.agent_id), a.name) for a in known)
+        problem = "has the name of several agents" if found else "is revoked" if gone else "is not enrolled"
+        raise SignatureRefused(f"RSK-003: {name} {problem}", hint="alpha-db agents list", sqlstate="RSK03")
+
+    def agent_of(self, signer: AuditSigner, name: str | None = None) -> Agent:
+        """Return the active agent whose key this is, and who must have this name or id, if one is given.
+
+        Raises SignatureRefused (RSK-003).
+        """
+        if name is not None:
+            agent = self.find_agent(name)
+            if agent.public_key != signer.public_key_hex:
+                message = f"RSK-003: the key is not that of agent {agent.name}"
+                raise SignatureRefused(
+                    message, detail=f"Its public key is {agent.public_key}.", sqlstate="RSK03"
+                )
+            return agent
+        for agent in self.agents():
+            if agent.public_key == signer.public_key_hex and agent.revoked_at is None:
+                return agent
+        message = f"RSK-003: no active agent has the key {signer.public_key_hex}"
+        raise SignatureRefused(message, hint="alpha-db agents list", sqlstate="RSK03")
+
+    def bootstrap(self, agents: list[Row]) -> list[Row]:
+        """Enrol the first agents, once for an installation. Raises RSK-001, RSK-002, RSK-003."""
+        return self._rows("bootstrap_agents", agents=jsonb_text(agents))
+
+    # ------------------------------------------------------------------------------------------------
+    # Proposing and voting
+
+    def proposals(self, *, every: bool = False) -> list[Row]:
+        """Return the pending proposals, or every one, oldest first."""
+        return self._rows("proposals", proposal=None, every=every)
+
+    def proposal(self, proposal_id: UUID | str) -> Row:
+        """Return the proposal whose id begins like this, with its votes. Raises ProposalClosed (RSK-006)."""
+        prefix = str(proposal_id).lower().replace("%", "").replace("_", "").replace("\\", "")
+        found = self._rows("proposals", proposal=prefix, every=True) if prefix else []
+        if len(found) != 1:
+            many = "there are several proposals whose id begins with" if found else "there is no proposal"
+            message = f"RSK-006: {many} {proposal_id}"
+            raise ProposalClosed(message, hint="alpha-db risk proposals --all", sqlstate="RSK06")
+        return found[0] | {"votes": self._rows("votes", proposal_id=found[0]["proposal_id"])}
+
+    def draft(
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        *,
+        reason: str,
+        proposer: UUID,
+        lifetime: timedelta = timedelta(hours=24),
+    ) -> Draft:
+        """Make a proposal for the state as it is now, ready to be read and signed.
+
+        What it will need is told by the replayed log, not by the database; for kinds that do not build on the
+        limits it may be unknown (None) if the log does not hold. Raises RiskTampered (RSK-007) otherwise.
+        """
+        proposal_id, active = uuid4(), self.active()
+        expires_at = self._scalar("server_time") + lifetime
+        text = proposal_text(
+            origin=active["origin"],
+            proposal_id=proposal_id,
+            kind=kind,
+            previous=active["state_hash"],
+            payload=payload,
+            reason=reason,
+            proposer=proposer,
+            expires_at=expires_at,
+        )
+        draft = Draft(proposal_id, kind, payload, reason, proposer, expires_at, active["state_hash"], text)
+        try:
+            replay = self.verified().replay
+        except RiskTampered:
+            if kind in _ON_LIMITS:
+                raise
+            return draft
+        said = parse_proposal(text)
+        way, needed = direction(kind, payload, replay.state), approvals_needed(replay, said)
+        return Draft(**{**vars(draft), "direction": way, "needed": needed})
+
+    def propose(self, draft: Draft, signer: AuditSigner) -> Row:
+        """Sign a draft and send it; return proposal_id, digest and created_at.
+
+        Raises RSK-001, RSK-003, RSK-005 (the state has changed since the draft), RSK-006, AUD-009.
+        """
+        members = {k: v for k, v in vars(draft).items() if k not in ("text", "direction", "needed")}
+        members |= {"payload": jsonb_text(draft.payload), "signature": signer.sign(draft.text)}
+        return self._rows("propose", **members)[0]
+
+    def ballot(self, proposal_id: UUID | str, agent_id: UUID, decision: str) -> Ballot:
+        """Make a vote, ready to be read and signed.
+
+        The proposal's text is believed only if its digest and its proposer's signature hold, and if it says
+        what the stored columns say. Raises RiskTampered (RSK-007), ProposalClosed (RSK-006).
+        """
+        proposal = self.proposal(proposal_id)
+        _check_signed(proposal, self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0])
+        signed_at = self._scalar("server_time")
+        origin = parse_proposal(proposal["signed_text"]).origin
+        text = approval_text(
+            origin=origin,
+            decision=decision,
+            digest=proposal["digest"],
+            agent_id=agent_id,
+            signed_at=signed_at,
+        )
+        ballot = Ballot(proposal, agent_id, decision, signed_at, text)
+        members = {k: v for k, v in vars(ballot).items() if k not in ("proposal", "text")}
+        theirs = self._scalar("approval_message", proposal_id=proposal["proposal_id"], **members)
+        if theirs != text:
+            raise _tampered("the database would have another text signed", f"It says: {theirs}")
+        if decision == "APPROVE" and proposal["kind"] in _ON_LIMITS:
+            self.verified()  # nothing is built on limits that were changed by force
+        return ballot
+
+    def vote(self, ballot: Ballot, signer: AuditSigner) -> str:
+        """Sign a vote and send it; return PENDING, APPLIED or REJECTED. Raises RSK-003 to RSK-006, AUD-009."""
+        status = self._scalar(
+            "vote",
+            proposal_id=ballot.proposal["proposal_id"],
+            agent_id=ballot.agent_id,
+            decision=ballot.decision,
+            signed_at=ballot.signed_at,
+            signature=signer.sign(ballot.text),
+        )
+        return str(status)
+
+    # ------------------------------------------------------------------------------------------------
+    # Damage
+
+    def damage(self) -> list[Row]:
+        """Return the damage that a release would have to acknowledge: table, id, actual_hash, verdict.
+
+        What the chains show now, if the role may look; otherwise, or if they show none, what engaged the
+        lockdown. Empty without a lockdown.
+        """
+        status = self._rows("lockdown_status")[0]
+        if not status["is_locked"]:
+            return []
+        try:
+            found = self._rows("open_damage")
+        except AlphaDbError as problem:
+            if problem.sqlstate != "42501":
+                raise
+            found = []
+        return found or list(status["damage"] or [])
+
+    def _rows(self, name: str, **values: Any) -> list[Row]:
+        with translate(), self._conn.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query(name), values or None).fetchall()
+
+    def _scalar(self, name: str, **values: Any) -> Any:
+        with translate():
+            row = self._conn.execute(query(name), values or None).fetchone()
+        return row[0] if row else None
+
+
+def _check_signed(proposal: Row, stored: Row) -> None:
+    """Raise RiskTampered unless a stored proposal is what its proposer signed."""
+    text = proposal["signed_text"]
+    try:
+        said = parse_proposal(text)
+    except (ValueError, TypeError) as problem:
+        raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
+    if digest_of(text) != proposal["digest"]:
+        raise _tampered("the proposal's digest is not that of its text", text)
+    if not verify_text(bytes(stored["proposer_key"]), text, bytes(stored["signature"])):
+        raise _tampered("the proposer's signature is not for this text", text)
+    stands = (str(proposal["proposal_id"]), proposal["kind"], proposal["reason"], str(proposal["proposer"]))
+    if (said.proposal_id, said.kind, said.reason, said.proposer) != stands or said.payload != proposal[
+        "payload"
+    ]:
+        raise _tampered("the proposal's text says otherwise than its row", text)
+
+
+def _tampered(problem: str, detail: str) -> RiskTampered:
+    return RiskTampered(f"RSK-007: {problem}", detail=detail, hint="alpha-db risk verify", sqlstate="RSK07")

@@ -1,0 +1,48 @@
+"""Keys pinned in a local file: what the database says of agents is then compared with it, not believed.
+
+The file is a JSON object: the agent_id of every agent of the bootstrap, with its public key in hex; further
+agents may stand there too, and "origin", the identity of the installation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alpha_db.errors import AlphaDbError
+from alpha_db.security.payloads import key_of
+from alpha_db.security.replay import Keys
+from alpha_db.security.signed_text import UUID_TEXT, load_json
+
+
+class PinsError(AlphaDbError):
+    """The file of pinned keys is missing, unreadable, or says something that is no pin."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Pinned keys by agent, and the installation they are for, if that is pinned as well."""
+
+    keys: Keys
+    origin: str | None = None
+
+
+def load_pins(path: Path | str) -> Pins:
+    """Read a file of pinned keys. Raises PinsError."""
+    try:
+        said = load_json(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(said, dict):
+            raise ValueError("it is not an object")
+        origin = said.pop("origin", None)
+        if origin is not None and not (isinstance(origin, str) and UUID_TEXT.fullmatch(origin)):
+            raise ValueError("origin is not a uuid")
+        if wrong := [agent for agent in said if not UUID_TEXT.fullmatch(agent)]:
+            raise ValueError(f"not an agent_id: {wrong[0]!r:.60}")
+        keys = {agent: key_of(key) for agent, key in said.items()}
+        if not keys or len(set(keys.values())) != len(keys):
+            raise ValueError("it pins no key, or one key twice")
+    except OSError as problem:
+        raise PinsError(f"cannot read the pinned keys {path}: {problem.strerror}") from None
+    except ValueError as problem:
+        raise PinsError(f"{path} does not pin keys: {problem}") from None
+    return Pins(keys, origin)

@@ -1,0 +1,1 @@
+"""Checking signed risk limits without trusting the database that stores them."""

@@ -1,0 +1,130 @@
+"""An agent's key: made, kept in a file of its own, and used to sign proposals and votes.
+
+A private key never leaves its file but into memory: not into the database, a log, a repr or an error.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from alpha_db.errors import AlphaDbError
+from alpha_db.security.ed25519 import is_weak_key, verify
+from alpha_db.security.signed_text import approval_text, digest_of, json_string, proposal_text, signed_time
+
+__all__ = [
+    "AuditSigner",
+    "KeyFileError",
+    "approval_text",
+    "digest_of",
+    "is_weak_key",
+    "json_string",
+    "proposal_text",
+    "signed_time",
+    "verify",
+    "verify_text",
+]
+
+
+class KeyFileError(AlphaDbError):
+    """A private key file is missing, unreadable, readable by others, or needs another passphrase."""
+
+
+class AuditSigner:
+    """A private key that signs texts."""
+
+    def __init__(self, private_key: Ed25519PrivateKey) -> None:
+        self._private_key = private_key
+
+    def __repr__(self) -> str:
+        return f"AuditSigner(public_key={self.public_key_hex})"
+
+    @classmethod
+    def generate(cls) -> AuditSigner:
+        """Make a new key from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], passphrase: str | None = None) -> AuditSigner:
+        """Read a private key (PEM, PKCS8).
+
+        Raises KeyFileError if the file is missing, may be read by others than its owner, is no Ed25519 key,
+        or the passphrase is missing or wrong.
+        """
+        file = Path(path)
+        try:
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as stream:
+                mode = os.fstat(descriptor).st_mode
+                if not stat.S_ISREG(mode):
+                    raise KeyFileError(f"{file} is not a file")
+                if mode & 0o077:
+                    raise KeyFileError(
+                        f"the private key {file} can be read by others (mode {stat.S_IMODE(mode):04o})",
+                        hint=f"chmod 600 {file}",
+                    )
+                content = stream.read(64 * 1024)
+        except OSError as problem:
+            raise KeyFileError(f"cannot read the private key {file}: {problem.strerror}") from None
+        password = passphrase.encode() if passphrase is not None else None
+        try:
+            key = serialization.load_pem_private_key(content, password)
+        except TypeError:
+            wanted = "needs a passphrase" if password is None else "has no passphrase"
+            raise KeyFileError(f"the private key {file} {wanted}") from None
+        except (ValueError, UnsupportedAlgorithm):
+            message = f"{file} is not a private key in PEM form, or the passphrase is wrong"
+            raise KeyFileError(message) from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError(f"{file} is not an Ed25519 key", hint="alpha-db agents keygen makes one")
+        return cls(key)
+
+    def save(self, path: str | os.PathLike[str], passphrase: str | None = None) -> None:
+        """Write the private key into a new file of mode 0600 (PEM, PKCS8), encrypted if there is a passphrase.
+
+        Never overwrites. Raises KeyFileError.
+        """
+        if passphrase == "":
+            raise KeyFileError("the passphrase is empty")
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if passphrase is not None:
+            encryption = serialization.BestAvailableEncryption(passphrase.encode())
+        content = self._private_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                os.fchmod(descriptor, 0o600)  # whatever the umask took or left
+                stream.write(content)
+                stream.flush()
+                os.fsync(descriptor)
+        except OSError as problem:
+            raise KeyFileError(
+                f"cannot write the private key {os.fspath(path)}: {problem.strerror}"
+            ) from None
+
+    @property
+    def public_key(self) -> bytes:
+        """The public key, 32 bytes."""
+        return self._private_key.public_key().public_bytes_raw()
+
+    @property
+    def public_key_hex(self) -> str:
+        """The public key as 64 hex digits, as bootstrap_agents and agent_enrol take it."""
+        return self.public_key.hex()
+
+    def sign(self, text: str) -> bytes:
+        """Return the signature, 64 bytes, of the text's UTF-8 bytes."""
+        return self._private_key.sign(text.encode())
+
+
+def verify_text(public_key: bytes, text: str, signature: bytes) -> bool:
+    """Return whether the signature is the key's for the text's UTF-8 bytes, as strictly as the database."""
+    return verify(public_key, text.encode(), signature)

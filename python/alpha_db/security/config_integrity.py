@@ -1,0 +1,202 @@
+"""Whether a risk configuration is what the agents signed: the check that does not trust the database.
+
+The hash is taken here, of the very text from which the values are read. Source: design sections 10 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from alpha_db.errors import AlphaDbError, from_any
+from alpha_db.security.evidence import ActiveState, AgentKey, Change, Reading, read_evidence
+from alpha_db.security.payloads import key_of
+from alpha_db.security.replay import Keys, Replay, tampered
+from alpha_db.security.signed_text import UUID_TEXT, digest_of
+from alpha_db.security.state import Limits, RiskState
+
+__all__ = ["IntegrityChecker", "Keys", "Verified", "verify_database"]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A state that holds, and what it was read with."""
+
+    state: RiskState
+    state_hash: str
+    origin: str
+    is_locked: bool
+    read_at: datetime
+    limits_valid_from: datetime | None
+    replay: Replay
+
+
+class IntegrityChecker:
+    """Checks what was read against the signed log, and remembers what it has checked.
+
+    Takes the keys of the bootstrap's agents if they are pinned (agent_id -> 32 bytes), and the installation
+    that is expected. Without pins the agents of the bootstrap are those that the database names: then only a
+    change of keys after the first look is found.
+    """
+
+    def __init__(
+        self,
+        pins: Keys | None = None,
+        *,
+        origin: str | None = None,
+        read: Callable[[], Reading] | None = None,
+    ) -> None:
+        self._pins = pins
+        self._origin = origin
+        self._read = read
+        self._first: Keys | None = None
+        self._changes: tuple[Change, ...] = ()
+        self._replay: Replay | None = None
+        #: why verify_config_integrity last said no
+        self.problem: AlphaDbError | None = None
+
+    @classmethod
+    def on(
+        cls, conn: psycopg.Connection[Any], pins: Keys | None = None, *, origin: str | None = None
+    ) -> IntegrityChecker:
+        """A checker that reads by a connection."""
+        return cls(pins, origin=origin, read=lambda: read_evidence(conn))
+
+    def verify_config_integrity(self, config: RiskState | Mapping[str, Any] | str) -> bool:
+        """Return whether a configuration is the one that the agents' signatures lead to.
+
+        Takes a RiskState, the canonical text, or a mapping with max_position_size_pct,
+        daily_drawdown_limit_pct and max_leverage_ratio (compared as decimals; other members are ignored).
+        False also if it could not be checked; `problem` says which: RSK-007, or an error of the connection.
+        """
+        self.problem = None
+        try:
+            if self._read is None:
+                raise AlphaDbError("the checker has no connection to read by")
+            _same(config, self.check(self._read()).state)
+        except psycopg.Error as problem:
+            self.problem = from_any(problem)
+        except AlphaDbError as problem:
+            self.problem = problem
+        except Exception as problem:  # fail closed, whatever it is
+            self.problem = AlphaDbError(f"the verification failed: {type(problem).__name__}: {problem}")
+        return self.problem is None
+
+    @property
+    def version(self) -> int:
+        """The version up to which the log was replayed; 0 before the first check."""
+        return self._replay.state.version if self._replay else 0
+
+    def check(self, reading: Reading) -> Verified:
+        """Return the verified state. Raises RiskTampered (RSK-007) if anything disagrees."""
+        if len(reading.active) != 1:
+            raise tampered(f"there are {len(reading.active)} current states instead of one")
+        active = reading.active[0]
+        if self._origin is not None and active.origin != self._origin:
+            raise tampered(f"the installation is {active.origin} instead of {self._origin}")
+        replay = self._replayed(reading, active.origin)
+        _check_agents(reading.agents, replay)
+        return _check_state(active, replay)
+
+    def _replayed(self, reading: Reading, origin: str) -> Replay:
+        first = self._first_agents(reading)
+        if self._first is not None and first != self._first:
+            raise tampered("the agents of the bootstrap are not those of the first look")
+        known, replay = self._changes, self._replay
+        if reading.since:
+            if replay is None or replay.state.version != reading.since or replay.origin != origin:
+                raise tampered(f"the log begins after version {reading.since}")
+            new = reading.changes
+        elif replay and replay.origin == origin and reading.changes[: len(known)] == known:
+            new = reading.changes[len(known) :]
+        else:
+            # something in the known part is another now: the replay finds out what, and whether it matters
+            replay, known, new = Replay.start(origin, first), (), reading.changes
+        replay = replay.extend(new)
+        self._first, self._changes, self._replay = first, known + new, replay
+        return replay
+
+    def _first_agents(self, reading: Reading) -> Keys:
+        stored = {row.agent_id: row.public_key for row in _bootstrapped(reading.agents)}
+        try:
+            keys = {agent: key_of(key) for agent, key in stored.items()}
+        except ValueError as problem:
+            raise tampered(f"an agent of the bootstrap: {problem}") from problem
+        if not all(UUID_TEXT.fullmatch(agent) for agent in keys) or len(set(keys.values())) != len(keys):
+            raise tampered("two agents of the bootstrap share a key, or one has no identity")
+        if self._pins is None:
+            return keys
+        # An agent that a proposal enrolled may be pinned as well; the replay gives it its key.
+        later = {row.agent_id for row in reading.agents if row.proposal_id is not None}
+        first = {agent: key for agent, key in self._pins.items() if agent not in later}
+        if keys != first:
+            wrong = sorted(a for a in keys.keys() | first.keys() if keys.get(a) != first.get(a))
+            raise tampered(f"the agents of the bootstrap are not the pinned ones: {', '.join(wrong)}")
+        for row in reading.agents:
+            pinned = self._pins.get(row.agent_id)
+            if pinned is not None and pinned.hex() != row.public_key:
+                raise tampered(f"the key of agent {row.agent_id} is not the pinned one")
+        return first
+
+
+def verify_database(
+    conn: psycopg.Connection[Any], pins: Keys | None = None, *, origin: str | None = None
+) -> Verified:
+    """Read and verify everything once. Raises RiskTampered (RSK-007) or psycopg.Error."""
+    return IntegrityChecker(pins, origin=origin).check(read_evidence(conn))
+
+
+def _bootstrapped(agents: tuple[AgentKey, ...]) -> tuple[AgentKey, ...]:
+    return tuple(
+        AgentKey(row.agent_id, row.public_key, None, False)
+        for row in sorted(agents, key=lambda row: str(row.agent_id))
+        if row.proposal_id is None
+    )
+
+
+def _check_agents(agents: tuple[AgentKey, ...], replay: Replay) -> None:
+    stored = {row.agent_id: (row.public_key, row.revoked) for row in agents}
+    said = {agent: (key.hex(), agent not in replay.active) for agent, key in replay.ever.items()}
+    if stored != said or len(stored) != len(agents):
+        wrong = sorted(str(a) for a in stored.keys() | said.keys() if stored.get(a) != said.get(a))
+        raise tampered(f"the agents are not those that the log enrolled and revoked: {', '.join(wrong)}")
+
+
+def _check_state(active: ActiveState, replay: Replay) -> Verified:
+    try:
+        state = RiskState.parse(active.state_text)
+    except (ValueError, TypeError, LookupError) as problem:
+        raise tampered(f"the state cannot be read: {problem}", detail=str(active.state_text)) from problem
+    state_hash = digest_of(active.state_text)
+    if state_hash != active.state_hash:
+        raise tampered("the state's hash is not that of its text", detail=active.state_text)
+    if state.version != active.version or state.text != replay.state.text:
+        raise tampered(
+            "the stored state is not the one that the agents approved",
+            detail=f"Stored: {active.state_text}. Approved: {replay.state.text}.",
+        )
+    if active.limits_valid_from != replay.limits_since:
+        raise tampered(
+            f"the limits hold from {active.limits_valid_from}, and were applied at {replay.limits_since}"
+        )
+    if active.is_locked not in (True, False):
+        raise tampered("it is not known whether the lockdown is engaged")
+    return Verified(
+        state, state_hash, active.origin, active.is_locked, active.read_at, active.limits_valid_from, replay
+    )
+
+
+def _same(config: RiskState | Mapping[str, Any] | str, state: RiskState) -> None:
+    if isinstance(config, Mapping):
+        limits = state.limits
+        given = {name: config.get(name) for name in Limits.__dataclass_fields__}
+        if limits is None or any(getattr(limits, name) != value for name, value in given.items()):
+            raise tampered(f"the configuration is not the approved one: {given}", detail=state.text)
+        return
+    text = config.text if isinstance(config, RiskState) else config
+    if text != state.text:
+        raise tampered("the configuration is not the approved one", detail=f"{text} instead of {state.text}")

@@ -1,0 +1,100 @@
+"""What a payload of each kind must look like, checked again outside the database. Source: design section 9."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from alpha_db.security.ed25519 import is_weak_key
+from alpha_db.security.signed_text import HASH_TEXT, UUID_TEXT, is_plain_text
+from alpha_db.security.state import EXACT, bounded, places
+
+MEMBERS = {
+    "risk_config": ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ratio"),
+    "asset_kill_threshold": ("asset", "kill_loss_pct", "kill_price", "retired"),
+    "agent_enrol": ("agent_id", "name", "role", "public_key", "replaces"),
+    "agent_revoke": ("agent_id",),
+    "quorum_policy": ("tighten", "loosen", "govern"),
+    "lockdown_release": ("damage",),
+}
+_DECIMAL = re.compile(r"(0|[1-9][0-9]{0,27})(\.[0-9]{1,28})?")
+
+
+def check_payload(kind: str, payload: Any) -> None:
+    """Raise ValueError unless the payload is complete and well-formed for its kind."""
+    if kind not in MEMBERS:
+        raise ValueError(f"unknown kind of proposal: {kind!r:.40}")
+    _members(kind, payload, MEMBERS[kind])
+    if kind == "risk_config":
+        for name in MEMBERS[kind]:
+            decimal_of(name, payload[name])
+    elif kind == "asset_kill_threshold":
+        _text("asset", payload["asset"], 20)
+        decimal_of("kill_loss_pct", payload["kill_loss_pct"])
+        if payload["kill_price"] is not None:
+            decimal_of("kill_price", payload["kill_price"])
+        if not isinstance(payload["retired"], bool):
+            raise ValueError("retired is not true or false")
+    elif kind == "agent_enrol":
+        _uuid("agent_id", payload["agent_id"])
+        _text("name", payload["name"], 50)
+        _text("role", payload["role"], 30)
+        key_of(payload["public_key"])
+        if payload["replaces"] is not None:
+            _uuid("replaces", payload["replaces"])
+    elif kind == "agent_revoke":
+        _uuid("agent_id", payload["agent_id"])
+    elif kind == "quorum_policy":
+        if not all(type(payload[name]) is int and 1 <= payload[name] <= 9 for name in MEMBERS[kind]):
+            raise ValueError("a quorum is out of bounds")
+        if payload["loosen"] < 2 or payload["govern"] < 2:
+            raise ValueError("a quorum of less than two to loosen or to govern")
+    else:
+        _damage(payload["damage"])
+
+
+def decimal_of(name: str, value: Any) -> Decimal:
+    """Return the decimal in a payload's string. Raises ValueError."""
+    if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        raise ValueError(f"{name} is not a decimal string: {value!r:.60}")
+    number = bounded(name, Decimal(value))
+    exponent = number.normalize(EXACT).as_tuple().exponent
+    if not isinstance(exponent, int) or -exponent > places(name):
+        raise ValueError(f"{name} has more than {places(name)} decimals: {value:.60}")
+    return number
+
+
+def key_of(value: Any) -> bytes:
+    """Return the public key in 64 hex digits. Raises ValueError if it is none, or weak."""
+    if not isinstance(value, str) or not HASH_TEXT.fullmatch(value):
+        raise ValueError(f"not a public key in hex: {value!r:.80}")
+    key = bytes.fromhex(value)
+    if is_weak_key(key):
+        raise ValueError(f"the public key is weak: {value}")
+    return key
+
+
+def _members(what: str, value: Any, names: tuple[str, ...]) -> None:
+    if not isinstance(value, dict) or set(value) != set(names):
+        raise ValueError(f"{what} has not exactly the members {', '.join(names)}")
+
+
+def _text(name: str, value: Any, longest: int) -> None:
+    if not (isinstance(value, str) and value.strip(" ") and len(value) <= longest and is_plain_text(value)):
+        raise ValueError(f"{name} is not a plain text of at most {longest} characters")
+
+
+def _uuid(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not UUID_TEXT.fullmatch(value):
+        raise ValueError(f"{name} is not a uuid: {value!r:.60}")
+
+
+def _damage(value: Any) -> None:
+    if not isinstance(value, list) or not value:
+        raise ValueError("a release lists the damage that it acknowledges")
+    for item in value:
+        _members("damage", item, ("table", "id", "actual_hash"))
+        _text("table", item["table"], 63)
+        if type(item["id"]) is not int or not isinstance(item["actual_hash"], str | None):
+            raise ValueError("not a place in a chain")

@@ -1,0 +1,144 @@
+"""alpha-db agents: keys in files, the bootstrap, and agents who come and go by vote."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from tests.cli.desk import Desk
+from tests.fix_database import Connect, LoginRole
+from tests.support import Connection, one, query
+
+pytest_plugins = ["tests.cli.fix_desk"]
+
+
+def public_key(file: Path, passphrase: bytes | None = None) -> str:
+    key = load_pem_private_key(file.read_bytes(), passphrase)
+    return key.public_key().public_bytes_raw().hex()  # type: ignore[union-attr]
+
+
+def test_keygen_makes_a_private_file(desk: Desk) -> None:
+    before = os.umask(0)
+    try:
+        made = json.loads(desk.keygen("ada").read_text())
+    finally:
+        os.umask(before)
+    file = desk.key("ada")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert set(made) == {"agent_id", "name", "role", "public_key"}
+    assert made["public_key"] == public_key(file)
+    again = desk.run("agents", "keygen", "--out", str(file), expect=3)
+    assert "File exists" in again.err
+    assert public_key(file) == made["public_key"]
+
+
+def test_keygen_encrypts(desk: Desk) -> None:
+    secret = desk.folder / "secret"
+    secret.write_text("correct horse\n")
+    result = desk.run("agents", "keygen", "--out", str(desk.key("eve")), "--passphrase-file", str(secret))
+    assert "correct horse" not in result.out + result.err
+    assert b"ENCRYPTED" in desk.key("eve").read_bytes()
+    assert public_key(desk.key("eve"), b"correct horse") in result.out
+
+
+def test_keygen_needs_no_database(desk: Desk) -> None:
+    desk.dsn = "host=/nowhere"
+    desk.keygen("ada")
+
+
+def test_bootstrap_once(desk: Desk, db: Connection) -> None:
+    result = desk.bootstrap("ada", "ben", "cyd")
+    keys = {json.loads((desk.folder / f"{name}.json").read_text())["public_key"] for name in desk.names}
+    assert {row["public_key"] for row in query(db, "select public_key from vw_agents")} == keys
+    assert all(key in result.out for key in keys)
+    again = desk.run("agents", "bootstrap", str(desk.folder / "ada.json"), expect=1)
+    assert "[RSK-002]" in again.err
+
+
+def test_bootstrap_takes_an_array(desk: Desk) -> None:
+    agents = [json.loads(desk.keygen(name).read_text()) for name in ("ada", "ben", "cyd")]
+    file = desk.folder / "all.json"
+    file.write_text(json.dumps(agents))
+    assert len(desk.run("agents", "bootstrap", str(file), "--json").json["agents"]) == 3
+
+
+def test_bootstrap_refuses_two_and_weak_keys(desk: Desk) -> None:
+    files = [str(desk.keygen(name)) for name in ("ada", "ben")]
+    assert "[RSK-003]" in desk.run("agents", "bootstrap", *files, expect=1).err
+    weak = json.loads(Path(files[0]).read_text()) | {"public_key": "00" * 32}
+    (desk.folder / "weak.json").write_text(json.dumps(weak))
+    found = desk.run("agents", "bootstrap", *files, str(desk.folder / "weak.json"), expect=1)
+    assert "[RSK-003]" in found.err
+    assert "weak" in found.err
+
+
+def test_bootstrap_is_the_owners(desk: Desk, login_role: LoginRole) -> None:
+    files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd")]
+    desk.dsn += f" user={login_role('app_risk')}"
+    assert "permission denied" in desk.run("agents", "bootstrap", *files, expect=3).err
+
+
+@pytest.mark.parametrize("text", ["nonsense", "{}", '{"agent_id": "x"}', "[1]"])
+def test_files_that_hold_no_agent_are_usage(desk: Desk, text: str) -> None:
+    file = desk.folder / "bad.json"
+    file.write_text(text)
+    desk.run("agents", "bootstrap", str(file), expect=2)
+    desk.run("agents", "bootstrap", str(desk.folder / "none.json"), expect=2)
+
+
+def test_enrol_rotate_and_revoke(trio: Desk, db: Connection) -> None:
+    enrolled = trio.propose("ada", "agents", "enrol", str(trio.keygen("dan")))
+    assert trio.approve(enrolled, "ben", "cyd") == ["PENDING", "APPLIED"]
+    rotated = trio.propose("ada", "agents", "rotate", "cyd", str(trio.keygen("cyd2")), reason="stolen")
+    assert trio.approve(rotated, "ben", "dan") == ["PENDING", "APPLIED"]
+    revoked = trio.propose("ben", "agents", "revoke", "dan")
+    assert trio.approve(revoked, "cyd2", "ada") == ["PENDING", "APPLIED"]
+    listed = {
+        agent["name"]: agent["revoked_at"] for agent in trio.run("agents", "list", "--all", "--json").json
+    }
+    assert {name for name, at in listed.items() if at is None} == {"ada", "ben", "cyd2"}
+    assert "dan" not in trio.run("agents", "list").out
+    assert "dan" in trio.run("agents", "list", "--all").out
+    gone = trio.run(
+        "risk", "update-param", "max_leverage_ratio", "1", "--reason", "x", *trio.sign("dan"), expect=None
+    )
+    assert gone.code in (1, 2)
+    assert one(db, "select count(*) from agent_revocations") == 2
+    story = trio.run("risk", "history").out
+    assert "cyd2 enrolled in the place of cyd" in story
+    assert "dan revoked" in story
+
+
+def test_rotated_key_signs_no_more(trio: Desk) -> None:
+    rotated = trio.propose("ada", "agents", "rotate", "cyd", str(trio.keygen("cyd2")))
+    assert trio.approve(rotated, "ben") == ["APPLIED"]
+    refused = trio.run("agents", "revoke", "ben", "--reason", "x", *trio.sign("cyd"), expect=1)
+    assert "[RSK-003]" in refused.err
+    assert "revoked" in refused.err
+
+
+def test_pins_are_what_the_hydrator_reads(trio: Desk) -> None:
+    from alpha_db.risk.pins import load_pins
+
+    file = trio.folder / "keys.json"
+    file.write_text(trio.run("agents", "list", "--pins").out)
+    pins = load_pins(file)
+    assert len(pins.keys) == 3
+    trio.run("risk", "verify", "--pins", str(file))
+    said = json.loads(file.read_text())
+    first = next(name for name in said if name != "origin")
+    said[first] = json.loads(trio.keygen("eve").read_text())["public_key"]
+    file.write_text(json.dumps(said))
+    assert "pinned" in trio.run("risk", "verify", "--pins", str(file), expect=1).out
+
+
+def test_list_is_readable_for_every_role(trio: Desk, login_role: LoginRole, connect: Connect) -> None:
+    assert connect
+    for role in ("app_risk", "app_auditor", "app_trading"):
+        again = Desk(f"{trio.dsn} user={login_role(role)}", trio.folder, trio.capsys)
+        assert "ada" in again.run("agents", "list").out
