@@ -12,16 +12,6 @@ from tests.support import AUDIT_TABLES, one, query
 
 ROLES = ("alpha_owner", "app_auditor", "app_risk", "app_trading")
 VIEWS = ("vw_kill_switch_events", "vw_rejected_attempts", "vw_trade_audit_full")
-CONSENSUS = (
-    "agent_revocations",
-    "agents",
-    "proposals",
-    "risk_change_log",
-    "votes",
-    "vw_agents",
-    "vw_proposals",
-)
-RISK = ("risk_asset_kill_thresholds", "risk_configurations")
 RISK_RELATIONS = (
     "agent_revocations",
     "agents",
