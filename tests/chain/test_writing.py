@@ -313,7 +313,7 @@ def test_every_chain_keeps_its_own_count(db: Connection) -> None:
         row["table_name"]: row["last_id"]
         for row in query(db, "select table_name, last_id from chain_status()")
     }
-    assert set(last) == set(TABLES)
+    assert set(TABLES) < set(last)  # and those of the consensus: tests/risk
     assert (last["signals"], last["ai_debates"], last["order_execution"], last["order_events"]) == (
         4,
         4,

@@ -78,12 +78,14 @@ class Book:
         expires_at: datetime = NOON + timedelta(hours=1),
         signed_at: datetime = NOON,
         signers: dict[str, str] | None = None,
+        origin: str | None = None,
     ) -> Change:
-        """Append a change that leads to the state text `to`. `signers`: who really signs for whom."""
+        """Append a change that leads to the state text `to`. `signers`: who really signs for whom;
+        `origin`: the installation that the proposal, not its approvals, is signed for."""
         by_hand = {name: name for name in self.keys} | (signers or {})
         previous, version = sha(self.text), len(self.changes) + 1
         text = proposal_text(
-            origin=self.origin, proposal_id=proposal_id or uuid4(), kind=kind, previous=previous,
+            origin=origin or self.origin, proposal_id=proposal_id or uuid4(), kind=kind, previous=previous,
             payload=payload, reason=reason, proposer=agent_id(by), expires_at=expires_at,
         )  # fmt: skip
 

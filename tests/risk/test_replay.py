@@ -128,7 +128,10 @@ EDITS: dict[str, Callable[[Book], dict[str, Any]]] = {
     "no approval": lambda _: {"approvals": "[]"},
     "approvals null": lambda _: {"approvals": None},
     "signatures swapped": lambda b: {"approvals": swapped(b)},
-    "one counted twice": lambda b: {"approvals": first_vote_twice(b)},
+    "one counted twice": lambda b: {
+        "approvals": first_vote_twice(b),
+        "approved_by": str(agent_id("ben")),
+    },
     "the proposer's own": lambda b: {"approvals": vote_of(b, agent_id=str(agent_id("ada")))},
     "an unknown agent's": lambda b: {"approvals": vote_of(b, agent_id=str(agent_id("mallory")))},
     "another time": lambda b: {"approvals": vote_of(b, signed_at="2026-01-25T12:00:00.000001Z")},
@@ -247,9 +250,20 @@ def old_key(book: Book) -> None:
 
 
 def another_installation(book: Book) -> None:
-    book.origin = "99999999-2222-4333-8444-555555555555"
-    book.apply("risk_config", limits("0.01"), "ada", "ben", to=state_text(2, "0.0100 0.0300 2.00"))
-    book.origin = governed_book().origin
+    text, elsewhere = state_text(2, "0.0100 0.0300 2.00"), "99999999-2222-4333-8444-555555555555"
+    book.apply("risk_config", limits("0.01"), "ada", "ben", to=text, origin=elsewhere)
+
+
+def signed_by_a_stranger(book: Book) -> None:
+    book.keys["mallory"] = private_key("mallory")
+    book.apply("risk_config", limits("0.01"), "mallory", "ben", to=state_text(2, "0.0100 0.0300 2.00"))
+
+
+def revoked_twice(book: Book) -> None:
+    for version in (2, 3):
+        text = state_text(version, "0.0500 0.0300 2.00")
+        book.apply("agent_revoke", {"agent_id": str(agent_id("cyd"))}, "ada", "ben", to=text)
+    book.revoke("cyd")
 
 
 def stale(book: Book) -> None:
@@ -276,6 +290,8 @@ FORBIDDEN = [
     weak_key,
     old_key,
     another_installation,
+    signed_by_a_stranger,
+    revoked_twice,
     stale,
 ]
 
@@ -378,6 +394,28 @@ def test_a_missing_agent_of_the_bootstrap_is_found_by_its_pin() -> None:
     pins = book.pins | {str(agent_id("dan")): bytes.fromhex(public_hex(private_key("dan")))}
     with pytest.raises(RiskTampered, match=str(agent_id("dan"))):
         IntegrityChecker(pins).check(book.reading())
+
+
+def test_a_later_agent_can_be_pinned_as_well() -> None:
+    book = governed_book()
+    text = state_text(2, "0.0500 0.0300 2.00")
+    book.apply("agent_enrol", agent("dan") | {"replaces": None}, "ada", "ben", "cyd", to=text)
+    book.enrol("dan", "x")
+    assert IntegrityChecker(book.pins).check(book.reading())
+    pins = book.pins | {str(agent_id("dan")): bytes.fromhex(MALLORY)}
+    with pytest.raises(RiskTampered, match=r"key of agent .* is not the pinned one"):
+        IntegrityChecker(pins).check(book.reading())
+
+
+def test_agents_of_the_bootstrap_have_keys_of_their_own() -> None:
+    book = governed_book()
+    ada, ben, cyd = book.agents
+    for agents in (
+        [ada, ben, replace(cyd, public_key=ben.public_key)],
+        [ada, ben, replace(cyd, agent_id="cyd")],
+    ):
+        with pytest.raises(RiskTampered, match="share a key, or one has no identity"):
+            check(book, agents=tuple(agents))
 
 
 def test_another_installation_is_refused() -> None:

@@ -1,0 +1,103 @@
+"""Payloads are checked again outside the database, and both refuse the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from alpha_db.security.payloads import check_payload
+from alpha_db.security.signed_text import jsonb_text
+from tests.risk.council import Council, agent, agent_id, limits, private_key, public_hex, threshold
+from tests.support import query
+
+SOMEBODY = str(agent_id("ada"))
+DAN = agent("dan") | {"replaces": None}
+PLACE = {"table": "signals", "id": 2, "actual_hash": None}
+POLICY = {"tighten": 1, "loosen": 2, "govern": 2}
+
+GOOD: list[tuple[str, Any]] = [
+    ("risk_config", limits()),
+    ("risk_config", limits("0", "1", "100")),
+    ("risk_config", limits("0.05000000", "1.0", "99.990")),
+    ("asset_kill_threshold", threshold()),
+    ("asset_kill_threshold", threshold("É" * 20, "0.0001", "999999999999999999.9999999999", True)),
+    ("agent_enrol", DAN),
+    ("agent_enrol", DAN | {"replaces": SOMEBODY}),
+    ("agent_revoke", {"agent_id": SOMEBODY}),
+    ("quorum_policy", POLICY),
+    ("lockdown_release", {"damage": [PLACE, PLACE | {"id": -1, "actual_hash": "x"}]}),
+]
+NO_DECIMALS = ("NaN", "Infinity", "-0.1", "+0.1", "1e-2", ".1", "0.", "00.1", " 0.1", "٠.1", "")
+BAD: list[tuple[str, Any]] = [
+    ("no_such_kind", {}),
+    ("risk_config", {}),
+    ("risk_config", []),
+    ("risk_config", limits() | {"more": "1"}),
+    ("risk_config", limits("1.0001")),
+    ("risk_config", limits("0.00001")),
+    ("risk_config", limits(leverage="100.01")),
+    ("risk_config", limits(leverage="2.001")),
+    *[("risk_config", limits(text)) for text in NO_DECIMALS],
+    ("risk_config", limits() | {"max_leverage_ratio": 2}),
+    ("risk_config", limits() | {"max_leverage_ratio": None}),
+    ("asset_kill_threshold", threshold("")),
+    ("asset_kill_threshold", threshold("   ")),
+    ("asset_kill_threshold", threshold("B" * 21)),
+    ("asset_kill_threshold", threshold("B\u200bTC")),
+    ("asset_kill_threshold", threshold(loss="1.1")),
+    ("asset_kill_threshold", threshold(price="0")),
+    ("asset_kill_threshold", threshold(price="1000000000000000000")),
+    ("asset_kill_threshold", threshold() | {"retired": "true"}),
+    ("asset_kill_threshold", threshold() | {"retired": None}),
+    ("asset_kill_threshold", threshold() | {"asset": 1}),
+    ("agent_enrol", agent("dan")),
+    ("agent_enrol", DAN | {"agent_id": SOMEBODY.upper()}),
+    ("agent_enrol", DAN | {"agent_id": "x"}),
+    ("agent_enrol", DAN | {"name": "n" * 51}),
+    ("agent_enrol", DAN | {"role": ""}),
+    ("agent_enrol", DAN | {"public_key": public_hex(private_key("dan")).upper()}),
+    ("agent_enrol", DAN | {"public_key": "01" + "00" * 31}),
+    ("agent_enrol", DAN | {"public_key": None}),
+    ("agent_enrol", DAN | {"replaces": "x"}),
+    ("agent_revoke", {"agent_id": 1}),
+    ("agent_revoke", {"agent_id": None}),
+    ("quorum_policy", POLICY | {"loosen": 1}),
+    ("quorum_policy", POLICY | {"govern": 1}),
+    ("quorum_policy", POLICY | {"tighten": 0}),
+    ("quorum_policy", POLICY | {"tighten": 10}),
+    ("quorum_policy", POLICY | {"tighten": "1"}),
+    ("quorum_policy", POLICY | {"tighten": True}),
+    ("lockdown_release", {"damage": []}),
+    ("lockdown_release", {"damage": {}}),
+    ("lockdown_release", {"damage": [PLACE | {"more": 1}]}),
+    ("lockdown_release", {"damage": [PLACE | {"id": "2"}]}),
+    ("lockdown_release", {"damage": [PLACE | {"actual_hash": 1}]}),
+    ("lockdown_release", {"damage": [PLACE | {"table": None}]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "payload"), GOOD)
+def test_complete_payloads_pass(kind: str, payload: Any) -> None:
+    check_payload(kind, payload)
+
+
+@pytest.mark.parametrize(("kind", "payload"), BAD)
+def test_all_others_are_refused(kind: str, payload: Any) -> None:
+    with pytest.raises(ValueError):
+        check_payload(kind, payload)
+
+
+def test_the_database_refuses_and_accepts_the_same(council: Council) -> None:
+    def accepts(kind: str, payload: Any) -> bool:
+        try:
+            query(council.connection, "select check_payload(%s, %s::jsonb)", [kind, jsonb_text(payload)])
+        except psycopg.Error as problem:
+            if not str(problem.sqlstate).startswith("RSK"):
+                raise
+            return False
+        return True
+
+    assert [item for item in GOOD if not accepts(*item)] == []
+    assert [item for item in BAD if accepts(*item)] == []
