@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import psycopg
 import pytest
 
 from alpha_db.cli.main import main
-from alpha_db.demo import story
+from alpha_db.demo import risk, story
 from alpha_db.embedded import Server, find_binaries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,23 @@ def test_tampering_is_found_and_locks_down(document: dict[str, Any]) -> None:
     assert document["lockdown_refusal"] == "AUD-009"
 
 
+def test_risk_limits_are_changed_by_agents_and_by_nobody_else(document: dict[str, Any]) -> None:
+    found = document["risk"]
+    assert found["agents"] == ["ada", "ben", "cyd"]
+    assert sorted(found["refused"]) == ["RSK-002", "RSK-004"]
+    assert all(message.startswith(code) for code, message in found["refused"].items())
+    assert found["applied"]["version"] == 2
+    assert HASH.fullmatch(found["applied"]["state_hash"])
+    assert found["applied"]["limits"] == {
+        "max_position_size_pct": "0.0500",
+        "daily_drawdown_limit_pct": "0.0300",
+        "max_leverage_ratio": "1.50",
+    }
+    assert 0 < found["seen_by_hydrator_ms"] < 30_000
+    assert found["safe_mode"]["entered"] is True
+    assert found["safe_mode"]["reason"].startswith("RSK-007")
+
+
 def test_the_rest_of_the_document(document: dict[str, Any], binaries: Path) -> None:
     assert document["ok"] is True
     assert document["server_version"] == find_binaries(binaries).version
@@ -105,7 +123,7 @@ def test_text_is_for_a_newcomer(printed: Completed) -> None:
     assert (printed.returncode, printed.stderr) == (0, "")
     lines = printed.stdout.splitlines()
     headings = [line for line in lines if re.match(r"\d+\. ", line)]
-    assert [heading[0] for heading in headings] == list("12345678")
+    assert [heading[0] for heading in headings] == list("123456789")
     assert len(lines) <= 100, "two screens"
     assert all(len(line) <= 80 and line == line.rstrip() for line in lines if "/" not in line)
     assert printed.stdout.isprintable() or "\x1b" not in printed.stdout
@@ -116,6 +134,8 @@ def test_text_is_for_a_newcomer(printed: Completed) -> None:
         "42501",
         "content_mismatch",
         "AUD-009",
+        "RSK-004",
+        "Safe Mode: RSK-007",
         "All of it was as promised",
     ):
         assert told in printed.stdout
@@ -177,6 +197,9 @@ def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> No
         assert answer.stdout == "9\n"
         verified = main(["--dsn", connect["url"], "verify-chain"])
         assert verified == 0
+        assert main(["--dsn", connect["url"], "risk", "verify"]) == 0
+        changed = connect["url"].replace(story.DATABASE, story.RISK_COPY)
+        assert main(["--dsn", changed, "risk", "verify"]) == 1
         again = demo(binaries, "--directory", str(directory))
         assert (again.returncode, again.stdout) == (3, "")
         assert again.stderr.startswith(f"alpha-db: error: {directory} is not empty. HINT: ")
@@ -208,6 +231,18 @@ def test_broken_promise_is_exit_1(
     assert text.count("THIS IS NOT WHAT ALPHA-DB PROMISES") == 1
     assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_change_that_is_not_applied_is_exit_1(
+    binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = threading.active_count()
+    monkeypatch.setattr(risk, "TIGHTER", risk.LOOSER)
+    assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["risk"]["seen_by_hydrator_ms"]) == (False, None)
+    assert found["risk"]["applied"]["version"] == 1
+    assert threading.active_count() == before, "the hydrators are stopped"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("quickstart", "test", "lint")
+SCRIPTS = ("quickstart", "test", "bench", "lint")
 # what the scripts call before they have a Python
 TOOLS = ("sh", "dirname", "readlink", "pwd", "env")
 

@@ -27,6 +27,10 @@ def document(steps: Sequence[Step]) -> dict[str, Any]:
         and {name: tampered[name] for name in ("table", "id", "expected_hash", "actual_hash")},
         "locked_down": found["lockdown"]["status"]["is_locked"],
         "lockdown_refusal": found["lockdown"]["code"],
+        "risk": {
+            name: found["risk"][name]
+            for name in ("agents", "refused", "applied", "seen_by_hydrator_ms", "safe_mode")
+        },
     }
 
 

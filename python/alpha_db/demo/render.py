@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, line, rows
 from alpha_db.demo.desk import MODELS
+from alpha_db.demo.render_risk import risk
 from alpha_db.demo.replay import Listener
-from alpha_db.demo.story import AUDITOR, COPY, DATABASE, TRADER, Step
+from alpha_db.demo.story import AUDITOR, COPY, DATABASE, RISK_COPY, TRADER, Step
 
 _SHORT = 16
 
@@ -64,7 +65,7 @@ def conclusion(*, ok: bool, seconds: float, connect: dict[str, str] | None) -> N
     if not connect:
         line("The server is stopped, and nothing of it is left.")
     else:
-        line(f"The server stays: {DATABASE}, and {COPY}, which was tampered with.")
+        line(f"The server stays: {DATABASE}; {COPY} and {RISK_COPY} were tampered with.")
         for what in ("url", "psql", "verify", "stop"):
             line((f"  {what:<8}", DIM), connect[what])
 
@@ -198,4 +199,5 @@ _SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "refusals": ("What is refused, in a copy of the database", _refusals),
     "tampering": ("A superuser switches the trigger off, edits a row, and switches it on again", _tampering),
     "lockdown": ("What follows: the lockdown", _lockdown),
+    "risk": ("Risk limits, which no agent and no superuser loosens alone", risk),
 }

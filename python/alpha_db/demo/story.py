@@ -21,6 +21,7 @@ from psycopg.types.json import set_json_loads
 from alpha_db.connection import connect
 from alpha_db.demo.desk import Desk
 from alpha_db.demo.replay import BATCH, Listener, Replay
+from alpha_db.demo.risk import Stage, risk_chapter
 from alpha_db.demo.statements import statement
 from alpha_db.demo.webhooks import Webhook, make_webhooks, read_candles
 from alpha_db.errors import ChainMismatch, Refused, from_database
@@ -28,8 +29,8 @@ from alpha_db.migrate import migrate
 from alpha_db.queries import query
 from alpha_db.writers import record_signal
 
-DATABASE, COPY = "alpha_demo", "alpha_demo_copy"
-SUPERUSER, TRADER, AUDITOR = "postgres", "demo_trader", "demo_auditor"
+DATABASE, COPY, RISK_COPY = "alpha_demo", "alpha_demo_copy", "alpha_demo_risk"
+SUPERUSER, TRADER, AUDITOR, COUNCIL = "postgres", "demo_trader", "demo_auditor", "demo_council"
 
 #: What is tried, and the code that has to answer.
 ATTACKS = {
@@ -81,6 +82,7 @@ class Story:
         yield self._refusals()
         yield self._tampering(webhooks)
         yield self._lockdown(webhooks[0])
+        yield self._risk()
 
     def _migrate(self) -> Step:
         with closing(self._connect("postgres", SUPERUSER)) as conn:
@@ -195,6 +197,10 @@ class Story:
             "message": refusal.message if refusal else None,
         }
         return Step("lockdown", data, ok=status["is_locked"] is True and isinstance(refusal, ChainMismatch))
+
+    def _risk(self) -> Step:
+        data, ok = risk_chapter(self._dsn, Stage(DATABASE, RISK_COPY, SUPERUSER, TRADER, COUNCIL))
+        return Step("risk", data, ok=ok)
 
     def _connect(self, database: str, user: str) -> Connection:
         # TRUNCATE … CASCADE would tell what it cascades to

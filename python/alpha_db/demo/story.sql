@@ -8,11 +8,19 @@ CREATE ROLE demo_auditor LOGIN IN ROLE app_auditor;
 ALTER ROLE demo_auditor SET lock_timeout = '5s';
 ALTER ROLE demo_auditor SET idle_in_transaction_session_timeout = '60s';
 
+-- name: create_council
+CREATE ROLE demo_council LOGIN IN ROLE app_risk;
+ALTER ROLE demo_council SET lock_timeout = '5s';
+ALTER ROLE demo_council SET idle_in_transaction_session_timeout = '60s';
+
 -- name: create_database
 CREATE DATABASE alpha_demo;
 
 -- name: copy_database
 CREATE DATABASE alpha_demo_copy TEMPLATE alpha_demo;
+
+-- name: copy_for_risk
+CREATE DATABASE alpha_demo_risk TEMPLATE alpha_demo;
 
 -- name: whoami
 SELECT session_user::text AS login, rolsuper AS is_superuser,
@@ -80,3 +88,12 @@ UPDATE signals SET quantity = quantity + 1 WHERE id = %(id)s;
 
 -- name: switch_on
 ALTER TABLE signals ENABLE ALWAYS TRIGGER _100_reject_change;
+
+-- name: switch_off_risk
+ALTER TABLE risk_configurations DISABLE TRIGGER _100_reject_change;
+
+-- name: loosen
+UPDATE risk_configurations SET max_leverage_ratio = 9 WHERE version = 2;
+
+-- name: switch_on_risk
+ALTER TABLE risk_configurations ENABLE ALWAYS TRIGGER _100_reject_change;

@@ -1,0 +1,113 @@
+"""bin/bench: choose the parts, start the server, measure, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import psycopg
+
+import alpha_db
+from alpha_db.demo.host import undisturbed
+from alpha_db.embedded import find_binaries
+from alpha_db.errors import AlphaDbError, squeeze
+from bench import append, ed25519, hydrator
+from bench.host import Host, durable_server, machine
+from bench.measure import Figure
+from bench.report import document, show
+
+COULD_NOT_RUN = 3
+
+
+class Part(NamedTuple):
+    """A part of the benchmark: what it measures, and the function that does."""
+
+    title: str
+    run: Callable[[Host], list[Figure]]
+
+
+#: In the order in which they run.
+PARTS = {module.NAME: Part(module.TITLE, module.run) for module in (ed25519, hydrator, append)}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--quick", is_flag=True, help="A fraction of the samples: whether it works, no figures to quote."
+)
+@click.option("--pg", metavar="18|16|15|DIR", help="PostgreSQL's version, or the directory of its programs.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write the figures to FILE, too.",
+)
+@click.option("--list", "only_list", is_flag=True, help="List the parts, and measure nothing.")
+@click.argument("parts", metavar="[PART]...", nargs=-1, type=click.Choice(list(PARTS)))
+def main(
+    parts: tuple[str, ...], quick: bool, pg: str | None, json_file: Path | None, only_list: bool
+) -> None:
+    """Measure all parts, or the given ones, on a PostgreSQL server that is made for it and removed.
+
+    The figures go to stdout, progress to stderr. Exits 0 if everything was measured, whatever came out; 2 for
+    wrong usage; 3 if it could not run. A missed target is a figure, not a failure.
+    """
+    if only_list:
+        for name, part in PARTS.items():
+            click.echo(f"{name:10} {part.title}")
+        return
+    if json_file and not json_file.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {json_file.parent}", param_hint="--json")
+    try:
+        found = measure([name for name in PARTS if not parts or name in parts], quick=quick, pg=pg)
+        show(found)
+        if json_file:
+            json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    except AlphaDbError as problem:
+        _fail(problem.message + (f" (hint: {problem.hint})" if problem.hint else ""))
+    except (psycopg.Error, OSError) as problem:
+        _fail(squeeze(str(problem)))
+
+
+def measure(names: list[str], *, quick: bool = False, pg: str | None = None) -> dict[str, object]:
+    """Run parts and return the document. Raises AlphaDbError, psycopg.Error, OSError."""
+    started, began = datetime.now(UTC), time.monotonic()
+    facts = machine()
+    figures: list[Figure] = []
+    with undisturbed():
+        binaries = find_binaries(pg)
+        _say(f"starting PostgreSQL {binaries.version}")
+        with durable_server(binaries) as server:
+            host = Host(server, quick)
+            settings = host.settings()
+            for name in names:
+                _say(f"{name}: {PARTS[name].title}")
+                figures += PARTS[name].run(host)
+    return document(
+        figures,
+        {
+            "alpha_db": alpha_db.__version__,
+            "server_version": binaries.version,
+            "started_at": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - began, 1),
+            "quick": quick,
+            "machine": facts,
+            "settings": settings,
+            "parts": names,
+        },
+    )
+
+
+def _say(text: str) -> None:
+    click.echo(f"bench: {text}", err=True)
+
+
+def _fail(text: str) -> None:
+    click.echo(f"bench: error: {text}", err=True)
+    sys.exit(COULD_NOT_RUN)

@@ -1,0 +1,72 @@
+"""A run's result: the table on stdout, and the document for a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import Figure
+
+
+def document(figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run as it goes into the JSON file; `format` grows when a member changes its meaning."""
+    return {
+        "format": 1,
+        **facts,
+        "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print the run on stdout."""
+    # as wide as the table needs where nobody looks, so that a file of it reads like a terminal
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 132, highlight=False)
+    machine, settings = found["machine"], found["settings"]
+    quick = ", quick: too short to quote" if found["quick"] else ""
+    console.print(
+        f"alpha-db {found['alpha_db']} on PostgreSQL {found['server_version']}{quick}", markup=False
+    )
+    for facts in (machine, settings):
+        console.print(
+            ", ".join(f"{name} {value}" for name, value in facts.items()), markup=False, soft_wrap=True
+        )
+    table = Table()
+    for heading in ("part", "scenario", "contestant"):
+        table.add_column(heading)
+    for heading in ("p5", "median", "p95", "unit", "samples", "ratio", "target"):
+        table.add_column(heading, justify="left" if heading == "unit" else "right", no_wrap=True)
+    last = None
+    for figure in found["figures"]:
+        place = figure["part"], figure["scenario"]
+        if last not in (None, place):
+            table.add_section()
+        verdict = {None: "", True: " met", False: " missed"}[figure["met"]]
+        table.add_row(
+            *(("", "") if last == place else place),
+            figure["contestant"],
+            number(figure["p5"]),
+            number(figure["median"]),
+            number(figure["p95"]),
+            figure["unit"],
+            str(figure["samples"]),
+            "1" if figure["ratio"] is None else number(figure["ratio"]),
+            "" if figure["target"] is None else f"≤ {figure['target']:g}{verdict}",
+        )
+        last = place
+    console.print(table)
+    console.print(f"{found['seconds']:.0f} s", markup=False)
+
+
+def number(value: float | None) -> str:
+    """Return a number with three digits that count."""
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
