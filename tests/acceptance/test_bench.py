@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 def test_a_quick_run_writes_table_and_json(binaries: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    result = CliRunner().invoke(main, ["--quick", "--pg", str(binaries), "--json", str(file), "ed25519"])
+    arguments = ["--quick", "--pg", str(binaries), "--json", str(file), "ed25519"]
+    result = CliRunner().invoke(main, arguments, env={"COLUMNS": None})  # which parallel workers set
     assert result.exit_code == 0, result.output
     found = json.loads(file.read_text(encoding="utf-8"))
     assert found["format"] == 1

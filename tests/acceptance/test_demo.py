@@ -258,6 +258,8 @@ def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.
         stderr=subprocess.PIPE,
         text=True,
         env=environment(PYTHONUNBUFFERED="1"),
+        # the tests may run where these are ignored: behind nohup, in the background
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
