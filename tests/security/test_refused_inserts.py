@@ -99,7 +99,7 @@ LOCKED = {
 def locked(db: Connection) -> Connection:
     """A database in lockdown: one signal was changed behind its back, and verification found it."""
     fill(db)
-    tamper(db, "update signals set symbol = 'XXX' where id = 2")
+    tamper(db, "update signals set symbol = 'CHANGED' where id = 2")
     assert one(db, "select count(*) from verify_chain_integrity() where error_code = 'AUD-009'") == 1
     return db
 
