@@ -21,7 +21,8 @@ for item in
     and not exists (select from pg_depend as d where d.objid = c.oid and d.deptype = 'a')
   union all
   select format('drop type %I cascade', t.typname)
-  from pg_type as t where t.typnamespace = schema_oid and t.typowner = owner_oid and t.typname in ('chain_verdict')
+  from pg_type as t join pg_class as c on c.oid = t.typrelid and c.relkind = 'c'
+  where t.typnamespace = schema_oid and t.typowner = owner_oid
 loop
   execute item.command;
 end loop;

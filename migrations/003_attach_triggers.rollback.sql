@@ -6,15 +6,20 @@ declare
 begin
 perform begin_rollback('003_attach_triggers');
 
+drop procedure append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible);
+drop procedure append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible);
+drop procedure append_order(uuid, text, text, text, anycompatible, anycompatible, text, text, bigint, text, anycompatible);
+drop procedure append_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, uuid, bigint, text, anycompatible);
+drop procedure begin_append();
 drop function record_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, anycompatible);
 drop function record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible);
 drop function record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible);
 drop function record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible);
-drop function refuse_signal_reuse(text, text);
+drop function refuse_signal_reuse(signals, signals);
 foreach item in array array['signals', 'ai_debates', 'order_execution', 'order_events', 'lockdown_events'] loop
   execute format('drop trigger _500_validate on %I', item);
 end loop;
-drop function validate_signal(), validate_correlation(), validate_order_event(), validate_lockdown_event(), release_is_approved(uuid, jsonb);
+drop function validate_signal(), refuse_lost_digits(text, numeric, numeric, text), validate_correlation(), validate_order_event(), validate_lockdown_event(), release_is_approved(uuid, jsonb);
 perform chain_detach(t.name), forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
 

@@ -10,30 +10,39 @@ if not begin_migration('003_attach_triggers') then return; end if;
 -- Validation
 ------------------------------------------------------------------------------------------------------------------------
 
+create function refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-001', format('%s lost digits between the payload and the column', member),
+    format('The payload says %s, the column would hold %s.', left(given::text, 60), stored),
+    'Parse the payload''s numbers as decimals, and reject what has more than 10 decimals.',
+    table_name, 'INSERT');
+end
+$function$;
+comment on function refuse_lost_digits(text, numeric, numeric, text) is
+  'Raises AUD-001: a number of the payload rounds to the column''s value without equalling it, so it lost digits on its way.';
+
 create function validate_signal() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
-declare
-  member  text;
-  given   numeric;
-  stored  numeric;
 begin
-  new.correlation_id := coalesce(new.correlation_id, gen_random_uuid());
-  -- A payload number that rounds to the column's value without equalling it lost digits on its way here.
-  foreach member in array array['price', 'quantity'] loop
-    if jsonb_typeof(new.raw_payload -> member) = 'number' then
-      given := (new.raw_payload ->> member)::numeric;
-      stored := case member when 'price' then new.price else new.quantity end;
-      if given <> stored and round(given, 10) = round(stored, 10) then
-        perform refuse(
-          'AUD-001', format('%s lost digits between the payload and the column', member),
-          format('The payload says %s, the column would hold %s.', left(given::text, 60), stored),
-          'Parse the payload''s numbers as decimals, and reject what has more than 10 decimals.',
-          tg_argv[0], tg_op);
-      end if;
-    end if;
-  end loop;
+  if new.correlation_id is null then
+    new.correlation_id := gen_random_uuid();
+  end if;
+  if (case when jsonb_typeof(new.raw_payload -> 'price') = 'number' then
+        (new.raw_payload -> 'price')::numeric <> new.price
+        and round((new.raw_payload -> 'price')::numeric, 10) = round(new.price, 10) end) then
+    perform refuse_lost_digits('price', (new.raw_payload -> 'price')::numeric, new.price, tg_argv[0]);
+  end if;
+  if (case when jsonb_typeof(new.raw_payload -> 'quantity') = 'number' then
+        (new.raw_payload -> 'quantity')::numeric <> new.quantity
+        and round((new.raw_payload -> 'quantity')::numeric, 10) = round(new.quantity, 10) end) then
+    perform refuse_lost_digits('quantity', (new.raw_payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
+  end if;
   return new;
 end
 $function$;
@@ -160,17 +169,29 @@ perform chain_attach('maintenance_events');
 -- given, makes an untyped literal and an integer resolve to numeric.
 ------------------------------------------------------------------------------------------------------------------------
 
-create function refuse_signal_reuse(signal_id text, detail text) returns void
+create function refuse_signal_reuse(stored signals, sent signals) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  differing text := concat_ws(', ',
+    case when stored.symbol        is distinct from sent.symbol        then 'symbol' end,
+    case when stored.side          is distinct from sent.side          then 'side' end,
+    case when stored.price         is distinct from sent.price         then 'price' end,
+    case when stored.quantity      is distinct from sent.quantity      then 'quantity' end,
+    case when stored.raw_payload   is distinct from sent.raw_payload   then 'raw_payload' end,
+    case when stored.hmac_verified is distinct from sent.hmac_verified then 'hmac_verified' end);
 begin
-  perform refuse(
-    'AUD-010', format('signal_id %s was used before with other content', quote_literal(signal_id)), detail,
-    'A retry sends the same content; another signal needs a signal_id of its own.', 'signals', 'INSERT');
+  if differing <> '' then
+    perform refuse(
+      'AUD-010', format('signal_id %s was used before with other content', quote_literal(stored.signal_id)),
+      format('It is row %s of signals; the difference is in %s.', stored.id, differing),
+      'A retry sends the same content; another signal needs a signal_id of its own.', 'signals', 'INSERT');
+  end if;
 end
 $function$;
-comment on function refuse_signal_reuse(text, text) is 'Raises AUD-010: an idempotency key came again with other content.';
+comment on function refuse_signal_reuse(signals, signals) is
+  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
 
 create function record_signal(
   signal_id       text,
@@ -189,43 +210,40 @@ set search_path from current
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
-  wanted_price     decimal_28_10;
-  wanted_quantity  decimal_28_10;
-  stored           signals;
-  differing        text;
+  stored  signals;
+  sent    signals;
 begin
   if pg_typeof(price) in ('double precision'::regtype, 'real'::regtype) then
     perform refuse_float('price or quantity', pg_typeof(price));
   end if;
-  wanted_price := price::text::numeric;
-  wanted_quantity := quantity::text::numeric;
-  for attempt in 1..2 loop
-    select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
-    if found then
-      differing := concat_ws(', ',
-        case when stored.symbol        is distinct from record_signal.symbol                        then 'symbol' end,
-        case when stored.side          is distinct from record_signal.side                          then 'side' end,
-        case when stored.price         is distinct from wanted_price                                then 'price' end,
-        case when stored.quantity      is distinct from wanted_quantity                             then 'quantity' end,
-        case when stored.raw_payload   is distinct from record_signal.raw_payload                   then 'raw_payload' end,
-        case when stored.hmac_verified is distinct from coalesce(record_signal.hmac_verified, false) then 'hmac_verified' end);
-      if differing <> '' then
-        perform refuse_signal_reuse(signal_id, format('It is row %s of signals; the difference is in %s.', stored.id, differing));
-      end if;
-      return stored;
-    end if;
+  select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
+  if not found then
     insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified)
     values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol, record_signal.side,
-            wanted_price, wanted_quantity, record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false))
+            record_signal.price::numeric, record_signal.quantity::numeric, record_signal.raw_payload, record_signal.source_ip,
+            coalesce(record_signal.hmac_verified, false))
     on conflict on constraint signals_signal_id_key do nothing
     returning * into stored;
     if found then
       return stored;
     end if;
     -- Another session recorded it between the look-up and the insert: now it can be seen.
-  end loop;
-  raise exception 'signal_id % is recorded, but this transaction cannot see it', quote_literal(signal_id)
-    using errcode = '40001', hint = 'Run the transaction again.';
+    select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
+    if not found then
+      raise exception 'signal_id % is recorded, but this transaction cannot see it', quote_literal(signal_id)
+        using errcode = '40001', hint = 'Run the transaction again.';
+    end if;
+  end if;
+  sent.symbol := record_signal.symbol;
+  sent.side := record_signal.side;
+  sent.price := record_signal.price::numeric;
+  sent.quantity := record_signal.quantity::numeric;
+  sent.raw_payload := record_signal.raw_payload;
+  sent.hmac_verified := coalesce(record_signal.hmac_verified, false);
+  perform refuse_signal_reuse(stored, sent);
+  -- The row may be visible before it is on disk: this makes the caller's commit wait for it.
+  perform pg_logical_emit_message(true, 'alpha-db', '');
+  return stored;
 end
 $function$;
 comment on function record_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, anycompatible) is
@@ -251,7 +269,7 @@ begin
   end if;
   insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
   values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
-          record_ai_debate.confidence_score::text::numeric, record_ai_debate.elapsed_ms, coalesce(record_ai_debate.is_timeout, false))
+          record_ai_debate.confidence_score::numeric, record_ai_debate.elapsed_ms, coalesce(record_ai_debate.is_timeout, false))
   returning * into stored;
   return stored;
 end
@@ -281,7 +299,7 @@ begin
   end if;
   insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
   values (record_order.correlation_id, record_order.order_type, record_order.symbol, record_order.side,
-          record_order.quantity::text::numeric, record_order.price::text::numeric,
+          record_order.quantity::numeric, record_order.price::numeric,
           record_order.exchange_order_id, coalesce(record_order.status, 'PENDING'))
   returning * into stored;
   return stored;
@@ -312,8 +330,8 @@ begin
   end if;
   insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                             positions_closed, rejection_reason, exchange_error_code)
-  values (record_order_event.order_execution_id, record_order_event.event_type, record_order_event.fill_quantity::text::numeric,
-          record_order_event.fill_price::text::numeric, record_order_event.zar_equity::text::numeric,
+  values (record_order_event.order_execution_id, record_order_event.event_type, record_order_event.fill_quantity::numeric,
+          record_order_event.fill_price::numeric, record_order_event.zar_equity::numeric,
           record_order_event.positions_closed, record_order_event.rejection_reason, record_order_event.exchange_error_code)
   returning * into stored;
   return stored;
@@ -321,6 +339,156 @@ end
 $function$;
 comment on function record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible) is
   'Records what became of an order and returns the row; open also in a lockdown. Raises AUD-001, AUD-008.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
+-- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
+------------------------------------------------------------------------------------------------------------------------
+
+create procedure begin_append()
+language plpgsql
+as $procedure$
+declare
+  ignored text;
+begin
+  commit;
+  set transaction isolation level read committed;
+  ignored := pg_catalog.set_config('synchronous_commit', 'off', true);
+end
+$procedure$;
+comment on procedure begin_append() is
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
+
+execute format($template$
+create procedure append_signal(
+  signal_id              text,
+  symbol                 text,
+  side                   text,
+  price                  anycompatible,
+  quantity               anycompatible,
+  raw_payload            jsonb,
+  source_ip              inet           default null,
+  hmac_verified          boolean        default false,
+  inout correlation_id   uuid           default null,
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+declare
+  stored   %1$I.signals;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I.begin_append(/* inside a transaction, use record_signal */);
+  stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
+  commit;  -- the chain is free for the next writer, and the row visible
+  -- The caller's synchronous_commit holds again. This commit comes later in the WAL than the row's, so its flush is the row's too.
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  commit;
+  id := stored.id;
+  correlation_id := stored.correlation_id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+
+create procedure append_ai_debate(
+  inout correlation_id   uuid,
+  model_name             text,
+  reasoning_json         jsonb,
+  confidence_score       anycompatible,
+  elapsed_ms             integer,
+  is_timeout             boolean        default false,
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+declare
+  stored   %1$I.ai_debates;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I.begin_append(/* inside a transaction, use record_ai_debate */);
+  stored := %1$I.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, money_type);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  commit;
+  id := stored.id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+
+create procedure append_order(
+  inout correlation_id   uuid,
+  order_type             text,
+  symbol                 text,
+  side                   text,
+  quantity               anycompatible,
+  price                  anycompatible  default null::numeric,
+  exchange_order_id      text           default null,
+  status                 text           default 'PENDING',
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+declare
+  stored   %1$I.order_execution;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I.begin_append(/* inside a transaction, use record_order */);
+  stored := %1$I.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, money_type);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  commit;
+  id := stored.id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+
+create procedure append_order_event(
+  order_execution_id     bigint,
+  event_type             text,
+  fill_quantity          anycompatible  default null::numeric,
+  fill_price             anycompatible  default null::numeric,
+  zar_equity             anycompatible  default null::numeric,
+  positions_closed       jsonb          default null,
+  rejection_reason       text           default null,
+  exchange_error_code    text           default null,
+  inout correlation_id   uuid           default null,
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+#variable_conflict use_variable
+declare
+  stored   %1$I.order_events;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I.begin_append(/* inside a transaction, use record_order_event */);
+  stored := %1$I.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
+                                    positions_closed, rejection_reason, exchange_error_code, money_type);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) stored.order_execution_id;
+  commit;
+  id := stored.id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+$template$, current_schema());
+comment on procedure append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible) is
+  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+comment on procedure append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible) is
+  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+comment on procedure append_order(uuid, text, text, text, anycompatible, anycompatible, text, text, bigint, text, anycompatible) is
+  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+comment on procedure append_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, uuid, bigint, text, anycompatible) is
+  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
 
 perform finish_migration('003_attach_triggers');
 end

@@ -14,7 +14,7 @@ for item in select c.table_name from only chains as c where not c.is_internal or
   execute format('revoke all on %I from %I, %I, %I', item.table_name, app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
   execute format('revoke all on sequence %I from %I', item.table_name || '_id_seq', app_role('app_trading'));
 end loop;
-execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, lockdown_events, maintenance_events from %I',
+execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events from %I',
                app_role('app_auditor'));
 for item in
   select p.oid::regprocedure::text as signature, g.grantee
@@ -22,7 +22,7 @@ for item in
   where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole
     and g.grantee in (app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'))
 loop
-  execute format('revoke all on function %s from %I', item.signature, item.grantee);
+  execute format('revoke all on routine %s from %I', item.signature, item.grantee);
 end loop;
 drop view vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts;
 drop function record_maintenance(text, text, text);

@@ -175,7 +175,7 @@ for item in select c.table_name from only chains as c where not c.is_internal or
   -- nextval in the default of a bigserial needs it, although the chain assigns the id.
   execute format('grant usage on sequence %I to %I', item.table_name || '_id_seq', trading);
 end loop;
-execute format('grant select on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, lockdown_events, maintenance_events to %I', auditor);
+execute format('grant select on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events to %I', auditor);
 execute format('grant select on vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts to %I, %I, %I', trading, auditor, risk);
 execute format('grant execute on function rejected_attempts(), lockdown_status() to %I, %I, %I', trading, auditor, risk);
 
@@ -185,12 +185,20 @@ execute format('grant execute on function
   record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible),
   record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible),
   record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible),
-  refuse_decimal(numeric, integer, integer), refuse_float(text, regtype), refuse_signal_reuse(text, text) to %I', trading);
+  refuse_decimal(numeric, integer, integer), refuse_float(text, regtype), refuse_signal_reuse(signals, signals) to %I', trading);
+execute format('grant execute on procedure
+  append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible),
+  append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible),
+  append_order(uuid, text, text, text, anycompatible, anycompatible, text, text, bigint, text, anycompatible),
+  append_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, uuid, bigint, text, anycompatible),
+  begin_append() to %I', trading);
 
 execute format('grant execute on function
   verify_chain_integrity(text, bigint, bigint, boolean), find_chain_damage(text, bigint, bigint), verify_chain(text, bigint, bigint),
+  verify_range(text, bigint, bigint, boolean), changed_guards(), verified_heads(), split_range(bigint, bigint, bigint),
+  verification_plan(boolean, integer, bigint), record_verification(boolean, jsonb, bigint),
   verify_guards(), guard_facts(), grants_text(aclitem[], oid), owner_role(), app_role(text),
-  chain_status(), chain_rows(text, bigint, bigint), chain_rows_sql(text), chain_links_sql(text), chain_places_sql(text),
+  chain_status(), chain_rows(text, bigint, bigint), chain_rows_sql(text), chain_check_sql(text), chain_links_sql(text), chain_places_sql(text),
   chain_or_error(text), chain_genesis(text), acknowledged_damage() to %I', auditor);
 
 perform finish_migration('004_security_hardening');

@@ -899,7 +899,7 @@ as $function$
 declare
   item jsonb;
 begin
-  lock table only lock_agents in exclusive mode;
+  lock table only lock_agents in share update exclusive mode;
   if exists (select from only agents as a) then
     perform refuse_consensus('RSK-002', 'the agents were bootstrapped before', null, 'Further agents are enrolled by proposals of kind agent_enrol.');
   end if;
@@ -952,7 +952,7 @@ declare
   state    text;
   stored   proposals;
 begin
-  lock table only lock_proposals in exclusive mode;
+  lock table only lock_proposals in share update exclusive mode;
   state := current_state_text();
   select a.public_key into key from active_agents() as a where a.agent_id = propose.proposer;
   if not found then
@@ -1023,7 +1023,7 @@ declare
   message   text;
   status    text;
 begin
-  lock table only lock_proposals in exclusive mode;
+  lock table only lock_proposals in share update exclusive mode;
   select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
   if not found then
     perform refuse_consensus('RSK-006', 'there is no such proposal', proposal_id::text, 'alpha-db risk proposals lists them.');

@@ -72,6 +72,27 @@ from verify_chain_integrity(
   table_name => %(table_name)s::text, from_id => %(from_id)s::bigint, to_id => %(to_id)s::bigint,
   engage_lockdown => %(engage_lockdown)s::boolean);
 
+-- name: verification_plan
+select table_name, from_id, to_id, is_full
+from verification_plan(since_last => %(since_last)s::boolean, full_every => %(full_every)s::integer);
+
+-- name: verify_range
+select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash,
+       actual_hash, detail
+from verify_range(
+  table_name => %(table_name)s::text, from_id => %(from_id)s::bigint, to_id => %(to_id)s::bigint,
+  engage_lockdown => %(engage_lockdown)s::boolean);
+
+-- name: changed_guards
+select table_name, problems from changed_guards();
+
+-- name: verified_heads
+select table_name, last_id from verified_heads();
+
+-- name: record_verification
+select record_verification(
+  is_full => %(is_full)s::boolean, last_ids => %(last_ids)s::jsonb, rows_checked => %(rows_checked)s::bigint);
+
 -- name: logins_without_timeouts
 -- Login roles that are members of an application role, with the time-outs that none of the places sets where a
 -- role's settings come from: role in this database, role, database, all roles, the server's own configuration.
@@ -130,6 +151,32 @@ select * from record_order(
 
 -- name: record_order_event
 select * from record_order_event(
+  order_execution_id => %(order_execution_id)s::bigint, event_type => %(event_type)s::text,
+  fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
+  zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::jsonb,
+  rejection_reason => %(rejection_reason)s::text, exchange_error_code => %(exchange_error_code)s::text);
+
+-- name: append_signal
+call append_signal(
+  signal_id => %(signal_id)s::text, symbol => %(symbol)s::text, side => %(side)s::text,
+  price => %(price)s::numeric, quantity => %(quantity)s::numeric, raw_payload => %(raw_payload)s::jsonb,
+  source_ip => %(source_ip)s::inet, hmac_verified => %(hmac_verified)s::boolean,
+  correlation_id => %(correlation_id)s::uuid);
+
+-- name: append_ai_debate
+call append_ai_debate(
+  correlation_id => %(correlation_id)s::uuid, model_name => %(model_name)s::text,
+  reasoning_json => %(reasoning_json)s::jsonb, confidence_score => %(confidence_score)s::numeric,
+  elapsed_ms => %(elapsed_ms)s::integer, is_timeout => %(is_timeout)s::boolean);
+
+-- name: append_order
+call append_order(
+  correlation_id => %(correlation_id)s::uuid, order_type => %(order_type)s::text, symbol => %(symbol)s::text,
+  side => %(side)s::text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
+  exchange_order_id => %(exchange_order_id)s::text, status => %(status)s::text);
+
+-- name: append_order_event
+call append_order_event(
   order_execution_id => %(order_execution_id)s::bigint, event_type => %(event_type)s::text,
   fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
   zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::jsonb,
@@ -211,10 +258,160 @@ select source, hash, is_valid, detail from verify_config_integrity();
 select clock_timestamp();
 
 -- name: open_damage
--- Damage of all chains that no release has acknowledged.
-select d.damaged_table as "table", d.id, d.actual_hash, d.verdict
-from chain_status() as c
-cross join lateral find_chain_damage(c.table_name) as d
+-- Damage that no release has acknowledged: in the chains, and what the lockdown was engaged for, which a chain alone
+-- may not show (a missing tail).
+with damage as (
+  select d.damaged_table as "table", d.id, d.actual_hash, d.verdict
+  from chain_status() as c
+  cross join lateral find_chain_damage(c.table_name) as d
+  union
+  select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'actual_hash', p.value ->> 'verdict'
+  from lockdown_status() as l
+  cross join lateral jsonb_array_elements(l.damage) as p
+  where l.is_locked and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
+)
+select d."table", d.id, d.actual_hash, d.verdict
+from damage as d
 where not exists (
   select from acknowledged_damage() as a
-  where a.table_name = d.damaged_table and a.id::text = d.id::text and a.actual_hash is not distinct from d.actual_hash);
+  where a.table_name = d."table" and a.id::text = d.id::text and a.actual_hash is not distinct from d.actual_hash)
+order by 1, 2;
+
+-- name: seal_log
+select sealed_table, sealed_from, sealed_to
+from seal_log(table_name => %(table_name)s::text, max_rows => %(max_rows)s::bigint);
+
+-- name: one_snapshot
+set transaction isolation level repeatable read;
+
+-- name: checkpoint_facts
+select origin, table_name, size, root, guards_hash, installation_id, system_identifier, timeline, wal_lsn::text as wal_lsn,
+       taken_at
+from checkpoint_facts();
+
+-- name: consistency_proof
+select consistency_proof(table_name => %(table_name)s::text, size1 => %(size1)s::bigint, size2 => %(size2)s::bigint);
+
+-- name: consistency_proofs
+-- The proofs of several sizes against one, in the order of the sizes.
+select consistency_proof(table_name => %(table_name)s::text, size1 => s.size1, size2 => %(size2)s::bigint)
+from unnest(%(sizes)s::bigint[]) with ordinality as s(size1, place)
+order by s.place;
+
+-- name: row_hashes
+select t.row_hash::text from only {} as t where t.id between 1 and %(size)s::bigint order by t.id;
+
+-- name: recompute_log_root
+select recompute_log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
+
+-- name: verify_checkpoint
+select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash, actual_hash,
+       detail
+from verify_checkpoint(
+  table_name => %(table_name)s::text, size => %(size)s::bigint, root => %(root)s::bytea,
+  engage_lockdown => %(engage_lockdown)s::boolean);
+
+-- name: wal_insert_position
+select pg_current_wal_insert_lsn()::text;
+
+-- name: commit_synchronously
+set local synchronous_commit = on;
+
+-- name: write_wal
+-- A transaction that writes no WAL is not flushed, whatever synchronous_commit says.
+select pg_logical_emit_message(true, 'alpha-db', '');
+
+-- name: is_flushed
+select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn;
+
+-- name: standbys
+-- Connected physical standbys: neither logical subscribers, base backups, nor receivers of WAL, which never replay.
+select coalesce(nullif(r.application_name, ''), r.pid::text)     as name,
+       coalesce(r.replay_lsn >= %(lsn)s::pg_lsn, false)          as has_replayed,
+       pg_has_role('pg_read_all_stats', 'usage')                 as is_visible
+from pg_stat_replication as r
+where coalesce(r.state, '') <> 'backup'
+  and not (r.write_lsn is not null and r.replay_lsn is null)
+  and not exists (select from pg_replication_slots as s where s.active_pid = r.pid and s.slot_type = 'logical')
+order by 1;
+
+-- name: whereabouts
+select i.installation_id::text as installation, guards_hash() as guards, pg_is_in_recovery() as in_recovery,
+       (select c.system_identifier::text from pg_control_system() as c) as system_identifier,
+       w.timeline, w.wal_lsn::text as wal_lsn
+from only installation as i
+cross join wal_position() as w;
+
+-- name: guard_states_since
+select id, reason, recorded_by, created_at from only guard_states where id > %(size)s::bigint order by id;
+
+-- name: guards_since
+-- What differs between the facts that row `size` of guard_states recorded and those that hold now.
+with recorded as (
+  select f.value ->> 1 as object_kind, f.value ->> 2 as object_name, f.value ->> 3 as fact, f.value ->> 4 as value
+  from only guard_states as g
+  cross join lateral jsonb_array_elements(g.facts) as f
+  where g.id = %(size)s::bigint
+)
+select coalesce(r.object_kind, p.object_kind) as object_kind, coalesce(r.object_name, p.object_name) as object_name,
+       coalesce(r.fact, p.fact) as fact, r.value as expected, p.value as found,
+       case when r.fact is null then 'extra' when p.fact is null then 'missing' else 'changed' end as problem
+from recorded as r
+full join guard_facts() as p using (object_kind, object_name, fact)
+where r.value is distinct from p.value or r.fact is null or p.fact is null
+order by 1, 2, 3;
+
+-- name: recorded_guards_hash
+select state_hash::text as state_hash from only guard_states where id = %(size)s::bigint;
+
+-- name: maintenance_since
+select id, reason, command_tag, object_identity, recorded_by, created_at
+from only maintenance_events where id > %(size)s::bigint order by id;
+
+-- name: timeline_history
+select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s::integer)), 8, '0')), 0, 1000000, true);
+
+-- name: logs
+select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",
+       coalesce(c.last_id, 0) as last_id
+from chain_status() with ordinality as c (table_name, last_id, head_hash, last_created_at, place)
+cross join only installation as i
+order by c.place;
+
+-- name: log_root
+select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
+
+-- name: chain_genesis
+select chain_genesis(%(table_name)s::text);
+
+-- name: row_hash
+select row_hash from chain_rows(table_name => %(table_name)s::text, from_id => %(before)s::bigint, to_id => %(before)s::bigint);
+
+-- name: inclusion_proof_of_last
+select inclusion_proof(table_name => %(table_name)s::text, id => %(before)s::bigint, size => %(before)s::bigint);
+
+-- name: chain_rows_sql
+select chain_rows_sql(%(table_name)s::text);
+
+-- name: export_settings
+-- As chain_rows() pins them; and by the primary key, for a sort of a large table would go through the disk.
+select set_config('timezone', 'UTC', true), set_config('bytea_output', 'hex', true),
+       set_config('extra_float_digits', '1', true), set_config('intervalstyle', 'postgres', true),
+       set_config('enable_sort', 'off', true);
+
+-- name: export_rows
+copy (
+  select r.id::bigint, r.row_hash::text, convert_to(row_to_json(e)::text || E'\n', 'UTF8')
+  from ({rows}) as r
+  cross join lateral (select r.id, r.row_hash, r.row_data) as e
+  where r.id between {from_id} and {to_id}
+  order by r.id
+) to stdout (format binary);
+
+-- name: row_to_prove
+-- The row and the hash before it, and its place in the log of that size.
+select r.row_data, r.row_hash,
+       case when r.id = 1 then chain_genesis(%(table_name)s::text)
+            else (select p.row_hash from chain_rows(%(table_name)s::text, r.id - 1, r.id - 1) as p) end as previous_hash,
+       inclusion_proof(table_name => %(table_name)s::text, id => r.id, size => %(size)s::bigint) as proof
+from chain_rows(table_name => %(table_name)s::text, from_id => %(id)s::bigint, to_id => %(id)s::bigint) as r;

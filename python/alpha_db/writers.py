@@ -1,20 +1,25 @@
-"""Thin calls of the writing functions (design section 5), which refuse floats before they reach the wire.
+"""Thin calls of the writing functions and procedures (design section 5); floats are refused before they reach the wire.
 
-Each joins the transaction that the connection is in; the caller commits. Each returns the stored row as a
-dict, with the fractions in its JSON as Decimal. Money is a Decimal, an int, or a string of decimal digits; a
-float has lost digits already, so it raises DecimalError (AUD-001). JSON is a dict or list, or JSON text as it
-arrived. To keep a payload's digits, read it with ``json.loads(text, parse_float=decimal.Decimal)``, or hand
-over the text.
+``record_*`` join the transaction that the connection is in, and the caller commits; each returns the stored row.
+``append_*`` return ``id``, ``correlation_id`` and ``row_hash`` of a row that is on disk: on a connection in
+autocommit they CALL the procedure, which holds no other writer up while it waits; inside a transaction, where
+no procedure can commit, they do what ``record_*`` do.
+
+Money is a Decimal, an int, or a string of decimal digits; a float has lost digits already, so it raises
+DecimalError (AUD-001). JSON is a dict or list, or JSON text as it arrived; the fractions in a returned row's
+JSON are Decimal. To keep a payload's digits, read it with ``json.loads(text, parse_float=decimal.Decimal)``,
+or hand over the text.
 """
 
 from __future__ import annotations
 
+import inspect
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
 import psycopg
@@ -31,12 +36,14 @@ Money = Decimal | int | str
 Json = Mapping[str, Any] | Sequence[Any] | str
 
 Row = dict[str, Any]
+Arguments = dict[str, object]
+P = ParamSpec("P")
+Writer = Callable[Concatenate[psycopg.Connection[Any], P], Row]
 
 _DIGITS = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
 
-def record_signal(
-    conn: psycopg.Connection[Any],
+def _signal(
     *,
     signal_id: str,
     symbol: str,
@@ -47,15 +54,13 @@ def record_signal(
     source_ip: str | IPv4Address | IPv6Address | None = None,
     hmac_verified: bool = False,
     correlation_id: UUID | str | None = None,
-) -> Row:
-    """Record a signal, or return the row that is there already for this signal_id with the same content.
+) -> Arguments:
+    """Record a signal, or take the row that is there already for this signal_id with the same content.
 
     Raises DecimalError (AUD-001), SignalConflict (AUD-010: signal_id used with other content) and
     ChainMismatch (AUD-009: lockdown). Source: design section 5.
     """
-    return _call(
-        conn,
-        "record_signal",
+    return Arguments(
         signal_id=signal_id,
         symbol=symbol,
         side=side,
@@ -68,8 +73,7 @@ def record_signal(
     )
 
 
-def record_ai_debate(
-    conn: psycopg.Connection[Any],
+def _ai_debate(
     *,
     correlation_id: UUID | str,
     model_name: str,
@@ -77,15 +81,13 @@ def record_ai_debate(
     confidence_score: Money,
     elapsed_ms: int,
     is_timeout: bool = False,
-) -> Row:
+) -> Arguments:
     """Record what a model said about a signal.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
     lockdown). Source: design section 5.
     """
-    return _call(
-        conn,
-        "record_ai_debate",
+    return Arguments(
         correlation_id=correlation_id,
         model_name=model_name,
         reasoning_json=_json(reasoning_json),
@@ -95,8 +97,7 @@ def record_ai_debate(
     )
 
 
-def record_order(
-    conn: psycopg.Connection[Any],
+def _order(
     *,
     correlation_id: UUID | str,
     order_type: str,
@@ -106,15 +107,13 @@ def record_order(
     price: Money | None = None,
     exchange_order_id: str | None = None,
     status: str = "PENDING",
-) -> Row:
+) -> Arguments:
     """Record an order: PENDING before it is sent, and again with its exchange_order_id. No price for MARKET.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
     lockdown). Source: design section 5.
     """
-    return _call(
-        conn,
-        "record_order",
+    return Arguments(
         correlation_id=correlation_id,
         order_type=order_type,
         symbol=symbol,
@@ -126,8 +125,7 @@ def record_order(
     )
 
 
-def record_order_event(
-    conn: psycopg.Connection[Any],
+def _order_event(
     *,
     order_execution_id: int,
     event_type: str,
@@ -137,14 +135,12 @@ def record_order_event(
     positions_closed: Sequence[Any] | str | None = None,
     rejection_reason: str | None = None,
     exchange_error_code: str | None = None,
-) -> Row:
+) -> Arguments:
     """Record what happened to an order; this table stays open in a lockdown.
 
     Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: design section 5.
     """
-    return _call(
-        conn,
-        "record_order_event",
+    return Arguments(
         order_execution_id=operator.index(order_execution_id),
         event_type=event_type,
         fill_quantity=_optional_money("fill_quantity", fill_quantity),
@@ -156,11 +152,51 @@ def record_order_event(
     )
 
 
-def _call(conn: psycopg.Connection[Any], name: str, **arguments: object) -> Row:
+def _joining(name: str, arguments: Callable[P, Arguments]) -> Writer[P]:
+    """Make the writer that joins the caller's transaction."""
+
+    def record(conn: psycopg.Connection[Any], /, *args: P.args, **kwargs: P.kwargs) -> Row:
+        return _call(conn, name, arguments(*args, **kwargs))
+
+    return _named(record, name, arguments)
+
+
+def _committing(what: str, arguments: Callable[P, Arguments]) -> Writer[P]:
+    """Make the writer that returns when the row is on disk, unless the connection is in a transaction."""
+
+    def append(conn: psycopg.Connection[Any], /, *args: P.args, **kwargs: P.kwargs) -> Row:
+        name = f"append_{what}" if _commits_by_itself(conn) else f"record_{what}"
+        row = _call(conn, name, arguments(*args, **kwargs))
+        return {column: row.get(column) for column in ("id", "correlation_id", "row_hash")}
+
+    return _named(append, f"append_{what}", arguments)
+
+
+def _named(writer: Writer[P], name: str, arguments: Callable[P, Arguments]) -> Writer[P]:
+    writer.__name__ = writer.__qualname__ = name
+    writer.__doc__ = arguments.__doc__
+    signature = inspect.signature(arguments)
+    conn = inspect.Parameter("conn", inspect.Parameter.POSITIONAL_ONLY, annotation="psycopg.Connection[Any]")
+    writer.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[conn, *signature.parameters.values()], return_annotation="Row"
+    )
+    return writer
+
+
+def _commits_by_itself(conn: psycopg.Connection[Any]) -> bool:
+    """Whether a CALL can commit: in autocommit, in no transaction, and in no pipeline, which is one."""
+    return (
+        conn.autocommit
+        and conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        and conn.pgconn.pipeline_status == psycopg.pq.PipelineStatus.OFF
+    )
+
+
+def _call(conn: psycopg.Connection[Any], name: str, arguments: Arguments) -> Row:
     with translate(), conn.cursor(row_factory=dict_row) as cursor:
         set_json_loads(loads, cursor)
         row = cursor.execute(query(name), arguments).fetchone()
-    assert row is not None  # the functions return exactly one row
+    assert row is not None  # each gives exactly one row
     return row
 
 
@@ -190,3 +226,15 @@ def _optional_money(name: str, value: Any) -> Decimal | None:
 
 def _json(value: Json) -> Jsonb | str:
     return value if isinstance(value, str) else Jsonb(value, dumps=dumps)
+
+
+record_signal, append_signal = _joining("record_signal", _signal), _committing("signal", _signal)
+record_ai_debate, append_ai_debate = (
+    _joining("record_ai_debate", _ai_debate),
+    _committing("ai_debate", _ai_debate),
+)
+record_order, append_order = _joining("record_order", _order), _committing("order", _order)
+record_order_event, append_order_event = (
+    _joining("record_order_event", _order_event),
+    _committing("order_event", _order_event),
+)

@@ -25,6 +25,11 @@ class Background:
         wait_blocked(observer, self.pid)
         return self
 
+    @property
+    def done(self) -> bool:
+        """Whether the statement has ended, in whatever way."""
+        return self._future.done()
+
     def result(self) -> Any:
         """The rows; raises what the statement raised."""
         return self._future.result(TIMEOUT)

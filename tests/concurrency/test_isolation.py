@@ -239,7 +239,7 @@ def test_a_writer_holds_only_the_chains_that_it_wrote(book: Connection, begin: B
     held = query(
         book,
         "select relation::regclass::text as name from pg_locks"
-        " where pid = %s and mode = 'ExclusiveLock' and relation is not null",
+        " where pid = %s and mode = 'ShareUpdateExclusiveLock' and relation is not null",
         [first.info.backend_pid],
     )
     assert held == [{"name": "lock_signals"}]

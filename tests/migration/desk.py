@@ -86,6 +86,19 @@ def facts(connection: Connection) -> set[tuple[Any, ...]]:
     return {tuple(row.values()) for row in query(connection, "select * from guard_facts()")}
 
 
+def names_the_schema(fact: tuple[Any, ...]) -> bool:
+    """Whether a fact is the body of a procedure that commits: it cannot pin a search_path, and names the schema."""
+    return fact[1] == "function" and fact[3] == "body" and str(fact[2]).startswith("append_")
+
+
+def function_bodies(connection: Connection) -> dict[str, str]:
+    """Hash of the body of each function that does not name the schema."""
+    found = (
+        f for f in facts(connection) if f[1] == "function" and f[3] == "body" and not names_the_schema(f)
+    )
+    return {fact[2]: fact[4] for fact in found}
+
+
 def contents(connection: Connection, schema: str) -> list[str]:
     """Everything in a schema: relations, functions, types, and what else has a namespace."""
     rows = query(

@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 
 from tests.cluster import Server
-from tests.migration.desk import MIGRATION, ROLLBACK, Desk, contents, facts, hint, last_writes
+from tests.migration.desk import (
+    MIGRATION,
+    ROLLBACK,
+    Desk,
+    contents,
+    facts,
+    function_bodies,
+    hint,
+    last_writes,
+)
 from tests.support import MIGRATIONS, SUPERUSER, Connection, assert_healthy, fill, one, query
 
 Root = Callable[[Desk], Connection]
@@ -111,9 +120,8 @@ def test_impostors_in_a_later_schema_change_nothing(
     fill(connection)
     assert_healthy(connection)
     assert contents(trusting_nothing, "public") == before
-    bodies = {fact[2]: fact[4] for fact in facts(connection) if fact[1] == "function" and fact[3] == "body"}
-    ours = facts(root(Desk(server, template)))
-    assert bodies == {fact[2]: fact[4] for fact in ours if fact[1] == "function" and fact[3] == "body"}
+    ours = function_bodies(root(Desk(server, template)))
+    assert function_bodies(connection) == ours
     forged = query(connection, "select from signals where row_hash !~ '^[0-9a-f]{64}$'")
     assert forged == []
 
@@ -152,7 +160,7 @@ def test_the_session_setting_of_the_prefix_decides_only_once(
     installed: Desk, root: Root, prefix: str
 ) -> None:
     """An installation keeps its roles, whatever a later session asks for."""
-    installed.roll_back(["004", "005", "23"])
+    installed.roll_back(["004", "005", "006", "23"])
     other = replace(installed, prefix=prefix)
     other.migrate()
     connection = root(installed)

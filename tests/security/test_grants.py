@@ -31,6 +31,7 @@ KIT_TABLES = (
     "installation",
     "installed_migrations",
     "lockdown_events",
+    "log_nodes",
     "maintenance_events",
 )
 
@@ -60,6 +61,33 @@ SIGNING = {
     "proposal_message(uuid,text,jsonb,text,uuid,timestamp with time zone,text)",
     "proposal_progress(uuid)",
 }
+# the Merkle logs, and what their functions call with the caller's rights
+LOGS = {
+    "check_log_size(text,bigint)",
+    "checkpoint_facts()",
+    "consistency_proof(text,bigint,bigint)",
+    "consistency_ranges(bigint,bigint)",
+    "find_log_damage(text)",
+    "guards_hash()",
+    "inclusion_proof(text,bigint,bigint)",
+    "is_hashes(bytea[])",
+    "log_leaves(text,bigint,bigint)",
+    "log_level(text,integer,bigint,bigint,boolean)",
+    "log_root(text,bigint)",
+    "log_subtree(text,bigint,bigint,boolean)",
+    "log_tail(text)",
+    "log_unbroken_to(text,bigint)",
+    "merkle_parents(bytea)",
+    "merkle_path(bytea,integer)",
+    "merkle_root(bytea)",
+    "recompute_log_root(text,bigint)",
+    "refuse_leaves(text,bigint,bigint)",
+    "seal_log(text,bigint)",
+    "verify_checkpoint(text,bigint,bytea,boolean)",
+    "verify_consistency(bigint,bigint,bytea,bytea,bytea[])",
+    "verify_inclusion(bytea,bigint,bigint,bytea[],bytea)",
+    "wal_position()",
+}
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
         # writing
@@ -70,18 +98,28 @@ FUNCTIONS: dict[str, set[str]] = {
         # what the writing functions and the domains' CHECKs call with the writer's rights
         "refuse_decimal(numeric,integer,integer)",
         "refuse_float(text,regtype)",
-        "refuse_signal_reuse(text,text)",
+        "refuse_signal_reuse(signals,signals)",
+        "begin_append()",
+        "append_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,uuid,bigint,text,anycompatible)",
+        "append_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,bigint,text,anycompatible)",
+        "append_order(uuid,text,text,text,anycompatible,anycompatible,text,text,bigint,text,anycompatible)",
+        "append_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,uuid,bigint,text,anycompatible)",
         *STATE,
     },
     "app_auditor": {
         *STATE,
         *SIGNING,
+        *LOGS,
         "acknowledged_damage()",
         "app_role(text)",
         "chain_genesis(text)",
         "chain_links_sql(text)",
         "chain_or_error(text)",
+        "chain_check_sql(text)",
         "chain_places_sql(text)",
+        "record_verification(boolean,jsonb,bigint)",
+        "verification_plan(boolean,integer,bigint)",
+        "verified_heads()",
         "chain_rows(text,bigint,bigint)",
         "chain_rows_sql(text)",
         "chain_status()",

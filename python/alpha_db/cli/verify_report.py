@@ -58,6 +58,14 @@ def text(results: Sequence[Verdict], lockdown: Verdict | None) -> None:
         line(*parts)
 
 
+def remembered(run: Verdict | None) -> None:
+    """Say what the run read, and whether the next one builds on it."""
+    if run is not None:
+        read = "every row" if run["is_full"] else "new rows and a turn of the old ones"
+        kept = f"remembered as run {run['id']}" if run["id"] else "not remembered"
+        line((f"Read {read}; {kept}.", DIM))
+
+
 def conclusion(results: Sequence[Verdict], lockdown: Verdict | None) -> list[list[str | tuple[str, str]]]:
     """Return the closing lines; the last says what was concluded."""
     total = len(results)

@@ -1,0 +1,176 @@
+"""Verifying the ranges of a plan side by side. The plan and every verdict are the database's (design section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from alpha_db.queries import query
+
+Verdict = dict[str, Any]
+Connection = psycopg.Connection[Any]
+
+
+class Range(NamedTuple):
+    """Ids of a table; None is before the first or after the last."""
+
+    table: str
+    from_id: int | None = None
+    to_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ranges that a run reads, table by table, and whether they are all rows."""
+
+    ranges: tuple[Range, ...]
+    is_full: bool
+
+    def within(self, table: str | None, from_id: int | None, to_id: int | None) -> Plan:
+        """Return what of the plan is in a table and a range."""
+        clipped = (_clip(item, from_id, to_id) for item in self.ranges if table in (None, item.table))
+        return Plan(tuple(item for item in clipped if item), is_full=self.is_full)
+
+
+def _clip(item: Range, from_id: int | None, to_id: int | None) -> Range | None:
+    first = item.from_id if from_id is None else max(from_id, item.from_id or from_id)
+    last = item.to_id if to_id is None else min(to_id, item.to_id or to_id)
+    return None if first is not None and last is not None and first > last else Range(item.table, first, last)
+
+
+def make_plan(conn: Connection, *, since_last: bool = False, full_every: int = 24) -> Plan:
+    """Ask the database what a run is to read. Source: verification_plan in docs/sql-api.md."""
+    arguments = {"since_last": since_last, "full_every": full_every}
+    found = conn.execute(query("verification_plan"), arguments).fetchall()
+    return Plan(tuple(Range(*row[:3]) for row in found), is_full=all(row[3] for row in found))
+
+
+def verify_ranges(
+    connect: Callable[[], Connection],
+    ranges: Sequence[Range],
+    *,
+    jobs: int,
+    engage_lockdown: bool,
+    on_progress: Callable[[int], None] = lambda _done: None,
+) -> list[Verdict]:
+    """Verify ranges over as many connections as there are jobs; return the verdicts in the order of the ranges.
+
+    Each range is a statement and a snapshot of its own, in autocommit. Interrupted, or if one fails, the
+    statements that run are cancelled and every connection is closed. Raises what connecting and verifying raise.
+    """
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for number in range(len(ranges)):
+        waiting.put(number)
+    verdicts: dict[int, Verdict] = {}
+    open_connections: list[Connection] = []
+
+    def work() -> None:
+        with closing(connect()) as conn, conn.cursor(row_factory=dict_row) as cursor:
+            open_connections.append(conn)
+            for number in _drain(waiting):
+                table, from_id, to_id = ranges[number]
+                arguments = {"table_name": table, "from_id": from_id, "to_id": to_id}
+                cursor.execute(query("verify_range"), arguments | {"engage_lockdown": engage_lockdown})
+                verdicts[number] = cursor.fetchone() or {}
+
+    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="verify") as pool:
+        running: set[Future[None]] = {pool.submit(work) for _ in range(min(jobs, len(ranges)))}
+        try:
+            while running:
+                done, running = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+                on_progress(len(verdicts))
+                for future in done:
+                    future.result()
+        except BaseException:
+            list(_drain(waiting))
+            for conn in open_connections:
+                with suppress(psycopg.Error):
+                    conn.cancel()
+            raise
+    return [verdicts[number] for number in range(len(ranges))]
+
+
+def _drain(waiting: SimpleQueue[int]) -> Iterator[int]:
+    with suppress(Empty):
+        while True:
+            yield waiting.get_nowait()
+
+
+def by_table(verdicts: Sequence[Verdict], guards: Mapping[str, str]) -> list[Verdict]:
+    """Return one verdict for each table: the worst of its ranges, over the rows of all of them.
+
+    `guards` says of a table what of its guards is changed (changed_guards in docs/sql-api.md).
+    """
+    tables: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        tables.setdefault(verdict["table_name"], []).append(verdict)
+    return [_merged(parts, guards.get(table)) for table, parts in tables.items()]
+
+
+def _merged(parts: Sequence[Verdict], changed_guards: str | None) -> Verdict:
+    worst = sorted(parts, key=_badness)[0].copy()
+    worst["rows_checked"] = sum(part["rows_checked"] or 0 for part in parts)
+    worst["first_id"] = min(
+        (part["first_id"] for part in parts if part["first_id"] is not None), default=None
+    )
+    worst["last_id"] = max((part["last_id"] for part in parts if part["last_id"] is not None), default=None)
+    if worst["is_valid"] and changed_guards:
+        worst |= {
+            "is_valid": False,
+            "error_code": "AUD-011",
+            "verdict": "guard_changed",
+            "detail": changed_guards,
+        }
+    elif worst["verdict"] == "intact":
+        worst["detail"] = f"{worst['rows_checked']} rows"
+    return worst
+
+
+def _badness(verdict: Verdict) -> int:
+    """Order verdicts: proven damage, not checked, acknowledged, intact; the first of equals stays the first."""
+    if verdict["is_valid"] is False:
+        return 0
+    return 1 if verdict["is_valid"] is None else 2 if verdict["verdict"] == "acknowledged" else 3
+
+
+def changed_guards(conn: Connection) -> dict[str, str]:
+    """Return for each chain what of its guards is not as installed."""
+    return dict(conn.execute(query("changed_guards")).fetchall())
+
+
+def remember(
+    conn: Connection, plan: Plan, results: Sequence[Verdict], known: Mapping[str, int]
+) -> int | None:
+    """Record a run that found every range good; return its number, None if it was not good or nothing can be written.
+
+    `known` is how far the tables had been read before. Raises psycopg.Error. Source: record_verification in
+    docs/sql-api.md.
+    """
+    if not all(row["is_valid"] or row["verdict"] == "guard_changed" for row in results):
+        return None
+    last_ids = {
+        row["table_name"]: max(row["last_id"] or 0, known.get(row["table_name"], 0)) for row in results
+    }
+    arguments = {
+        "is_full": plan.is_full,
+        "last_ids": Jsonb({table: last for table, last in last_ids.items() if last}),
+        "rows_checked": sum(row["rows_checked"] or 0 for row in results),
+    }
+    try:
+        recorded = conn.execute(query("record_verification"), arguments).fetchone()
+    except psycopg.errors.ReadOnlySqlTransaction:
+        return None  # on a standby
+    return None if recorded is None else int(recorded[0])
+
+
+def verified_heads(conn: Connection) -> dict[str, int]:
+    """Return how far the last recorded run read each table."""
+    return dict(conn.execute(query("verified_heads")).fetchall())

@@ -1,0 +1,173 @@
+"""What a run verified is remembered: the next reads new rows and a turn of the old ones, and misses what is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.fix_database import Connect, LoginRole
+from tests.risk.council import Council
+from tests.support import Connection, fill, make_signal, one, query, tamper, verdicts
+
+Span = tuple[int | None, int | None]
+
+
+def spans(connection: Connection, **arguments: Any) -> list[Span]:
+    """The plan's ranges of signals."""
+    call = ", ".join(f"{name} => %({name})s" for name in arguments)
+    plan = query(connection, f"select * from verification_plan({call})", arguments)
+    return [(row["from_id"], row["to_id"]) for row in plan if row["table_name"] == "signals"]
+
+
+def rows_read(ranges: list[Span], tail: int) -> list[int]:
+    """The ids that ranges cover, up to the tail."""
+    return [row for first, last in ranges for row in range(first or 1, (last or tail) + 1)]
+
+
+def record(connection: Connection, *, is_full: bool) -> int:
+    """Record a run that read every chain to its end."""
+    heads = "(select jsonb_object_agg(table_name, last_id) from chain_status() where last_id is not null)"
+    return int(one(connection, f"select record_verification(%s, {heads}, 1)", [is_full]))
+
+
+@pytest.mark.parametrize("rows_per_range", [1, 3, 4, 100])
+def test_a_full_plan_reads_every_row_once_and_has_no_ends(db: Connection, rows_per_range: int) -> None:
+    for n in range(1, 8):
+        make_signal(db, n)
+    ranges = spans(db, rows_per_range=rows_per_range)
+    assert (ranges[0][0], ranges[-1][1]) == (None, None)
+    assert rows_read(ranges, 7) == list(range(1, 8))
+    tables = query(db, "select distinct table_name from verification_plan()")
+    assert len(tables) == one(db, "select count(*) from chains")
+
+
+def test_runs_between_two_full_ones_read_new_rows_at_once_and_old_rows_in_turns(db: Connection) -> None:
+    fill(db, signals=10)
+    seen: list[list[int]] = []
+    every = 4
+    for run in range(2 * every):
+        tail = one(db, "select max(id) from signals")
+        plan = query(db, "select * from verification_plan(true, %s)", [every])
+        ranges = [(r["from_id"], r["to_id"]) for r in plan if r["table_name"] == "signals"]
+        is_full = plan[0]["is_full"]
+        assert is_full == (run % every == 0)
+        seen.append(rows_read(ranges, tail))
+        assert record(db, is_full=is_full) == run + 1
+        make_signal(db, 100 + run)
+        # The row that was written since has not been missed, and none is read that is not there.
+        assert set(seen[-1]) <= set(range(1, tail + 1))
+        assert tail in seen[-1]
+    assert sorted(row for run in seen[1:4] for row in run) == list(range(1, 14))  # ten in turns, three new
+    assert seen[4] == list(range(1, 15))
+
+
+def test_a_forged_id_does_not_make_an_endless_plan(db: Connection) -> None:
+    make_signal(db, 1)
+    tamper(db, "update signals set id = 9000000000000000000")
+    assert len(spans(db)) <= 10_001
+
+
+@pytest.mark.parametrize("bad", ["full_every => 0", "rows_per_range => 0"])
+def test_a_plan_of_nothing_is_refused(db: Connection, bad: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        query(db, f"select * from verification_plan({bad})")
+
+
+def test_a_range_says_what_the_whole_says_and_locks(db: Connection) -> None:
+    for n in range(1, 7):
+        make_signal(db, n)
+    tamper(db, "update signals set price = 1 where id = 5")
+    assert one(db, "select (verify_range('signals', 1, 4)).verdict") == "intact"
+    assert one(db, "select (verify_range('signals', 5, 6, false)).broken_id") == 5
+    assert one(db, "select is_locked from lockdown_status()") is False
+    found = query(db, "select * from verify_range('signals', 4)")[0]
+    assert (found["verdict"], found["broken_id"], found["is_valid"]) == ("content_mismatch", 5, False)
+    assert "lockdown engaged" in found["detail"]
+    assert one(db, "select is_locked from lockdown_status()") is True
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        query(db, "select verify_range('signals', 3, 2)")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        query(db, "select verify_range('nosuch')")
+
+
+# What a chain alone cannot see, and the memory does
+GONE = {
+    "tail cut off": ("delete from signals where id > 4", "tail_missing", 5),
+    "emptied": ("truncate signals cascade", "tail_missing", 1),
+    "rewritten": ("delete from signals where id > 4", "checkpoint_mismatch", 6),
+}
+
+
+@pytest.mark.parametrize("attack", GONE)
+def test_rows_that_a_run_read_cannot_vanish(db: Connection, attack: str) -> None:
+    statement, verdict, broken_id = GONE[attack]
+    for n in range(1, 7):
+        make_signal(db, n)
+    record(db, is_full=True)
+    assert {v.verdict for v in verdicts(db).values()} == {"intact"}
+    tamper(db, statement)
+    if attack == "rewritten":  # by the chain's own trigger: every hash fits
+        for n in range(50, 54):
+            make_signal(db, n)
+    found = verdicts(db)["signals"]
+    assert (found.verdict, found.broken_id, found.is_valid) == (verdict, broken_id, False)
+    assert found.error_code == "AUD-009"
+    assert "verification run 1" in found.detail
+    assert one(db, "select is_locked from lockdown_status()") is True
+
+
+def test_a_release_acknowledges_a_missing_tail(db: Connection) -> None:
+    council = Council(db).bootstrap("ada", "ben", "cyd")
+    for n in range(1, 7):
+        make_signal(db, n)
+    record(db, is_full=True)
+    tamper(db, "delete from signals where id > 4")
+    assert verdicts(db)["signals"].verdict == "tail_missing"
+    payload = {"damage": [{"table": "signals", "id": 5, "actual_hash": None}]}
+    council.enact("lockdown_release", payload, "ada", "ben", "cyd")
+    found = verdicts(db)["signals"]
+    assert (found.verdict, found.is_valid) == ("acknowledged", True)
+    # From the next run on it is the tail that counts.
+    record(db, is_full=True)
+    make_signal(db, 60)
+    make_signal(db, 61)
+    assert verdicts(db)["signals"].verdict == "intact"
+
+
+def test_only_rows_that_are_there_are_remembered(db: Connection) -> None:
+    make_signal(db, 1)
+    for last_ids in ('{"signals": 2}', '{"signals": 0}'):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="has no row"):
+            query(db, "select record_verification(true, %s, 1)", [last_ids])
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        query(db, "select record_verification(true, %s, 1)", ['{"nosuch": 1}'])
+    assert one(db, "select count(*) from verification_runs") == 0
+
+
+def test_memory_is_append_only_and_chained(db: Connection) -> None:
+    make_signal(db, 1)
+    record(db, is_full=True)
+    for statement in (
+        "update verification_runs set is_full = false",
+        "delete from verification_runs",
+        "truncate verification_runs",
+    ):
+        with pytest.raises(psycopg.Error, match="AUD-011"):
+            query(db, statement)
+    tamper(db, "update verification_runs set rows_checked = 0")
+    assert verdicts(db)["verification_runs"].verdict == "content_mismatch"
+
+
+def test_an_auditor_remembers_and_a_writer_does_not(
+    db: Connection, connect: Connect, login_role: LoginRole
+) -> None:
+    make_signal(db, 1)
+    auditor = connect(login_role("app_auditor"))
+    assert record(auditor, is_full=True) == 1
+    assert one(auditor, "select (verify_range('signals')).verdict") == "intact"
+    writer = connect(login_role("app_trading"))
+    for statement in ("select record_verification(true, '{}', 1)", "select verify_range('signals')"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            query(writer, statement)
