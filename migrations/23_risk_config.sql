@@ -1,5 +1,5 @@
 -- 23_risk_config: risk limits and kill thresholds, versioned in time, changed only by approved proposals.
--- depends: 005_agent_consensus
+-- depends: 006_checkpoints
 
 do $migration$
 declare

@@ -1,0 +1,25 @@
+-- Takes back 006_checkpoints. Refuses while an audit table holds rows. The stored nodes go with it: they are derived.
+
+do $rollback$
+declare
+  item  text;
+begin
+perform begin_rollback('006_checkpoints');
+
+for item in
+  select p.oid::regprocedure::text from pg_proc as p
+  where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole
+    and p.proname in (
+      'verify_checkpoint', 'compare_checkpoint', 'checkpoint_facts', 'wal_position', 'guards_hash',
+      'find_log_damage', 'verify_consistency', 'verify_inclusion', 'is_hashes', 'consistency_proof', 'consistency_ranges', 'inclusion_proof',
+      'recompute_log_root', 'log_root', 'check_log_size', 'seal_log', 'seal_table', 'log_next_node', 'log_subtree', 'log_level',
+      'log_leaves', 'refuse_leaves', 'log_unbroken_to', 'log_tail', 'merkle_path', 'merkle_root', 'merkle_parents')
+loop
+  execute format('drop function %s', item);
+end loop;
+drop table log_nodes;
+perform forget_attempts('log_nodes');
+
+perform finish_rollback('006_checkpoints');
+end
+$rollback$;

@@ -1,0 +1,671 @@
+-- 006_checkpoints: every chained table as an RFC 6962 Merkle log, so that a few hashes kept elsewhere can show a cut tail,
+-- a rewritten chain or an older copy, and one row can be proven without the book.
+-- depends: 005_agent_consensus
+
+do $migration$
+begin
+if not begin_migration('006_checkpoints') then return; end if;
+
+------------------------------------------------------------------------------------------------------------------------
+-- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
+-- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
+--
+-- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They are
+-- derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows, verify_checkpoint
+-- does not look at them.
+--
+-- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot outlive it:
+-- seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
+------------------------------------------------------------------------------------------------------------------------
+
+create table log_nodes (
+  table_name  text     not null,
+  level       integer  not null,
+  index       bigint   not null,
+  hash        bytea    not null,
+  constraint log_nodes_pkey primary key (table_name, level, index),
+  constraint log_nodes_level_is_stored check (level >= 8 and level <= 56 and level % 8 = 0),
+  constraint log_nodes_index_is_a_place check (index >= 0 and index < (1::bigint << 62 - level)),
+  constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32)
+);
+comment on table  log_nodes            is 'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. Append-only, and derived from the rows.';
+comment on column log_nodes.table_name is 'The chained table.';
+comment on column log_nodes.level      is 'Height of the node: it stands over 2^level rows. 8, 16, 24 and so on.';
+comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
+comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
+perform protect_table('log_nodes', 'AUD-011', 'AUD-011');
+
+create function merkle_parents(nodes bytea) returns bytea
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+begin
+  -- A last node without a partner moves up as it is: that is the tree which RFC 6962 splits at powers of two.
+  return (
+    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, '' order by p.place)
+    from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
+end
+$function$;
+comment on function merkle_parents(bytea) is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
+
+create function merkle_root(nodes bytea) returns bytea
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+begin
+  while length(nodes) > 32 loop
+    nodes := merkle_parents(nodes);
+  end loop;
+  return nodes;
+end
+$function$;
+comment on function merkle_root(bytea) is 'The root over nodes of one height, concatenated.';
+
+create function merkle_path(nodes bytea, place integer) returns bytea[]
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  path     bytea[] := '{}';
+  sibling  bytea;
+begin
+  while length(nodes) > 32 loop
+    sibling := substr(nodes, 32 * (place # 1) + 1, 32);
+    if sibling <> '' then
+      path := path || sibling;
+    end if;
+    nodes := merkle_parents(nodes);
+    place := place >> 1;
+  end loop;
+  return path;
+end
+$function$;
+comment on function merkle_path(bytea, integer) is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+
+create function log_tail(table_name text) returns bigint
+language plpgsql stable
+set search_path from current
+set enable_seqscan = off
+as $function$
+declare
+  chain  chains := chain_or_error(table_name);
+  tail   bigint;
+begin
+  execute format('select coalesce(max(t.id), 0) from only %I as t', chain.table_name) into tail;
+  return tail;
+end
+$function$;
+comment on function log_tail(text) is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table.';
+
+create function log_unbroken_to(table_name text, size bigint) returns bigint
+language plpgsql stable
+set search_path from current
+set enable_seqscan = off set jit = off
+as $function$
+declare
+  last_id bigint;
+begin
+  execute format($query$
+    select coalesce(max(r.id), 0)
+    from (select t.id, row_number() over (order by t.id) as place from only %I as t where t.id between 1 and $1) as r
+    where r.id = r.place $query$, log_unbroken_to.table_name)
+    into last_id using size;
+  return last_id;
+end
+$function$;
+comment on function log_unbroken_to(text, bigint) is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+
+create function refuse_leaves(table_name text, first bigint, last bigint) returns void
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  unbroken bigint := log_unbroken_to(table_name, last);
+begin
+  raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
+    using errcode = 'AUD09', table = table_name,
+          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1) else 'A row_hash among them is not hex.' end,
+          hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
+end
+$function$;
+comment on function refuse_leaves(text, bigint, bigint) is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+
+create function log_leaves(table_name text, first bigint, last bigint) returns bytea
+language plpgsql stable
+set search_path from current
+set enable_seqscan = off set jit = off
+as $function$
+declare
+  leaves bytea;
+begin
+  begin
+    execute format($query$
+      select string_agg(sha256(decode('00', 'hex') || decode(t.row_hash, 'hex')), '' order by t.id)
+      from only %I as t where t.id > $1 and t.id <= $2 $query$, log_leaves.table_name)
+      into leaves using first, last;
+  exception when invalid_parameter_value then null;  -- not hex: no leaves
+  end;
+  if length(leaves) is distinct from 32 * (last - first) then
+    perform refuse_leaves(table_name, first, last);
+  end if;
+  return leaves;
+end
+$function$;
+comment on function log_leaves(text, bigint, bigint) is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
+
+create function log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
+language plpgsql stable
+set search_path from current
+set enable_seqscan = off  -- a plan made while few nodes were stored must not read them all later
+as $function$
+declare
+  nodes bytea;
+begin
+  if level = 0 then
+    return log_leaves(table_name, first, last);
+  end if;
+  select string_agg(coalesce(
+      -- Only a complete subtree is stored: the one at the right edge still grows.
+      (select n.hash from only log_nodes as n
+       where use_stored and n.table_name = log_level.table_name and n.level = log_level.level and n.index = i
+         and (i + 1) << log_level.level <= last),
+      merkle_root(log_level(log_level.table_name, log_level.level - 8, i << log_level.level, least((i + 1) << log_level.level, last), use_stored))),
+    '' order by i)
+  into nodes
+  from generate_series(first >> level, (last - 1) >> level) as i;
+  return nodes;
+end
+$function$;
+comment on function log_level(text, integer, bigint, bigint, boolean) is
+  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
+
+create function log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  height integer := 64 - position(b'1' in (last - first)::bit(64));
+begin
+  -- From the level of which at most 256 nodes make it up.
+  return merkle_root(log_level(table_name, height - height % 8, first, last, use_stored));
+end
+$function$;
+comment on function log_subtree(text, bigint, bigint, boolean) is
+  'MTH(D[first:last]) of RFC 6962: the root over the leaves first to last - 1, one or more, as they occur in proofs.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Sealing: new nodes for the rows that came since
+------------------------------------------------------------------------------------------------------------------------
+
+create function log_next_node(table_name text, level integer) returns bigint
+language sql stable
+set search_path from current
+set enable_seqscan = off
+as $function$
+  select coalesce(max(n.index) + 1, 0) from only log_nodes as n
+  where n.table_name = log_next_node.table_name and n.level = log_next_node.level;
+$function$;
+comment on function log_next_node(text, integer) is 'How many nodes of a level are stored: the index of the next.';
+
+create function seal_table(table_name text, last bigint) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  height integer := 8;
+begin
+  -- Each level from the one below, which the statement before has stored.
+  while last >> height > 0 loop
+    insert into log_nodes (table_name, level, index, hash)
+    select seal_table.table_name, height, i,
+           merkle_root(log_level(seal_table.table_name, height - 8, i << height, (i + 1) << height, use_stored => true))
+    from generate_series(log_next_node(seal_table.table_name, height), (last >> height) - 1) as i
+    on conflict on constraint log_nodes_pkey do nothing;  -- in REPEATABLE READ, 40001 instead of 23505
+    height := height + 8;
+  end loop;
+end
+$function$;
+comment on function seal_table(text, bigint) is 'Stores the nodes that the leaves before last complete and that are not stored yet.';
+
+create function seal_log(table_name text default null, max_rows bigint default null)
+returns table (sealed_table text, sealed_from bigint, sealed_to bigint)
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  first  bigint;
+  last   bigint;
+begin
+  if table_name is not null then
+    perform chain_or_error(table_name);
+  end if;
+  if max_rows < 256 then
+    raise exception 'seal_log: max_rows is %, and nodes are stored for 256 rows at a time', max_rows
+      using errcode = '22023', hint = 'Give 256 or more, or nothing.';
+  end if;
+  -- One call at a time, so that none does again what another is doing. Writers of the chains never take this lock.
+  lock table only log_nodes in share update exclusive mode;
+  for sealed_table in
+    select c.table_name from only chains as c
+    where seal_log.table_name is null or c.table_name = seal_log.table_name
+    order by c.position
+  loop
+    first := log_next_node(sealed_table, 8) << 8;
+    last := first + greatest(least(log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
+    continue when last = first;
+    perform seal_table(sealed_table, last);
+    sealed_from := first + 1;
+    sealed_to := last;
+    max_rows := max_rows - (last - first);
+    return next;
+  end loop;
+end
+$function$;
+comment on function seal_log(text, bigint) is
+  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a row for each log that grew. Takes no lock that a writer waits for.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Roots and proofs, of every size up to the tail, sealed or not
+------------------------------------------------------------------------------------------------------------------------
+
+create function check_log_size(table_name text, size bigint) returns void
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  tail bigint := log_tail(table_name);
+begin
+  if size is null or size not between 0 and tail then
+    raise exception 'the log of % has no size %', table_name, coalesce(size::text, 'NULL')
+      using errcode = '22023', hint = format('It has %s rows: ask for a size from 0 to %s.', tail, tail);
+  end if;
+end
+$function$;
+comment on function check_log_size(text, bigint) is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
+
+create function log_root(table_name text, size bigint) returns bytea
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  perform check_log_size(table_name, size);
+  return case size when 0 then sha256('') else log_subtree(table_name, 0, size) end;
+end
+$function$;
+comment on function log_root(text, bigint) is
+  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, AUD-009 for a missing row.';
+
+create function recompute_log_root(table_name text, size bigint) returns bytea
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  perform check_log_size(table_name, size);
+  return case size when 0 then sha256('') else log_subtree(table_name, 0, size, use_stored => false) end;
+end
+$function$;
+comment on function recompute_log_root(text, bigint) is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
+
+create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  height  integer := 0;
+  first   bigint;
+  proof   bytea[] := '{}';
+begin
+  perform check_log_size(table_name, size);
+  if id is null or id not between 1 and size then
+    raise exception 'row % of % is not among the first %', coalesce(id::text, 'NULL'), table_name, size
+      using errcode = '22023', hint = 'A proof against a size is of a row with an id from 1 to that size.';
+  end if;
+  -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
+  loop
+    first := (id - 1) >> (height + 8) << (height + 8);
+    proof := proof || merkle_path(log_level(table_name, height, first, least(first + (1::bigint << (height + 8)), size), use_stored => true),
+                                  (((id - 1) >> height) & 255)::integer);
+    height := height + 8;
+    exit when size <= 1::bigint << height;
+  end loop;
+  return proof;
+end
+$function$;
+comment on function inclusion_proof(text, bigint, bigint) is
+  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
+
+create function consistency_ranges(size1 bigint, size2 bigint)
+returns table (step integer, first bigint, last bigint)
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  low     bigint := 0;
+  middle  bigint;
+  high    bigint := size2;
+begin
+  step := 0;
+  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends; beside the way, what it leaves out.
+  while high <> size1 loop
+    step := step + 1;
+    -- RFC 6962 splits at the largest power of two that is smaller than the number of leaves.
+    middle := low + (1::bigint << (64 - position(b'1' in (high - low - 1)::bit(64))));
+    if size1 <= middle then
+      first := middle;
+      last := high;
+      high := middle;
+    else
+      first := low;
+      last := middle;
+      low := middle;
+    end if;
+    return next;
+  end loop;
+  -- And that subtree, unless it is the whole smaller tree, whose root is known.
+  if low > 0 then
+    step := step + 1;
+    first := low;
+    last := high;
+    return next;
+  end if;
+end
+$function$;
+comment on function consistency_ranges(bigint, bigint) is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
+
+create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  perform check_log_size(table_name, size2);
+  if size1 is null or size1 not between 0 and size2 then
+    raise exception 'a log of % rows was never one of %', size2, coalesce(size1::text, 'NULL')
+      using errcode = '22023', hint = 'The first size is from 0 to the second.';
+  end if;
+  if size1 = 0 then
+    return '{}';  -- every log begins with the empty one
+  end if;
+  return (select coalesce(array_agg(log_subtree(consistency_proof.table_name, r.first, r.last) order by r.step desc), '{}')
+          from consistency_ranges(size1, size2) as r);
+end
+$function$;
+comment on function consistency_proof(text, bigint, bigint) is
+  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
+
+create function is_hashes(hashes bytea[]) returns boolean
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select hashes is not null and coalesce(array_ndims(hashes), 1) = 1
+     and not exists (select from unnest(hashes) as h(hash) where length(h.hash) is distinct from 32);
+$function$;
+comment on function is_hashes(bytea[]) is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
+
+create function verify_inclusion(leaf_hash bytea, leaf_index bigint, size bigint, proof bytea[], root bytea) returns boolean
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  place    bigint;
+  last     bigint;
+  hash     bytea := leaf_hash;
+  sibling  bytea;
+begin
+  if leaf_index is null or size is null or leaf_index < 0 or leaf_index >= size
+     or not is_hashes(proof) or not is_hashes(array[leaf_hash, root]) then
+    return false;
+  end if;
+  -- RFC 9162, 2.1.3.2
+  place := leaf_index;
+  last := size - 1;
+  foreach sibling in array proof loop
+    if last = 0 then
+      return false;
+    end if;
+    if place % 2 = 1 or place = last then
+      hash := sha256(decode('01', 'hex') || sibling || hash);
+      while place % 2 = 0 and place > 0 loop
+        place := place >> 1;
+        last := last >> 1;
+      end loop;
+    else
+      hash := sha256(decode('01', 'hex') || hash || sibling);
+    end if;
+    place := place >> 1;
+    last := last >> 1;
+  end loop;
+  return last = 0 and hash = root;
+end
+$function$;
+comment on function verify_inclusion(bytea, bigint, bigint, bytea[], bytea) is
+  'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and root. Malformed or null input is false. Never null, never an error.';
+
+create function verify_consistency(size1 bigint, size2 bigint, root1 bytea, root2 bytea, proof bytea[]) returns boolean
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  place    bigint;
+  last     bigint;
+  hashes   bytea[];
+  hash1    bytea;
+  hash2    bytea;
+  sibling  bytea;
+begin
+  if size1 is null or size2 is null or size1 < 0 or size1 > size2 or not is_hashes(proof) or not is_hashes(array[root1, root2]) then
+    return false;
+  end if;
+  if size1 = 0 or size1 = size2 then
+    return cardinality(proof) = 0 and (size1 > 0 or root1 = sha256('')) and (size1 < size2 or root1 = root2);
+  end if;
+  -- RFC 9162, 2.1.4.2. A smaller tree that is a complete subtree of the other is not in the proof: its root is known.
+  hashes := case when size1 & (size1 - 1) = 0 then array[root1] else '{}' end || proof;
+  if cardinality(hashes) = 0 then
+    return false;
+  end if;
+  place := size1 - 1;
+  last := size2 - 1;
+  while place % 2 = 1 loop
+    place := place >> 1;
+    last := last >> 1;
+  end loop;
+  hash1 := hashes[1];
+  hash2 := hashes[1];
+  foreach sibling in array hashes[2:] loop
+    if last = 0 then
+      return false;
+    end if;
+    if place % 2 = 1 or place = last then
+      hash1 := sha256(decode('01', 'hex') || sibling || hash1);
+      hash2 := sha256(decode('01', 'hex') || sibling || hash2);
+      while place % 2 = 0 and place > 0 loop
+        place := place >> 1;
+        last := last >> 1;
+      end loop;
+    else
+      hash2 := sha256(decode('01', 'hex') || hash2 || sibling);
+    end if;
+    place := place >> 1;
+    last := last >> 1;
+  end loop;
+  return last = 0 and hash1 = root1 and hash2 = root2;
+end
+$function$;
+comment on function verify_consistency(bigint, bigint, bytea, bytea, bytea[]) is
+  'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. Malformed or null input is false. Never null, never an error.';
+
+create function find_log_damage(table_name text)
+returns table (damaged_table text, level integer, index bigint, stored_hash bytea, computed_hash bytea)
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  unbroken bigint := log_unbroken_to(table_name, log_tail(table_name));
+begin
+  -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands.
+  return query
+    select n.table_name, n.level, n.index, n.hash, c.hash
+    from only log_nodes as n
+    cross join lateral (
+      select case when n.index < unbroken >> n.level then
+        merkle_root(log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level, true)) end as hash) as c
+    where n.table_name = find_log_damage.table_name and n.hash is distinct from c.hash
+    order by n.level, n.index;
+end
+$function$;
+comment on function find_log_damage(text) is
+  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No row: all nodes are right.';
+
+------------------------------------------------------------------------------------------------------------------------
+-- Checkpoints: what is signed and kept elsewhere, and what the rows say to it later
+------------------------------------------------------------------------------------------------------------------------
+
+create function guards_hash() returns text
+language sql stable
+set search_path from current
+set quote_all_identifiers = off
+as $function$
+  -- The text that record_guards hashes, of the guards as they are now.
+  select encode(sha256(convert_to(jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
+  from guard_facts() as f;
+$function$;
+comment on function guards_hash() is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
+
+create function wal_position()
+returns table (timeline integer, wal_lsn pg_lsn)
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if pg_is_in_recovery() then
+    wal_lsn := pg_last_wal_replay_lsn();
+    timeline := greatest((select c.timeline_id from pg_control_checkpoint() as c),
+                         (select r.min_recovery_end_timeline from pg_control_recovery() as r));
+  else
+    -- Where the next record goes: whatever this snapshot sees was written before.
+    wal_lsn := pg_current_wal_insert_lsn();
+    timeline := ('x' || left(pg_walfile_name(wal_lsn), 8))::bit(32)::integer;
+  end if;
+  return next;
+end
+$function$;
+comment on function wal_position() is 'Timeline and end of the write-ahead log; on a standby of what it has replayed.';
+
+create function checkpoint_facts()
+returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
+               system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
+language sql stable
+set search_path from current
+as $function$
+  -- One statement, one snapshot: what it returns belongs together.
+  with
+  place as materialized (
+    select i.installation_id, guards_hash() as guards_hash, w.timeline, w.wal_lsn,
+           (select p.system_identifier::text from pg_control_system() as p) as system_identifier
+    from only installation as i cross join wal_position() as w
+  )
+  select format('alpha-db/%s/%s', p.installation_id, s.table_name), s.table_name, coalesce(s.last_id, 0),
+         log_root(s.table_name, coalesce(s.last_id, 0)), s.head_hash, p.installation_id, p.guards_hash,
+         p.system_identifier, p.timeline, p.wal_lsn, statement_timestamp()
+  from place as p
+  cross join chain_status() with ordinality as s(table_name, last_id, head_hash, last_created_at, position)
+  order by s.position;
+$function$;
+comment on function checkpoint_facts() is
+  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root and head of the log, identity, guards, place in the write-ahead log, time. Changes nothing.';
+
+create function compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
+language plpgsql
+set search_path from current
+as $function$
+declare
+  found_here   chain_verdict;
+  next_id      bigint;
+  found_root   bytea;
+begin
+  found_here.table_name := table_name;
+  found_here.rows_checked := log_unbroken_to(table_name, size);
+  found_here.first_id := case when found_here.rows_checked > 0 then 1 end;
+  found_here.last_id := nullif(found_here.rows_checked, 0);
+  if found_here.rows_checked < size then
+    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1', compare_checkpoint.table_name)
+      into next_id, found_here.actual_hash using found_here.rows_checked;
+    found_here.verdict := case when next_id is null then 'tail_missing' else 'missing_rows' end;
+    found_here.broken_id := found_here.rows_checked + 1;
+    found_here.detail := case when next_id is null
+      then format('%s rows are missing at the end: the checkpoint covers %s, %s are there', size - found_here.rows_checked, size, found_here.rows_checked)
+      else format('rows %s to %s are missing', found_here.broken_id, next_id - 1) end;
+  else
+    begin
+      found_root := recompute_log_root(table_name, size);
+    exception when sqlstate 'AUD09' then null;  -- a forged hash that is not hex
+    end;
+    if found_root = root then
+      found_here.is_valid := true;
+      found_here.verdict := 'intact';
+      found_here.detail := format('%s rows, as the checkpoint says', size);
+      return found_here;
+    end if;
+    found_here.verdict := 'checkpoint_mismatch';
+    found_here.broken_id := size;
+    found_here.expected_hash := encode(root, 'hex');
+    found_here.actual_hash := encode(found_root, 'hex');
+    found_here.detail := format('rows 1 to %s are not those that the checkpoint covers', size);
+  end if;
+  if exists (select from acknowledged_damage() as a
+             where a.table_name = compare_checkpoint.table_name and a.id = found_here.broken_id::text
+               and a.actual_hash is not distinct from found_here.actual_hash) then
+    found_here.is_valid := true;
+    found_here.detail := format('%s: %s; acknowledged by a lockdown release', found_here.verdict, found_here.detail);
+    found_here.verdict := 'acknowledged';
+  else
+    found_here.is_valid := false;
+    found_here.error_code := 'AUD-009';
+  end if;
+  return found_here;
+end
+$function$;
+comment on function compare_checkpoint(text, bigint, bytea) is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
+
+create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  result chain_verdict;
+begin
+  perform chain_or_error(table_name);
+  if size is null or size < 0 or length(root) is distinct from 32 then
+    raise exception 'not a checkpoint: size %, root of % bytes', coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
+      using errcode = '22023', hint = 'A size is 0 or more, a root has 32 bytes.';
+  end if;
+  begin
+    result := compare_checkpoint(table_name, size, root);
+  exception when others then
+    -- Not being able to check is neither "fine" nor "tampered".
+    result := row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
+  end;
+  if result.error_code = 'AUD-009' then
+    result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
+  end if;
+  return result;
+end
+$function$;
+comment on function verify_checkpoint(text, bigint, bytea, boolean) is
+  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the lockdown unless engage_lockdown is false: a false root can thus only tighten.';
+
+execute format('grant select on log_nodes to %I', app_role('app_auditor'));
+execute format('grant execute on function
+  seal_log(text, bigint), log_root(text, bigint), recompute_log_root(text, bigint), inclusion_proof(text, bigint, bigint),
+  consistency_proof(text, bigint, bigint), verify_inclusion(bytea, bigint, bigint, bytea[], bytea),
+  verify_consistency(bigint, bigint, bytea, bytea, bytea[]), find_log_damage(text), guards_hash(), checkpoint_facts(),
+  verify_checkpoint(text, bigint, bytea, boolean),
+  is_hashes(bytea[]), check_log_size(text, bigint), consistency_ranges(bigint, bigint), log_subtree(text, bigint, bigint, boolean),
+  log_level(text, integer, bigint, bigint, boolean), log_leaves(text, bigint, bigint), refuse_leaves(text, bigint, bigint),
+  log_unbroken_to(text, bigint), log_tail(text), merkle_parents(bytea), merkle_root(bytea), merkle_path(bytea, integer),
+  wal_position() to %I', app_role('app_auditor'));
+
+perform finish_migration('006_checkpoints');
+end
+$migration$;

@@ -1,0 +1,184 @@
+"""Rows that are gone or forged, and stored nodes that are: an error or a finding, never a root that passes."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.chain.behind import behind_its_back
+from tests.merkle.logs import WIDE, damage, nodes, root, seal, tree_of, write_signals
+from tests.support import Connection, one, query, tamper
+
+
+def forge(connection: Connection, statement: str) -> None:
+    """Change stored nodes as only a superuser can: the triggers are off meanwhile."""
+    triggers = ("_100_reject_change", "_200_reject_truncate")
+    query(connection, "set session_replication_role = replica")
+    for trigger in triggers:
+        query(connection, f"alter table log_nodes disable trigger {trigger}")
+    query(connection, statement)
+    for trigger in triggers:
+        query(connection, f"alter table log_nodes enable always trigger {trigger}")
+    query(connection, "reset session_replication_role")
+
+
+def recomputed(connection: Connection, size: int, table: str = "signals") -> bytes:
+    return bytes(one(connection, "select recompute_log_root(%s, %s)", [table, size]))
+
+
+def refusal(connection: Connection, call: str) -> psycopg.Error:
+    with pytest.raises(psycopg.DatabaseError) as caught, connection.transaction():
+        query(connection, f"select {call}")
+    return caught.value
+
+
+@pytest.mark.parametrize("missing", [1, 7, 256, 257, 299])
+def test_a_missing_row_is_an_error(logged: Connection, missing: int) -> None:
+    honest = tree_of(logged, "signals")
+    tamper(logged, f"delete from signals where id = {missing}")
+    assert root(logged, "signals", missing - 1) == honest.root(missing - 1)
+    for call in (
+        f"log_root('signals', {missing})",
+        "log_root('signals', 300)",
+        "recompute_log_root('signals', 300)",
+        "inclusion_proof('signals', 300, 300)",
+        "consistency_proof('signals', 150, 300)",
+        "checkpoint_facts()",
+    ):
+        error = refusal(logged, call)
+        assert error.sqlstate == "AUD09", call
+        assert str(error.diag.message_primary).startswith("AUD-009: ")
+        assert error.diag.message_detail == f"Row {missing} is missing."
+        assert "find_chain_damage" in str(error.diag.message_hint)
+    if missing <= 256:
+        assert refusal(logged, "seal_log()").sqlstate == "AUD09"
+        assert nodes(logged, "signals") == []
+
+
+def test_what_was_sealed_before_stays_provable(logged: Connection) -> None:
+    """The stored node stands for the row that is gone; what needs the row itself does not work any more."""
+    honest = tree_of(logged, "signals")
+    seal(logged)
+    tamper(logged, "delete from signals where id = 7")
+    assert root(logged, "signals", 300) == honest.root(300)
+    assert one(logged, "select inclusion_proof('signals', 290, 300)") == honest.inclusion(289, 300)
+    assert refusal(logged, "inclusion_proof('signals', 8, 300)").sqlstate == "AUD09"
+    assert refusal(logged, "recompute_log_root('signals', 300)").sqlstate == "AUD09"
+    assert damage(logged, "signals") == [(8, 0)]
+
+
+@pytest.mark.parametrize("forged", ["repeat('z', 64)", "null"])
+def test_a_hash_that_is_none_is_an_error(logged: Connection, forged: str) -> None:
+    with behind_its_back(logged, "signals"):
+        query(logged, f"update signals set row_hash = {forged} where id = 5")
+        assert root(logged, "signals", 4)
+        error = refusal(logged, "log_root('signals', 300)")
+        assert (error.sqlstate, error.diag.message_detail) == ("AUD09", "A row_hash among them is not hex.")
+
+
+def test_a_hash_that_is_too_short_is_another_leaf(logged: Connection) -> None:
+    honest = tree_of(logged, "signals").root(300)
+    with behind_its_back(logged, "signals"):
+        query(logged, "update signals set row_hash = 'ab' where id = 5")
+        assert root(logged, "signals", 300) != honest
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "log_root('signals', 301)",
+        "log_root('signals', -1)",
+        "log_root('signals', null)",
+        "log_root('votes', 1)",
+        "recompute_log_root('signals', 301)",
+        "inclusion_proof('signals', 1, 301)",
+        "inclusion_proof('signals', 0, 300)",
+        "inclusion_proof('signals', 300, 299)",
+        "inclusion_proof('signals', null, 300)",
+        "inclusion_proof('signals', 1, 0)",
+        "consistency_proof('signals', 1, 301)",
+        "consistency_proof('signals', 300, 299)",
+        "consistency_proof('signals', -1, 300)",
+        "consistency_proof('signals', null, 300)",
+    ],
+)
+def test_sizes_that_the_log_never_had(logged: Connection, call: str) -> None:
+    error = refusal(logged, call)
+    assert error.sqlstate == "22023"
+    assert error.diag.message_hint
+
+
+def test_a_forged_node_is_found_and_proves_nothing(logged: Connection) -> None:
+    honest = tree_of(logged, "signals")
+    seal(logged)
+    forge(logged, "update log_nodes set hash = sha256('forged') where level = 8 and index = 0")
+    (found,) = query(logged, "select * from find_log_damage('signals')")
+    assert (found["level"], found["index"]) == (8, 0)
+    assert bytes(found["computed_hash"]) == honest.root(256)
+    false_root = root(logged, "signals", 300)
+    assert false_root != honest.root(300) == recomputed(logged, 300)
+
+    check = "select verify_inclusion(%s, %s, 300, inclusion_proof('signals', %s, 300), %s)"
+    # A proof that passes by the forged node does not give the true root, nor does a row below it give the false one.
+    assert not one(logged, check, [honest.leaves[299], 299, 300, honest.root(300)])
+    assert not one(logged, check, [honest.leaves[4], 4, 5, false_root])
+    verdict = "select (verify_checkpoint('signals', 300, %s, false)).verdict"
+    assert one(logged, verdict, [honest.root(300)]) == "intact"
+    assert one(logged, verdict, [false_root]) == "checkpoint_mismatch"
+
+
+def test_a_forged_node_further_up_is_found_where_it_stands(long: Connection) -> None:
+    honest = root(long, WIDE, 65_536)
+    forge(long, "update log_nodes set hash = sha256('forged') where level = 16")
+    assert damage(long, WIDE) == [(16, 0)]
+    assert root(long, WIDE, 65_536) != honest == recomputed(long, 65_536, WIDE)
+    long.rollback()
+    # and one below the other level leaves that one in contradiction to it
+    forge(long, "update log_nodes set hash = sha256('forged') where level = 8 and index = 200")
+    assert damage(long, WIDE) == [(8, 200), (16, 0)]
+
+
+def test_a_node_that_is_gone_is_computed(long: Connection) -> None:
+    tree = tree_of(long, WIDE)
+    forge(long, "delete from log_nodes where level = 16 or index in (0, 17)")
+    assert root(long, WIDE, 66_000) == tree.root(66_000)
+    assert one(long, "select inclusion_proof(%s, 60000, 66000)", [WIDE]) == tree.inclusion(59_999, 66_000)
+    assert damage(long, WIDE) == []
+    assert seal(long) == [(WIDE, 65_537, 65_792)]
+    assert (16, 0) in nodes(long, WIDE)
+
+
+def test_nodes_without_rows(logged: Connection) -> None:
+    """A tail was cut after it was sealed, and other rows came."""
+    honest = tree_of(logged, "signals")
+    seal(logged)
+    tamper(logged, "delete from signals where id > 200")
+    (found,) = query(logged, "select * from find_log_damage('signals')")
+    assert (found["level"], found["index"], found["computed_hash"]) == (8, 0, None)
+    assert root(logged, "signals", 200) == honest.root(200)
+    assert seal(logged) == []
+    write_signals(logged, 400, first=1001)
+    assert seal(logged) == [("signals", 257, 512)]
+    (found,) = query(logged, "select * from find_log_damage('signals')")
+    assert bytes(found["computed_hash"]) == tree_of(logged, "signals").root(256)
+    assert recomputed(logged, 600) == tree_of(logged, "signals").root(600) != root(logged, "signals", 600)
+
+
+def test_nodes_at_impossible_places_are_refused(db: Connection) -> None:
+    for level, index in ((7, 0), (0, 0), (12, 0), (64, 0), (8, -1), (8, 2**54), (56, 2**6), (8, 2**62)):
+        with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
+            query(db, "insert into log_nodes values ('signals', %s, %s, sha256(''))", [level, index])
+    with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
+        query(db, "insert into log_nodes values ('signals', 8, 0, 'short')")
+
+
+def test_a_node_far_beyond_the_tail_hides_nothing(logged: Connection) -> None:
+    honest = tree_of(logged, "signals")
+    query(
+        logged,
+        "insert into log_nodes values ('signals', 8, %s, sha256('')), ('signals', 56, 63, sha256(''))",
+        [2**54 - 1],
+    )
+    assert damage(logged, "signals") == [(8, 2**54 - 1), (56, 63)]
+    assert seal(logged) == []
+    assert root(logged, "signals", 300) == honest.root(300)
