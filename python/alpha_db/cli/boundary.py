@@ -34,7 +34,7 @@ def run(program: Callable[[], int | None], *, debug: bool) -> int:
         return _broken_pipe()
     except SystemExit as exc:
         # click exits with 1 for a broken pipe, which means damage here
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             return _BY_SIGNAL + signal.SIGPIPE
         return exc.code if isinstance(exc.code, int) else EXIT_NOT_RUN
     except click.UsageError as exc:

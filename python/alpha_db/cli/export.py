@@ -1,0 +1,179 @@
+"""alpha-db export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import psycopg
+
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish
+from alpha_db.cli.evidence import EvidenceRefused, Notes, open_notes
+from alpha_db.cli.export_rows import Log, Written, snapshot, write_export
+from alpha_db.cli.new_file import new_file, refuse_existing
+from alpha_db.cli.output import BAD, GOOD, clean, emit_json, line, note
+from alpha_db.cli.progress import progress_bar
+from alpha_db.cli.trusted_keys import trusted_keys_option
+from alpha_db.errors import EXIT_DAMAGE, EXIT_OK
+from alpha_db.offline_check import Key
+from alpha_db.queries import query
+
+
+class Part(NamedTuple):
+    """Rows of a log that go into a file."""
+
+    log: Log
+    first_id: int
+    last_id: int
+    path: Path
+
+
+@click.command(short_help="Write rows with their hashes into files that can be checked offline.")
+@click.option("--table", metavar="NAME", help="One chained table; default: all, one file for each.")
+@click.option("--from-id", type=click.IntRange(min=1), help="First row; default: 1.")
+@click.option("--to-id", type=click.IntRange(min=0), help="Last row; default: the last there is.")
+@click.option(
+    "--since-checkpoint",
+    metavar="DIR|NOTE",
+    type=click.Path(path_type=Path),
+    help="Only the rows after those of this checkpoint (of a directory: its latest). Needs --key.",
+)
+@trusted_keys_option(required=False)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR|-",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="With --table a file, packed if its name ends with .gz, or - for standard output; otherwise a directory.",
+)
+@click.option(
+    "--gzip", "packed", is_flag=True, cls=NamedOption, help="Pack the files in a directory: TABLE.jsonl.gz."
+)
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@database_options
+def export(
+    settings: Settings,
+    as_json: bool,
+    table: str | None,
+    from_id: int | None,
+    to_id: int | None,
+    since_checkpoint: Path | None,
+    keys: Sequence[Key],
+    output: Path,
+    packed: bool,
+    force: bool,
+) -> None:
+    """Write rows as they were hashed into files that verify-export, or anybody's own program, can check offline.
+
+    A file has one JSON object on each line: a header, the rows (id, row_hash, row_data), and an end line, so that
+    a file cut short is told from a whole one. Without --table, -o names a directory (it is made if need be) that
+    gets TABLE.jsonl for each chained table, of empty ones too, all from one snapshot. A file gets its name only
+    when it is complete. What is written is checked at the same time: exit code 1 if it does not hold; the file is
+    there nevertheless, and says what the database says.
+
+    \b
+    Examples:
+      alpha-db export -o book/
+      alpha-db export --table signals -o signals.jsonl.gz
+      alpha-db export --table signals --from-id 1000 --to-id 2000 -o - | gzip > part.jsonl.gz
+      alpha-db export --since-checkpoint checkpoints/ --key desk.vkey -o today/ --gzip
+    """
+    if since_checkpoint and not keys:
+        raise click.UsageError("--since-checkpoint needs --key, or an edited note could leave rows out")
+    if since_checkpoint and from_id is not None:
+        raise click.UsageError("--since-checkpoint and --from-id exclude each other")
+    if table is None and (from_id is not None or to_id is not None):
+        raise click.UsageError("--from-id and --to-id need --table")
+    if from_id is not None and to_id is not None and to_id < from_id - 1:
+        raise click.UsageError(f"--to-id {to_id} is before --from-id {from_id}")
+    notes = open_notes(since_checkpoint, keys) if since_checkpoint else None
+    if notes is not None and not notes.is_run:
+        table = table or next(iter(notes.checkpoints))
+    is_single = table is not None and not output.is_dir()
+    if not is_single:
+        _prepare(output, table is None)
+    elif str(output) != "-":
+        refuse_existing(output, force)
+    with settings.installed() as (conn, _), snapshot(conn) as logs:
+        parts = []
+        for log in _chosen(logs, table):
+            path = output if is_single else output / f"{log.table}.jsonl{'.gz' if packed else ''}"
+            if not is_single:
+                refuse_existing(path, force)
+            first = (from_id or 1) if notes is None else _after(conn, log, notes, table is not None)
+            parts.append(Part(log, first, _last(log, first, to_id), path))
+        results = [(part, _write(conn, part, force)) for part in parts]
+    code = EXIT_DAMAGE if any(written.problem for _, written in results) else EXIT_OK
+    _report(results, code, as_json)
+    finish(code)
+
+
+def _prepare(directory: Path, is_new: bool) -> None:
+    if str(directory) == "-" or directory.is_file():
+        raise click.UsageError(f"without --table there is a file for each table: {directory} is no directory")
+    if is_new and not directory.is_dir():
+        if not directory.parent.is_dir():
+            raise click.UsageError(f"there is no directory {directory.parent}")
+        directory.mkdir()
+
+
+def _chosen(logs: Sequence[Log], table: str | None) -> list[Log]:
+    chosen = [log for log in logs if table in (None, log.table)]
+    if not chosen:
+        names = ", ".join(log.table for log in logs)
+        raise click.UsageError(f"{clean(table)} is not a chained table; these are: {names}")
+    return chosen
+
+
+def _after(conn: psycopg.Connection[Any], log: Log, notes: Notes, is_needed: bool) -> int:
+    """The first row after a checkpoint, if the database still holds what was signed."""
+    if log.table not in notes.checkpoints and not is_needed:
+        return 1  # chained since then
+    signed = notes.of(log.table)
+    if signed.origin != log.origin:
+        raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
+    arguments = {"table_name": log.table, "size": signed.size}
+    hint = "alpha-db verify-chain --checkpoints tells more"
+    if signed.size > log.last_id:
+        message = f"{log.table} has {log.last_id} rows, and had {signed.size} when the checkpoint was signed"
+        raise EvidenceRefused(message, hint=hint)
+    row = conn.execute(query("log_root"), arguments).fetchone()
+    if row is None or row[0] != signed.root:
+        message = f"rows 1 to {signed.size} of {log.table} are not those that {signed.signer} signed"
+        raise EvidenceRefused(message, hint=hint)
+    return signed.size + 1
+
+
+def _last(log: Log, first: int, to_id: int | None) -> int:
+    last = log.last_id if to_id is None else to_id
+    if last > log.last_id or first > log.last_id + 1:
+        raise click.UsageError(f"{log.table} ends at row {log.last_id}")
+    return last
+
+
+def _write(conn: psycopg.Connection[Any], part: Part, force: bool) -> Written:
+    total = part.last_id - part.first_id + 1
+    with new_file(part.path, force) as stream, progress_bar(f"exporting {part.log.table}", total) as progress:
+        return write_export(conn, part.log, part.first_id, part.last_id, stream, progress)
+
+
+def _report(results: Sequence[tuple[Part, Written]], code: int, as_json: bool) -> None:
+    # the rows themselves may be on stdout
+    to_stdout = str(results[0][0].path) == "-"
+    if as_json:
+        document = [
+            {"file": str(part.path), "origin": part.log.origin, "table": part.log.table, **written._asdict()}
+            for part, written in results
+        ]
+        emit_json({"exit_code": code, "exports": document}, err=to_stdout)
+        return
+    width = max(len(part.log.table) for part, _ in results)
+    for part, written in results:
+        rows = f"rows {written.first_id:,} to {written.last_id:,}" if written.rows else "no rows"
+        style, word = (BAD, "not ok") if written.problem else (GOOD, "ok    ")
+        told = f"  {clean(written.problem)}" if written.problem else ""
+        parts = ((word, style), f"  {part.log.table:<{width}}  {rows}  {clean(part.path)}", (told, BAD))
+        (note if to_stdout else line)(*parts)

@@ -1,0 +1,82 @@
+"""Writing a result into a file that is there whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Fail as a usage error if nothing can be written there, before anything is asked of a database."""
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a directory")
+    if path.exists() and not path.is_file():
+        raise click.UsageError(f"{path} is no plain file; - is standard output")
+    if path.exists() and not force:
+        raise click.UsageError(f"{path} is there already; --force overwrites it")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"there is no directory {path.parent}")
+
+
+@contextmanager
+def new_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
+    """Give a stream whose content gets the name only when all of it is written and on disk.
+
+    Packs with gzip if the name ends with .gz; - is standard output, unpacked. An existing file is overwritten
+    with ``force`` only. Raises OSError.
+    """
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(os.path.realpath(path))  # what a link names, not the link
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as stream:
+            if target.suffix == ".gz":
+                # no name and no time in it: the same rows give the same file
+                with gzip.GzipFile("", "wb", 6, stream, 0) as packed:
+                    yield _as_stream(packed)
+            else:
+                yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _give_name(part, target, force)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _give_name(part: Path, target: Path, force: bool) -> None:
+    if force:
+        part.replace(target)
+        return
+    try:
+        os.link(part, target)  # unlike a rename it fails if somebody else made the file meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if target.exists():
+            raise FileExistsError(17, "File exists", str(target)) from None
+        part.replace(target)
+    else:
+        part.unlink()
+
+
+def _as_stream(packed: Any) -> IO[bytes]:
+    stream: IO[bytes] = packed
+    return stream

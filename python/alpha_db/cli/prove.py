@@ -1,0 +1,112 @@
+"""alpha-db prove."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg.rows import dict_row
+
+from alpha_db.cli.common import Settings, database_options
+from alpha_db.cli.evidence import EvidenceRefused, EvidenceUnreadable, judged, open_notes
+from alpha_db.cli.new_file import new_file, refuse_existing
+from alpha_db.cli.output import GOOD, clean, emit_json, line
+from alpha_db.cli.trusted_keys import trusted_keys_option
+from alpha_db.offline_check import Checkpoint, Key, verify_proof
+from alpha_db.queries import query
+
+
+@click.command(short_help="Write the proof of one row, which needs no database to check.")
+@click.argument("table")
+@click.argument("row_id", metavar="ID", type=click.IntRange(min=1))
+@click.option(
+    "--checkpoints",
+    metavar="DIR|NOTE",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A directory of checkpoints (the latest is taken), one of its runs, or a note.",
+)
+@trusted_keys_option
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|-",
+    type=click.Path(path_type=Path),
+    default="-",
+    help="Where the proof goes; default: standard output.",
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@database_options
+def prove(
+    settings: Settings,
+    as_json: bool,
+    table: str,
+    row_id: int,
+    checkpoints: Path,
+    keys: Sequence[Key],
+    output: Path,
+    force: bool,
+) -> None:
+    """Write a proof that one row was in the log when a checkpoint was signed: a few kilobytes.
+
+    It has the row as it was hashed, its place in the log's Merkle tree, and the signed checkpoint, and shows
+    nothing of the other rows but hashes. It is checked before it is written; exit code 1 if the database does not
+    hold what was signed. alpha-db verify-proof checks it with no database.
+
+    \b
+    Examples:
+      alpha-db prove signals 17 --checkpoints checkpoints/ --key desk.vkey -o signals-17.proof.json
+      alpha-db prove signals 17 --checkpoints signals.note --key desk.vkey | alpha-db verify-proof - --key desk.vkey
+    """
+    if str(output) != "-":
+        refuse_existing(output, force)
+    notes = open_notes(checkpoints, keys)
+    signed = notes.of(table)
+    if row_id > signed.size:
+        raise EvidenceUnreadable(
+            f"row {row_id} of {table} is not among the {signed.size} rows of the checkpoint",
+            hint="alpha-db checkpoint create makes one of the rows as they are now",
+        )
+    proof = _prove(settings, table, row_id, signed, notes.texts[table])
+    with judged(f"row {row_id} of {table}, as it is in the database"):
+        verify_proof(proof, keys)
+    with new_file(output, force) as stream:
+        stream.write(json.dumps(proof, ensure_ascii=False, indent=2).encode() + b"\n")
+    if str(output) == "-":
+        return
+    if as_json:
+        told = {name: proof[name] for name in ("origin", "table", "id", "row_hash", "size")}
+        emit_json({"file": str(output), **told})
+    else:
+        line(("ok", GOOD), f"  row {row_id:,} of {clean(table)}, among {signed.size:,} rows: {clean(output)}")
+
+
+def _prove(settings: Settings, table: str, row_id: int, signed: Checkpoint, note: str) -> dict[str, Any]:
+    arguments = {"table_name": table, "id": row_id, "size": signed.size}
+    with settings.installed() as (conn, _), conn.cursor(row_factory=dict_row) as cursor:
+        logs = {log["table"]: log for log in cursor.execute(query("logs")).fetchall()}
+        if table in logs and logs[table]["origin"] != signed.origin:
+            raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {logs[table]['origin']}")
+        if table in logs and logs[table]["last_id"] < signed.size:
+            message = f"{table} has {logs[table]['last_id']} rows, and had {signed.size} when it was signed"
+            raise EvidenceRefused(message, hint="alpha-db verify-chain --checkpoints tells more")
+        row = cursor.execute(query("row_to_prove"), arguments).fetchone()
+    if row is None or row["previous_hash"] is None:
+        missing = row_id if row is None else row_id - 1
+        raise EvidenceRefused(f"row {missing} of {table} is missing")
+    return {
+        "format": "alpha-db/proof/v1",
+        "origin": signed.origin,
+        "table": table,
+        "id": row_id,
+        "row_data": row["row_data"],
+        "previous_hash": row["previous_hash"],
+        "row_hash": row["row_hash"],
+        "size": signed.size,
+        "proof": [base64.b64encode(node).decode() for node in row["proof"]],
+        "checkpoint": note,
+    }

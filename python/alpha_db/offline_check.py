@@ -1,0 +1,685 @@
+"""Checks alpha-db's evidence with no database, no network, and nothing but Python's standard library.
+
+    python3 offline_check.py export FILE [--checkpoint NOTE --key KEY]   every row, and whether they are the signed ones
+    python3 offline_check.py proof FILE --key KEY                        one row, without the others
+    python3 offline_check.py checkpoint NOTE... --key KEY                what was signed, and by whom
+
+This file imports nothing of alpha-db and can be copied anywhere. It is short so that who relies on it can read it. In
+order: Ed25519 (RFC 8032), Merkle trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note,
+c2sp.org/tlog-checkpoint), exports, proofs, the command line. docs/chain-format.md and docs/auditor-guide.md describe
+the formats. Exit codes: 0 all holds, 1 evidence that does not hold, 2 usage, 3 could not be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import io
+import json
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256, sha512
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+MAX_LINE = 1 << 28  #: of an export, in bytes. A jsonb value of PostgreSQL cannot be longer than this.
+MAX_NOTE = 1 << 20  #: of a signed note, in bytes
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_ORIGIN = re.compile(
+    r"alpha-db/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/([^/\x00-\x1f]+)"
+)
+_SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+class Refused(ValueError):  # noqa: N818
+    """The evidence can be read, and it does not hold."""
+
+
+class Unreadable(ValueError):  # noqa: N818
+    """What was given is not complete, well-formed evidence, so nothing was concluded from it."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ed25519: RFC 8032, section 5.1. Cofactorless and strict, as the database's ed25519_verify.
+
+_P = 2**255 - 19
+_L = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, -1, _P) % _P
+_ROOT_OF_MINUS_1 = pow(2, (_P - 1) // 4, _P)
+_Point = tuple[int, int, int, int]  # X, Y, Z, T with x = X/Z, y = Y/Z, x * y = T/Z
+
+
+def _add(p: _Point, q: _Point) -> _Point:
+    a, b = (p[1] - p[0]) * (q[1] - q[0]), (p[1] + p[0]) * (q[1] + q[0])
+    c, d = 2 * p[3] * q[3] * _D, 2 * p[2] * q[2]
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+def _times(n: int, p: _Point) -> _Point:
+    result = (0, 1, 1, 0)
+    while n:
+        if n & 1:
+            result = _add(result, p)
+        p, n = _add(p, p), n >> 1
+    return result
+
+
+def _same(p: _Point, q: _Point) -> bool:
+    return (p[0] * q[2] - q[0] * p[2]) % _P == 0 and (p[1] * q[2] - q[1] * p[2]) % _P == 0
+
+
+def _point(encoded: bytes) -> _Point | None:
+    """Decode a point; None for what is not canonical, not on the curve, or of small order (RFC 8032, 5.1.3)."""
+    number = int.from_bytes(encoded, "little")
+    sign, y = number >> 255, number & (1 << 255) - 1
+    if len(encoded) != 32 or y >= _P:
+        return None
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
+    x = pow(square, (_P + 3) // 8, _P)
+    if x * x % _P != square:
+        x = x * _ROOT_OF_MINUS_1 % _P
+    if x * x % _P != square or (x == 0 and sign):
+        return None
+    x = _P - x if x & 1 != sign else x
+    point = (x, y, 1, x * y % _P)
+    return None if _same(_times(8, point), (0, 1, 1, 0)) else point
+
+
+_BASE = _point((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
+
+
+def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Return whether an Ed25519 signature is the key's for the message; False for anything malformed or weak."""
+    a, r, s = _point(public_key), _point(signature[:32]), int.from_bytes(signature[32:], "little")
+    if a is None or r is None or _BASE is None or len(signature) != 64 or s >= _L:
+        return False
+    h = int.from_bytes(sha512(signature[:32] + public_key + message).digest(), "little") % _L
+    return _same(_times(s, _BASE), _add(r, _times(h, a)))
+
+
+Verify = Callable[[bytes, bytes, bytes], bool]  # of a public key, a message and a signature
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Merkle trees: RFC 6962, section 2.1. A leaf is the 32 bytes of a row_hash; the index of row N is N - 1.
+
+
+def leaf_hash(row_hash: bytes) -> bytes:
+    """Return the hash of a leaf."""
+    return sha256(b"\0" + row_hash).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of an inner node."""
+    return sha256(b"\1" + left + right).digest()
+
+
+class MerkleTree:
+    """A tree that grows at its end and keeps nothing but the roots of its complete subtrees.
+
+    To go on with a tree whose leaves are not at hand, it takes the size and those roots, the smallest first. (They
+    are the inclusion proof of the next leaf.)
+    """
+
+    def __init__(self, size: int = 0, subtrees: Sequence[bytes] = ()) -> None:
+        if len(subtrees) != bin(size).count("1"):
+            raise Unreadable(f"a tree of {size} leaves does not have {len(subtrees)} complete subtrees")
+        self.size = size
+        self._subtrees = list(reversed(subtrees))
+
+    def add(self, *leaves: bytes) -> None:
+        """Add leaves, given as their leaf_hash; many at a time is faster."""
+        bit, nodes, complete = 1, list(leaves), []
+        while nodes:
+            if self.size & bit:
+                nodes.insert(0, self._subtrees.pop())
+            if len(nodes) & 1:
+                complete.append(nodes.pop())
+            pairs = zip(nodes[::2], nodes[1::2], strict=True)
+            nodes = [sha256(b"\1" + left + right).digest() for left, right in pairs]
+            bit <<= 1
+        self._subtrees += reversed(complete)
+        self.size += len(leaves)
+
+    def root(self) -> bytes:
+        """Return the root of the leaves so far."""
+        if not self._subtrees:
+            return sha256(b"").digest()
+        root, *larger = reversed(self._subtrees)
+        for subtree in larger:
+            root = node_hash(subtree, root)
+        return root
+
+    @property
+    def subtrees(self) -> list[bytes]:
+        """The roots of the complete subtrees, the smallest first."""
+        return self._subtrees[::-1]
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
+    """Return whether the leaf (its leaf_hash) stands at the index in the tree of that size (RFC 9162, 2.1.3.2)."""
+    if not 0 <= index < size or any(len(node) != 32 for node in (leaf, root, *proof)):
+        return False
+    here, last, found = index, size - 1, leaf
+    for node in proof:
+        if last == 0:
+            return False
+        if here & 1 or here == last:
+            found = node_hash(node, found)
+            while not here & 1 and here:
+                here, last = here >> 1, last >> 1
+        else:
+            found = node_hash(found, node)
+        here, last = here >> 1, last >> 1
+    return last == 0 and found == root
+
+
+def verify_consistency(size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> bool:
+    """Return whether the tree of size1 is the beginning of the tree of size2 (RFC 9162, 2.1.4.2)."""
+    if not 0 <= size1 <= size2 or any(len(node) != 32 for node in (root1, root2, *proof)):
+        return False
+    if size1 == size2 or size1 == 0:
+        return not proof and (root1 == root2 if size1 == size2 else root1 == sha256(b"").digest())
+    nodes = [root1, *proof] if size1 & (size1 - 1) == 0 else list(proof)
+    if not nodes:
+        return False
+    here, last = size1 - 1, size2 - 1
+    while here & 1:
+        here, last = here >> 1, last >> 1
+    old = new = nodes[0]
+    for node in nodes[1:]:
+        if last == 0:
+            return False
+        if here & 1 or here == last:
+            old, new = node_hash(node, old), node_hash(node, new)
+            while not here & 1 and here:
+                here, last = here >> 1, last >> 1
+        else:
+            new = node_hash(new, node)
+        here, last = here >> 1, last >> 1
+    return last == 0 and old == root1 and new == root2
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Keys, signed notes, checkpoints: c2sp.org/signed-note, c2sp.org/tlog-checkpoint
+
+
+class Key(NamedTuple):
+    """A public key that somebody trusts."""
+
+    name: str
+    key_id: bytes
+    public_key: bytes
+
+
+class Checkpoint(NamedTuple):
+    """What a note says that a trusted key signed: the rows 1 to size of the log of that origin have this root."""
+
+    origin: str
+    size: int
+    root: bytes
+    extensions: dict[str, str]  #: the lines below the root, by their first word
+    text: str  #: what is signed
+    signer: str  #: name of the key
+
+    @property
+    def installation_id(self) -> str:
+        """The installation that the origin names."""
+        return _parts(self.origin)[0]
+
+    @property
+    def table(self) -> str:
+        """The table that the origin names."""
+        return _parts(self.origin)[1]
+
+
+def key_id_of(name: str, public_key: bytes) -> bytes:
+    """Return the four bytes that stand before a signature and tell whose it is."""
+    return sha256(name.encode() + b"\n\1" + public_key).digest()[:4]
+
+
+def parse_vkey(text: str) -> Key:
+    """Read a public key, NAME+ID+KEY. Raises Unreadable for another text, Refused for a key that is weak."""
+    found = re.fullmatch(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})", text)
+    if not found:
+        raise Unreadable("not a public key such as NAME+0a1b2c3d+BASE64")
+    name, key_id, data = found[1], bytes.fromhex(found[2]), _base64(found[3], 33)
+    if data[0] != 1 or key_id_of(name, data[1:]) != key_id:
+        raise Unreadable("the public key is not of Ed25519, or its id is not that of the name and the key")
+    if _point(data[1:]) is None:
+        raise Refused("the public key is weak: anybody could sign for it")
+    return Key(name, key_id, data[1:])
+
+
+def load_keys(given: Iterable[str]) -> list[Key]:
+    """Read public keys; each is the text of one, or a file with one on each line (# begins a comment)."""
+    keys: list[Key] = []
+    for text in given:
+        if re.fullmatch(r"[^\s+]+\+[0-9a-f]{8}\+\S+", text):
+            keys.append(parse_vkey(text))
+            continue
+        lines = [line.strip() for line in read_text(Path(text), MAX_NOTE).splitlines()]
+        found = [parse_vkey(line) for line in lines if line and not line.startswith("#")]
+        if not found:
+            raise Unreadable(f"{text} has no public key")
+        keys.extend(found)
+    return keys
+
+
+def open_note(note: str, keys: Sequence[Key], verify: Verify = verify_signature) -> tuple[str, Key]:
+    """Return the text of a signed note and the first trusted key that signed it.
+
+    Raises Unreadable for what is no signed note, Refused if no trusted key signed it, or if a signature under a
+    trusted key's name and id is not the key's. Signatures of other keys are ignored.
+    """
+    text, separator, signatures = note.removesuffix("\n").rpartition("\n\n")
+    text, lines = text + "\n", signatures.split("\n")
+    malformed = not separator or not note.endswith("\n") or re.search(r"[\x00-\x09\x0b-\x1f]", note)
+    if malformed or len(note) > MAX_NOTE or len(lines) > 100:
+        raise Unreadable("this is not a signed note")
+    signers: list[Key] = []
+    for line in lines:
+        found = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
+        if not found:
+            raise Unreadable("a signature line of the note is malformed")
+        blob = _base64(found[2], None)
+        if len(blob) < 5:
+            raise Unreadable("a signature of the note is too short")
+        for key in keys:
+            if (key.name, key.key_id) == (found[1], blob[:4]):
+                if not verify(key.public_key, _utf8(text), blob[4:]):
+                    raise Refused(f"the note was changed: it does not have the signature of {key.name}")
+                signers.append(key)
+    if not signers:
+        names = ", ".join(shown(line.split(" ")[1]) for line in lines[:3])
+        raise Refused(f"the note is signed by {names}, which is none of the trusted keys")
+    return text, signers[0]
+
+
+def open_checkpoint(note: str, keys: Sequence[Key], verify: Verify = verify_signature) -> Checkpoint:
+    """Return what a checkpoint says, after its signature was verified (by another implementation, if one is given).
+
+    Raises Unreadable for what is no checkpoint of an alpha-db log, Refused for one that no trusted key signed.
+    """
+    text, key = open_note(note, keys, verify)
+    lines = text.split("\n")[:-1]
+    if len(lines) < 3 or not all(lines) or not _SIZE.fullmatch(lines[1]):
+        raise Unreadable("the note is signed, but is not a checkpoint")
+    installation, _ = _parts(lines[0])
+    extensions = dict(line.partition(" ")[::2] for line in lines[3:])
+    if len(extensions) != len(lines) - 3:
+        raise Unreadable("a line of the checkpoint stands there twice")
+    if extensions.get("installation", installation) != installation:
+        raise Refused("the checkpoint names two installations")
+    root = _base64(lines[2], 32)
+    return Checkpoint(lines[0], int(lines[1]), root, extensions, text, key.name)
+
+
+def digest_of_run(logs: Iterable[tuple[str, int, bytes]]) -> str:
+    """Return what each checkpoint of a run says of all its logs, COUNT SHA256, from their origins, sizes and roots."""
+    lines = [f"{origin} {size} {base64.b64encode(root).decode()}\n" for origin, size, root in sorted(logs)]
+    return f"{len(lines)} {sha256(''.join(lines).encode()).hexdigest()}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Exports: a header, the rows, an end line, each a JSON object on a line of its own
+
+# A row is written in one way only, so that every reader reads the same: no blanks, no other order, no second "id".
+_ROW = re.compile(r'\{"id":([1-9][0-9]{0,17}),"row_hash":"(.{64})","row_data":(?=")')
+_HEADER = {
+    "format": str,
+    "origin": str,
+    "table": str,
+    "first_id": int,
+    "previous_hash": str,
+    "subtrees": list,
+}
+_END = {"format": str, "rows": int, "last_id": int, "last_hash": str}
+
+
+class ExportResult(NamedTuple):
+    """An export that holds."""
+
+    origin: str
+    table: str
+    first_id: int
+    last_id: int
+    rows: int
+    previous_hash: str  #: of the row before the first, in hex
+    last_hash: str
+    signed_to: int | None  #: the rows up to this one are those that were signed; None without a checkpoint
+
+
+def genesis(table: str) -> bytes:
+    """Return the previous hash of a table's row 1."""
+    return sha256(b"alpha-db/chain/v1/" + _utf8(table)).digest()
+
+
+def read_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Give the lines of a file, unpacking gzip. Raises Unreadable for damaged gzip or a line above MAX_LINE."""
+    raw: Any = stream
+    packed = io.BufferedReader(raw, 1 << 16)
+    try:
+        unpacked: Any = gzip.GzipFile(fileobj=packed) if packed.peek(2)[:2] == b"\x1f\x8b" else None
+        reader = packed if unpacked is None else io.BufferedReader(unpacked, 1 << 16)
+        while line := reader.readline(MAX_LINE + 1):
+            if len(line) > MAX_LINE:
+                raise Unreadable(f"a line is longer than {MAX_LINE:,} bytes")
+            yield line
+    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
+        raise Unreadable(f"the gzip file is damaged or cut short: {problem}") from None
+    finally:
+        if not stream.closed:
+            packed.detach()  # the stream is the caller's: it stays open
+
+
+def verify_export(
+    lines: Iterable[bytes],
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ExportResult:
+    """Recompute every hash of an export, and with a checkpoint the root of the log, in constant memory.
+
+    Takes the lines as read_lines gives them, and what is to be told the number of rows now and then. Raises
+    Unreadable for what is no complete export, Refused for one that does not hold.
+    """
+    source = iter(lines)
+    header, tree = _header(_whole(next(source, b""), 1))
+    origin, table, first = header["origin"], header["table"], header["first_id"]
+    previous, row_id, number = bytes.fromhex(header["previous_hash"]), first - 1, 1
+    goal = -1 if checkpoint is None else _goal(checkpoint, origin, first)
+    leaves: list[bytes] = []
+    match, decode = _ROW.match, json.JSONDecoder().raw_decode
+    for line in source:
+        number += 1
+        try:
+            text = line.decode()
+            found = match(text)
+            if found is None:
+                break
+            told_id, told_hash = found.groups()
+            row_data, end = decode(text, found.end())
+            previous = sha256(previous + row_data.encode()).digest()
+        except ValueError:
+            raise Unreadable(f"line {number} is not a row: bad JSON, or not UTF-8") from None
+        row_id += 1
+        if text[end:] != "}\n":
+            raise Unreadable(f"line {number} is cut short, or has more in it than a row")
+        if int(told_id) != row_id:
+            raise Refused(f"row {row_id} is missing, or stands elsewhere: line {number} is row {told_id}")
+        if previous.hex() != told_hash:
+            raise Refused(f"row {row_id} does not give its hash {shown(told_hash)}, but {previous.hex()}")
+        if not row_data.startswith(f'{{"id":{told_id},'):
+            _check_id(row_data, row_id)
+        if row_id <= goal:
+            leaves.append(sha256(b"\0" + previous).digest())
+        if not number & 1023:
+            tree.add(*leaves)
+            leaves.clear()
+            if progress is not None:
+                progress(row_id - first + 1)
+    else:
+        raise Unreadable(f"the export is cut short: no end line after row {row_id}")
+    end_line = _object(_whole(line, number), "alpha-db/export-end/v1", _END)
+    if (end_line["rows"], end_line["last_id"]) != (row_id - first + 1, row_id):
+        raise Refused("the end line does not fit the rows: there were others when it was written")
+    if end_line["last_hash"] != previous.hex():
+        raise Refused("the end line does not have the hash of the last row")
+    if next(source, None) is not None:
+        raise Refused("something stands behind the end line")
+    tree.add(*leaves)
+    if row_id < goal:
+        raise Refused(f"the end is missing: {goal} rows were signed, the export ends at row {row_id}")
+    if checkpoint is not None and tree.root() != checkpoint.root:
+        raise Refused(f"rows 1 to {goal} are not those that {checkpoint.signer} signed: the root differs")
+    signed_to = None if checkpoint is None else goal
+    return ExportResult(
+        origin, table, first, row_id, row_id - first + 1, header["previous_hash"], previous.hex(), signed_to
+    )
+
+
+def _header(line: bytes) -> tuple[dict[str, Any], MerkleTree]:
+    """The header, and the tree of the rows before the first."""
+    header = _object(line, "alpha-db/export/v1", _HEADER)
+    table, first, previous = header["table"], header["first_id"], header["previous_hash"]
+    if first < 1 or not _HASH.fullmatch(previous) or _parts(header["origin"])[1] != table:
+        raise Unreadable("the header of the export is malformed")
+    if first == 1 and previous != genesis(table).hex():
+        raise Refused("the export begins with row 1, but not with the genesis of its table")
+    return header, MerkleTree(first - 1, [_base64(node, 32) for node in header["subtrees"]])
+
+
+def _goal(checkpoint: Checkpoint, origin: str, first: int) -> int:
+    if checkpoint.origin != origin:
+        raise Refused(f"the export is of {shown(origin)}, the checkpoint of {shown(checkpoint.origin)}")
+    if first > 1 and checkpoint.size < first:
+        raise Unreadable(f"{checkpoint.size} rows were signed, the export begins behind them at {first}")
+    return checkpoint.size
+
+
+def _whole(line: bytes, number: int) -> bytes:
+    if not line.endswith(b"}\n"):
+        raise Unreadable(f"line {number} is cut short, or does not end with LF alone")
+    if not line.startswith(b'{"format":"'):
+        raise Unreadable(f"line {number} is neither a row, nor the first or last line of an export")
+    return line
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Proofs: one row, its place in the log, and the checkpoint that the log was signed with
+
+_PROOF = {"format": str, "origin": str, "table": str, "id": int, "row_data": str, "previous_hash": str,
+          "row_hash": str, "size": int, "proof": list, "checkpoint": str}  # fmt: skip
+
+
+class ProofResult(NamedTuple):
+    """A row that was in the log when the checkpoint was signed."""
+
+    origin: str
+    table: str
+    id: int
+    row_data: str
+    row_hash: str
+    checkpoint: Checkpoint
+
+
+def verify_proof(document: dict[str, Any] | str, keys: Sequence[Key]) -> ProofResult:
+    """Check a proof, given as its text or as the object in it.
+
+    Raises Unreadable for what is no proof, Refused for one that does not hold.
+    """
+    if isinstance(document, dict):
+        try:
+            document = json.dumps(document, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            raise Unreadable("the proof is malformed") from None
+    proof = _object(_utf8(document), "alpha-db/proof/v1", _PROOF)
+    table, row_id, previous = proof["table"], proof["id"], proof["previous_hash"]
+    if (
+        _parts(proof["origin"])[1] != table
+        or not _HASH.fullmatch(previous)
+        or not _HASH.fullmatch(proof["row_hash"])
+    ):
+        raise Unreadable("the proof is malformed")
+    nodes = [_base64(node, 32) for node in proof["proof"]]
+    checkpoint = open_checkpoint(proof["checkpoint"], keys)
+    if checkpoint.origin != proof["origin"] or checkpoint.size != proof["size"]:
+        raise Refused("the checkpoint is of another log, or of another size, than the proof says")
+    if row_id == 1 and previous != genesis(table).hex():
+        raise Refused("row 1 does not follow the genesis of its table")
+    row_hash = sha256(bytes.fromhex(previous) + _utf8(proof["row_data"])).digest()
+    if row_hash.hex() != proof["row_hash"]:
+        raise Refused(
+            f"row {row_id} does not give its hash: expected {row_hash.hex()}, stored {proof['row_hash']}"
+        )
+    _check_id(proof["row_data"], row_id)
+    if not verify_inclusion(leaf_hash(row_hash), row_id - 1, checkpoint.size, nodes, checkpoint.root):
+        raise Refused(f"row {row_id} is not the row {row_id} of the log that {checkpoint.signer} signed")
+    return ProofResult(proof["origin"], table, row_id, proof["row_data"], proof["row_hash"], checkpoint)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading strictly
+
+
+def _object(text: bytes, form: str, members: dict[str, type]) -> dict[str, Any]:
+    """A JSON object of this format with exactly these members, each of its type, none twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a member stands there twice")
+        return dict(pairs)
+
+    try:
+        found = json.loads(text.decode(), object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or found.get("format") != form:
+        raise Unreadable(f"where an object of the format {form} should stand is something else, or bad JSON")
+    if found.keys() != members.keys() or any(type(found[name]) is not members[name] for name in members):
+        raise Unreadable(f"the members are not those of {form}")
+    if any(type(value) is int and not 0 <= value < 1 << 63 for value in found.values()):
+        raise Unreadable(f"a number is out of range in what should be {form}")
+    return found
+
+
+def _check_id(row_data: str, row_id: int) -> None:
+    """The id is part of what is hashed, so a row cannot be passed off as another one."""
+    try:
+        found = json.loads(row_data)["id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        found = None
+    if type(found) is not int or found != row_id:
+        raise Refused(f"row {row_id} says of itself that it is row {shown(str(found))}")
+
+
+def _parts(origin: str) -> tuple[str, str]:
+    found = _ORIGIN.fullmatch(origin)
+    if not found:
+        raise Unreadable("the origin is not that of an alpha-db log (alpha-db/INSTALLATION/TABLE)")
+    return found[1], found[2]
+
+
+def _base64(text: object, length: int | None) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except ValueError:
+        data = b""
+    if base64.b64encode(data).decode() != text or length not in (None, len(data)):
+        raise Unreadable("a value is not base64, or not of the right length")
+    return data
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise Unreadable("there is half a character in the text") from None
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Return a file's text. Raises Unreadable if it is not UTF-8 or longer than the limit, and OSError."""
+    if str(path) == "-":
+        data = sys.stdin.buffer.read(limit + 1)
+    else:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    try:
+        if len(data) <= limit:
+            return data.decode()
+    except UnicodeDecodeError:
+        pass
+    raise Unreadable(f"{shown(str(path))} is not UTF-8, or longer than {limit:,} bytes")
+
+
+def shown(text: str) -> str:
+    """Return a text of unknown origin so that a terminal can print it."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="offline_check.py", description="Checks alpha-db's evidence offline."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser("export", help="check the rows of an export")
+    export.add_argument("file", help="the export, gzip or not; - for standard input")
+    export.add_argument("--checkpoint", metavar="NOTE", help="a checkpoint of the same log, of no more rows")
+    proof = commands.add_parser("proof", help="check the proof of a row")
+    proof.add_argument("file", help="the proof; - for standard input")
+    checkpoint = commands.add_parser("checkpoint", help="check signatures, and print what was signed")
+    checkpoint.add_argument("file", nargs="+", help="signed notes")
+    for command in (export, proof, checkpoint):
+        told = "a public key, NAME+ID+BASE64, or a file of them; again for another one"
+        command.add_argument("--key", metavar="KEY", action="append", default=[], help=told)
+    given = parser.parse_args(arguments)
+    if not given.key and (given.command != "export" or given.checkpoint):
+        parser.error("--key is missing: without a key that you trust, a signature says nothing")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
+    try:
+        for line in _run(given):
+            print(line)
+        sys.stdout.flush()
+    except Refused as problem:
+        print(f"REFUSED: {shown(str(problem))}", file=sys.stderr)
+        return 1
+    except (Unreadable, OSError, MemoryError) as problem:
+        print(f"NOT CHECKED: {shown(str(problem) or type(problem).__name__)}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("NOT CHECKED: interrupted", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _run(given: argparse.Namespace) -> Iterator[str]:
+    keys = load_keys(given.key)
+    if given.command == "export":
+        checkpoint = (
+            open_checkpoint(read_text(Path(given.checkpoint), MAX_NOTE), keys) if given.checkpoint else None
+        )
+        with sys.stdin.buffer if given.file == "-" else Path(given.file).open("rb") as stream:
+            export = verify_export(read_lines(stream), checkpoint)
+        yield f"log        {shown(export.origin)}"
+        yield f"rows       {export.first_id} to {export.last_id}" if export.rows else "rows       none"
+        yield f"before     {export.previous_hash}"
+        yield f"last hash  {export.last_hash}"
+        if checkpoint is None:
+            yield "signed     not looked at: a chain that was written anew, or cut at its end, holds as well"
+        else:
+            yield from _described(checkpoint)
+            yield f"signed     the rows up to {checkpoint.size}; {export.last_id - checkpoint.size} came later"
+    elif given.command == "proof":
+        proof = verify_proof(read_text(Path(given.file), MAX_LINE), keys)
+        yield f"log        {shown(proof.origin)}"
+        yield f"row        {proof.id}"
+        yield f"row_hash   {proof.row_hash}"
+        yield f"row_data   {shown(proof.row_data)}"
+        yield from _described(proof.checkpoint)
+    else:
+        for number, file in enumerate(given.file):
+            if number:
+                yield ""
+            checkpoint = open_checkpoint(read_text(Path(file), MAX_NOTE), keys)
+            yield f"log        {shown(checkpoint.origin)}"
+            yield from _described(checkpoint)
+
+
+def _described(checkpoint: Checkpoint) -> Iterator[str]:
+    yield f"checkpoint {checkpoint.size} rows, root {checkpoint.root.hex()}, signed by {shown(checkpoint.signer)}"
+    for name, value in checkpoint.extensions.items():
+        yield f"  {shown(name)} {shown(value)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Evidence that is checked without the database: exports, checkpoints, proofs."""

@@ -1,0 +1,53 @@
+"""A migrated database, its command line, and checkpoints of it that are composed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cli.desk import Desk
+from tests.evidence.book import SIGNER, Book, Signer
+from tests.support import Connection, one, query
+
+RUN = "20260125T120000.123456Z"
+
+
+def book_of(db: Connection, table: str, size: int | None = None) -> Book:
+    """A table's rows as a Book, whose hashes are computed anew from the texts."""
+    rows = query(db, "select row_data from chain_rows(%s) order by id limit %s", [table, size])
+    book = Book([row["row_data"] for row in rows], table)
+    book.installation = one(db, "select installation_id::text from installation")
+    return book
+
+
+@dataclass
+class Evidence:
+    """Runs commands, with files in `folder`; `key` is a trusted public key's file."""
+
+    desk: Desk
+    db: Connection
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.key = self.folder / "desk.vkey"
+        self.key.write_text(f"{SIGNER.vkey}\n")
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def note(self, table: str = "signals", size: int | None = None, signer: Signer = SIGNER) -> Path:
+        """A checkpoint of one table as it is now, or was with `size` rows."""
+        file = self.path(f"{table}.note")
+        file.write_text(book_of(self.db, table, size).note(signer=signer), encoding="utf-8")
+        return file
+
+    def run_of(self, *tables: str) -> Path:
+        """A directory of checkpoints with one run in it."""
+        books = [book_of(self.db, table) for table in tables]
+        folder = self.path("checkpoints") / RUN
+        folder.mkdir(parents=True)
+        for book in books:
+            (folder / f"{book.table}.note").write_text(
+                SIGNER.sign(book.text(together=books)), encoding="utf-8"
+            )
+        return folder.parent
