@@ -1229,7 +1229,8 @@ begin
   return result;
 exception when others then
   -- Not being able to check is neither "fine" nor "tampered".
-  return row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
+  result := row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
+  return result;
 end
 $function$;
 comment on function judge_range(text, bigint, bigint) is

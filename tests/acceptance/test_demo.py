@@ -95,6 +95,19 @@ def test_tampering_is_found_and_locks_down(document: dict[str, Any]) -> None:
     assert document["lockdown_refusal"] == "AUD-009"
 
 
+def test_a_cut_tail_is_found_by_the_checkpoint_alone(document: dict[str, Any]) -> None:
+    found = document["checkpoint"]
+    assert found["rows"] > document["rows_written"]["total"]
+    assert (found["deleted"], found["unnoticed"]) == (1, True)
+    assert found["found"] == {
+        "table": "order_events",
+        "id": document["rows_written"]["order_events"],
+        "verdict": "tail_missing",
+        "code": "AUD-009",
+        "missing_rows": 1,
+    }
+
+
 def test_risk_limits_are_changed_by_agents_and_by_nobody_else(document: dict[str, Any]) -> None:
     found = document["risk"]
     assert found["agents"] == ["ada", "ben", "cyd"]
@@ -123,7 +136,7 @@ def test_text_is_for_a_newcomer(printed: Completed) -> None:
     assert (printed.returncode, printed.stderr) == (0, "")
     lines = printed.stdout.splitlines()
     headings = [line for line in lines if re.match(r"\d+\. ", line)]
-    assert [heading[0] for heading in headings] == list("123456789")
+    assert [int(heading.partition(".")[0]) for heading in headings] == list(range(1, 11))
     assert len(lines) <= 100, "two screens"
     assert all(len(line) <= 80 and line == line.rstrip() for line in lines if "/" not in line)
     assert printed.stdout.isprintable() or "\x1b" not in printed.stdout
@@ -134,6 +147,7 @@ def test_text_is_for_a_newcomer(printed: Completed) -> None:
         "42501",
         "content_mismatch",
         "AUD-009",
+        "tail_missing",
         "RSK-004",
         "Safe Mode: RSK-007",
         "All of it was as promised",
@@ -160,6 +174,7 @@ def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
     found = json.loads(said.stdout)
     assert found["rows_written"]["signals"] == count
     assert found["tamper_found"]["id"] == (count + 1) // 2
+    assert found["checkpoint"]["found"]["missing_rows"] == 1
 
 
 def test_environment_of_another_database_is_ignored(binaries: Path) -> None:

@@ -32,9 +32,9 @@ def demo(as_json: bool, pg: str | None, signals: int | None, stay: bool, directo
     """Show what alpha-db does, on a server of its own and real candles.
 
     Starts a throw-away PostgreSQL, applies the migrations, replays a few thousand webhooks and verifies the
-    chains; then tampers with a copy of the database, and shows how that is refused or found; has three agents
-    agree on risk limits, and a superuser break them. Touches no database of yours: --dsn and PG* variables are
-    ignored. Leaves nothing behind, unless told to stay.
+    chains; then tampers with copies of the database, and shows how that is refused or found, a log whose end is
+    cut off by a checkpoint only; has three agents agree on risk limits, and a superuser break them. Touches no
+    database of yours: --dsn and PG* variables are ignored. Leaves nothing behind, unless told to stay.
 
     Exits 0 only if everything was as promised, 1 if anything was not, 3 if the demo could not run.
 

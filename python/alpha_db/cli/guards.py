@@ -2,41 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import click
 from psycopg.rows import dict_row
 
+from alpha_db.checkpoint.guards import Since, guards_since
+from alpha_db.checkpoint.read import open_latest
 from alpha_db.cli.common import Settings, database_options, finish
-from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line
+from alpha_db.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
 from alpha_db.errors import EXIT_DAMAGE
+from alpha_db.offline_check import Key
 from alpha_db.queries import query
 
 
 @click.command(short_help="List every guard that is not as installed.")
+@click.option(
+    "--since",
+    metavar="DIR|RUN|NOTE",
+    type=click.Path(exists=True, path_type=Path),
+    help="Compare with a checkpoint: the latest of a directory, one run, or the note guard_states.note.",
+)
+@trusted_keys_option(required=False)
 @database_options
-def guards(settings: Settings, as_json: bool) -> None:
+def guards(settings: Settings, as_json: bool, since: Path | None, keys: list[Key]) -> None:
     """List every guard that is not as installed: triggers, functions, grants, owners, columns.
 
-    Exits 0 if all are as installed, 1 if any is not.
+    With --since: what is not as it was when a checkpoint was made, also if somebody accepted it, who recorded
+    states of the guards since, and who used the maintenance setting. Exits 0 if all are as they were, 1 if any
+    is not.
 
     \b
     Examples:
       alpha-db guards
       alpha-db guards --json
+      alpha-db guards --since /mnt/witness/trading --key checkpoint.key.vkey
     """
+    if since is None:
+        _installed(settings, as_json)
+        return
+    if not keys:
+        raise click.UsageError(
+            f"--since needs --key, or {ENVIRONMENT}: whose checkpoints are to be believed?"
+        )
+    run = open_latest(since, keys)
+    with settings.installed() as (conn, _):
+        found = guards_since(conn, run)
+    if as_json:
+        emit_json(found.document)
+    else:
+        _tell_since(found)
+    finish(EXIT_DAMAGE if found.changed else 0)
+
+
+def _installed(settings: Settings, as_json: bool) -> None:
     with settings.installed() as (conn, _), conn.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(query("guards")).fetchall()
     if as_json:
         emit_json(found)
     else:
-        for row in found:
-            line(
-                (clean(row["problem"]), BAD),
-                f"  {clean(row['object_kind'])} {clean(row['object_name'])}: {clean(row['fact'])}",
-            )
-            line(("    expected  ", DIM), clean(row["expected"]))
-            line(("    found     ", DIM), clean(row["found"]))
+        _tell_facts(found, "expected", "found")
         if found:
             line((f"{len(found)} facts about the guards are not as installed.", BAD))
         else:
             line(("All guards are as installed.", GOOD))
     finish(EXIT_DAMAGE if found else 0)
+
+
+def _tell_since(found: Since) -> None:
+    _tell_facts(found.facts, "then", "now")
+    for state in found.states:
+        who = f"{clean(state['recorded_by'])}, {clean(state['created_at'])}"
+        line(("recorded", WARN), f"  guard_states {state['id']} by {who}: {clean(state['reason'])}")
+    for event in found.maintenance or []:
+        who = f"{clean(event['recorded_by'])}, {clean(event['created_at'])}"
+        what = f"{clean(event['command_tag'])} {clean(event['object_identity'])}"
+        line(("maintenance", WARN), f"  {what} by {who}: {clean(event['reason'])}")
+    if found.note:
+        line((clean(found.note), WARN))
+    when = f"{clean(found.run)}, signed by {clean(found.signer)}"
+    if found.facts:
+        line((f"{len(found.facts)} facts about the guards are not as in {when}.", BAD))
+    elif found.changed:
+        line((f"The guards are not those of {when}.", BAD))
+    else:
+        line((f"All guards are as in {when}.", GOOD))
+
+
+def _tell_facts(facts: Sequence[dict[str, Any]], before: str, after: str) -> None:
+    for row in facts:
+        line(
+            (clean(row["problem"]), BAD),
+            f"  {clean(row['object_kind'])} {clean(row['object_name'])}: {clean(row['fact'])}",
+        )
+        line((f"    {before:<8}  ", DIM), clean(row["expected"]))
+        line((f"    {after:<8}  ", DIM), clean(row["found"]))

@@ -26,6 +26,11 @@ COMMANDS = {
     "guards": "alpha_db.cli.guards:guards",
     "attempts": "alpha_db.cli.attempts:attempts",
     "lockdown": "alpha_db.cli.lockdown:lockdown",
+    "checkpoint": "alpha_db.cli.checkpoint:checkpoint",
+    "prove": "alpha_db.cli.prove:prove",
+    "verify-proof": "alpha_db.cli.verify_proof:verify_proof_command",
+    "export": "alpha_db.cli.export:export",
+    "verify-export": "alpha_db.cli.verify_export:verify_export_command",
     "agents": "alpha_db.cli.agents:agents",
     "risk": "alpha_db.cli.risk:risk",
 }

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 import psycopg
 from psycopg.rows import dict_row
 
-from alpha_db.cli import verify_report
+from alpha_db.checkpoint.verify import Comparison
+from alpha_db.cli import verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
-from alpha_db.cli.output import emit_json
+from alpha_db.cli.output import emit_json, spinner
 from alpha_db.cli.progress import progress_bar
 from alpha_db.errors import EXIT_NOT_RUN, AlphaDbError
+from alpha_db.offline_check import Key
 from alpha_db.queries import query
 from alpha_db.verification import (
     Plan,
@@ -63,6 +66,7 @@ DEFAULT_JOBS = min(4, os.cpu_count() or 1)
     type=click.Choice(["text", "json", "prometheus"]),
     help="Default: text.",
 )
+@verify_checkpoints.checkpoint_options
 @database_options
 def verify_chain(
     settings: Settings,
@@ -75,6 +79,8 @@ def verify_chain(
     full_every: int,
     no_lockdown: bool,
     output_format: str | None,
+    checkpoints: Path | None,
+    keys: list[Key],
 ) -> None:
     """Recompute every hash and tell whether the log is what was written.
 
@@ -85,6 +91,9 @@ def verify_chain(
     Tables are read in ranges, each a snapshot of its own, so no writer waits and no snapshot is held for long.
     With --since-last a run that finds nothing wrong is remembered in verification_runs.
 
+    With --checkpoints the rows are compared with what was signed, too: a cut tail, a rewritten chain, an older copy
+    and changed guards show only there. A directory that is unreadable or empty is exit code 3.
+
     \b
     Examples:
       alpha-db verify-chain
@@ -92,6 +101,7 @@ def verify_chain(
       alpha-db verify-chain --since-last --full-every 24
       alpha-db verify-chain --jobs 8 --no-lockdown --json
       alpha-db verify-chain --format prometheus > alpha_db.prom
+      alpha-db verify-chain --checkpoints /mnt/witness/trading --key checkpoint.key.vkey
     """
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format} exclude each other")
@@ -102,23 +112,29 @@ def verify_chain(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
     wish = Wish(table, from_id, to_id, jobs, since_last, full_every, engage_lockdown=not no_lockdown)
+    against = verify_checkpoints.read_checkpoints(checkpoints, keys, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
     started = time.monotonic()
     try:
-        results, lockdown, run = _verify(settings, wish)
+        results, lockdown, run, signed = _verify(settings, wish, against)
     except (AlphaDbError, psycopg.Error):
         if form == "prometheus":
             # a scraper must see that nothing was verified, not the values of yesterday
             click.echo(verify_report.prometheus([], None, time.monotonic() - started, EXIT_NOT_RUN), nl=False)
         raise
-    code = verify_report.exit_code(results)
+    code = verify_report.exit_code([*results, *(signed.results if signed else [])])
     if form == "json":
-        emit_json({"exit_code": code, "lockdown": lockdown, "run": run, "tables": results})
+        also = {"checkpoints": verify_checkpoints.document(signed)} if signed else {}
+        emit_json({"exit_code": code, "lockdown": lockdown, "run": run, "tables": results} | also)
     elif form == "prometheus":
-        click.echo(verify_report.prometheus(results, lockdown, time.monotonic() - started, code), nl=False)
+        more = verify_checkpoints.metrics(signed) if signed else []
+        seconds = time.monotonic() - started
+        click.echo(verify_report.prometheus(results, lockdown, seconds, code, more), nl=False)
     else:
         verify_report.text(results, lockdown)
         verify_report.remembered(run)
+        if signed:
+            verify_checkpoints.text(signed)
     finish(code)
 
 
@@ -141,10 +157,12 @@ class Wish:
 
 
 def _verify(
-    settings: Settings, wish: Wish
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None, dict[str, Any] | None]:
-    """Return a verdict for each table, the lockdown's state if it may be read, and the run if it is remembered."""
-    run = None
+    settings: Settings, wish: Wish, against: verify_checkpoints.Against | None
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None, dict[str, Any] | None, Comparison | None]:
+    """Return a verdict for each table, the lockdown's state if it may be read, the run if it is remembered, and
+    the comparison with the checkpoints.
+    """
+    run = signed = None
     with settings.installed() as (conn, _):
         plan = make_plan(conn, since_last=wish.since_last, full_every=wish.full_every)
         plan = plan.within(wish.table, wish.from_id, wish.to_id)
@@ -163,8 +181,11 @@ def _verify(
         if wish.since_last:
             number = remember(conn, plan, results, verified_heads(conn))
             run = {"id": number, "is_full": plan.is_full}
+        if against:
+            with spinner("comparing with the checkpoints"):
+                signed = against.compare(conn, wish.table, engage_lockdown=wish.engage_lockdown)
         try:
             lockdown = conn.cursor(row_factory=dict_row).execute(query("lockdown_status")).fetchone()
         except psycopg.errors.InsufficientPrivilege:
             lockdown = None
-    return results, lockdown, run
+    return results, lockdown, run, signed

@@ -10,6 +10,8 @@ from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 
 Verdict = dict[str, Any]
+#: Name and meaning of each metric, and its samples: labels and value.
+Metrics = Sequence[tuple[str, str, Sequence[tuple[dict[str, str], object]]]]
 
 
 def is_bad(row: Verdict) -> bool:
@@ -97,7 +99,9 @@ def conclusion(results: Sequence[Verdict], lockdown: Verdict | None) -> list[lis
     return lines
 
 
-def prometheus(results: Sequence[Verdict], lockdown: Verdict | None, seconds: float, code: int) -> str:
+def prometheus(
+    results: Sequence[Verdict], lockdown: Verdict | None, seconds: float, code: int, more: Metrics = ()
+) -> str:
     """Return the verdicts in Prometheus' text format; a chain not checked has no alpha_db_chain_valid."""
     metrics: list[str] = []
 
@@ -127,6 +131,8 @@ def prometheus(results: Sequence[Verdict], lockdown: Verdict | None, seconds: fl
         add("chain_last_id", "Last row that was checked.", by_table(lambda row: row["last_id"]))
     if lockdown is not None and lockdown["is_locked"] is not None:
         add("lockdown_engaged", "1: the lockdown is engaged.", [("", int(lockdown["is_locked"]))])
+    for name, what, samples in more:
+        add(name, what, [(_labels(**labels) if labels else "", value) for labels, value in samples])
     add("verify_exit_code", "0: intact. 1: damage or changed guards. 3: could not be verified.", [("", code)])
     add("verify_duration_seconds", "How long the verification took.", [("", f"{seconds:.3f}")])
     add("verify_timestamp_seconds", "When the verification ended, Unix time.", [("", f"{time.time():.0f}")])

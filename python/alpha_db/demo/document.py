@@ -27,6 +27,9 @@ def document(steps: Sequence[Step]) -> dict[str, Any]:
         and {name: tampered[name] for name in ("table", "id", "expected_hash", "actual_hash")},
         "locked_down": found["lockdown"]["status"]["is_locked"],
         "lockdown_refusal": found["lockdown"]["code"],
+        "checkpoint": {
+            name: found["cut"][name] for name in ("signer", "logs", "rows", "deleted", "unnoticed", "found")
+        },
         "risk": {
             name: found["risk"][name]
             for name in ("agents", "refused", "applied", "seen_by_hydrator_ms", "safe_mode")

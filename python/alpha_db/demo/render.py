@@ -12,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, line, rows
 from alpha_db.demo.desk import MODELS
+from alpha_db.demo.render_cut import cut
 from alpha_db.demo.render_risk import risk
 from alpha_db.demo.replay import Listener
-from alpha_db.demo.story import AUDITOR, COPY, DATABASE, RISK_COPY, TRADER, Step
+from alpha_db.demo.story import AUDITOR, COPY, CUT_COPY, DATABASE, RISK_COPY, TRADER, Step
 
 _SHORT = 16
 
@@ -65,7 +66,7 @@ def conclusion(*, ok: bool, seconds: float, connect: dict[str, str] | None) -> N
     if not connect:
         line("The server is stopped, and nothing of it is left.")
     else:
-        line(f"The server stays: {DATABASE}; {COPY} and {RISK_COPY} were tampered with.")
+        line(f"The server stays: {DATABASE}; {COPY}, {CUT_COPY} and {RISK_COPY} were tampered with.")
         for what in ("url", "psql", "verify", "stop"):
             line((f"  {what:<8}", DIM), connect[what])
 
@@ -87,15 +88,18 @@ def _replay(data: dict[str, Any]) -> None:
     alerts, candles, seconds = f"{data['webhooks']:,}", f"{data['candles']:,}", f"{data['seconds']:.1f}"
     line(f"   {alerts} alerts like TradingView's: crossovers of moving averages on {candles}")
     line(f"   real five-minute candles of ETH/BTC. Written as {clean(writer['login'])}, a member of")
-    line(f"   {clean(member)} and {power}, {data['batch']} webhooks a transaction, in {seconds} s:")
     written = data["rows"]
-    lines = [(name, f"{written[name]:,}", what) for name, what in _WHAT.items()]
-    rows([*lines, ("total", f"{written['total']:,}", "rows")], right=[1], indent="     ")
+    total = f"{written['total']:,} rows in {seconds} s"
+    line(f"   {clean(member)} and {power}, {data['batch']} webhooks a transaction, {total}:")
+    rows([(name, f"{written[name]:,}", what) for name, what in _WHAT.items()], right=[1], indent="     ")
 
 
 def _verify(data: dict[str, Any]) -> None:
     line("   Each row's hash covers the row and the hash of the row before it.")
     verdicts = data["verdicts"]
+    # the kit's own chains in one line, unless one of them is not as it should be
+    quiet = [row for row in verdicts if row["table_name"] in data["internal"] and row["is_valid"] is True]
+    shown = [row for row in verdicts if row not in quiet]
     lines = [
         (
             "ok" if row["is_valid"] is True else "not ok",
@@ -103,9 +107,11 @@ def _verify(data: dict[str, Any]) -> None:
             f"{row['rows_checked']:,}",
             f"{(data['heads'][row['table_name']] or '-')[:_SHORT]}",
         )
-        for row in verdicts
+        for row in shown
     ]
-    styles = [GOOD if row["is_valid"] is True else BAD for row in verdicts]
+    own = f"{sum(row['rows_checked'] for row in quiet):,}"
+    lines.append(("ok", f"{len(quiet)} of the kit's own", own, "guards, agents, votes, limits ..."))
+    styles = [GOOD if row["is_valid"] is True else BAD for row in shown] + [GOOD]
     rows(lines, head=("", "chain", "rows", "last hash"), styles=styles, right=[2], indent="   ")
     count = sum(row["rows_checked"] for row in verdicts)
     outcome = ("Intact", GOOD) if data["intact"] else ("NOT INTACT", BAD)
@@ -199,5 +205,6 @@ _SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "refusals": ("What is refused, in a copy of the database", _refusals),
     "tampering": ("A superuser switches the trigger off, edits a row, and switches it on again", _tampering),
     "lockdown": ("What follows: the lockdown", _lockdown),
+    "cut": ("The end of a log is cut off, and only a signed checkpoint shows it", cut),
     "risk": ("Risk limits, which no agent and no superuser loosens alone", risk),
 }

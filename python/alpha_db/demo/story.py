@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
 from alpha_db.connection import connect
+from alpha_db.demo import cut
 from alpha_db.demo.desk import Desk
 from alpha_db.demo.replay import BATCH, Listener, Replay
 from alpha_db.demo.risk import Stage, risk_chapter
@@ -29,7 +30,7 @@ from alpha_db.migrate import migrate
 from alpha_db.queries import query
 from alpha_db.writers import record_signal
 
-DATABASE, COPY, RISK_COPY = "alpha_demo", "alpha_demo_copy", "alpha_demo_risk"
+DATABASE, COPY, CUT_COPY, RISK_COPY = "alpha_demo", "alpha_demo_copy", "alpha_demo_cut", "alpha_demo_risk"
 SUPERUSER, TRADER, AUDITOR, COUNCIL = "postgres", "demo_trader", "demo_auditor", "demo_council"
 
 #: What is tried, and the code that has to answer.
@@ -82,6 +83,7 @@ class Story:
         yield self._refusals()
         yield self._tampering(webhooks)
         yield self._lockdown(webhooks[0])
+        yield self._cut()
         yield self._risk()
 
     def _migrate(self) -> Step:
@@ -120,8 +122,15 @@ class Story:
             verdicts = _verdicts(conn)
             seconds = time.monotonic() - started
             heads = {row["table_name"]: row["head_hash"] for row in _rows(conn, query("chain_status"))}
+            internal = [row["table_name"] for row in _rows(conn, statement("internal_chains"))]
         intact = bool(verdicts) and all(row["is_valid"] is True for row in verdicts)
-        data = {"verdicts": verdicts, "heads": heads, "seconds": seconds, "intact": intact}
+        data = {
+            "verdicts": verdicts,
+            "heads": heads,
+            "internal": internal,
+            "seconds": seconds,
+            "intact": intact,
+        }
         return Step("verify", data, ok=intact)
 
     def _views(self) -> Step:
@@ -197,6 +206,10 @@ class Story:
             "message": refusal.message if refusal else None,
         }
         return Step("lockdown", data, ok=status["is_locked"] is True and isinstance(refusal, ChainMismatch))
+
+    def _cut(self) -> Step:
+        data, ok = cut.cut_chapter(self._dsn, cut.Stage(DATABASE, CUT_COPY, SUPERUSER, AUDITOR))
+        return Step("cut", data, ok=ok)
 
     def _risk(self) -> Step:
         data, ok = risk_chapter(self._dsn, Stage(DATABASE, RISK_COPY, SUPERUSER, TRADER, COUNCIL))

@@ -22,6 +22,9 @@ CREATE DATABASE alpha_demo_copy TEMPLATE alpha_demo;
 -- name: copy_for_risk
 CREATE DATABASE alpha_demo_risk TEMPLATE alpha_demo;
 
+-- name: copy_for_cut
+CREATE DATABASE alpha_demo_cut TEMPLATE alpha_demo;
+
 -- name: whoami
 SELECT session_user::text AS login, rolsuper AS is_superuser,
        (SELECT array_agg(roleid::regrole::text) FROM pg_auth_members AS m WHERE m.member = r.oid) AS member_of
@@ -33,6 +36,9 @@ SELECT (SELECT count(*) FROM signals)         AS signals,
        (SELECT count(*) FROM ai_debates)      AS ai_debates,
        (SELECT count(*) FROM order_execution) AS order_execution,
        (SELECT count(*) FROM order_events)    AS order_events;
+
+-- name: internal_chains
+SELECT table_name FROM chains WHERE is_internal;
 
 -- name: trade_count
 SELECT count(*) AS view_rows, count(DISTINCT id) AS signals, count(order_id) AS order_rows
@@ -97,3 +103,12 @@ UPDATE risk_configurations SET max_leverage_ratio = 9 WHERE version = 2;
 
 -- name: switch_on_risk
 ALTER TABLE risk_configurations ENABLE ALWAYS TRIGGER _100_reject_change;
+
+-- name: switch_off_events
+ALTER TABLE order_events DISABLE TRIGGER _100_reject_change;
+
+-- name: cut
+DELETE FROM order_events WHERE id >= %(id)s;
+
+-- name: switch_on_events
+ALTER TABLE order_events ENABLE ALWAYS TRIGGER _100_reject_change;

@@ -6,15 +6,14 @@ A private key never leaves its file but into memory: not into the database, a lo
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from alpha_db.errors import AlphaDbError
 from alpha_db.security.ed25519 import is_weak_key, verify
+from alpha_db.security.private_file import KeyFileError, read_private, write_private
 from alpha_db.security.signed_text import approval_text, digest_of, json_string, proposal_text, signed_time
 
 __all__ = [
@@ -29,10 +28,6 @@ __all__ = [
     "verify",
     "verify_text",
 ]
-
-
-class KeyFileError(AlphaDbError):
-    """A private key file is missing, unreadable, readable by others, or needs another passphrase."""
 
 
 class AuditSigner:
@@ -57,20 +52,7 @@ class AuditSigner:
         or the passphrase is missing or wrong.
         """
         file = Path(path)
-        try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as stream:
-                mode = os.fstat(descriptor).st_mode
-                if not stat.S_ISREG(mode):
-                    raise KeyFileError(f"{file} is not a file")
-                if mode & 0o077:
-                    raise KeyFileError(
-                        f"the private key {file} can be read by others (mode {stat.S_IMODE(mode):04o})",
-                        hint=f"chmod 600 {file}",
-                    )
-                content = stream.read(64 * 1024)
-        except OSError as problem:
-            raise KeyFileError(f"cannot read the private key {file}: {problem.strerror}") from None
+        content = read_private(file)
         password = passphrase.encode() if passphrase is not None else None
         try:
             key = serialization.load_pem_private_key(content, password)
@@ -97,18 +79,7 @@ class AuditSigner:
         content = self._private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
         )
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            descriptor = os.open(path, flags, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                os.fchmod(descriptor, 0o600)  # whatever the umask took or left
-                stream.write(content)
-                stream.flush()
-                os.fsync(descriptor)
-        except OSError as problem:
-            raise KeyFileError(
-                f"cannot write the private key {os.fspath(path)}: {problem.strerror}"
-            ) from None
+        write_private(path, content)
 
     @property
     def public_key(self) -> bytes:

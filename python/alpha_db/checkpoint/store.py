@@ -1,0 +1,145 @@
+"""A directory of checkpoints: one sub-directory for each run, named by its time, one note in it for each log.
+
+    DIR/20261121T132823.123456Z/signals.note
+    DIR/20261121T132823.123456Z/order_execution.note
+    DIR/.lock
+
+A run is written under another name and renamed, so that it is there whole or not at all, and nothing is ever
+overwritten. Readers need neither the lock nor the right to write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from alpha_db.errors import AlphaDbError
+
+_RUN = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
+_SUFFIX = ".note"
+_NEW = ".new-"
+_LIMIT = 64 * 1024  # a note has a few hundred bytes
+
+
+class StoreError(AlphaDbError):
+    """A directory of checkpoints cannot be read or written, or holds what is no checkpoint."""
+
+
+class StoredRun(NamedTuple):
+    """A run as it lies in its directory: the text of each note by the name of its table, unverified."""
+
+    name: str
+    path: Path
+    notes: dict[str, str]
+
+
+class Store:
+    """A directory of checkpoints."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def names(self) -> list[str]:
+        """Return the names of the runs, oldest first. Raises StoreError if the directory cannot be read."""
+        try:
+            found = [entry.name for entry in os.scandir(self.path) if entry.is_dir()]
+        except OSError as problem:
+            raise StoreError(f"cannot read {self.path}: {problem.strerror}") from None
+        return sorted(name for name in found if is_run_name(name))
+
+    def read(self, name: str) -> StoredRun:
+        """Return a run. Raises StoreError if it cannot be read, or has no note in it."""
+        return read_run(self.path / name)
+
+    def runs(self) -> Iterator[StoredRun]:
+        """Yield every run, oldest first. Raises StoreError."""
+        return map(self.read, self.names())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of those who write, waiting for it. Raises StoreError if there is none to be had."""
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as problem:
+            hint = f"mkdir {self.path}" if isinstance(problem, FileNotFoundError) else None
+            raise StoreError(f"cannot write to {self.path}: {problem.strerror}", hint=hint) from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as problem:
+                raise StoreError(f"cannot lock {self.path}: {problem.strerror}") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write(self, name: str, notes: Mapping[str, str]) -> Path:
+        """Write a run, durably and at once; return its directory. The caller holds the lock.
+
+        Raises StoreError if there is a run of that name, or it cannot be written; then nothing of it is left.
+        """
+        target, new = self.path / name, self.path / f"{_NEW}{name}"
+        try:
+            if target.exists():
+                raise StoreError(f"{target} is there already")
+            for left in self.path.glob(f"{_NEW}*"):
+                shutil.rmtree(left)  # of a run that was killed: we hold the lock, so it is nobody's
+            new.mkdir()
+            try:
+                for table, text in notes.items():
+                    with (new / f"{table}{_SUFFIX}").open("x", encoding="utf-8", newline="") as stream:
+                        stream.write(text)
+                        stream.flush()
+                        os.fsync(stream.fileno())
+                _fsync(new)
+                new.rename(target)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
+            _fsync(self.path)
+        except OSError as problem:
+            raise StoreError(f"cannot write {target}: {problem.strerror}") from None
+        return target
+
+
+def is_run_name(name: str) -> bool:
+    """Return whether a directory of that name is a run."""
+    return _RUN.fullmatch(name) is not None
+
+
+def read_run(path: Path) -> StoredRun:
+    """Return the notes of a run's directory. Raises StoreError if it cannot be read, or has no note in it."""
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix == _SUFFIX and file.name[0] != ".")
+    except OSError as problem:
+        raise StoreError(f"cannot read {path}: {problem.strerror}") from None
+    if not files:
+        raise StoreError(f"there is no checkpoint in {path}")
+    return StoredRun(path.name, path, {file.name.removesuffix(_SUFFIX): read_note(file) for file in files})
+
+
+def read_note(file: Path) -> str:
+    """Return the text of a note, byte for byte. Raises StoreError if it cannot be read or is no text."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LIMIT + 1)
+        if len(content) > _LIMIT:
+            raise StoreError(f"{file} is too long for a checkpoint")
+        return content.decode("utf-8")
+    except OSError as problem:
+        raise StoreError(f"cannot read {file}: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise StoreError(f"{file} is no checkpoint: it is not UTF-8") from None
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,412 @@
+"""What no chain finds by itself and a checkpoint does (design section 12), each with its verdict and exit code."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alpha_db.checkpoint import verify
+from tests.chain.behind import rehash, release
+from tests.checkpoint.book import Book, Result, make_key, public, run
+from tests.support import Connection, make_signal, one, query, tamper, verdicts
+
+Attack = Callable[[Connection], None]
+
+MISMATCH = {"verdict": "checkpoint_mismatch", "missing_rows": None, "cause": None, "size": 12}
+
+
+def cut_tail(conn: Connection) -> None:
+    tamper(conn, "delete from only order_events where id > 10")
+
+
+def rewrite(conn: Connection, first: int = 5) -> None:
+    """Change a row and compute every hash from it on anew, as whoever owns the server can."""
+    query(conn, "set session_replication_role = replica")
+    for table in ("ai_debates",):
+        query(conn, f"alter table {table} disable trigger all")
+        query(conn, f"update {table} set elapsed_ms = elapsed_ms + 1 where id = %s", [first])
+        rehash(conn, table, first)
+        query(conn, f"alter table {table} enable trigger all")
+        query(conn, f"alter table {table} enable always trigger _100_reject_change")
+        query(conn, f"alter table {table} enable always trigger _200_reject_truncate")
+    query(conn, "reset session_replication_role")
+
+
+def rewrite_from_the_first(conn: Connection) -> None:
+    rewrite(conn, 1)
+
+
+def rewrite_the_last(conn: Connection) -> None:
+    rewrite(conn, 9)
+
+
+def empty(conn: Connection) -> None:
+    tamper(conn, "delete from only order_events")
+
+
+def empty_and_fill(conn: Connection) -> None:
+    """As many rows as before, and others."""
+    orders = query(conn, "select order_execution_id as id from order_events order by id")
+    empty(conn)
+    for order in orders:
+        query(conn, "select record_order_event(%s, 'CANCELLED')", [order["id"]])
+
+
+def launder(conn: Connection) -> None:
+    """What a data-only restore does where the triggers are on: every row is hashed anew."""
+    query(conn, "create temp table saved as select * from order_events")
+    empty(conn)
+    query(conn, "insert into order_events select * from saved order by id")
+
+
+#: Each attack, the table, what is found there, and words of the detail.
+CUT = (
+    cut_tail,
+    "order_events",
+    {"verdict": "tail_missing", "broken_id": 11, "missing_rows": 2, "cause": "cut", "size": 12},
+    ["were cut off, or an older dump was loaded", "rows 1 to 8 agree with"],
+)
+EMPTIED = (
+    empty,
+    "order_events",
+    {"verdict": "tail_missing", "broken_id": 1, "missing_rows": 12, "cause": "cut"},
+    ["12 rows are missing"],
+)
+REPLACED = (empty_and_fill, "order_events", MISMATCH, ["the first changed row is one of 1 to 4"])
+LAUNDERED = (launder, "order_events", MISMATCH, ["the first changed row is one of 1 to 4"])
+REWRITTEN = (rewrite, "ai_debates", MISMATCH | {"size": 9}, ["rows 1 to 3 agree", "one of 4 to 6"])
+FROM_THE_FIRST = (rewrite_from_the_first, "ai_debates", MISMATCH | {"size": 9}, ["one of 1 to 3"])
+AT_THE_END = (rewrite_the_last, "ai_debates", MISMATCH | {"size": 9}, ["rows 1 to 6 agree", "7 to 9"])
+
+
+@pytest.mark.parametrize(
+    "attacks",
+    [[CUT, REWRITTEN], [EMPTIED, FROM_THE_FIRST], [LAUNDERED, AT_THE_END], [REPLACED]],
+    ids=lambda attacks: " ".join(attack.__name__ for attack, *_ in attacks),
+)
+def test_what_no_chain_finds(
+    book: Book, attacks: list[tuple[Attack, str, dict[str, Any], list[str]]]
+) -> None:
+    with book.connect() as conn:
+        for attack, *_ in attacks:
+            attack(conn)
+        assert {verdict.verdict for verdict in verdicts(conn).values()} == {"intact"}, "by itself it holds"
+        found = book.findings()
+        assert set(found) == {table for _, table, *_ in attacks}
+        for _, table, expected, told in attacks:
+            row = found[table]
+            assert {name: row[name] for name in expected} == expected
+            assert (row["is_valid"], row["error_code"]) == (False, "AUD-009")
+            for words in told:
+                assert words in row["detail"]
+        assert one(conn, "select is_locked from lockdown_status()") is True
+    refused = book.create(book.checkpoints, expect=1)
+    named = {attack[2]["verdict"] for attack in attacks}
+    assert any(refused.err.startswith(f"alpha-db: error [AUD-009]: {verdict}: ") for verdict in named)
+    assert len(book.runs) == 3, "nothing was written"
+
+
+def test_a_dump_that_was_loaded_is_told_from_a_server_put_back(book: Book) -> None:
+    """Rows that a later checkpoint covers, in the same server: whatever was done, it was done to the tables."""
+    with book.connect() as conn:
+        tamper(conn, "delete from only order_events where id > 4")
+        tamper(conn, "delete from only ai_debates where id > 3")
+    found = book.findings()
+    assert {row["cause"] for row in found.values()} == {"cut"}
+    assert [row["missing_rows"] for row in found.values()] == [6, 8]
+
+
+@pytest.mark.parametrize("way", ["by proofs", "by one pass over the rows"])
+def test_more_rows_are_no_damage(
+    book: Book, make_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(verify, "ROWS_FOR_A_PROOF", 0 if way == "by proofs" else 1_000)
+    book.write(10)
+    document = book.verify()
+    assert document["exit_code"] == 0
+    assert {row["verdict"] for row in document["checkpoints"]["results"]} == {"intact"}
+    assert document["checkpoints"]["latest"] == book.runs[-1].name
+    assert document["checkpoints"]["runs"] == 3
+    signals = next(row for row in document["checkpoints"]["results"] if row["subject"] == "signals")
+    assert "9 rows, as the checkpoint says, and 2 older checkpoints" in signals["detail"]
+    # One that somebody signed over other rows, though the later one is of the right ones.
+    fork = replace(book, dbname=make_database(book.dbname), checkpoints=book.checkpoints.parent / "fork")
+    fork.checkpoints.mkdir()
+    with fork.connect() as conn:
+        make_signal(conn, 100)
+    forged = fork.sign()
+    book.write(13)
+    book.sign()
+    book.verify()
+    shutil.copytree(fork.checkpoints / forged, book.checkpoints / forged)
+    found = book.findings("--no-lockdown")
+    assert {row["run"] for row in found.values()} == {forged}
+    assert found["signals"]["verdict"] == "checkpoint_mismatch"
+    assert found["signals"]["size"] == 13
+    assert "they contradict each other" in found["signals"]["detail"]
+
+
+def test_no_lockdown_is_engaged_where_none_is_wanted(book: Book) -> None:
+    with book.connect() as conn:
+        cut_tail(conn)
+        assert "lockdown not asked for" in book.findings("--no-lockdown")["order_events"]["detail"]
+        assert one(conn, "select is_locked from lockdown_status()") is False
+
+
+def test_acknowledged_damage_is_exit_0_and_shown(book: Book) -> None:
+    with book.connect() as conn:
+        cut_tail(conn)
+        book.findings()
+        release(conn, "known", '[{"table": "order_events", "id": "11", "actual_hash": null}]')
+        found = book.findings(expect=0)
+        assert {name: row["verdict"] for name, row in found.items()} == {"order_events": "acknowledged"}
+
+
+def test_one_table_alone(book: Book) -> None:
+    with book.connect() as conn:
+        cut_tail(conn)
+    assert book.findings("--table", "signals", expect=0) == {}
+    assert list(book.findings("--table", "order_events")) == ["order_events"]
+
+
+# ----------------------------------------------------------------------------------------------------
+# Guards
+
+
+def test_a_guard_changed_and_accepted_is_named(book: Book) -> None:
+    with book.connect() as conn:
+        query(conn, "alter table signals set (fillfactor = 90)")
+        found = book.findings()["guards"]
+        assert (found["verdict"], found["error_code"]) == ("guard_changed", "AUD-011")
+        assert "no new state was recorded since" in found["detail"]
+        query(conn, "select record_guards('ticket 42')")
+        run("--dsn", book.dsn, "guards")  # accepted, so nothing is to be seen without the checkpoint
+        found = book.findings()["guards"]
+        assert "ticket 42 (guard_states " in found["detail"]
+        assert "a new checkpoint accepts it" in found["detail"]
+        assert one(conn, "select is_locked from lockdown_status()") is False
+    signed = book.create(book.checkpoints)
+    assert "The guards are not those of the last checkpoint" in signed.err
+    assert book.findings(expect=0) == {}
+
+
+def test_a_table_that_is_gone_and_one_that_is_new(book: Book) -> None:
+    with book.connect() as conn:
+        query(
+            conn,
+            "create table later (id bigserial primary key, row_hash char(64) not null,"
+            " created_at timestamptz not null);"
+            " alter table later owner to alpha_owner; select chain_attach('later')",
+        )
+        found = book.findings()
+        assert (found["later"]["verdict"], found["later"]["is_valid"]) == ("not_run", None)
+        tamper(conn, "delete from only chains where table_name = 'votes'")
+        book.checkpoints.joinpath("unrelated").mkdir()
+        row = book.findings()["votes"]
+        assert (row["verdict"], row["missing_rows"], row["error_code"]) == ("tail_missing", 0, "AUD-009")
+        assert "votes is no chain any more" in book.create(book.checkpoints, expect=1).err
+
+
+# ----------------------------------------------------------------------------------------------------
+# Checkpoints that must not be relied on
+
+
+def edit(note: Path, old: str, new: str) -> None:
+    text = note.read_text()
+    assert old in text
+    note.write_text(text.replace(old, new, 1))
+
+
+def refused(book: Book) -> dict[str, str]:
+    """The runs that verify-chain and checkpoint verify refuse, alike, with their reasons."""
+    found = {
+        name: row["detail"] for name, row in book.findings().items() if row["verdict"] == "checkpoint_refused"
+    }
+    offline = run("checkpoint", "verify", book.checkpoints, "--key", book.vkey, "--json", expect=1).json
+    assert {one["what"]: one["reason"] for one in offline["checked"] if not one["ok"]} == found
+    return found
+
+
+def test_an_edited_checkpoint(book: Book) -> None:
+    first, second, third = book.runs
+    edit(third / "signals.note", "\n9\n", "\n8\n")
+    edit(second / "votes.note", "guards ", "guards 0")
+    assert refused(book) == {
+        third.name: "signals.note: the note was changed: it does not have the signature of "
+        + "audit.example.org/trading",
+        second.name: "votes.note: the note was changed: it does not have the signature of audit.example.org/trading",
+    }
+    assert book.verify(expect=1)["checkpoints"]["latest"] == first.name, "what holds is compared all the same"
+
+
+def test_notes_exchanged_between_runs_or_left_out(book: Book) -> None:
+    first, second, third = book.runs
+    shutil.copy(first / "signals.note", second / "signals.note")
+    (third / "votes.note").unlink()
+    shutil.copy(first / "signals.note", first / "order_events.note")
+    said = refused(book)
+    assert said[first.name] == "order_events.note is a checkpoint of signals"
+    assert said[second.name] == "its checkpoints were not made together"
+    assert said[third.name].startswith("it has ")
+
+
+def test_a_run_under_another_name(book: Book) -> None:
+    """An older run must not pass as the latest: it would hide a cut tail."""
+    with book.connect() as conn:
+        tamper(conn, "delete from only order_events where id > 4")
+    old = book.runs[0].rename(book.checkpoints / "29991231T235959.999999Z")
+    for other in book.runs[:-1]:
+        shutil.rmtree(other)
+    assert "stands under another name" in refused(book)[old.name]
+
+
+def test_an_unknown_key(book: Book, tmp_path: Path) -> None:
+    other = make_key(tmp_path, "mallory.example", "other.key")
+    mallory = replace(book, key=other)
+    refusal = mallory.create(book.checkpoints, expect=1)
+    assert "checkpoint_refused" in refusal.err
+    assert "--trust" in refusal.err
+    run(
+        "--dsn",
+        book.dsn,
+        "checkpoint",
+        "create",
+        "--key",
+        other,
+        "--trust",
+        public(book.key),
+        book.checkpoints,
+    )
+    assert list(refused(book)) == [book.runs[-1].name]
+    # a key that follows the other: whoever trusts both is content
+    run("checkpoint", "verify", book.checkpoints, "--key", book.vkey, "--key", public(other))
+
+
+def test_another_installation(book: Book, new_book: Book, tmp_path: Path) -> None:
+    with new_book.connect() as conn:
+        # clones have the identity of what they were made of
+        query(conn, "alter table installation disable trigger user")
+        query(conn, "update installation set installation_id = gen_random_uuid()")
+        query(conn, "alter table installation enable trigger user")
+    elsewhere = replace(book, dbname=new_book.dbname)
+    said = {row["detail"] for row in elsewhere.findings().values()}
+    assert len(said) == 1
+    assert "of another installation" in said.pop()
+    refusal = elsewhere.create(book.checkpoints, expect=1)
+    assert "checkpoint_refused" in refusal.err
+    assert "of installation" in refusal.err
+    # one among those of this installation
+    odd = replace(new_book, checkpoints=tmp_path / "odd", key=book.key)
+    odd.checkpoints.mkdir()
+    odd.sign()
+    shutil.copytree(odd.runs[0], book.checkpoints / odd.runs[0].name)
+    assert "it is of installation" in refused(book)[odd.runs[0].name]
+
+
+def test_signed_runs_that_contradict_each_other(book: Book, tmp_path: Path) -> None:
+    """Somebody with the key signed a shorter log later: sizes never decrease."""
+    fork = replace(book, checkpoints=tmp_path / "fork")
+    fork.checkpoints.mkdir()
+    with book.connect() as conn:
+        tamper(conn, "delete from only order_events where id > 10")
+    later = fork.sign()
+    shutil.copytree(fork.checkpoints / later, book.checkpoints / later)
+    assert refused(book)[later] == f"order_events has 10 rows in it, and had 12 in {book.runs[2].name}"
+
+
+# ----------------------------------------------------------------------------------------------------
+# What cannot be compared
+
+
+@pytest.mark.parametrize("trouble", ["missing", "empty", "a file", "no note", "garbage", "crlf"])
+def test_what_cannot_be_read_is_exit_3(book: Book, trouble: str) -> None:
+    latest = book.runs[-1]
+    if trouble == "missing":
+        shutil.rmtree(book.checkpoints)
+    elif trouble == "empty":
+        for path in book.runs:
+            shutil.rmtree(path)
+        (book.checkpoints / "README").write_text("nothing here")
+    elif trouble == "a file":
+        shutil.rmtree(book.checkpoints)
+        book.checkpoints.write_text("nothing here")
+    elif trouble == "no note":
+        shutil.rmtree(latest)
+        latest.mkdir()
+    elif trouble == "garbage":
+        (latest / "votes.note").write_bytes(b"\xff\xfe")
+    else:
+        text = (latest / "votes.note").read_bytes()
+        (latest / "votes.note").write_bytes(text.replace(b"\n", b"\r\n"))
+    found = book.findings(expect=3)
+    assert {row["verdict"] for row in found.values()} == {"not_run"}
+    assert run("checkpoint", "verify", book.checkpoints, "--key", book.vkey, expect=3).out == ""
+    run("checkpoint", "list", book.checkpoints, expect=0 if trouble == "empty" else 3)
+
+
+def test_damage_that_the_chain_shows_is_damage_also_without_checkpoints(book: Book) -> None:
+    shutil.rmtree(book.checkpoints)
+    with book.connect() as conn:
+        tamper(conn, "update only ai_debates set elapsed_ms = 1 where id = 2")
+        book.verify(expect=1)
+        assert one(conn, "select is_locked from lockdown_status()") is True
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--key", "/nowhere"), ("--key", "x+00000000+AAAA")], ids=["none", "no file", "no key"]
+)
+def test_without_a_trusted_key_nothing_passes(book: Book, options: tuple[str, ...]) -> None:
+    run("checkpoint", "verify", book.checkpoints, *options, expect=2)
+    run("--dsn", book.dsn, "verify-chain", "--checkpoints", book.checkpoints, *options, expect=2)
+    run("--dsn", book.dsn, "guards", "--since", book.checkpoints, *options, expect=2)
+
+
+def test_keys_from_the_environment(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHA_DB_CHECKPOINT_KEYS", f"{book.vkey} {public(book.key)}")
+    monkeypatch.setenv("ALPHA_DB_CHECKPOINT_CREATE_KEY", str(book.key))
+    run("checkpoint", "verify", book.checkpoints)
+    run("--dsn", book.dsn, "guards", "--since", book.checkpoints)
+    run("--dsn", book.dsn, "checkpoint", "create", book.checkpoints)
+
+
+def test_a_range_is_not_compared(book: Book) -> None:
+    run(
+        "--dsn",
+        book.dsn,
+        "verify-chain",
+        "--checkpoints",
+        book.checkpoints,
+        "--key",
+        book.vkey,
+        "--from-id",
+        1,
+        expect=2,
+    )
+
+
+def test_what_is_printed(book: Book) -> None:
+    def text(*options: str, expect: int = 0) -> Result:
+        checkpoints = ("--checkpoints", book.checkpoints, "--key", book.vkey)
+        return run("--dsn", book.dsn, "verify-chain", *checkpoints, *options, expect=expect)
+
+    latest = book.runs[-1].name
+    assert text().out.endswith(f"As signed in {latest}.\n")
+    metrics = text("--format", "prometheus").out
+    assert 'alpha_db_checkpoint_valid{table="order_events"} 1' in metrics
+    assert "\nalpha_db_checkpoint_timestamp_seconds " in metrics
+    with book.connect() as conn:
+        cut_tail(conn)
+        query(conn, "alter table signals set (fillfactor = 90); select record_guards('ticket 42')")
+    said = text(expect=1).out
+    assert "tail_missing at id 11 (AUD-009)" in said
+    assert said.endswith(
+        f"NOT WHAT WAS SIGNED: order_events (2 rows missing). Guards changed since {latest}.\n"
+    )
+    metrics = text("--format", "prometheus", expect=1).out
+    assert 'alpha_db_checkpoint_valid{table="order_events"} 0' in metrics
+    assert 'alpha_db_checkpoint_findings{verdict="guard_changed"} 1' in metrics

@@ -1,0 +1,218 @@
+"""Keys and notes are those of the C2SP specifications: a parser of their own, written here, reads them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from alpha_db.checkpoint.keys import BadKey, SigningKey, trusted_keys
+from alpha_db.checkpoint.note import Facts, Position, compose, parse_time
+from alpha_db.security.private_file import KeyFileError
+from tests.checkpoint.book import NAME, Book, make_key, public, run
+from tests.support import ROOT, one, query
+
+
+class Opened(NamedTuple):
+    """A note's text and the names of those whose signature holds."""
+
+    text: bytes
+    signers: list[str]
+
+
+def open_note(note: bytes, vkey: str) -> Opened:
+    """c2sp.org/signed-note, as it reads, with nothing of ours."""
+    name, key_id, encoded = vkey.split("+", 2)
+    key = base64.b64decode(encoded, validate=True)
+    assert key[0] == 1, "Ed25519"
+    assert hashlib.sha256(name.encode() + b"\n" + key).digest()[:4].hex() == key_id
+    text, signatures = note[: note.rindex(b"\n\n") + 1], note[note.rindex(b"\n\n") + 2 :]
+    assert signatures.endswith(b"\n")
+    signers = []
+    for line in signatures.decode().splitlines():
+        found = re.fullmatch("\N{EM DASH} (\\S+) (\\S+)", line)
+        assert found
+        blob = base64.b64decode(found[2], validate=True)
+        if found[1] == name and blob[:4].hex() == key_id:
+            try:
+                Ed25519PublicKey.from_public_bytes(key[1:]).verify(blob[4:], text)
+            except InvalidSignature:
+                continue
+            signers.append(name)
+    return Opened(text, signers)
+
+
+def merkle(leaves: list[bytes]) -> bytes:
+    """MTH of RFC 6962, 2.1, as it reads."""
+    if len(leaves) <= 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest() if leaves else hashlib.sha256(b"").digest()
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    return hashlib.sha256(b"\1" + merkle(leaves[:split]) + merkle(leaves[split:])).digest()
+
+
+def seed_of(key: Path) -> str:
+    """The secret part of a private key's file."""
+    return key.read_text().strip().split("+", 4)[4]
+
+
+def test_a_stranger_reads_every_note(signed_book: Book) -> None:
+    book = signed_book
+    latest = book.runs[-1]
+    lines = []
+    with book.connect() as conn:
+        identity = one(conn, "select installation_id::text from installation")
+        tables = [row["table_name"] for row in query(conn, "select table_name from chain_status()")]
+        assert sorted(path.stem for path in latest.iterdir()) == sorted(tables)
+        opened = {table: open_note((latest / f"{table}.note").read_bytes(), book.vkey) for table in tables}
+        for table in tables:
+            assert opened[table].signers == [NAME]
+            origin, size, root, *rest = opened[table].text.decode().split("\n")
+            assert origin == f"alpha-db/{identity}/{table}"
+            rows = query(conn, f"select row_hash::text from {table} order by id")
+            assert int(size) == len(rows)
+            assert base64.b64decode(root) == merkle([bytes.fromhex(row["row_hash"]) for row in rows])
+            lines.append((origin, f"{origin} {size} {root}\n"))
+            assert rest[-1] == ""
+            said = dict(line.split(" ", 1) for line in rest[:-1])
+            assert list(said) == ["installation", "guards", "server", "time", "logs"]
+        assert said["installation"] == identity
+        assert said["guards"] == one(conn, "select state_hash from guard_states order by id desc limit 1")
+        system = one(conn, "select system_identifier::text from pg_control_system()")
+        found = re.fullmatch(r"(\d+) timeline 1 lsn ([0-9A-F]+/[0-9A-F]+)", said["server"])
+        assert found
+        assert found[1] == system
+        assert one(conn, "select %s::pg_lsn < pg_current_wal_insert_lsn()", [found[2]])
+    time = parse_time(said["time"])
+    assert time.strftime("%Y%m%dT%H%M%S.%fZ") == latest.name
+    digest = hashlib.sha256("".join(line for _, line in sorted(lines)).encode()).hexdigest()
+    assert said["logs"] == f"{len(lines)} {digest}"
+
+
+def test_every_changed_byte_shows(signed_book: Book) -> None:
+    note = (signed_book.runs[0] / "signals.note").read_bytes()
+    end = note.rindex(b"\n\n")
+    for place in range(0, end, 7):
+        changed = note[:place] + bytes([note[place] ^ 1]) + note[place + 1 :]
+        assert open_note(changed, signed_book.vkey).signers == []
+
+
+def test_keys_have_gos_encoding(tmp_path: Path) -> None:
+    """The key that golang.org/x/mod/sumdb/note has in its documentation."""
+    vkey = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+    skey = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
+    file = tmp_path / "peter.key"
+    file.write_text(skey + "\n")
+    file.chmod(0o600)
+    key = SigningKey.load(file)
+    assert key.vkey == vkey
+    text = (
+        "If you think cryptography is the answer to your problem,\n"
+        "then you don't know what your problem is.\n"
+    )
+    assert key.sign(text) == (
+        "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+    )
+    again = tmp_path / "again.key"
+    key.save(again)
+    assert again.read_text() == skey + "\n"
+    assert [known.name for known in trusted_keys([vkey])] == ["PeterNeumann"]
+
+
+def test_keygen(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        key = make_key(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    made = SigningKey.load(key)
+    assert public(key).read_text() == f"{made.vkey}\n"
+    assert seed_of(key) not in repr(made)
+    kept = key.read_bytes()
+    again = run("checkpoint", "keygen", "--name", NAME, "-o", key, expect=3)
+    assert "File exists" in again.err
+    public(key).unlink()
+    run("checkpoint", "keygen", "--name", NAME, "-o", key, expect=3)
+    assert key.read_bytes() == kept, "nothing is overwritten"
+    other = run("checkpoint", "keygen", "--name", "b", "-o", tmp_path / "b", "--json").json
+    assert other["vkey"] == public(tmp_path / "b").read_text().strip()
+    for name in ("", "a b", "a+b", "a\nb", "a\N{NO-BREAK SPACE}b", "a\N{ZERO WIDTH SPACE}"):
+        assert run("checkpoint", "keygen", "--name", name, "-o", tmp_path / "c", expect=2).err
+    assert not (tmp_path / "c").exists()
+
+
+def test_private_keys_that_are_refused(tmp_path: Path) -> None:
+    key = make_key(tmp_path)
+    content = key.read_text()
+    key.chmod(0o640)
+    with pytest.raises(KeyFileError, match="can be read by others"):
+        SigningKey.load(key)
+    key.chmod(0o600)
+    seed = seed_of(key)
+    prefix = content.strip().removesuffix(f"+{seed}")
+    for text in (
+        "",
+        "x",
+        public(key).read_text(),
+        f"{prefix}+AAAA\n",
+        content.replace(NAME, "other"),
+        content + "x",
+    ):
+        key.write_text(text)
+        with pytest.raises(KeyFileError) as caught:
+            SigningKey.load(key)
+        assert seed not in str(caught.value)
+
+
+def test_public_keys_that_are_refused(tmp_path: Path) -> None:
+    key = make_key(tmp_path)
+    weak = b"\1" + bytes(31) + b"\x80"
+    key_id = hashlib.sha256(b"weak\n" + weak).digest()[:4].hex()
+    file = tmp_path / "empty"
+    file.write_text("# none yet\n\n")
+    for given in (
+        f"weak+{key_id}+{base64.b64encode(weak).decode()}",
+        SigningKey.load(key).vkey.replace(NAME, "other"),
+        key.read_text().strip(),
+        str(key),
+        str(file),
+        str(tmp_path / "missing"),
+    ):
+        with pytest.raises(BadKey) as caught:
+            trusted_keys([given])
+        assert seed_of(key) not in str(caught.value)
+    both = tmp_path / "both"
+    both.write_text(f"# the desk's\n{SigningKey.load(key).vkey}\n{SigningKey.generate('x').vkey}\n")
+    assert len(trusted_keys([str(both), str(public(key))])) == 2
+
+
+def test_a_table_whose_name_is_no_file_name() -> None:
+    position = Position("1", 1, "0/0")
+    key = SigningKey("x", Ed25519PrivateKey.generate())
+    for table in ("../x", "a/b", "", ".hidden", ".."):
+        facts = Facts(
+            "alpha-db/x/y", table, 0, bytes(32), "x", "y", position, parse_time("2026-01-25T12:00:00.123456Z")
+        )
+        with pytest.raises(ValueError, match="cannot be called"):
+            compose([facts], key)
+
+
+def test_the_note_on_the_page_is_a_real_one() -> None:
+    page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    found = re.search(r"((?:    .+\n)+)\n    (— .+\n)", page)
+    vkey = re.search(r"^    (audit\S+) +public", page, re.M)
+    assert found
+    assert vkey
+    text = re.sub("^    ", "", found[1], flags=re.M)
+    assert open_note(f"{text}\n{found[2]}".encode(), vkey[1]).signers == [NAME]
+    assert f"'signals', {text.splitlines()[1]}, decode('{text.splitlines()[2]}'" in page
