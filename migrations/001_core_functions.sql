@@ -478,14 +478,22 @@ create function refuse_float(argument text, argument_type regtype) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  base_type regtype := argument_type;
 begin
+  while (select t.typtype from pg_type as t where t.oid = base_type) = 'd' loop
+    base_type := (select t.typbasetype from pg_type as t where t.oid = base_type);
+  end loop;
+  if base_type not in ('double precision'::regtype, 'real'::regtype) then
+    return;
+  end if;
   perform refuse(
     'AUD-001', format('%s came as %s, a binary float', argument, argument_type),
     'Binary floats cannot hold most decimal fractions, so digits are lost before the database sees them.',
     'Pass numeric, or an untyped literal: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
 end
 $function$;
-comment on function refuse_float(text, regtype) is 'Raises AUD-001: money was handed over as double precision or real.';
+comment on function refuse_float(text, regtype) is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
 
 create domain decimal_28_10 as numeric
   constraint decimal_28_10_is_exact check (
@@ -584,9 +592,9 @@ as $function$
 declare
   writer xid8 := (mark / 2)::text::xid8;
 begin
-  if mark is null
-     or writer = pg_current_xact_id()
-     or pg_visible_in_snapshot(writer, pg_current_snapshot()) then
+  if mark is null then
+    return null;
+  elsif writer = pg_current_xact_id() or pg_visible_in_snapshot(writer, pg_current_snapshot()) then
     return true;
   end if;
   begin
@@ -598,7 +606,7 @@ begin
 end
 $function$;
 comment on function snapshot_sees(bigint) is
-  'Whether this transaction''s snapshot is newer than the writer of a chain''s mark. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
+  'Whether this transaction''s snapshot is newer than the writer of a chain''s mark; null for no mark, which a crash leaves. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
 
 create function refuse_stale_snapshot(table_name text) returns void
 language plpgsql
@@ -710,13 +718,17 @@ declare
   lockdown         text;
 begin
 %9$s  lock table only %4$I in share update exclusive mode;
-  hint := pg_sequence_last_value(%6$L);
-  if pg_sequence_last_value(%5$L) = my_mark then
+  hint := pg_sequence_last_value(%6$L::regclass);
+  if pg_sequence_last_value(%5$L::regclass) = my_mark then
     -- Nobody has had the lock since this transaction passed the checks below.
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
     from only %7$I as t where t.id >= hint order by t.id desc limit 1;
   else
-    if one_snapshot and not snapshot_sees(pg_sequence_last_value(%5$L)) then
+    if one_snapshot and snapshot_sees(pg_sequence_last_value(%5$L::regclass)) is not true then
+      if pg_sequence_last_value(%5$L::regclass) is null then
+        -- After a crash, a prepared transaction may have written since this snapshot; under the lock none can any more.
+        my_mark := setval(%5$L::regclass, my_mark);
+      end if;
       perform refuse_stale_snapshot(tg_argv[0]);
     end if;
     select t.id, t.row_hash, t.created_at, %8$s into tail_id, tail_hash, tail_created_at, lockdown
@@ -725,7 +737,7 @@ begin
     if lockdown = 'ENGAGED' then
       perform refuse_in_lockdown(tg_argv[0]);
     end if;
-    my_mark := setval(%5$L, my_mark);
+    my_mark := setval(%5$L::regclass, my_mark);
   end if;
   if tail_id is null then  -- an empty table, or the hint is of rows that were rolled back
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
@@ -735,7 +747,7 @@ begin
       tail_hash := chain_genesis(tg_argv[0]);
     end if;
   end if;
-  new.id := setval(%6$L, tail_id + 1);
+  new.id := setval(%6$L::regclass, tail_id + 1);
   new.created_at := greatest(clock_timestamp(), tail_created_at);
   new.row_hash := encode(sha256(decode(tail_hash, 'hex') || convert_to(
     row_to_json(row(%10$s)::%11$I)::text, 'UTF8')), 'hex');
@@ -773,6 +785,7 @@ begin
   execute format('create unlogged sequence %I', 'writer_' || table_name);
   execute format('comment on sequence %I is %L', 'writer_' || table_name,
                  format('Twice the id of the transaction that last took the chain lock of %s, plus 1 if it engaged the lockdown.', table_name));
+  perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, 2 * pg_current_xact_id()::text::bigint);
   execute format('create unlogged sequence %I', 'tail_' || table_name);
   execute format('comment on sequence %I is %L', 'tail_' || table_name,
                  format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
@@ -967,13 +980,13 @@ as $function$
   -- A forged hash need not be hex: decode must not fail on it.
   select format($query$
     select l.id, l.previous_id, l.row_hash as actual_hash,
-      case when l.previous_id = l.id - 1 or l.id = 1 then
+      case when l.id = 1 or l.id > 1 and l.previous_id = l.id - 1 then
         encode(sha256(
           case when l.id = 1 and coalesce(l.previous_id, 0) < 1 then decode($3, 'hex')
                when l.previous_hash ~ '^[0-9a-f]{64}$' then decode(l.previous_hash, 'hex')
                else convert_to(coalesce(l.previous_hash, ''), 'UTF8') end
           || convert_to(l.row_data, 'UTF8')), 'hex') end as expected_hash,
-      l.created_at < l.previous_created_at as goes_back,
+      coalesce(l.created_at < l.previous_created_at or not isfinite(l.created_at), l.created_at is null) as goes_back,
       l.older_values_hold
     from (
       select r.*, lag(r.id) over w as previous_id, lag(r.row_hash) over w as previous_hash, lag(r.created_at) over w as previous_created_at
@@ -999,7 +1012,7 @@ as $function$
       k.actual_hash,  -- of missing rows: that of the row behind the gap, so that a gap that grows is another place
       case k.verdict
         when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
-        when 'order_violation' then format('row %%s is older than the row before it', k.id)
+        when 'order_violation' then format('row %%s is older than the row before it, or has no time', k.id)
         when 'content_mismatch' then case
           when k.id < 1 then format('row %%s stands before the first', k.id)
           when k.previous_id >= k.id then format('id %%s stands twice', k.id)
@@ -1032,7 +1045,7 @@ begin
   return query execute format(
     'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail from (%s) as p where p.verdict is not null order by p.at_id',
     chain_places_sql(table_name))
-    using coalesce(from_id, -9223372036854775807), coalesce(to_id, 9223372036854775807), chain_genesis(table_name), table_name;
+    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), chain_genesis(table_name), table_name;
   -- A gap at the end of the range has no row in the range to show it.
   if to_id is not null then
     execute format('select max(t.id), exists (select from only %1$I as b where b.id > $2) from only %1$I as t where t.id between $1 and $2', table_name)
@@ -1064,7 +1077,7 @@ as $function$
       select r.id,
         r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex') || convert_to(r.row_data, 'UTF8')), 'hex')
         and r.id = lag(r.id, 1, $4) over w + 1
-        and r.created_at >= lag(r.created_at, 1, $5) over w
+        and r.created_at >= lag(r.created_at, 1, $5) over w and isfinite(r.created_at)
         and r.older_values_hold as holds
       from (%s) as r
       where r.id between $1 and $2
@@ -1081,7 +1094,7 @@ set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set int
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
 declare
-  first_id     bigint := coalesce(from_id, -9223372036854775807);
+  first_id     bigint := coalesce(from_id, -9223372036854775808);
   last_id      bigint := coalesce(to_id, 9223372036854775807);
   before_id    bigint;
   before_hash  text;
@@ -1159,16 +1172,16 @@ comment on column verification_runs.row_hash     is 'SHA-256 of the previous row
 comment on column verification_runs.created_at   is 'When the run was recorded.';
 
 create function verified_heads()
-returns table (table_name text, last_id bigint, row_hash text, run_id bigint)
+returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
 language sql stable
 set search_path from current
 as $function$
-  select h.key, (h.value ->> 'id')::bigint, h.value ->> 'row_hash', r.id
+  select h.key, (h.value ->> 'id')::bigint, h.value ->> 'row_hash', r.id, coalesce((r.heads -> 'lockdown_events' ->> 'id')::bigint, 0)
   from (select v.id, v.heads from only verification_runs as v order by v.id desc limit 1) as r
   cross join lateral jsonb_each(r.heads) as h
   where h.value ->> 'id' is not null;
 $function$;
-comment on function verified_heads() is 'How far the last recorded verification run read each chain, and the hash that stood there.';
+comment on function verified_heads() is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';
 
 create function compare_with_last_run(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
@@ -1200,9 +1213,11 @@ begin
     found_here.broken_id := least(coalesce(tail_id, 0) + 1, head.last_id);
     found_here.detail := format('rows %s to %s, which verification run %s read, are missing', found_here.broken_id, head.last_id, head.run_id);
   end if;
+  -- By a release since that run: what it lost at its end may have been written anew by now.
   if exists (select from acknowledged_damage() as a
-             where a.table_name = found_here.table_name and a.id = found_here.broken_id::text
-               and a.actual_hash is not distinct from found_here.actual_hash) then
+             where a.table_name = found_here.table_name and a.release_id > head.lockdown_event
+               and (a.id = found_here.broken_id::text and a.actual_hash is not distinct from found_here.actual_hash
+                    or a.actual_hash is null and case when a.id ~ '^[0-9]{1,18}$' then a.id::bigint <= found_here.broken_id end)) then
     found_here.detail := format('%s: %s; acknowledged by a lockdown release', found_here.verdict, found_here.detail);
     found_here.verdict := 'acknowledged';
   else
@@ -1374,9 +1389,9 @@ begin
   turn := last_run - last_full;  -- ids have no gaps
   is_full := not since_last or turn is null or turn + 1 >= full_every;
   for chain in
-    select c.table_name, coalesce(c.last_id, 0) as last_id,
+    select c.table_name, least(coalesce(c.last_id, 0), 4611686018427387904) as last_id,  -- a forged id must not overflow what is added to it
            case when verification_plan.is_full then 0 else least(coalesce(h.last_id, 0), coalesce(c.last_id, 0)) end as known_to,
-           coalesce((f.heads -> c.table_name ->> 'id')::bigint, 0) as full_to
+           least(coalesce((f.heads -> c.table_name ->> 'id')::bigint, 0), coalesce(c.last_id, 0), 4611686018427387904) as full_to
     from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, place)
     left join verified_heads() as h on h.table_name = c.table_name
     left join only verification_runs as f on f.id = last_full
@@ -1386,7 +1401,8 @@ begin
     if not is_full then
       return query
         select chain.table_name, r.from_id, r.to_id, false
-        from split_range(chain.full_to * turn / (full_every - 1) + 1, chain.full_to * (turn + 1) / (full_every - 1), rows_per_range) as r;
+        from split_range(div(chain.full_to::numeric * turn, full_every - 1)::bigint + 1,
+                         div(chain.full_to::numeric * (turn + 1), full_every - 1)::bigint, rows_per_range) as r;
     end if;
     -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
     return query
@@ -1408,9 +1424,28 @@ declare
   stored    text;
   heads     jsonb := '{}';
   event_id  bigint;
+  found     chain_verdict;
 begin
-  for item in select e.key as table_name, e.value::text::bigint as id from jsonb_each(last_ids) as e where e.value <> 'null' loop
+  for item in
+    select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
+    from (select * from jsonb_each(last_ids) where value <> 'null') as e
+    full join verified_heads() as h on h.table_name = e.key
+  loop
     perform chain_or_error(item.table_name);
+    -- What was remembered is not forgotten while it is there.
+    execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.last_id;
+    if stored is distinct from item.row_hash then
+      found := compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
+      if not found.is_valid then
+        raise exception '% is not as the last run read it: %', item.table_name, found.detail
+          using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
+      end if;
+    elsif item.last_id >= coalesce(item.id, 0) then
+      item.id := item.last_id;
+    end if;
+    if item.id is null then
+      continue;
+    end if;
     execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.id;
     if stored is null then
       raise exception '% has no row %', item.table_name, item.id
@@ -1425,7 +1460,20 @@ begin
 end
 $function$;
 comment on function record_verification(boolean, jsonb, bigint) is
-  'Remembers that a run found every range of verification_plan intact: {table: last id}. Returns the row of verification_runs. Raises 22023 for a row that is not there.';
+  'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named keep what is remembered of them. Returns the row of verification_runs. Raises 22023 for a row that is not there. What app_auditor records here is believed.';
+
+create function lock_for_lockdown(table_name text) returns boolean
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
+  return true;
+exception when lock_not_available or deadlock_detected then
+  return false;
+end
+$function$;
+comment on function lock_for_lockdown(text) is 'Takes the lock of a chain; false if it was not to be had within lock_timeout.';
 
 create function engage_lockdown(reason text, damage jsonb) returns text
 language plpgsql
@@ -1433,26 +1481,36 @@ set search_path from current
 set lock_timeout = '10s'
 as $function$
 declare
-  chain record;
-  event_id bigint;
+  outcome      text;
+  passed_over  text;
+  event_id     bigint;
 begin
-  -- Every chain's lock, so that no writer that looked before slips past; the writer's mark, so that none with an older snapshot does.
-  for chain in select c.table_name from only chains as c where not c.open_in_lockdown or c.table_name = 'lockdown_events' order by c.position loop
-    execute format('lock table only %I in share update exclusive mode', 'lock_' || chain.table_name);
-    if chain.table_name <> 'lockdown_events' then
-      perform setval(format('%I.%I', current_schema(), 'writer_' || chain.table_name)::regclass, 2 * pg_current_xact_id()::text::bigint + 1);
-    end if;
-  end loop;
-  if (select l.event_type from only lockdown_events as l order by l.id desc limit 1) = 'ENGAGED' then
-    return 'the lockdown is engaged already';
+  -- Every chain's lock, so that no writer that looked before slips past. Who keeps one shall not keep the lockdown off.
+  select string_agg(l.table_name, ', ') into passed_over
+  from (select c.table_name, lock_for_lockdown(c.table_name) as locked
+        from (select * from only chains where not open_in_lockdown order by position) as c) as l
+  where not l.locked;
+  lock table only lock_lockdown_events in share update exclusive mode;
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+     and snapshot_sees(pg_sequence_last_value('writer_lockdown_events'::regclass)) is false then
+    perform refuse_stale_snapshot('lockdown_events');
   end if;
-  insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', reason, damage) returning id into event_id;
-  perform pg_notify('alpha_lockdown', current_schema());
-  return format('lockdown engaged (event %s)', event_id);
+  if (select l.event_type from only lockdown_events as l order by l.id desc limit 1) = 'ENGAGED' then
+    outcome := 'the lockdown is engaged already';
+  else
+    insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', reason, damage) returning id into event_id;
+    perform pg_notify('alpha_lockdown', current_schema());
+    outcome := format('lockdown engaged (event %s)', event_id)
+               || coalesce(format('; a writer that did not end within 10 s still holds %s', passed_over), '');
+  end if;
+  -- The writers' marks, and last: a writer with an older snapshot is told, and one that holds its chain looks again at its next row.
+  perform setval(format('%I.%I', current_schema(), 'writer_' || c.table_name)::regclass, 2 * pg_current_xact_id()::text::bigint + 1)
+  from only chains as c where not c.open_in_lockdown;
+  return outcome;
 end
 $function$;
 comment on function engage_lockdown(text, jsonb) is
-  'Engages the lockdown, unless it is engaged: a chained row in lockdown_events and a NOTIFY on alpha_lockdown. Waits at most 10 s for each chain''s lock.';
+  'Engages the lockdown, unless it is engaged: a chained row in lockdown_events and a NOTIFY on alpha_lockdown. Waits at most 10 s for the writers of each chain.';
 
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -1685,6 +1743,11 @@ as $function$
     union all
     select f.chain, 'function', f.signature, 'grant to ' || g.grantee, g.privileges
     from functions as f cross join lateral grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
+
+    -- somebody else's function could stand in front of PostgreSQL's own
+    union all
+    select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner', pg_get_userbyid(p.proowner)::text
+    from home join pg_proc as p on p.pronamespace = home.oid and p.proowner <> home.owner
 
     -- domains and other types
     union all

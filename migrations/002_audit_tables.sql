@@ -204,19 +204,20 @@ comment on column maintenance_events.row_hash        is 'SHA-256 of the previous
 comment on column maintenance_events.created_at      is 'When it happened.';
 
 create function acknowledged_damage()
-returns table (table_name text, id text, actual_hash text)
+returns table (table_name text, id text, actual_hash text, release_id bigint)
 language sql stable
 set search_path from current
 as $function$
   -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
   -- own chain acknowledges nothing, least of all itself.
-  select distinct d.value ->> 'table', d.value ->> 'id', d.value ->> 'actual_hash'
+  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'actual_hash', max(l.id)
   from only lockdown_events as l
   cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
   where l.event_type = 'RELEASED'
-    and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id);
+    and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
+  group by 1, 2, 3;
 $function$;
-comment on function acknowledged_damage() is 'Damage that a lockdown release has acknowledged: reported as such for ever after.';
+comment on function acknowledged_damage() is 'Damage that a lockdown release has acknowledged, and the last release that did: reported as such for ever after.';
 
 create function lockdown_status()
 returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)

@@ -58,7 +58,7 @@ begin
   perform from only signals as s where s.correlation_id = new.correlation_id;
   if not found and new.correlation_id is not null then
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-       and not snapshot_sees(pg_sequence_last_value('writer_signals')) then
+       and snapshot_sees(pg_sequence_last_value('writer_signals'::regclass)) is false then
       perform refuse_stale_snapshot('signals');
     end if;
     perform refuse(
@@ -82,7 +82,7 @@ begin
   perform from only order_execution as o where o.id = new.order_execution_id;
   if not found and new.order_execution_id is not null then
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-       and not snapshot_sees(pg_sequence_last_value('writer_order_execution')) then
+       and snapshot_sees(pg_sequence_last_value('writer_order_execution'::regclass)) is false then
       perform refuse_stale_snapshot('order_execution');
     end if;
     perform refuse(
@@ -213,7 +213,7 @@ declare
   stored  signals;
   sent    signals;
 begin
-  if pg_typeof(price) in ('double precision'::regtype, 'real'::regtype) then
+  if pg_typeof(price) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform refuse_float('price or quantity', pg_typeof(price));
   end if;
   select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
@@ -264,7 +264,7 @@ as $function$
 declare
   stored ai_debates;
 begin
-  if pg_typeof(confidence_score) in ('double precision'::regtype, 'real'::regtype) then
+  if pg_typeof(confidence_score) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform refuse_float('confidence_score', pg_typeof(confidence_score));
   end if;
   insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
@@ -294,7 +294,7 @@ as $function$
 declare
   stored order_execution;
 begin
-  if pg_typeof(quantity) in ('double precision'::regtype, 'real'::regtype) then
+  if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform refuse_float('quantity or price', pg_typeof(quantity));
   end if;
   insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
@@ -325,7 +325,7 @@ as $function$
 declare
   stored order_events;
 begin
-  if pg_typeof(fill_quantity) in ('double precision'::regtype, 'real'::regtype) then
+  if pg_typeof(fill_quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
   end if;
   insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
@@ -349,7 +349,7 @@ create procedure begin_append()
 language plpgsql
 as $procedure$
 declare
-  ignored text;
+  ignored pg_catalog.text;
 begin
   commit;
   set transaction isolation level read committed;
@@ -383,9 +383,9 @@ begin
   call %1$I.begin_append(/* inside a transaction, use record_signal */);
   stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
   commit;  -- the chain is free for the next writer, and the row visible
-  -- The caller's synchronous_commit holds again. This commit comes later in the WAL than the row's, so its flush is the row's too.
+  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
+  -- its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a row that is written.
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
-  commit;
   id := stored.id;
   correlation_id := stored.correlation_id;
   row_hash := stored.row_hash;
@@ -413,7 +413,6 @@ begin
   stored := %1$I.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
-  commit;
   id := stored.id;
   row_hash := stored.row_hash;
 end
@@ -442,7 +441,6 @@ begin
   stored := %1$I.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
-  commit;
   id := stored.id;
   row_hash := stored.row_hash;
 end
@@ -470,12 +468,11 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call %1$I.begin_append(/* inside a transaction, use record_order_event */);
+  select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := %1$I.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                                     positions_closed, rejection_reason, exchange_error_code, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
-  select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) stored.order_execution_id;
-  commit;
   id := stored.id;
   row_hash := stored.row_hash;
 end

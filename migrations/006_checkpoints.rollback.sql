@@ -12,7 +12,7 @@ for item in
     and p.proname in (
       'verify_checkpoint', 'compare_checkpoint', 'checkpoint_facts', 'wal_position', 'guards_hash',
       'find_log_damage', 'verify_consistency', 'verify_inclusion', 'is_hashes', 'consistency_proof', 'consistency_ranges', 'inclusion_proof',
-      'recompute_log_root', 'log_root', 'check_log_size', 'seal_log', 'seal_table', 'log_next_node', 'log_subtree', 'log_level',
+      'recompute_log_root', 'log_root_if_any', 'log_root', 'log_row_hash', 'check_log_size', 'seal_log', 'seal_table', 'log_next_node', 'log_subtree', 'log_level',
       'log_leaves', 'refuse_leaves', 'log_unbroken_to', 'log_tail', 'merkle_path', 'merkle_root', 'merkle_parents')
 loop
   execute format('drop function %s', item);

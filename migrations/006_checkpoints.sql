@@ -23,16 +23,19 @@ create table log_nodes (
   level       integer  not null,
   index       bigint   not null,
   hash        bytea    not null,
-  constraint log_nodes_pkey primary key (table_name, level, index),
+  last_hash   bytea    not null,
+  constraint log_nodes_pkey primary key (table_name, level, index, last_hash),
   constraint log_nodes_level_is_stored check (level >= 8 and level <= 56 and level % 8 = 0),
   constraint log_nodes_index_is_a_place check (index >= 0 and index < (1::bigint << 62 - level)),
-  constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32)
+  constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32),
+  constraint log_nodes_last_hash_is_sha256 check (octet_length(last_hash) = 32)
 );
 comment on table  log_nodes            is 'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. Append-only, and derived from the rows.';
 comment on column log_nodes.table_name is 'The chained table.';
 comment on column log_nodes.level      is 'Height of the node: it stands over 2^level rows. 8, 16, 24 and so on.';
 comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
+comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
 perform protect_table('log_nodes', 'AUD-011', 'AUD-011');
 
 create function merkle_parents(nodes bytea) returns bytea
@@ -130,6 +133,22 @@ end
 $function$;
 comment on function refuse_leaves(text, bigint, bigint) is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
 
+create function log_row_hash(table_name text, id bigint) returns bytea
+language plpgsql stable
+set search_path from current
+set enable_seqscan = off
+as $function$
+declare
+  row_hash bytea;
+begin
+  execute format($query$
+    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end from only %I as t where t.id = $1 $query$, log_row_hash.table_name)
+    into row_hash using id;
+  return row_hash;
+end
+$function$;
+comment on function log_row_hash(text, bigint) is 'The hash of a row, 32 bytes; null if there is none.';
+
 create function log_leaves(table_name text, first bigint, last bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -168,7 +187,8 @@ begin
       -- Only a complete subtree is stored: the one at the right edge still grows.
       (select n.hash from only log_nodes as n
        where use_stored and n.table_name = log_level.table_name and n.level = log_level.level and n.index = i
-         and (i + 1) << log_level.level <= last),
+         and (i + 1) << log_level.level <= last
+         and n.last_hash = log_row_hash(log_level.table_name, (i + 1) << log_level.level)),
       merkle_root(log_level(log_level.table_name, log_level.level - 8, i << log_level.level, least((i + 1) << log_level.level, last), use_stored))),
     '' order by i)
   into nodes
@@ -202,10 +222,13 @@ language sql stable
 set search_path from current
 set enable_seqscan = off
 as $function$
-  select coalesce(max(n.index) + 1, 0) from only log_nodes as n
-  where n.table_name = log_next_node.table_name and n.level = log_next_node.level;
+  -- A row's hash covers all rows before it, so below a node whose last row still stands all are good.
+  select coalesce((select n.index + 1 from only log_nodes as n
+                   where n.table_name = log_next_node.table_name and n.level = log_next_node.level
+                     and n.last_hash = log_row_hash(n.table_name, (n.index + 1) << n.level)
+                   order by n.index desc limit 1), 0);
 $function$;
-comment on function log_next_node(text, integer) is 'How many nodes of a level are stored: the index of the next.';
+comment on function log_next_node(text, integer) is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
 
 create function seal_table(table_name text, last bigint) returns void
 language plpgsql
@@ -216,10 +239,12 @@ declare
 begin
   -- Each level from the one below, which the statement before has stored.
   while last >> height > 0 loop
-    insert into log_nodes (table_name, level, index, hash)
-    select seal_table.table_name, height, i,
-           merkle_root(log_level(seal_table.table_name, height - 8, i << height, (i + 1) << height, use_stored => true))
-    from generate_series(log_next_node(seal_table.table_name, height), (last >> height) - 1) as i
+    insert into log_nodes (table_name, level, index, hash, last_hash)
+    select seal_table.table_name, height, n.i,
+           merkle_root(log_level(seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
+           log_row_hash(seal_table.table_name, (n.i + 1) << height)
+    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for ever.
+    from (select generate_series(log_next_node(seal_table.table_name, height), (last >> height) - 1) as i) as n
     on conflict on constraint log_nodes_pkey do nothing;  -- in REPEATABLE READ, 40001 instead of 23505
     height := height + 8;
   end loop;
@@ -253,7 +278,10 @@ begin
     first := log_next_node(sealed_table, 8) << 8;
     last := first + greatest(least(log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
     continue when last = first;
-    perform seal_table(sealed_table, last);
+    begin
+      perform seal_table(sealed_table, last);
+    exception when sqlstate 'AUD09' then continue;  -- a log with a missing row is not sealed over it; the others are
+    end;
     sealed_from := first + 1;
     sealed_to := last;
     max_rows := max_rows - (last - first);
@@ -510,6 +538,10 @@ begin
       select case when n.index < unbroken >> n.level then
         merkle_root(log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level, true)) end as hash) as c
     where n.table_name = find_log_damage.table_name and n.hash is distinct from c.hash
+      -- not those that rows lost and written anew have left behind
+      and not exists (select from only log_nodes as o
+                      where o.table_name = n.table_name and o.level = n.level and o.index = n.index and o.last_hash <> n.last_hash
+                        and o.last_hash = log_row_hash(o.table_name, (o.index + 1) << o.level))
     order by n.level, n.index;
 end
 $function$;
@@ -552,6 +584,18 @@ end
 $function$;
 comment on function wal_position() is 'Timeline and end of the write-ahead log; on a standby of what it has replayed.';
 
+create function log_root_if_any(table_name text, size bigint) returns bytea
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  return log_root(table_name, size);
+exception when sqlstate 'AUD09' then
+  return null;
+end
+$function$;
+comment on function log_root_if_any(text, bigint) is 'Root of a table''s log; null if it has none, for a row is missing.';
+
 create function checkpoint_facts()
 returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
                system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
@@ -566,14 +610,14 @@ as $function$
     from only installation as i cross join wal_position() as w
   )
   select format('alpha-db/%s/%s', p.installation_id, s.table_name), s.table_name, coalesce(s.last_id, 0),
-         log_root(s.table_name, coalesce(s.last_id, 0)), s.head_hash, p.installation_id, p.guards_hash,
+         log_root_if_any(s.table_name, coalesce(s.last_id, 0)), s.head_hash, p.installation_id, p.guards_hash,
          p.system_identifier, p.timeline, p.wal_lsn, statement_timestamp()
   from place as p
   cross join chain_status() with ordinality as s(table_name, last_id, head_hash, last_created_at, position)
   order by s.position;
 $function$;
 comment on function checkpoint_facts() is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root and head of the log, identity, guards, place in the write-ahead log, time. Changes nothing.';
+  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Changes nothing.';
 
 create function compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
@@ -662,7 +706,7 @@ execute format('grant execute on function
   verify_consistency(bigint, bigint, bytea, bytea, bytea[]), find_log_damage(text), guards_hash(), checkpoint_facts(),
   verify_checkpoint(text, bigint, bytea, boolean),
   is_hashes(bytea[]), check_log_size(text, bigint), consistency_ranges(bigint, bigint), log_subtree(text, bigint, bigint, boolean),
-  log_level(text, integer, bigint, bigint, boolean), log_leaves(text, bigint, bigint), refuse_leaves(text, bigint, bigint),
+  log_level(text, integer, bigint, bigint, boolean), log_root_if_any(text, bigint), log_row_hash(text, bigint), log_leaves(text, bigint, bigint), refuse_leaves(text, bigint, bigint),
   log_unbroken_to(text, bigint), log_tail(text), merkle_parents(bytea), merkle_root(bytea), merkle_path(bytea, integer),
   wal_position() to %I', app_role('app_auditor'));
 

@@ -27,6 +27,7 @@ _TYPES = _NUMBERS | _VERBATIM | _TIMES | _STRINGS | {"bool"}
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _TIMESTAMP = re.compile(r"(\S+) ([\d:.]+)(\+00)?( BC)?", re.ASCII)
+_NO_TIMES = ("null", '"infinity"', '"-infinity"')
 _SETTINGS = "timezone=UTC datestyle=ISO bytea_output=hex extra_float_digits=1 intervalstyle=postgres"
 
 
@@ -93,8 +94,8 @@ def recompute(conn: psycopg.Connection[Any], table: str) -> Recomputed:
                 reason = "row or its link does not give its hash"
             elif not _older_values_hold(row, epochs):
                 reason = "row was changed in a column that was added after it"
-            elif written < moment:
-                reason = "row is older than the row before it"
+            elif written < moment or row["created_at"] in _NO_TIMES:
+                reason = "row is older than the row before it, or has no time"
             if reason:
                 return Recomputed(rows, head, Broken(row_id, reason, expected, stored))
             head, rows, moment = stored, row_id, written

@@ -86,9 +86,6 @@ from verify_range(
 -- name: changed_guards
 select table_name, problems from changed_guards();
 
--- name: verified_heads
-select table_name, last_id from verified_heads();
-
 -- name: record_verification
 select record_verification(
   is_full => %(is_full)s::boolean, last_ids => %(last_ids)s::jsonb, rows_checked => %(rows_checked)s::bigint);

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from threading import Event
 from typing import Any, NamedTuple
 
 import psycopg
@@ -70,12 +71,15 @@ def verify_ranges(
     for number in range(len(ranges)):
         waiting.put(number)
     verdicts: dict[int, Verdict] = {}
+    is_over = Event()
     open_connections: list[Connection] = []
 
     def work() -> None:
         with closing(connect()) as conn, conn.cursor(row_factory=dict_row) as cursor:
             open_connections.append(conn)
             for number in _drain(waiting):
+                if is_over.is_set():
+                    return
                 table, from_id, to_id = ranges[number]
                 arguments = {"table_name": table, "from_id": from_id, "to_id": to_id}
                 cursor.execute(query("verify_range"), arguments | {"engage_lockdown": engage_lockdown})
@@ -90,10 +94,12 @@ def verify_ranges(
                 for future in done:
                     future.result()
         except BaseException:
-            list(_drain(waiting))
-            for conn in open_connections:
-                with suppress(psycopg.Error):
-                    conn.cancel()
+            is_over.set()
+            while running:  # a cancel that comes before its statement is lost
+                for conn in open_connections:
+                    with suppress(psycopg.Error):
+                        conn.cancel()
+                _, running = wait(running, timeout=0.2)
             raise
     return [verdicts[number] for number in range(len(ranges))]
 
@@ -146,22 +152,16 @@ def changed_guards(conn: Connection) -> dict[str, str]:
     return dict(conn.execute(query("changed_guards")).fetchall())
 
 
-def remember(
-    conn: Connection, plan: Plan, results: Sequence[Verdict], known: Mapping[str, int]
-) -> int | None:
+def remember(conn: Connection, plan: Plan, results: Sequence[Verdict]) -> int | None:
     """Record a run that found every range good; return its number, None if it was not good or nothing can be written.
 
-    `known` is how far the tables had been read before. Raises psycopg.Error. Source: record_verification in
-    docs/sql-api.md.
+    Raises psycopg.Error. Source: record_verification in docs/sql-api.md.
     """
     if not all(row["is_valid"] or row["verdict"] == "guard_changed" for row in results):
         return None
-    last_ids = {
-        row["table_name"]: max(row["last_id"] or 0, known.get(row["table_name"], 0)) for row in results
-    }
     arguments = {
         "is_full": plan.is_full,
-        "last_ids": Jsonb({table: last for table, last in last_ids.items() if last}),
+        "last_ids": Jsonb({row["table_name"]: row["last_id"] for row in results}),
         "rows_checked": sum(row["rows_checked"] or 0 for row in results),
     }
     try:
@@ -169,8 +169,3 @@ def remember(
     except psycopg.errors.ReadOnlySqlTransaction:
         return None  # on a standby
     return None if recorded is None else int(recorded[0])
-
-
-def verified_heads(conn: Connection) -> dict[str, int]:
-    """Return how far the last recorded run read each table."""
-    return dict(conn.execute(query("verified_heads")).fetchall())

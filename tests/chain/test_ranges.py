@@ -6,15 +6,25 @@ import psycopg
 import pytest
 
 from tests.chain.behind import behind_its_back, judge, places
+from tests.fix_database import Prepared
 from tests.support import Connection, make_signal, query, verdicts
 
 ROWS = 12
 
 
+def _write(connection: Connection) -> None:
+    for n in range(1, ROWS + 1):
+        make_signal(connection, n)
+
+
+@pytest.fixture
+def origin(prepared: Prepared) -> str:
+    return prepared("ranges_book", _write)
+
+
 @pytest.fixture
 def book(db: Connection) -> Connection:
-    for n in range(1, ROWS + 1):
-        make_signal(db, n)
+    """Twelve signals."""
     return db
 
 
@@ -125,6 +135,7 @@ def test_what_is_no_range_is_refused(book: Connection, from_id: int | None, to_i
 @pytest.mark.parametrize(
     "table", ["nothing", "", "chains", "lock_signals", "public.signals", "Signals", "signals; drop"]
 )
+@pytest.mark.reads_only
 @pytest.mark.parametrize("function", ["verify_chain_integrity", "find_chain_damage", "chain_rows"])
 def test_an_unknown_table_is_an_error_that_names_the_known_ones(
     db: Connection, table: str, function: str

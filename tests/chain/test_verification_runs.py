@@ -65,7 +65,7 @@ def test_runs_between_two_full_ones_read_new_rows_at_once_and_old_rows_in_turns(
 
 def test_a_forged_id_does_not_make_an_endless_plan(db: Connection) -> None:
     make_signal(db, 1)
-    tamper(db, "update signals set id = 9000000000000000000")
+    tamper(db, "update signals set id = 9223372036854775807")
     assert len(spans(db)) <= 10_001
 
 
@@ -129,11 +129,25 @@ def test_a_release_acknowledges_a_missing_tail(db: Connection) -> None:
     council.enact("lockdown_release", payload, "ada", "ben", "cyd")
     found = verdicts(db)["signals"]
     assert (found.verdict, found.is_valid) == ("acknowledged", True)
-    # From the next run on it is the tail that counts.
+    # What is written before the next run, in the place of what was lost, is no new damage.
+    for n in range(60, 64):
+        make_signal(db, n)
+    assert verdicts(db)["signals"].verdict == "acknowledged"
+    # From the next run on it is the new tail that counts, and a second loss at the same place is a new one.
     record(db, is_full=True)
-    make_signal(db, 60)
-    make_signal(db, 61)
     assert verdicts(db)["signals"].verdict == "intact"
+    tamper(db, "delete from signals where id > 4")
+    found = verdicts(db)["signals"]
+    assert (found.verdict, found.broken_id, found.is_valid) == ("tail_missing", 5, False)
+
+
+def test_what_is_remembered_is_not_forgotten_by_leaving_it_out(db: Connection) -> None:
+    for n in range(1, 7):
+        make_signal(db, n)
+    record(db, is_full=True)
+    query(db, "select record_verification(true, '{}', 0)")
+    query(db, "select record_verification(true, '{\"signals\": 2}', 0)")
+    assert one(db, "select last_id from verified_heads() where table_name = 'signals'") == 6
 
 
 def test_only_rows_that_are_there_are_remembered(db: Connection) -> None:

@@ -12,6 +12,7 @@ from alpha_db.verification import Plan, Range, by_table, make_plan, verify_range
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.fix_database import Connect
+from tests.risk.council import Council
 from tests.support import Connection, fill, make_signal, one, query, tamper, verdicts, wait_until
 
 pytest_plugins = ["tests.cli.fix_desk"]
@@ -98,6 +99,19 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
 def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk, db: Connection) -> None:
     db.execute(f"alter database {db.info.dbname} set default_transaction_read_only = on")
     assert "not remembered" in desk.run("verify-chain", "--since-last").out
+
+
+def test_a_run_after_a_release_remembers_the_tail_that_is_left(desk: Desk, db: Connection) -> None:
+    council = Council(db).bootstrap("ada", "ben", "cyd")
+    for n in range(1, 7):
+        make_signal(db, n)
+    desk.run("verify-chain", "--since-last")
+    tamper(db, "delete from signals where id > 4")
+    desk.run("verify-chain", "--since-last", expect=1)
+    payload = {"damage": [{"table": "signals", "id": 5, "actual_hash": None}]}
+    council.enact("lockdown_release", payload, "ada", "ben", "cyd")
+    assert desk.run("verify-chain", "--since-last", "--json").json["run"]["id"] == 2
+    assert "Intact" in desk.run("verify-chain").out
 
 
 @pytest.mark.parametrize(

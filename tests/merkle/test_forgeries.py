@@ -15,6 +15,8 @@ from tests.merkle.logs import array_text
 from tests.merkle.reference import Tree, leaf_hash, sides
 from tests.support import Connection, one, query
 
+pytestmark = pytest.mark.reads_only
+
 TREE = Tree([number.to_bytes(32) for number in range(40)])
 HUGE = 2**63 - 1
 CASES = [

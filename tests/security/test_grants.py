@@ -33,6 +33,7 @@ KIT_TABLES = (
     "lockdown_events",
     "log_nodes",
     "maintenance_events",
+    "verification_runs",
 )
 
 # grantee: {privileges: objects}
@@ -74,6 +75,8 @@ LOGS = {
     "log_leaves(text,bigint,bigint)",
     "log_level(text,integer,bigint,bigint,boolean)",
     "log_root(text,bigint)",
+    "log_root_if_any(text,bigint)",
+    "log_row_hash(text,bigint)",
     "log_subtree(text,bigint,bigint,boolean)",
     "log_tail(text)",
     "log_unbroken_to(text,bigint)",
@@ -120,6 +123,9 @@ FUNCTIONS: dict[str, set[str]] = {
         "record_verification(boolean,jsonb,bigint)",
         "verification_plan(boolean,integer,bigint)",
         "verified_heads()",
+        "changed_guards()",
+        "split_range(bigint,bigint,bigint)",
+        "verify_range(text,bigint,bigint,boolean)",
         "chain_rows(text,bigint,bigint)",
         "chain_rows_sql(text)",
         "chain_status()",

@@ -67,11 +67,9 @@ def every_path(paths: dict[str, str]) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(params=["alpha_owner", "superuser", "replica"])
-def actor(
-    request: pytest.FixtureRequest, server: Server, filled_database: str, owner_login: str
-) -> Iterator[Connection]:
+def actor(request: pytest.FixtureRequest, server: Server, filled_database: str) -> Iterator[Connection]:
     """Somebody whom PostgreSQL itself would let change the tables, in a transaction that is rolled back."""
-    user = owner_login if request.param == "alpha_owner" else None
+    user = request.getfixturevalue("owner_login") if request.param == "alpha_owner" else None
     with psycopg.connect(server.dsn(filled_database, user), autocommit=True) as connection:
         if request.param == "replica":
             connection.execute("set session_replication_role = replica")

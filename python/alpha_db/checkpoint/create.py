@@ -35,7 +35,7 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Created:
-    """A run that was made; path is None if it was not written to a directory."""
+    """A run that was made; path is None if it was not written to a directory. Logs of `broken` tables have no root."""
 
     name: str
     path: Path | None
@@ -44,6 +44,7 @@ class Created:
     previous: str | None
     guards_changed: bool
     standbys: list[str]
+    broken: list[str]
 
 
 def seal(conn: Connection, progress: Progress) -> None:
@@ -104,9 +105,9 @@ def _make(
     last = _last_run(source, [key.trusted, *trusted]) if source else None
     with conn.transaction():
         conn.execute(query("one_snapshot"))
-        facts = read_facts(conn)
+        facts, broken = read_facts(conn)
         if last:
-            _compare(conn, last, facts)
+            _compare(conn, last, facts, broken)
         written = _one(conn, "wal_insert_position")
     make_durable(conn, written)
     standbys = [] if standby_timeout is None else wait_for_standbys(conn, written, standby_timeout)
@@ -119,16 +120,24 @@ def _make(
     notes = compose(facts, key)
     path = target.write(name, notes) if target else None
     changed = last is not None and last.any.guards != facts[0].guards
-    return Created(name, path, facts, notes, last.name if last else None, changed, standbys)
+    return Created(name, path, facts, notes, last.name if last else None, changed, standbys, broken)
 
 
-def read_facts(conn: Connection) -> list[Facts]:
-    """Return what the database says of every log. Raises psycopg.Error."""
+def read_facts(conn: Connection) -> tuple[list[Facts], list[str]]:
+    """Return what the database says of every log, and the tables whose log has no root, for a row is missing.
+
+    Raises psycopg.Error, and ChainMismatch (AUD-009) if no log has a root.
+    """
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query("checkpoint_facts")).fetchall()
     if not rows:
         raise AlphaDbError("there is no chained table to make a checkpoint of")
-    return [
+    broken = [row["table_name"] for row in rows if row["root"] is None]
+    if len(broken) == len(rows):
+        raise _contradiction(
+            "missing_rows: rows are missing in every log", "alpha-db verify-chain tells more."
+        )
+    facts = [
         Facts(
             origin=row["origin"],
             table=row["table_name"],
@@ -140,7 +149,9 @@ def read_facts(conn: Connection) -> list[Facts]:
             time=row["taken_at"],
         )
         for row in rows
+        if row["root"] is not None
     ]
+    return facts, broken
 
 
 def _last_run(store: Store, keys: Sequence[Key]) -> Run | None:
@@ -156,7 +167,7 @@ def _last_run(store: Store, keys: Sequence[Key]) -> Run | None:
         ) from None
 
 
-def _compare(conn: Connection, last: Run, run: Sequence[Facts]) -> None:
+def _compare(conn: Connection, last: Run, run: Sequence[Facts], broken: Sequence[str]) -> None:
     """Raise ChainMismatch unless every log is the continuation of the last checkpoint of it."""
     now = {facts.table: facts for facts in run}
     hint = "Nothing was written. alpha-db verify-chain --checkpoints tells more."
@@ -169,6 +180,8 @@ def _compare(conn: Connection, last: Run, run: Sequence[Facts]) -> None:
     for table, before in last.logs.items():
         facts = now.get(table)
         signed = f"{before.size} were signed in {last.name}"
+        if table in broken:
+            raise _contradiction(f"missing_rows: rows of {table} are missing, and {signed}", hint)
         if facts is None:
             raise _contradiction(f"tail_missing: {table} is no chain any more, and {signed}", hint)
         if facts.size < before.size:

@@ -159,12 +159,19 @@ def create(
             ("The guards are not those of the last checkpoint, and are signed as they are now", WARN),
             f": alpha-db guards --since {clean(made.previous)} names what changed.",
         )
+    if made.broken:
+        note(
+            ("Rows are missing, so this checkpoint is without ", BAD),
+            (clean(", ".join(made.broken)), BAD),
+            ": alpha-db verify-chain tells which.",
+        )
     if as_json:
         emit_json(_created(made, key, with_notes=to_stdout))
-        return
-    if to_stdout:
-        sys.stdout.write("\n".join(made.notes.values()))
-    _tell_created(made, key, store, err=to_stdout)
+    else:
+        if to_stdout:
+            sys.stdout.write("\n".join(made.notes.values()))
+        _tell_created(made, key, store, err=to_stdout)
+    finish(EXIT_DAMAGE if made.broken else 0)
 
 
 @checkpoint.command()
@@ -239,6 +246,7 @@ def _created(made: Created, key: SigningKey, *, with_notes: bool) -> dict[str, A
         "signer": key.name,
         "time": made.facts[0].time,
         "standbys": made.standbys,
+        "broken": made.broken,
         "logs": [
             {"table": one.table, "origin": one.origin, "size": one.size, "root": one.root.hex()}
             for one in made.facts

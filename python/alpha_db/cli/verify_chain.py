@@ -27,7 +27,6 @@ from alpha_db.verification import (
     changed_guards,
     make_plan,
     remember,
-    verified_heads,
     verify_ranges,
 )
 
@@ -179,7 +178,7 @@ def _verify(
             )
         results = by_table(verdicts, {} if wish.is_range else changed_guards(conn))
         if wish.since_last:
-            number = remember(conn, plan, results, verified_heads(conn))
+            number = remember(conn, plan, results)
             run = {"id": number, "is_full": plan.is_full}
         if against:
             with spinner("comparing with the checkpoints"):
