@@ -1,94 +1,77 @@
-"""Part append: single durable rows a second, the plain table beside record_signal."""
+"""Part append: single durable rows, by several writers at once, on the disk as it is and on a slower one."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import tempfile
 from pathlib import Path
 
-from alpha_db.errors import AlphaDbError
+from bench.contestants import CALL, COLUMNS, CONTENT, OURS, PLAIN, TABLES, USUAL, arena
 from bench.host import Host
-from bench.measure import Figure, Slice, alternate, figures
+from bench.measure import Figure, Slice, Target, alternate, figures
+from bench.pgbench import pgbench
 
 NAME = "append"
-TITLE = "durable single-row appends a second, plain table and record_signal, 1 and 8 writers (pgbench)"
+TITLE = "durable single-row appends, 1, 8 and 32 writers, native disk and 2 ms flush: rate and latency"
 
-WRITERS = (1, 8)
-PLAIN, OURS = "plain table", "record_signal"
-
-# the same columns, indexes and constraints, and a hash of the same length
-_SETUP = """
-create table plain_signals (like signals including constraints including indexes including comments);
-create sequence plain_signals_id_seq owned by plain_signals.id;
-alter table plain_signals
-  alter id set default nextval('plain_signals_id_seq'),
-  alter correlation_id set default gen_random_uuid(),
-  alter hmac_verified set default false,
-  alter row_hash set default repeat('0', 64),
-  alter created_at set default clock_timestamp();
-"""
-
-_VALUES = """gen_random_uuid()::text, 'ETHBTC', 'BUY', 0.0712340000, 1.5000000000,
-  '{"strategy": "sma5x20", "symbol": "ETHBTC", "side": "BUY", "price": 0.071234, "quantity": 1.5}'"""
-
-_SCRIPTS = {
-    PLAIN: f"""insert into plain_signals (signal_id, symbol, side, price, quantity, raw_payload)
-  values ({_VALUES}) returning id, correlation_id, row_hash;\n""",
-    OURS: f"select id, correlation_id, row_hash from record_signal({_VALUES});\n",
+WRITERS = (1, 8, 32)
+#: Server settings that make the disk what it is called.
+DISKS = {"native disk": {}, "2 ms flush": {"commit_delay": "2000", "commit_siblings": "0"}}
+#: What CALL should reach of the plain table's rate.
+TARGETS = {
+    ("native disk", 1): 0.75,
+    ("native disk", 8): 0.50,
+    ("2 ms flush", 1): 0.75,
+    ("2 ms flush", 8): 0.95,
+    ("2 ms flush", 32): 0.65,
 }
-_RATE = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
+
+_DATABASE = "bench_append"
+_ROW = f"gen_random_uuid()::text, {CONTENT}"
+_SCRIPTS = {
+    contestant: f"insert into {TABLES[contestant]} ({COLUMNS})"
+    f" values ({_ROW}) returning id, correlation_id, row_hash;\n"
+    for contestant in (PLAIN, USUAL, OURS)
+} | {CALL: f"call append_signal({_ROW});\n"}
 
 
 def run(host: Host) -> list[Figure]:
     """Measure. Raises AlphaDbError with what pgbench said."""
-    name = "bench_append"
-    with host.connect(host.database(name)) as conn:
-        conn.execute(_SETUP)
     found: list[Figure] = []
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, arena(host, _DATABASE):
         scripts = {contestant: Path(directory, f"{number}.sql") for number, contestant in enumerate(_SCRIPTS)}
         for contestant, path in scripts.items():
             path.write_text(_SCRIPTS[contestant], encoding="utf-8")
-        for writers in WRITERS:
-            contestants: dict[str, Slice] = {
-                contestant: lambda path=path, writers=writers: [_rate(host, name, path, writers)]  # type: ignore[misc]
-                for contestant, path in scripts.items()
-            }
-            samples = alternate(contestants, 2 if host.quick else 10)
-            scenario = f"{writers} writer{'s' * (writers > 1)}"
-            found += figures(NAME, scenario, "rows/s", samples, baseline=PLAIN, percentiles=False)
+        for disk, settings in DISKS.items():
+            with host.set(settings):
+                for writers in WRITERS:
+                    found += _scenario(host, scripts, disk, writers)
     return found
 
 
-def _rate(host: Host, database: str, script: Path, writers: int) -> float:
-    """Run a slice and return its rows a second."""
-    command: list[str | Path] = [host.server.binaries.program("pgbench"), "-n", "-M", "prepared"]
-    command += [
-        "-c",
-        str(writers),
-        "-j",
-        str(min(2, writers)),
-        "-T",
-        "1" if host.quick else "2",
-        "-f",
-        script,
+def _scenario(host: Host, scripts: dict[str, Path], disk: str, writers: int) -> list[Figure]:
+    latencies: dict[str, list[float]] = {contestant: [] for contestant in scripts}
+
+    def a_slice(contestant: str) -> Slice:
+        def run() -> list[float]:
+            done = pgbench(host, _DATABASE, scripts[contestant], writers, 1 if host.quick else 2)
+            latencies[contestant] += done.latencies
+            return [done.rate]
+
+        return run
+
+    host.checkpoint()
+    rates = alternate({contestant: a_slice(contestant) for contestant in scripts}, 1 if host.quick else 4)
+    scenario = f"{writers} writer{'s' * (writers > 1)}, {disk}"
+    goal = TARGETS.get((disk, writers))
+    targets = {} if goal is None else {CALL: Target(goal, "ratio", "at least")}
+    return [
+        *figures(NAME, scenario, "rows/s", rates, baseline=PLAIN, targets=targets, percentiles=()),
+        *figures(
+            NAME,
+            f"  latency, {scenario}",
+            "ms",
+            latencies,
+            baseline=PLAIN,
+            percentiles=(0.05, 0.95, 0.99),
+        ),
     ]
-    try:
-        said = subprocess.run(
-            command,
-            env=os.environ | {"LC_ALL": "C"} | host.server.environment(database),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        ).stdout
-    except subprocess.CalledProcessError as problem:
-        raise AlphaDbError(f"pgbench failed: {problem.stderr.strip().splitlines()[-1:]}") from None
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        raise AlphaDbError(f"cannot run pgbench: {problem}") from None
-    match = _RATE.search(said)
-    if match is None:
-        raise AlphaDbError("pgbench told no rate")
-    return float(match[1])

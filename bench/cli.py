@@ -17,7 +17,7 @@ import alpha_db
 from alpha_db.demo.host import undisturbed
 from alpha_db.embedded import find_binaries
 from alpha_db.errors import AlphaDbError, squeeze
-from bench import append, ed25519, hydrator
+from bench import append, bulk, ed25519, growth, hydrator, verify
 from bench.host import Host, durable_server, machine
 from bench.measure import Figure
 from bench.report import document, show
@@ -33,7 +33,10 @@ class Part(NamedTuple):
 
 
 #: In the order in which they run.
-PARTS = {module.NAME: Part(module.TITLE, module.run) for module in (ed25519, hydrator, append)}
+PARTS = {
+    module.NAME: Part(module.TITLE, module.run)
+    for module in (append, bulk, verify, growth, ed25519, hydrator)
+}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,10 +51,23 @@ PARTS = {module.NAME: Part(module.TITLE, module.run) for module in (ed25519, hyd
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Write the figures to FILE, too.",
 )
+@click.option(
+    "--largest",
+    metavar="ROWS",
+    type=click.IntRange(min=0),
+    default=1_000_000,
+    show_default=True,
+    help="The largest table of the part growth; 10000000 takes some minutes more.",
+)
 @click.option("--list", "only_list", is_flag=True, help="List the parts, and measure nothing.")
 @click.argument("parts", metavar="[PART]...", nargs=-1, type=click.Choice(list(PARTS)))
 def main(
-    parts: tuple[str, ...], quick: bool, pg: str | None, json_file: Path | None, only_list: bool
+    parts: tuple[str, ...],
+    quick: bool,
+    pg: str | None,
+    json_file: Path | None,
+    largest: int,
+    only_list: bool,
 ) -> None:
     """Measure all parts, or the given ones, on a PostgreSQL server that is made for it and removed.
 
@@ -65,7 +81,9 @@ def main(
     if json_file and not json_file.parent.is_dir():
         raise click.BadParameter(f"there is no directory {json_file.parent}", param_hint="--json")
     try:
-        found = measure([name for name in PARTS if not parts or name in parts], quick=quick, pg=pg)
+        found = measure(
+            [name for name in PARTS if not parts or name in parts], quick=quick, pg=pg, largest=largest
+        )
         show(found)
         if json_file:
             json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -75,7 +93,9 @@ def main(
         _fail(squeeze(str(problem)))
 
 
-def measure(names: list[str], *, quick: bool = False, pg: str | None = None) -> dict[str, object]:
+def measure(
+    names: list[str], *, quick: bool = False, pg: str | None = None, largest: int = 1_000_000
+) -> dict[str, object]:
     """Run parts and return the document. Raises AlphaDbError, psycopg.Error, OSError."""
     started, began = datetime.now(UTC), time.monotonic()
     facts = machine()
@@ -84,11 +104,14 @@ def measure(names: list[str], *, quick: bool = False, pg: str | None = None) -> 
         binaries = find_binaries(pg)
         _say(f"starting PostgreSQL {binaries.version}")
         with durable_server(binaries) as server:
-            host = Host(server, quick)
+            host = Host(server, quick, largest)
             settings = host.settings()
+            seconds: dict[str, float] = {}
             for name in names:
                 _say(f"{name}: {PARTS[name].title}")
+                part_began = time.monotonic()
                 figures += PARTS[name].run(host)
+                seconds[name] = round(time.monotonic() - part_began, 1)
     return document(
         figures,
         {
@@ -99,7 +122,7 @@ def measure(names: list[str], *, quick: bool = False, pg: str | None = None) -> 
             "quick": quick,
             "machine": facts,
             "settings": settings,
-            "parts": names,
+            "parts": seconds,
         },
     )
 

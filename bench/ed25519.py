@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alpha_db.security.ed25519 import verify
 from bench.host import Host
-from bench.measure import Figure, Slice, alternate, figures
+from bench.measure import Figure, Slice, Target, alternate, figures
 
 NAME = "ed25519"
 TITLE = "a call of ed25519_verify, beside sha512 of the same message and `cryptography` in Python"
@@ -80,7 +80,12 @@ def run(host: Host) -> list[Figure]:
         samples = alternate(contestants, 2 if host.quick else 20)
         target = TARGET if conn.info.server_version >= 180000 else TARGET_BEFORE_18
     return figures(
-        NAME, "one call", "ms", samples, baseline="sha512 in SQL", targets={"ed25519_verify, valid": target}
+        NAME,
+        "one call",
+        "ms",
+        samples,
+        baseline="sha512 in SQL",
+        targets={"ed25519_verify, valid": Target(target)},
     )
 
 

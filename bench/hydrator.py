@@ -20,7 +20,7 @@ from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.source import PostgresSource
 from alpha_db.security.audit_signer import AuditSigner
 from bench.host import Host
-from bench.measure import Figure, figures
+from bench.measure import Figure, Target, figures
 
 NAME = "hydrator"
 TITLE = (
@@ -29,7 +29,7 @@ TITLE = (
 
 LISTENER, NOTIFIED, POLLED = "a bare LISTEN hears it", "state, by NOTIFY", "state, by polling alone"
 #: The targets, in milliseconds.
-TARGETS = {NOTIFIED: 50.0, POLLED: 600.0}
+TARGETS = {NOTIFIED: Target(50.0), POLLED: Target(600.0)}
 
 # the service's default, which the moments of COMMIT are spread over
 _POLL = 0.5

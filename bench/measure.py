@@ -6,16 +6,25 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 Slice = Callable[[], list[float]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a figure should be: its median or its ratio, at most or at least the limit."""
+
+    limit: float
+    of: Literal["median", "ratio"] = "median"
+    bound: Literal["at most", "at least"] = "at most"
 
 
 @dataclass(frozen=True)
 class Figure:
     """What a contestant did in a scenario.
 
-    `ratio` is its median over that of the scenario's baseline, None for the baseline itself. `target` is what
-    the median should not exceed.
+    `ratio` is its median over that of the scenario's baseline, None for the baseline itself.
     """
 
     part: str
@@ -25,14 +34,20 @@ class Figure:
     median: float
     p5: float | None
     p95: float | None
+    p99: float | None
     samples: int
     ratio: float | None
-    target: float | None = None
+    target: Target | None = None
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None without one."""
-        return None if self.target is None else self.median <= self.target
+        if self.target is None:
+            return None
+        value = self.median if self.target.of == "median" else self.ratio
+        if value is None:
+            return None
+        return value <= self.target.limit if self.target.bound == "at most" else value >= self.target.limit
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -61,23 +76,16 @@ def figures(
     samples: Mapping[str, Sequence[float]],
     *,
     baseline: str,
-    targets: Mapping[str, float] | None = None,
-    percentiles: bool = True,
+    targets: Mapping[str, Target] | None = None,
+    percentiles: Sequence[float] = (0.05, 0.95),
 ) -> list[Figure]:
-    """Return a figure for each contestant of a scenario."""
+    """Return a figure for each contestant of a scenario, with those of the 5th, 95th and 99th percentile asked for."""
     base = median(samples[baseline])
-    return [
-        Figure(
-            part,
-            scenario,
-            name,
-            unit,
-            median(values),
-            percentile(values, 0.05) if percentiles else None,
-            percentile(values, 0.95) if percentiles else None,
-            len(values),
-            None if name == baseline or not base else median(values) / base,
-            (targets or {}).get(name),
-        )
-        for name, values in samples.items()
-    ]
+    found = []
+    for name, values in samples.items():
+        p5, p95, p99 = (percentile(values, p) if p in percentiles else None for p in (0.05, 0.95, 0.99))
+        middle = median(values)
+        ratio = None if name == baseline or not base else middle / base
+        goal = (targets or {}).get(name)
+        found.append(Figure(part, scenario, name, unit, middle, p5, p95, p99, len(values), ratio, goal))
+    return found

@@ -17,7 +17,7 @@ from bench.measure import Figure
 def document(figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run as it goes into the JSON file; `format` grows when a member changes its meaning."""
     return {
-        "format": 1,
+        "format": 2,
         **facts,
         "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
     }
@@ -26,7 +26,7 @@ def document(figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, A
 def show(found: Mapping[str, Any]) -> None:
     """Print the run on stdout."""
     # as wide as the table needs where nobody looks, so that a file of it reads like a terminal
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 132, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 144, highlight=False)
     machine, settings = found["machine"], found["settings"]
     quick = ", quick: too short to quote" if found["quick"] else ""
     console.print(
@@ -38,8 +38,8 @@ def show(found: Mapping[str, Any]) -> None:
         )
     table = Table()
     for heading in ("part", "scenario", "contestant"):
-        table.add_column(heading)
-    for heading in ("p5", "median", "p95", "unit", "samples", "ratio", "target"):
+        table.add_column(heading, no_wrap=heading != "scenario")
+    for heading in ("p5", "median", "p95", "p99", "unit", "samples", "ratio", "target"):
         table.add_column(heading, justify="left" if heading == "unit" else "right", no_wrap=True)
     last = None
     for figure in found["figures"]:
@@ -53,14 +53,24 @@ def show(found: Mapping[str, Any]) -> None:
             number(figure["p5"]),
             number(figure["median"]),
             number(figure["p95"]),
+            number(figure["p99"]),
             figure["unit"],
             str(figure["samples"]),
             "1" if figure["ratio"] is None else number(figure["ratio"]),
-            "" if figure["target"] is None else f"≤ {figure['target']:g}{verdict}",
+            goal(figure["target"]) + verdict,
         )
         last = place
     console.print(table)
-    console.print(f"{found['seconds']:.0f} s", markup=False)
+    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["parts"].items())
+    console.print(f"{found['seconds']:.0f} s ({parts})", markup=False)
+
+
+def goal(target: Mapping[str, Any] | None) -> str:
+    """Return a target as the table shows it: a ratio with a sign of its own."""
+    if target is None:
+        return ""
+    bound = "≤" if target["bound"] == "at most" else "≥"
+    return f"{'× ' if target['of'] == 'ratio' else ''}{bound} {target['limit']:g}"
 
 
 def number(value: float | None) -> str:

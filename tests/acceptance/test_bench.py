@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from bench.cli import PARTS, main
+from bench.contestants import TABLES, insert
+from bench.measure import Target, figures, percentile
 from click.testing import CliRunner
+
+from tests.support import ROOT, Connection, one, query
 
 
 def test_a_quick_run_writes_table_and_json(binaries: Path, tmp_path: Path) -> None:
@@ -16,8 +21,8 @@ def test_a_quick_run_writes_table_and_json(binaries: Path, tmp_path: Path) -> No
     result = CliRunner().invoke(main, arguments, env={"COLUMNS": None})  # which parallel workers set
     assert result.exit_code == 0, result.output
     found = json.loads(file.read_text(encoding="utf-8"))
-    assert found["format"] == 1
-    assert (found["parts"], found["quick"]) == (["ed25519"], True)
+    assert found["format"] == 2
+    assert (list(found["parts"]), found["quick"]) == (["ed25519"], True)
     assert found["settings"]["fsync"] == "on"
     assert found["machine"]["cores"] >= 1
     by_name = {figure["contestant"]: figure for figure in found["figures"]}
@@ -31,10 +36,71 @@ def test_a_quick_run_writes_table_and_json(binaries: Path, tmp_path: Path) -> No
     assert 0 < valid["p5"] <= valid["median"] <= valid["p95"]
     assert valid["samples"] == 50
     assert valid["ratio"] > 1
-    assert valid["met"] == (valid["median"] <= valid["target"])
+    assert (valid["target"]["of"], valid["target"]["bound"]) == ("median", "at most")
+    assert valid["met"] == (valid["median"] <= valid["target"]["limit"])
     assert by_name["sha512 in SQL"]["ratio"] is None
     for name in by_name:
         assert name in result.stdout
+
+
+def test_a_target_may_be_a_ratio_and_a_lower_bound() -> None:
+    samples = {"plain": [10.0, 11.0, 12.0], "ours": [9.0, 9.9, 50.0]}
+
+    def met(target: Target) -> bool | None:
+        plain, ours = figures("p", "s", "rows/s", samples, baseline="plain", targets={"ours": target})
+        assert (plain.ratio, plain.met) == (None, None)
+        assert ours.ratio == pytest.approx(0.9)
+        return ours.met
+
+    assert met(Target(0.89, "ratio", "at least")) is True
+    assert met(Target(0.91, "ratio", "at least")) is False
+    assert met(Target(0.91, "ratio")) is True
+    assert met(Target(0.89, "ratio")) is False
+    assert met(Target(9.9, bound="at least")) is True
+    assert met(Target(9.8)) is False
+
+
+def test_percentiles_are_those_of_the_samples() -> None:
+    values = [float(n) for n in range(1, 101)]
+    (figure,) = figures("p", "s", "ms", {"a": values}, baseline="a", percentiles=(0.05, 0.95, 0.99))
+    assert (figure.p5, figure.median, figure.p95, figure.p99) == (5, 50.5, 95, 99)
+    assert percentile([3.0], 0.99) == 3.0
+
+
+def test_the_contestants_differ_in_nothing_but_the_chain(db: Connection) -> None:
+    """The same columns, defaults apart, indexes and constraints; and each of their chains holds."""
+    for file in ("contestants.sql", "usual_chain.sql"):
+        db.execute((ROOT / "bench" / file).read_bytes())
+    shapes = {table: shape(db, table) for table in TABLES.values()}
+    assert shapes["plain_signals"] == shapes["signals"] == shapes["usual_signals"]
+    for contestant in TABLES:
+        query(db, insert(contestant, 3))
+    rows = query(
+        db,
+        "select u.row_hash, u.row_hash = encode(sha256(convert_to("
+        " coalesce(lag(u.row_hash) over (order by u.id), 'genesis')"
+        " || '|' || u.id || '|' || u.correlation_id || '|' || u.signal_id || '|' || u.symbol || '|' || u.side || '|'"
+        " || u.price || '|' || u.quantity || '|' || u.raw_payload::text || '|' || '|' || u.hmac_verified || '|'"
+        " || u.created_at, 'UTF8')), 'hex') as holds from usual_signals as u order by u.id",
+    )
+    assert len({row["row_hash"] for row in rows}) == 3
+    assert all(row["holds"] for row in rows)
+    assert one(db, "select verdict from verify_chain('signals')") == "intact"
+    assert one(db, "select count(*) from plain_signals") == 3
+
+
+def shape(db: Connection, table: str) -> list[str]:
+    """Columns, constraints and indexes of a table, without the names that hold the table's."""
+    found = query(
+        db,
+        "select a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull as fact"
+        " from pg_attribute as a where a.attrelid = %(table)s::regclass and a.attnum > 0"
+        " union all select pg_get_constraintdef(c.oid) from pg_constraint as c"
+        " where c.conrelid = %(table)s::regclass and c.contype <> 'n'"
+        " union all select pg_get_indexdef(i.indexrelid) from pg_index as i where i.indrelid = %(table)s::regclass",
+        {"table": table},
+    )
+    return sorted(re.sub(r"INDEX \S+ ON \S+", "INDEX ON", row["fact"]) for row in found)
 
 
 def test_list_names_every_part() -> None:
