@@ -2,6 +2,7 @@
 
 --pg 15|16|18|DIR   the PostgreSQL to test on (default: the newest found)
 --all               also the tests marked `long`
+-m "not any_server" without those that are the same on every PostgreSQL
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes long; runs only with --all")
+    config.addinivalue_line(
+        "markers", "any_server: the same on every PostgreSQL; set where no server is used"
+    )
+    config.addinivalue_line("markers", "reads_only: shares one database, in which it can change nothing")
     config.addinivalue_line("filterwarnings", "error")
 
 
@@ -47,7 +52,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"PostgreSQL {major_of(binaries)} in {binaries}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        # --pg reaches a test through this fixture alone.
+        if "binaries" not in getattr(item, "fixturenames", ()):
+            item.add_marker("any_server")
     if config.getoption("--all"):
         return
     skip = pytest.mark.skip(reason="long; runs with --all")

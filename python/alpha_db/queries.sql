@@ -272,7 +272,7 @@ from damage as d
 where not exists (
   select from acknowledged_damage() as a
   where a.table_name = d."table" and a.id::text = d.id::text and a.actual_hash is not distinct from d.actual_hash)
-order by 1, 2;
+order by array_position(array(select s.table_name from chain_status() as s), d."table"), d.id;
 
 -- name: seal_log
 select sealed_table, sealed_from, sealed_to

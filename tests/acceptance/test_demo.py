@@ -167,6 +167,7 @@ def test_two_runs_print_the_same_story(printed: Completed, document: dict[str, A
         assert re.search(rf"{table} +{rows[table]:,} ", printed.stdout)
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("count", [1, 2, 51])
 def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
     said = demo(binaries, "--signals", str(count), "--json")
@@ -177,6 +178,7 @@ def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
     assert found["checkpoint"]["found"]["missing_rows"] == 1
 
 
+@pytest.mark.any_server
 def test_environment_of_another_database_is_ignored(binaries: Path) -> None:
     said = demo(
         binaries,
@@ -225,6 +227,7 @@ def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> No
         server.socket_dir.rmdir()
 
 
+@pytest.mark.any_server
 def test_failing_leaves_nothing_though_it_was_to_stay(
     binaries: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,6 +239,7 @@ def test_failing_leaves_nothing_though_it_was_to_stay(
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.any_server
 def test_broken_promise_is_exit_1(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,11 +252,13 @@ def test_broken_promise_is_exit_1(
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
+@pytest.mark.any_server
 def test_change_that_is_not_applied_is_exit_1(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = threading.active_count()
     monkeypatch.setattr(risk, "TIGHTER", risk.LOOSER)
+    monkeypatch.setattr(risk, "_PATIENCE", 4.0)  # what never comes is waited for to the end
     assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["risk"]["seen_by_hydrator_ms"]) == (False, None)
@@ -260,6 +266,7 @@ def test_change_that_is_not_applied_is_exit_1(
     assert threading.active_count() == before, "the hydrators are stopped"
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("number", "stays"), [(signal.SIGINT, False), (signal.SIGHUP, False), (signal.SIGTERM, True)]
 )
@@ -290,6 +297,7 @@ def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.any_server
 def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
     command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries), "--signals", "1"]
     with subprocess.Popen(
@@ -310,6 +318,7 @@ def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
     assert not directory.exists()
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(["--pg", "14"], 3), (["--pg", "/nowhere"], 3), (["--signals", "0"], 2), (["--signals", "1.5"], 2)],

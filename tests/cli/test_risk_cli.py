@@ -362,10 +362,11 @@ def test_lockdown_release(governed: Desk, db: Connection, login_role: LoginRole)
         ("signals", 2),
         ("ai_debates", 2),
     ]
-    # who may not verify acknowledges what engaged it, which was as much
+    # who may not verify acknowledges what engaged it: what the first of the ranges side by side found
     governed.dsn += f" user={login_role('app_risk')}"
     again = governed.run("lockdown", "release", "--reason", "disk", *governed.sign("ben"), "--json").json
-    assert again["payload"] == made["payload"]
+    assert again["payload"]["damage"]
+    assert all(place in made["payload"]["damage"] for place in again["payload"]["damage"])
     assert governed.approve(made["proposal_id"], "ben", "cyd") == ["PENDING", "APPLIED"]
     governed.run("lockdown", "status")
     assert "damage acknowledged: signals 2, ai_debates 2" in governed.run("risk", "history").out

@@ -33,9 +33,11 @@ def stages(server: Server, admin: Connection) -> Callable[[str], str]:
 
     def before(number: str) -> str:
         if number not in made:
+            earlier = [n for n in MIGRATION if n < number]
+            origin = before(earlier[-1]) if earlier else "template0"
+            admin.execute(f"create database before_{number} template {origin}")
+            Desk(server, f"before_{number}").migrate(earlier[-1:])
             made[number] = f"before_{number}"
-            admin.execute(f"create database {made[number]} template template0")
-            Desk(server, made[number]).migrate(n for n in MIGRATION if n < number)
         return made[number]
 
     return before

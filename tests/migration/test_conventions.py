@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import AUDIT_TABLES, MIGRATIONS, ROLLBACKS, ROOT, Connection, query
 
+pytestmark = pytest.mark.reads_only
+
 SQL_FILES = [*MIGRATIONS, *ROLLBACKS, *sorted((ROOT / "superuser").glob("*.sql"))]
 
 # Objects that must have a comment, by kind. A bigserial's sequence is part of its column.

@@ -18,7 +18,7 @@ from tests.migration.desk import (
     hint,
     last_writes,
 )
-from tests.support import MIGRATIONS, SUPERUSER, Connection, assert_healthy, fill, one, query
+from tests.support import MIGRATIONS, SUPERUSER, Connection, assert_healthy, fill, one, query, server_options
 
 Root = Callable[[Desk], Connection]
 
@@ -51,9 +51,16 @@ TEMPORARY = {
         create temp sequence writer_signals;""",
 }
 
+# Each migrates a database, so all that can be there at once is, and each alone with --all.
+TOGETHER = {
+    "tables and all but views": "".join(made for kind, made in TEMPORARY.items() if kind != "views"),
+    "views and all but tables": "".join(made for kind, made in TEMPORARY.items() if kind != "tables"),
+}
+ALONE = [pytest.param(made, id=kind, marks=pytest.mark.long) for kind, made in TEMPORARY.items()]
+
 
 @pytest.mark.parametrize("path", ["public", "public, pg_temp"])
-@pytest.mark.parametrize("made", TEMPORARY.values(), ids=list(TEMPORARY))
+@pytest.mark.parametrize("made", [*(pytest.param(v, id=k) for k, v in TOGETHER.items()), *ALONE])
 def test_temporary_objects_change_nothing(
     made: str, path: str, empty: Desk, root: Root, template: str, server: Server
 ) -> None:
@@ -188,16 +195,27 @@ HOSTILE_SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("setting", HOSTILE_SETTINGS)
+# Quoting apart, under which pinned paths have quotes: the same path.
+TOGETHER_SET = [name for name in HOSTILE_SETTINGS if name != "quote_all_identifiers"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(TOGETHER_SET, id="together"),
+        pytest.param(list(HOSTILE_SETTINGS), id="together and quote_all_identifiers"),
+        *(pytest.param([name], id=name, marks=pytest.mark.long) for name in HOSTILE_SETTINGS),
+    ],
+)
 def test_settings_of_the_migrator_change_nothing(
-    setting: str, empty: Desk, root: Root, template: str, server: Server
+    settings: list[str], empty: Desk, root: Root, template: str, server: Server
 ) -> None:
     """Neither what is installed nor what is recorded depends on the session's settings."""
-    value = HOSTILE_SETTINGS[setting].replace(" ", "\\ ")
+    options = server_options({name: HOSTILE_SETTINGS[name] for name in settings})
     for file in MIGRATIONS:
-        server.psql(empty.dbname, "-1", "-f", file, environment={"PGOPTIONS": f"-c {setting}={value}"})
+        server.psql(empty.dbname, "-1", "-f", file, environment={"PGOPTIONS": options})
     connection = root(empty)
-    if setting != "quote_all_identifiers":  # under which pinned paths have quotes: the same path
+    if "quote_all_identifiers" not in settings:
         assert facts(connection) == facts(root(Desk(server, template)))
     fill(connection)
     assert_healthy(connection)

@@ -72,18 +72,43 @@ def by_alpha_db(desk: Desk) -> None:
     run_program(desk, "-m", "alpha_db", "migrate")
 
 
-WAYS = [by_psql, by_psql_in_one_transaction, by_yoyo, by_alpha_db]
+Way = Callable[[Desk], None]
+WAYS: list[Way] = [by_psql, by_psql_in_one_transaction, by_yoyo, by_alpha_db]
+
+
+@pytest.fixture(scope="module")
+def templates(server: Server, admin: Connection) -> Callable[[Way], str]:
+    """Names of databases, each migrated in one way when it is first asked for: do not change them."""
+    made: dict[str, str] = {}
+
+    def migrated(way: Way) -> str:
+        name = way.__name__
+        if name not in made:
+            admin.execute(f"create database {name} template template0")
+            way(Desk(server, name))
+            made[name] = name
+        return made[name]
+
+    return migrated
+
+
+@pytest.fixture
+def migrated(
+    server: Server, templates: Callable[[Way], str], make_database: Callable[..., str]
+) -> Callable[[Way], Desk]:
+    """Factory: migrated(by_yoyo) is schema public of a clone of what yoyo migrated."""
+    return lambda way: Desk(server, make_database(templates(way)))
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_ways_of_migrating_give_one_schema(
-    way: Callable[[Desk], None], empty: Desk, template: str, server: Server, root: Root
+    way: Way, migrated: Callable[[Way], Desk], template: str, server: Server, root: Root
 ) -> None:
     """The template was migrated by psql -1, file by file."""
-    way(empty)
-    new, reference = root(empty), root(Desk(server, template))
+    desk = migrated(way)
+    new, reference = root(desk), root(Desk(server, template))
     assert facts(new) == facts(reference)
-    assert dumped_schema(server, empty.dbname) == dumped_schema(server, template)
+    assert dumped_schema(server, desk.dbname) == dumped_schema(server, template)
     assert guard_log(new) == guard_log(reference) == [f"migration {file.stem}" for file in MIGRATIONS]
     fill(new)
     assert_healthy(new)
@@ -91,10 +116,10 @@ def test_ways_of_migrating_give_one_schema(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_recorded_checksum_is_that_of_the_text_between_the_tags(
-    way: Callable[[Desk], None], empty: Desk, root: Root
+    way: Way, migrated: Callable[[Way], Desk], root: Root
 ) -> None:
-    way(empty)
-    recorded = registered(root(empty))
+    desk = migrated(way)
+    recorded = registered(root(desk))
     expected = {}
     for file in MIGRATIONS:
         body = re.search(r"do \$migration\$.*\$migration\$", file.read_text(encoding="utf-8"), re.DOTALL)
@@ -102,18 +127,18 @@ def test_recorded_checksum_is_that_of_the_text_between_the_tags(
         expected[file.stem] = hashlib.sha256(body[0].encode("utf-8")).hexdigest()
     assert {row["name"]: row["checksum"] for row in recorded} == expected
     assert {row["applied_by"] for row in recorded} == {"postgres"}
-    assert all(row["server_version"].startswith(str(empty.server.major)) for row in recorded)
+    assert all(row["server_version"].startswith(str(desk.server.major)) for row in recorded)
 
 
 @pytest.mark.parametrize("way", [by_psql, by_yoyo, by_alpha_db])
 @pytest.mark.parametrize("first", [by_psql, by_yoyo, by_alpha_db])
 def test_one_way_after_another_changes_nothing(
-    first: Callable[[Desk], None], way: Callable[[Desk], None], empty: Desk, root: Root
+    first: Way, way: Way, migrated: Callable[[Way], Desk], root: Root
 ) -> None:
-    first(empty)
-    before = last_writes(root(empty), "public")
-    way(empty)
-    after = last_writes(root(empty), "public")
+    desk = migrated(first)
+    before = last_writes(root(desk), "public")
+    way(desk)
+    after = last_writes(root(desk), "public")
     # What yoyo and alpha-db do to yoyo's own tables is theirs.
     yoyos = {"pg_class", "pg_type", "pg_constraint", "pg_attribute"}
     assert {k: v for k, v in after.items() if k not in yoyos} == {
@@ -123,24 +148,24 @@ def test_one_way_after_another_changes_nothing(
 
 @pytest.mark.parametrize("number", MIGRATION)
 def test_each_migration_that_yoyo_forgot_is_marked_again_without_harm(
-    number: str, empty: Desk, root: Root
+    number: str, migrated: Callable[[Way], Desk], root: Root
 ) -> None:
     """Killed between a file's commit and its mark."""
-    by_yoyo(empty)
-    connection = root(empty)
+    desk = migrated(by_yoyo)
+    connection = root(desk)
     before = last_writes(connection, "public")
     connection.execute("delete from _yoyo_migration where migration_id >= %s", [number])
-    by_yoyo(empty)
+    by_yoyo(desk)
     assert last_writes(connection, "public") == before
     marks = query(connection, "select migration_id from _yoyo_migration order by 1")
     assert [row["migration_id"] for row in marks] == [file.stem for file in MIGRATIONS]
 
 
-def test_yoyo_rolls_back_and_applies_again(empty: Desk, root: Root) -> None:
-    by_yoyo(empty)
-    yoyo(empty, "rollback", "--all")
-    connection = root(empty)
+def test_yoyo_rolls_back_and_applies_again(migrated: Callable[[Way], Desk], root: Root) -> None:
+    desk = migrated(by_yoyo)
+    yoyo(desk, "rollback", "--all")
+    connection = root(desk)
     assert query(connection, "select to_regclass('installed_migrations') as found") == [{"found": None}]
-    by_yoyo(empty)
+    by_yoyo(desk)
     fill(connection)
     assert_healthy(connection)

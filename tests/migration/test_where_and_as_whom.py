@@ -48,7 +48,7 @@ def application_works(desk: Desk, connection: Connection, login_role: LoginRole)
 
 
 @pytest.mark.parametrize("as_whom", [AS_SUPERUSER, AS_SCHEMA_OWNER, AS_GRANTEE])
-@pytest.mark.parametrize("schema", ["public", "desk_a", "Desk A"])
+@pytest.mark.parametrize("schema", ["public", "Desk A", pytest.param("desk_a", marks=pytest.mark.long)])
 def test_installs_into_any_schema(
     schema: str, as_whom: str, empty: Desk, root: Root, prefix: str, migrator: str, login_role: LoginRole
 ) -> None:

@@ -1,21 +1,45 @@
-"""An installation with agents."""
+"""An installation with agents, which each test gets as a clone of one."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.risk.council import Council, limits
+from tests.fix_database import Prepared
+from tests.risk.council import Council, limits, private_key
 from tests.support import Connection
+
+NAMES = ("ada", "ben", "cyd")
+
+
+def _bootstrap(connection: Connection) -> None:
+    Council(connection).bootstrap(*NAMES)
+
+
+def _govern(connection: Connection) -> None:
+    named(connection).enact("risk_config", limits(), *NAMES)
+
+
+def named(connection: Connection) -> Council:
+    """The agents of an installation that has them already."""
+    return Council(connection, {name: private_key(name) for name in NAMES})
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest, prepared: Prepared, template: str) -> str:
+    """With agents, or with limits too, for tests that ask for a council or a governed one."""
+    if "council" not in request.fixturenames:
+        return template
+    councils = prepared("risk_council", _bootstrap)
+    return prepared("risk_governed", _govern, councils) if "governed" in request.fixturenames else councils
 
 
 @pytest.fixture
 def council(db: Connection) -> Council:
     """Three agents, ada, ben and cyd, and no limits yet."""
-    return Council(db).bootstrap("ada", "ben", "cyd")
+    return named(db)
 
 
 @pytest.fixture
 def governed(council: Council) -> Council:
     """The same, with limits in force: position 0.05, drawdown 0.03, leverage 2."""
-    council.enact("risk_config", limits(), "ada", "ben", "cyd")
     return council

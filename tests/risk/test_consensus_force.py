@@ -9,7 +9,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.cluster import Server
-from tests.fix_database import Connect
+from tests.fix_database import Connect, Prepared
+from tests.risk.conftest import named
 from tests.risk.council import (
     CHAINED,
     LIMITS,
@@ -26,13 +27,22 @@ from tests.risk.council import (
 from tests.support import Connection, as_role, assert_healthy, one, query, tamper
 
 
+def _be_busy(connection: Connection) -> None:
+    council = named(connection)
+    council.enact("agent_enrol", agent("dan") | {"replaces": None}, "ada", "ben", "cyd")
+    council.enact("agent_revoke", {"agent_id": str(agent_id("dan"))}, "ada", "ben", "cyd")
+    council.enact("asset_kill_threshold", threshold(), "ada", "ben")
+    council.vote(council.propose("risk_config", limits("0.5"), "ada"), "ben")
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest, prepared: Prepared, origin: str) -> str:
+    return prepared("risk_busy", _be_busy, origin) if "busy" in request.fixturenames else origin
+
+
 @pytest.fixture
 def busy(governed: Council) -> Council:
     """Every table has a row, and a proposal with a vote is pending."""
-    governed.enact("agent_enrol", agent("dan") | {"replaces": None}, "ada", "ben", "cyd")
-    governed.enact("agent_revoke", {"agent_id": str(agent_id("dan"))}, "ada", "ben", "cyd")
-    governed.enact("asset_kill_threshold", threshold(), "ada", "ben")
-    governed.vote(governed.propose("risk_config", limits("0.5"), "ada"), "ben")
     return governed
 
 

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from tests.support import Connection, one, query
 
+pytestmark = pytest.mark.reads_only
+
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
 

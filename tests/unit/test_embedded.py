@@ -1,4 +1,7 @@
-"""The embedded server: real clusters, each in a directory of its own."""
+"""The embedded server: real clusters, each in a directory of its own.
+
+any_server: about files, processes and sockets around a server, whichever it is.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,7 @@ def test_start_keeps_data_over_a_restart(server: Server) -> None:
     assert ask(server, "select answer from kept") == "42"
 
 
+@pytest.mark.any_server
 def test_start_twice_leaves_the_server_alone(server: Server) -> None:
     pid = server.start().status().pid
     assert server.start().status().pid == pid
@@ -170,6 +174,7 @@ def test_a_directory_of_another_major_version_is_refused(server: Server) -> None
     assert Server(server.data_dir).binaries.major == mine
 
 
+@pytest.mark.any_server
 def test_a_directory_with_something_else_in_it_is_left_alone(place: Path, binaries: Path) -> None:
     data = place / "data"
     data.mkdir(mode=0o700)
@@ -181,6 +186,7 @@ def test_a_directory_with_something_else_in_it_is_left_alone(place: Path, binari
     assert (data / "letter.txt").read_text() == "dear"
 
 
+@pytest.mark.any_server
 def test_a_killed_initdb_is_begun_again(server: Server) -> None:
     half = server.data_dir / ".alpha-db-initdb"
     half.mkdir(parents=True, mode=0o700)
@@ -192,6 +198,7 @@ def test_a_killed_initdb_is_begun_again(server: Server) -> None:
     assert ask(server, "select 1") == "1"
 
 
+@pytest.mark.any_server
 def test_a_stale_pid_of_a_stranger_is_neither_trusted_nor_killed(server: Server) -> None:
     server.start()
     tell(server, "create table kept as select 7 as answer")
@@ -224,6 +231,7 @@ def test_a_killed_server_recovers(server: Server) -> None:
     assert ask(server, "select answer from kept") == "7"
 
 
+@pytest.mark.any_server
 def test_a_cleaned_tmp_is_made_again(server: Server) -> None:
     server.start()
     server.stop()
@@ -236,6 +244,7 @@ def test_a_cleaned_tmp_is_made_again(server: Server) -> None:
     assert ask(server, "select 1") == "1"
 
 
+@pytest.mark.any_server
 def test_a_foreign_socket_directory_is_not_used(server: Server) -> None:
     server.start()
     server.stop()
@@ -247,6 +256,7 @@ def test_a_foreign_socket_directory_is_not_used(server: Server) -> None:
     shutil.rmtree(before)
 
 
+@pytest.mark.any_server
 def test_a_long_path_has_a_short_socket(place: Path, binaries: Path) -> None:
     server = Server(place / ("d" * 120) / "data", binaries, fsync=False).start()
     try:
@@ -257,6 +267,7 @@ def test_a_long_path_has_a_short_socket(place: Path, binaries: Path) -> None:
         shutil.rmtree(server.socket_dir)
 
 
+@pytest.mark.any_server
 def test_a_copy_is_a_server_of_its_own(server: Server, place: Path) -> None:
     server.start()
     tell(server, "create table kept as select 7 as answer")
@@ -273,6 +284,7 @@ def test_a_copy_is_a_server_of_its_own(server: Server, place: Path) -> None:
         shutil.rmtree(copy.socket_dir)
 
 
+@pytest.mark.any_server
 def test_two_starts_at_once(server: Server) -> None:
     failed: list[BaseException] = []
 
@@ -314,6 +326,7 @@ def test_a_throwaway_server_leaves_nothing(
     wait_until(lambda: not runs(pid))
 
 
+@pytest.mark.any_server
 def test_a_throwaway_server_goes_with_an_exception(binaries: Path) -> None:
     seen: list[Path] = []
 
@@ -328,6 +341,7 @@ def test_a_throwaway_server_goes_with_an_exception(binaries: Path) -> None:
     assert not seen[0].parent.exists()
 
 
+@pytest.mark.any_server
 def test_a_throwaway_server_goes_with_a_killed_process(binaries: Path) -> None:
     program = (
         "import sys, time\n"
