@@ -1501,7 +1501,7 @@ begin
     insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', reason, damage) returning id into event_id;
     perform pg_notify('alpha_lockdown', current_schema());
     outcome := format('lockdown engaged (event %s)', event_id)
-               || coalesce(format('; a writer that did not end within 10 s still holds %s', passed_over), '');
+               || coalesce('; a writer that did not end within 10 s still holds ' || passed_over, '');
   end if;
   -- The writers' marks, and last: a writer with an older snapshot is told, and one that holds its chain looks again at its next row.
   perform setval(format('%I.%I', current_schema(), 'writer_' || c.table_name)::regclass, 2 * pg_current_xact_id()::text::bigint + 1)

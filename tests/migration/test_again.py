@@ -189,13 +189,11 @@ def test_an_error_amid_a_file_leaves_nothing(installed_before: Before, root: Roo
     """An object of the same name is in the way of the third file."""
     desk = installed_before("003")
     connection = root(desk)
-    connection.execute(
-        "create function validate_order_event() returns trigger language plpgsql as 'begin end'"
-    )
+    connection.execute("create table lock_order_events ()")
     before = last_writes(connection, "public")
-    assert 'function "validate_order_event" already exists' in desk.refused(MIGRATION["003"])
+    assert 'relation "lock_order_events" already exists' in desk.refused(MIGRATION["003"])
     assert last_writes(connection, "public") == before
-    connection.execute("drop function validate_order_event()")
+    connection.execute("drop table lock_order_events")
     desk.migrate()
     fill(connection)
     assert_healthy(connection)

@@ -219,7 +219,12 @@ MUTATIONS = [
     Mutation(
         "function owner",
         "create role security_other; alter function reject_change() owner to security_other",
-        missing("function", "reject_change()", *FUNCTION),
+        missing("function", "reject_change()", *FUNCTION) | extra("function", "reject_change()", "owner"),
+    ),
+    Mutation(
+        "somebody else's function beside ours",
+        "create function public.setval(text, bigint) returns bigint language sql as 'select 1::bigint'",
+        extra("function", "setval(text, bigint)", "owner"),
     ),
     Mutation(
         "function granted",
@@ -584,7 +589,7 @@ MUTATIONS = [
         "cast",
         "create function public.f(chain_verdict) returns jsonb language sql as 'select null::jsonb';"
         " create cast (chain_verdict as jsonb) with function public.f as implicit",
-        extra("cast", "chain_verdict as jsonb", "context"),
+        extra("cast", "chain_verdict as jsonb", "context") | extra("function", "f(chain_verdict)", "owner"),
     ),
     # the register
     Mutation(
