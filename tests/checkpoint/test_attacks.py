@@ -15,6 +15,9 @@ from tests.chain.behind import rehash, release
 from tests.checkpoint.book import Book, Result, make_key, public, run
 from tests.support import Connection, make_signal, one, query, tamper, verdicts
 
+# The command line and the files; the SQL behind them is tested on every server elsewhere.
+pytestmark = pytest.mark.any_server
+
 Attack = Callable[[Connection], None]
 
 MISMATCH = {"verdict": "checkpoint_mismatch", "missing_rows": None, "cause": None, "size": 12}

@@ -19,6 +19,9 @@ from tests.cluster import client_environment
 from tests.fix_database import Connection, LoginRole
 from tests.support import ROOT, make_signal, one, query
 
+# The command line and the files; the SQL behind them is tested on every server elsewhere.
+pytestmark = pytest.mark.any_server
+
 NAMES = ["20261121T120000.000000Z", "20261121T120000.000001Z", "20261121T120001.000000Z"]
 
 

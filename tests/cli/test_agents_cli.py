@@ -14,6 +14,9 @@ from tests.cli.desk import Desk
 from tests.fix_database import Connect, LoginRole
 from tests.support import Connection, one, query
 
+# The command line and the files; the SQL behind them is tested on every server elsewhere.
+pytestmark = pytest.mark.any_server
+
 pytest_plugins = ["tests.cli.fix_desk"]
 
 

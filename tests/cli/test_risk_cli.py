@@ -20,6 +20,9 @@ from tests.fix_database import LoginRole
 from tests.risk.council import unguarded
 from tests.support import ROOT, Connection, fill, one, query, tamper, verdicts
 
+# The command line and the files; the SQL behind them is tested on every server elsewhere.
+pytestmark = pytest.mark.any_server
+
 pytest_plugins = ["tests.cli.fix_desk"]
 
 POSITION, DRAWDOWN, LEVERAGE = "max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ratio"
