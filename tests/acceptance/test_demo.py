@@ -22,6 +22,9 @@ from alpha_db.cli.main import main
 from alpha_db.demo import risk, story
 from alpha_db.embedded import Server, find_binaries
 
+# The story and its text; the SQL that it shows is tested on every server elsewhere.
+pytestmark = pytest.mark.any_server
+
 ROOT = Path(__file__).resolve().parents[2]
 HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -167,7 +170,6 @@ def test_two_runs_print_the_same_story(printed: Completed, document: dict[str, A
         assert re.search(rf"{table} +{rows[table]:,} ", printed.stdout)
 
 
-@pytest.mark.any_server
 @pytest.mark.parametrize("count", [1, 2, 51])
 def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
     said = demo(binaries, "--signals", str(count), "--json")
@@ -178,7 +180,6 @@ def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
     assert found["checkpoint"]["found"]["missing_rows"] == 1
 
 
-@pytest.mark.any_server
 def test_environment_of_another_database_is_ignored(binaries: Path) -> None:
     said = demo(
         binaries,
@@ -227,7 +228,6 @@ def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> No
         server.socket_dir.rmdir()
 
 
-@pytest.mark.any_server
 def test_failing_leaves_nothing_though_it_was_to_stay(
     binaries: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,7 +239,6 @@ def test_failing_leaves_nothing_though_it_was_to_stay(
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.any_server
 def test_broken_promise_is_exit_1(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,7 +251,6 @@ def test_broken_promise_is_exit_1(
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
-@pytest.mark.any_server
 def test_change_that_is_not_applied_is_exit_1(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,7 +264,6 @@ def test_change_that_is_not_applied_is_exit_1(
     assert threading.active_count() == before, "the hydrators are stopped"
 
 
-@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("number", "stays"), [(signal.SIGINT, False), (signal.SIGHUP, False), (signal.SIGTERM, True)]
 )
@@ -297,7 +294,6 @@ def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.any_server
 def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
     command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries), "--signals", "1"]
     with subprocess.Popen(
@@ -318,7 +314,6 @@ def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
     assert not directory.exists()
 
 
-@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(["--pg", "14"], 3), (["--pg", "/nowhere"], 3), (["--signals", "0"], 2), (["--signals", "1.5"], 2)],

@@ -34,6 +34,9 @@ from tests.durability.conftest import Connecting
 from tests.durability.processes import backends, kill_everything, stopped
 from tests.support import Connection
 
+# What survives a kill is the order of the log's records, which test_flush.py has for every server.
+pytestmark = pytest.mark.any_server
+
 CALLERS, RECORDERS = 8, 4
 
 
