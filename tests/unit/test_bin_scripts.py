@@ -136,7 +136,7 @@ def test_through_a_link_and_in_every_shell(checkout: Path, path: Path, tmp_path:
 def test_arguments_of_the_tests(checkout: Path, path: Path, tmp_path: Path) -> None:
     put(path, "python3", answer("/some/python"))
     script = checkout / "bin" / "test"
-    parallel = "-n 2 --dist loadfile"
+    parallel = "-n 2 --dist loadfile --no-loadscope-reorder"
     assert run(script, path).stdout == f"-m pytest {parallel}\n"
     assert run(script, path, "--all", "-k", "a b").stdout == f"-m pytest {parallel} --all -k a b\n"
     assert run(script, path, "--pdb").stdout == "-m pytest --pdb\n"
