@@ -622,19 +622,43 @@ comment on function refuse_stale_snapshot(text) is 'Raises 40001 for a REPEATABL
 create function refuse_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
+set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
-  engaged record;
+  latest  record;
 begin
-  select l.id, l.reason, l.created_at into engaged from only lockdown_events as l order by l.id desc limit 1;
-  perform refuse(
-    'AUD-009', format('INSERT on %s refused, for the lockdown is engaged', table_name),
-    format('Lockdown event %s: %s', engaged.id, engaged.reason),
-    'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
-    table_name, 'INSERT');
+  select l.id, l.event_type, l.reason into latest from only lockdown_events as l order by l.id desc limit 1;
+  if latest.event_type = 'ENGAGED' then
+    perform refuse(
+      'AUD-009', format('INSERT on %s refused, for the lockdown is engaged', table_name),
+      format('Lockdown event %s: %s', latest.id, latest.reason),
+      'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
+      table_name, 'INSERT');
+  end if;
 end
 $function$;
-comment on function refuse_in_lockdown(text) is 'Raises AUD-009 for a write that the lockdown refuses.';
+comment on function refuse_in_lockdown(text) is 'Raises AUD-009 while the lockdown is engaged.';
+
+create function admit_writer(table_name text, mark regclass, open_in_lockdown boolean) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+     and snapshot_sees(pg_sequence_last_value(mark)) is not true then
+    if pg_sequence_last_value(mark) is null then
+      -- After a crash, a prepared transaction may have written since this snapshot; under the chain's lock none can any more.
+      perform setval(mark, 2 * txid_current());
+    end if;
+    perform refuse_stale_snapshot(table_name);
+  end if;
+  if not open_in_lockdown then
+    perform refuse_in_lockdown(table_name);
+  end if;
+end
+$function$;
+comment on function admit_writer(text, regclass, boolean) is
+  'Looks closely at a transaction that has a chain''s lock: raises 40001 if its snapshot does not see the writer of the chain''s mark, AUD-009 if the lockdown is engaged and the chain not open in it.';
 
 create function hashed_columns(table_name text)
 returns table (column_name text, declared_type text, type_name text, decimal_scale integer)
@@ -667,6 +691,7 @@ declare
   rounding    text;
   settings    text := '';
   unhashed    text;
+  suspects    text;
   described   record;
 begin
   -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
@@ -687,6 +712,14 @@ begin
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
     into columns, attributes, rounding, settings
   from hashed_columns(table_name) as h;
+
+  -- Who has to be looked at closely. While there never was a lockdown, and the last writer knew of none, there is nothing to look up.
+  suspects := 'current_setting(''transaction_isolation'') in (''repeatable read'', ''serializable'')';
+  if not chain.open_in_lockdown then
+    suspects := suspects || format(E'\n       or pg_sequence_last_value(''lockdown_alarm''::regclass) is not null'
+                                    '\n       or pg_sequence_last_value(%L::regclass) %% 2 is distinct from 0',
+                                   quote_ident('writer_' || table_name));
+  end if;
 
   -- A row type with a name makes row_to_json a plain expression, which costs half of a query.
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
@@ -709,36 +742,23 @@ set enable_seqscan = off  -- a plan made while the table was empty must not read
 %3$sas $chain$
 #variable_conflict use_variable
 declare
-  my_mark          bigint  := 2 * pg_current_xact_id()::text::bigint;
-  one_snapshot     boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
   hint             bigint;
   tail_id          bigint;
   tail_hash        text;
   tail_created_at  timestamptz;
-  lockdown         text;
+  mark             bigint;
 begin
 %9$s  lock table only %4$I in share update exclusive mode;
-  hint := pg_sequence_last_value(%6$L::regclass);
-  if pg_sequence_last_value(%5$L::regclass) = my_mark then
-    -- Nobody has had the lock since this transaction passed the checks below.
-    select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-    from only %7$I as t where t.id >= hint order by t.id desc limit 1;
-  else
-    if one_snapshot and snapshot_sees(pg_sequence_last_value(%5$L::regclass)) is not true then
-      if pg_sequence_last_value(%5$L::regclass) is null then
-        -- After a crash, a prepared transaction may have written since this snapshot; under the lock none can any more.
-        my_mark := setval(%5$L::regclass, my_mark);
-      end if;
-      perform refuse_stale_snapshot(tg_argv[0]);
+  if pg_sequence_last_value(%5$L::regclass) is distinct from 2 * txid_current() then
+    -- The transaction's first row, or others have had the lock since its last one.
+    if %8$s then
+      perform admit_writer(tg_argv[0], %5$L, %12$L);
     end if;
-    select t.id, t.row_hash, t.created_at, %8$s into tail_id, tail_hash, tail_created_at, lockdown
-    from (values (0)) as one
-    left join lateral (select t.* from only %7$I as t where t.id >= hint order by t.id desc limit 1) as t on true;
-    if lockdown = 'ENGAGED' then
-      perform refuse_in_lockdown(tg_argv[0]);
-    end if;
-    my_mark := setval(%5$L::regclass, my_mark);
+    mark := setval(%5$L::regclass, 2 * txid_current());
   end if;
+  hint := pg_sequence_last_value(%6$L::regclass);
+  select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
+  from only %7$I as t where t.id >= hint order by t.id desc limit 1;
   if tail_id is null then  -- an empty table, or the hint is of rows that were rolled back
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
     from only %7$I as t order by t.id desc limit 1;
@@ -757,9 +777,7 @@ $chain$
 $template$,
     'chain_' || table_name, current_schema(), settings, 'lock_' || table_name,
     quote_ident('writer_' || table_name), quote_ident('tail_' || table_name), table_name,
-    case when chain.open_in_lockdown then 'null'
-         else '(select l.event_type from only lockdown_events as l order by l.id desc limit 1)' end,
-    rounding, columns, 'hashed_' || table_name);
+    suspects, rounding, columns, 'hashed_' || table_name, chain.open_in_lockdown);
   execute format('comment on function %I() is %L', 'chain_' || table_name,
                  format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
@@ -785,7 +803,7 @@ begin
   execute format('create unlogged sequence %I', 'writer_' || table_name);
   execute format('comment on sequence %I is %L', 'writer_' || table_name,
                  format('Twice the id of the transaction that last took the chain lock of %s, plus 1 if it engaged the lockdown.', table_name));
-  perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, 2 * pg_current_xact_id()::text::bigint);
+  perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, 2 * txid_current());
   execute format('create unlogged sequence %I', 'tail_' || table_name);
   execute format('comment on sequence %I is %L', 'tail_' || table_name,
                  format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
@@ -1504,7 +1522,7 @@ begin
                || coalesce('; a writer that did not end within 10 s still holds ' || passed_over, '');
   end if;
   -- The writers' marks, and last: a writer with an older snapshot is told, and one that holds its chain looks again at its next row.
-  perform setval(format('%I.%I', current_schema(), 'writer_' || c.table_name)::regclass, 2 * pg_current_xact_id()::text::bigint + 1)
+  perform setval(format('%I.%I', current_schema(), 'writer_' || c.table_name)::regclass, 2 * txid_current() + 1)
   from only chains as c where not c.open_in_lockdown;
   return outcome;
 end

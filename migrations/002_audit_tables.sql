@@ -183,6 +183,10 @@ comment on column lockdown_events.recorded_by is 'The login that found the damag
 comment on column lockdown_events.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column lockdown_events.created_at  is 'When it happened.';
 
+create sequence lockdown_alarm owned by lockdown_events.event_type;
+comment on sequence lockdown_alarm is
+  'Has a value from the first lockdown event on and for ever, also if that was rolled back: until then the chains need not look whether one is engaged.';
+
 create table maintenance_events (
   id               bigserial    not null,
   reason           text         not null,

@@ -19,6 +19,8 @@ drop function refuse_signal_reuse(signals, signals);
 foreach item in array array['signals', 'ai_debates', 'order_execution', 'order_events', 'lockdown_events'] loop
   execute format('drop trigger _500_validate on %I', item);
 end loop;
+drop trigger _400_raise_alarm on lockdown_events;
+drop function raise_lockdown_alarm();
 drop function validate_signal(), refuse_lost_digits(text, numeric, numeric, text), validate_correlation(), validate_order_event(), validate_lockdown_event(), release_is_approved(uuid, jsonb);
 perform chain_detach(t.name), forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);

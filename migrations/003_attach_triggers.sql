@@ -126,6 +126,17 @@ $function$;
 comment on function validate_lockdown_event() is
   'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made. Argument: table.';
 
+create function raise_lockdown_alarm() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform setval('lockdown_alarm'::regclass, 1);
+  return new;
+end
+$function$;
+comment on function raise_lockdown_alarm() is 'Row trigger of lockdown_events: from now on every writer looks whether the lockdown is engaged.';
+
 ------------------------------------------------------------------------------------------------------------------------
 -- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
 ------------------------------------------------------------------------------------------------------------------------
@@ -142,11 +153,14 @@ create trigger _500_validate before insert on ai_debates      for each row execu
 create trigger _500_validate before insert on order_execution for each row execute function validate_correlation('order_execution');
 create trigger _500_validate before insert on order_events    for each row execute function validate_order_event('order_events');
 create trigger _500_validate before insert on lockdown_events for each row execute function validate_lockdown_event('lockdown_events');
+create trigger _400_raise_alarm before insert on lockdown_events for each row execute function raise_lockdown_alarm();
+alter table lockdown_events enable always trigger _400_raise_alarm;  -- for rows that are replicated, too
 comment on trigger _500_validate on signals         is 'Refuses a payload that lost digits (AUD-001).';
 comment on trigger _500_validate on ai_debates      is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_events    is 'Refuses an order that does not exist (AUD-008).';
 comment on trigger _500_validate on lockdown_events is 'Refuses a release that no approved proposal made (AUD-009).';
+comment on trigger _400_raise_alarm on lockdown_events is 'Tells the writers that there is a lockdown event.';
 perform count_attempts('AUD-001', 'signals',         'INSERT');
 perform count_attempts('AUD-008', 'ai_debates',      'INSERT');
 perform count_attempts('AUD-008', 'order_execution', 'INSERT');

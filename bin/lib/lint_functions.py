@@ -58,7 +58,7 @@ ACCEPTED = [
         r"unused parameter \"money_type\"",
         "makes an untyped literal and an integer resolve to numeric",
     ),
-    (r"^chain_\w+\(\)$", r"never read variable \"my_mark\"", "takes the result of setval"),
+    (r"^chain_\w+\(\)$", r"never read variable \"mark\"", "takes the result of setval"),
     (
         r"^(begin_)?append",
         r"(never read|unused) variable \"(message|ignored)\"",

@@ -206,6 +206,59 @@ def test_a_writer_that_waits_meanwhile_is_refused(damaged: Connection, connect: 
     assert error.sqlstate == "AUD09"
 
 
+def alarm(connection: Connection) -> object:
+    return one(connection, "select pg_sequence_last_value('lockdown_alarm')")
+
+
+ENGAGED = "insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', 'test', '[]')"
+
+
+def test_no_writer_looks_before_the_first_event_and_each_does_after_it(db: Connection) -> None:
+    make_signal(db, 1)
+    assert alarm(db) is None
+    with db.transaction(force_rollback=True):
+        query(db, "select engage_lockdown('test', '[]')")
+    assert alarm(db) == 1, "a rollback does not take it back"
+    assert make_signal(db, 2)["id"] == 2
+
+
+def test_a_lockdown_that_was_replicated_refuses_too(db: Connection) -> None:
+    make_signal(db, 1)
+    with db.transaction():
+        query(db, "set local session_replication_role = replica")
+        query(
+            db,
+            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at)"
+            " values (1, 'ENGAGED', 'test', '[]', repeat('a', 64), now())",
+        )
+    for number in (2, 3):
+        with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
+            make_signal(db, number)
+
+
+@pytest.mark.parametrize(
+    "engage",
+    [
+        # past every trigger, and a crash since
+        [
+            "alter table lockdown_events disable trigger _400_raise_alarm",
+            ENGAGED,
+            "select setval('writer_signals', 1, false)",
+        ],
+        ["select engage_lockdown('test', '[]')", "select setval('lockdown_alarm', 1, false)"],
+    ],
+    ids=["no writer since a crash", "the writer's mark"],
+)
+def test_a_lockdown_without_its_alarm_refuses_too(db: Connection, engage: list[str]) -> None:
+    make_signal(db, 1)
+    for statement in engage:
+        query(db, statement)
+    assert alarm(db) is None
+    for number in (2, 3):
+        with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
+            make_signal(db, number)
+
+
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_sent_back(
     damaged: Connection, connect: Connect, level: str

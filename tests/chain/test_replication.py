@@ -55,6 +55,7 @@ def test_a_dump_restores_to_an_intact_book(
         assert query(restored, f"select * from {table} order by id") == before[table]
         assert broken_in_python(restored, table) is None
     assert_healthy(restored)
+    assert one(restored, "select pg_sequence_last_value('lockdown_alarm')") == 1
     assert make_signal(restored, 99)["id"] == len(before["signals"]) + 1
     assert_healthy(restored)
 

@@ -146,6 +146,7 @@ def test_names_of_triggers_tell_their_order(db: Connection) -> None:
     protected = ["_100_reject_change", "_200_reject_truncate"]
     for table in ("installation", "log_nodes", "risk_configurations", "risk_asset_kill_thresholds"):
         assert triggers.pop(table) == protected
+    assert triggers.pop("lockdown_events") == [*protected, "_400_raise_alarm", "_500_validate", "zzz_chain"]
     for table in AUDIT_TABLES:
         assert "_500_validate" in triggers[table]
     for table, names in triggers.items():
