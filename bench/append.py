@@ -60,7 +60,7 @@ def _scenario(host: Host, scripts: dict[str, Path], disk: str, writers: int) -> 
         return run
 
     host.checkpoint()
-    rates = alternate({contestant: a_slice(contestant) for contestant in scripts}, 1 if host.quick else 4)
+    rates = alternate({contestant: a_slice(contestant) for contestant in scripts}, 1 if host.quick else 3)
     scenario = f"{writers} writer{'s' * (writers > 1)}, {disk}"
     goal = TARGETS.get((disk, writers))
     targets = {} if goal is None else {CALL: Target(goal, "ratio", "at least")}
