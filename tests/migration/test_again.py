@@ -24,6 +24,9 @@ from tests.support import (
     wait_until,
 )
 
+# About our files and their registry; what servers do differently stands in the files beside this one.
+pytestmark = pytest.mark.any_server
+
 Root = Callable[[Desk], Connection]
 Before = Callable[[str], Desk]
 
