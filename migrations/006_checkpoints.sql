@@ -175,7 +175,7 @@ comment on function log_leaves(text, bigint, bigint) is 'The hashes of the leave
 create function log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
 set search_path from current
-set enable_seqscan = off  -- a plan made while few nodes were stored must not read them all later
+set enable_seqscan = off set jit = off
 as $function$
 declare
   nodes bytea;
@@ -183,16 +183,17 @@ begin
   if level = 0 then
     return log_leaves(table_name, first, last);
   end if;
-  select string_agg(coalesce(
-      -- Only a complete subtree is stored: the one at the right edge still grows.
-      (select n.hash from only log_nodes as n
-       where use_stored and n.table_name = log_level.table_name and n.level = log_level.level and n.index = i
-         and (i + 1) << log_level.level <= last
-         and n.last_hash = log_row_hash(log_level.table_name, (i + 1) << log_level.level)),
-      merkle_root(log_level(log_level.table_name, log_level.level - 8, i << log_level.level, least((i + 1) << log_level.level, last), use_stored))),
-    '' order by i)
-  into nodes
-  from generate_series(first >> level, (last - 1) >> level) as i;
+  execute format($query$
+    select string_agg(coalesce(
+        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row is there.
+        (select n.hash from only log_nodes as n
+         where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
+           and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
+         limit 1),
+        merkle_root(log_level($1, $2 - 8, i << $2, least((i + 1) << $2, $4), $5))),
+      '' order by i)
+    from generate_series($3 >> $2, ($4 - 1) >> $2) as i $query$, log_level.table_name)
+    into nodes using table_name, level, first, last, use_stored;
   return nodes;
 end
 $function$;
