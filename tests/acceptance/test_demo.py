@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -207,7 +208,7 @@ def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> No
         with psycopg.connect(connect["url"]) as conn:
             assert conn.execute("select count(*) from signals").fetchone() == (9,)
         answer = subprocess.run(
-            [*connect["psql"].split(), "-Atc", "select count(*) from signals"],
+            [*shlex.split(connect["psql"]), "-Atc", "select count(*) from signals"],
             capture_output=True,
             text=True,
             check=True,
