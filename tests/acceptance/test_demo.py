@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
-import shlex
 import subprocess
 import sys
 import tempfile
