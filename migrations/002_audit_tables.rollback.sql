@@ -4,7 +4,8 @@ do $rollback$
 begin
 perform begin_rollback('002_audit_tables');
 
-drop function lockdown_status(), acknowledged_damage();
+drop function lockdown_status(), _lockdown_is_lifted(lockdown_events), open_damage(), _last_release(), _forged_releases(), acknowledged_damage(),
+  _release_holds(lockdown_events);
 drop table order_events, order_execution, ai_debates, signals, lockdown_events, maintenance_events;
 
 perform finish_rollback('002_audit_tables');

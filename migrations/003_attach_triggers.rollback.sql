@@ -22,8 +22,11 @@ end loop;
 drop trigger _400_raise_alarm on lockdown_events;
 drop function raise_lockdown_alarm();
 drop function validate_signal(), refuse_lost_digits(text, numeric, numeric, text), validate_correlation(), validate_order_event(), validate_lockdown_event(), release_is_approved(uuid, jsonb);
+drop function refuse_in_lockdown(text), _attend_alarm(boolean), engage_lockdown(text, jsonb), _record_lockdown(text, jsonb, bigint), _is_recorded(jsonb), _raise_alarm(),
+  _compare_with_consensus(chain_verdict), _consensus_problems();
 perform chain_detach(t.name), forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
+drop function refuse_statement_in_lockdown();
 
 perform finish_rollback('003_attach_triggers');
 end

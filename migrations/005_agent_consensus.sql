@@ -872,7 +872,7 @@ begin
       perform refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', payload::text, 'select * from find_chain_damage(…) lists it.');
     end if;
     for item in select d.value from jsonb_array_elements(payload -> 'damage') as d loop
-      perform check_members('damage', item, array['table', 'id', 'actual_hash']);
+      perform check_members('damage', item, array['table', 'id', 'verdict', 'actual_hash', 'expected_hash']);
       perform check_text('table', item -> 'table', 63);
       if not exists (select from only chains as c where c.table_name = item ->> 'table')
          or jsonb_typeof(item -> 'id') <> 'number' or (item ->> 'id') !~ '^-?[0-9]{1,18}$'
@@ -1105,9 +1105,8 @@ begin
   when 'agent_revoke' then
     insert into agent_revocations (agent_id, proposal_id) values ((proposal.payload ->> 'agent_id')::uuid, proposal.proposal_id);
   when 'lockdown_release' then
-    insert into lockdown_events (event_type, reason, damage, proposal_id)
-    values ('RELEASED', proposal.reason, proposal.payload -> 'damage', proposal.proposal_id);
-    perform pg_notify('alpha_lockdown', current_schema());
+    insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)
+    values ('RELEASED', proposal.reason, proposal.payload -> 'damage', proposal.proposal_id, pg_sequence_last_value('lockdown_alarm'::regclass));
   when 'quorum_policy' then null;  -- the log entry is the policy
   else
     perform apply_risk_change(change, proposal);
@@ -1239,6 +1238,17 @@ as $function$
       and p.payload -> 'damage' = release_is_approved.damage);
 $function$;
 comment on function release_is_approved(uuid, jsonb) is 'Whether the last applied proposal is this release of the lockdown.';
+
+create or replace function _release_holds(event lockdown_events) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select exists (
+    select from only risk_change_log as c
+    join only proposals as p on p.proposal_id = c.proposal_id
+    where c.proposal_id = event.proposal_id and c.kind::text = 'lockdown_release'::text and p.payload -> 'damage' = event.damage);
+$function$;
+comment on function _release_holds(lockdown_events) is 'Whether an approved, signed proposal made this RELEASED event.';
 
 create trigger _500_validate before insert on proposals         for each row execute function validate_proposal('proposals');
 create trigger _500_validate before insert on votes             for each row execute function validate_vote('votes');

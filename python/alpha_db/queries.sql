@@ -255,24 +255,7 @@ select source, hash, is_valid, detail from verify_config_integrity();
 select clock_timestamp();
 
 -- name: open_damage
--- Damage that no release has acknowledged: in the chains, and what the lockdown was engaged for, which a chain alone
--- may not show (a missing tail).
-with damage as (
-  select d.damaged_table as "table", d.id, d.actual_hash, d.verdict
-  from chain_status() as c
-  cross join lateral find_chain_damage(c.table_name) as d
-  union
-  select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'actual_hash', p.value ->> 'verdict'
-  from lockdown_status() as l
-  cross join lateral jsonb_array_elements(l.damage) as p
-  where l.is_locked and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
-)
-select d."table", d.id, d.actual_hash, d.verdict
-from damage as d
-where not exists (
-  select from acknowledged_damage() as a
-  where a.table_name = d."table" and a.id::text = d.id::text and a.actual_hash is not distinct from d.actual_hash)
-order by array_position(array(select s.table_name from chain_status() as s), d."table"), d.id;
+select "table", id, verdict, actual_hash, expected_hash from open_damage();
 
 -- name: seal_log
 select sealed_table, sealed_from, sealed_to
