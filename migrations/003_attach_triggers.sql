@@ -117,6 +117,8 @@ begin
   raise log 'alpha-db alarm %', jsonb_build_object(
     'schema', current_schema(), 'alarm', alarm, 'session_user', session_user,
     'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
+  -- Even if somebody takes the alarm away again, the two differ, and writers look.
+  perform setval('lockdown_lifted'::regclass, 1);
   return setval('lockdown_alarm'::regclass, alarm);
 end
 $function$;
@@ -195,24 +197,24 @@ set lock_timeout = '200ms'
 set enable_seqscan = off
 as $function$
 declare
-  alarm   bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
-  latest  lockdown_events;
+  standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  latest    lockdown_events;
 begin
   if not coalesce(wanted, true) or pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
     return;
   end if;
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
-  if alarm is not distinct from latest.alarm
-     or exists (select from only lockdown_events as l where l.event_type = 'ENGAGED' and l.alarm = _attend_alarm.alarm and l.id > (select _last_release())) then
+  if standing is not distinct from latest.alarm
+     or exists (select from only lockdown_events as l where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release())) then
     return;
   end if;
-  if alarm is null or exists (select from only lockdown_events as l where l.alarm = _attend_alarm.alarm) then
+  if standing is null or exists (select from only lockdown_events as l where l.alarm = standing) then
     insert into lockdown_events (event_type, reason, damage, alarm)
     values ('ENGAGED', 'the alarm was set back by force', '[]', _raise_alarm());
   else
     insert into lockdown_events (event_type, reason, damage, alarm)
     values ('ENGAGED', format('an alarm that %s raised was not recorded: its transaction did not commit, or could not write the event',
-                              coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')), '[]', alarm);
+                              coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')), '[]', standing);
   end if;
 exception when others then null;  -- the next verification tries again; until then the lockdown holds all the same
 end
@@ -244,7 +246,7 @@ begin
   end if;
   perform refuse(
     'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
-    (select coalesce(format('Lockdown event %s: %s', s.event_id, s.reason), s.reason) from lockdown_status() as s),
+    (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
     'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
     table_name, 'INSERT');
 end
@@ -324,12 +326,12 @@ language plpgsql security definer
 set search_path from current
 as $function$
 declare
-  alarm bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  standing bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
 begin
   if new.event_type = 'RELEASED'
-     and (new.alarm is distinct from alarm
+     and (new.alarm is distinct from standing
           or not exists (select from only lockdown_events as l
-                         where l.event_type = 'ENGAGED' and l.alarm = validate_lockdown_event.alarm and l.id > (select _last_release()))
+                         where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release()))
           or not release_is_approved(new.proposal_id, new.damage)) then
     perform refuse(
       'AUD-009', 'the lockdown is not released by hand',

@@ -36,12 +36,19 @@ def fill_all(connection: Connection) -> None:
 
 
 def release(connection: Connection, reason: str, damage: str = "[]") -> None:
-    """What an approved lockdown_release ends with; only such a proposal may write the row, so its trigger is off."""
+    """What an approved lockdown_release ends with. Only such a proposal may write the row and is believed, so the
+    trigger that asks for it is off, and _release_holds says yes."""
     with connection.transaction():
+        query(
+            connection,
+            "create or replace function _release_holds(event lockdown_events) returns boolean"
+            " language sql stable set search_path from current as 'select true'",
+        )
         query(connection, "alter table lockdown_events disable trigger _500_validate")
         query(
             connection,
-            "insert into lockdown_events (event_type, reason, damage) values ('RELEASED', %s, %s)",
+            "insert into lockdown_events (event_type, reason, damage, alarm) values ('RELEASED', %s, %s,"
+            " coalesce(pg_sequence_last_value('lockdown_alarm'), setval('lockdown_alarm', 1)))",
             [reason, damage],
         )
         query(connection, "alter table lockdown_events enable trigger _500_validate")
