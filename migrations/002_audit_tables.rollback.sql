@@ -2,6 +2,8 @@
 
 do $rollback$
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
 perform begin_rollback('002_audit_tables');
 
 drop function lockdown_status(), acknowledged_damage();

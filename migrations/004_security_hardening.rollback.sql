@@ -2,8 +2,10 @@
 
 do $rollback$
 declare
-  item record;
+  item pg_catalog.record;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
 perform begin_rollback('004_security_hardening');
 if exists (select from pg_event_trigger as e where e.evtname = left('alpha_ddl_guard_drop_' || current_schema(), 63)) then
   raise exception 'alpha-db: 004_security_hardening is not rolled back, for the DDL guard is installed'

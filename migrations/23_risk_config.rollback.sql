@@ -2,8 +2,10 @@
 
 do $rollback$
 declare
-  item  text;
+  item  pg_catalog.text;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
 perform begin_rollback('23_risk_config');
 if exists (select from only risk_configurations) or exists (select from only risk_asset_kill_thresholds) then
   raise exception 'alpha-db: 23_risk_config is not rolled back, for its tables hold rows'

@@ -3,8 +3,10 @@
 
 do $migration$
 declare
-  item  text;
+  item  pg_catalog.text;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
 if not begin_migration('23_risk_config') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------

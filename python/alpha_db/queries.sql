@@ -123,7 +123,7 @@ effective as (
 select r.rolname::text as role, array_agg(distinct e.app_role) as member_of, array_agg(distinct e.name) as lacks
 from effective as e
 join pg_roles as r on r.oid = e.oid
-where r.rolcanlogin and e.value ~ '^\s*-?0+(\.0*)?\s*[a-z]*\s*$'
+where r.rolcanlogin and e.value ~ '^[[:space:]]*-?0+([.]0*)?[[:space:]]*[a-z]*[[:space:]]*$'
 group by r.rolname
 order by r.rolname;
 
