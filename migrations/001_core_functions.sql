@@ -218,11 +218,8 @@ as $function$
 $function$;
 comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
--- Each migration and each rollback begins with these two statements, and the name of the file:
---   perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
---           pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
---   if not begin_migration('…') then return; end if;
--- Until the path is pinned, any name could be somebody else's: even begin_migration.
+-- Each migration and each rollback begins with the same statements. They save search_path, pin it to this schema and pg_temp,
+-- and look whether begin_migration or begin_rollback is there. Until the path is pinned, any name could be somebody else's, even those.
 
 create function _take_migration_lock() returns void
 language plpgsql
