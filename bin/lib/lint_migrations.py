@@ -2,8 +2,8 @@
 
 yoyo splits a file with sqlparse, whose releases differ; libpg_query (pglast) is PostgreSQL's own parser. Where the two
 disagree, yoyo would run something else than psql. Also checked: what may not stand in a file, where `-- depends:` may
-stand, that each file pins search_path before it looks up a name, takes the migration lock first and has a rollback, that no
-string depends on standard_conforming_strings, and one case for keywords.
+stand, that each file pins search_path before it looks up a name, takes the migration lock first and has a rollback,
+that no string depends on standard_conforming_strings, and one case for keywords.
 
 One line a finding, `file:line: what`, and exit code 1 if there is any.
 """
@@ -49,7 +49,7 @@ end if;
 DECLARED = re.compile(r"^\s*(?P<name>\w+)\s+(constant\s+)?(?P<type>[^;:\s]+)")
 SAFE_TYPE = re.compile(r"^(pg_catalog|%1\$I)\.\w+(\[\])*$")
 FUNCTION = re.compile(
-    r"^create (or replace )?(function|procedure) (?P<name>\S+?)\((?P<head>.*?)^as (?P<tag>\$\w+\$)(?P<body>.*?)(?P=tag)",
+    r"^create (or replace )?(function|procedure) \S+?\((?P<head>.*?)^as (?P<tag>\$\w+\$)(?P<body>.*?)(?P=tag)",
     re.DOTALL | re.MULTILINE,
 )
 CHANGES = re.compile(r"\b(create|alter|drop|grant|revoke|insert|update|delete|execute)\b")
@@ -191,7 +191,7 @@ def check_lock(file: Path, text: str, name: str, kind: str, is_first: bool) -> I
 
 
 def check_types(file: Path, text: str) -> Iterator[Finding]:
-    """Where nothing has pinned the search_path yet, each declared type is qualified: DECLARE comes before all statements."""
+    """Where nothing has pinned search_path yet, each declared type is qualified: DECLARE comes first of all."""
     block = BODY.search(text)
     places = [(block["body"], block.start("body"))] if block else []
     places += [
@@ -212,7 +212,7 @@ def check_types(file: Path, text: str) -> Iterator[Finding]:
                 yield Finding(
                     file,
                     line_of(text, position),
-                    f"{match['name']} {match['type']}: nothing has pinned search_path yet, so the type needs its schema",
+                    f"{match['name']} {match['type']}: nothing has pinned search_path yet: qualify the type",
                 )
             position += len(line)
 

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
+from psycopg.rows import tuple_row
 
 from alpha_db.errors import ConnectionFailed, squeeze
 from alpha_db.queries import query
@@ -80,12 +81,12 @@ def pin_names(conn: psycopg.Connection[Any]) -> None:
 
     Must be the connection's first statement, in autocommit: a rollback would undo it.
     """
-    psycopg.Cursor(conn).execute(query("pin_names"), prepare=False)
+    conn.cursor(row_factory=tuple_row).execute(query("pin_names"), prepare=False)
 
 
 def pin_for_command(conn: psycopg.Connection[Any]) -> None:
     """Pin what a default of the database or the role must not take away from a command."""
-    psycopg.Cursor(conn).execute(query("pin_for_command"), prepare=False)
+    conn.cursor(row_factory=tuple_row).execute(query("pin_for_command"), prepare=False)
 
 
 def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:

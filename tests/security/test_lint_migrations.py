@@ -159,7 +159,7 @@ def test_nothing_in_what_is_there() -> None:
          "after the leading comments"),
         (LATER, "-- depends: 001_core_functions", "-- depends: 001_core_function", "there is no such migration"),
         ("023_last.sql", "-- depends: 003_attach_triggers", "-- depends: 001_core_functions", "order is open"),
-        (LATER, "if not begin_migration('003", "if not begin_migration('03", "does not begin as all do, up to begin_migration"),
+        (LATER, "if not begin_migration('003", "if not begin_migration('03", "as all do, up to begin_migration"),
         (LATER, "perform pg_catalog.set_config('alpha", "perform set_config('alpha", "does not begin as all do"),
         (LATER, ", 'pg_temp')", ", 'public')", "does not begin as all do"),
         (ROLLBACK, PIN_ROLLBACK, "", "does not begin as all do"),
