@@ -4,12 +4,13 @@
 
 do $migration$
 declare
-  install_schema  text := pg_catalog.current_schema();
-  previous_path   text := pg_catalog.current_setting('search_path');
-  previous_role   text := pg_catalog.current_setting('role');
-  prefix          text;
-  owner_role      text;
-  role_name       text;
+  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  install_schema  pg_catalog.text := pg_catalog.current_schema();
+  previous_path   pg_catalog.text := pg_catalog.current_setting('search_path');
+  previous_role   pg_catalog.text := pg_catalog.current_setting('role');
+  prefix          pg_catalog.text;
+  owner_role      pg_catalog.text;
+  role_name       pg_catalog.text;
 begin
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -18,7 +19,10 @@ begin
 
 -- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+-- And what else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
+perform set_config(s.name, s.value, true)
+from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
+             ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
 
 if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
@@ -46,6 +50,26 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
   raise exception 'alpha-db: alpha.role_prefix "%" is not a lower-case name of at most 40 characters', prefix
     using errcode = '22023';
 end if;
+
+-- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create objects
+-- here. The first transaction to make the table goes on, and the others wait at its name until that one has ended.
+begin
+  if not has_schema_privilege(current_user, install_schema, 'create')
+     and exists (select from pg_roles where rolname = prefix || 'alpha_owner') then
+    perform set_config('role', prefix || 'alpha_owner', true);  -- an administrator has prepared everything for it
+  end if;
+  execute format('create table %I.lock_migrations ()', install_schema);
+  perform set_config('role', previous_role, true);
+exception
+  when duplicate_table or unique_violation then
+    if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+      perform set_config('search_path', previous_path, true);
+      return;  -- somebody else has installed it meanwhile
+    end if;
+    raise exception 'alpha-db: schema % holds a table or a type lock_migrations, which is not ours', install_schema
+      using errcode = '42P07', hint = 'Drop it, or install into a schema of its own.';
+  when insufficient_privilege then null;  -- what is missing is said below
+end;
 
 -- Roles belong to the whole cluster: another database may create the same ones at the same moment.
 foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk'] loop
@@ -119,14 +143,23 @@ if role_name is not null then
     using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
 end if;
 
+-- Its owner's from here on. Its name stays ours until the end of the transaction.
+if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
+  execute format('drop table %I.lock_migrations', install_schema);
+end if;
 perform set_config('role', owner_role, true);
-perform set_config('quote_all_identifiers', 'off', true);
 -- "set search_path from current" below pins every function to this.
 perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The register of this installation
 ------------------------------------------------------------------------------------------------------------------------
+
+-- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
+create table lock_migrations ();
+comment on table lock_migrations is 'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
+create table lock_migrate_sessions ();
+comment on table lock_migrate_sessions is 'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their marks for yoyo.';
 
 create table installation (
   singleton        boolean      not null  default true,
@@ -164,7 +197,7 @@ set search_path from current
 as $function$
   -- current_query() is the text that psql, yoyo or a driver sent, so every way of applying records the same.
   select encode(sha256(convert_to(
-           substring(current_query() from '(do \$migration\$.*\$migration\$)'), 'UTF8')), 'hex');
+           substring(current_query() from '(do [$]migration[$].*[$]migration[$])'), 'UTF8')), 'hex');
 $function$;
 comment on function running_migration_checksum() is
   'SHA-256 of the migration that is running, in hex; null outside a migration.';
@@ -185,20 +218,23 @@ as $function$
 $function$;
 comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
--- Not pinned: the role and the search_path that it sets must outlast it. Only the migrations call it.
-create function begin_migration(name text) returns boolean
+-- Each migration and each rollback begins with the same statements. They save search_path, pin it to this schema and pg_temp,
+-- and look whether begin_migration or begin_rollback is there. Until the path is pinned, any name could be somebody else's, even those.
+
+create function _take_migration_lock() returns void
 language plpgsql
 as $function$
 declare
-  home      text := pg_catalog.current_schema();
-  owned_by  text;
-  problem   text;
+  home      pg_catalog.text := pg_catalog.current_schema();
+  owned_by  pg_catalog.text;
 begin
-  -- First of all: until this is set, the names below could be somebody else's.
-  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
-  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(home), ', pg_temp'), true);
-  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+  -- Not pinned, nor are the five below: the role, the path and the settings must outlast them. Only migrations call them.
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(home), 'pg_temp'), true);
+  perform set_config('alpha.previous_role', current_setting('role'), true);
+  -- What else decides how SQL is read, and how names are written.
+  perform set_config(s.name, s.value, true)
+  from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
+               ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
   select r.rolname into owned_by
   from pg_class as c
   join pg_namespace as n on n.oid = c.relnamespace and n.nspname = home
@@ -208,7 +244,20 @@ begin
     raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
   end if;
   perform set_config('role', owned_by, true);
-  perform set_config('quote_all_identifiers', 'off', true);  -- it would end up in the functions' search_path
+  lock table only lock_migrations in share update exclusive mode;
+end
+$function$;
+comment on function _take_migration_lock() is
+  'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
+
+create function begin_migration(name text) returns boolean
+language plpgsql
+as $function$
+declare
+  problem  pg_catalog.text;
+begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform _take_migration_lock();
   perform set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
   if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
     perform end_migration();
@@ -226,7 +275,7 @@ begin
 end
 $function$;
 comment on function begin_migration(text) is
-  'First statement of a migration: takes the migration lock, becomes the owner role, pins search_path. False if it is installed already. Raises AUD-011 if guards were changed.';
+  'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
 
 create function end_migration() returns void
 language plpgsql
@@ -237,12 +286,13 @@ begin
   perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
 end
 $function$;
-comment on function end_migration() is 'Gives back the role and the search_path that begin_migration found.';
+comment on function end_migration() is 'Gives back the role and the search_path that the migration found.';
 
 create function finish_migration(name text) returns void
 language plpgsql
 as $function$
 begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform revoke_from_public();
   insert into installed_migrations (name, checksum) values (finish_migration.name, running_migration_checksum());
   perform record_guards('migration ' || finish_migration.name);
@@ -256,14 +306,12 @@ create function begin_rollback(name text) returns void
 language plpgsql
 as $function$
 declare
-  audit_table  text;
-  filled       boolean;
-  later        text;
+  audit_table  pg_catalog.text;
+  filled       pg_catalog.bool;
+  later        pg_catalog.text;
 begin
-  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
-  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(pg_catalog.current_schema()), ', pg_temp'), true);
-  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform _take_migration_lock();
   if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
     raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
   end if;
@@ -283,18 +331,18 @@ begin
               hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
     end if;
   end loop;
-  perform set_config('role', owner_role(), true);
   perform set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
   delete from only installed_migrations as m where m.name = begin_rollback.name;
 end
 $function$;
 comment on function begin_rollback(text) is
-  'First statement of a rollback: refuses while a later migration is installed or an audit table holds rows.';
+  'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
 
 create function finish_rollback(name text) returns void
 language plpgsql
 as $function$
 begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform record_guards('rollback of ' || finish_rollback.name);
   perform end_migration();
 end
@@ -1655,7 +1703,7 @@ as $function$
     union all
     -- What a view says, without the layers that versions print differently: brackets, blanks, table names before columns.
     select r.chain, 'relation', r.relname::text, 'definition',
-           encode(sha256(convert_to(regexp_replace(regexp_replace(pg_get_viewdef(r.oid), '\m[a-z_0-9]+\.', '', 'g'), '[\s()]', '', 'g'), 'UTF8')), 'hex')
+           encode(sha256(convert_to(regexp_replace(regexp_replace(pg_get_viewdef(r.oid), E'\\m[a-z_0-9]+[.]', '', 'g'), '[[:space:]()]', '', 'g'), 'UTF8')), 'hex')
     from relations as r where r.relkind = 'v'
 
     -- columns
@@ -1716,7 +1764,7 @@ as $function$
     join pg_namespace as n on n.oid = p.pronamespace
     cross join lateral (values
       ('function', case when n.oid = r.relnamespace then '' else n.nspname || '.' end || p.proname
-                   || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), '\000'), '\000'), ', ') || ')'),
+                   || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), E'\\000'), E'\\000'), ', ') || ')'),
       ('timing', t.tgtype::text || case when t.tgqual is not null then ' when' else '' end || case when t.tgattr::text <> '' then ' of columns' else '' end),
       ('enabled', case t.tgenabled when 'O' then 'origin' when 'A' then 'always' when 'R' then 'replica' else 'disabled' end)
     ) as f(fact, value)

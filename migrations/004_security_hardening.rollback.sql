@@ -2,8 +2,13 @@
 
 do $rollback$
 declare
-  item record;
+  item pg_catalog.record;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_rollback(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 perform begin_rollback('004_security_hardening');
 if exists (select from pg_event_trigger as e where e.evtname = left('alpha_ddl_guard_drop_' || current_schema(), 63)) then
   raise exception 'alpha-db: 004_security_hardening is not rolled back, for the DDL guard is installed'
