@@ -245,6 +245,8 @@ as $function$
 begin
   perform revoke_from_public();
   insert into installed_migrations (name, checksum) values (finish_migration.name, running_migration_checksum());
+  -- Small tables that verify_guards joins a lot, and that autovacuum never gets to.
+  analyze installation, chains;
   perform record_guards('migration ' || finish_migration.name);
   perform end_migration();
 end
@@ -1569,6 +1571,58 @@ as $function$
 $function$;
 comment on function grants_text(aclitem[], oid) is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
 
+create function _collation_text(collation_oid oid) returns text
+language sql stable
+set search_path from current
+as $function$
+  select concat(case when n.nspname = 'pg_catalog' then '' when n.nspname = current_schema() then '' else n.nspname || '.' end, c.collname,
+                ' of ', case c.collprovider when 'd' then 'the database' when 'c' then 'libc' when 'i' then 'icu' when 'b' then 'PostgreSQL' else c.collprovider::text end,
+                case when c.collisdeterministic then '' else ', not deterministic' end)
+  from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace
+  where c.oid = collation_oid;
+$function$;
+comment on function _collation_text(oid) is 'A collation by name, with its provider, and whether it takes different texts for equal ones.';
+
+create function _switches_off(name text, value text) returns boolean
+language sql immutable
+set search_path from current
+as $function$
+  select case name
+    when 'session_replication_role'      then value <> 'origin'           -- ordinary triggers do not fire
+    when 'default_transaction_read_only' then value not in ('off', 'false', 'no', '0')  -- nothing is recorded, no lockdown engaged
+    when 'event_triggers'                then value not in ('on', 'true', 'yes', '1')   -- 17: the DDL guard does not fire
+    when 'row_security'                  then value not in ('on', 'true', 'yes', '1')
+    when 'standard_conforming_strings'   then value not in ('on', 'true', 'yes', '1')   -- literals mean something else
+    when 'log_min_messages'              then value in ('fatal', 'panic')  -- refusals leave no line in the server's log
+    when 'allow_system_table_mods'       then value not in ('off', 'false', 'no', '0')
+    when 'ignore_system_indexes'         then value not in ('off', 'false', 'no', '0')
+    when 'ignore_checksum_failure'       then value not in ('off', 'false', 'no', '0')
+    when 'zero_damaged_pages'            then value not in ('off', 'false', 'no', '0')
+    -- A path is the operator's right, unless somebody's objects stand in front of PostgreSQL's own.
+    when 'search_path' then value ~ ',\s*"?pg_catalog"?\s*(,|$)' or value ~ '^\s*"?pg_temp"?\s*(,|$)'
+    else false end;
+$function$;
+comment on function _switches_off(text, text) is 'Whether a setting of a database, a role or the server switches off what protects the log.';
+
+create function _view_text(view_oid oid) returns text
+language plpgsql stable
+set search_path from current
+set quote_all_identifiers = off set standard_conforming_strings = on
+as $function$
+declare
+  -- a literal or a quoted name, which stays as it is, or …
+  quoted  constant text := '(''(?:[^'']|'''')*''|"(?:[^"]|"")*")|';
+  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '\s+', '\1 ', 'g');
+begin
+  -- Versions differ in blanks, and in whether they name the only relation of a view before its columns.
+  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || '\m([a-z_0-9]+)\.', 'g') as q(found)) < 2 then
+    said := regexp_replace(said, quoted || '\m[a-z_0-9]+\.', '\1', 'g');
+  end if;
+  return said;
+end
+$function$;
+comment on function _view_text(oid) is 'What a view says, the same on every version of PostgreSQL: brackets, literals and names count, blanks do not.';
+
 create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
@@ -1600,9 +1654,63 @@ as $function$
     join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
     left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
   ),
+  ours as materialized (
+    select r.oid, r.rolname::text as name, r.oid = home.owner as is_owner
+    from home
+    cross join unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name)
+    join pg_roles as r on r.rolname = home.role_prefix || a.name
+  ),
+  -- Predefined roles by which a login reaches the log without a right on it. Not among them, because they change nothing:
+  -- pg_read_all_data and pg_monitor with its parts read, pg_checkpoint and pg_signal_autovacuum_worker cost time,
+  -- pg_use_reserved_connections opens a session. pg_database_owner has one member, who is a fact of the schema.
+  powers (name) as materialized (values
+    ('pg_write_all_data'),          -- writes every table, and sets every sequence back
+    ('pg_execute_server_program'),  -- is the server's user in the operating system
+    ('pg_write_server_files'),      -- writes the data files
+    ('pg_read_server_files'),       -- reads the server's private key and the passwords' verifiers
+    ('pg_signal_backend'),          -- ends every verification
+    ('pg_maintain'),                -- 17: locks every table
+    ('pg_create_subscription')),    -- 16: what a subscription writes meets no ordinary trigger, so no chain
+  memberships as materialized (
+    with recursive reach (role, member, is_admin) as (
+      select m.roleid, m.member, m.admin_option
+      from pg_auth_members as m
+      where m.roleid in (select o.oid from ours as o union all select to_regrole(p.name) from powers as p)
+      union
+      -- a member of who has the admin option has it too
+      select reach.role, m.member, reach.is_admin from reach join pg_auth_members as m on m.roleid = reach.member
+    )
+    select pg_get_userbyid(reach.role)::text as role_name, coalesce(o.is_owner, false) as is_owner, o.oid is null as is_power,
+           reach.member as member, r.rolname::text as name, bool_or(reach.is_admin) as is_admin,
+           concat_ws(', ', case when r.rolsuper then 'superuser' end, case when r.rolcreaterole then 'createrole' end,
+                     case when r.rolbypassrls then 'bypassrls' end, case when r.rolreplication then 'replication' end) as attributes
+    from reach
+    join pg_roles as r on r.oid = reach.member
+    left join ours as o on o.oid = reach.role
+    group by reach.role, o.is_owner, o.oid, reach.member, r.rolname, r.rolsuper, r.rolcreaterole, r.rolbypassrls, r.rolreplication
+  ),
+  -- Whatever of ours can have a type, an operator or an expression
+  parts (classid, objid) as materialized (
+    select 'pg_class'::regclass::oid, c.oid from home join pg_class as c on c.relnamespace = home.oid
+    union all
+    select 'pg_proc'::regclass, p.oid from home join pg_proc as p on p.pronamespace = home.oid
+    union all
+    select 'pg_type'::regclass, t.oid from home join pg_type as t on t.typnamespace = home.oid
+    union all
+    select 'pg_constraint'::regclass, c.oid from home join pg_constraint as c on c.connamespace = home.oid
+    union all
+    select 'pg_attrdef'::regclass, d.oid from relations as r join pg_attrdef as d on d.adrelid = r.oid
+    union all
+    select 'pg_trigger'::regclass, t.oid from relations as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  ),
   facts (table_name, object_kind, object_name, fact, value) as (
     -- the schema: who may create in it, who may use it of ours
     select null, 'schema', home.nspname::text, 'owner', pg_get_userbyid(home.nspowner)::text from home
+    union all
+    -- A schema of pg_database_owner belongs to whoever owns the database.
+    select null, 'schema', home.nspname::text, 'owner of the database', pg_get_userbyid(d.datdba)::text
+    from home join pg_database as d on d.datname = current_database()
+    where pg_get_userbyid(home.nspowner) = 'pg_database_owner'
     union all
     select null, 'schema', home.nspname::text, 'grant to ' || g.grantee, g.privileges
     from home cross join lateral grants_text(home.nspacl, home.nspowner) as g
@@ -1614,37 +1722,51 @@ as $function$
            concat_ws(', ', case when r.rolsuper then 'superuser' end, case when r.rolcanlogin then 'login' end,
                      case when r.rolcreaterole then 'createrole' end, case when r.rolcreatedb then 'createdb' end,
                      case when r.rolbypassrls then 'bypassrls' end, case when r.rolreplication then 'replication' end)
-    from pg_roles as r
-    where r.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
+    from ours as o join pg_roles as r on r.oid = o.oid
     union all
-    select distinct null, 'role', owner_role(), 'member ' || m.name, 'yes'
-    from (
-      with recursive reach (member) as (
-        select am.member from home join pg_auth_members as am on am.roleid = home.owner
-        union
-        select am.member from reach join pg_auth_members as am on am.roleid = reach.member
-      )
-      select pg_get_userbyid(reach.member)::text as name from reach) as m
+    select null, 'role', r.rolname::text, 'superuser', 'yes'
+    from pg_roles as r where r.rolsuper and not exists (select from ours as o where o.oid = r.oid)
+    union all
+    select null, 'role', m.role_name, f.fact || m.name, 'yes'
+    from memberships as m
+    cross join lateral (values
+      ('member ', m.is_owner or m.is_power and m.attributes !~ 'superuser'),
+      ('admin ', m.is_admin and not m.is_power)) as f(fact, holds)
+    where f.holds
+    union all
+    select distinct null, 'role', m.name, 'attributes', m.attributes
+    from memberships as m
+    where m.attributes <> '' and not m.is_power and not exists (select from ours as o where o.oid = m.member)
     union all
     select distinct null, 'role', g.name, 'member of ' || g.of_role, 'yes'
     from (
       with recursive reach (name, role) as (
-        select r.rolname, am.roleid
-        from pg_roles as r join pg_auth_members as am on am.member = r.oid
-        where r.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
+        select o.name, am.roleid from ours as o join pg_auth_members as am on am.member = o.oid
         union
         select reach.name, am.roleid from reach join pg_auth_members as am on am.member = reach.role
       )
       select reach.name::text as name, pg_get_userbyid(reach.role)::text as of_role from reach) as g
 
-    -- settings that would keep the triggers from firing
+    -- settings that switch a protection off: of the database and of roles, and of the server as far as this session shows them
     union all
-    select null, 'setting', coalesce(r.rolname::text, 'all roles'), 'session_replication_role', s.setting
+    select null, 'setting',
+           case when d.setrole = 0 then 'all roles' else r.rolname::text end
+             || case when d.setdatabase = 0 and d.setrole = 0 then ' in every database'
+                     when d.setdatabase <> 0 and d.setrole <> 0 then ' in this database' else '' end,
+           v.name, s.setting
     from pg_db_role_setting as d
     cross join lateral unnest(d.setconfig) as s(setting)
+    cross join lateral (select lower(split_part(s.setting, '=', 1)), substr(s.setting, strpos(s.setting, '=') + 1)) as v(name, value)
     left join pg_roles as r on r.oid = d.setrole
     where d.setdatabase in (0, (select db.oid from pg_database as db where db.datname = current_database()))
-      and s.setting ~* '^session_replication_role='
+      and _switches_off(v.name, v.value)
+    union all
+    -- (search_path and standard_conforming_strings are pinned here, so what the server's file says of them does not show)
+    select null, 'setting', 'server', n.name, n.name || '=' || current_setting(n.name)
+    from unnest(array['session_replication_role', 'default_transaction_read_only', 'event_triggers', 'row_security', 'log_min_messages',
+                      'allow_system_table_mods', 'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages']) as n(name)
+    where _switches_off(n.name, current_setting(n.name, true))
+      and (select s.source from pg_settings as s where s.name = n.name) in ('configuration file', 'command line', 'environment variable', 'global')
 
     -- tables, views, sequences, composite types
     union all
@@ -1653,12 +1775,34 @@ as $function$
     cross join lateral (values
       ('kind', r.relkind::text),
       ('owner', r.owner_name::text),
-      ('persistence', r.relpersistence::text),
+      ('persistence', r.relpersistence::text || case when r.relam not in (0, 2) then ' in ' || (select m.amname from pg_am as m where m.oid = r.relam) else '' end),
       ('row security', concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end)),
       ('options', coalesce(array_to_string(r.reloptions, ', '), '')),
-      -- the flag in the catalogue without which PostgreSQL does not look for triggers
-      ('triggers are seen', (r.relhastriggers or not exists (select from pg_trigger as t where t.tgrelid = r.oid))::text)
+      -- the flags in the catalogue without which PostgreSQL does not look for triggers, CHECKs, indexes
+      ('triggers are seen', (r.relhastriggers or not exists (select from pg_trigger as t where t.tgrelid = r.oid))::text),
+      ('checks are seen', case when r.relkind = 'r' and r.relchecks <> (
+         select count(*) from pg_constraint as c where c.conrelid = r.oid and c.contype = 'c') then 'false' end),
+      ('indexes are seen', case when r.relkind = 'r' and not r.relhasindex and exists (
+         select from pg_index as x where x.indrelid = r.oid) then 'false' end)
     ) as f(fact, value)
+    where f.value is not null
+    union all
+    -- What a subscription writes meets no trigger that is not ALWAYS: neither the chain nor the lockdown.
+    select r.chain, 'relation', r.relname::text, 'subscription ' || s.subname, case when s.subenabled then 'enabled' else 'disabled' end
+    from relations as r
+    join pg_subscription_rel as w on w.srrelid = r.oid
+    join pg_subscription as s on s.oid = w.srsubid
+    union all
+    select r.chain, 'relation', r.relname::text, 'sequence',
+           format('%s, start %s, increment %s, from %s to %s, cache %s%s%s', format_type(q.seqtypid, null), q.seqstart, q.seqincrement,
+                  q.seqmin, q.seqmax, q.seqcache, case when q.seqcycle then ', cycles' else '' end,
+                  (select ', owned by ' || c.relname || '.' || a.attname
+                   from pg_depend as d
+                   join pg_class as c on c.oid = d.refobjid
+                   join pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+                   where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                     and d.deptype in ('a', 'i') and d.refobjsubid > 0))
+    from relations as r join pg_sequence as q on q.seqrelid = r.oid
     union all
     select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
     from relations as r cross join lateral grants_text(r.relacl, r.relowner) as g
@@ -1676,10 +1820,37 @@ as $function$
     from relations as r join pg_rewrite as w on w.ev_class = r.oid
     where w.rulename <> '_RETURN' or r.relkind <> 'v'
     union all
-    -- What a view says, without the layers that versions print differently: brackets, blanks, table names before columns.
-    select r.chain, 'relation', r.relname::text, 'definition',
-           encode(sha256(convert_to(regexp_replace(regexp_replace(pg_get_viewdef(r.oid), '\m[a-z_0-9]+\.', '', 'g'), '[\s()]', '', 'g'), 'UTF8')), 'hex')
-    from relations as r where r.relkind = 'v'
+    -- What a view says, and what it takes it from
+    select r.chain, 'relation', r.relname::text, f.fact, f.value
+    from relations as r
+    cross join lateral (values
+      ('definition', encode(sha256(convert_to(_view_text(r.oid), 'UTF8')), 'hex')),
+      ('depends on', coalesce((
+         select string_agg(distinct case
+                  when c.oid is not null then case when c.relnamespace = r.relnamespace then '' else n.nspname || '.' end || c.relname || coalesce('.' || a.attname, '')
+                  else (select replace(i.identity, quote_ident(home.nspname) || '.', '') from pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) as i) end, ', ')
+         from home
+         join pg_rewrite as w on w.ev_class = r.oid and w.rulename = '_RETURN'
+         -- until 15, a view depends on itself
+         join pg_depend as d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.deptype = 'n'
+                            and (d.refclassid, d.refobjid) <> ('pg_class'::regclass, r.oid)
+         left join pg_class as c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid
+         left join pg_namespace as n on n.oid = c.relnamespace
+         left join pg_attribute as a on a.attrelid = c.oid and a.attnum = d.refobjsubid and d.refobjsubid <> 0), ''))
+    ) as f(fact, value)
+    where r.relkind = 'v'
+    union all
+    -- What anything else takes from elsewhere, also where its text does not say so: a function behind a cast, an operator, an
+    -- operator class, a collation. Of ours and PostgreSQL's own there is none; a language is a fact of its function.
+    select null, o.type, replace(o.identity, quote_ident(home.nspname) || '.', ''), 'depends on', string_agg(distinct i.type || ' ' || i.identity, ', ')
+    from home
+    cross join parts as p
+    join pg_depend as d on d.classid = p.classid and d.objid = p.objid and d.deptype = 'n'
+                       and d.refclassid not in ('pg_namespace'::regclass, 'pg_language'::regclass)
+    cross join lateral pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) as i
+    cross join lateral pg_identify_object(d.classid, d.objid, 0) as o
+    where not exists (select from parts as h where h.classid = d.refclassid and h.objid = d.refobjid)
+    group by home.nspname, o.type, o.identity
 
     -- columns
     union all
@@ -1691,9 +1862,11 @@ as $function$
       ('type', format_type(a.atttypid, a.atttypmod)),
       ('not null', a.attnotnull::text),
       ('default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')),
-      ('generated', a.attidentity::text || a.attgenerated::text)
+      ('generated', a.attidentity::text || a.attgenerated::text),
+      -- one that does not tell two keys apart, or sorts them otherwise
+      ('collation', case when a.attcollation not in (0, 100) then _collation_text(a.attcollation) end)
     ) as f(fact, value)
-    where r.relkind in ('r', 'p', 'c')
+    where r.relkind in ('r', 'p', 'c') and f.value is not null
     union all
     select r.chain, 'column', r.relname || '.' || a.attname, 'type', format_type(a.atttypid, a.atttypmod)
     from relations as r
@@ -1722,12 +1895,26 @@ as $function$
     from relations as r
     join pg_index as x on x.indrelid = r.oid
     join pg_class as i on i.oid = x.indexrelid
+    join pg_am as m on m.oid = i.relam
     cross join lateral (values
       ('columns', r.relname || '(' || coalesce((select string_agg(coalesce(a.attname::text, 'expression'), ', ' order by k.place)
                   from unnest(x.indkey::smallint[]) with ordinality as k(attnum, place)
                   left join pg_attribute as a on a.attrelid = r.oid and a.attnum = k.attnum and k.attnum > 0), '') || ')'),
       ('properties', concat_ws(', ', case when x.indisunique then 'unique' end, case when x.indisvalid then 'valid' end,
-                     case when x.indpred is not null then 'partial' end, case when x.indnullsnotdistinct then 'nulls not distinct' end))
+                     'partial: ' || pg_get_expr(x.indpred, x.indrelid), 'expressions: ' || pg_get_expr(x.indexprs, x.indrelid),
+                     case when x.indnullsnotdistinct then 'nulls not distinct' end,
+                     case when not x.indisready then 'not ready' end, case when not x.indislive then 'dead' end,
+                     case when not x.indimmediate then 'deferrable' end,
+                     case when m.amname <> 'btree' then m.amname end,
+                     case when x.indoption::text ~ '[1-9]' then 'order ' || x.indoption::text end,
+                     case when x.indcollation::text ~ '(^| )(?!(0|100)( |$))' then
+                       (select string_agg('collation ' || _collation_text(k.coll), ', ' order by k.place)
+                        from unnest(x.indcollation::oid[]) with ordinality as k(coll, place) where k.coll <> 0) end,
+                     (select string_agg('operators ' || n.nspname || '.' || k.opcname, ', ' order by u.place)
+                      from unnest(x.indclass::oid[]) with ordinality as u(class, place)
+                      join pg_opclass as k on k.oid = u.class
+                      join pg_namespace as n on n.oid = k.opcnamespace
+                      where not (k.opcdefault and n.nspname = 'pg_catalog'))))
     ) as f(fact, value)
 
     -- triggers of ours and of others
@@ -1740,7 +1927,10 @@ as $function$
     cross join lateral (values
       ('function', case when n.oid = r.relnamespace then '' else n.nspname || '.' end || p.proname
                    || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), '\000'), '\000'), ', ') || ')'),
-      ('timing', t.tgtype::text || case when t.tgqual is not null then ' when' else '' end || case when t.tgattr::text <> '' then ' of columns' else '' end),
+      ('timing', concat(t.tgtype,
+         case when t.tgqual is not null then ' when ' || substring(pg_get_triggerdef(t.oid) from ' WHEN (.*) EXECUTE FUNCTION ') end,
+         case when t.tgattr::text <> '' then ' of ' || (select string_agg(a.attname::text, ', ' order by a.attnum) from pg_attribute as a
+                                                        where a.attrelid = r.oid and a.attnum = any (t.tgattr::smallint[])) end)),
       ('enabled', case t.tgenabled when 'O' then 'origin' when 'A' then 'always' when 'R' then 'replica' else 'disabled' end)
     ) as f(fact, value)
 
@@ -1750,12 +1940,13 @@ as $function$
     from functions as f
     join pg_language as l on l.oid = f.prolang
     cross join lateral (values
-      ('body', encode(sha256(convert_to(f.prosrc, 'UTF8')), 'hex')),
+      ('body', encode(sha256(convert_to(f.prosrc || case when f.prosqlbody is not null then pg_get_function_sqlbody(f.oid) else '' end, 'UTF8')), 'hex')),
       ('arguments', pg_get_function_arguments(f.oid)),
       ('result', coalesce(pg_get_function_result(f.oid), '')),
       ('attributes', concat_ws(', ', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
                      case when f.prosecdef then 'security definer' end, case when f.proisstrict then 'strict' end,
-                     case when f.proleakproof then 'leakproof' end, 'parallel ' || f.proparallel::text)),
+                     case when f.proleakproof then 'leakproof' end, 'parallel ' || f.proparallel::text,
+                     case when f.prosupport <> 0 then 'support ' || f.prosupport::regproc::text end)),
       ('settings', coalesce(array_to_string(f.proconfig, '; '), ''))
     ) as v(fact, value)
     union all
@@ -1774,7 +1965,8 @@ as $function$
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
                      and t.typcategory <> 'A'
     cross join lateral (values
-      ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end),
+      ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end
+               || coalesce(' collate ' || _collation_text(nullif(nullif(t.typcollation, 0), 100)), '')),
       ('default', coalesce(t.typdefault, '')),
       ('checks', coalesce((select string_agg(c.conname || ' ' || pg_get_constraintdef(c.oid) || case when c.convalidated then '' else ' not valid' end, '; ' order by c.conname)
                   from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
@@ -1801,7 +1993,16 @@ as $function$
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
     join pg_cast as c on t.oid in (c.castsource, c.casttarget)
 
-    -- the register, and the DDL guard if it is installed
+    -- the registers, and the DDL guard if it is installed
+    union all
+    select null, 'register', 'installation', f.fact, f.value
+    from only installation as i
+    cross join lateral (values ('installation_id', i.installation_id::text), ('role_prefix', i.role_prefix)) as f(fact, value)
+    union all
+    select null, 'register', 'installed_migrations', m.name, coalesce(m.checksum::text, '') from only installed_migrations as m
+    union all
+    select null, 'register', 'attempt_counters', concat_ws(' ', a.code, a.operation, a.table_name), a.sequence_name
+    from only attempt_counters as a
     union all
     select c.table_name, 'chain', c.table_name, 'register',
            concat_ws(', ', c.position, case when c.is_internal then 'internal' end, case when c.open_in_lockdown then 'open in lockdown' end)

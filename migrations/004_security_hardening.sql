@@ -197,7 +197,7 @@ execute format('grant execute on function
   verify_chain_integrity(text, bigint, bigint, boolean), find_chain_damage(text, bigint, bigint), verify_chain(text, bigint, bigint),
   verify_range(text, bigint, bigint, boolean), changed_guards(), verified_heads(), split_range(bigint, bigint, bigint),
   verification_plan(boolean, integer, bigint), record_verification(boolean, jsonb, bigint),
-  verify_guards(), guard_facts(), grants_text(aclitem[], oid), owner_role(), app_role(text),
+  verify_guards(), guard_facts(), _collation_text(oid), _switches_off(text, text), _view_text(oid), grants_text(aclitem[], oid), owner_role(), app_role(text),
   chain_status(), chain_rows(text, bigint, bigint), chain_rows_sql(text), chain_check_sql(text), chain_links_sql(text), chain_places_sql(text),
   chain_or_error(text), chain_genesis(text), acknowledged_damage() to %I', auditor);
 

@@ -121,7 +121,8 @@ MUTATIONS = [
         " language plpgsql as 'begin return new; end';"
         " create or replace trigger zzz_chain before insert on signals for each row"
         " execute function elsewhere.chain_signals('signals')",
-        changed("trigger", "signals.zzz_chain", "function"),
+        changed("trigger", "signals.zzz_chain", "function")
+        | extra("trigger", "zzz_chain on signals", "depends on"),
     ),
     Mutation(
         "trigger added",
@@ -181,7 +182,7 @@ MUTATIONS = [
         "parent",
         "create schema elsewhere; create table elsewhere.parent ();"
         " alter table signals inherit elsewhere.parent",
-        extra("relation", "signals", "parent elsewhere.parent"),
+        extra("relation", "signals", "parent elsewhere.parent") | extra("table", "signals", "depends on"),
     ),
     # functions
     Mutation(
@@ -539,13 +540,15 @@ MUTATIONS = [
     Mutation(
         "app_trading made more",
         "grant pg_write_all_data to app_trading",
-        extra("role", "app_trading", "member of pg_write_all_data"),
+        extra("role", "app_trading", "member of pg_write_all_data")
+        | extra("role", "pg_write_all_data", "member app_trading"),
     ),
     Mutation(
         "app_trading made more by another",
         "create role security_other; grant pg_write_all_data to security_other;"
         " grant security_other to app_trading",
-        extra("role", "app_trading", "member of pg_write_all_data", "member of security_other"),
+        extra("role", "app_trading", "member of pg_write_all_data", "member of security_other")
+        | extra("role", "pg_write_all_data", "member app_trading", "member security_other"),
     ),
     Mutation("role may log in", "alter role app_risk login", changed("role", "app_risk", "attributes")),
     Mutation(
