@@ -146,9 +146,9 @@ insert into installation (role_prefix) values (prefix);
 create table installed_migrations (
   name            text         not null,
   checksum        char(64)     null,
-  applied_at      timestamptz  not null  default clock_timestamp(),
-  applied_by      text         not null  default session_user,
-  server_version  text         not null  default current_setting('server_version'),
+  applied_at      timestamptz  not null,
+  applied_by      text         not null,
+  server_version  text         not null,
   constraint installed_migrations_pkey primary key (name)
 );
 comment on table  installed_migrations                is 'The migrations that are installed, each recorded in its own transaction.';
@@ -361,21 +361,26 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  sequence_name text;
+  sequence_name  text;
+  number         bigint;
 begin
-  -- Inside our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
-  raise log 'alpha-db attempt %', jsonb_build_object(
-    'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id,
-    'session_user', session_user,
-    'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
-    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
   if current_setting('transaction_read_only') = 'off' then
     select a.sequence_name into sequence_name from only attempt_counters as a
     where (a.code, a.table_name, a.operation) = (refuse.code, refuse.table_name, refuse.operation);
     if found then
-      perform nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
+      begin
+        number := nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
+      exception when others then null;  -- a counter that somebody broke is a changed guard; the refusal counts more than the count
+      end;
     end if;
   end if;
+  -- Inside our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
+  -- Anyone can print such a line; the number is one that the counter of these attempts gave once.
+  raise log 'alpha-db attempt %', jsonb_build_object(
+    'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id, 'number', number,
+    'session_user', session_user,
+    'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
   raise exception using
     errcode = left(code, 3) || right(code, 2),
     message = code || ': ' || message,
@@ -440,6 +445,73 @@ end
 $function$;
 comment on function protect_table(text, text, text) is
   'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for DELETE and TRUNCATE.';
+
+create function _refuse_foreign_row() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    tg_argv[1],
+    format('%s on %s did not come from alpha-db''s own functions', tg_op, tg_argv[0]),
+    format('%s tried it, directly.', session_user),
+    'Only the functions of alpha-db write this table.',
+    tg_argv[0], tg_op, (to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id')::bigint);
+  return null;
+end
+$function$;
+comment on function _refuse_foreign_row() is
+  'Row trigger: refuses what did not come from alpha-db''s own functions, which write as the owner. Arguments: table, code.';
+
+create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform count_attempts(code, table_name, o.name) from unnest(operations) as o(name);
+  -- The condition is judged as whoever runs the statement: inside our SECURITY DEFINER functions that is the owner. A role
+  -- that may write all data, or a superuser, comes no further. Not ALWAYS: rows that are replicated or restored pass.
+  execute format('create trigger _050_owner_only before %s on %I for each row when (current_user <> %L) execute function _refuse_foreign_row(%L, %L)',
+                 lower(array_to_string(operations, ' or ')), table_name, owner_role(), table_name, code);
+  execute format('comment on trigger _050_owner_only on %I is %L', table_name, 'Refuses rows that alpha-db''s own functions did not make.');
+end
+$function$;
+comment on function _owner_only(text, text, text[]) is
+  'Closes a table of the kit to everyone but the functions of the kit. For a table that protect_table made append-only INSERT is enough.';
+
+create function _protect_register(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform count_attempts('AUD-011', table_name, 'TRUNCATE');
+  execute format('create trigger _100_reject_change before update or delete on %I for each row'
+                 ' when (coalesce(current_setting(''alpha.maintenance'', true), '''') = '''') execute function reject_change(%L, %L, %L)',
+                 table_name, table_name, 'AUD-011', 'AUD-011');
+  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)',
+                 table_name, table_name, 'AUD-011');
+  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', table_name);
+  execute format('comment on trigger _100_reject_change on %I is %L', table_name,
+                 'Refuses UPDATE and DELETE but by a migration or a rollback, also under session_replication_role = replica.');
+  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name, 'Refuses TRUNCATE, also under session_replication_role = replica.');
+  perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
+end
+$function$;
+comment on function _protect_register(text) is
+  'Protects a register, which has no chain: its rows change only by migrations and rollbacks, which run as the owner with alpha.maintenance set.';
+
+create function _sign_migration() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  new.applied_at := clock_timestamp();
+  new.applied_by := session_user;
+  new.server_version := current_setting('server_version');
+  return new;
+end
+$function$;
+comment on function _sign_migration() is 'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
 
 create function rejected_attempts()
 returns table (code text, table_name text, operation text, attempts bigint)
@@ -547,6 +619,7 @@ create table chain_columns (
   older_values  jsonb        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
+  recorded_by   text         not null,
   constraint chain_columns_pkey primary key (id),
   constraint chain_columns_from_id_is_positive check (from_id >= 1)
 );
@@ -558,6 +631,46 @@ comment on column chain_columns.column_names is 'The hashed columns, in the orde
 comment on column chain_columns.older_values is 'What every older row holds in the columns that this entry added: edits there are found too.';
 comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column chain_columns.created_at   is 'When the entry was made.';
+comment on column chain_columns.recorded_by  is 'The login that made it.';
+
+create function _check_chain_columns() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  present  text[];
+  known    text[];
+  added    text[];
+  tail_id  bigint;
+  differs  boolean := false;
+  item     record;
+begin
+  perform chain_or_error(new.table_name);
+  select array_agg(h.column_name) into present from hashed_columns(new.table_name) as h;
+  select c.column_names into known from only chain_columns as c where c.table_name = new.table_name order by c.id desc limit 1;
+  execute format('select coalesce(max(t.id), 0) from only %I as t', new.table_name) into tail_id;
+  added := case when known is null then '{}' else present[cardinality(known) + 1:] end;
+  if new.column_names is distinct from present or new.from_id is distinct from tail_id + 1 or known is not distinct from present
+     or array(select jsonb_object_keys(new.older_values) order by 1) is distinct from array(select a.name from unnest(added) as a(name) order by 1) then
+    differs := true;
+  else
+    for item in select o.key, o.value from jsonb_each(new.older_values) as o loop
+      execute format('select exists (select from only %I as t where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)', new.table_name, item.key)
+        into differs using item.value;
+      exit when differs;
+    end loop;
+  end if;
+  if differs then
+    perform refuse(
+      'AUD-011', format('chain_columns would say of %s what does not hold', new.table_name),
+      format('It has the columns %s, and %s rows.', array_to_string(present, ', '), tail_id),
+      format('select chain_extend(%L) records what was added.', new.table_name), tg_argv[0], tg_op);
+  end if;
+  return new;
+end
+$function$;
+comment on function _check_chain_columns() is
+  'Row trigger of chain_columns: refuses (AUD-011) an entry that is not what the table looks like now. Argument: table.';
 
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
@@ -708,7 +821,8 @@ begin
   select string_agg(format('new.%I', h.column_name), ', '),
          string_agg(format('%I %s', h.column_name, h.declared_type), ', '),
          coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
-                  filter (where h.decimal_scale is not null), ''),
+                  filter (where h.decimal_scale is not null), '')
+         || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
          case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
       || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
@@ -830,6 +944,9 @@ set search_path from current
 as $function$
 begin
   execute format('drop trigger zzz_chain on %I', table_name);
+  if exists (select from pg_trigger as t where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass and t.tgname = '_050_owner_only') then
+    execute format('drop trigger _050_owner_only on %I', table_name);
+  end if;
   execute format('drop trigger _100_reject_change on %I', table_name);
   execute format('drop trigger _200_reject_truncate on %I', table_name);
   execute format('drop function %I()', 'chain_' || table_name);
@@ -840,10 +957,10 @@ begin
   delete from only chains as c where c.table_name = chain_detach.table_name;
 end
 $function$;
-comment on function chain_detach(text) is 'Undoes chain_attach and protect_table. Called by rollbacks, which refuse while the audit tables hold rows.';
+comment on function chain_detach(text) is 'Undoes chain_attach, protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
 
 create function chain_extend(table_name text) returns void
-language plpgsql
+language plpgsql security definer
 set search_path from current
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
@@ -1177,7 +1294,8 @@ create table verification_runs (
   is_full       boolean      not null,
   heads         jsonb        not null,
   rows_checked  bigint       not null,
-  recorded_by   text         not null  default session_user,
+  recorded_by   text         not null,
+  counters      jsonb        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
   constraint verification_runs_pkey primary key (id)
@@ -1188,8 +1306,19 @@ comment on column verification_runs.is_full      is 'Whether it read every row.'
 comment on column verification_runs.heads        is 'For each table the last row that was read: {"signals": {"id": 5, "row_hash": "…"}}.';
 comment on column verification_runs.rows_checked is 'How many rows it read.';
 comment on column verification_runs.recorded_by  is 'The login that recorded it.';
+comment on column verification_runs.counters     is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column verification_runs.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column verification_runs.created_at   is 'When the run was recorded.';
+
+create function _counters() returns jsonb
+language sql volatile security definer
+set search_path from current
+as $function$
+  select coalesce(jsonb_object_agg(c.name, pg_sequence_last_value(c.sequence)) filter (where c.sequence is not null), '{}')
+  from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
+        from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
+$function$;
+comment on function _counters() is 'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read up to 32 high.';
 
 create function verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
@@ -1482,6 +1611,32 @@ $function$;
 comment on function record_verification(boolean, jsonb, bigint) is
   'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named keep what is remembered of them. Returns the row of verification_runs. Raises 22023 for a row that is not there. What app_auditor records here is believed.';
 
+create function _check_verification_run() returns trigger
+language plpgsql security definer
+set search_path from current
+set enable_seqscan = off
+as $function$
+declare
+  head    record;
+  stored  text;
+begin
+  for head in select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h loop
+    perform chain_or_error(head.table_name);
+    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id::bigint;
+    if stored is distinct from head.row_hash or stored is null then
+      perform refuse(
+        'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
+        format('Row %s has the hash %s, not %s.', head.id, coalesce(stored, 'of no row'), head.row_hash),
+        'select record_verification(…) records a run.', tg_argv[0], tg_op);
+    end if;
+  end loop;
+  new.counters := _counters();
+  return new;
+end
+$function$;
+comment on function _check_verification_run() is
+  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there, and records where the counters stand. Argument: table.';
+
 create function lock_for_lockdown(table_name text) returns boolean
 language plpgsql
 set search_path from current
@@ -1496,7 +1651,7 @@ $function$;
 comment on function lock_for_lockdown(text) is 'Takes the lock of a chain; false if it was not to be had within lock_timeout.';
 
 create function engage_lockdown(reason text, damage jsonb) returns text
-language plpgsql
+language plpgsql security definer
 set search_path from current
 set lock_timeout = '10s'
 as $function$
@@ -1540,9 +1695,10 @@ comment on function engage_lockdown(text, jsonb) is
 create table guard_states (
   id           bigserial    not null,
   reason       text         not null,
-  recorded_by  text         not null  default session_user,
+  recorded_by  text         not null,
   facts        jsonb        not null,
   state_hash   char(64)     not null,
+  counters     jsonb        not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
   constraint guard_states_pkey primary key (id),
@@ -1554,6 +1710,7 @@ comment on column guard_states.reason      is 'The migration that ended so, or w
 comment on column guard_states.recorded_by is 'The login that recorded it.';
 comment on column guard_states.facts       is 'Array of [table, kind of object, object, fact, value].';
 comment on column guard_states.state_hash  is 'SHA-256 of the text of facts.';
+comment on column guard_states.counters    is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column guard_states.row_hash    is 'SHA-256 of the previous row_hash and this row.';
 comment on column guard_states.created_at  is 'When the state was recorded.';
 
@@ -1776,10 +1933,12 @@ as $function$
       ('kind', r.relkind::text),
       ('owner', r.owner_name::text),
       ('persistence', r.relpersistence::text || case when r.relam not in (0, 2) then ' in ' || (select m.amname from pg_am as m where m.oid = r.relam) else '' end),
-      ('row security', concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end)),
-      ('options', coalesce(array_to_string(r.reloptions, ', '), '')),
+      ('row security', case when r.relkind not in ('S', 'c') then
+         concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end) end),
+      ('options', case when r.relkind not in ('S', 'c') then coalesce(array_to_string(r.reloptions, ', '), '') end),
       -- the flags in the catalogue without which PostgreSQL does not look for triggers, CHECKs, indexes
-      ('triggers are seen', (r.relhastriggers or not exists (select from pg_trigger as t where t.tgrelid = r.oid))::text),
+      ('triggers are seen', case when r.relkind not in ('S', 'c') then
+         (r.relhastriggers or not exists (select from pg_trigger as t where t.tgrelid = r.oid))::text end),
       ('checks are seen', case when r.relkind = 'r' and r.relchecks <> (
          select count(*) from pg_constraint as c where c.conrelid = r.oid and c.contype = 'c') then 'false' end),
       ('indexes are seen', case when r.relkind = 'r' and not r.relhasindex and exists (
@@ -1875,7 +2034,7 @@ as $function$
     union all
     select r.chain, 'column', r.relname || '.' || a.attname, 'grant to ' || g.grantee, g.privileges
     from relations as r
-    join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped
+    join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped and a.attacl is not null
     cross join lateral grants_text(a.attacl, r.relowner) as g
 
     -- constraints and indexes; a NOT NULL is a fact of its column on every version
@@ -1888,7 +2047,8 @@ as $function$
       ('enforced', concat_ws(', ', case when c.convalidated then 'validated' end,
                              case when coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true) then 'enforced' end,
                              case when c.condeferrable then 'deferrable' end)),
-      ('triggers', coalesce((select string_agg(distinct t.tgenabled::text, '') from pg_trigger as t where t.tgconstraint = c.oid), ''))
+      ('triggers', case when c.contype = 'f' or c.condeferrable then
+         coalesce((select string_agg(distinct t.tgenabled::text, '') from pg_trigger as t where t.tgconstraint = c.oid), '') else '' end)
     ) as f(fact, value)
     union all
     select r.chain, 'index', i.relname::text, f.fact, f.value
@@ -2025,20 +2185,58 @@ $function$;
 comment on function guard_facts() is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, constraints, triggers, functions, domains, grants.';
 
-create function record_guards(reason text) returns bigint
-language sql security definer
+create function _check_guard_state() returns trigger
+language plpgsql security definer
 set search_path from current
 set quote_all_identifiers = off
 as $function$
-  insert into guard_states (reason, facts, state_hash)
-  select record_guards.reason, s.facts, encode(sha256(convert_to(s.facts::text, 'UTF8')), 'hex')
-  from (select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                         order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") as facts
-        from guard_facts() as f) as s
-  returning id;
+declare
+  facts jsonb;
+begin
+  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
+  from guard_facts() as f;
+  if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
+    perform refuse(
+      'AUD-011', 'guard_states would say of the guards what does not hold',
+      format('%s tried to insert it.', session_user), 'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
+  end if;
+  new.facts := facts;
+  new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
+  new.counters := _counters();
+  return new;
+end
+$function$;
+comment on function _check_guard_state() is
+  'Row trigger of guard_states: records the guards as they are now, and refuses (AUD-011) what says otherwise. Argument: table.';
+
+create function record_guards(reason text) returns bigint
+language sql security definer
+set search_path from current
+as $function$
+  insert into guard_states (reason) values (record_guards.reason) returning id;
 $function$;
 comment on function record_guards(text) is
   'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may: nobody else is granted it.';
+
+create function _lowered_counters()
+returns table (sequence_name text, recorded bigint, stands_at bigint)
+language sql volatile
+set search_path from current
+as $function$
+  select c.name, c.recorded, c.stands_at
+  from (
+    select r.key as name, r.value::text::bigint as recorded, (n.counters ->> r.key)::bigint as stands_at
+    from (select g.counters, g.created_at from only guard_states as g order by g.id desc limit 1) as g
+    -- A state that was recorded later than the last run was accepted as it was.
+    left join (select v.counters, v.created_at from only verification_runs as v order by v.id desc limit 1) as v on v.created_at > g.created_at
+    cross join _counters() as n(counters)
+    cross join lateral jsonb_each(g.counters || coalesce(v.counters, '{}')) as r
+    where r.value <> 'null' and n.counters ? r.key) as c
+  -- The alarm takes random values; that it has one does not go away.
+  where c.stands_at is null or c.stands_at < c.recorded and c.name <> 'lockdown_alarm';
+$function$;
+comment on function _lowered_counters() is 'The sequences that never go back, and did: what the last verification run or the last state of the guards recorded, and where they stand.';
 
 create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
@@ -2067,6 +2265,9 @@ begin
     full join guard_facts() as p using (object_kind, object_name, fact)
     where r.value is distinct from p.value
        or r.fact is null or p.fact is null
+    union all
+    select 'sequence', c.sequence_name, 'value', c.recorded::text, c.stands_at::text, 'changed', null
+    from _lowered_counters() as c
     order by 1, 2, 3;
 end
 $function$;
@@ -2123,6 +2324,16 @@ perform protect_table('chain_columns', 'AUD-011', 'AUD-011');
 perform protect_table('guard_states', 'AUD-011', 'AUD-011');
 perform protect_table('verification_runs', 'AUD-011', 'AUD-011');
 perform protect_table('installation', 'AUD-011', 'AUD-011');
+perform _owner_only(t.name, 'AUD-011') from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
+perform _protect_register(t.name) from unnest(array['installed_migrations', 'attempt_counters', 'chains']) as t(name);
+create trigger _500_validate before insert on chain_columns     for each row execute function _check_chain_columns('chain_columns');
+create trigger _500_validate before insert on verification_runs for each row execute function _check_verification_run('verification_runs');
+create trigger _500_validate before insert on guard_states      for each row execute function _check_guard_state('guard_states');
+create trigger _500_sign before insert on installed_migrations  for each row execute function _sign_migration();
+comment on trigger _500_validate on chain_columns     is 'Refuses an entry that is not what the table looks like (AUD-011).';
+comment on trigger _500_validate on verification_runs is 'Refuses heads that are not there (AUD-011).';
+comment on trigger _500_validate on guard_states      is 'Records the guards as they are, and refuses what says otherwise (AUD-011).';
+comment on trigger _500_sign on installed_migrations  is 'Sets who applied the migration, and when.';
 perform set_config('alpha.previous_role', previous_role, true);
 perform set_config('alpha.previous_search_path', previous_path, true);
 perform finish_migration('001_core_functions');

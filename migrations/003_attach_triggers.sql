@@ -147,6 +147,7 @@ perform protect_table('order_execution',    'AUD-006', 'AUD-007');
 perform protect_table('order_events',       'AUD-006', 'AUD-007');
 perform protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 perform protect_table('maintenance_events', 'AUD-011', 'AUD-011');
+perform _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
 
 create trigger _500_validate before insert on signals         for each row execute function validate_signal('signals');
 create trigger _500_validate before insert on ai_debates      for each row execute function validate_correlation('ai_debates');
