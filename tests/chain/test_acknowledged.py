@@ -97,8 +97,8 @@ def test_a_forged_release_acknowledges_nothing(damaged: Connection) -> None:
         ]
         query(
             damaged,
-            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at)"
-            " values (%s, 'RELEASED', 'forged', %s, repeat('0', 64), clock_timestamp())",
+            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at, recorded_by)"
+            " values (%s, 'RELEASED', 'forged', %s, repeat('0', 64), clock_timestamp(), 'forger')",
             [forged, json.dumps(damage)],
         )
         assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == (

@@ -210,7 +210,10 @@ def alarm(connection: Connection) -> object:
     return one(connection, "select pg_sequence_last_value('lockdown_alarm')")
 
 
-ENGAGED = "insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', 'test', '[]')"
+ENGAGED = (
+    "set local role alpha_owner;"
+    " insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', 'test', '[]')"
+)
 
 
 def test_no_writer_looks_before_the_first_event_and_each_does_after_it(db: Connection) -> None:
@@ -228,8 +231,8 @@ def test_a_lockdown_that_was_replicated_refuses_too(db: Connection) -> None:
         query(db, "set local session_replication_role = replica")
         query(
             db,
-            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at)"
-            " values (1, 'ENGAGED', 'test', '[]', repeat('a', 64), now())",
+            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at, recorded_by)"
+            " values (1, 'ENGAGED', 'test', '[]', repeat('a', 64), now(), 'replicated')",
         )
     for number in (2, 3):
         with pytest.raises(psycopg.DatabaseError, match="AUD-009"):

@@ -10,7 +10,7 @@ import pytest
 
 from alpha_db.chain import recompute
 from tests.fix_database import Connect, Connection, LoginRole
-from tests.support import changed_guards, make_signal, one, query, tamper, verdicts, wait_until
+from tests.support import as_role, changed_guards, make_signal, one, query, tamper, verdicts, wait_until
 
 
 def forge(db: Connection, row_id: str) -> None:
@@ -18,7 +18,7 @@ def forge(db: Connection, row_id: str) -> None:
     tamper(
         db,
         f"insert into signals select {row_id}, gen_random_uuid(), 'forged', symbol, side, price, quantity,"
-        " raw_payload, source_ip, hmac_verified, row_hash, created_at from signals where id = 1",
+        " raw_payload, source_ip, hmac_verified, row_hash, created_at, recorded_by from signals where id = 1",
     )
 
 
@@ -30,12 +30,13 @@ def release(db: Connection, row_id: int) -> None:
         " language sql stable as 'select true'",
     )
     query(db, "select engage_lockdown('a test', '[]')")
-    query(
-        db,
-        "insert into lockdown_events (event_type, reason, damage) values ('RELEASED', 'a test',"
-        " jsonb_build_array(jsonb_build_object('table', 'signals', 'id', %s::bigint, 'actual_hash', null)))",
-        [row_id],
-    )
+    with as_role(db, "alpha_owner"):
+        query(
+            db,
+            "insert into lockdown_events (event_type, reason, damage) values ('RELEASED', 'a test',"
+            " jsonb_build_array(jsonb_build_object('table', 'signals', 'id', %s::bigint, 'actual_hash', null)))",
+            [row_id],
+        )
 
 
 def record(db: Connection) -> None:

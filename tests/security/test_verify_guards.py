@@ -47,6 +47,9 @@ REFUSE = (
     "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint)"
 )
 
+# A register lets its owner change it only by a migration.
+BY_MIGRATION = "set local alpha.maintenance = 'x'; set local role alpha_owner; "
+
 MUTATIONS = [
     # triggers
     Mutation(
@@ -77,7 +80,8 @@ MUTATIONS = [
     Mutation(
         "all triggers disabled",
         "alter table installation disable trigger user",
-        changed("trigger", "installation._100_reject_change", "enabled")
+        changed("trigger", "installation._050_owner_only", "enabled")
+        | changed("trigger", "installation._100_reject_change", "enabled")
         | changed("trigger", "installation._200_reject_truncate", "enabled"),
     ),
     Mutation(
@@ -597,12 +601,12 @@ MUTATIONS = [
     # the register
     Mutation(
         "chain no longer locked down",
-        "update chains set open_in_lockdown = true where table_name = 'signals'",
+        BY_MIGRATION + "update chains set open_in_lockdown = true where table_name = 'signals'; reset role",
         changed("chain", "signals", "register"),
     ),
     Mutation(
         "chain unregistered",
-        "delete from chains where table_name = 'order_events'",
+        BY_MIGRATION + "delete from chains where table_name = 'order_events'; reset role",
         missing("chain", "order_events", "register"),
     ),
 ]
