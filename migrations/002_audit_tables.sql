@@ -27,6 +27,7 @@ create table signals (
   hmac_verified   boolean        not null  default false,
   row_hash        char(64)       not null,
   created_at      timestamptz    not null,
+  recorded_by     text           not null,
   constraint signals_pkey primary key (id),
   constraint signals_correlation_id_key unique (correlation_id),
   constraint signals_signal_id_key unique (signal_id),
@@ -50,6 +51,7 @@ comment on column signals.source_ip      is 'Address that the webhook came from.
 comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column signals.recorded_by    is 'The login that wrote the row.';
 
 create table ai_debates (
   id                bigserial    not null,
@@ -61,6 +63,7 @@ create table ai_debates (
   is_timeout        boolean      not null  default false,
   row_hash          char(64)     not null,
   created_at        timestamptz  not null,
+  recorded_by       text         not null,
   constraint ai_debates_pkey primary key (id),
   constraint ai_debates_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
   constraint ai_debates_model_name_is_given check (btrim(model_name::text) <> ''::text),
@@ -80,6 +83,7 @@ comment on column ai_debates.elapsed_ms       is 'How long the model took, in mi
 comment on column ai_debates.is_timeout       is 'Whether the model gave no answer in time.';
 comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column ai_debates.created_at       is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column ai_debates.recorded_by      is 'The login that wrote the row.';
 
 create table order_execution (
   id                 bigserial      not null,
@@ -93,6 +97,7 @@ create table order_execution (
   status             varchar(20)    not null  default 'PENDING',
   row_hash           char(64)       not null,
   created_at         timestamptz    not null,
+  recorded_by        text           not null,
   constraint order_execution_pkey primary key (id),
   constraint order_execution_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
   constraint order_execution_order_type_is_known check (order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
@@ -118,6 +123,7 @@ comment on column order_execution.exchange_order_id is 'The exchange''s id of th
 comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_execution.recorded_by       is 'The login that wrote the row.';
 
 create table order_events (
   id                   bigserial      not null,
@@ -131,6 +137,7 @@ create table order_events (
   exchange_error_code  varchar(50)    null,
   row_hash             char(64)       not null,
   created_at           timestamptz    not null,
+  recorded_by          text           not null,
   constraint order_events_pkey primary key (id),
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
   constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
@@ -159,6 +166,7 @@ comment on column order_events.rejection_reason    is 'Why the exchange refused;
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_events.recorded_by         is 'The login that wrote the row.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- What the kit itself has to remember

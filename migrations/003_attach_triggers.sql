@@ -162,7 +162,7 @@ comment on function _record_lockdown(text, jsonb, bigint) is
   'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain of lockdown_events.';
 
 create function engage_lockdown(reason text, damage jsonb) returns text
-language plpgsql
+language plpgsql security definer
 set search_path from current
 as $function$
 declare
@@ -374,6 +374,7 @@ perform protect_table('order_execution',    'AUD-006', 'AUD-007');
 perform protect_table('order_events',       'AUD-006', 'AUD-007');
 perform protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 perform protect_table('maintenance_events', 'AUD-011', 'AUD-011');
+perform _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
 
 create trigger _500_validate before insert on signals         for each row execute function validate_signal('signals');
 create trigger _500_validate before insert on ai_debates      for each row execute function validate_correlation('ai_debates');

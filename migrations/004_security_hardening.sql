@@ -32,6 +32,7 @@ select
   s.source_ip         as source_ip,
   s.hmac_verified     as hmac_verified,
   s.created_at        as created_at,
+  s.recorded_by       as recorded_by,
   ds.reasoning_json   as deepseek_reasoning,
   ll.reasoning_json   as llama_sentiment,
   cc.mean_score       as combined_confidence,
@@ -44,6 +45,7 @@ select
   o.exchange_order_id as order_exchange_order_id,
   o.status            as order_status,
   o.created_at        as order_created_at,
+  o.recorded_by       as order_recorded_by,
   e.id                as event_id,
   e.event_type        as event_type,
   e.fill_quantity     as event_fill_quantity,
@@ -52,6 +54,7 @@ select
   e.rejection_reason  as event_rejection_reason,
   e.exchange_error_code as event_exchange_error_code,
   e.created_at        as event_created_at,
+  e.recorded_by       as event_recorded_by,
   z.zar_equity        as zar_equity,
   s.row_hash          as signal_hash,
   ds.row_hash         as deepseek_hash,
@@ -75,7 +78,7 @@ left join lateral (
         order by d.model_name, d.id desc) as m) as cc on true
 left join lateral (
   select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason, v.exchange_error_code,
-         v.created_at, v.row_hash
+         v.created_at, v.recorded_by, v.row_hash
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v
@@ -204,7 +207,7 @@ execute format('grant execute on function
   verify_chain_integrity(text, bigint, bigint, boolean), find_chain_damage(text, bigint, bigint), verify_chain(text, bigint, bigint),
   verify_range(text, bigint, bigint, boolean), changed_guards(), verified_heads(), split_range(bigint, bigint, bigint),
   verification_plan(boolean, integer, bigint), record_verification(boolean, jsonb, bigint),
-  verify_guards(), guard_facts(), grants_text(aclitem[], oid), owner_role(), app_role(text),
+  verify_guards(), guard_facts(), _collation_text(oid), _switches_off(text, text), _view_text(oid), _counters(), _lowered_counters(), grants_text(aclitem[], oid), owner_role(), app_role(text),
   chain_status(), chain_rows(text, bigint, bigint), chain_rows_sql(text), chain_check_sql(text), chain_links_sql(text), chain_places_sql(text),
   chain_or_error(text), chain_genesis(text), acknowledged_damage(), _damage_item(text, bigint, text, text, text) to %I', auditor);
 execute format('grant execute on function open_damage() to %I, %I', auditor, risk);

@@ -385,6 +385,7 @@ create table agents (
   proposal_id  uuid         null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint agents_pkey primary key (id),
   constraint agents_agent_id_key unique (agent_id),
   constraint agents_public_key_key unique (public_key),
@@ -404,6 +405,7 @@ comment on column agents.replaces    is 'The agent whose place (and vote) it tak
 comment on column agents.proposal_id is 'The approved proposal that enrolled it; null for those of the bootstrap.';
 comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agents.created_at  is 'When it was enrolled.';
+comment on column agents.recorded_by is 'The login that did it.';
 
 create table agent_revocations (
   id           bigserial    not null,
@@ -411,6 +413,7 @@ create table agent_revocations (
   proposal_id  uuid         not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint agent_revocations_pkey primary key (id),
   constraint agent_revocations_agent_id_key unique (agent_id),
   constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
@@ -421,6 +424,7 @@ comment on column agent_revocations.agent_id    is 'The agent.';
 comment on column agent_revocations.proposal_id is 'The approved proposal that revoked or replaced it.';
 comment on column agent_revocations.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agent_revocations.created_at  is 'From when on its votes no longer count.';
+comment on column agent_revocations.recorded_by is 'The login that did it.';
 
 create table proposals (
   id            bigserial    not null,
@@ -438,6 +442,7 @@ create table proposals (
   signature     bytea        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
+  recorded_by   text         not null,
   constraint proposals_pkey primary key (id),
   constraint proposals_proposal_id_key unique (proposal_id),
   constraint proposals_proposal_id_digest_key unique (proposal_id, digest),
@@ -468,6 +473,7 @@ comment on column proposals.digest       is 'SHA-256 of the signed text, in hex;
 comment on column proposals.signature    is 'Ed25519 signature of the proposer, 64 bytes.';
 comment on column proposals.row_hash     is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column proposals.created_at   is 'When it was made.';
+comment on column proposals.recorded_by  is 'The login that did it.';
 
 create table votes (
   id           bigserial    not null,
@@ -482,6 +488,7 @@ create table votes (
   signature    bytea        not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint votes_pkey primary key (id),
   constraint votes_proposal_id_agent_id_key unique (proposal_id, agent_id),
   constraint votes_proposal_id_fkey foreign key (proposal_id, digest) references proposals (proposal_id, digest),
@@ -505,6 +512,7 @@ comment on column votes.signed_text is 'The exact text that was signed.';
 comment on column votes.signature   is 'Ed25519 signature of the agent, 64 bytes.';
 comment on column votes.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column votes.created_at  is 'When the vote was stored.';
+comment on column votes.recorded_by is 'The login that did it.';
 
 create table risk_change_log (
   id           bigserial    not null,
@@ -519,6 +527,7 @@ create table risk_change_log (
   state_hash   char(64)     not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint risk_change_log_pkey primary key (id),
   constraint risk_change_log_version_key unique (version),
   constraint risk_change_log_proposal_id_key unique (proposal_id),
@@ -539,6 +548,7 @@ comment on column risk_change_log.state_text  is 'The complete state after, as c
 comment on column risk_change_log.state_hash  is 'SHA-256 of the state text, in hex.';
 comment on column risk_change_log.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column risk_change_log.created_at  is 'When it was applied.';
+comment on column risk_change_log.recorded_by is 'The login that did it.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- State: what the applied proposals lead to, as canonical text
@@ -898,7 +908,7 @@ comment on function check_payload(text, jsonb) is 'Raises RSK-001 or RSK-003 unl
 ------------------------------------------------------------------------------------------------------------------------
 
 create function bootstrap_agents(agents jsonb) returns setof agents
-language plpgsql
+language plpgsql security definer
 set search_path from current
 as $function$
 declare
@@ -1260,7 +1270,7 @@ create trigger _500_validate before insert on votes             for each row exe
 create trigger _500_validate before insert on risk_change_log   for each row execute function validate_change('risk_change_log');
 create trigger _500_validate before insert on agents            for each row execute function validate_agent('agents');
 create trigger _500_validate before insert on agent_revocations for each row execute function validate_revocation('agent_revocations');
-perform protect_table(t.name, 'RSK-002', 'RSK-002'), count_attempts('RSK-002', t.name, 'INSERT'), chain_attach(t.name)
+perform protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), chain_attach(t.name)
 from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
 foreach item in array array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log'] loop
   execute format('comment on trigger _500_validate on %I is %L', item, 'Refuses a row that did not come by proposal and votes (RSK-002).');

@@ -41,7 +41,7 @@ comment on column log_nodes.level      is 'Height of the node: it stands over 2^
 comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
 comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
-perform protect_table('log_nodes', 'AUD-011', 'AUD-011');
+perform protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 
 create function merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe

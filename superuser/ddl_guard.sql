@@ -95,6 +95,7 @@ declare
   home_oid     oid := to_regnamespace(quote_ident(home));
   owner_oid    oid := (select r.oid from pg_roles as r join alpha_db_guard.desks as d on d.owner = r.rolname where d.home = check_command.home);
   command      record;
+  number       bigint;
 begin
   for command in
     -- what was altered or made: the object, or the relation that it hangs on
@@ -142,14 +143,14 @@ begin
            or d.object_type = 'schema' and d.object_name = home)
   loop
     if reason = '' or home_oid is null then
-      raise log 'alpha-db attempt %', jsonb_build_object(
-        'code', 'AUD-011', 'schema', home, 'table', command.identity, 'operation', 'DDL', 'row_id', null, 'session_user', session_user,
-        'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
-        'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
       begin
-        perform nextval(format('%I.%I', home, 'attempts_aud011_ddl_protected object')::regclass);
+        number := nextval(format('%I.%I', home, 'attempts_aud011_ddl_protected object')::regclass);
       exception when others then null;  -- it went with the command; the refusal counts more than the count
       end;
+      raise log 'alpha-db attempt %', jsonb_build_object(
+        'code', 'AUD-011', 'schema', home, 'table', command.identity, 'operation', 'DDL', 'row_id', null, 'number', number,
+        'session_user', session_user, 'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+        'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
       raise exception 'AUD-011: % on % refused', command.tag, command.identity
         using errcode = 'AUD11', detail = format('%s is protected by alpha-db.', command.identity), schema = home,
               hint = 'If it must be: begin; set local alpha.maintenance = ''the reason''; … commit. The use is recorded in maintenance_events.';

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alpha_db import chain
-from tests.support import Connection, Verdict, fill, one, query, quote, verdicts
+from tests.support import Connection, Verdict, as_role, fill, one, query, quote, verdicts
 
 TABLES = (
     "signals",
@@ -28,11 +28,7 @@ def fill_all(connection: Connection) -> None:
         query(connection, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
     for number in range(4):
         release(connection, f"test {number}")
-        query(
-            connection,
-            "insert into maintenance_events (reason, command_tag, object_identity) values (%s, 'ALTER TABLE', 't')",
-            [f"test {number}"],
-        )
+        query(connection, "select record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 
 
 def release(connection: Connection, reason: str, damage: str = "[]") -> None:
@@ -45,12 +41,13 @@ def release(connection: Connection, reason: str, damage: str = "[]") -> None:
             " language sql stable set search_path from current as 'select true'",
         )
         query(connection, "alter table lockdown_events disable trigger _500_validate")
-        query(
-            connection,
-            "insert into lockdown_events (event_type, reason, damage, alarm) values ('RELEASED', %s, %s,"
-            " coalesce(pg_sequence_last_value('lockdown_alarm'), setval('lockdown_alarm', 1)))",
-            [reason, damage],
-        )
+        with as_role(connection, "alpha_owner"):
+            query(
+                connection,
+                "insert into lockdown_events (event_type, reason, damage, alarm) values ('RELEASED', %s, %s,"
+                " coalesce(pg_sequence_last_value('lockdown_alarm'), setval('lockdown_alarm', 1)))",
+                [reason, damage],
+            )
         query(connection, "alter table lockdown_events enable trigger _500_validate")
 
 

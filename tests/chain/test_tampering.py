@@ -205,7 +205,7 @@ def test_a_row_with_a_forged_hash_is_found(book: Connection, row_hash: str, wher
         query(
             book,
             "insert into signals select 6, gen_random_uuid(), 'forged', symbol, side, price, quantity, raw_payload,"
-            " source_ip, hmac_verified, %s, created_at from signals where id = 5",
+            " source_ip, hmac_verified, %s, created_at, recorded_by from signals where id = 5",
             [row_hash],
         )
         assert places(book, "signals") == [(6, "content_mismatch")], where
@@ -259,7 +259,7 @@ def test_a_row_before_the_first_is_found_and_only_that(book: Connection, row_id:
         query(
             book,
             "insert into signals select %s, gen_random_uuid(), 'forged', symbol, side, price, quantity, raw_payload,"
-            " source_ip, hmac_verified, row_hash, created_at from signals where id = 1",
+            " source_ip, hmac_verified, row_hash, created_at, recorded_by from signals where id = 1",
             [row_id],
         )
         assert places(book, "signals") == [(row_id, "content_mismatch")]
@@ -284,7 +284,7 @@ def test_every_broken_place_is_listed(book: Connection) -> None:
             query(
                 book,
                 "insert into signals select %s, gen_random_uuid(), %s, symbol, side, price, quantity, raw_payload,"
-                " source_ip, hmac_verified, '', created_at from signals where id = 5",
+                " source_ip, hmac_verified, '', created_at, recorded_by from signals where id = 5",
                 [n, f"tv-{n}"],
             )
         rehash(book, "signals", 6)

@@ -11,7 +11,7 @@ import pytest
 from alpha_db.chain import recompute
 from tests.chain.behind import release as acknowledge
 from tests.fix_database import Connect, Connection, LoginRole
-from tests.support import changed_guards, make_signal, one, query, tamper, verdicts, wait_until
+from tests.support import as_role, changed_guards, make_signal, one, query, tamper, verdicts, wait_until
 
 
 def forge(db: Connection, row_id: str) -> None:
@@ -19,7 +19,7 @@ def forge(db: Connection, row_id: str) -> None:
     tamper(
         db,
         f"insert into signals select {row_id}, gen_random_uuid(), 'forged', symbol, side, price, quantity,"
-        " raw_payload, source_ip, hmac_verified, row_hash, created_at from signals where id = 1",
+        " raw_payload, source_ip, hmac_verified, row_hash, created_at, recorded_by from signals where id = 1",
     )
 
 
