@@ -1145,11 +1145,13 @@ begin
   select count(*) filter (where a.id is not null) into known
   from find_chain_damage(table_name, from_id, to_id) as d
   join acknowledged_damage() as a
-    on a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash;
+    on a.table_name = d.damaged_table and a.id = d.id::text and a.verdict = d.verdict
+      and a.actual_hash is not distinct from d.actual_hash and a.expected_hash is not distinct from d.expected_hash;
   select count(*) over () as places, d.* into place
   from find_chain_damage(table_name, from_id, to_id) as d
   where not exists (select from acknowledged_damage() as a
-                    where a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash)
+                    where a.table_name = d.damaged_table and a.id = d.id::text and a.verdict = d.verdict
+                      and a.actual_hash is not distinct from d.actual_hash and a.expected_hash is not distinct from d.expected_hash)
   order by d.id limit 1;
   if found then
     found_here.is_valid := false;
@@ -1517,7 +1519,6 @@ begin
     outcome := 'the lockdown is engaged already';
   else
     insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', reason, damage) returning id into event_id;
-    perform pg_notify('alpha_lockdown', current_schema());
     outcome := format('lockdown engaged (event %s)', event_id)
                || coalesce('; a writer that did not end within 10 s still holds ' || passed_over, '');
   end if;

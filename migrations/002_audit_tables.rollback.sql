@@ -4,7 +4,7 @@ do $rollback$
 begin
 perform begin_rollback('002_audit_tables');
 
-drop function lockdown_status(), acknowledged_damage();
+drop function open_damage(), lockdown_status(), acknowledged_damage(), _release_holds(lockdown_events);
 drop table order_events, order_execution, ai_debates, signals, lockdown_events, maintenance_events;
 
 perform finish_rollback('002_audit_tables');

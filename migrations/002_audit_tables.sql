@@ -165,6 +165,7 @@ create table lockdown_events (
   reason       text         not null,
   damage       jsonb        not null,
   proposal_id  uuid         null,
+  alarm        bigint       not null,
   recorded_by  text         not null  default session_user,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
@@ -179,6 +180,7 @@ comment on column lockdown_events.event_type  is 'ENGAGED or RELEASED.';
 comment on column lockdown_events.reason      is 'Why, in words.';
 comment on column lockdown_events.damage      is 'Array of {table, id, actual_hash, …}: the damage that engaged it, or that the release acknowledges.';
 comment on column lockdown_events.proposal_id is 'The approved proposal that released it; null for ENGAGED.';
+comment on column lockdown_events.alarm       is 'The value of lockdown_alarm that it records or releases.';
 comment on column lockdown_events.recorded_by is 'The login that found the damage or completed the approval.';
 comment on column lockdown_events.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column lockdown_events.created_at  is 'When it happened.';
@@ -207,34 +209,62 @@ comment on column maintenance_events.recorded_by     is 'The login that did it.'
 comment on column maintenance_events.row_hash        is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column maintenance_events.created_at      is 'When it happened.';
 
-create function acknowledged_damage()
-returns table (table_name text, id text, actual_hash text, release_id bigint)
+create function _release_holds(event lockdown_events) returns boolean
 language sql stable
 set search_path from current
 as $function$
-  -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
-  -- own chain acknowledges nothing, least of all itself.
-  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'actual_hash', max(l.id)
+  select false;
+$function$;
+comment on function _release_holds(lockdown_events) is 'Whether an event is of an applied, signed release. Never, until 005_agent_consensus.';
+
+create function acknowledged_damage()
+returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
+language sql stable
+set search_path from current
+as $function$
+  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'verdict', d.value ->> 'actual_hash', d.value ->> 'expected_hash', max(l.id)
   from only lockdown_events as l
   cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
-  where l.event_type = 'RELEASED'
+  where l.event_type = 'RELEASED' and _release_holds(l)
     and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
-  group by 1, 2, 3;
+  group by 1, 2, 3, 4, 5;
 $function$;
 comment on function acknowledged_damage() is 'Damage that a lockdown release has acknowledged, and the last release that did: reported as such for ever after.';
+
+create function open_damage() returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
+language sql stable security definer
+set search_path from current
+as $function$
+  select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash
+  from (
+    select f.damaged_table as "table", f.id, f.verdict, f.actual_hash, f.expected_hash
+    from only chains as c cross join lateral find_chain_damage(c.table_name) as f
+    union
+    select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'verdict', p.value ->> 'actual_hash', p.value ->> 'expected_hash'
+    from only lockdown_events as l
+    cross join lateral jsonb_array_elements(l.damage) as p
+    where l.event_type = 'ENGAGED' and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
+      and l.id > coalesce((select max(r.id) from only lockdown_events as r where r.event_type = 'RELEASED'), 0)
+  ) as d
+  where not exists (
+    select from acknowledged_damage() as a
+    where a.table_name = d."table" and a.id = d.id::text and a.verdict = d.verdict
+      and a.actual_hash is not distinct from d.actual_hash and a.expected_hash is not distinct from d.expected_hash)
+  order by (select c.position from only chains as c where c.table_name = d."table"), d.id;
+$function$;
+comment on function open_damage() is 'All damage that is there now and that no release has acknowledged.';
 
 create function lockdown_status()
 returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
 language sql stable security definer
 set search_path from current
 as $function$
-  select coalesce(l.event_type = 'ENGAGED', false),
-         case when l.event_type = 'ENGAGED' then l.created_at end,
-         case when l.event_type = 'ENGAGED' then l.id end,
-         case when l.event_type = 'ENGAGED' then l.reason end,
-         case when l.event_type = 'ENGAGED' then l.damage end
-  from (select) as one
-  left join lateral (select * from only lockdown_events as e order by e.id desc limit 1) as l on true;
+  select s.is_locked, case when s.is_locked then l.created_at end, case when s.is_locked then l.id end,
+         case when s.is_locked then l.reason end, case when s.is_locked then l.damage end
+  from (select pg_sequence_last_value('lockdown_alarm'::regclass) as alarm) as one
+  left join lateral (select * from only lockdown_events as e order by e.id desc limit 1) as l on true
+  cross join lateral (select one.alarm is not null
+    and not coalesce(l.event_type = 'RELEASED' and l.alarm = one.alarm and _release_holds(l), false)) as s(is_locked);
 $function$;
 comment on function lockdown_status() is 'One row: whether the lockdown is engaged, since when, by which event, why, and the damage that engaged it.';
 

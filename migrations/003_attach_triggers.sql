@@ -112,7 +112,8 @@ set search_path from current
 as $function$
 begin
   if new.event_type = 'RELEASED'
-     and ((select l.event_type from only lockdown_events as l order by l.id desc limit 1) is distinct from 'ENGAGED'
+     and ((select l.alarm from only lockdown_events as l where l.event_type = 'ENGAGED' order by l.id desc limit 1) is distinct from new.alarm
+          or pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from new.alarm
           or not release_is_approved(new.proposal_id, new.damage)) then
     perform refuse(
       'AUD-009', 'the lockdown is not released by hand',
@@ -131,7 +132,9 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform setval('lockdown_alarm'::regclass, 1);
+  if new.event_type = 'ENGAGED' then
+    new.alarm := setval('lockdown_alarm'::regclass, 1 + (random() * 9007199254740991)::bigint);
+  end if;
   return new;
 end
 $function$;
