@@ -1308,8 +1308,8 @@ begin
     perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), null,
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
   end if;
-  if payload is null or pg_column_size(payload) > (case kind when 'lockdown_release' then 8388608 else 65536 end) then
-    perform refuse_consensus('RSK-001', 'the payload is missing or too large', format('It has %s bytes.', pg_column_size(payload)),
+  if jsonb_typeof(payload) is distinct from 'object' or pg_column_size(payload) > (case kind when 'lockdown_release' then 8388608 else 65536 end) then
+    perform refuse_consensus('RSK-001', 'the payload is missing, no object, or too large', format('It has %s bytes.', pg_column_size(payload)),
                              'At most 64 kB; the list of a lockdown_release, of at most 10000 places, 8 MB.');
   end if;
   if reason is null or octet_length(reason) > 8000 or length(reason) > 2000 or btrim(reason) = '' or not is_plain_text(reason) then

@@ -190,7 +190,16 @@ select pg_is_in_recovery(),
 select version, state_text, state_hash, origin, is_locked, read_at, limits_valid_from from active_risk_state();
 
 -- name: agent_keys
-select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked from agent_keys();
+select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
+
+-- name: lockdown_evidence
+select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash from lockdown_evidence();
+
+-- name: notify
+select pg_notify(%(channel)s::text, current_schema());
+
+-- name: damaged_rows
+select "table", id, verdict, actual_hash, expected_hash, row_data from damaged_rows(%(proposal_id)s::uuid);
 
 -- name: risk_evidence
 select version, kind, previous, state_text, state_hash, proposal_text, proposer::text, proposer_key, proposal_signature,
@@ -253,26 +262,6 @@ select source, hash, is_valid, detail from verify_config_integrity();
 
 -- name: server_time
 select clock_timestamp();
-
--- name: open_damage
--- Damage that no release has acknowledged: in the chains, and what the lockdown was engaged for, which a chain alone
--- may not show (a missing tail).
-with damage as (
-  select d.damaged_table as "table", d.id, d.actual_hash, d.verdict
-  from chain_status() as c
-  cross join lateral find_chain_damage(c.table_name) as d
-  union
-  select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'actual_hash', p.value ->> 'verdict'
-  from lockdown_status() as l
-  cross join lateral jsonb_array_elements(l.damage) as p
-  where l.is_locked and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
-)
-select d."table", d.id, d.actual_hash, d.verdict
-from damage as d
-where not exists (
-  select from acknowledged_damage() as a
-  where a.table_name = d."table" and a.id::text = d.id::text and a.actual_hash is not distinct from d.actual_hash)
-order by array_position(array(select s.table_name from chain_status() as s), d."table"), d.id;
 
 -- name: seal_log
 select sealed_table, sealed_from, sealed_to

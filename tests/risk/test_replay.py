@@ -15,13 +15,13 @@ from alpha_db.security.config_integrity import IntegrityChecker, Verified
 from alpha_db.security.replay import Policy
 from alpha_db.security.state import RiskState
 from tests.risk.book import NOON, Book, governed_book, sha, state_text
-from tests.risk.council import agent, agent_id, limits, private_key, public_hex, threshold
+from tests.risk.council import PLACE, agent, agent_id, limits, private_key, public_hex, threshold
 
 BTC = '{"asset":"BTC","kill_loss_pct":0.1000,"kill_price":null}'
 LOOSER = limits("0.06")
 
 
-RELEASE = {"damage": [{"table": "signals", "id": 2, "actual_hash": None}]}
+RELEASE = {"damage": [PLACE]}
 
 
 def check(book: Book, **changes: Any) -> Verified:
@@ -203,10 +203,11 @@ def voted_on_itself(book: Book) -> None:
 def approved_after_its_end(book: Book) -> None:
     book.apply(
         "risk_config",
-        limits("0.01"),
+        LOOSER,
         "ada",
         "ben",
-        to=state_text(2, "0.0100 0.0300 2.00"),
+        "cyd",
+        to=state_text(2, "0.0600 0.0300 2.00"),
         signed_at=NOON + timedelta(hours=1, minutes=7),
     )
 
