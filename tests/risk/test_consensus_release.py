@@ -15,14 +15,6 @@ def locked(council: Council) -> bool:
     return bool(one(council.connection, "select is_locked from lockdown_status()"))
 
 
-def damage(council: Council) -> dict[str, Any]:
-    """The payload of a release: all damage that is there, as the database lists it."""
-    places = query(
-        council.connection, 'select "table", id, verdict, actual_hash, expected_hash from damaged_rows()'
-    )
-    return {"damage": places}
-
-
 @pytest.fixture
 def damaged(governed: Council) -> Council:
     """Signal 2 was changed and debate 2 removed, and the lockdown is engaged."""
@@ -36,7 +28,7 @@ def damaged(governed: Council) -> Council:
 
 
 def test_release_by_consensus(damaged: Council) -> None:
-    payload = damage(damaged)
+    payload = damaged.damage()
     assert [(place["table"], place["id"]) for place in payload["damage"]] == [
         ("signals", 2),
         ("ai_debates", 2),
@@ -57,14 +49,14 @@ def test_release_by_consensus(damaged: Council) -> None:
 
 
 def test_no_single_agent_releases(damaged: Council) -> None:
-    proposal_id = damaged.propose("lockdown_release", damage(damaged), "ada")
+    proposal_id = damaged.propose("lockdown_release", damaged.damage(), "ada")
     assert one(damaged.connection, "select needed from proposal_progress(%s)", [proposal_id]) == 2
     assert damaged.vote(proposal_id, "ben") == "PENDING"
     assert locked(damaged)
 
 
 def test_further_damage_locks_again(damaged: Council) -> None:
-    damaged.enact("lockdown_release", damage(damaged), "ada", "ben", "cyd")
+    damaged.release()
     tamper(damaged.connection, "update signals set price = 1 where id = 3")
     verdicts(damaged.connection)
     assert locked(damaged)
@@ -136,7 +128,7 @@ def test_tightening_and_agents_are_allowed_in_a_lockdown(
 
 
 def test_consensus_is_intact_after_all_that(damaged: Council) -> None:
-    damaged.enact("lockdown_release", damage(damaged), "ada", "ben", "cyd")
+    damaged.release()
     damaged.enact("risk_config", limits("0.5"), "ada", "ben", "cyd")
     assert all(
         row["is_valid"] for row in query(damaged.connection, "select * from verify_config_integrity()")

@@ -334,8 +334,8 @@ def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
         raise click.UsageError(f"{file} is not JSON: {problem}") from None
     found = said if isinstance(said, list) else [said]
     for agent in found:
-        wanted = SIGNED if may_be_signed and "signature" in agent else MEMBERS
-        if not isinstance(agent, dict) or set(agent) != set(wanted):
+        allowed = (MEMBERS, SIGNED) if may_be_signed else (MEMBERS,)
+        if not isinstance(agent, dict) or set(agent) not in map(set, allowed):
             raise click.UsageError(f"{file}: an agent is {', '.join(MEMBERS)}, no more and no less")
         try:
             key_of(agent["public_key"])
