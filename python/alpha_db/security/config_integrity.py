@@ -212,6 +212,9 @@ def _is_locked(active: ActiveState, events: tuple[LockdownEvent, ...], replay: R
 def _check_agents(agents: tuple[AgentKey, ...], replay: Replay) -> None:
     stored = {row.agent_id: (row.public_key, row.revoked) for row in agents}
     said = {agent: (key.hex(), agent not in replay.active) for agent, key in replay.ever.items()}
+    later = {row.agent_id: (row.name, row.role) for row in agents if row.proposal_id is not None}
+    if later != replay.enrolled:
+        raise tampered("name or role of an agent are not those that the log enrolled")
     if stored != said or len(stored) != len(agents):
         wrong = sorted(str(a) for a in stored.keys() | said.keys() if stored.get(a) != said.get(a))
         raise tampered(f"the agents are not those that the log enrolled and revoked: {', '.join(wrong)}")

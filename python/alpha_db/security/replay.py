@@ -8,7 +8,7 @@ it made. Source: design sections 9 and 10.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,13 +50,14 @@ class Policy:
 class Replay:
     """Where the replay stands: the state, who may vote, by which quorum, and how it came there.
 
-    `released` has, of every applied lockdown_release, the proposal_id and the hash of the damage it lists.
+    `enrolled` has name and role of the agents that proposals enrolled, `released` has, of every applied lockdown_release, the proposal_id and the hash of the damage it lists.
     """
 
     origin: str
     first: Keys
     active: Keys
     ever: Keys
+    enrolled: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     state: RiskState = EMPTY_STATE
     policy: Policy = Policy()
     hashes: tuple[str, ...] = (EMPTY_STATE.hash,)
@@ -259,6 +260,7 @@ def _governed(now: Replay, said: SignedProposal) -> Replay:
         now,
         active={**active, agent: key},
         ever={**now.ever, agent: key},
+        enrolled={**now.enrolled, agent: (payload["name"], payload["role"])},
     )
 
 
