@@ -88,9 +88,10 @@ def test_a_statement_that_began_before_the_bootstrap_adds_nobody(db: Connection,
 
 def test_the_transaction_of_the_bootstrap_adds_nobody(db: Connection) -> None:
     members = Jsonb(late(db, "mallory", "trudy"))
-    with pytest.raises(psycopg.Error) as caught, db.transaction():
+    with db.transaction(force_rollback=True):
         Council(db).bootstrap(*NAMES)
-        query(db, INSERT, [members])
+        with pytest.raises(psycopg.Error) as caught:
+            query(db, INSERT, [members])
     assert code_of(caught) == "RSK-002"
 
 
@@ -167,8 +168,8 @@ def test_a_forged_vote_that_stands_in_its_table_does_not_apply_by_hand(council: 
     arguments = council.sign_vote(proposal_id, "cyd")
     query(
         db,
-        "insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at, signed_text, signature)"
-        " select p.proposal_id, p.digest, p.origin, %s, a.public_key, 'APPROVE', %s,"
+        "insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at,"
+        " signed_text, signature) select p.proposal_id, p.digest, p.origin, %s, a.public_key, 'APPROVE', %s,"
         " approval_text(p.origin, 'APPROVE', p.digest, a.agent_id, %s), %s"
         " from proposals as p, agents as a where a.name = 'cyd'",
         [arguments[1], arguments[3], arguments[3], arguments[4]],

@@ -165,7 +165,8 @@ def test_a_forged_state_is_not_built_on(live: Council) -> None:
         db,
         "with c as (update risk_configurations set max_leverage_ratio = 99 where valid_to is null)"
         " update risk_change_log set state_text = replace(state_text, '2.00', '99.00'),"
-        " state_hash = text_digest(replace(state_text, '2.00', '99.00')) where id = (select max(id) from risk_change_log)",
+        " state_hash = text_digest(replace(state_text, '2.00', '99.00'))"
+        " where id = (select max(id) from risk_change_log)",
     )
     with pytest.raises(psycopg.Error) as caught:
         live.propose("risk_config", limits("0.02", leverage="98"), "ada")

@@ -50,7 +50,8 @@ class Policy:
 class Replay:
     """Where the replay stands: the state, who may vote, by which quorum, and how it came there.
 
-    `enrolled` has name and role of the agents that proposals enrolled, `released` has, of every applied lockdown_release, the proposal_id and the hash of the damage it lists.
+    `enrolled` has name and role of the agents that proposals enrolled; `released`, of every applied
+    lockdown_release, the proposal_id and the hash of the damage it lists.
     """
 
     origin: str
