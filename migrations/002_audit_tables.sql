@@ -219,7 +219,7 @@ comment on function _release_holds(lockdown_events) is 'Whether an event is of a
 
 create function acknowledged_damage()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
-language sql stable
+language sql stable security definer
 set search_path from current
 as $function$
   select d.value ->> 'table', d.value ->> 'id', d.value ->> 'verdict', d.value ->> 'actual_hash', d.value ->> 'expected_hash', max(l.id)

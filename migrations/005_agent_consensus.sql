@@ -1859,7 +1859,6 @@ foreach item in array grant_to loop
 end loop;
 execute format('grant execute on function agent_keys(), lockdown_evidence() to %I, %I, %I',
                app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
-execute format('grant execute on function _release_holds(lockdown_events) to %I', app_role('app_auditor'));
 execute format('grant execute on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text),
   vote(uuid, uuid, text, timestamptz, bytea) to %I', app_role('app_risk'));
 
