@@ -232,7 +232,16 @@ select pg_is_in_recovery(),
 select version, state_text, state_hash, origin, is_locked, read_at, limits_valid_from from active_risk_state();
 
 -- name: agent_keys
-select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked from agent_keys();
+select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
+
+-- name: lockdown_evidence
+select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash from lockdown_evidence();
+
+-- name: notify
+select pg_notify(%(channel)s::text, current_schema());
+
+-- name: damaged_rows
+select "table", id, verdict, actual_hash, expected_hash, row_data from damaged_rows(%(proposal_id)s::uuid);
 
 -- name: risk_evidence
 select version, kind, previous, state_text, state_hash, proposal_text, proposer::text, proposer_key, proposal_signature,
@@ -295,9 +304,6 @@ select source, hash, is_valid, detail from verify_config_integrity();
 
 -- name: server_time
 select clock_timestamp();
-
--- name: open_damage
-select "table", id, verdict, actual_hash, expected_hash from open_damage();
 
 -- name: seal_log
 select sealed_table, sealed_from, sealed_to

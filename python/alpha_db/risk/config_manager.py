@@ -6,6 +6,7 @@ here, of what the agent sees, and signed only if the database makes the same. So
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,13 +14,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
-from alpha_db.errors import AlphaDbError, ProposalClosed, RiskTampered, SignatureRefused, translate
+from alpha_db.errors import ProposalClosed, RiskTampered, SignatureRefused, translate
 from alpha_db.queries import query
 from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
 from alpha_db.security.config_integrity import IntegrityChecker, Keys, Verified
 from alpha_db.security.evidence import read_evidence
+from alpha_db.security.payloads import DAMAGE
 from alpha_db.security.replay import approvals_needed, direction
 from alpha_db.security.signed_text import jsonb_text, parse_proposal
 
@@ -61,13 +64,17 @@ class Draft:
 
 @dataclass(frozen=True)
 class Ballot:
-    """A vote before it is signed: the proposal as it was signed, and the vote's exact text."""
+    """A vote before it is signed: the proposal as it was signed, and the vote's exact text.
+
+    `damage` is what a release acknowledges, each place with the content that stands there now.
+    """
 
     proposal: Row
     agent_id: UUID
     decision: str
     signed_at: datetime
     text: str
+    damage: tuple[Row, ...] = ()
 
 
 class ConfigManager:
@@ -139,7 +146,8 @@ class ConfigManager:
         raise SignatureRefused(message, hint="alpha-db agents list", sqlstate="RSK03")
 
     def bootstrap(self, agents: list[Row]) -> list[Row]:
-        """Enrol the first agents, once for an installation. Raises RSK-001, RSK-002, RSK-003."""
+        """Enrol the first agents, once for an installation, each with its `signature` of the bootstrap_text
+        of all. Raises RSK-001, RSK-002, RSK-003."""
         return self._rows("bootstrap_agents", agents=jsonb_text(agents))
 
     # ------------------------------------------------------------------------------------------------
@@ -222,8 +230,8 @@ class ConfigManager:
             agent_id=agent_id,
             signed_at=signed_at,
         )
-        ballot = Ballot(proposal, agent_id, decision, signed_at, text)
-        members = {k: v for k, v in vars(ballot).items() if k not in ("proposal", "text")}
+        ballot = Ballot(proposal, agent_id, decision, signed_at, text, tuple(self.damage_of(proposal)))
+        members = {k: v for k, v in vars(ballot).items() if k not in ("proposal", "text", "damage")}
         theirs = self._scalar("approval_message", proposal_id=proposal["proposal_id"], **members)
         if theirs != text:
             raise _tampered("the database would have another text signed", f"It says: {theirs}")
@@ -241,27 +249,46 @@ class ConfigManager:
             signed_at=ballot.signed_at,
             signature=signer.sign(ballot.text),
         )
+        if status == "APPLIED":
+            self._wake("alpha_risk")
+            if ballot.proposal["kind"] == "lockdown_release":
+                self._wake("alpha_lockdown")
         return str(status)
+
+    def _wake(self, channel: str) -> None:
+        """Notify the guardrails: a courtesy in a transaction of its own, for they poll anyway."""
+        if self._conn.info.transaction_status != TransactionStatus.IDLE:
+            return
+        with contextlib.suppress(psycopg.Error), self._conn.transaction():
+            self._conn.execute(query("notify"), {"channel": channel})
 
     # ------------------------------------------------------------------------------------------------
     # Damage
 
-    def damage(self) -> list[Row]:
-        """Return the damage that a release would have to acknowledge: table, id, actual_hash, verdict.
+    def damage(self) -> list[Row] | None:
+        """Return the damage that a release would have to acknowledge, each place with its content.
 
-        What the chains show now, if the role may look; otherwise, or if they show none, what engaged the
-        lockdown. Empty without a lockdown.
+        None without a lockdown; empty if it was a false alarm.
         """
-        status = self._rows("lockdown_status")[0]
-        if not status["is_locked"]:
+        if not self._rows("lockdown_status")[0]["is_locked"]:
+            return None
+        return self._rows("damaged_rows", proposal_id=None)
+
+    def damage_of(self, proposal: Row) -> list[Row]:
+        """Return what a proposed release lists, each place with the content that stands there now."""
+        if proposal["kind"] != "lockdown_release":
             return []
-        try:
-            found = self._rows("open_damage")
-        except AlphaDbError as problem:
-            if problem.sqlstate != "42501":
-                raise
-            found = []
-        return found or list(status["damage"] or [])
+        stands = self._rows("damaged_rows", proposal_id=proposal["proposal_id"])
+        content = {(row["table"], row["id"]): row["row_data"] for row in stands}
+        return [
+            {name: place[name] for name in DAMAGE} | {"row_data": content.get((place["table"], place["id"]))}
+            for place in proposal["payload"]["damage"]
+        ]
+
+    def was_locked(self) -> bool:
+        """Return whether there ever was a lockdown, so that it takes a release to say that there is none."""
+        found = self._rows("lockdown_evidence")
+        return any(row["event_id"] is not None or row["alarm"] is not None for row in found)
 
     def _rows(self, name: str, **values: Any) -> list[Row]:
         with translate(), self._conn.cursor(row_factory=dict_row) as cursor:

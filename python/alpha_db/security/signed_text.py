@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +14,7 @@ from uuid import UUID
 
 PROPOSAL_TAG = "alpha-db/proposal/v1"
 APPROVAL_TAG = "alpha-db/approval/v1"
+BOOTSTRAP_TAG = "alpha-db/bootstrap/v1"
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 HASH_TEXT = re.compile(r"[0-9a-f]{64}")
@@ -139,6 +140,17 @@ def approval_text(
         agent=json_string(str(agent_id)),
         signed_at=json_string(_time_text(signed_at)),
     )
+
+
+def bootstrap_text(origin: str, agents: Iterable[Mapping[str, Any]]) -> str:
+    """Return the text whose UTF-8 bytes each of the first agents signs, whatever order they are given in.
+
+    The database's bootstrap_message makes the same.
+    """
+    members = ("agent_id", "name", "role", "public_key")
+    found = [{name: agent[name] for name in members} for agent in agents]
+    lines = [f"agent: {jsonb_text(agent)}\n" for agent in sorted(found, key=lambda a: str(a["agent_id"]))]
+    return "".join([f"{BOOTSTRAP_TAG}\n", f"origin: {json_string(origin)}\n", *lines])
 
 
 def parse_proposal(text: str) -> SignedProposal:

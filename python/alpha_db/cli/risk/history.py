@@ -84,7 +84,7 @@ def _differences(kind: str, payload: Any, before: Any, after: Any, names: dict[s
     elif kind == "quorum_policy":
         yield ", ".join(f"{name} {payload[name]}" for name in ("tighten", "loosen", "govern"))
     else:
-        places = ", ".join(f"{item['table']} {item['id']}" for item in payload["damage"])
+        places = ", ".join(f"{item['table']} {item['id']}" for item in payload["damage"]) or "none"
         yield f"lockdown released, damage acknowledged: {places}"
 
 
