@@ -50,6 +50,7 @@ RELATIONS: dict[str, dict[str, set[str]]] = {
 STATE = {
     "active_risk_state()",
     "agent_keys()",
+    "lock_holders()",
     "lockdown_status()",
     "rejected_attempts()",
     "risk_evidence(bigint)",
