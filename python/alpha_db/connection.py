@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 
 from alpha_db.errors import ConnectionFailed, squeeze
+from alpha_db.loaders import read_what_is_there
 from alpha_db.queries import query
 
 logger = logging.getLogger("alpha_db.server")
@@ -42,6 +43,7 @@ def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any)
     except psycopg.Error as exc:
         raise _connection_failed(exc, dsn) from (None if _looks_broken(dsn) else exc)
     conn.add_notice_handler(log_notice)
+    read_what_is_there(conn)
     return conn
 
 
@@ -60,6 +62,8 @@ def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: A
     params.setdefault("fallback_application_name", "alpha-db")
     if "connect_timeout" not in params and not os.environ.get("PGCONNECT_TIMEOUT"):
         params["connect_timeout"] = CONNECT_TIMEOUT
+    # a text that the environment's or the role's encoding has no bytes for would fail the whole result
+    params.setdefault("client_encoding", "UTF8")
     if schema is not None:
         set_option(params, "search_path", quote_identifier(schema))
     return params

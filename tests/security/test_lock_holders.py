@@ -107,9 +107,7 @@ def test_a_prepared_transaction_that_only_read(db: Connection, connect: Connect)
 
 
 @pytest.mark.parametrize("role", ["app_trading", "app_auditor", "app_risk"])
-def test_who_may_not_see_when_sees_who(
-    db: Connection, connect: Connect, login_role: LoginRole, role: str
-) -> None:
+def test_who_may_not_see_when_sees_who(connect: Connect, login_role: LoginRole, role: str) -> None:
     holder = connect(user=login_role("app_trading"), autocommit=False)
     make_signal(holder, 1)
     seen = holders(connect(user=login_role(role)))

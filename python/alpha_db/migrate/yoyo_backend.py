@@ -16,6 +16,7 @@ from yoyo.migrations import default_migration_table
 
 from alpha_db.connection import log_notice
 from alpha_db.errors import from_any
+from alpha_db.loaders import read_what_is_there
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
@@ -28,6 +29,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
         except psycopg.Error as exc:
             raise from_any(exc) from exc
         conn.add_notice_handler(log_notice)
+        read_what_is_there(conn)
         return conn
 
     @contextmanager

@@ -21,7 +21,7 @@ from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of
 from alpha_db.security.config_integrity import IntegrityChecker, Keys, Verified
 from alpha_db.security.evidence import read_evidence
 from alpha_db.security.replay import approvals_needed, direction
-from alpha_db.security.signed_text import jsonb_text, parse_proposal
+from alpha_db.security.signed_text import SignedProposal, jsonb_text, parse_proposal
 
 Row = dict[str, Any]
 
@@ -209,12 +209,14 @@ class ConfigManager:
         """Make a vote, ready to be read and signed.
 
         The proposal's text is believed only if its digest and its proposer's signature hold, and if it says
-        what the stored columns say. Raises RiskTampered (RSK-007), ProposalClosed (RSK-006).
+        what the stored columns say. Only a rejection may be of a text that cannot be read. Raises RiskTampered
+        (RSK-007), ProposalClosed (RSK-006).
         """
         proposal = self.proposal(proposal_id)
-        _check_signed(proposal, self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0])
+        stored = self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0]
+        said = _check_signed(proposal, stored, must_be_readable=decision != "REJECT")
         signed_at = self._scalar("server_time")
-        origin = parse_proposal(proposal["signed_text"]).origin
+        origin = said.origin if said else self.active()["origin"]
         text = approval_text(
             origin=origin,
             decision=decision,
@@ -273,22 +275,26 @@ class ConfigManager:
         return row[0] if row else None
 
 
-def _check_signed(proposal: Row, stored: Row) -> None:
-    """Raise RiskTampered unless a stored proposal is what its proposer signed."""
-    text = proposal["signed_text"]
+def _check_signed(proposal: Row, stored: Row, *, must_be_readable: bool) -> SignedProposal | None:
+    """Raise RiskTampered unless a stored proposal is what its proposer signed; return what it says."""
+    text, said = proposal["signed_text"], None
     try:
         said = parse_proposal(text)
     except (ValueError, TypeError) as problem:
-        raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
+        if must_be_readable:
+            raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
     if digest_of(text) != proposal["digest"]:
         raise _tampered("the proposal's digest is not that of its text", text)
     if not verify_text(bytes(stored["proposer_key"]), text, bytes(stored["signature"])):
         raise _tampered("the proposer's signature is not for this text", text)
+    if said is None:
+        return None
     stands = (str(proposal["proposal_id"]), proposal["kind"], proposal["reason"], str(proposal["proposer"]))
     if (said.proposal_id, said.kind, said.reason, said.proposer) != stands or said.payload != proposal[
         "payload"
     ]:
         raise _tampered("the proposal's text says otherwise than its row", text)
+    return said
 
 
 def _tampered(problem: str, detail: str) -> RiskTampered:

@@ -48,22 +48,46 @@ def timeline(changes: list[Row], agents: list[Agent]) -> list[Row]:
     before: Any = {"limits": None, "kill_thresholds": []}
     entries = []
     for row in changes:
-        after, payload = load_json(row["state_text"]), load_json(row["payload"])
+        after, payload = _read(row["state_text"]), _read(row["payload"])
+        votes = _read(row["approvals"])
         entries.append(
             {
                 "version": row["version"],
                 "applied_at": row["applied_at"],
                 "kind": row["kind"],
-                "changes": list(_differences(row["kind"], payload, before, after, names)),
+                "changes": _changes(row["kind"], payload, before, after, names),
                 "proposed_by": names.get(row["proposer"], row["proposer"]),
-                "approved_by": [names.get(v["agent_id"], v["agent_id"]) for v in load_json(row["approvals"])],
+                "approved_by": _approvers(votes, names),
                 "reason": row["reason"],
                 "payload": payload,
                 "state_hash": row["state_hash"],
             }
         )
-        before = after
+        before = before if isinstance(after, str) else after
     return entries
+
+
+def _read(text: str) -> Any:
+    """The value of JSON text; the text itself if it is none that can be read."""
+    try:
+        return load_json(text)
+    except ValueError:
+        return text
+
+
+def _approvers(votes: Any, names: dict[str, str]) -> list[str]:
+    try:
+        return [names.get(vote["agent_id"], vote["agent_id"]) for vote in votes]
+    except (TypeError, LookupError):
+        return [str(votes)]
+
+
+def _changes(kind: str, payload: Any, before: Any, after: Any, names: dict[str, str]) -> list[str]:
+    """What a change did, in words; an entry that was put there by force must not hide the others."""
+    try:
+        return list(_differences(kind, payload, before, after, names))
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return ["this cannot be read: alpha-db risk verify"]
 
 
 def _differences(kind: str, payload: Any, before: Any, after: Any, names: dict[str, str]) -> Iterator[str]:

@@ -49,7 +49,9 @@ def _one(row: Row) -> None:
         ("  by      ", DIM),
         f"{clean(row['proposer_name'])}, {clean(row['created_at'])}: {clean(row['reason'])}",
     )
-    line(("  what    ", DIM), clean(json.dumps(row["payload"], ensure_ascii=False)))
+    payload = row["payload"]  # text if Python cannot read it
+    said = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
+    line(("  what    ", DIM), clean(said))
     line(("  expires ", DIM), clean(row["expires_at"]))
 
 
