@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
 
@@ -134,6 +135,19 @@ def test_checkpoint_create_ends_though_another_seals(desk: Desk, db: Connection,
     desk.run("checkpoint", "keygen", "--name", "x.example/y", "--out", str(key))
     held(connect, "log_nodes")
     assert_ended(desk, "log_nodes", "checkpoint", "create", "--key", str(key), str(runs))
+
+
+def test_checkpoint_create_ends_though_a_reader_locks_the_directory(desk: Desk, db: Connection) -> None:
+    make_signal(db)
+    key, runs = desk.folder / "c.key", desk.folder / "runs"
+    runs.mkdir()
+    desk.run("checkpoint", "keygen", "--name", "x.example/y", "--out", str(key))
+    desk.run("checkpoint", "create", "--key", str(key), str(runs))
+    with (runs / ".lock").open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        ended = desk.run("checkpoint", "create", "--key", str(key), str(runs), *SOON, expect=3)
+    assert f"another process has held {runs / '.lock'} for 0.2 s" in ended.err
+    desk.run("checkpoint", "create", "--key", str(key), str(runs))
 
 
 def test_propose_and_vote_end_though_another_holds_the_proposals(governed: Desk, connect: Connect) -> None:

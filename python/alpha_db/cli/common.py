@@ -28,15 +28,19 @@ class Settings:
     schema: str | None = None
     lock_timeout: float | None = None
 
+    @property
+    def seconds(self) -> float:
+        """How long to wait for a lock; 0: for ever."""
+        return LOCK_TIMEOUT if self.lock_timeout is None else self.lock_timeout
+
     def connect(self) -> psycopg.Connection[Any]:
         """Open a connection in autocommit: a command is one statement, and what it does is to last.
 
         It waits for a lock for LOCK_TIMEOUT seconds at most, or for as long as the options say.
         """
         conn = connect(self.dsn, schema=self.schema, autocommit=True)
-        seconds = LOCK_TIMEOUT if self.lock_timeout is None else self.lock_timeout
         # 0 is for ever, so what is less than a millisecond is one
-        values = {"milliseconds": ceil(seconds * 1000), "is_given": self.lock_timeout is not None}
+        values = {"milliseconds": ceil(self.seconds * 1000), "is_given": self.lock_timeout is not None}
         try:
             with translate():
                 conn.execute(query("prepare_command"), values)

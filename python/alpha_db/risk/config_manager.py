@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import dict_row
 
+from alpha_db.courtesy import LOCKDOWN, RISK, tell
 from alpha_db.errors import AlphaDbError, ProposalClosed, RiskTampered, SignatureRefused, translate
 from alpha_db.queries import query
 from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
@@ -140,7 +141,9 @@ class ConfigManager:
 
     def bootstrap(self, agents: list[Row]) -> list[Row]:
         """Enrol the first agents, once for an installation. Raises RSK-001, RSK-002, RSK-003."""
-        return self._rows("bootstrap_agents", agents=jsonb_text(agents))
+        enrolled = self._rows("bootstrap_agents", agents=jsonb_text(agents))
+        tell(self._conn, RISK)
+        return enrolled
 
     # ------------------------------------------------------------------------------------------------
     # Proposing and voting
@@ -243,6 +246,8 @@ class ConfigManager:
             signed_at=ballot.signed_at,
             signature=signer.sign(ballot.text),
         )
+        if status == "APPLIED":
+            tell(self._conn, RISK, *([LOCKDOWN] if ballot.proposal["kind"] == "lockdown_release" else []))
         return str(status)
 
     # ------------------------------------------------------------------------------------------------
