@@ -79,9 +79,10 @@ def create(
     """Make a checkpoint of every log and write it to the directory, unless it contradicts the last one there.
 
     Takes a connection in autocommit, the directory (None: nothing to compare with), other keys whose earlier
-    checkpoints are believed, whether to write, for how many seconds to wait for standbys (None: not at all),
-    and for how many for another process that writes to the directory (0: for ever). Raises ChainMismatch (AUD-009) if the log is not the continuation of the last checkpoint, StoreError,
-    ReadOnlyServer, StandbyError and psycopg.Error.
+    checkpoints are believed, whether to write, for how many seconds to wait for standbys (None: not at all), and
+    for how many for another process that writes to the directory (0: for ever). Raises ChainMismatch (AUD-009) if
+    the log is not the continuation of the last checkpoint, StoreError, ReadOnlyServer, StandbyError and
+    psycopg.Error.
     """
     if place.in_recovery or place.read_only:
         raise ReadOnlyServer(
