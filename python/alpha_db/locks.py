@@ -29,7 +29,7 @@ def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
     Whoever waits may say how long even if the holder's time is hidden. Raises psycopg.Error.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query("lock_holders")).fetchall()
+        found = cursor.execute(query("who_holds_locks")).fetchall()
     for row in found:
         waits = [
             other["seconds"] for other in found if other["pid"] in row["blocks"] and not other["granted"]

@@ -59,7 +59,7 @@ select table_name, last_id, head_hash, last_created_at from chain_status();
 -- name: lockdown_status
 select is_locked, since, event_id, reason, damage from lockdown_status();
 
--- name: lock_holders
+-- name: who_holds_locks
 select lock_name, mode, granted, pid, gid, login, application, client_address, since, state, blocks,
        extract(epoch from clock_timestamp() - since)::double precision as seconds
 from lock_holders();

@@ -187,6 +187,22 @@ def test_a_proposal_that_cannot_be_read_is_listed(governed: Desk, db: Connection
     assert governed.run("risk", "proposals", "--json").json[0]["payload"] == DEEP
 
 
+def test_a_state_that_cannot_be_read_is_told_and_not_a_crash(governed: Desk, db: Connection) -> None:
+    force(db, "update risk_change_log set approvals = %s::jsonb", [DEEP])
+    assert "RSK-007" in governed.run("risk", "get-config", expect=1).out
+    governed.run("risk", "history")
+
+
+def test_damage_that_cannot_be_read_is_shown_as_text(desk: Desk, db: Connection) -> None:
+    make_signal(db)
+    tamper(db, "update signals set price = 2")
+    desk.run("verify-chain", expect=1)
+    tamper(db, f"update lockdown_events set damage = '{DEEP}'")
+    shown = desk.run("lockdown", "status", expect=None)
+    assert shown.code in (1, 3)
+    assert shown.out.count("damage") <= 1
+
+
 def test_a_row_with_odd_times_is_exported(desk: Desk, db: Connection) -> None:
     make_signal(db, 1)
     make_signal(db, 2)

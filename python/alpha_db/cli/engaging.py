@@ -25,6 +25,7 @@ Again = Callable[[Connection], Row]
 #: How many seconds a command keeps trying.
 ENGAGE_FOR = 30.0
 _PAUSE = 0.5
+_NOT_ENGAGED = "the lockdown is NOT engaged"
 # enough to engage it, and to have a place of each chain in the event
 _PLACES = 20
 # what fails by itself fails the next time, too: a chain that is not there, say
@@ -55,35 +56,52 @@ def is_recorded(lockdown: Row | None) -> bool:
     return lockdown is not None and lockdown["is_locked"] is True and lockdown["event_id"] is not None
 
 
-def see_to_it(
-    settings: Settings, conn: Connection, places: Sequence[Again], *, seconds: float, can_write: bool
-) -> list[Row] | None:
-    """Keep trying until the lockdown is engaged and its event recorded; return the verdicts of the last attempt.
-
-    Takes the damaged places, and a connection that may stand in if no other is to be had. None: it could not be
-    recorded within so many seconds, or nothing can be written here. Raises nothing of the database.
-    """
-    if _recorded(conn):
-        return []
-    if not can_write:
+def engaged_now(detail: str | None) -> str | None:
+    """Return what a verdict says, without that the lockdown was not engaged when it was given."""
+    if detail is None:
         return None
-    end, has_said = time.monotonic() + seconds, False
-    while time.monotonic() < end:
-        try:
-            with _session(settings, conn) as own:
-                verdicts, errors = _attempt(own, places[:_PLACES])
-                if _recorded(own):
-                    return verdicts
-                if not verdicts and all((error.sqlstate or "")[:2] in _IN_VAIN for error in errors):
-                    return None
-                problem = f"{verdicts[0]['detail'] if verdicts else errors[0]}{_holder(own)}"
-        except (AlphaDbError, psycopg.Error) as raised:
-            problem = str(_ours(raised))
-        if not has_said:
-            note(f"the lockdown is not recorded yet, trying for {seconds:g} s: {clean(problem)}")
-            has_said = True
-        time.sleep(max(0.0, min(_PAUSE, end - time.monotonic())))
-    return [] if _recorded(conn) else None
+    parts = detail.split("; ")
+    return "; ".join("the lockdown is engaged" if part.startswith(_NOT_ENGAGED) else part for part in parts)
+
+
+class Engager:
+    """Sees to it that damage engages the lockdown, within so many seconds in all.
+
+    Takes a connection that may stand in if no other is to be had. `is_recorded` says what came of it: None if there
+    was no damage, False if the lockdown or its event could not be recorded, or nothing can be written here.
+    """
+
+    def __init__(self, settings: Settings, conn: Connection, *, seconds: float, can_write: bool) -> None:
+        self._settings, self._conn, self._can_write = settings, conn, can_write
+        self._seconds = self._left = seconds
+        self._has_said = False
+        self.is_recorded: bool | None = None
+
+    def see_to(self, places: Sequence[Again]) -> None:
+        """Verify damaged places again until the lockdown is recorded. Raises nothing of the database."""
+        if places and self.is_recorded is not True:
+            started = time.monotonic()
+            self.is_recorded = _recorded(self._conn) or (self._can_write and self._keep_trying(places))
+            self._left -= time.monotonic() - started
+
+    def _keep_trying(self, places: Sequence[Again]) -> bool:
+        end = time.monotonic() + self._left
+        while time.monotonic() < end:
+            try:
+                with _session(self._settings, self._conn) as own:
+                    verdicts, errors = _attempt(own, places[:_PLACES])
+                    if _recorded(own):
+                        return True
+                    if not verdicts and all((error.sqlstate or "")[:2] in _IN_VAIN for error in errors):
+                        return False
+                    problem = f"{verdicts[0]['detail'] if verdicts else errors[0]}{_holder(own)}"
+            except (AlphaDbError, psycopg.Error) as raised:
+                problem = str(_ours(raised))
+            if not self._has_said:
+                note(f"the lockdown is not recorded yet, trying for {self._seconds:g} s: {clean(problem)}")
+                self._has_said = True
+            time.sleep(max(0.0, min(_PAUSE, end - time.monotonic())))
+        return _recorded(self._conn)
 
 
 def _attempt(conn: Connection, places: Sequence[Again]) -> tuple[list[Row], list[AlphaDbError]]:

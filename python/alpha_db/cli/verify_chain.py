@@ -15,7 +15,7 @@ import psycopg
 from alpha_db.checkpoint.verify import Comparison
 from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
-from alpha_db.cli.engaging import ENGAGE_FOR, Again, engage_for_option, lockdown_of, see_to_it
+from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
 from alpha_db.cli.output import emit_json, spinner
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
@@ -203,25 +203,27 @@ def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against 
                 on_progress=progress,
                 spare=conn,
             )
+        engager = Engager(settings, conn, seconds=wish.engage_for, can_write=not place.is_read_only)
+        damaged: list[Again] = [
+            partial(verify_range, item=item, engage_lockdown=True)
+            for item, verdict in zip(plan.ranges, verdicts, strict=True)
+            if verdict["error_code"] == "AUD-009"
+        ]
+        if wish.engage_lockdown:  # first of all: what comes below could fail
+            engager.see_to(damaged)
         found = Found(by_table(verdicts, {} if wish.is_range else changed_guards(conn)))
         if wish.since_last:
             found.run = _remember(conn, plan, found.results)
         if against:
             with spinner("comparing with the checkpoints"):
                 found.signed = against.compare(conn, wish.table, engage_lockdown=wish.engage_lockdown)
-        places: list[Again] = [
-            partial(verify_range, item=item, engage_lockdown=True)
-            for item, verdict in zip(plan.ranges, verdicts, strict=True)
-            if verdict["error_code"] == "AUD-009"
-        ]
-        places += against.places(found.signed) if against and found.signed else []
-        if places and wish.engage_lockdown:
-            can_write = not (place.in_recovery or place.read_only)
-            last = see_to_it(settings, conn, places, seconds=wish.engage_for, can_write=can_write)
-            found.is_recorded = last is not None
-            _update(found, last or [])
+            if wish.engage_lockdown:
+                engager.see_to(against.places(found.signed))
+        found.is_recorded, found.lockdown = engager.is_recorded, lockdown_of(conn)
+        if found.is_recorded:
+            for row in [*found.results, *(found.signed.results if found.signed else [])]:
+                row["detail"] = engaged_now(row["detail"])
             tell(conn, LOCKDOWN)
-        found.lockdown = lockdown_of(conn)
     return found
 
 
@@ -236,10 +238,3 @@ def _remember(conn: psycopg.Connection[Any], plan: Plan, results: list[dict[str,
         problem = from_any(raised)
     boundary.say(boundary.one_line(problem))
     return run | {"problem": problem.message}
-
-
-def _update(found: Found, verdicts: list[dict[str, Any]]) -> None:
-    """Put into the results what a later attempt says of the same damage: that it engaged the lockdown."""
-    details = {(row["table_name"], row["verdict"], row["broken_id"]): row["detail"] for row in verdicts}
-    for row in [*found.results, *(found.signed.results if found.signed else [])]:
-        row["detail"] = details.get((row["table_name"], row["verdict"], row["broken_id"]), row["detail"])

@@ -268,7 +268,8 @@ class ConfigManager:
             if problem.sqlstate != "42501":
                 raise
             found = []
-        return found or list(status["damage"] or [])
+        damage = status["damage"]
+        return found or (list(damage) if isinstance(damage, list) else [])
 
     def _rows(self, name: str, **values: Any) -> list[Row]:
         with translate(), self._conn.cursor(row_factory=dict_row) as cursor:

@@ -48,8 +48,7 @@ def timeline(changes: list[Row], agents: list[Agent]) -> list[Row]:
     before: Any = {"limits": None, "kill_thresholds": []}
     entries = []
     for row in changes:
-        after, payload = _read(row["state_text"]), _read(row["payload"])
-        votes = _read(row["approvals"])
+        after, payload = read_or_text(row["state_text"]), read_or_text(row["payload"])
         entries.append(
             {
                 "version": row["version"],
@@ -57,7 +56,7 @@ def timeline(changes: list[Row], agents: list[Agent]) -> list[Row]:
                 "kind": row["kind"],
                 "changes": _changes(row["kind"], payload, before, after, names),
                 "proposed_by": names.get(row["proposer"], row["proposer"]),
-                "approved_by": _approvers(votes, names),
+                "approved_by": approvers(row["approvals"], names),
                 "reason": row["reason"],
                 "payload": payload,
                 "state_hash": row["state_hash"],
@@ -67,7 +66,7 @@ def timeline(changes: list[Row], agents: list[Agent]) -> list[Row]:
     return entries
 
 
-def _read(text: str) -> Any:
+def read_or_text(text: str) -> Any:
     """The value of JSON text; the text itself if it is none that can be read."""
     try:
         return load_json(text)
@@ -75,7 +74,9 @@ def _read(text: str) -> Any:
         return text
 
 
-def _approvers(votes: Any, names: dict[str, str]) -> list[str]:
+def approvers(approvals: str, names: dict[str, str]) -> list[str]:
+    """The names of those who approved; the text itself if it cannot be read."""
+    votes = read_or_text(approvals)
     try:
         return [names.get(vote["agent_id"], vote["agent_id"]) for vote in votes]
     except (TypeError, LookupError):
