@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from alpha_db import record_signal
 from alpha_db.connection import connect as open_connection
 from alpha_db.errors import RiskTampered
 from alpha_db.risk.config_manager import _check_signed
@@ -14,7 +15,7 @@ from alpha_db.security.audit_signer import AuditSigner, digest_of, proposal_text
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.risk.council import CHAINED, LIMITS, unguarded
-from tests.support import Connection, make_signal, query, tamper
+from tests.support import Connection, make_signal, one, query, tamper
 
 pytest_plugins = ["tests.cli.fix_desk"]
 
@@ -88,6 +89,33 @@ def test_the_environments_encoding_hides_nothing(desk: Desk, monkeypatch: pytest
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     with open_connection(desk.dsn) as conn:
         assert conn.execute("select U&'\\+01F680'").fetchone() == ("\U0001f680",)
+
+
+def test_the_databases_datestyle_hides_nothing(governed: Desk, db: Connection) -> None:
+    """Times that are not ISO would all be text, and nothing can be added to a text."""
+    db.execute(f"alter database {db.info.dbname} set datestyle = 'SQL, DMY'")
+    proposal_id = governed.propose("ada", "risk", "update-param", "max_leverage_ratio", "3")
+    found = governed.run("risk", "proposals", "--json").json[0]
+    assert found["proposal_id"] == proposal_id
+    assert found["expires_at"][10] == "T"
+
+
+@pytest.mark.parametrize("payload", [f'{{"deep": {DEEP}}}', '{"n": 1e5000}'], ids=["deep", "huge"])
+def test_a_writer_gives_back_the_text_of_a_payload_that_python_cannot_read(
+    server: Server, database: str, payload: str
+) -> None:
+    with open_connection(server.dsn(database), autocommit=True) as conn:
+        row = record_signal(
+            conn, signal_id="x", symbol="X", side="BUY", price="1", quantity="1", raw_payload=payload
+        )
+        assert row["raw_payload"] == one(conn, "select raw_payload::text from signals")
+
+
+def test_limits_that_hold_from_no_time_are_tampered_with(governed: Desk, db: Connection) -> None:
+    force(db, "update risk_configurations set valid_from = 'infinity'")
+    force(db, "update risk_change_log set created_at = 'infinity'")
+    found = governed.run("risk", "get-config", "--json", expect=1).json
+    assert "is no time" in found["problem"]
 
 
 @pytest.fixture
