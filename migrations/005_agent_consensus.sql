@@ -888,6 +888,7 @@ language sql stable
 set search_path from current
 as $function$
   select 'agents', b.id, b.problem from _bootstrap_problems() as b
+  where exists (select from unnest(changes) as c where c.version = 0)  -- as the replay found
   union all
   select 'risk_change_log', c.version, c.problem from unnest(changes) as c where c.problem is not null and c.version > 0
   union all
