@@ -2,8 +2,13 @@
 
 do $rollback$
 declare
-  item  text;
+  item  pg_catalog.text;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_rollback(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 perform begin_rollback('005_agent_consensus');
 if exists (select from only agents) then
   raise exception 'alpha-db: 005_agent_consensus is not rolled back, for agents holds rows'
@@ -19,6 +24,15 @@ as $function$
 $function$;
 comment on function release_is_approved(uuid, jsonb) is
   'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals.';
+create or replace function _consensus_problems()
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select null::text, null::bigint, null::text where false;
+$function$;
+comment on function _consensus_problems() is
+  'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus brings them and replaces this.';
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable
 set search_path from current
@@ -32,7 +46,7 @@ foreach item in array array['risk_change_log', 'votes', 'proposals', 'agent_revo
   perform chain_detach(item), forget_attempts(item);
 end loop;
 perform forget_attempts('consensus');
-drop function _consensus_problems(), _risk_table_problems(replayed_change[]), _release_problems(replayed_change[]), _agent_problems(replayed_change[]),
+drop function _risk_table_problems(replayed_change[]), _release_problems(replayed_change[]), _agent_problems(replayed_change[]),
   _replay_consensus(boolean, bigint), _bootstrap_problems();
 drop type replayed_change;
 -- Functions that take or return a row of a table go with it.

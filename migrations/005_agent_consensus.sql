@@ -3,9 +3,14 @@
 
 do $migration$
 declare
-  item      text;
-  grant_to  text[];
+  item      pg_catalog.text;
+  grant_to  pg_catalog.text[];
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_migration(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 if not begin_migration('005_agent_consensus') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -307,7 +312,7 @@ language sql immutable parallel safe
 set search_path from current
 as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
-  select value !~ '[\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u180E\u200B-\u200F\u2028-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF9-\uFFFB\U000E0000-\U000E007F]';
+  select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u180E\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U000E0000-\\U000E007F]';
 $function$;
 comment on function is_plain_text(text) is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
 
@@ -407,6 +412,7 @@ create table agents (
   signature    bytea        null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint agents_pkey primary key (id),
   constraint agents_agent_id_key unique (agent_id),
   constraint agents_public_key_key unique (public_key),
@@ -428,6 +434,7 @@ comment on column agents.proposal_id is 'The approved proposal that enrolled it;
 comment on column agents.signature   is 'Its Ed25519 signature of the whole bootstrap (bootstrap_message), 64 bytes; null for those that a proposal enrolled.';
 comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agents.created_at  is 'When it was enrolled.';
+comment on column agents.recorded_by is 'The login that did it.';
 
 create table agent_revocations (
   id           bigserial    not null,
@@ -435,6 +442,7 @@ create table agent_revocations (
   proposal_id  uuid         not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint agent_revocations_pkey primary key (id),
   constraint agent_revocations_agent_id_key unique (agent_id),
   constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
@@ -445,6 +453,7 @@ comment on column agent_revocations.agent_id    is 'The agent.';
 comment on column agent_revocations.proposal_id is 'The approved proposal that revoked or replaced it.';
 comment on column agent_revocations.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agent_revocations.created_at  is 'From when on its votes no longer count.';
+comment on column agent_revocations.recorded_by is 'The login that did it.';
 
 create table proposals (
   id            bigserial    not null,
@@ -462,6 +471,7 @@ create table proposals (
   signature     bytea        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
+  recorded_by   text         not null,
   constraint proposals_pkey primary key (id),
   constraint proposals_proposal_id_key unique (proposal_id),
   constraint proposals_proposal_id_digest_key unique (proposal_id, digest),
@@ -493,6 +503,7 @@ comment on column proposals.digest       is 'SHA-256 of the signed text, in hex;
 comment on column proposals.signature    is 'Ed25519 signature of the proposer, 64 bytes.';
 comment on column proposals.row_hash     is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column proposals.created_at   is 'When it was made.';
+comment on column proposals.recorded_by  is 'The login that did it.';
 
 create table votes (
   id           bigserial    not null,
@@ -507,6 +518,7 @@ create table votes (
   signature    bytea        not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint votes_pkey primary key (id),
   constraint votes_proposal_id_agent_id_key unique (proposal_id, agent_id),
   constraint votes_proposal_id_fkey foreign key (proposal_id, digest) references proposals (proposal_id, digest),
@@ -530,6 +542,7 @@ comment on column votes.signed_text is 'The exact text that was signed.';
 comment on column votes.signature   is 'Ed25519 signature of the agent, 64 bytes.';
 comment on column votes.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column votes.created_at  is 'When the vote was stored.';
+comment on column votes.recorded_by is 'The login that did it.';
 
 create table risk_change_log (
   id           bigserial    not null,
@@ -544,6 +557,7 @@ create table risk_change_log (
   state_hash   char(64)     not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
+  recorded_by  text         not null,
   constraint risk_change_log_pkey primary key (id),
   constraint risk_change_log_version_key unique (version),
   constraint risk_change_log_proposal_id_key unique (proposal_id),
@@ -564,6 +578,7 @@ comment on column risk_change_log.state_text  is 'The complete state after, as c
 comment on column risk_change_log.state_hash  is 'SHA-256 of the state text, in hex.';
 comment on column risk_change_log.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column risk_change_log.created_at  is 'When it was applied.';
+comment on column risk_change_log.recorded_by is 'The login that did it.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- State: what the applied proposals lead to, as canonical text
@@ -1042,7 +1057,7 @@ as $function$
 declare
   given numeric;
 begin
-  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^(0|[1-9][0-9]{0,27})(\.[0-9]{1,28})?$' then
+  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^(0|[1-9][0-9]{0,27})([.][0-9]{1,28})?$' then
     perform refuse_consensus('RSK-001', format('%s is not a decimal', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)),
                              'Decimals are strings such as "0.0250": digits and a point, no sign, no exponent.');
   end if;
@@ -1210,7 +1225,7 @@ comment on function bootstrap_message(jsonb) is
   'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; a "signature" in a member is ignored.';
 
 create function bootstrap_agents(agents jsonb) returns setof agents
-language plpgsql
+language plpgsql security definer
 set search_path from current
 as $function$
 declare
@@ -1737,7 +1752,7 @@ create trigger _500_validate before insert on agents            for each row exe
 create trigger _500_validate before insert on agent_revocations for each row execute function validate_revocation('agent_revocations');
 create trigger _600_check_bootstrap after insert on agents for each statement execute function _check_bootstrap('agents');
 comment on trigger _600_check_bootstrap on agents is 'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
-perform protect_table(t.name, 'RSK-002', 'RSK-002'), count_attempts('RSK-002', t.name, 'INSERT'), chain_attach(t.name)
+perform protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), chain_attach(t.name)
 from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
 foreach item in array array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log'] loop
   execute format('comment on trigger _500_validate on %I is %L', item, 'Refuses a row that did not come by proposal and votes (RSK-002).');

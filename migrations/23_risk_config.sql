@@ -3,8 +3,13 @@
 
 do $migration$
 declare
-  item  text;
+  item  pg_catalog.text;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_migration(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 if not begin_migration('23_risk_config') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -256,7 +261,7 @@ create trigger _100_reject_change before insert or update or delete on risk_conf
 create trigger _100_reject_change before insert or update or delete on risk_asset_kill_thresholds
   for each row execute function guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
 foreach item in array array['risk_configurations', 'risk_asset_kill_thresholds'] loop
-  perform count_attempts('RSK-002', item, o.name) from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as o(name);
+  perform count_attempts('RSK-002', item, 'TRUNCATE'), _owner_only(item, 'RSK-002', '{INSERT,UPDATE,DELETE}');
   execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)', item, item, 'RSK-002');
   -- ALWAYS, so that session_replication_role = replica does not open them; a restore runs before its triggers are made.
   execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', item);

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import psycopg
 
-from alpha_db.connection import connect
+from alpha_db.connection import connect_for_command
 from alpha_db.installation import Place, require_installed
 
 
@@ -25,7 +25,7 @@ class Settings:
 
     def connect(self) -> psycopg.Connection[Any]:
         """Open a connection in autocommit: a command is one statement, and what it does is to last."""
-        return connect(self.dsn, schema=self.schema, autocommit=True)
+        return connect_for_command(self.dsn, schema=self.schema)
 
     @contextmanager
     def installed(self) -> Iterator[tuple[psycopg.Connection[Any], Place]]:
