@@ -504,7 +504,8 @@ begin
     format('%s on %s did not come from alpha-db''s own functions', tg_op, tg_argv[0]),
     format('%s tried it, directly.', session_user),
     'Only the functions of alpha-db write this table.',
-    tg_argv[0], tg_op, (to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id')::bigint);
+    tg_argv[0], tg_op, case when r.id ~ '^-?[0-9]{1,18}$' then r.id::bigint end)
+  from (select to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id' as id) as r;
   return null;
 end
 $function$;

@@ -233,6 +233,9 @@ def _check_state(active: ActiveState, replay: Replay, is_locked: bool) -> Verifi
             "the stored state is not the one that the agents approved",
             detail=f"Stored: {active.state_text}. Approved: {replay.state.text}.",
         )
+    for moment in (active.read_at, active.limits_valid_from):
+        if not isinstance(moment, datetime | None):  # what Python has no time for comes as text
+            raise tampered(f"{moment!s:.60} is no time at which limits can hold or be read")
     if active.limits_valid_from != replay.limits_since:
         raise tampered(
             f"the limits hold from {active.limits_valid_from}, and were applied at {replay.limits_since}"
