@@ -254,7 +254,8 @@ select version, state_text, state_hash, origin, is_locked, read_at, limits_valid
 select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
 
 -- name: lockdown_evidence
-select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash from lockdown_evidence();
+select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash, row_hash
+from lockdown_evidence();
 
 -- name: damaged_rows
 select "table", id, verdict, actual_hash, expected_hash, row_data from damaged_rows(%(proposal_id)s::uuid);
