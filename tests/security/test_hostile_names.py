@@ -107,7 +107,7 @@ def test_what_is_planted_runs_when_it_is_looked_up(hostile_template: Hostile, cl
     """Otherwise the tests below would see nothing."""
     hostile = clone(hostile_template)
     least = {"type": 45, "function": 350, "better function": 150, "aggregate": 40, "operator": 500, "cast": 15,
-             "relation": 70, "ours": 130}  # fmt: skip
+             "relation": 60, "ours": 130}  # fmt: skip
     assert {kind: n for kind, n in hostile.planted.items() if n < least[kind]} == {}, hostile.failed
     with psycopg.connect(hostile.server.dsn(hostile.dbname), autocommit=True) as conn:
         conn.execute(f"set search_path = public, {HOSTILE}, pg_catalog")
