@@ -36,9 +36,11 @@ ONE_ROW = {
     " created_at, recorded_by)"
     " values (1, 's', 'X', 'BUY', 1, 1, '{}', repeat('0', 64), now(), 'x')",
     "ai_debates": "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score,"
-    " elapsed_ms, row_hash, created_at, recorded_by) values (1, gen_random_uuid(), 'm', '{}', 0, 0, repeat('0', 64), now(), 'x')",
+    " elapsed_ms, row_hash, created_at, recorded_by)"
+    " values (1, gen_random_uuid(), 'm', '{}', 0, 0, repeat('0', 64), now(), 'x')",
     "order_execution": "insert into order_execution (id, correlation_id, order_type, symbol, side, quantity,"
-    " row_hash, created_at, recorded_by) values (1, gen_random_uuid(), 'MARKET', 'X', 'BUY', 1, repeat('0', 64), now(), 'x')",
+    " row_hash, created_at, recorded_by)"
+    " values (1, gen_random_uuid(), 'MARKET', 'X', 'BUY', 1, repeat('0', 64), now(), 'x')",
     "order_events": "insert into order_events (id, order_execution_id, event_type, row_hash, created_at, recorded_by)"
     " values (1, 1, 'CANCELLED', repeat('0', 64), now(), 'x')",
 }
