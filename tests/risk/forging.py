@@ -10,7 +10,7 @@ from alpha_db.errors import RiskTampered
 from alpha_db.security.config_integrity import verify_database
 from tests.chain.behind import rehash
 from tests.risk.council import unguarded
-from tests.support import Connection, Row, one, query, tamper
+from tests.support import Connection, Row, as_role, one, query, tamper
 
 
 def forge(connection: Connection, table: str, statement: str, parameters: Any = (), from_id: int = 1) -> None:
@@ -37,12 +37,13 @@ def forge_release(connection: Connection, proposal_id: Any = None, damage: str =
     """Insert a RELEASED event for the alarm as it stands, with the validating trigger off for a moment."""
     with connection.transaction():
         connection.execute("alter table lockdown_events disable trigger _500_validate")
-        query(
-            connection,
-            "insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)"
-            " select 'RELEASED', 'x', %s::jsonb, %s, last_value from lockdown_alarm",
-            [damage, proposal_id],
-        )
+        with as_role(connection, "alpha_owner"):
+            query(
+                connection,
+                "insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)"
+                " select 'RELEASED', 'x', %s::jsonb, %s, last_value from lockdown_alarm",
+                [damage, proposal_id],
+            )
         connection.execute("alter table lockdown_events enable trigger _500_validate")
 
 

@@ -129,16 +129,16 @@ AGENTS = {
     "role of an enrolled agent": ("update agents set role = 'x' where name = 'dan'", "agents", 4),
     "an enrolled agent less": ("delete from agents where name = 'eve'", "agents", None),
     "an agent more, by an applied proposal": (
-        "insert into agents (id, agent_id, name, role, public_key, proposal_id, row_hash, created_at)"
-        f" select 6, gen_random_uuid(), 'mallory', 'risk', {MALLORY}, proposal_id, row_hash, created_at"
+        "insert into agents (id, agent_id, name, role, public_key, proposal_id, row_hash, created_at, recorded_by)"
+        f" select 6, gen_random_uuid(), 'mallory', 'risk', {MALLORY}, proposal_id, row_hash, created_at, recorded_by"
         " from agents where id = 5",
         "agents",
         6,
     ),
     "a revocation less": ("delete from agent_revocations where id = 2", "agent_revocations", None),
     "a revocation more": (
-        "insert into agent_revocations (id, agent_id, proposal_id, row_hash, created_at)"
-        " select 3, a.agent_id, r.proposal_id, r.row_hash, r.created_at"
+        "insert into agent_revocations (id, agent_id, proposal_id, row_hash, created_at, recorded_by)"
+        " select 3, a.agent_id, r.proposal_id, r.row_hash, r.created_at, r.recorded_by"
         " from agent_revocations as r, agents as a where r.id = 2 and a.name = 'ada'",
         "agent_revocations",
         3,
