@@ -165,13 +165,12 @@ def test_nodes_without_rows(logged: Connection) -> None:
 
 
 def test_nodes_at_impossible_places_are_refused(db: Connection) -> None:
-    query(db, "set role alpha_owner")
     for level, index in ((7, 0), (0, 0), (12, 0), (64, 0), (8, -1), (8, 2**54), (56, 2**6), (8, 2**62)):
-        with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
+        with as_role(db, "alpha_owner"), pytest.raises(psycopg.errors.CheckViolation):
             query(
                 db, "insert into log_nodes values ('signals', %s, %s, sha256(''), sha256(''))", [level, index]
             )
-    with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
+    with as_role(db, "alpha_owner"), pytest.raises(psycopg.errors.CheckViolation):
         query(db, "insert into log_nodes values ('signals', 8, 0, 'short', sha256(''))")
 
 
