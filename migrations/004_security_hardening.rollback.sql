@@ -31,7 +31,7 @@ loop
   execute format('revoke all on routine %s from %I', item.signature, item.grantee);
 end loop;
 drop view vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts;
-drop function record_maintenance(text, text, text);
+drop function record_maintenance(text, text, text), lock_holders();
 perform forget_attempts('protected object');
 
 perform finish_rollback('004_security_hardening');

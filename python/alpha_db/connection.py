@@ -16,6 +16,7 @@ from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
 from alpha_db.errors import ConnectionFailed, squeeze
+from alpha_db.loaders import read_what_is_there
 from alpha_db.queries import query
 
 logger = logging.getLogger("alpha_db.server")
@@ -67,6 +68,7 @@ def open_pinned(params: dict[str, Any], *, autocommit: bool = False, **ours: Any
     """
     conn: psycopg.Connection[Any] = psycopg.connect(make_conninfo(**params), autocommit=True, **ours)
     conn.add_notice_handler(log_notice)
+    read_what_is_there(conn)
     try:
         pin_names(conn)
         conn.autocommit = autocommit
@@ -104,6 +106,8 @@ def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: A
     params.setdefault("fallback_application_name", "alpha-db")
     if "connect_timeout" not in params and not os.environ.get("PGCONNECT_TIMEOUT"):
         params["connect_timeout"] = CONNECT_TIMEOUT
+    # a text that the environment's or the role's encoding has no bytes for would fail the whole result
+    params.setdefault("client_encoding", "UTF8")
     if schema is not None:
         set_option(params, "search_path", quote_identifier(schema))
     return params

@@ -17,8 +17,9 @@ from typing import ClassVar
 
 import psycopg
 
-#: Exit codes of the command line (design section 13).
-EXIT_OK, EXIT_DAMAGE, EXIT_USAGE, EXIT_NOT_RUN = 0, 1, 2, 3
+#: Exit codes of the command line: fine; damage, changed guards or a refusal; usage; could not run; damage was found,
+#: but the lockdown or its event could not be recorded.
+EXIT_OK, EXIT_DAMAGE, EXIT_USAGE, EXIT_NOT_RUN, EXIT_NOT_RECORDED = 0, 1, 2, 3, 4
 
 
 class AlphaDbError(Exception):

@@ -101,6 +101,25 @@ select table_name, last_id, head_hash, last_created_at from chain_status();
 -- name: lockdown_status
 select is_locked, since, event_id, reason, damage from lockdown_status();
 
+-- name: who_holds_locks
+select lock_name, mode, granted, pid, gid, login, application, client_address, since, state, blocks,
+       extract(epoch from clock_timestamp() - since)::double precision as seconds
+from lock_holders();
+
+-- name: lock_timeout
+select setting::numeric / 1000 from pg_settings where name = 'lock_timeout';
+
+-- name: prepare_command
+-- A command neither waits for a lock for ever nor longer than its login is allowed to, and reads ISO dates.
+select set_config('lock_timeout',
+         case when not %(is_given)s::boolean and s.setting::bigint between 1 and %(milliseconds)s::bigint
+              then s.setting else %(milliseconds)s::text end, false),
+       set_config('datestyle', 'ISO', false)
+from pg_settings as s where s.name = 'lock_timeout';
+
+-- name: notify
+select pg_notify(%(channel)s, current_schema());
+
 -- name: guards
 select object_kind, object_name, fact, expected, found, problem from verify_guards();
 
@@ -235,10 +254,8 @@ select version, state_text, state_hash, origin, is_locked, read_at, limits_valid
 select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
 
 -- name: lockdown_evidence
-select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash from lockdown_evidence();
-
--- name: notify
-select pg_notify(%(channel)s::text, current_schema());
+select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash, row_hash
+from lockdown_evidence();
 
 -- name: damaged_rows
 select "table", id, verdict, actual_hash, expected_hash, row_data from damaged_rows(%(proposal_id)s::uuid);

@@ -15,17 +15,20 @@ from tests.support import Connection, Row, as_role, one, query, tamper
 
 def forge(connection: Connection, table: str, statement: str, parameters: Any = (), from_id: int = 1) -> None:
     """Change a chained table behind its triggers, and give it hashes that fit."""
+    triggers = query(
+        connection,
+        "select quote_ident(tgname) as name, tgenabled as state from pg_trigger"
+        " where not tgisinternal and tgrelid = %s::regclass",
+        [table],
+    )
     with connection.transaction():
         connection.execute(f"alter table {table} disable trigger all")
         query(connection, statement, parameters)
         rehash(connection, table, from_id)
         connection.execute(f"alter table {table} enable trigger all")
-        connection.execute(f"alter table {table} enable always trigger _100_reject_change")
-        connection.execute(f"alter table {table} enable always trigger _200_reject_truncate")
-        if table == "lockdown_events" and one(
-            connection, "select count(*) from pg_trigger where tgname = '_400_raise_alarm'"
-        ):
-            connection.execute("alter table lockdown_events enable always trigger _400_raise_alarm")
+        for trigger in triggers:
+            state = {"O": "enable", "A": "enable always"}[trigger["state"]]
+            connection.execute(f"alter table {table} {state} trigger {trigger['name']}")
 
 
 def forge_limits(connection: Connection, statement: str, parameters: Any = ()) -> None:

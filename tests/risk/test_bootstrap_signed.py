@@ -22,7 +22,7 @@ from tests.risk.council import (
     signed_bootstrap,
 )
 from tests.risk.forging import assert_derived, assert_found, assert_python_refuses, forge
-from tests.support import Connection, as_role, assert_healthy, one, query
+from tests.support import Connection, assert_healthy, one, query
 
 NAMES = ("ada", "ben", "cyd")
 INSERT = (
@@ -91,7 +91,8 @@ def test_the_transaction_of_the_bootstrap_adds_nobody(db: Connection) -> None:
     members = Jsonb(late(db, "mallory", "trudy"))
     with db.transaction(force_rollback=True):
         Council(db).bootstrap(*NAMES)
-        with as_role(db, "alpha_owner"), pytest.raises(psycopg.Error) as caught, db.transaction():
+        db.execute("set role alpha_owner")
+        with pytest.raises(psycopg.Error) as caught:
             query(db, INSERT, [members])
     assert code_of(caught) == "RSK-002"
 
@@ -99,7 +100,8 @@ def test_the_transaction_of_the_bootstrap_adds_nobody(db: Connection) -> None:
 def test_the_statement_of_the_bootstrap_adds_nobody(db: Connection) -> None:
     signed = Jsonb(signed_bootstrap(db, [agent(n) for n in NAMES]))
     members = Jsonb(late(db, "mallory"))
-    with as_role(db, "alpha_owner"), pytest.raises(psycopg.Error) as caught:
+    db.execute("set role alpha_owner")
+    with pytest.raises(psycopg.Error) as caught:
         query(db, INSERT + ", (select count(*) from bootstrap_agents(%s)) as b", [members, signed])
     assert code_of(caught) == "RSK-002"
 
@@ -107,9 +109,9 @@ def test_the_statement_of_the_bootstrap_adds_nobody(db: Connection) -> None:
 def test_an_older_snapshot_adds_nobody(db: Connection, connect: Connect) -> None:
     old = connect(autocommit=False)
     old.execute("set transaction isolation level repeatable read")
-    old.execute("set role alpha_owner")
     assert one(old, "select count(*) from agents") == 0
     mine = Jsonb(signed_bootstrap(db, [agent(n) for n in ("mallory", "trudy", "oscar")]))
+    old.execute("set local role alpha_owner")
     Council(db).bootstrap(*NAMES)
     with pytest.raises(psycopg.errors.SerializationFailure):
         query(old, INSERT, [mine])
@@ -117,7 +119,8 @@ def test_an_older_snapshot_adds_nobody(db: Connection, connect: Connect) -> None
 
 def test_a_direct_insert_of_fewer_than_three_is_no_bootstrap(db: Connection) -> None:
     two = Jsonb(signed_bootstrap(db, [agent("ada"), agent("ben")]))
-    with as_role(db, "alpha_owner"), pytest.raises(psycopg.Error) as caught:
+    db.execute("set role alpha_owner")
+    with pytest.raises(psycopg.Error) as caught:
         query(db, INSERT, [two])
     assert code_of(caught) == "RSK-002"
 
@@ -169,16 +172,16 @@ def test_a_forged_vote_that_stands_in_its_table_does_not_apply_by_hand(council: 
     forge(db, "agents", FORGED["key of an agent that never signed a vote"])
     council.keys["cyd"] = private_key("mallory")
     arguments = council.sign_vote(proposal_id, "cyd")
-    with as_role(db, "alpha_owner"):
-        query(
-            db,
-            "insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at,"
-            " signed_text, signature) select p.proposal_id, p.digest, p.origin, %s, a.public_key, 'APPROVE', %s,"
-            " approval_text(p.origin, 'APPROVE', p.digest, a.agent_id, %s), %s"
-            " from proposals as p, agents as a where a.name = 'cyd'",
-            [arguments[1], arguments[3], arguments[3], arguments[4]],
-        )
-    with as_role(db, "alpha_owner"), pytest.raises(psycopg.Error) as caught:
+    db.execute("set role alpha_owner")
+    query(
+        db,
+        "insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at,"
+        " signed_text, signature) select p.proposal_id, p.digest, p.origin, %s, a.public_key, 'APPROVE', %s,"
+        " approval_text(p.origin, 'APPROVE', p.digest, a.agent_id, %s), %s"
+        " from proposals as p, agents as a where a.name = 'cyd'",
+        [arguments[1], arguments[3], arguments[3], arguments[4]],
+    )
+    with pytest.raises(psycopg.Error) as caught:
         query(db, "select apply_proposal(p, %s) from proposals as p", [agent_id("cyd")])
     assert code_of(caught) == "RSK-007"
 

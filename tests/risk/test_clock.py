@@ -11,7 +11,7 @@ import pytest
 from alpha_db.security.config_integrity import verify_database
 from tests.risk.council import Council, code_of, limits, threshold, unguarded
 from tests.risk.forging import assert_derived, forge
-from tests.support import Connection, as_role, assert_healthy, one, query
+from tests.support import Connection, assert_healthy, one, query
 
 AHEAD = datetime.now(UTC) + timedelta(days=1)
 
@@ -93,7 +93,8 @@ def test_a_loosening_is_only_vetoed_by_a_clock_that_is_ahead(governed: Council, 
 
 def test_a_version_that_begins_elsewhere_is_refused(governed: Council) -> None:
     """The owner may close the current version at the moment that the log says, and at no other."""
-    with as_role(governed.connection, "alpha_owner"), pytest.raises(psycopg.Error) as caught:
+    governed.connection.execute("set role alpha_owner")
+    with pytest.raises(psycopg.Error) as caught:
         query(
             governed.connection,
             "update risk_configurations set valid_to = valid_from + interval '1 microsecond'"

@@ -51,6 +51,7 @@ STATE = {
     "lockdown_evidence()",
     "active_risk_state()",
     "agent_keys()",
+    "lock_holders()",
     "lockdown_status()",
     "rejected_attempts()",
     "risk_evidence(bigint)",

@@ -45,7 +45,8 @@ def status(settings: Settings, as_json: bool) -> None:
     elif row["is_locked"]:
         line(("LOCKED DOWN", BAD), f" since {clean(row['since'])}, event {clean(row['event_id'])}")
         line(("  reason  ", DIM), clean(row["reason"]))
-        for place in row["damage"] or []:
+        damage = row["damage"] or []
+        for place in [damage] if isinstance(damage, str) else damage:  # text if Python cannot read it
             line(("  damage  ", DIM), clean(json.dumps(place)))
     else:
         line(("No lockdown.", GOOD))

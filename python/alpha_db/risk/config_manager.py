@@ -6,7 +6,6 @@ here, of what the agent sees, and signed only if the database makes the same. So
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,9 +13,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
+from alpha_db.courtesy import LOCKDOWN, RISK, tell
 from alpha_db.errors import ProposalClosed, RiskTampered, SignatureRefused, translate
 from alpha_db.queries import query
 from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
@@ -24,7 +23,7 @@ from alpha_db.security.config_integrity import IntegrityChecker, Keys, Verified
 from alpha_db.security.evidence import read_evidence
 from alpha_db.security.payloads import DAMAGE
 from alpha_db.security.replay import approvals_needed, direction
-from alpha_db.security.signed_text import jsonb_text, parse_proposal
+from alpha_db.security.signed_text import SignedProposal, jsonb_text, parse_proposal
 
 Row = dict[str, Any]
 
@@ -148,7 +147,9 @@ class ConfigManager:
     def bootstrap(self, agents: list[Row]) -> list[Row]:
         """Enrol the first agents, once for an installation, each with its `signature` of the bootstrap_text
         of all. Raises RSK-001, RSK-002, RSK-003."""
-        return self._rows("bootstrap_agents", agents=jsonb_text(agents))
+        enrolled = self._rows("bootstrap_agents", agents=jsonb_text(agents))
+        tell(self._conn, RISK)
+        return enrolled
 
     # ------------------------------------------------------------------------------------------------
     # Proposing and voting
@@ -217,12 +218,14 @@ class ConfigManager:
         """Make a vote, ready to be read and signed.
 
         The proposal's text is believed only if its digest and its proposer's signature hold, and if it says
-        what the stored columns say. Raises RiskTampered (RSK-007), ProposalClosed (RSK-006).
+        what the stored columns say. Only a rejection may be of a text that cannot be read. Raises RiskTampered
+        (RSK-007), ProposalClosed (RSK-006).
         """
         proposal = self.proposal(proposal_id)
-        _check_signed(proposal, self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0])
+        stored = self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0]
+        said = _check_signed(proposal, stored, must_be_readable=decision != "REJECT")
         signed_at = self._scalar("server_time")
-        origin = parse_proposal(proposal["signed_text"]).origin
+        origin = said.origin if said else self.active()["origin"]
         text = approval_text(
             origin=origin,
             decision=decision,
@@ -250,17 +253,8 @@ class ConfigManager:
             signature=signer.sign(ballot.text),
         )
         if status == "APPLIED":
-            self._wake("alpha_risk")
-            if ballot.proposal["kind"] == "lockdown_release":
-                self._wake("alpha_lockdown")
+            tell(self._conn, RISK, *([LOCKDOWN] if ballot.proposal["kind"] == "lockdown_release" else []))
         return str(status)
-
-    def _wake(self, channel: str) -> None:
-        """Notify the guardrails: a courtesy in a transaction of its own, for they poll anyway."""
-        if self._conn.info.transaction_status != TransactionStatus.IDLE:
-            return
-        with contextlib.suppress(psycopg.Error), self._conn.transaction():
-            self._conn.execute(query("notify"), {"channel": channel})
 
     # ------------------------------------------------------------------------------------------------
     # Damage
@@ -276,7 +270,7 @@ class ConfigManager:
 
     def damage_of(self, proposal: Row) -> list[Row]:
         """Return what a proposed release lists, each place with the content that stands there now."""
-        if proposal["kind"] != "lockdown_release":
+        if proposal["kind"] != "lockdown_release" or not isinstance(proposal["payload"], dict):
             return []
         stands = self._rows("damaged_rows", proposal_id=proposal["proposal_id"])
         content = {(row["table"], row["id"]): row["row_data"] for row in stands}
@@ -300,22 +294,26 @@ class ConfigManager:
         return row[0] if row else None
 
 
-def _check_signed(proposal: Row, stored: Row) -> None:
-    """Raise RiskTampered unless a stored proposal is what its proposer signed."""
-    text = proposal["signed_text"]
+def _check_signed(proposal: Row, stored: Row, *, must_be_readable: bool) -> SignedProposal | None:
+    """Raise RiskTampered unless a stored proposal is what its proposer signed; return what it says."""
+    text, said = proposal["signed_text"], None
     try:
         said = parse_proposal(text)
     except (ValueError, TypeError) as problem:
-        raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
+        if must_be_readable:
+            raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
     if digest_of(text) != proposal["digest"]:
         raise _tampered("the proposal's digest is not that of its text", text)
     if not verify_text(bytes(stored["proposer_key"]), text, bytes(stored["signature"])):
         raise _tampered("the proposer's signature is not for this text", text)
+    if said is None:
+        return None
     stands = (str(proposal["proposal_id"]), proposal["kind"], proposal["reason"], str(proposal["proposer"]))
     if (said.proposal_id, said.kind, said.reason, said.proposer) != stands or said.payload != proposal[
         "payload"
     ]:
         raise _tampered("the proposal's text says otherwise than its row", text)
+    return said
 
 
 def _tampered(problem: str, detail: str) -> RiskTampered:

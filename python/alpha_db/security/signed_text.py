@@ -81,7 +81,10 @@ def jsonb_text(value: Any) -> str:
 
 def load_json(text: str) -> Any:
     """Return the value of JSON text, numbers with a point or an exponent as Decimal. Raises ValueError."""
-    return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (RecursionError, ArithmeticError) as problem:
+        raise ValueError(f"JSON that Python cannot read: {type(problem).__name__}") from None
 
 
 def signed_time(moment: datetime) -> str:
@@ -169,7 +172,11 @@ def parse_proposal(text: str) -> SignedProposal:
             raise ValueError(f"a line of the proposal is {label!r:.40}, not {name}")
     strings = {name: _string(raw[name]) for name in _FIELDS if name != "payload"}
     payload = load_json(raw["payload"])
-    if jsonb_text(payload) != raw["payload"]:
+    try:
+        printed = jsonb_text(payload)
+    except RecursionError:
+        raise ValueError("the payload is nested too deeply") from None
+    if printed != raw["payload"]:
         raise ValueError("the payload is not as jsonb prints it")
     for name in ("origin", "proposal", "proposer"):
         if not UUID_TEXT.fullmatch(strings[name]):

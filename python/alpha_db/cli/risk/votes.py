@@ -50,11 +50,13 @@ def _one(row: Row) -> None:
         ("  by      ", DIM),
         f"{clean(row['proposer_name'])}, {clean(row['created_at'])}: {clean(row['reason'])}",
     )
+    payload = row["payload"]  # text if Python cannot read it
     if row["damage"]:
         line(("  what    ", DIM), f"acknowledges {len(row['damage'])} damaged places:")
         show_damage(row["damage"])
     else:
-        line(("  what    ", DIM), clean(json.dumps(row["payload"], ensure_ascii=False)))
+        said = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
+        line(("  what    ", DIM), clean(said))
     line(("  expires ", DIM), clean(row["expires_at"]))
 
 
