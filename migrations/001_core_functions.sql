@@ -199,6 +199,7 @@ comment on column installed_migrations.server_version is 'PostgreSQL version it 
 create function running_migration_checksum() returns text
 language sql volatile
 set search_path from current
+set standard_conforming_strings = on
 as $function$
   -- current_query() is the text that psql, yoyo or a driver sent, so every way of applying records the same.
   select encode(sha256(convert_to(
@@ -506,14 +507,15 @@ create function _refuse_foreign_row() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  id text := to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id';
 begin
   perform refuse(
     tg_argv[1],
     format('%s on %s did not come from alpha-db''s own functions', tg_op, tg_argv[0]),
-    format('%s tried it, directly.', session_user),
+    format('%s tried it, directly%s.', session_user, ': row ' || id),
     'Only the functions of alpha-db write this table.',
-    tg_argv[0], tg_op, case when r.id ~ '^-?[0-9]{1,18}$' then r.id::bigint end)
-  from (select to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id' as id) as r;
+    tg_argv[0], tg_op, case when id ~ '^-?[0-9]{1,18}$' then id::bigint end);
   return null;
 end
 $function$;
