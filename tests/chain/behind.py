@@ -28,9 +28,9 @@ def fill_all(connection: Connection) -> None:
     for _ in range(2):
         query(connection, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
     council = Council(connection).bootstrap("ada", "ben", "cyd")
-    for _ in range(2):
-        query(connection, "select engage_lockdown('a drill', '[]')")
-        council.release()
+    for number in range(3):
+        query(connection, "select engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
+    council.release()
     for number in range(4):
         query(connection, "select record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 
