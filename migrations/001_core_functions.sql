@@ -1791,7 +1791,7 @@ as $function$
     when 'ignore_checksum_failure'       then value not in ('off', 'false', 'no', '0')
     when 'zero_damaged_pages'            then value not in ('off', 'false', 'no', '0')
     -- A path is the operator's right, unless somebody's objects stand in front of PostgreSQL's own.
-    when 'search_path' then value ~ ',\s*"?pg_catalog"?\s*(,|$)' or value ~ '^\s*"?pg_temp"?\s*(,|$)'
+    when 'search_path' then value ~ ',[[:space:]]*"?pg_catalog"?[[:space:]]*(,|$)' or value ~ '^[[:space:]]*"?pg_temp"?[[:space:]]*(,|$)'
     else false end;
 $function$;
 comment on function _switches_off(text, text) is 'Whether a setting of a database, a role or the server switches off what protects the log.';
@@ -1804,11 +1804,11 @@ as $function$
 declare
   -- a literal or a quoted name, which stays as it is, or …
   quoted  constant text := '(''(?:[^'']|'''')*''|"(?:[^"]|"")*")|';
-  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '\s+', '\1 ', 'g');
+  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '[[:space:]]+', E'\\1 ', 'g');
 begin
   -- Versions differ in blanks, and in whether they name the only relation of a view before its columns.
-  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || '\m([a-z_0-9]+)\.', 'g') as q(found)) < 2 then
-    said := regexp_replace(said, quoted || '\m[a-z_0-9]+\.', '\1', 'g');
+  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || E'\\m([a-z_0-9]+)[.]', 'g') as q(found)) < 2 then
+    said := regexp_replace(said, quoted || E'\\m[a-z_0-9]+[.]', E'\\1', 'g');
   end if;
   return said;
 end

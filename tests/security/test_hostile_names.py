@@ -343,7 +343,7 @@ def test_writing_with_sql(book: Book) -> None:
             "insert into public.signals (signal_id, symbol, side, price, quantity, raw_payload)"
             " values ('c', 'B', 'BUY', 1.5, '2', '{}')",
         ):
-            conn.execute(statement)  # type: ignore[arg-type]
+            conn.execute(statement)
             assert hostile.ran() == [], statement
         for statement in (
             "update public.signals set side = 'SELL'",
@@ -365,7 +365,7 @@ def test_verifying_in_sql(book: Book) -> None:
                 "verification_plan(true, 2)", "seal_log()", "checkpoint_facts()", "verify_config_integrity()",
                 "active_risk_state()", "acknowledged_damage()", "find_chain_damage('signals')", "changed_guards()",
             ):  # fmt: skip
-                conn.execute(f"select pg_catalog.row_to_json(f) from public.{function} as f")  # type: ignore[arg-type]
+                conn.execute(f"select pg_catalog.row_to_json(f) from public.{function} as f")
 
 
 def test_commands(book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
