@@ -7,8 +7,10 @@ declare
   grant_to  pg_catalog.text[];
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if to_regprocedure('begin_migration(text)') is null then
+if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
+               where p.oid = to_regprocedure('begin_migration(text)') and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
 end if;
 if not begin_migration('005_agent_consensus') then return; end if;
@@ -1777,8 +1779,16 @@ returns table (status text, approvals bigint, needed integer)
 language sql stable security definer
 set search_path from current
 as $function$
-  select proposal_status(p), (select count(*) from counted_approvals(p)), approvals_needed(p, current_state_text()::jsonb)
-  from only proposals as p where p.proposal_id = proposal_progress.proposal_id;
+  -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
+  select s.status,
+         case when s.status = 'PENDING' then (select count(*) from counted_approvals(p))
+              else (select count(*) from only votes as v
+                    where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
+                      and v.agent_id in (select e.* from eligible_voters(p) as e)) end,
+         approvals_needed(p, current_state_text()::jsonb)
+  from only proposals as p
+  cross join lateral (select proposal_status(p) as status offset 0) as s
+  where p.proposal_id = proposal_progress.proposal_id;
 $function$;
 comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now.';
 
