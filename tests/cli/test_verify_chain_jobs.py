@@ -96,18 +96,11 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
     assert one(db, "select is_locked from lockdown_status()") is True
 
 
-<<<<<<< HEAD
 def test_a_standby_or_reader_remembers_nothing_and_says_so(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
     assert "not remembered" in desk.run("verify-chain", "--since-last").out
-=======
-def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk, db: Connection) -> None:
-    db.execute(f"alter database {db.info.dbname} set default_transaction_read_only = on")
-    # which is a changed guard: nothing could be recorded, and no lockdown engaged
-    assert "not remembered" in desk.run("verify-chain", "--since-last", expect=1).out
->>>>>>> guards
 
 
 def test_a_read_only_default_of_the_database_keeps_no_run_from_being_remembered(
