@@ -1328,6 +1328,10 @@ begin
   if proposal_id is null then
     perform refuse_consensus('RSK-006', 'a proposal needs a proposal_id', null, 'Choose a new uuid for each proposal.');
   end if;
+  -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
+  if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text, 'Choose a new uuid for each proposal.');
+  end if;
   if kind is null or kind not in ('risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol', 'agent_revoke', 'quorum_policy') then
     perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), null,
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');

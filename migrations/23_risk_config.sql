@@ -293,29 +293,29 @@ as $function$
           cross join lateral (select (w.change).*) as c) as d
   ),
   said as (
-    select 'risk_configurations' as table_name, d.version, d.place = 1 as is_first,
-           jsonb_build_object('valid_from', d.valid_from, 'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
+    select 'risk_configurations' as table_name, d.version,
+           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end, 'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
              'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
                round((d.payload ->> 'max_position_size_pct')::numeric, 4), round((d.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
                round((d.payload ->> 'max_leverage_ratio')::numeric, 2))) as content
     from derived as d where d.kind = 'risk_config' window w as (order by d.place)
     union all
-    select 'risk_asset_kill_thresholds', d.version, d.place = 1,
-           jsonb_build_object('valid_from', d.valid_from, 'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
+    select 'risk_asset_kill_thresholds', d.version,
+           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end, 'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
              'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
                d.asset, round((d.payload ->> 'kill_loss_pct')::numeric, 4), round((d.payload ->> 'kill_price')::numeric, 10),
                (d.payload ->> 'retired')::boolean))
     from derived as d where d.kind = 'asset_kill_threshold' window w as (partition by d.asset order by d.place)
   ),
   stands as (
-    select 'risk_configurations' as table_name, r.version, r.prev_to is null as is_first,
-           jsonb_build_object('valid_from', r.valid_from, 'valid_to', r.valid_to, 'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
+    select 'risk_configurations' as table_name, r.version,
+           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to, 'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
              'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
                r.max_position_size_pct, r.daily_drawdown_limit_pct, r.max_leverage_ratio)) as content
     from only risk_configurations as r
     union all
-    select 'risk_asset_kill_thresholds', r.version, r.prev_to is null,
-           jsonb_build_object('valid_from', r.valid_from, 'valid_to', r.valid_to, 'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
+    select 'risk_asset_kill_thresholds', r.version,
+           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to, 'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
              'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
                r.asset, r.kill_loss_pct, r.kill_price, r.retired))
     from only risk_asset_kill_thresholds as r
@@ -327,7 +327,7 @@ as $function$
                 select string_agg(k.key, ', ' order by k.key) from jsonb_each(s.content) as k where k.value is distinct from t.content -> k.key) end
   from said as s
   full join stands as t on t.table_name = s.table_name and t.version = s.version
-  where (s.content, s.is_first) is distinct from (t.content, t.is_first)
+  where s.content is distinct from t.content
     -- From the first entry that does not hold, nothing is known of what should stand here.
     and not exists (select from unnest(changes) as c where c.problem is not null);
 $function$;
