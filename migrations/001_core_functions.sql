@@ -28,7 +28,8 @@ if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
-if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
+           where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
   perform set_config('search_path', previous_path, true);
   return;
 end if;
@@ -62,7 +63,8 @@ begin
   perform set_config('role', previous_role, true);
 exception
   when duplicate_table or unique_violation then
-    if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+    if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
+               where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
       perform set_config('search_path', previous_path, true);
       return;  -- somebody else has installed it meanwhile
     end if;
@@ -224,8 +226,8 @@ as $function$
 $function$;
 comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
--- Each migration and each rollback begins with the same statements. They save search_path, pin it to this schema and pg_temp,
--- and look whether begin_migration or begin_rollback is there and alpha_owner's. Until then, any name could be somebody else's.
+-- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
+-- whether begin_migration or begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
 
 create function _take_migration_lock() returns void
 language plpgsql

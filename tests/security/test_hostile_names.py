@@ -106,7 +106,7 @@ def set_path(admin: Connection, scope: str, hostile: Hostile, login: str, path: 
 def test_what_is_planted_runs_when_it_is_looked_up(hostile_template: Hostile, clone: Clone) -> None:
     """Otherwise the tests below would see nothing."""
     hostile = clone(hostile_template)
-    least = {"type": 45, "function": 350, "better function": 150, "aggregate": 40, "operator": 500, "cast": 15,
+    least = {"type": 45, "function": 300, "better function": 150, "aggregate": 40, "operator": 500, "cast": 15,
              "relation": 60, "ours": 130}  # fmt: skip
     assert {kind: n for kind, n in hostile.planted.items() if n < least[kind]} == {}, hostile.failed
     with psycopg.connect(hostile.server.dsn(hostile.dbname), autocommit=True) as conn:
@@ -179,7 +179,8 @@ def test_a_hostile_schema_that_is_first_is_no_installation(
     )
     assert hostile.ran() == []
     assert run.returncode == 3
-    assert "functions or operators of others" in run.stderr or "is not installed in schema evil" in run.stderr
+    said = ("table or a type lock_migrations, which is not ours", "is not installed in schema evil")
+    assert any(text in run.stderr for text in said)
 
 
 def test_no_command_takes_a_hostile_schema_for_an_installation(
