@@ -8,11 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.checkpoint.book import Book, make_key
 from tests.cluster import Server
 from tests.fix_database import Connect, Connection
 from tests.security.refusals import install_guard
 from tests.support import query, tamper, verdicts
-from tests.tampering.stage import LOGINS, Base, Stage, fill_book
+from tests.tampering.stage import LOGINS, Base, Stage, fill_book, write_on
 
 MakeStage = Callable[..., Stage]
 
@@ -33,11 +34,18 @@ def logins(admin: Connection, template: str) -> Iterator[Mapping[str, str]]:
 
 @pytest.fixture(scope="module")
 def bases(
-    server: Server, admin: Connection, template: str, logins: Mapping[str, str]
+    server: Server,
+    admin: Connection,
+    template: str,
+    logins: Mapping[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], Base]]:
     """Factory: the base of a name, made when it is first asked for."""
     del logins  # they are facts that verify_guards() knows
     made: dict[str, Base] = {}
+    folder = tmp_path_factory.mktemp("tampering")
+    (folder / "checkpoints").mkdir()
+    key = folder / "checkpoint.key"
 
     def make(name: str) -> Base:
         if name not in made:
@@ -52,8 +60,14 @@ def bases(
                 elif name == "locked":
                     tamper(connection, "update signals set price = 1 where id = 2")
                     verdicts(connection)
+                elif name == "signed":
+                    book = Book(server, dbname, folder / "checkpoints", make_key(folder))
+                    book.sign()
+                    write_on(connection)
+                    book.sign()
                 facts = query(connection, "select table_name, size, root from checkpoint_facts()")
-            made[name] = Base(dbname, {row["table_name"]: (row["size"], row["root"]) for row in facts})
+            roots = {row["table_name"]: (row["size"], row["root"]) for row in facts}
+            made[name] = Base(dbname, roots, folder / "checkpoints", key)
         return made[name]
 
     yield make
@@ -85,6 +99,9 @@ def make_stage(
     def make(login: str = "superuser", begins: str = "book", cleanup: tuple[str, ...] = ()) -> Stage:
         undo.extend(cleanup)
         base = bases(begins)
-        return Stage(server, base, make_database(base.name), connect, logins, login, tmp_path)
+        copy = make_database(base.name)
+        return Stage(
+            server, base, copy, connect, logins, login, tmp_path, lambda name: make_database(bases(name).name)
+        )
 
     return make

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.pins import Pins
 from alpha_db.security.evidence import Reading, read_evidence
+from tests.checkpoint.book import Book
 from tests.cluster import Server
 from tests.fix_database import Connect
 from tests.risk.book import FakeSource
@@ -42,6 +44,13 @@ def fill_book(connection: Connection) -> None:
     query(connection, "select record_guards('the logins of this test are accepted')")
 
 
+def write_on(connection: Connection) -> None:
+    """What happens after a backup was made: signals, and tighter limits."""
+    fill(connection, signals=2, first=6)
+    council = Council(connection, {name: private_key(name) for name in NAMES})
+    council.enact("risk_config", limits("0.04"), "ben", "ada")
+
+
 def pins() -> Pins:
     """The keys of the bootstrap's agents, as a guardrail keeps them on its own machine."""
     return Pins({str(agent_id(name)): bytes.fromhex(public_hex(private_key(name))) for name in NAMES})
@@ -49,10 +58,13 @@ def pins() -> Pins:
 
 @dataclass(frozen=True)
 class Base:
-    """A database that attacks begin with, and what was kept outside of it: the root of each log."""
+    """A database that attacks begin with, and what was kept outside of it: the root of each log; for the base that is
+    called signed also the folder of its signed checkpoints, and their key."""
 
     name: str
     roots: Mapping[str, tuple[int, bytes]]
+    checkpoints: Path
+    key: Path
 
 
 @dataclass
@@ -66,10 +78,12 @@ class Stage:
     logins: Mapping[str, str]
     login: str
     folder: Path
+    copy: Callable[[str], str]
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.db = self.connect(dbname=self.dbname)
+        self._book: Book | None = None
         self._me: Connection | None = None
 
     def session(self, login: str, autocommit: bool = True, **options: Any) -> Connection:
@@ -106,6 +120,20 @@ class Stage:
     def honest(self) -> Council:
         """The same agents in a superuser's session: what they do lawfully."""
         return self.council.through(self.db)
+
+    @property
+    def book(self) -> Book:
+        """The database with a copy of the signed checkpoints that were kept outside."""
+        if self._book is None:
+            folder = self.folder / "checkpoints"
+            shutil.copytree(self.base.checkpoints, folder)
+            self._book = Book(self.server, self.dbname, folder, self.base.key)
+        return self._book
+
+    def put_back(self, base: str) -> None:
+        """Replace the database by a fresh copy of another base."""
+        self.dbname = self.copy(base)
+        self.db = self.connect(dbname=self.dbname)
 
     # ------------------------------------------------------------------------------------------------
     # What is asked afterwards
