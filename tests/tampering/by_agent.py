@@ -61,9 +61,7 @@ def votes_on_its_revocation(stage: Stage) -> None:
 
 @does("Votes on its own replacement", refused("RSK-004"))
 def votes_on_its_replacement(stage: Stage) -> None:
-    proposal_id = stage.honest.propose(
-        "agent_enrol", enrol("eve", replaces=str(agent_id("cyd"))), "ada"
-    )
+    proposal_id = stage.honest.propose("agent_enrol", enrol("eve", replaces=str(agent_id("cyd"))), "ada")
     stage.council.vote(proposal_id, "cyd", "REJECT")
 
 
@@ -165,7 +163,9 @@ def has_an_approval_counted(stage: Stage) -> None:
 # Payloads
 
 WEAK = refused("RSK-003")
-proposes("enrols-a-key-of-zeros", "Enrols a key of zeros", "agent_enrol", enrol("eve", public_key="00" * 32), WEAK)
+proposes(
+    "enrols-a-key-of-zeros", "Enrols a key of zeros", "agent_enrol", enrol("eve", public_key="00" * 32), WEAK
+)
 proposes(
     "enrols-a-small-key",
     "Enrols a key of small order, for which signatures can be made up",
@@ -183,13 +183,39 @@ proposes(
 WRONG = refused("RSK-001")
 proposes("proposes-nan", "Proposes NaN as a limit", "risk_config", limits("NaN"), WRONG)
 proposes("proposes-infinity", "Proposes an infinite limit", "risk_config", limits(leverage="Infinity"), WRONG)
-proposes("proposes-too-much", "Proposes a position of more than 100 %", "risk_config", limits("1.0001"), WRONG)
+proposes(
+    "proposes-too-much", "Proposes a position of more than 100 %", "risk_config", limits("1.0001"), WRONG
+)
 proposes("proposes-a-negative", "Proposes a negative limit", "risk_config", limits("-0.01"), WRONG)
-proposes("proposes-lost-digits", "Proposes a limit with more digits than the column holds", "risk_config", limits("0.00001"), WRONG)
+proposes(
+    "proposes-lost-digits",
+    "Proposes a limit with more digits than the column holds",
+    "risk_config",
+    limits("0.00001"),
+    WRONG,
+)
 proposes("proposes-an-exponent", "Proposes a limit with an exponent", "risk_config", limits("1e-2"), WRONG)
-proposes("proposes-other-digits", "Proposes a limit in digits of another script", "risk_config", limits("٠.٥"), WRONG)
-proposes("proposes-one-more-member", "Proposes with a member that nobody looks at", "risk_config", limits() | {"more": "1"}, WRONG)
-proposes("proposes-one-member-less", "Proposes some of the limits only", "risk_config", {"max_leverage_ratio": "1"}, WRONG)
+proposes(
+    "proposes-other-digits",
+    "Proposes a limit in digits of another script",
+    "risk_config",
+    limits("٠.٥"),
+    WRONG,
+)
+proposes(
+    "proposes-one-more-member",
+    "Proposes with a member that nobody looks at",
+    "risk_config",
+    limits() | {"more": "1"},
+    WRONG,
+)
+proposes(
+    "proposes-one-member-less",
+    "Proposes some of the limits only",
+    "risk_config",
+    {"max_leverage_ratio": "1"},
+    WRONG,
+)
 proposes(
     "hides-a-direction",
     "Names an asset with a character that turns the text around",
@@ -265,7 +291,6 @@ def loosens_from_before(stage: Stage) -> None:
     vote = stage.council.sign_vote(proposal_id, "cyd")
     query(stage.db, "select engage_lockdown('a test', '[]')")
     stage.council.send_vote(vote)
-
 
 
 @does(
@@ -350,5 +375,3 @@ def builds_on_force(stage: Stage) -> None:
         stage.db.execute("alter table risk_configurations disable trigger all")
         stage.db.execute("update risk_configurations set max_leverage_ratio = 9 where valid_to is null")
     stage.council.send_vote(vote)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from tests.security.refusals import copy_in
 from tests.support import make_signal, one, query, verdicts
@@ -37,7 +38,12 @@ sql(
     DENIED,
 )
 sql("locks-rows", "Locks rows with SELECT … FOR UPDATE", "select * from signals for update", DENIED)
-sql("locks-a-table", "Locks a table against all writers", "begin; lock table signals in exclusive mode", DENIED)
+sql(
+    "locks-a-table",
+    "Locks a table against all writers",
+    "begin; lock table signals in exclusive mode",
+    DENIED,
+)
 sql(
     "locks-a-chain",
     "Takes the lock that serialises a chain's writers",
@@ -48,26 +54,53 @@ sql(
 # ----------------------------------------------------------------------------------------------------
 # Getting rid of what protects it
 
-sql("disables-a-trigger", "Disables the triggers of a table", "alter table signals disable trigger user", DENIED)
+sql(
+    "disables-a-trigger",
+    "Disables the triggers of a table",
+    "alter table signals disable trigger user",
+    DENIED,
+)
 sql(
     "adds-a-trigger",
     "Adds a trigger that changes rows before they are hashed",
     "create trigger x before insert on signals for each row execute function suppress_redundant_updates_trigger()",
     DENIED,
 )
-sql("adds-a-rule", "Adds a rule that swallows inserts", "create rule x as on insert to signals do instead nothing", DENIED)
-sql("enters-replica-mode", "Enters replica mode, in which ordinary triggers are silent", "set session_replication_role = replica", DENIED)
+sql(
+    "adds-a-rule",
+    "Adds a rule that swallows inserts",
+    "create rule x as on insert to signals do instead nothing",
+    DENIED,
+)
+sql(
+    "enters-replica-mode",
+    "Enters replica mode, in which ordinary triggers are silent",
+    "set session_replication_role = replica",
+    DENIED,
+)
 sql("silences-the-log", "Keeps its refusals out of the server's log", "set log_min_messages = panic", DENIED)
 sql("becomes-the-owner", "Becomes `alpha_owner`", "set role alpha_owner", DENIED)
 sql(
     "grants-itself-more",
     "Grants itself UPDATE",
     "grant update on signals to tamper_trader",
-    harmless("PostgreSQL grants nothing", "select not has_table_privilege('tamper_trader', 'signals', 'update')"),
+    harmless(
+        "PostgreSQL grants nothing", "select not has_table_privilege('tamper_trader', 'signals', 'update')"
+    ),
 )
 sql("drops-a-view", "Drops a view of the log", "drop view vw_trade_audit_full", DENIED)
-sql("inherits-a-table", "Makes a child table whose rows would show in the log", "create temp table mine () inherits (signals)", DENIED)
-sql("reads-a-file-into-the-log", "Fills the log from a file of the server", "copy signals from '/etc/hostname'", DENIED)
+sql(
+    "inherits-a-table",
+    "Makes a child table whose rows would show in the log",
+    "create temp table mine () inherits (signals)",
+    DENIED,
+)
+sql(
+    "reads-a-file-into-the-log",
+    "Fills the log from a file of the server",
+    "copy signals from '/etc/hostname'",
+    DENIED,
+)
 
 # ----------------------------------------------------------------------------------------------------
 # The machinery
@@ -75,9 +108,24 @@ sql("reads-a-file-into-the-log", "Fills the log from a file of the server", "cop
 sql("sets-a-sequence", "Sets the ids' sequence back", "select setval('signals_id_seq', 1)", DENIED)
 sql("sets-a-writers-mark", "Sets the mark of the last writer", "select setval('writer_signals', 1)", DENIED)
 sql("sets-the-alarm", "Sets the lockdown's alarm", "select setval('lockdown_alarm', 1)", DENIED)
-sql("resets-a-counter", "Sets a counter of refused attempts back", "select setval('attempts_aud002_update_signals', 1, false)", DENIED)
-sql("zeroes-the-counters", "Changes the view of refused attempts", "update vw_rejected_attempts set attempts = 0", refused("55000"))
-sql("unregisters-a-chain", "Takes a chain out of the register", "delete from chains where table_name = 'signals'", DENIED)
+sql(
+    "resets-a-counter",
+    "Sets a counter of refused attempts back",
+    "select setval('attempts_aud002_update_signals', 1, false)",
+    DENIED,
+)
+sql(
+    "zeroes-the-counters",
+    "Changes the view of refused attempts",
+    "update vw_rejected_attempts set attempts = 0",
+    refused("55000"),
+)
+sql(
+    "unregisters-a-chain",
+    "Takes a chain out of the register",
+    "delete from chains where table_name = 'signals'",
+    DENIED,
+)
 sql(
     "forges-columns",
     "Writes into the record of which columns were hashed",
@@ -85,7 +133,12 @@ sql(
     DENIED,
 )
 sql("accepts-guards", "Accepts changed guards", "select record_guards('x')", DENIED)
-sql("engages-the-lockdown", "Stops trading by engaging the lockdown", "select engage_lockdown('x', '[]')", DENIED)
+sql(
+    "engages-the-lockdown",
+    "Stops trading by engaging the lockdown",
+    "select engage_lockdown('x', '[]')",
+    DENIED,
+)
 sql(
     "releases-the-lockdown",
     "Lifts the lockdown by a row of its own",
@@ -93,9 +146,24 @@ sql(
     DENIED,
     begins="locked",
 )
-sql("says-it-verified", "Says that a verification found nothing wrong", "select record_verification(true, '{}', 1)", DENIED)
-sql("changes-a-limit", "Changes a risk limit", "update risk_configurations set max_leverage_ratio = 99", DENIED)
-sql("proposes", "Proposes a change of limits", "select propose(null, null, null, null, null, null, null)", DENIED)
+sql(
+    "says-it-verified",
+    "Says that a verification found nothing wrong",
+    "select record_verification(true, '{}', 1)",
+    DENIED,
+)
+sql(
+    "changes-a-limit",
+    "Changes a risk limit",
+    "update risk_configurations set max_leverage_ratio = 99",
+    DENIED,
+)
+sql(
+    "proposes",
+    "Proposes a change of limits",
+    "select propose(null, null, null, null, null, null, null)",
+    DENIED,
+)
 sql("votes", "Votes", "select vote(null, null, null, null, null)", DENIED)
 
 # ----------------------------------------------------------------------------------------------------
@@ -108,7 +176,12 @@ sql(
     refused("AUD-001"),
 )
 sql("writes-nan", "Writes NaN as a price", SIGNAL + "('x', 'B', 'BUY', 'NaN', 1, '{}')", refused("AUD-001"))
-sql("writes-infinity", "Writes infinity as a quantity", SIGNAL + "('x', 'B', 'BUY', 1, 'Infinity', '{}')", refused("AUD-001"))
+sql(
+    "writes-infinity",
+    "Writes infinity as a quantity",
+    SIGNAL + "('x', 'B', 'BUY', 1, 'Infinity', '{}')",
+    refused("AUD-001"),
+)
 sql(
     "passes-a-float",
     "Passes a binary float to a writing function",
@@ -122,7 +195,12 @@ sql(
                             '{"price": 1.00000000004}')""",
     refused("AUD-001"),
 )
-sql("writes-a-negative-price", "Writes a negative price", SIGNAL + "('x', 'B', 'BUY', -1, 1, '{}')", refused("23514"))
+sql(
+    "writes-a-negative-price",
+    "Writes a negative price",
+    SIGNAL + "('x', 'B', 'BUY', -1, 1, '{}')",
+    refused("23514"),
+)
 sql(
     "debates-nothing",
     "Records a debate about a signal that does not exist",
@@ -135,7 +213,12 @@ sql(
     "select record_order('99999999-9999-4999-8999-999999999999', 'MARKET', 'B', 'BUY', 1)",
     refused("AUD-008"),
 )
-sql("fills-nothing", "Records what became of an order that does not exist", "select record_order_event(999, 'CANCELLED')", refused("AUD-008"))
+sql(
+    "fills-nothing",
+    "Records what became of an order that does not exist",
+    "select record_order_event(999, 'CANCELLED')",
+    refused("AUD-008"),
+)
 sql(
     "reuses-a-key",
     "Uses a signal_id again with another price",
@@ -160,7 +243,9 @@ sql(
 
 @does("Writes in a lockdown by COPY", refused("AUD-009"), begins="locked")
 def copies_in_a_lockdown(stage: Stage) -> None:
-    copy_in(stage.me, "signals (signal_id, symbol, side, price, quantity, raw_payload)", "x\tB\tBUY\t1\t1\t{}")
+    copy_in(
+        stage.me, "signals (signal_id, symbol, side, price, quantity, raw_payload)", "x\tB\tBUY\t1\t1\t{}"
+    )
 
 
 @does(
@@ -231,12 +316,9 @@ def casts_with_its_own_function(stage: Stage) -> None:
         "select record_signal('x', 'B', 'BUY', row('1')::pg_temp.evil, 1, '{}')",
         SIGNAL + "('x', 'B', 'BUY', row('1')::pg_temp.evil::numeric, 1, '{}')",
     ):
-        try:
+        with pytest.raises(psycopg.Error) as caught:
             stage.me.execute(call)
-        except psycopg.Error as error:
-            assert "ran as alpha_owner" not in str(error)
-        else:
-            raise AssertionError(call)
+        assert "ran as alpha_owner" not in str(caught.value)
 
 
 @does(

@@ -20,13 +20,35 @@ sql(
     "insert into signals (signal_id, symbol, side, price, quantity, raw_payload) values ('x', 'B', 'BUY', 1, 1, '{}')",
     DENIED,
 )
-sql("records", "Writes a signal by the stored function", "select record_signal('x', 'B', 'BUY', 1, 1, '{}')", DENIED)
+sql(
+    "records",
+    "Writes a signal by the stored function",
+    "select record_signal('x', 'B', 'BUY', 1, 1, '{}')",
+    DENIED,
+)
 sql("updates", "Changes a row", "update order_events set event_type = 'EXPIRED' where id = 1", DENIED)
-sql("forgets-a-run", "Removes a verification run that it does not like", "delete from verification_runs", DENIED)
+sql(
+    "forgets-a-run",
+    "Removes a verification run that it does not like",
+    "delete from verification_runs",
+    DENIED,
+)
 sql("accepts-guards", "Accepts changed guards", "select record_guards('x')", DENIED)
-sql("forges-guards", "Writes a state of the guards of its own", "insert into guard_states (reason, facts, state_hash) values ('x', '[]', 'x')", DENIED)
-sql("forges-a-node", "Writes a false inner node of a Merkle tree", "insert into log_nodes values ('signals', 8, 0, sha256(''), sha256(''))", DENIED)
-sql("engages-the-lockdown", "Engages the lockdown without damage", "select engage_lockdown('x', '[]')", DENIED)
+sql(
+    "forges-guards",
+    "Writes a state of the guards of its own",
+    "insert into guard_states (reason, facts, state_hash) values ('x', '[]', 'x')",
+    DENIED,
+)
+sql(
+    "forges-a-node",
+    "Writes a false inner node of a Merkle tree",
+    "insert into log_nodes values ('signals', 8, 0, sha256(''), sha256(''))",
+    DENIED,
+)
+sql(
+    "engages-the-lockdown", "Engages the lockdown without damage", "select engage_lockdown('x', '[]')", DENIED
+)
 sql(
     "releases-the-lockdown",
     "Lifts the lockdown by a row of its own",
@@ -35,8 +57,18 @@ sql(
     begins="locked",
 )
 sql("extends-a-chain", "Registers a column that is not hashed", "select chain_extend('signals')", DENIED)
-sql("makes-a-chain-trigger", "Makes a chain's trigger function anew", "select chain_generate('signals')", DENIED)
-sql("proposes", "Proposes a change of limits", "select propose(null, null, null, null, null, null, null)", DENIED)
+sql(
+    "makes-a-chain-trigger",
+    "Makes a chain's trigger function anew",
+    "select chain_generate('signals')",
+    DENIED,
+)
+sql(
+    "proposes",
+    "Proposes a change of limits",
+    "select propose(null, null, null, null, null, null, null)",
+    DENIED,
+)
 sql("becomes-the-owner", "Becomes `alpha_owner`", "set role alpha_owner", DENIED)
 sql(
     "remembers-a-row-that-is-not-there",
@@ -113,7 +145,9 @@ def _names_the_auditor(stage: Stage) -> None:
 
 @does(
     "Hands in a false root, so that the lockdown stops trading",
-    shown("`lockdown_events`", "which login engaged it, and over what; no row is damaged", _names_the_auditor),
+    shown(
+        "`lockdown_events`", "which login engaged it, and over what; no row is damaged", _names_the_auditor
+    ),
 )
 def hands_in_a_false_root(stage: Stage) -> None:
     query(stage.me, "select verify_checkpoint('signals', 5, sha256('false'))")

@@ -18,7 +18,9 @@ dba = Section(
 sql, does = dba.sql, dba.does
 
 DENIED = refused("42501")
-OWNS_DATABASE = "do $$ begin execute format('alter database %I owner to tamper_dba', current_database()); end $$"
+OWNS_DATABASE = (
+    "do $$ begin execute format('alter database %I owner to tamper_dba', current_database()); end $$"
+)
 OWNS_SCHEMA = "alter schema public owner to tamper_dba; select record_guards('the schema has another owner')"
 OLD, NEW = (15, 15), (16, 99)
 UNGRANT = ("revoke {0} from tamper_dba",)
@@ -64,11 +66,21 @@ sql(
     only=OLD,
 )
 sql("lets-a-role-log-in", "From 16 on: lets `app_risk` log in", "alter role app_risk login", DENIED, only=NEW)
-sql("lets-a-role-pass-row-security", "Lets `app_trading` pass by row security", "alter role app_trading bypassrls", DENIED)
+sql(
+    "lets-a-role-pass-row-security",
+    "Lets `app_trading` pass by row security",
+    "alter role app_trading bypassrls",
+    DENIED,
+)
 sql("makes-a-superuser", "Makes itself superuser", "alter role tamper_dba superuser", DENIED)
 sql("drops-a-role-on-15", "On 15: drops `app_trading`", "drop role app_trading", refused("2BP01"), only=OLD)
 sql("drops-a-role", "From 16 on: drops `app_trading`", "drop role app_trading", DENIED, only=NEW)
-sql("changes-rows", "Changes rows without being a member of `alpha_owner`", "update signals set price = 1", DENIED)
+sql(
+    "changes-rows",
+    "Changes rows without being a member of `alpha_owner`",
+    "update signals set price = 1",
+    DENIED,
+)
 
 # ----------------------------------------------------------------------------------------------------
 # The database's owner
@@ -76,11 +88,18 @@ sql("changes-rows", "Changes rows without being a member of `alpha_owner`", "upd
 sql(
     "sets-replica-mode",
     "Puts the whole database into replica mode",
-    "do $$ begin execute format('alter database %I set session_replication_role = replica', current_database()); end $$",
+    "do $$ begin execute format('alter database %I set session_replication_role = replica',"
+    " current_database()); end $$",
     DENIED,
     prepare=OWNS_DATABASE,
 )
-sql("writes-to-the-log", "Changes rows as owner of the database", "delete from signals", DENIED, prepare=OWNS_DATABASE)
+sql(
+    "writes-to-the-log",
+    "Changes rows as owner of the database",
+    "delete from signals",
+    DENIED,
+    prepare=OWNS_DATABASE,
+)
 sql(
     "drops-the-schema",
     "Drops the schema with everything in it",

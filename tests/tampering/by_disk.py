@@ -140,10 +140,30 @@ def _sign_a_shorter_log(stage: Stage) -> None:
 
 
 _on_notes("edits_a_checkpoint", "Changes a signed checkpoint", "does not have the signature", _edit_note)
-_on_notes("exchanges_checkpoints", "Puts a checkpoint of an earlier run into a later one", "not made together", _exchange_notes)
-_on_notes("relabels_a_checkpoint", "Gives one table's checkpoint out as another's", "is a checkpoint of signals", _relabel_note)
-_on_notes("renames_a_run", "Gives an older run out as the latest, to hide a cut tail", "stands under another name", _rename_run)
-_on_notes("signs_with_another_key", "Signs a checkpoint with a key of its own", "mallory.example", _sign_with_another_key)
+_on_notes(
+    "exchanges_checkpoints",
+    "Puts a checkpoint of an earlier run into a later one",
+    "not made together",
+    _exchange_notes,
+)
+_on_notes(
+    "relabels_a_checkpoint",
+    "Gives one table's checkpoint out as another's",
+    "is a checkpoint of signals",
+    _relabel_note,
+)
+_on_notes(
+    "renames_a_run",
+    "Gives an older run out as the latest, to hide a cut tail",
+    "stands under another name",
+    _rename_run,
+)
+_on_notes(
+    "signs_with_another_key",
+    "Signs a checkpoint with a key of its own",
+    "mallory.example",
+    _sign_with_another_key,
+)
 _on_notes("signs_a_shorter_log", "Signs a shorter log with the stolen key", "and had", _sign_a_shorter_log)
 
 

@@ -8,9 +8,8 @@ from psycopg.types.json import Jsonb
 
 from alpha_db import chain as independent
 from tests.chain.behind import rehash
-from tests.checkpoint.book import run
-from tests.risk.council import CHAINED, LIMITS, agent, agent_id, limits, private_key, public_hex
-from tests.support import AUDIT_TABLES, Connection, one, query, quote
+from tests.risk.council import CHAINED, LIMITS, agent_id, limits, private_key, public_hex
+from tests.support import Connection, one, query, quote
 from tests.tampering.catalogue import Section
 from tests.tampering.outcomes import (
     chain,
@@ -19,7 +18,6 @@ from tests.tampering.outcomes import (
     counted,
     guardrail,
     guards,
-    harmless,
     not_found,
     refused,
     shown,
@@ -45,21 +43,58 @@ CODES = {
     "order_events": ("event_type", "AUD-006", "AUD-007"),
 }
 for table, (column, of_update, of_delete) in CODES.items():
-    sql(f"updates-{table.replace('_', '-')}", f"Changes a row of `{table}`", f"update {table} set {column} = 'X' where id = 1", refused(of_update))
-    sql(f"deletes-{table.replace('_', '-')}", f"Removes a row of `{table}`", f"delete from {table} where id = 1", refused(of_delete))
-    sql(f"truncates-{table.replace('_', '-')}", f"Empties `{table}`", f"truncate {table} cascade", refused(of_delete))
-for table in ("lockdown_events", "maintenance_events", "guard_states", "chain_columns", "verification_runs", "installation"):
+    sql(
+        f"updates-{table.replace('_', '-')}",
+        f"Changes a row of `{table}`",
+        f"update {table} set {column} = 'X' where id = 1",
+        refused(of_update),
+    )
+    sql(
+        f"deletes-{table.replace('_', '-')}",
+        f"Removes a row of `{table}`",
+        f"delete from {table} where id = 1",
+        refused(of_delete),
+    )
+    sql(
+        f"truncates-{table.replace('_', '-')}",
+        f"Empties `{table}`",
+        f"truncate {table} cascade",
+        refused(of_delete),
+    )
+for table in (
+    "lockdown_events",
+    "maintenance_events",
+    "guard_states",
+    "chain_columns",
+    "verification_runs",
+    "installation",
+):
     sql(
         f"empties-{table.replace('_', '-')}",
         f"Empties `{table}`",
         f"truncate {table}",
         refused("AUD-011"),
     )
-sql("renames-the-installation", "Gives the installation another identity", "update installation set installation_id = gen_random_uuid()", refused("AUD-011"))
+sql(
+    "renames-the-installation",
+    "Gives the installation another identity",
+    "update installation set installation_id = gen_random_uuid()",
+    refused("AUD-011"),
+)
 for table in (*CHAINED, *LIMITS):
-    sql(f"deletes-{table.replace('_', '-')}", f"Removes a row of `{table}`", f"delete from {table}", refused("RSK-002"))
+    sql(
+        f"deletes-{table.replace('_', '-')}",
+        f"Removes a row of `{table}`",
+        f"delete from {table}",
+        refused("RSK-002"),
+    )
 
-sql("merges", "Changes rows by MERGE", "merge into signals as x using signals as y on x.id = y.id when matched then update set price = 1", refused("AUD-002"))
+sql(
+    "merges",
+    "Changes rows by MERGE",
+    "merge into signals as x using signals as y on x.id = y.id when matched then update set price = 1",
+    refused("AUD-002"),
+)
 sql(
     "upserts",
     "Changes a row by INSERT … ON CONFLICT DO UPDATE",
@@ -85,7 +120,12 @@ sql(
     "create function pg_temp.f() returns void language sql as 'update signals set price = 1'; select pg_temp.f()",
     refused("AUD-002"),
 )
-sql("changes-a-hash", "Changes a hash only", "update signals set row_hash = repeat('0', 64) where id = 3", refused("AUD-002"))
+sql(
+    "changes-a-hash",
+    "Changes a hash only",
+    "update signals set row_hash = repeat('0', 64) where id = 3",
+    refused("AUD-002"),
+)
 
 
 @does("Rolls a refused change back, so that no trace of it remains", counted("AUD-002", "signals", "UPDATE"))
@@ -107,7 +147,12 @@ sql(
 # ----------------------------------------------------------------------------------------------------
 # Consensus by force
 
-sql("changes-limits", "Changes the limits in force", "update risk_configurations set max_leverage_ratio = 99", refused("RSK-002"))
+sql(
+    "changes-limits",
+    "Changes the limits in force",
+    "update risk_configurations set max_leverage_ratio = 99",
+    refused("RSK-002"),
+)
 sql(
     "inserts-limits",
     "Inserts limits of its own",
@@ -116,7 +161,12 @@ sql(
     " from risk_configurations where valid_to is null",
     refused("RSK-002"),
 )
-sql("ends-limits", "Closes the limits in force", "update risk_configurations set valid_to = clock_timestamp() where valid_to is null", refused("RSK-002"))
+sql(
+    "ends-limits",
+    "Closes the limits in force",
+    "update risk_configurations set valid_to = clock_timestamp() where valid_to is null",
+    refused("RSK-002"),
+)
 sql(
     "inserts-a-threshold",
     "Inserts a kill threshold",
@@ -142,14 +192,23 @@ sql(
 sql(
     "inserts-a-change",
     "Applies a pending proposal by an entry of its own in the change log",
-    "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous, state_text, state_hash)"
+    "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous,"
+    " state_text, state_hash)"
     " select 9, p.proposal_id, p.digest, p.kind, p.proposer, '[]', p.previous,"
     " next_state_text(current_state_text(), p.kind, p.payload),"
-    " text_digest(next_state_text(current_state_text(), p.kind, p.payload)) from proposals as p order by p.id desc limit 1",
+    " text_digest(next_state_text(current_state_text(), p.kind, p.payload)) from proposals as p order by"
+    " p.id desc limit 1",
     refused("RSK-002"),
 )
-sql("inserts-an-unsigned-proposal", "Inserts a copy of a proposal", "insert into proposals select * from proposals limit 1", refused("RSK-002"))
-sql("bootstraps-again", "Bootstraps agents a second time", "select bootstrap_agents('[]')", refused("RSK-002"))
+sql(
+    "inserts-an-unsigned-proposal",
+    "Inserts a copy of a proposal",
+    "insert into proposals select * from proposals limit 1",
+    refused("RSK-002"),
+)
+sql(
+    "bootstraps-again", "Bootstraps agents a second time", "select bootstrap_agents('[]')", refused("RSK-002")
+)
 sql(
     "releases-by-hand",
     "Lifts the lockdown by a row of its own",
@@ -157,26 +216,95 @@ sql(
     refused("AUD-009"),
     begins="locked",
 )
-sql("writes-in-a-lockdown", "Writes a signal in a lockdown", "select record_signal('x', 'B', 'BUY', 1, 1, '{}')", refused("AUD-009"), begins="locked")
+sql(
+    "writes-in-a-lockdown",
+    "Writes a signal in a lockdown",
+    "select record_signal('x', 'B', 'BUY', 1, 1, '{}')",
+    refused("AUD-009"),
+    begins="locked",
+)
 
 # ----------------------------------------------------------------------------------------------------
 # The DDL guard, if it is installed
 
-for name, what, statement in (
-    ("disables-a-trigger", "disables a trigger", "alter table signals disable trigger _100_reject_change"),
-    ("drops-a-trigger", "drops a trigger", "drop trigger zzz_chain on order_events"),
-    ("drops-a-table", "drops a table", "drop table signals cascade"),
-    ("replaces-a-function", "replaces a function", "create or replace function reject_change() returns trigger language plpgsql as 'begin return new; end'"),
-    ("adds-a-rule", "adds a rule", "create rule swallow as on insert to signals do instead nothing"),
-    ("adds-an-index", "adds an index", "create index more on signals (symbol)"),
-    ("resets-a-counter", "restarts the sequence that counts refusals", "alter sequence attempts_aud002_update_signals restart"),
-    ("drops-a-domain", "drops a check of the decimals", "alter domain decimal_28_10 drop constraint decimal_28_10_is_exact"),
-    ("drops-everything", "drops everything that it owns", "drop owned by alpha_owner cascade"),
-    ("replaces-a-view", "replaces a view", "create or replace view vw_rejected_attempts as select null::text as code,"
-     " null::text as table_name, null::text as operation, null::bigint as attempts"),
-    ("moves-a-table", "renames a table", "alter table guard_states rename to x"),
-):  # fmt: skip
-    sql(f"guarded-{name}", f"Where the DDL guard is installed, {what}", statement, refused("AUD-011"), begins="guarded")
+sql(
+    "guarded-disables-a-trigger",
+    "Where the DDL guard is installed, disables a trigger",
+    "alter table signals disable trigger _100_reject_change",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-drops-a-trigger",
+    "Where the DDL guard is installed, drops a trigger",
+    "drop trigger zzz_chain on order_events",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-drops-a-table",
+    "Where the DDL guard is installed, drops a table",
+    "drop table signals cascade",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-replaces-a-function",
+    "Where the DDL guard is installed, replaces a function",
+    "create or replace function reject_change() returns trigger language plpgsql as 'begin return new; end'",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-adds-a-rule",
+    "Where the DDL guard is installed, adds a rule",
+    "create rule swallow as on insert to signals do instead nothing",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-adds-an-index",
+    "Where the DDL guard is installed, adds an index",
+    "create index more on signals (symbol)",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-resets-a-counter",
+    "Where the DDL guard is installed, restarts the sequence that counts refusals",
+    "alter sequence attempts_aud002_update_signals restart",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-drops-a-domain",
+    "Where the DDL guard is installed, drops a check of the decimals",
+    "alter domain decimal_28_10 drop constraint decimal_28_10_is_exact",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-drops-everything",
+    "Where the DDL guard is installed, drops everything that it owns",
+    "drop owned by alpha_owner cascade",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-replaces-a-view",
+    "Where the DDL guard is installed, replaces a view",
+    "create or replace view vw_rejected_attempts as select null::text as code, null::text as table_name,"
+    " null::text as operation, null::bigint as attempts",
+    refused("AUD-011"),
+    begins="guarded",
+)
+sql(
+    "guarded-moves-a-table",
+    "Where the DDL guard is installed, renames a table",
+    "alter table guard_states rename to x",
+    refused("AUD-011"),
+    begins="guarded",
+)
 sql(
     "guarded-gives-no-reason",
     "Where the DDL guard is installed, sets `alpha.maintenance` without a reason",
@@ -209,51 +337,268 @@ REMADE = (
     " {when} execute function reject_change('signals', 'AUD-002', 'AUD-003');"
     " alter table signals enable always trigger _100_reject_change"
 )
-for name, what, statement, found in (
-    ("drops-a-trigger", "Drops the trigger that refuses changes", "drop trigger _100_reject_change on signals", guards("trigger", REJECT, "function", "missing")),
-    ("disables-a-trigger", "Disables a trigger", "alter table ai_debates disable trigger _100_reject_change", guards("trigger", "ai_debates._100_reject_change", "enabled", "changed")),
-    ("weakens-a-trigger", "Lets replica mode silence a trigger", "alter table order_events enable trigger _200_reject_truncate", guards("trigger", "order_events._200_reject_truncate", "enabled", "changed")),
-    ("narrows-a-trigger", "Makes a trigger anew that fires for some rows only", REMADE.format(timing="before update or delete", when="when (old.id > 5)"), guards("trigger", REJECT, "timing", "changed")),
-    ("shortens-a-trigger", "Makes a trigger anew that lets DELETE through", REMADE.format(timing="before update", when=""), guards("trigger", REJECT, "timing", "changed")),
-    ("renames-a-trigger", "Renames the chain's trigger, so that it fires before others that change the row", "alter trigger zzz_chain on signals rename to aaa_chain", guards("trigger", "signals.aaa_chain", "timing", "extra")),
-    ("adds-a-trigger", "Adds a trigger", "create trigger zzzz before insert on signals for each row execute function suppress_redundant_updates_trigger()", guards("trigger", "signals.zzzz", "function", "extra")),
-    ("adds-a-rule", "Adds a rule that swallows inserts", "create rule swallow as on insert to signals do instead nothing", guards("relation", "signals", "rule swallow", "extra")),
-    ("adds-a-policy", "Adds a row security policy that hides rows", "create policy hide on signals using (id > 5)", guards("relation", "signals", "policy hide", "extra")),
-    ("forces-row-security", "Turns row security on", "alter table signals force row level security", guards("relation", "signals", "row security", "changed")),
-    ("unlogs-a-table", "Makes a table unlogged, so that a crash empties it", "alter table order_events set unlogged", guards("relation", "order_events", "persistence", "changed")),
-    ("stops-vacuum", "Changes a storage option of a table", "alter table signals set (autovacuum_enabled = off)", guards("relation", "signals", "options", "changed")),
-    ("replaces-a-chain-trigger", "Replaces the function that hashes", "create or replace function chain_signals() returns trigger language plpgsql as 'begin return new; end'", guards("function", "chain_signals()", "body", "changed")),
-    ("replaces-the-refusal", "Replaces the function that refuses changes", "create or replace function reject_change() returns trigger language plpgsql as 'begin return new; end'", guards("function", "reject_change()", "body", "changed")),
-    ("replaces-the-verification", "Replaces the verification by one that finds nothing", "create or replace function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict language sql as $$ select row(table_name, 1, 1, 1, true, null, 'intact', null, null, null, '')::chain_verdict $$", guards("function", "verify_chain(table_name text, from_id bigint, to_id bigint)", "body", "changed")),
-    ("unpins-a-function", "Takes the pinned search_path from a function", "alter function reject_change() reset search_path", guards("function", "reject_change()", "settings", "changed")),
-    ("quiets-a-function", "Gives the refusing function a setting that keeps it out of the log", "alter function refuse(text, text, text, text, text, text, bigint) set lock_timeout = 1", guards("function", "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint)", "settings", "changed")),
-    ("disarms-a-function", "Takes the owner's rights from a function", "alter function reject_truncate() security invoker", guards("function", "reject_truncate()", "attributes", "changed")),
-    ("overloads-a-function", "Adds a function that a call could pick instead of ours", "create function public.refuse(code text) returns void language sql as ''", guards("function", "refuse(code text)", "body", "extra")),
-    ("drops-a-function", "Drops a function", "drop function chain_extend(text)", guards("function", "chain_extend(table_name text)", "body", "missing")),
-    ("grants-a-function", "Lets the application accept guards", "grant execute on function record_guards(text) to app_trading", guards("function", "record_guards(reason text)", "grant to app_trading", "extra")),
-    ("grants-an-update", "Grants the application UPDATE", "grant update on signals to app_trading", guards("relation", "signals", "grant to app_trading", "changed")),
-    ("grants-a-column", "Grants the application UPDATE of one column", "grant update (price) on signals to app_risk", guards("column", "signals.price", "grant to app_risk", "extra")),
-    ("grants-a-sequence", "Grants the application the writers' mark", "grant update on sequence writer_signals to app_trading", guards("relation", "writer_signals", "grant to app_trading", "extra")),
-    ("grants-to-everybody", "Lets everybody read the log", "grant select on signals to public", guards("relation", "signals", "grant to PUBLIC", "extra")),
-    ("grants-in-advance", "Grants rights on tables that will be made later", "alter default privileges for role alpha_owner in schema public grant update on tables to app_trading", guards("default rights", "public", "r to app_trading", "extra")),
-    ("revokes-from-the-auditor", "Takes a table from the auditor's sight", "revoke select on guard_states from app_auditor", guards("relation", "guard_states", "grant to app_auditor", "missing")),
-    ("drops-a-check", "Drops a CHECK", "alter table signals drop constraint signals_price_is_positive", guards("constraint", "signals.signals_price_is_positive", "definition", "missing")),
-    ("loosens-a-check", "Changes a CHECK under its name", "alter table signals drop constraint signals_price_is_positive, add constraint signals_price_is_positive check (price > -1)", guards("constraint", "signals.signals_price_is_positive", "definition", "changed")),
-    ("unvalidates-a-check", "Makes a CHECK anew that was not validated", "alter table signals drop constraint signals_price_is_positive, add constraint signals_price_is_positive check (price > 0) not valid", guards("constraint", "signals.signals_price_is_positive", "enforced", "changed")),
-    ("defers-a-foreign-key", "Makes a foreign key deferrable", "alter table ai_debates alter constraint ai_debates_correlation_id_fkey deferrable", guards("constraint", "ai_debates.ai_debates_correlation_id_fkey", "enforced", "changed")),
-    ("drops-the-signature-check", "Drops the CHECK that verifies a proposal's signature", "alter table proposals drop constraint proposals_signature_is_valid", guards("constraint", "proposals.proposals_signature_is_valid", "definition", "missing")),
-    ("drops-a-primary-key", "Drops a primary key", "alter table order_events drop constraint order_events_pkey", guards("index", "order_events_pkey", "columns", "missing")),
-    ("loosens-a-domain", "Drops the check of a decimal's domain", "alter domain decimal_28_10 drop constraint decimal_28_10_is_exact", guards("type", "decimal_28_10", "checks", "changed")),
-    ("replaces-an-index", "Makes an index anew that covers some rows only", "drop index signals_created_at_idx; create index signals_created_at_idx on signals (created_at) where id > 5", guards("index", "signals_created_at_idx", "properties", "changed")),
-    ("makes-a-column-nullable", "Lets a column be NULL", "alter table signals alter column raw_payload drop not null", guards("column", "signals.raw_payload", "not null", "changed")),
-    ("changes-a-default", "Changes a column's default", "alter table signals alter column hmac_verified set default true", guards("column", "signals.hmac_verified", "default", "changed")),
-    ("adds-a-column", "Adds a column that is not hashed", "alter table signals add column note text", guards("column", "signals.note", "type", "extra")),
-    ("redefines-a-view", "Redefines a view, so that it hides attempts", "create or replace view vw_rejected_attempts with (security_invoker = true) as select a.code, a.table_name, a.operation, 0::bigint as attempts from rejected_attempts() as a", guards("relation", "vw_rejected_attempts", "definition", "changed")),
-    ("lends-a-view-its-rights", "Lets a view read with its owner's rights", "alter view vw_trade_audit_full reset (security_invoker)", guards("relation", "vw_trade_audit_full", "options", "changed")),
-    ("opens-a-chain", "Registers a closed table as open in a lockdown", "update chains set open_in_lockdown = true where table_name = 'signals'", guards("chain", "signals", "register", "changed")),
-    ("unregisters-a-chain", "Takes a chain out of the register, so that nobody verifies it", "delete from chains where table_name = 'order_events'", guards("chain", "order_events", "register", "missing")),
-):  # fmt: skip
-    sql(name, what, statement, found)
+sql(
+    "drops-a-trigger",
+    "Drops the trigger that refuses changes",
+    "drop trigger _100_reject_change on signals",
+    guards("trigger", REJECT, "function", "missing"),
+)
+sql(
+    "disables-a-trigger",
+    "Disables a trigger",
+    "alter table ai_debates disable trigger _100_reject_change",
+    guards("trigger", "ai_debates._100_reject_change", "enabled", "changed"),
+)
+sql(
+    "weakens-a-trigger",
+    "Lets replica mode silence a trigger",
+    "alter table order_events enable trigger _200_reject_truncate",
+    guards("trigger", "order_events._200_reject_truncate", "enabled", "changed"),
+)
+sql(
+    "narrows-a-trigger",
+    "Makes a trigger anew that fires for some rows only",
+    REMADE.format(timing="before update or delete", when="when (old.id > 5)"),
+    guards("trigger", REJECT, "timing", "changed"),
+)
+sql(
+    "shortens-a-trigger",
+    "Makes a trigger anew that lets DELETE through",
+    REMADE.format(timing="before update", when=""),
+    guards("trigger", REJECT, "timing", "changed"),
+)
+sql(
+    "renames-a-trigger",
+    "Renames the chain's trigger, so that it fires before others that change the row",
+    "alter trigger zzz_chain on signals rename to aaa_chain",
+    guards("trigger", "signals.aaa_chain", "timing", "extra"),
+)
+sql(
+    "adds-a-trigger",
+    "Adds a trigger",
+    "create trigger zzzz before insert on signals for each row execute function suppress_redundant_updates_trigger()",
+    guards("trigger", "signals.zzzz", "function", "extra"),
+)
+sql(
+    "adds-a-rule",
+    "Adds a rule that swallows inserts",
+    "create rule swallow as on insert to signals do instead nothing",
+    guards("relation", "signals", "rule swallow", "extra"),
+)
+sql(
+    "adds-a-policy",
+    "Adds a row security policy that hides rows",
+    "create policy hide on signals using (id > 5)",
+    guards("relation", "signals", "policy hide", "extra"),
+)
+sql(
+    "forces-row-security",
+    "Turns row security on",
+    "alter table signals force row level security",
+    guards("relation", "signals", "row security", "changed"),
+)
+sql(
+    "unlogs-a-table",
+    "Makes a table unlogged, so that a crash empties it",
+    "alter table order_events set unlogged",
+    guards("relation", "order_events", "persistence", "changed"),
+)
+sql(
+    "stops-vacuum",
+    "Changes a storage option of a table",
+    "alter table signals set (autovacuum_enabled = off)",
+    guards("relation", "signals", "options", "changed"),
+)
+sql(
+    "replaces-a-chain-trigger",
+    "Replaces the function that hashes",
+    "create or replace function chain_signals() returns trigger language plpgsql as 'begin return new; end'",
+    guards("function", "chain_signals()", "body", "changed"),
+)
+sql(
+    "replaces-the-refusal",
+    "Replaces the function that refuses changes",
+    "create or replace function reject_change() returns trigger language plpgsql as 'begin return new; end'",
+    guards("function", "reject_change()", "body", "changed"),
+)
+sql(
+    "replaces-the-verification",
+    "Replaces the verification by one that finds nothing",
+    "create or replace function verify_chain(table_name text, from_id bigint default null, to_id bigint"
+    " default null) returns chain_verdict language sql as $$ select row(table_name, 1, 1, 1, true, null,"
+    " 'intact', null, null, null, '')::chain_verdict $$",
+    guards("function", "verify_chain(table_name text, from_id bigint, to_id bigint)", "body", "changed"),
+)
+sql(
+    "unpins-a-function",
+    "Takes the pinned search_path from a function",
+    "alter function reject_change() reset search_path",
+    guards("function", "reject_change()", "settings", "changed"),
+)
+sql(
+    "quiets-a-function",
+    "Gives the refusing function a setting that keeps it out of the log",
+    "alter function refuse(text, text, text, text, text, text, bigint) set lock_timeout = 1",
+    guards(
+        "function",
+        "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint)",
+        "settings",
+        "changed",
+    ),
+)
+sql(
+    "disarms-a-function",
+    "Takes the owner's rights from a function",
+    "alter function reject_truncate() security invoker",
+    guards("function", "reject_truncate()", "attributes", "changed"),
+)
+sql(
+    "overloads-a-function",
+    "Adds a function that a call could pick instead of ours",
+    "create function public.refuse(code text) returns void language sql as ''",
+    guards("function", "refuse(code text)", "body", "extra"),
+)
+sql(
+    "drops-a-function",
+    "Drops a function",
+    "drop function chain_extend(text)",
+    guards("function", "chain_extend(table_name text)", "body", "missing"),
+)
+sql(
+    "grants-a-function",
+    "Lets the application accept guards",
+    "grant execute on function record_guards(text) to app_trading",
+    guards("function", "record_guards(reason text)", "grant to app_trading", "extra"),
+)
+sql(
+    "grants-an-update",
+    "Grants the application UPDATE",
+    "grant update on signals to app_trading",
+    guards("relation", "signals", "grant to app_trading", "changed"),
+)
+sql(
+    "grants-a-column",
+    "Grants the application UPDATE of one column",
+    "grant update (price) on signals to app_risk",
+    guards("column", "signals.price", "grant to app_risk", "extra"),
+)
+sql(
+    "grants-a-sequence",
+    "Grants the application the writers' mark",
+    "grant update on sequence writer_signals to app_trading",
+    guards("relation", "writer_signals", "grant to app_trading", "extra"),
+)
+sql(
+    "grants-to-everybody",
+    "Lets everybody read the log",
+    "grant select on signals to public",
+    guards("relation", "signals", "grant to PUBLIC", "extra"),
+)
+sql(
+    "grants-in-advance",
+    "Grants rights on tables that will be made later",
+    "alter default privileges for role alpha_owner in schema public grant update on tables to app_trading",
+    guards("default rights", "public", "r to app_trading", "extra"),
+)
+sql(
+    "revokes-from-the-auditor",
+    "Takes a table from the auditor's sight",
+    "revoke select on guard_states from app_auditor",
+    guards("relation", "guard_states", "grant to app_auditor", "missing"),
+)
+sql(
+    "drops-a-check",
+    "Drops a CHECK",
+    "alter table signals drop constraint signals_price_is_positive",
+    guards("constraint", "signals.signals_price_is_positive", "definition", "missing"),
+)
+sql(
+    "loosens-a-check",
+    "Changes a CHECK under its name",
+    "alter table signals drop constraint signals_price_is_positive, add constraint"
+    " signals_price_is_positive check (price > -1)",
+    guards("constraint", "signals.signals_price_is_positive", "definition", "changed"),
+)
+sql(
+    "unvalidates-a-check",
+    "Makes a CHECK anew that was not validated",
+    "alter table signals drop constraint signals_price_is_positive, add constraint"
+    " signals_price_is_positive check (price > 0) not valid",
+    guards("constraint", "signals.signals_price_is_positive", "enforced", "changed"),
+)
+sql(
+    "defers-a-foreign-key",
+    "Makes a foreign key deferrable",
+    "alter table ai_debates alter constraint ai_debates_correlation_id_fkey deferrable",
+    guards("constraint", "ai_debates.ai_debates_correlation_id_fkey", "enforced", "changed"),
+)
+sql(
+    "drops-the-signature-check",
+    "Drops the CHECK that verifies a proposal's signature",
+    "alter table proposals drop constraint proposals_signature_is_valid",
+    guards("constraint", "proposals.proposals_signature_is_valid", "definition", "missing"),
+)
+sql(
+    "drops-a-primary-key",
+    "Drops a primary key",
+    "alter table order_events drop constraint order_events_pkey",
+    guards("index", "order_events_pkey", "columns", "missing"),
+)
+sql(
+    "loosens-a-domain",
+    "Drops the check of a decimal's domain",
+    "alter domain decimal_28_10 drop constraint decimal_28_10_is_exact",
+    guards("type", "decimal_28_10", "checks", "changed"),
+)
+sql(
+    "replaces-an-index",
+    "Makes an index anew that covers some rows only",
+    "drop index signals_created_at_idx; create index signals_created_at_idx on signals (created_at) where id > 5",
+    guards("index", "signals_created_at_idx", "properties", "changed"),
+)
+sql(
+    "makes-a-column-nullable",
+    "Lets a column be NULL",
+    "alter table signals alter column raw_payload drop not null",
+    guards("column", "signals.raw_payload", "not null", "changed"),
+)
+sql(
+    "changes-a-default",
+    "Changes a column's default",
+    "alter table signals alter column hmac_verified set default true",
+    guards("column", "signals.hmac_verified", "default", "changed"),
+)
+sql(
+    "adds-a-column",
+    "Adds a column that is not hashed",
+    "alter table signals add column note text",
+    guards("column", "signals.note", "type", "extra"),
+)
+sql(
+    "redefines-a-view",
+    "Redefines a view, so that it hides attempts",
+    "create or replace view vw_rejected_attempts with (security_invoker = true) as select a.code,"
+    " a.table_name, a.operation, 0::bigint as attempts from rejected_attempts() as a",
+    guards("relation", "vw_rejected_attempts", "definition", "changed"),
+)
+sql(
+    "lends-a-view-its-rights",
+    "Lets a view read with its owner's rights",
+    "alter view vw_trade_audit_full reset (security_invoker)",
+    guards("relation", "vw_trade_audit_full", "options", "changed"),
+)
+sql(
+    "opens-a-chain",
+    "Registers a closed table as open in a lockdown",
+    "update chains set open_in_lockdown = true where table_name = 'signals'",
+    guards("chain", "signals", "register", "changed"),
+)
+sql(
+    "unregisters-a-chain",
+    "Takes a chain out of the register, so that nobody verifies it",
+    "delete from chains where table_name = 'order_events'",
+    guards("chain", "order_events", "register", "missing"),
+)
 
 sql(
     "comments",
@@ -282,7 +627,9 @@ sql(
     "create or replace function verify_guards() returns table (object_kind text, object_name text, fact text,"
     " expected text, found text, problem text, table_name text) language sql as"
     " $$ select null, null, null, null, null, null, null where false $$",
-    shown("an auditor's own query", "`guard_facts()` differs from the last row of `guard_states`", _facts_differ),
+    shown(
+        "an auditor's own query", "`guard_facts()` differs from the last row of `guard_states`", _facts_differ
+    ),
 )
 sql(
     "accepts-its-change",
@@ -329,16 +676,86 @@ COPY = (
     "insert into signals select {id}, gen_random_uuid(), 'forged', symbol, side, price, quantity, raw_payload,"
     " source_ip, hmac_verified, {hash}, created_at from signals where id = {of}"
 )
-edits("edits-a-row", "Disables the trigger, changes a row, enables it again", "signals", "update signals set price = 1 where id = 3", "content_mismatch", 3)
-edits("edits-a-time", "Changes when an order was recorded", "order_execution", "update order_execution set created_at = created_at - interval '1 s' where id = 1", "content_mismatch", 1)
-edits("edits-a-payload", "Changes a number in a payload from 1 to 1.0", "signals", """update signals set raw_payload = '{"n": 1.0, "ticker": "BTCUSD"}' where id = 1""", "content_mismatch", 1)
-edits("edits-null", "Puts an empty string where NULL was", "order_execution", "update order_execution set exchange_order_id = '' where id = 2", "content_mismatch", 2)
-edits("edits-a-debate", "Changes what a model said", "ai_debates", """update ai_debates set reasoning_json = '{"why": "another"}' where id = 1""", "content_mismatch", 1)
-edits("edits-a-hash", "Changes a stored hash only", "signals", "update signals set row_hash = repeat('0', 64) where id = 3", "content_mismatch", 3)
-edits("edits-an-order-event", "Changes the equity at a kill switch", "order_events", "update order_events set zar_equity = 1 where event_type = 'KILL_SWITCH'", "content_mismatch", 4)
-edits("edits-a-guard-state", "Changes the recorded state of the guards", "guard_states", "update guard_states set reason = 'another' where id = 1", "content_mismatch", 1)
-edits("deletes-a-row", "Removes a row in the middle", "order_events", "delete from order_events where id = 2", "missing_rows", 2)
-edits("deletes-the-first-rows", "Removes the first rows", "order_events", "delete from order_events where id < 3", "missing_rows", 1)
+edits(
+    "edits-a-row",
+    "Disables the trigger, changes a row, enables it again",
+    "signals",
+    "update signals set price = 1 where id = 3",
+    "content_mismatch",
+    3,
+)
+edits(
+    "edits-a-time",
+    "Changes when an order was recorded",
+    "order_execution",
+    "update order_execution set created_at = created_at - interval '1 s' where id = 1",
+    "content_mismatch",
+    1,
+)
+edits(
+    "edits-a-payload",
+    "Changes a number in a payload from 1 to 1.0",
+    "signals",
+    """update signals set raw_payload = '{"n": 1.0, "ticker": "BTCUSD"}' where id = 1""",
+    "content_mismatch",
+    1,
+)
+edits(
+    "edits-null",
+    "Puts an empty string where NULL was",
+    "order_execution",
+    "update order_execution set exchange_order_id = '' where id = 2",
+    "content_mismatch",
+    2,
+)
+edits(
+    "edits-a-debate",
+    "Changes what a model said",
+    "ai_debates",
+    """update ai_debates set reasoning_json = '{"why": "another"}' where id = 1""",
+    "content_mismatch",
+    1,
+)
+edits(
+    "edits-a-hash",
+    "Changes a stored hash only",
+    "signals",
+    "update signals set row_hash = repeat('0', 64) where id = 3",
+    "content_mismatch",
+    3,
+)
+edits(
+    "edits-an-order-event",
+    "Changes the equity at a kill switch",
+    "order_events",
+    "update order_events set zar_equity = 1 where event_type = 'KILL_SWITCH'",
+    "content_mismatch",
+    4,
+)
+edits(
+    "edits-a-guard-state",
+    "Changes the recorded state of the guards",
+    "guard_states",
+    "update guard_states set reason = 'another' where id = 1",
+    "content_mismatch",
+    1,
+)
+edits(
+    "deletes-a-row",
+    "Removes a row in the middle",
+    "order_events",
+    "delete from order_events where id = 2",
+    "missing_rows",
+    2,
+)
+edits(
+    "deletes-the-first-rows",
+    "Removes the first rows",
+    "order_events",
+    "delete from order_events where id < 3",
+    "missing_rows",
+    1,
+)
 edits(
     "swaps-rows",
     "Exchanges two rows",
@@ -348,13 +765,62 @@ edits(
     "content_mismatch",
     2,
 )
-edits("appends-a-row", "Appends a row with a hash of its own making", "signals", COPY.format(id=6, hash="repeat('f', 64)", of=5), "content_mismatch", 6)
-edits("prepends-a-row", "Puts a row before the first", "signals", COPY.format(id=0, hash="row_hash", of=1), "content_mismatch", 0)
-edits("appends-far-away", "Puts a row at the end of what an id can be", "signals", COPY.format(id=9223372036854775807, hash="row_hash", of=1), "missing_rows", 6)
-edits("edits-a-vote", "Changes when a vote was recorded", "votes", "update votes set created_at = created_at - interval '1 s' where id = 1", "content_mismatch", 1)
-edits("edits-the-change-log", "Changes by whose approval a change was applied", "risk_change_log", "update risk_change_log set approved_by = gen_random_uuid() where id = 1", "content_mismatch", 1)
-edits("deletes-a-revocation", "Removes a revocation, so that an agent is back", "agent_revocations", "update agent_revocations set id = 7", "missing_rows", 1)
-edits("edits-a-lockdown", "Changes what a lockdown was engaged over", "lockdown_events", "update lockdown_events set damage = '[]'", "content_mismatch", 1)
+edits(
+    "appends-a-row",
+    "Appends a row with a hash of its own making",
+    "signals",
+    COPY.format(id=6, hash="repeat('f', 64)", of=5),
+    "content_mismatch",
+    6,
+)
+edits(
+    "prepends-a-row",
+    "Puts a row before the first",
+    "signals",
+    COPY.format(id=0, hash="row_hash", of=1),
+    "content_mismatch",
+    0,
+)
+edits(
+    "appends-far-away",
+    "Puts a row at the end of what an id can be",
+    "signals",
+    COPY.format(id=9223372036854775807, hash="row_hash", of=1),
+    "missing_rows",
+    6,
+)
+edits(
+    "edits-a-vote",
+    "Changes when a vote was recorded",
+    "votes",
+    "update votes set created_at = created_at - interval '1 s' where id = 1",
+    "content_mismatch",
+    1,
+)
+edits(
+    "edits-the-change-log",
+    "Changes by whose approval a change was applied",
+    "risk_change_log",
+    "update risk_change_log set approved_by = gen_random_uuid() where id = 1",
+    "content_mismatch",
+    1,
+)
+edits(
+    "deletes-a-revocation",
+    "Removes a revocation, so that an agent is back",
+    "agent_revocations",
+    "update agent_revocations set id = 7",
+    "missing_rows",
+    1,
+)
+edits(
+    "edits-a-lockdown",
+    "Changes what a lockdown was engaged over",
+    "lockdown_events",
+    "update lockdown_events set damage = '[]'",
+    "content_mismatch",
+    1,
+)
 owner.attacks[-1] = owner.attacks[-1].__class__(**{**owner.attacks[-1].__dict__, "begins": "locked"})
 
 
@@ -397,21 +863,30 @@ def empties_a_table(stage: Stage) -> None:
     force(stage.me, "order_events", "delete from order_events")
 
 
-@does("Removes all rows and writes as many others through the chain", checkpoint("order_events", "checkpoint_mismatch"))
+@does(
+    "Removes all rows and writes as many others through the chain",
+    checkpoint("order_events", "checkpoint_mismatch"),
+)
 def replaces_a_table(stage: Stage) -> None:
     force(stage.me, "order_events", "delete from order_events")
     for order in (1, 2, 2, 1):
         query(stage.me, "select record_order_event(%s, 'CANCELLED')", [order])
 
 
-@does("Has every row hashed anew, as a data-only restore does", checkpoint("order_events", "checkpoint_mismatch"))
+@does(
+    "Has every row hashed anew, as a data-only restore does",
+    checkpoint("order_events", "checkpoint_mismatch"),
+)
 def launders_a_table(stage: Stage) -> None:
     stage.me.execute("create temp table saved as select * from order_events")
     force(stage.me, "order_events", "delete from order_events")
     stage.me.execute("insert into order_events select * from saved order by id")
 
 
-@does("Cuts the last rows off and writes others in their place", checkpoint("order_events", "checkpoint_mismatch"))
+@does(
+    "Cuts the last rows off and writes others in their place",
+    checkpoint("order_events", "checkpoint_mismatch"),
+)
 def replaces_the_tail(stage: Stage) -> None:
     force(stage.me, "order_events", "delete from order_events where id > 3")
     query(stage.me, "select record_order_event(1, 'CANCELLED')")
@@ -423,7 +898,11 @@ REMEMBERED = (
 )
 
 
-@does("Cuts rows off that a verification run has read", chain("order_events", "tail_missing", 3), prepare=REMEMBERED)
+@does(
+    "Cuts rows off that a verification run has read",
+    chain("order_events", "tail_missing", 3),
+    prepare=REMEMBERED,
+)
 def cuts_a_remembered_tail(stage: Stage) -> None:
     force(stage.me, "order_events", "delete from order_events where id > 2")
 
@@ -460,7 +939,9 @@ def borrows_a_hash(stage: Stage) -> None:
 
 @does(
     "Writes a row past the trigger, with the hash that the trigger would have given it",
-    not_found("it is a row as any other; whether it is true, no log can tell", "select max(id) = 6 from signals"),
+    not_found(
+        "it is a row as any other; whether it is true, no log can tell", "select max(id) = 6 from signals"
+    ),
 )
 def writes_past_the_trigger(stage: Stage) -> None:
     _rewrite(stage, "signals", COPY.format(id=6, hash="''", of=5), 6)
@@ -482,7 +963,8 @@ def replaces_everything_that_looks(stage: Stage) -> None:
         " $$ select null, null, null, null, null, null, null where false $$"
     )
     stage.me.execute(
-        "create or replace function verify_chain(table_name text, from_id bigint default null, to_id bigint default null)"
+        "create or replace function verify_chain(table_name text, from_id bigint default null, to_id"
+        " bigint default null)"
         " returns chain_verdict language sql as"
         " $$ select row(table_name, 1, 1, 1, true, null, 'intact', null, null, null, '')::chain_verdict $$"
     )
@@ -501,7 +983,11 @@ def _only_outside(stage: Stage) -> None:
 
 @does("Loosens a limit by force", config("stored", "recomputed"), guardrail())
 def forces_a_limit(stage: Stage) -> None:
-    force(stage.me, "risk_configurations", "update risk_configurations set max_leverage_ratio = 9 where valid_to is null")
+    force(
+        stage.me,
+        "risk_configurations",
+        "update risk_configurations set max_leverage_ratio = 9 where valid_to is null",
+    )
 
 
 @does("Removes a kill threshold by force", config("stored", "recomputed"), guardrail())
@@ -553,7 +1039,11 @@ def exchanges_signatures(stage: Stage) -> None:
     )
 
 
-@does("Removes an approval from the change log, so that its quorum is not complete", config("replayed"), guardrail())
+@does(
+    "Removes an approval from the change log, so that its quorum is not complete",
+    config("replayed"),
+    guardrail(),
+)
 def removes_an_approval(stage: Stage) -> None:
     force(stage.me, "risk_change_log", "update risk_change_log set approvals = approvals - 0")
 
@@ -568,7 +1058,9 @@ def doubles_an_approval(stage: Stage) -> None:
     )
 
 
-@does("Puts approvals into the change log that are signed with keys of its own", config("replayed"), guardrail())
+@does(
+    "Puts approvals into the change log that are signed with keys of its own", config("replayed"), guardrail()
+)
 def signs_with_its_own_keys(stage: Stage) -> None:
     mallory = private_key("mallory")
     entry = query(stage.db, "select digest, approvals from risk_change_log order by id limit 1")[0]
@@ -589,7 +1081,11 @@ def signs_with_its_own_keys(stage: Stage) -> None:
     )
 
 
-@does("Replaces the function that reads the limits by one that lies", guards("function", "stored_state_text()", "body", "changed"), guardrail())
+@does(
+    "Replaces the function that reads the limits by one that lies",
+    guards("function", "stored_state_text()", "body", "changed"),
+    guardrail(),
+)
 def replaces_the_state(stage: Stage) -> None:
     stage.me.execute(
         "create or replace function stored_state_text() returns text language sql stable set search_path from current"
@@ -597,7 +1093,10 @@ def replaces_the_state(stage: Stage) -> None:
     )
 
 
-@does("Replaces the function that verifies signatures by one that finds them all good", guards("function", "ed25519_verify(public_key bytea, message bytea, signature bytea)", "body", "changed"))
+@does(
+    "Replaces the function that verifies signatures by one that finds them all good",
+    guards("function", "ed25519_verify(public_key bytea, message bytea, signature bytea)", "body", "changed"),
+)
 def replaces_the_signature_check(stage: Stage) -> None:
     stage.me.execute(
         "create or replace function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean"
@@ -616,7 +1115,9 @@ def applies_an_unsigned_proposal(stage: Stage) -> None:
         "create or replace function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean"
         " language sql immutable as 'select true'"
     )
-    row = stage.council.sign_proposal("risk_config", limits(leverage="9"), "ada") | {"signature": b"\x01" * 64}
+    row = stage.council.sign_proposal("risk_config", limits(leverage="9"), "ada") | {
+        "signature": b"\x01" * 64
+    }
     proposal_id = stage.council.send_proposal(row)
     for name in ("ben", "cyd"):
         vote = stage.council.sign_vote(proposal_id, name)
@@ -645,5 +1146,3 @@ def adds_an_agent(stage: Stage) -> None:
         " select 5, %s, 'mallory', 'risk', %s, row_hash, created_at from agents where id = 4",
         [agent_id("mallory"), bytes.fromhex(public_hex(private_key("mallory")))],
     )
-
-

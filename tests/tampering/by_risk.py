@@ -24,14 +24,39 @@ sql, does = risk.sql, risk.does
 DENIED = refused("42501")
 PROPOSE = "select propose(%s, 'risk_config', %s, 'because', %s, %s, %s)"
 
-sql("changes-a-limit", "Changes a risk limit", "update risk_configurations set max_leverage_ratio = 99", DENIED)
+sql(
+    "changes-a-limit",
+    "Changes a risk limit",
+    "update risk_configurations set max_leverage_ratio = 99",
+    DENIED,
+)
 sql("ends-a-limit", "Closes the current limits", "update risk_configurations set valid_to = now()", DENIED)
-sql("inserts-limits", "Inserts limits", "insert into risk_configurations (reason_for_change) values ('x')", DENIED)
+sql(
+    "inserts-limits",
+    "Inserts limits",
+    "insert into risk_configurations (reason_for_change) values ('x')",
+    DENIED,
+)
 sql("removes-a-threshold", "Removes a kill threshold", "delete from risk_asset_kill_thresholds", DENIED)
-sql("inserts-a-proposal", "Inserts a proposal past the function", "insert into proposals (reason) values ('x')", DENIED)
-sql("inserts-a-vote", "Inserts a vote past the function", "insert into votes (decision) values ('APPROVE')", DENIED)
+sql(
+    "inserts-a-proposal",
+    "Inserts a proposal past the function",
+    "insert into proposals (reason) values ('x')",
+    DENIED,
+)
+sql(
+    "inserts-a-vote",
+    "Inserts a vote past the function",
+    "insert into votes (decision) values ('APPROVE')",
+    DENIED,
+)
 sql("changes-a-vote", "Changes a vote", "update votes set decision = 'APPROVE'", DENIED)
-sql("applies-a-proposal", "Applies a proposal that has no quorum", "select apply_proposal(p, p.proposer) from proposals as p", DENIED)
+sql(
+    "applies-a-proposal",
+    "Applies a proposal that has no quorum",
+    "select apply_proposal(p, p.proposer) from proposals as p",
+    DENIED,
+)
 sql("enrols-an-agent", "Inserts an agent of its own", "insert into agents (name) values ('x')", DENIED)
 sql("bootstraps", "Bootstraps agents of its own", "select bootstrap_agents('[]')", DENIED)
 sql("writes-the-log", "Writes a signal", "insert into signals default values", DENIED)

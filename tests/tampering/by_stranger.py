@@ -16,7 +16,12 @@ DENIED = refused("42501")
 
 sql("reads-the-log", "Reads the log", "select * from signals", DENIED)
 sql("reads-a-view", "Reads a view of the log", "select * from vw_rejected_attempts", DENIED)
-sql("writes", "Writes a signal by the stored function", "select record_signal('x', 'B', 'BUY', 1, 1, '{}')", DENIED)
+sql(
+    "writes",
+    "Writes a signal by the stored function",
+    "select record_signal('x', 'B', 'BUY', 1, 1, '{}')",
+    DENIED,
+)
 sql("inserts", "Writes a signal by INSERT", "insert into signals default values", DENIED)
 sql("verifies", "Verifies, to have the lockdown engaged", "select * from verify_chain_integrity()", DENIED)
 sql("asks-for-limits", "Asks for the risk limits", "select * from active_risk_state()", DENIED)
@@ -34,7 +39,8 @@ sql("drops-a-table", "Drops a table", "drop table votes", DENIED)
 sql(
     "ends-sessions",
     "Ends the sessions of a verification",
-    "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'postgres' and datname = current_database()",
+    "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'postgres' and datname ="
+    " current_database()",
     DENIED,
 )
 
@@ -78,7 +84,9 @@ def _stays_normal(stage: Stage) -> None:
 
 @does(
     "Makes temporary tables, types and functions named as ours",
-    harmless("no other session sees them, and no function of ours looks there", "select max(id) = 6 from signals"),
+    harmless(
+        "no other session sees them, and no function of ours looks there", "select max(id) = 6 from signals"
+    ),
 )
 def makes_temporary_objects(stage: Stage) -> None:
     stage.me.execute(

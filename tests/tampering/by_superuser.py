@@ -16,38 +16,102 @@ sql, does = superuser.sql, superuser.does
 REPLICA = "set session_replication_role = replica"
 SYSTEM = "set allow_system_table_mods = on"
 
-sql("updates-as-a-replica", "Changes a row in replica mode, in which ordinary triggers are silent", [REPLICA, "update signals set price = 1"], refused("AUD-002"))
-sql("deletes-as-a-replica", "Removes rows in replica mode", [REPLICA, "delete from order_events"], refused("AUD-007"))
-sql("truncates-as-a-replica", "Empties a table in replica mode", [REPLICA, "truncate signals cascade"], refused("AUD-003"))
-sql("changes-limits-as-a-replica", "Changes limits in replica mode", [REPLICA, "update risk_configurations set max_leverage_ratio = 9"], refused("RSK-002"))
+sql(
+    "updates-as-a-replica",
+    "Changes a row in replica mode, in which ordinary triggers are silent",
+    [REPLICA, "update signals set price = 1"],
+    refused("AUD-002"),
+)
+sql(
+    "deletes-as-a-replica",
+    "Removes rows in replica mode",
+    [REPLICA, "delete from order_events"],
+    refused("AUD-007"),
+)
+sql(
+    "truncates-as-a-replica",
+    "Empties a table in replica mode",
+    [REPLICA, "truncate signals cascade"],
+    refused("AUD-003"),
+)
+sql(
+    "changes-limits-as-a-replica",
+    "Changes limits in replica mode",
+    [REPLICA, "update risk_configurations set max_leverage_ratio = 9"],
+    refused("RSK-002"),
+)
 sql(
     "inserts-as-a-replica",
     "Writes a row in replica mode without a hash",
-    [REPLICA, "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, created_at)"
-     " select 6, correlation_id, 'm', '{}', 0.5, 1, now() from signals where id = 1"],
+    [
+        REPLICA,
+        "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score,"
+        " elapsed_ms, created_at)"
+        " select 6, correlation_id, 'm', '{}', 0.5, 1, now() from signals where id = 1",
+    ],
     refused("23502"),
-)  # fmt: skip
+)
 sql(
     "forges-as-a-replica",
     "Writes a row in replica mode with a hash of its own making",
-    [REPLICA, "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, row_hash, created_at)"
-     " select 6, correlation_id, 'm', '{}', 0.5, 1, repeat('0', 64), now() from signals where id = 1"],
+    [
+        REPLICA,
+        "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score,"
+        " elapsed_ms, row_hash, created_at)"
+        " select 6, correlation_id, 'm', '{}', 0.5, 1, repeat('0', 64), now() from signals where id = 1",
+    ],
     chain("ai_debates", "content_mismatch", 6),
-)  # fmt: skip
+)
 
-for name, what, statement, found in (
-    ("drops-the-ddl-guard", "Drops the DDL guard's event trigger", "drop event trigger alpha_ddl_guard_end_public", guards("event trigger", "alpha_ddl_guard_end_public", "enabled", "missing")),
-    ("disables-the-ddl-guard", "Disables the DDL guard's event trigger", "alter event trigger alpha_ddl_guard_drop_public disable", guards("event trigger", "alpha_ddl_guard_drop_public", "enabled", "changed")),
-    ("replaces-the-ddl-guard", "Replaces the DDL guard's function", "create or replace function alpha_db_guard.ddl_guard_public() returns event_trigger language plpgsql as 'begin end'", guards("event trigger", "alpha_ddl_guard_end_public", "function", "changed")),
-):  # fmt: skip
-    sql(name, what, statement, found, begins="guarded")
-for name, what, statement, found in (
-    ("hides-a-trigger", "Marks a trigger as internal in the catalogue", "update pg_trigger set tgisinternal = true where tgname = 'zzz_chain' and tgrelid = 'signals'::regclass", guards("trigger", "signals.zzz_chain", "function", "missing")),
-    ("hides-all-triggers", "Says in the catalogue that a table has no triggers", "update pg_class set relhastriggers = false where relname = 'signals'", guards("relation", "signals", "triggers are seen", "changed")),
-    ("edits-a-function", "Changes a function's body in the catalogue", "update pg_proc set prosrc = 'begin return new; end' where proname = 'reject_change'", guards("function", "reject_change()", "body", "changed")),
-    ("invalidates-an-index", "Marks an index as invalid in the catalogue", "update pg_index set indisvalid = false where indexrelid = 'signals_created_at_idx'::regclass", guards("index", "signals_created_at_idx", "properties", "changed")),
-):  # fmt: skip
-    sql(name, what, [SYSTEM, statement], found)
+sql(
+    "drops-the-ddl-guard",
+    "Drops the DDL guard's event trigger",
+    "drop event trigger alpha_ddl_guard_end_public",
+    guards("event trigger", "alpha_ddl_guard_end_public", "enabled", "missing"),
+    begins="guarded",
+)
+sql(
+    "disables-the-ddl-guard",
+    "Disables the DDL guard's event trigger",
+    "alter event trigger alpha_ddl_guard_drop_public disable",
+    guards("event trigger", "alpha_ddl_guard_drop_public", "enabled", "changed"),
+    begins="guarded",
+)
+sql(
+    "replaces-the-ddl-guard",
+    "Replaces the DDL guard's function",
+    "create or replace function alpha_db_guard.ddl_guard_public() returns event_trigger language plpgsql"
+    " as 'begin end'",
+    guards("event trigger", "alpha_ddl_guard_end_public", "function", "changed"),
+    begins="guarded",
+)
+sql(
+    "hides-a-trigger",
+    "Marks a trigger as internal in the catalogue",
+    [
+        SYSTEM,
+        "update pg_trigger set tgisinternal = true where tgname = 'zzz_chain' and tgrelid = 'signals'::regclass",
+    ],
+    guards("trigger", "signals.zzz_chain", "function", "missing"),
+)
+sql(
+    "hides-all-triggers",
+    "Says in the catalogue that a table has no triggers",
+    [SYSTEM, "update pg_class set relhastriggers = false where relname = 'signals'"],
+    guards("relation", "signals", "triggers are seen", "changed"),
+)
+sql(
+    "edits-a-function",
+    "Changes a function's body in the catalogue",
+    [SYSTEM, "update pg_proc set prosrc = 'begin return new; end' where proname = 'reject_change'"],
+    guards("function", "reject_change()", "body", "changed"),
+)
+sql(
+    "invalidates-an-index",
+    "Marks an index as invalid in the catalogue",
+    [SYSTEM, "update pg_index set indisvalid = false where indexrelid = 'signals_created_at_idx'::regclass"],
+    guards("index", "signals_created_at_idx", "properties", "changed"),
+)
 
 sql(
     "disables-foreign-keys",
@@ -60,7 +124,8 @@ sql(
 sql(
     "sets-replica-mode-for-all",
     "Puts the whole database into replica mode",
-    "do $$ begin execute format('alter database %I set session_replication_role = replica', current_database()); end $$",
+    "do $$ begin execute format('alter database %I set session_replication_role = replica',"
+    " current_database()); end $$",
     guards("setting", "all roles", "session_replication_role", "extra"),
 )
 sql(
@@ -157,7 +222,10 @@ def _seen_by_a_scan_only(stage: Stage) -> None:
     assert counts == [5, 4]
 
 
-@does("Changes a row in a table that is not the log and re-hashes the log", checkpoint("ai_debates", "checkpoint_mismatch"))
+@does(
+    "Changes a row in a table that is not the log and re-hashes the log",
+    checkpoint("ai_debates", "checkpoint_mismatch"),
+)
 def rehashes_in_replica_mode(stage: Stage) -> None:
     from tests.chain.behind import rehash
 

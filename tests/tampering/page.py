@@ -25,15 +25,17 @@ SECTIONS = LOWER + UPPER
 HEAD = """\
 # A catalogue of tampering
 
-What an attacker can try, and what comes of it. Each row is a test that makes the attack, on PostgreSQL 15 and on 18, and asserts
-what the row says: this page is generated from the tests and does not promise anything that they do not. [threat-model](threat-model.md)
-sums it up; [errors](errors.md) explains the codes, [chain-format](chain-format.md#verdicts) the verdicts.
+What an attacker can try, and what comes of it. Each row is a test that makes the attack, on PostgreSQL 15 and on 18,
+and asserts what the row says. This page is generated from those tests, so it promises nothing that they do not.
+[threat-model](threat-model.md) sums it up. [errors](errors.md) explains the codes, and
+[chain-format](chain-format.md#verdicts) the verdicts.
 
-- *Refused* means that the attack's last statement raised this code and wrote nothing. A code of five characters without a hyphen is
+- *Refused*: the last statement of the attack raised this code. A code of five characters without a hyphen is
   PostgreSQL's own.
-- *Found* means that the attack goes through, and this shows it afterwards.
-- *Without effect* means that nothing refuses the attack and that it reaches nothing: afterwards everything inside verifies, as it should.
-- *Openly not found* means that nothing inside the database shows the attack. The test fails on the day when something does.
+- *Found*: the attack goes through, and this shows it afterwards.
+- *Without effect*: nothing refuses the attack, and it reaches nothing. Afterwards everything inside verifies.
+- *Openly not found*: the attack goes through, and nothing inside the database shows it. The test fails on the day
+  when something does.
 
 {counts}
 """
@@ -56,8 +58,8 @@ def first_kind(attack: Attack) -> str:
 def _counts() -> str:
     count = Counter(first_kind(attack) for attack in attacks())
     return (
-        f"{len(attacks())} attacks: {count[REFUSED]} are refused, {count[FOUND]} are found, {count[HARMLESS]} have no effect,"
-        f" {count[NOT_FOUND]} are openly not found."
+        f"{len(attacks())} attacks: {count[REFUSED]} are refused, {count[FOUND]} are found,"
+        f" {count[HARMLESS]} have no effect, {count[NOT_FOUND]} are openly not found."
     )
 
 
@@ -66,7 +68,9 @@ def _table(section: Section, first: int) -> str:
         f'| <a id="{attack.slug}"></a>{number} | {attack.what} | {"; ".join(o.words for o in attack.outcomes)} |'
         for number, attack in enumerate(section.attacks, first)
     ]
-    return "\n".join([f"## {section.heading}", "", section.who, "", "| # | attack | outcome |", "|--:|---|---|", *rows])
+    return "\n".join(
+        [f"## {section.heading}", "", section.who, "", "| # | attack | outcome |", "|--:|---|---|", *rows]
+    )
 
 
 def text() -> str:
