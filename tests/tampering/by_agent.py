@@ -289,7 +289,7 @@ def loosens_from_before(stage: Stage) -> None:
     proposal_id = stage.council.propose("risk_config", limits("0.9"), "ada")
     stage.honest.vote(proposal_id, "ben")
     vote = stage.council.sign_vote(proposal_id, "cyd")
-    query(stage.db, "select engage_lockdown('a test', '[]')")
+    stage.lock_down()
     stage.council.send_vote(vote)
 
 

@@ -673,8 +673,8 @@ def edits(name: str, what: str, table: str, statement: str, verdict: str, at: in
 
 
 COPY = (
-    "insert into signals select {id}, gen_random_uuid(), 'forged', symbol, side, price, quantity, raw_payload,"
-    " source_ip, hmac_verified, {hash}, created_at from signals where id = {of}"
+    "insert into signals select (jsonb_populate_record(s, jsonb_build_object('id', {id}, 'row_hash', {hash},"
+    " 'correlation_id', gen_random_uuid(), 'signal_id', 'forged'))).* from signals as s where id = {of}"
 )
 edits(
     "edits-a-row",
@@ -1142,7 +1142,7 @@ def adds_an_agent(stage: Stage) -> None:
     force(
         stage.me,
         "agents",
-        "insert into agents (id, agent_id, name, role, public_key, row_hash, created_at)"
-        " select 5, %s, 'mallory', 'risk', %s, row_hash, created_at from agents where id = 4",
+        "insert into agents select (jsonb_populate_record(a, jsonb_build_object('id', 5, 'agent_id', %s::uuid,"
+        " 'name', 'mallory', 'public_key', %s::bytea))).* from agents as a where id = 3",
         [agent_id("mallory"), bytes.fromhex(public_hex(private_key("mallory")))],
     )

@@ -16,7 +16,7 @@ from tests.cluster import Server
 from tests.fix_database import Connect
 from tests.risk.book import FakeSource
 from tests.risk.council import Council, agent_id, limits, private_key, public_hex, threshold
-from tests.support import Connection, fill, one, query, verdicts
+from tests.support import Connection, as_role, fill, one, query, verdicts
 
 NAMES = ("ada", "ben", "cyd")
 #: Login roles by what they are in this catalogue: the role that each is a member of, and its attributes.
@@ -147,6 +147,11 @@ class Stage:
 
     def locked(self) -> bool:
         return bool(one(self.db, "select is_locked from lockdown_status()"))
+
+    def lock_down(self) -> None:
+        """Engage the lockdown, as a verification does that finds damage."""
+        with as_role(self.db, "alpha_owner"):
+            query(self.db, "select engage_lockdown('a test', '[]')")
 
     def inside(self) -> list[str]:
         """Everything that anything inside the database shows: guards, chains, limits, sealed nodes, lockdown."""
