@@ -320,6 +320,95 @@ def vetoes_everything(stage: Stage) -> None:
     stage.honest.enact("agent_revoke", revoke("ben"), "ada", "cyd")
 
 
+def _releases(stage: Stage, damage: list[Payload]) -> None:
+    stage.council.propose("lockdown_release", {"damage": damage}, "ada")
+
+
+@does(
+    "Lists a healthy row in a release, so that a later change of it is acknowledged",
+    refused("RSK-005"),
+    begins="locked",
+)
+def lists_a_healthy_row(stage: Stage) -> None:
+    healthy = query(stage.db, "select row_hash from signals where id = 4")[0]["row_hash"]
+    item = {
+        "table": "signals",
+        "id": 4,
+        "verdict": "content_mismatch",
+        "actual_hash": healthy,
+        "expected_hash": healthy,
+    }
+    _releases(stage, [*stage.open_damage(), item])
+
+
+@does("Leaves damage out of a release", refused("RSK-005"), begins="locked")
+def leaves_damage_out(stage: Stage) -> None:
+    stage.damage("ai_debates", 3)
+    _releases(stage, [item for item in stage.open_damage() if item["table"] == "signals"])
+
+
+@does("Lists other hashes in a release than those that are there", refused("RSK-005"), begins="locked")
+def lists_other_hashes(stage: Stage) -> None:
+    _releases(stage, [item | {"expected_hash": "0" * 64} for item in stage.open_damage()])
+
+
+@does("Releases a lockdown that there is not", refused("RSK-005"))
+def releases_nothing(stage: Stage) -> None:
+    _releases(stage, [])
+
+
+@does("Has a release applied after more damage was made", refused("RSK-005"), begins="locked")
+def releases_too_late(stage: Stage) -> None:
+    proposal_id = stage.council.propose("lockdown_release", {"damage": stage.open_damage()}, "ada")
+    stage.honest.vote(proposal_id, "ben")
+    stage.damage("ai_debates", 3)
+    stage.council.vote(proposal_id, "cyd")
+
+
+@does(
+    "Releases the lockdown in a snapshot that does not show the newest damage",
+    refused("0A000"),
+    begins="locked",
+)
+def releases_in_an_old_snapshot(stage: Stage) -> None:
+    proposal_id = stage.council.propose("lockdown_release", {"damage": stage.open_damage()}, "ada")
+    stage.honest.vote(proposal_id, "ben")
+    vote = stage.council.sign_vote(proposal_id, "cyd")
+    old = stage.session("risk", autocommit=False)
+    old.execute("set transaction isolation level repeatable read")
+    stage.council.through(old).send_vote(vote)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Much, and times that nobody can read back
+
+
+@does("Fills the proposals with its own", refused("RSK-006"))
+def floods_the_proposals(stage: Stage) -> None:
+    for _ in range(21):
+        stage.council.propose("risk_config", limits("0.01"), "cyd")
+
+
+@does("Dates its vote before Christ, so that no client can read it back", refused("RSK-003"))
+def dates_its_vote_before_christ(stage: Stage) -> None:
+    stage.council.vote(
+        stage.honest.propose("risk_config", limits("0.9"), "ada"),
+        "ben",
+        signed_at="0044-03-15 00:00:00+00 BC",
+    )
+
+
+@does("Lets its proposal expire in the year 20000, so that no client can read it back", refused("RSK-006"))
+def expires_in_the_year_20000(stage: Stage) -> None:
+    stage.council.propose("risk_config", limits("0.9"), "ada", expires_at="20000-01-01 00:00:00+00")
+
+
+@does("Proposes an exponent with `standard_conforming_strings` off", WRONG)
+def proposes_with_other_strings(stage: Stage) -> None:
+    stage.me.execute("set standard_conforming_strings = off; set escape_string_warning = off")
+    stage.council.propose("risk_config", limits("1e1"), "ada")
+
+
 # ----------------------------------------------------------------------------------------------------
 # Enough agents together
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.checkpoint.book import run
+from tests.concurrency.background import Background
 from tests.security.refusals import copy_in
-from tests.support import make_signal, one, query, verdicts
+from tests.support import Connection, make_signal, one, query, verdicts
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import harmless, not_found, refused
+from tests.tampering.outcomes import chain, harmless, in_vain, not_found, refused, shown, told
 from tests.tampering.stage import Stage
 
 application = Section(
@@ -331,6 +333,169 @@ def writes_with_an_old_snapshot(stage: Stage) -> None:
     query(old, "select 1")
     make_signal(stage.me, 60)
     make_signal(old, 61)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Writing on while the lockdown is engaged
+
+LATE = "select record_signal('late', 'B', 'BUY', 1, 1, '{}')"
+
+
+def _open(stage: Stage, level: str = "read committed") -> Connection:
+    """A transaction of the attacker that has a snapshot, and holds the chain of signals with a row of its own."""
+    writer = stage.session("trader", autocommit=False)
+    writer.execute(f"set transaction isolation level {level}")
+    make_signal(writer, 50)
+    return writer
+
+
+@does("Writes on in a transaction that was open when the lockdown was engaged", refused("AUD-009"))
+def writes_on(stage: Stage) -> None:
+    writer = _open(stage)
+    stage.lock_down()
+    writer.execute(LATE)
+
+
+@does("Writes on at REPEATABLE READ, where it cannot see the lockdown's event", refused("40001"))
+def writes_on_at_repeatable_read(stage: Stage) -> None:
+    writer = _open(stage, "repeatable read")
+    stage.lock_down()
+    writer.execute(LATE)
+
+
+@does("Writes on while the event of the lockdown is not committed yet", refused("AUD-009"))
+def writes_on_before_the_event(stage: Stage) -> None:
+    writer, engager = _open(stage), stage.session("owner", autocommit=False)
+    query(engager, "select engage_lockdown('a test', '[]')")
+    writer.execute(LATE)
+
+
+@does(
+    "Catches each refusal in a loop and tries again, while the lockdown is engaged",
+    in_vain("no row is written", "select count(*) = 6 and max(signal_id) < 'w' from signals"),
+)
+def writes_on_in_a_loop(stage: Stage) -> None:
+    writer, engager = _open(stage), stage.session("owner", autocommit=False)
+    query(engager, "select engage_lockdown('a test', '[]')")
+    loop = (
+        "do $$ begin for n in 1..20 loop begin perform record_signal('while ' || n, 'B', 'BUY', 1, 1, '{}');"
+        " exception when others then null; end; end loop; end $$"
+    )
+    writer.execute(loop)
+    engager.commit()
+    writer.execute(loop)
+    writer.commit()
+
+
+@does("Goes back to a savepoint from before the lockdown and writes", refused("AUD-009"))
+def writes_on_from_a_savepoint(stage: Stage) -> None:
+    writer = _open(stage)
+    writer.execute("savepoint s")
+    stage.lock_down()
+    writer.execute("rollback to s")
+    writer.execute(LATE)
+
+
+@does("Begins a statement of many rows before the lockdown", refused("AUD-009"))
+def writes_many_rows(stage: Stage) -> None:
+    _through_the_gate(
+        stage,
+        "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+        " select 'n' || n, 'B', 'BUY', 1, 1, '{}' from generate_series(1, 20) as n"
+        " where n <> 10 or pg_advisory_xact_lock(1) is not null",
+    )
+
+
+@does("Has a row stored before the lockdown, by a statement that ends after it", refused("AUD-009"))
+def writes_a_row_that_waits(stage: Stage) -> None:
+    _through_the_gate(
+        stage,
+        "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+        " values ('n', 'B', 'BUY', 1, 1, '{}') returning pg_advisory_xact_lock(1)",
+    )
+
+
+def _through_the_gate(stage: Stage, statement: str) -> None:
+    """Run a statement that waits in its middle until the lockdown is engaged."""
+    gate = stage.session("superuser")
+    query(gate, "select pg_advisory_lock(1)")
+    waiting = Background(stage.me, statement).blocked(stage.db)
+    stage.lock_down()
+    query(gate, "select pg_advisory_unlock(1)")
+    error = waiting.error()
+    assert error is not None
+    raise error
+
+
+@does(
+    "Prepares a transaction before the lockdown and commits it in it",
+    told(
+        "the row itself",
+        "it was written before the lockdown; the transaction can write no more",
+        "select created_at < (select since from lockdown_status()) from signals where signal_id = 'tv-000050'",
+    ),
+)
+def commits_a_prepared_transaction(stage: Stage) -> None:
+    writer, gid = _open(stage), f"prepared in {stage.dbname}"
+    writer.execute(f"prepare transaction '{gid}'")
+    stage.lock_down()
+    stage.db.execute(f"commit prepared '{gid}'")
+
+
+@does(
+    "Holds the locks of three chains, to keep the lockdown from being engaged",
+    chain("signals", "content_mismatch"),
+    in_vain("its next row is refused all the same", lambda stage: _next_is_refused(stage)),
+)
+def holds_three_chains(stage: Stage) -> None:
+    holder = stage.session("trader", autocommit=False)
+    correlation = make_signal(holder, 50)["correlation_id"]
+    query(holder, "select record_ai_debate(%s, 'm', '{}', 0.5, 1)", [correlation])
+    query(holder, "select record_order(%s, 'MARKET', 'B', 'BUY', 1)", [correlation])
+    stage.damage()
+    stage.notes["holder"] = holder
+
+
+def _next_is_refused(stage: Stage) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        stage.notes["holder"].execute(LATE)
+    assert caught.value.sqlstate == "AUD09"
+
+
+@does(
+    "Says that somebody else recorded its rows",
+    harmless(
+        "`recorded_by` is set by the database",
+        "select recorded_by = 'tamper_trader' from signals where signal_id = 'mine'",
+    ),
+)
+def signs_for_another(stage: Stage) -> None:
+    stage.me.execute(
+        "insert into signals (signal_id, symbol, side, price, quantity, raw_payload, recorded_by)"
+        " values ('mine', 'B', 'BUY', 1, 1, '{}', 'mallory')"
+    )
+
+
+@does(
+    "Leaves a prepared transaction behind that holds a chain",
+    shown(
+        "`alpha-db status`",
+        "whose it is, what it holds, and how to end it",
+        lambda stage: _status_warns(stage),
+    ),
+)
+def leaves_a_prepared_transaction(stage: Stage) -> None:
+    writer = _open(stage)
+    stage.notes["gid"] = f"left in {stage.dbname}"
+    writer.execute(f"prepare transaction '{stage.notes['gid']}'")
+
+
+def _status_warns(stage: Stage) -> None:
+    said = run("--dsn", stage.server.dsn(stage.dbname), "status").out
+    stage.db.execute(f"rollback prepared '{stage.notes['gid']}'")
+    assert "prepared transaction" in said
+    assert "tamper_trader" in said
+    assert "lock_signals" in said
 
 
 # ----------------------------------------------------------------------------------------------------

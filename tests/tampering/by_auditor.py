@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support import one, query, tamper, verdicts
+from tests.support import Connection, one, query, tamper, verdicts
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import chain, harmless, refused, shown, told
+from tests.tampering.outcomes import chain, command, harmless, in_vain, refused, shown, told
 from tests.tampering.stage import Stage
 
 auditor = Section(
@@ -180,3 +180,60 @@ def asks_not_to_lock(stage: Stage) -> None:
     said = verdicts(stage.me, table_name="signals", engage_lockdown=False)["signals"]
     assert said.error_code == "AUD-009"
     assert one(stage.db, "select is_locked from lockdown_status()") is False
+
+
+# ----------------------------------------------------------------------------------------------------
+# Holding open what it may call
+
+FALSE_ROOT = "select verify_checkpoint('signals', 5, sha256('false'))"
+
+
+def _held(stage: Stage, statement: str) -> Connection:
+    """A session of the attacker that called something and does not end its transaction."""
+    holder = stage.session("auditor", autocommit=False)
+    query(holder, statement)
+    stage.notes["holder"] = holder
+    return holder
+
+
+@does(
+    "Leaves a verification open that engages the lockdown over nothing, so that no other can record its event",
+    chain("ai_debates", "content_mismatch"),
+    in_vain("the lockdown is engaged without its event, and stays so", lambda stage: _stays_locked(stage)),
+)
+def holds_the_lockdown_open(stage: Stage) -> None:
+    _held(stage, FALSE_ROOT)
+    stage.damage("ai_debates")
+
+
+def _stays_locked(stage: Stage) -> None:
+    stage.notes["holder"].rollback()
+    assert stage.locked()
+    verdicts(stage.db)
+    events = query(stage.db, "select damage from lockdown_events where event_type = 'ENGAGED'")
+    assert any(item["table"] == "ai_debates" for event in events for item in event["damage"]), events
+
+
+@does(
+    "Engages the lockdown by a false root and rolls back, to leave no trace",
+    shown("`lockdown_status()`", "still engaged, and by whose alarm", lambda stage: _is_named(stage)),
+)
+def rolls_the_lockdown_back(stage: Stage) -> None:
+    _held(stage, FALSE_ROOT).rollback()
+
+
+def _is_named(stage: Stage) -> None:
+    status = query(stage.db, "select is_locked, reason from lockdown_status()")[0]
+    assert status["is_locked"]
+    assert "tamper_auditor" in status["reason"]
+    verdicts(stage.db)
+    event = query(stage.db, "select reason from lockdown_events order by id desc limit 1")[0]
+    assert "tamper_auditor" in event["reason"]
+
+
+@does(
+    "Leaves `record_verification` open, so that other verifications wait for ever",
+    command("verify-chain --since-last --lock-timeout 0.2", 3, "and who holds the lock", "tamper_auditor"),
+)
+def holds_the_memory(stage: Stage) -> None:
+    _held(stage, REMEMBERED)

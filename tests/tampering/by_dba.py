@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.checkpoint.book import run
-from tests.support import make_signal
+from tests.support import MIGRATIONS, SUPERUSER, make_signal, one
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import command, guards, harmless, refused, shown
+from tests.tampering.outcomes import command, guards, harmless, in_vain, refused, shown
 from tests.tampering.stage import Stage
 
 dba = Section(
@@ -56,6 +56,53 @@ _grants(
     "pg_write_all_data",
     "app_trading",
     guards("role", "app_trading", "member of pg_write_all_data", "extra"),
+)
+_grants(
+    "grants-itself-programs",
+    "Grants itself `pg_execute_server_program`, to be the server's user",
+    "pg_execute_server_program",
+    "tamper_dba",
+    guards("role", "pg_execute_server_program", "member tamper_dba", "extra"),
+)
+_grants(
+    "grants-itself-all-data",
+    "Grants itself `pg_write_all_data`",
+    "pg_write_all_data",
+    "tamper_dba",
+    guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
+)
+ALL_DATA = {
+    "prepare": "grant pg_write_all_data to tamper_dba",
+    "cleanup": "revoke pg_write_all_data from tamper_dba",
+}
+for table, values, code in (
+    ("guard_states", "(reason, facts, state_hash) values ('x', '[]', 'x')", "AUD-011"),
+    (
+        "chain_columns",
+        "(table_name, from_id, column_names, older_values) values ('signals', 1, '{}', '{}')",
+        "AUD-011",
+    ),
+    ("verification_runs", "(is_full, heads, rows_checked) values (true, '{}', 1)", "AUD-011"),
+    (
+        "chains",
+        "(table_name, position, open_in_lockdown, is_internal) values ('x', 99, true, true)",
+        "AUD-011",
+    ),
+    ("votes", "(decision) values ('APPROVE')", "RSK-002"),
+):
+    sql(
+        f"with-all-data-writes-{table.replace('_', '-')}",
+        f"With `pg_write_all_data`, writes a row of its own into `{table}`",
+        f"insert into {table} {values}",
+        refused(code),
+        **ALL_DATA,  # type: ignore[arg-type]
+    )
+sql(
+    "with-all-data-changes-rows",
+    "With `pg_write_all_data`, changes a row",
+    "update signals set price = 1",
+    refused("AUD-002"),
+    **ALL_DATA,  # type: ignore[arg-type]
 )
 sql(
     "lets-a-role-log-in-on-15",
@@ -169,6 +216,63 @@ def _auditor_gets_nowhere(stage: Stage) -> None:
 )
 def lets_nobody_connect(stage: Stage) -> None:
     stage.me.execute(f"alter database {stage.dbname} connection limit 0")
+
+
+EVIL = [
+    OWNS_DATABASE,
+    "create schema evil; grant usage on schema evil to public; create sequence evil.ran;"
+    " grant all on sequence evil.ran to public;"
+    " create function evil.run() returns boolean language plpgsql security definer as"
+    " $$ begin perform nextval('evil.ran'); return true; end $$;"
+    " create domain evil.text as pg_catalog.text check (evil.run());"
+    " create domain evil.jsonb as pg_catalog.jsonb check (evil.run());"
+    " create domain evil.bigint as pg_catalog.int8 check (evil.run());"
+    " create domain evil.int8 as pg_catalog.int8 check (evil.run());"
+    " create domain evil.bool as pg_catalog.bool check (evil.run());"
+    " create function evil.format(pg_catalog.text, variadic pg_catalog.text[]) returns pg_catalog.text"
+    " language plpgsql as"
+    " $$ begin perform evil.run(); return null; end $$;"
+    " create function evil.current_setting(pg_catalog.text) returns pg_catalog.text language plpgsql as"
+    " $$ begin perform evil.run(); return null; end $$",
+]
+
+
+def _nothing_ran(stage: Stage) -> None:
+    for login in ("superuser", "auditor"):
+        user = None if login == "superuser" else stage.logins[login]
+        run("--dsn", stage.server.dsn(stage.dbname, user), "--schema", "public", "verify-chain", expect=None)
+    run("--dsn", stage.server.dsn(stage.dbname), "--schema", "public", "status", expect=None)
+    stage.session("trader").execute("select public.record_signal('tv-000099', 'B', 'BUY', 1, 1, '{}')")
+    for file in (*MIGRATIONS, SUPERUSER / "ddl_guard.sql"):
+        stage.server.psql(stage.dbname, "-1", "-f", file, check=False)
+    assert one(stage.db, "select last_value = 1 and not is_called from evil.ran")
+
+
+sql(
+    "puts-types-in-front",
+    "Puts types and functions of its own in front of PostgreSQL's by ALTER DATABASE … SET search_path",
+    "do $$ begin execute format('alter database %I set search_path = public, evil, pg_catalog',"
+    " current_database()); end $$",
+    guards("setting", "all roles", "search_path", "extra"),
+    in_vain("no migration, no command and no function of ours runs any of them", _nothing_ran),
+    prepare=EVIL,
+)
+sql(
+    "makes-everything-read-only",
+    "Makes every transaction read-only by ALTER DATABASE, so that no lockdown can be recorded",
+    "do $$ begin execute format('alter database %I set default_transaction_read_only = on',"
+    " current_database()); end $$",
+    guards("setting", "all roles", "default_transaction_read_only", "extra"),
+    in_vain("the commands set it off for themselves: the lockdown is engaged", lambda stage: _engages(stage)),
+    prepare=OWNS_DATABASE,
+)
+
+
+def _engages(stage: Stage) -> None:
+    stage.db.execute("set default_transaction_read_only = off")
+    stage.damage()
+    run("--dsn", stage.server.dsn(stage.dbname, stage.logins["auditor"]), "verify-chain", expect=1)
+    assert stage.locked()
 
 
 # ----------------------------------------------------------------------------------------------------

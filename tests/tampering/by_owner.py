@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 
 from alpha_db import chain as independent
 from tests.chain.behind import rehash
+from tests.checkpoint.book import run
+from tests.concurrency.background import Background
 from tests.risk.council import CHAINED, LIMITS, agent_id, limits, private_key, public_hex
-from tests.support import Connection, one, query, quote
+from tests.support import Connection, one, query, quote, verdicts
 from tests.tampering.catalogue import Section
 from tests.tampering.outcomes import (
     chain,
@@ -18,6 +22,7 @@ from tests.tampering.outcomes import (
     counted,
     guardrail,
     guards,
+    in_vain,
     not_found,
     refused,
     shown,
@@ -587,18 +592,39 @@ sql(
     "alter view vw_trade_audit_full reset (security_invoker)",
     guards("relation", "vw_trade_audit_full", "options", "changed"),
 )
-sql(
-    "opens-a-chain",
-    "Registers a closed table as open in a lockdown",
-    "update chains set open_in_lockdown = true where table_name = 'signals'",
-    guards("chain", "signals", "register", "changed"),
-)
-sql(
-    "unregisters-a-chain",
-    "Takes a chain out of the register, so that nobody verifies it",
-    "delete from chains where table_name = 'order_events'",
-    guards("chain", "order_events", "register", "missing"),
-)
+for name, what, statement, fact in (
+    (
+        "opens-a-chain",
+        "registers a closed table as open in a lockdown",
+        "update chains set open_in_lockdown = true where table_name = 'signals'",
+        guards("chain", "signals", "register", "changed"),
+    ),
+    (
+        "unregisters-a-chain",
+        "takes a chain out of the register, so that nobody verifies it",
+        "delete from chains where table_name = 'order_events'",
+        guards("chain", "order_events", "register", "missing"),
+    ),
+    (
+        "forgets-a-counter",
+        "takes a counter of refused attempts out of the register",
+        "delete from attempt_counters where code = 'AUD-002'",
+        guards("register", "attempt_counters", "AUD-002 UPDATE signals", "missing"),
+    ),
+    (
+        "forgets-a-migration",
+        "takes a migration out of the register, so that it runs again",
+        "delete from installed_migrations where name like '003%'",
+        guards("register", "installed_migrations", "003_attach_triggers", "missing"),
+    ),
+):
+    sql(name, f"{what[0].upper()}{what[1:]}", statement, refused("AUD-011"))
+    sql(
+        f"{name}-in-maintenance",
+        f"Under `alpha.maintenance`, {what}",
+        ["set alpha.maintenance = 'why'", statement],
+        fact,
+    )
 
 sql(
     "comments",
@@ -1146,3 +1172,255 @@ def adds_an_agent(stage: Stage) -> None:
         " 'name', 'mallory', 'public_key', %s::bytea))).* from agents as a where id = 3",
         [agent_id("mallory"), bytes.fromhex(public_hex(private_key("mallory")))],
     )
+
+
+# ----------------------------------------------------------------------------------------------------
+# The lockdown by force
+
+RELEASED = (
+    "insert into lockdown_events (event_type, reason, damage, alarm, proposal_id) select 'RELEASED',"
+    " 'forged', l.damage,"
+    " l.alarm, {proposal} from lockdown_events as l order by l.id desc limit 1"
+)
+STILL = in_vain("the lockdown is engaged all the same", "select is_locked from lockdown_status()")
+
+
+def _insert_by_force(stage: Stage, statement: str, trigger: str, table: str = "lockdown_events") -> None:
+    """Disable one trigger, insert through the chain, enable it again."""
+    stage.me.execute(f"alter table {table} disable trigger {trigger}")
+    stage.me.execute(statement)
+    stage.me.execute(f"alter table {table} enable trigger {trigger}")
+
+
+@does(
+    "Disables one trigger, lifts the lockdown by a row of its own, enables it again",
+    chain("lockdown_events", "consensus_mismatch"),
+    STILL,
+    begins="locked",
+)
+def forges_a_release(stage: Stage) -> None:
+    _insert_by_force(stage, RELEASED.format(proposal="null"), "_500_validate")
+
+
+@does(
+    "Lifts a second lockdown by the release that lifted the first",
+    chain("lockdown_events", "consensus_mismatch"),
+    STILL,
+    begins="locked",
+)
+def uses_a_release_again(stage: Stage) -> None:
+    proposal_id = stage.release()
+    stage.damage("ai_debates", 3)
+    verdicts(stage.db)
+    _insert_by_force(stage, RELEASED.format(proposal=f"'{proposal_id}'"), "_500_validate")
+
+
+@does(
+    "Changes an acknowledged row once more",
+    chain("signals", "content_mismatch", 2),
+    begins="locked",
+)
+def changes_an_acknowledged_row(stage: Stage) -> None:
+    stage.release()
+    assert verdicts(stage.db)["signals"].verdict == "acknowledged"
+    force(stage.me, "signals", "update signals set price = 2 where id = 2")
+
+
+@does(
+    "Silences the alarm and writes in spite of the lockdown",
+    refused("AUD-009"),
+    begins="locked",
+)
+def silences_the_alarm(stage: Stage) -> None:
+    query(stage.me, "select setval('lockdown_alarm', 1, false)")
+    query(stage.me, "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
+
+
+@does(
+    "Sets the alarm of a lockdown to that of an earlier one, which was released, and writes",
+    refused("AUD-009"),
+    begins="locked",
+)
+def sets_the_alarm_back(stage: Stage) -> None:
+    stage.release()
+    alarm = one(stage.db, "select pg_sequence_last_value('lockdown_alarm')")
+    stage.damage("ai_debates", 3)
+    verdicts(stage.db)
+    query(stage.me, "select setval('lockdown_alarm', %s)", [alarm])
+    query(stage.me, "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
+
+
+@does(
+    "Sets the mark of the last writer and writes in spite of the lockdown",
+    refused("AUD-009"),
+    begins="locked",
+)
+def sets_a_writers_mark(stage: Stage) -> None:
+    query(stage.me, "select setval('writer_signals', txid_current())")
+    query(stage.me, "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
+
+
+@does(
+    "Narrows the alarm's sequence, so that it takes no value",
+    guards("relation", "lockdown_alarm", "sequence", "changed"),
+    chain("signals", "content_mismatch"),
+)
+def narrows_the_alarm(stage: Stage) -> None:
+    stage.me.execute("alter sequence lockdown_alarm minvalue -1 maxvalue 0 start 0 restart 0")
+    stage.damage()
+
+
+@does(
+    "Makes a table of its own whose trigger is a chain's",
+    refused("AUD-011"),
+)
+def borrows_a_chain_trigger(stage: Stage) -> None:
+    stage.db.execute("create schema elsewhere authorization alpha_owner")
+    stage.me.execute(
+        "create table elsewhere.signals (like public.signals);"
+        " create trigger zzz_chain before insert on elsewhere.signals for each row"
+        " execute function public.chain_signals('signals')"
+    )
+    stage.me.execute("insert into elsewhere.signals select * from public.signals where id = 1")
+
+
+# ----------------------------------------------------------------------------------------------------
+# What stands elsewhere, counters, and who it was
+
+
+@does(
+    "Replaces a view by one over a table of another schema",
+    guards("relation", "vw_rejected_attempts", "depends on", "changed"),
+)
+def reads_from_elsewhere(stage: Stage) -> None:
+    stage.db.execute("create schema evil authorization alpha_owner")
+    stage.me.execute(
+        "create function evil.rejected_attempts() returns table (code text, table_name text, operation text,"
+        " attempts bigint) language sql as $$ select null, null, null, null::bigint where false $$;"
+        " create or replace view vw_rejected_attempts with (security_invoker = true) as"
+        " select a.code, a.table_name, a.operation, a.attempts"
+        " from evil.rejected_attempts() as a (code, table_name, operation, attempts)"
+    )
+
+
+@does(
+    "Has a column's default come from a function of another schema",
+    guards("column", "signals.hmac_verified", "default", "changed"),
+)
+def takes_a_default_from_elsewhere(stage: Stage) -> None:
+    stage.db.execute("create schema evil authorization alpha_owner")
+    stage.me.execute(
+        "create function evil.yes() returns boolean language sql as 'select true';"
+        " alter table signals alter column hmac_verified set default evil.yes()"
+    )
+
+
+@does(
+    "Sets a counter of refused attempts back",
+    guards("sequence", "attempts_aud002_update_signals", "value", "changed"),
+)
+def sets_a_counter_back(stage: Stage) -> None:
+    with pytest.raises(psycopg.Error):
+        stage.me.execute("update signals set price = 1")
+    query(stage.db, "select record_guards('as they are')")
+    query(stage.me, "select setval('attempts_aud002_update_signals', 1, false)")
+
+
+@does(
+    "Says that somebody else did the maintenance",
+    told(
+        "`maintenance_events`",
+        "`recorded_by` is set by the trigger",
+        "select recorded_by = 'tamper_owner' from maintenance_events order by id desc limit 1",
+    ),
+)
+def signs_for_another(stage: Stage) -> None:
+    stage.me.execute(
+        "insert into maintenance_events (reason, command_tag, object_identity, recorded_by)"
+        " values ('x', 'x', 'x', 'mallory')"
+    )
+
+
+sql(
+    "forges-a-guard-state",
+    "Writes a state of the guards that is not theirs",
+    "insert into guard_states (reason, facts, state_hash, counters) values ('x', '[]', 'x', '{}')",
+    refused("AUD-011"),
+)
+sql(
+    "forges-columns",
+    "Writes into the record of hashed columns that fewer are hashed",
+    "insert into chain_columns (table_name, from_id, column_names, older_values) values ('signals', 1, '{id}', '{}')",
+    refused("AUD-011"),
+)
+
+# ----------------------------------------------------------------------------------------------------
+# Agents and limits by force, consistently
+
+
+@does("Changes limits that are closed", config("recomputed"))
+def edits_closed_limits(stage: Stage) -> None:
+    stage.honest.enact("risk_config", limits("0.04"), "ben", "ada")
+    force(
+        stage.me,
+        "risk_configurations",
+        "update risk_configurations set max_leverage_ratio = 9 where valid_to is not null",
+    )
+
+
+@does("Changes the key of an agent that never signed, and computes the hashes anew", config("replayed"))
+def replaces_an_unused_key(stage: Stage) -> None:
+    key = public_hex(private_key("mallory"))
+    _rewrite(stage, "agents", f"update agents set public_key = decode('{key}', 'hex') where name = 'dan'", 4)
+
+
+@does("Adds an agent to the bootstrap, with a right hash", config("replayed"), guardrail())
+def adds_an_agent_with_its_hash(stage: Stage) -> None:
+    key = public_hex(private_key("mallory"))
+    _rewrite(
+        stage,
+        "agents",
+        "insert into agents select (jsonb_populate_record(a, jsonb_build_object('id', 5, 'name', 'mallory',"
+        f" 'agent_id', '{agent_id('mallory')}', 'public_key', '\\x{key}'))).* from agents as a where id = 3",
+        5,
+    )
+
+
+@does("Begins a statement before the bootstrap that adds agents after it", refused("RSK-002"), begins="empty")
+def adds_agents_late(stage: Stage) -> None:
+    gate = stage.session("superuser")
+    query(gate, "select pg_advisory_lock(1)")
+    key, signature = public_hex(private_key("mallory")), "ab" * 64
+    waiting = Background(
+        stage.me,
+        "insert into agents (agent_id, name, role, public_key, signature)"
+        f" select '{agent_id('mallory')}', 'mallory', 'risk', decode('{key}', 'hex'), decode('{signature}', 'hex')"
+        " where pg_advisory_xact_lock(1) is not null",
+    ).blocked(stage.db)
+    stage.honest.bootstrap("ada", "ben", "cyd")
+    query(gate, "select pg_advisory_unlock(1)")
+    error = waiting.error()
+    assert error is not None
+    raise error
+
+
+@does(
+    "Puts a vote into the table with a time that no client can read",
+    shown(
+        "`alpha-db risk proposals`",
+        "it is shown as text, and hides no other row",
+        lambda stage: _all_are_shown(stage),
+    ),
+    chain("votes", "content_mismatch"),
+)
+def writes_an_unreadable_time(stage: Stage) -> None:
+    for name in ("votes_signed_at_is_readable", "votes_signed_text_is_exact"):
+        stage.me.execute(f"alter table votes drop constraint {name}")
+    force(stage.me, "votes", "update votes set signed_at = '0044-03-15 00:00:00+00 BC' where id = 8")
+
+
+def _all_are_shown(stage: Stage) -> None:
+    dsn = stage.server.dsn(stage.dbname)
+    proposals = run("--dsn", dsn, "risk", "proposals", "--json").json
+    assert proposals
+    assert "44" in run("--dsn", dsn, "risk", "history", expect=None).out or proposals

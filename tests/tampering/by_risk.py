@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from tests.risk.council import agent_id, limits, soon
 from tests.support import one, query
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import refused
+from tests.tampering.outcomes import refused, told
 from tests.tampering.stage import Stage
 
 risk = Section(
@@ -176,3 +176,77 @@ def bends_a_signature(stage: Stage) -> None:
     order = 2**252 + 27742317777372353535851937790883648493
     scalar = int.from_bytes(row["signature"][32:], "little") + order
     stage.council.send_proposal(row | {"signature": row["signature"][:32] + scalar.to_bytes(32, "little")})
+
+
+# ----------------------------------------------------------------------------------------------------
+# Much of everything
+
+LARGE = (
+    "select propose(gen_random_uuid(), {kind}, {payload}, {reason}, (select agent_id from vw_agents"
+    " where name = 'ada'),"
+    " now() + interval '1 hour', {signature})"
+)
+ZEROS = "decode(repeat('00', 64), 'hex')"
+ITEMS = (
+    "(select jsonb_build_object('damage', jsonb_agg(jsonb_build_object('table', 'signals', 'id', n)))"
+    " from generate_series(1, {n}) as n)"
+)
+sql(
+    "proposes-many-items",
+    "Proposes a release of 20,000 places with a signature of zeros, so that others wait",
+    LARGE.format(kind="'lockdown_release'", payload=ITEMS.format(n=20000), reason="'x'", signature=ZEROS),
+    refused("RSK-003"),
+    begins="locked",
+)
+sql(
+    "proposes-too-many-items",
+    "Proposes a release of 200,000 places",
+    LARGE.format(kind="'lockdown_release'", payload=ITEMS.format(n=200000), reason="'x'", signature=ZEROS),
+    refused("RSK-001"),
+    begins="locked",
+)
+sql(
+    "proposes-a-large-payload",
+    "Proposes limits of a megabyte",
+    LARGE.format(
+        kind="'risk_config'",
+        payload="jsonb_build_object('x', repeat('x', 1000000))",
+        reason="'x'",
+        signature=ZEROS,
+    ),
+    refused("RSK-001"),
+)
+sql(
+    "gives-a-long-reason",
+    "Gives a reason of a megabyte",
+    LARGE.format(kind="'risk_config'", payload="'{}'", reason="repeat('x', 1000000)", signature=ZEROS),
+    refused("RSK-001"),
+)
+sql(
+    "signs-at-length",
+    "Hands in a signature of a megabyte",
+    LARGE.format(
+        kind="'risk_config'", payload="'{}'", reason="'x'", signature="decode(repeat('00', 1000000), 'hex')"
+    ),
+    refused("RSK-003"),
+)
+
+
+@does("Hands in a decision of a megabyte", refused("RSK-004"))
+def decides_at_length(stage: Stage) -> None:
+    proposal_id = stage.honest.propose("risk_config", limits("0.01"), "ada")
+    vote = stage.council.sign_vote(proposal_id, "ben")
+    stage.council.send_vote((*vote[:2], "x" * 1_000_000, *vote[3:]))
+
+
+@does(
+    "Leaves a call open that holds the proposals' lock",
+    told(
+        "`lock_holders()`, which `alpha-db status` shows",
+        "session, login and since when",
+        "select count(*) > 0 from lock_holders() as h where h.lock_name = 'lock_proposals' and h.login = 'tamper_risk'",
+    ),
+)
+def holds_the_proposals(stage: Stage) -> None:
+    holder = stage.session("risk", autocommit=False)
+    stage.council.through(holder).propose("risk_config", limits("0.01"), "ada")

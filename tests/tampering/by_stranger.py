@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.support import make_signal, query
+from tests.risk.council import limits
+from tests.support import MIGRATIONS, make_signal, query
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import harmless, refused
+from tests.tampering.outcomes import chain, harmless, in_vain, refused, told
 from tests.tampering.stage import Stage
 
 stranger = Section(
@@ -94,3 +95,54 @@ def makes_temporary_objects(stage: Stage) -> None:
         " create function pg_temp.sha256(bytea) returns bytea language sql as 'select $1'"
     )
     make_signal(stage.session("trader"), 99)
+
+
+@does(
+    "Keeps the notification queue from being emptied and fills it, so that NOTIFY fails",
+    in_vain(
+        "nothing in the database notifies: the lockdown is engaged and limits are tightened all the same",
+        "select count(*) = 0 from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~*"
+        " '\\m(pg_)?notify\\M'",
+        lambda stage: _tightens(stage),
+    ),
+    chain("signals", "content_mismatch"),
+)
+def fills_the_notification_queue(stage: Stage) -> None:
+    listener = stage.session("stranger", autocommit=False)
+    listener.execute("listen alpha_lockdown")
+    listener.commit()
+    query(listener, "select 1")
+    stage.me.execute("select pg_notify('x', repeat('x', 7000) || n) from generate_series(1, 50) as n")
+    stage.damage()
+
+
+def _tightens(stage: Stage) -> None:
+    stage.honest.enact("risk_config", limits("0.01"), "ada", "ben")
+
+
+@does(
+    "Takes the advisory locks of the migrations, so that every migration waits",
+    in_vain("migrations take a lock that only `alpha_owner` can hold", lambda stage: _migrates(stage)),
+)
+def takes_the_migrations_lock(stage: Stage) -> None:
+    query(stage.me, "select pg_advisory_lock(hashtextextended('alpha-db/migrate', 0))")
+
+
+def _migrates(stage: Stage) -> None:
+    dsn = stage.server.dsn(stage.dbname, options="-c statement_timeout=10s")
+    for file in MIGRATIONS:
+        stage.server.program("psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-1", "-f", file)
+
+
+@does(
+    "Prints a line in the server's log that looks like that of a refused attempt",
+    told(
+        "`vw_rejected_attempts`",
+        "no attempt is counted; the number in a true line is one that its counter gave",
+        "select sum(attempts) = 0 from vw_rejected_attempts",
+    ),
+)
+def forges_a_log_line(stage: Stage) -> None:
+    stage.me.execute(
+        'do $$ begin raise log \'alpha-db attempt {"code": "AUD-002", "session_user": "mallory"}\'; end $$'
+    )

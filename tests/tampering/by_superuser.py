@@ -237,3 +237,30 @@ def rehashes_in_replica_mode(stage: Stage) -> None:
             " alter table ai_debates enable always trigger _100_reject_change;"
             " alter table ai_debates enable always trigger _200_reject_truncate"
         )
+
+
+sql(
+    "inserts-a-guard-state",
+    "Writes into `guard_states` by hand",
+    "insert into guard_states (reason, facts, state_hash) values ('x', '[]', 'x')",
+    refused("AUD-011"),
+)
+sql(
+    "inserts-a-lockdown-event",
+    "Writes into `lockdown_events` by hand",
+    "insert into lockdown_events (event_type, reason, damage, alarm) values ('ENGAGED', 'x', '[]', 1)",
+    refused("AUD-011"),
+)
+sql(
+    "inserts-an-agent",
+    "Writes into `agents` by hand",
+    "insert into agents (name) values ('x')",
+    refused("RSK-002"),
+)
+sql(
+    "silences-the-log-for-a-role",
+    "Keeps the refusals of a login out of the server's log",
+    "alter role app_trading set log_min_messages = panic",
+    guards("setting", "app_trading", "log_min_messages", "extra"),
+    cleanup="alter role app_trading reset log_min_messages",
+)

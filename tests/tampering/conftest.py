@@ -49,7 +49,7 @@ def bases(
 
     def make(name: str) -> Base:
         if name not in made:
-            origin = template if name == "book" else make("book").name
+            origin = template if name in ("book", "empty") else make("book").name
             dbname = f"tampering_{name}"
             admin.execute(f"create database {dbname} template {origin}")
             with psycopg.connect(server.dsn(dbname), autocommit=True) as connection:

@@ -184,25 +184,31 @@ def harmless(what: str, *conditions: str | Callable[[Stage], None]) -> Checked:
     """The attack goes through and reaches nothing: the conditions hold, and all is well inside."""
 
     def check(stage: Stage) -> None:
-        for condition in conditions:
-            if callable(condition):
-                condition(stage)
-            else:
-                assert one(stage.db, condition) is True, condition
+        _assert_all(stage, conditions)
         assert stage.inside() == []
 
     return Checked(f"without effect: {what}", HARMLESS, check)
+
+
+def in_vain(what: str, *conditions: str | Callable[[Stage], None]) -> Checked:
+    """The attack goes through and does not reach what it is for: the conditions hold. Not all need be well, as where
+    damage was made so that the lockdown has a reason."""
+    return Checked(f"without effect: {what}", HARMLESS, lambda stage: _assert_all(stage, conditions))
+
+
+def _assert_all(stage: Stage, conditions: tuple[str | Callable[[Stage], None], ...]) -> None:
+    for condition in conditions:
+        if callable(condition):
+            condition(stage)
+        else:
+            assert one(stage.db, condition) is True, condition
 
 
 def not_found(why: str, *proofs: str | Callable[[Stage], None]) -> Checked:
     """Nothing inside shows it, though it happened, as the proofs show. Fails the day something does."""
 
     def check(stage: Stage) -> None:
-        for proof in proofs:
-            if callable(proof):
-                proof(stage)
-            else:
-                assert one(stage.db, proof) is True, proof
+        _assert_all(stage, proofs)
         assert stage.inside() == []
 
     return Checked(f"**openly not found**: {why}", NOT_FOUND, check)

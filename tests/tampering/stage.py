@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.pins import Pins
@@ -16,7 +17,7 @@ from tests.cluster import Server
 from tests.fix_database import Connect
 from tests.risk.book import FakeSource
 from tests.risk.council import Council, agent_id, limits, private_key, public_hex, threshold
-from tests.support import Connection, as_role, fill, one, query, verdicts
+from tests.support import Connection, as_role, fill, one, query, tamper, verdicts
 
 NAMES = ("ada", "ben", "cyd")
 #: Login roles by what they are in this catalogue: the role that each is a member of, and its attributes.
@@ -152,6 +153,19 @@ class Stage:
         """Engage the lockdown, as a verification does that finds damage."""
         with as_role(self.db, "alpha_owner"):
             query(self.db, "select engage_lockdown('a test', '[]')")
+
+    def damage(self, table: str = "signals", row_id: int = 2) -> None:
+        """Change a row behind the triggers' back, so that there is something to find."""
+        column = {"signals": "symbol", "ai_debates": "model_name", "order_events": "event_type"}[table]
+        tamper(self.db, f"update {table} set {column} = 'X' where id = %s", [row_id])
+
+    def open_damage(self) -> list[dict[str, Any]]:
+        """The damage that is there, as a release must list it."""
+        return query(self.db, "select * from open_damage()")
+
+    def release(self) -> UUID:
+        """Release the lockdown by a quorum, over exactly the damage that is there; gives the proposal."""
+        return self.honest.enact("lockdown_release", {"damage": self.open_damage()}, *NAMES)
 
     def inside(self) -> list[str]:
         """Everything that anything inside the database shows: guards, chains, limits, sealed nodes, lockdown."""
