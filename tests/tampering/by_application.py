@@ -448,11 +448,11 @@ def commits_a_prepared_transaction(stage: Stage) -> None:
     in_vain("its next row is refused all the same", lambda stage: _next_is_refused(stage)),
 )
 def holds_three_chains(stage: Stage) -> None:
+    stage.damage()
     holder = stage.session("trader", autocommit=False)
     correlation = make_signal(holder, 50)["correlation_id"]
     query(holder, "select record_ai_debate(%s, 'm', '{}', 0.5, 1)", [correlation])
     query(holder, "select record_order(%s, 'MARKET', 'B', 'BUY', 1)", [correlation])
-    stage.damage()
     stage.notes["holder"] = holder
 
 

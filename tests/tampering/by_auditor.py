@@ -202,8 +202,8 @@ def _held(stage: Stage, statement: str) -> Connection:
     in_vain("the lockdown is engaged without its event, and stays so", lambda stage: _stays_locked(stage)),
 )
 def holds_the_lockdown_open(stage: Stage) -> None:
-    _held(stage, FALSE_ROOT)
     stage.damage("ai_debates")
+    _held(stage, FALSE_ROOT)
 
 
 def _stays_locked(stage: Stage) -> None:

@@ -83,7 +83,7 @@ class Stage:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.db = self.connect(dbname=self.dbname)
+        self.db = self.connect(dbname=self.dbname, lock_timeout="20s")
         self._book: Book | None = None
         self._me: Connection | None = None
 
@@ -134,7 +134,7 @@ class Stage:
     def put_back(self, base: str) -> None:
         """Replace the database by a fresh copy of another base."""
         self.dbname = self.copy(base)
-        self.db = self.connect(dbname=self.dbname)
+        self.db = self.connect(dbname=self.dbname, lock_timeout="20s")
 
     # ------------------------------------------------------------------------------------------------
     # What is asked afterwards
