@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 from tests.risk.council import Payload, agent, agent_id, limits, soon, threshold
@@ -270,15 +269,6 @@ def proposes_for_ever(stage: Stage) -> None:
 # Lockdown
 
 
-def _damage(stage: Stage) -> Payload:
-    places = query(
-        stage.db,
-        'select d.damaged_table as "table", d.id, d.actual_hash from chain_status() as c'
-        " cross join lateral find_chain_damage(c.table_name) as d",
-    )
-    return {"damage": json.loads(json.dumps(places))}
-
-
 @does("Loosens a limit in a lockdown", refused("AUD-009"), begins="locked")
 def loosens_in_a_lockdown(stage: Stage) -> None:
     stage.council.propose("risk_config", limits("0.9"), "ada")
@@ -303,7 +293,7 @@ def loosens_from_before(stage: Stage) -> None:
     begins="locked",
 )
 def releases_alone(stage: Stage) -> None:
-    proposal_id = stage.council.propose("lockdown_release", _damage(stage), "ada")
+    proposal_id = stage.council.propose("lockdown_release", {"damage": stage.open_damage()}, "ada")
     assert stage.council.vote(proposal_id, "ben") == "PENDING"
 
 

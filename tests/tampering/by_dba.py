@@ -100,7 +100,7 @@ for table, values, code in (
 sql(
     "with-all-data-changes-rows",
     "With `pg_write_all_data`, changes a row",
-    "update signals set price = 1",
+    "update signals set symbol = 'X'",
     refused("AUD-002"),
     **ALL_DATA,  # type: ignore[arg-type]
 )
