@@ -3,10 +3,15 @@
 
 do $rollback$
 declare
-  item        record;
-  schema_oid  regnamespace;
-  owner_oid   regrole;
+  item        pg_catalog.record;
+  schema_oid  pg_catalog.regnamespace;
+  owner_oid   pg_catalog.regrole;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_rollback(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 perform begin_rollback('001_core_functions');
 schema_oid := quote_ident(current_schema())::regnamespace;
 owner_oid := quote_ident(owner_role())::regrole;

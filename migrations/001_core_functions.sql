@@ -4,12 +4,13 @@
 
 do $migration$
 declare
-  install_schema  text := pg_catalog.current_schema();
-  previous_path   text := pg_catalog.current_setting('search_path');
-  previous_role   text := pg_catalog.current_setting('role');
-  prefix          text;
-  owner_role      text;
-  role_name       text;
+  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  install_schema  pg_catalog.text := pg_catalog.current_schema();
+  previous_path   pg_catalog.text := pg_catalog.current_setting('search_path');
+  previous_role   pg_catalog.text := pg_catalog.current_setting('role');
+  prefix          pg_catalog.text;
+  owner_role      pg_catalog.text;
+  role_name       pg_catalog.text;
 begin
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -18,7 +19,10 @@ begin
 
 -- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+-- And what else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
+perform set_config(s.name, s.value, true)
+from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
+             ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
 
 if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
@@ -46,6 +50,26 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
   raise exception 'alpha-db: alpha.role_prefix "%" is not a lower-case name of at most 40 characters', prefix
     using errcode = '22023';
 end if;
+
+-- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create objects
+-- here. The first transaction to make the table goes on, and the others wait at its name until that one has ended.
+begin
+  if not has_schema_privilege(current_user, install_schema, 'create')
+     and exists (select from pg_roles where rolname = prefix || 'alpha_owner') then
+    perform set_config('role', prefix || 'alpha_owner', true);  -- an administrator has prepared everything for it
+  end if;
+  execute format('create table %I.lock_migrations ()', install_schema);
+  perform set_config('role', previous_role, true);
+exception
+  when duplicate_table or unique_violation then
+    if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+      perform set_config('search_path', previous_path, true);
+      return;  -- somebody else has installed it meanwhile
+    end if;
+    raise exception 'alpha-db: schema % holds a table or a type lock_migrations, which is not ours', install_schema
+      using errcode = '42P07', hint = 'Drop it, or install into a schema of its own.';
+  when insufficient_privilege then null;  -- what is missing is said below
+end;
 
 -- Roles belong to the whole cluster: another database may create the same ones at the same moment.
 foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk'] loop
@@ -119,14 +143,23 @@ if role_name is not null then
     using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
 end if;
 
+-- Its owner's from here on. Its name stays ours until the end of the transaction.
+if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
+  execute format('drop table %I.lock_migrations', install_schema);
+end if;
 perform set_config('role', owner_role, true);
-perform set_config('quote_all_identifiers', 'off', true);
 -- "set search_path from current" below pins every function to this.
 perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The register of this installation
 ------------------------------------------------------------------------------------------------------------------------
+
+-- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
+create table lock_migrations ();
+comment on table lock_migrations is 'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
+create table lock_migrate_sessions ();
+comment on table lock_migrate_sessions is 'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their marks for yoyo.';
 
 create table installation (
   singleton        boolean      not null  default true,
@@ -146,9 +179,9 @@ insert into installation (role_prefix) values (prefix);
 create table installed_migrations (
   name            text         not null,
   checksum        char(64)     null,
-  applied_at      timestamptz  not null  default clock_timestamp(),
-  applied_by      text         not null  default session_user,
-  server_version  text         not null  default current_setting('server_version'),
+  applied_at      timestamptz  not null,
+  applied_by      text         not null,
+  server_version  text         not null,
   constraint installed_migrations_pkey primary key (name)
 );
 comment on table  installed_migrations                is 'The migrations that are installed, each recorded in its own transaction.';
@@ -164,7 +197,7 @@ set search_path from current
 as $function$
   -- current_query() is the text that psql, yoyo or a driver sent, so every way of applying records the same.
   select encode(sha256(convert_to(
-           substring(current_query() from '(do \$migration\$.*\$migration\$)'), 'UTF8')), 'hex');
+           substring(current_query() from '(do [$]migration[$].*[$]migration[$])'), 'UTF8')), 'hex');
 $function$;
 comment on function running_migration_checksum() is
   'SHA-256 of the migration that is running, in hex; null outside a migration.';
@@ -185,20 +218,23 @@ as $function$
 $function$;
 comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
--- Not pinned: the role and the search_path that it sets must outlast it. Only the migrations call it.
-create function begin_migration(name text) returns boolean
+-- Each migration and each rollback begins with the same statements. They save search_path, pin it to this schema and pg_temp,
+-- and look whether begin_migration or begin_rollback is there. Until the path is pinned, any name could be somebody else's, even those.
+
+create function _take_migration_lock() returns void
 language plpgsql
 as $function$
 declare
-  home      text := pg_catalog.current_schema();
-  owned_by  text;
-  problem   text;
+  home      pg_catalog.text := pg_catalog.current_schema();
+  owned_by  pg_catalog.text;
 begin
-  -- First of all: until this is set, the names below could be somebody else's.
-  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
-  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(home), ', pg_temp'), true);
-  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+  -- Not pinned, nor are the five below: the role, the path and the settings must outlast them. Only migrations call them.
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(home), 'pg_temp'), true);
+  perform set_config('alpha.previous_role', current_setting('role'), true);
+  -- What else decides how SQL is read, and how names are written.
+  perform set_config(s.name, s.value, true)
+  from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
+               ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
   select r.rolname into owned_by
   from pg_class as c
   join pg_namespace as n on n.oid = c.relnamespace and n.nspname = home
@@ -208,7 +244,20 @@ begin
     raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
   end if;
   perform set_config('role', owned_by, true);
-  perform set_config('quote_all_identifiers', 'off', true);  -- it would end up in the functions' search_path
+  lock table only lock_migrations in share update exclusive mode;
+end
+$function$;
+comment on function _take_migration_lock() is
+  'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
+
+create function begin_migration(name text) returns boolean
+language plpgsql
+as $function$
+declare
+  problem  pg_catalog.text;
+begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform _take_migration_lock();
   perform set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
   if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
     perform end_migration();
@@ -226,7 +275,7 @@ begin
 end
 $function$;
 comment on function begin_migration(text) is
-  'First statement of a migration: takes the migration lock, becomes the owner role, pins search_path. False if it is installed already. Raises AUD-011 if guards were changed.';
+  'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
 
 create function end_migration() returns void
 language plpgsql
@@ -237,14 +286,17 @@ begin
   perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
 end
 $function$;
-comment on function end_migration() is 'Gives back the role and the search_path that begin_migration found.';
+comment on function end_migration() is 'Gives back the role and the search_path that the migration found.';
 
 create function finish_migration(name text) returns void
 language plpgsql
 as $function$
 begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform revoke_from_public();
   insert into installed_migrations (name, checksum) values (finish_migration.name, running_migration_checksum());
+  -- Small tables that verify_guards joins a lot, and that autovacuum never gets to.
+  analyze installation, chains;
   perform record_guards('migration ' || finish_migration.name);
   perform end_migration();
 end
@@ -256,14 +308,12 @@ create function begin_rollback(name text) returns void
 language plpgsql
 as $function$
 declare
-  audit_table  text;
-  filled       boolean;
-  later        text;
+  audit_table  pg_catalog.text;
+  filled       pg_catalog.bool;
+  later        pg_catalog.text;
 begin
-  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
-  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(pg_catalog.current_schema()), ', pg_temp'), true);
-  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform _take_migration_lock();
   if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
     raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
   end if;
@@ -283,18 +333,18 @@ begin
               hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
     end if;
   end loop;
-  perform set_config('role', owner_role(), true);
   perform set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
   delete from only installed_migrations as m where m.name = begin_rollback.name;
 end
 $function$;
 comment on function begin_rollback(text) is
-  'First statement of a rollback: refuses while a later migration is installed or an audit table holds rows.';
+  'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
 
 create function finish_rollback(name text) returns void
 language plpgsql
 as $function$
 begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform record_guards('rollback of ' || finish_rollback.name);
   perform end_migration();
 end
@@ -359,21 +409,26 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  sequence_name text;
+  sequence_name  text;
+  number         bigint;
 begin
-  -- Inside our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
-  raise log 'alpha-db attempt %', jsonb_build_object(
-    'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id,
-    'session_user', session_user,
-    'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
-    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
   if current_setting('transaction_read_only') = 'off' then
     select a.sequence_name into sequence_name from only attempt_counters as a
     where (a.code, a.table_name, a.operation) = (refuse.code, refuse.table_name, refuse.operation);
     if found then
-      perform nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
+      begin
+        number := nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
+      exception when others then null;  -- a counter that somebody broke is a changed guard; the refusal counts more than the count
+      end;
     end if;
   end if;
+  -- Inside our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
+  -- Anyone can print such a line; the number is one that the counter of these attempts gave once.
+  raise log 'alpha-db attempt %', jsonb_build_object(
+    'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id, 'number', number,
+    'session_user', session_user,
+    'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
   raise exception using
     errcode = left(code, 3) || right(code, 2),
     message = code || ': ' || message,
@@ -438,6 +493,74 @@ end
 $function$;
 comment on function protect_table(text, text, text) is
   'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for DELETE and TRUNCATE.';
+
+create function _refuse_foreign_row() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    tg_argv[1],
+    format('%s on %s did not come from alpha-db''s own functions', tg_op, tg_argv[0]),
+    format('%s tried it, directly.', session_user),
+    'Only the functions of alpha-db write this table.',
+    tg_argv[0], tg_op, case when r.id ~ '^-?[0-9]{1,18}$' then r.id::bigint end)
+  from (select to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id' as id) as r;
+  return null;
+end
+$function$;
+comment on function _refuse_foreign_row() is
+  'Row trigger: refuses what did not come from alpha-db''s own functions, which write as the owner. Arguments: table, code.';
+
+create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform count_attempts(code, table_name, o.name) from unnest(operations) as o(name);
+  -- The condition is judged as whoever runs the statement: inside our SECURITY DEFINER functions that is the owner. A role
+  -- that may write all data, or a superuser, comes no further. Not ALWAYS: rows that are replicated or restored pass.
+  execute format('create trigger _050_owner_only before %s on %I for each row when (current_user <> %L) execute function _refuse_foreign_row(%L, %L)',
+                 lower(array_to_string(operations, ' or ')), table_name, owner_role(), table_name, code);
+  execute format('comment on trigger _050_owner_only on %I is %L', table_name, 'Refuses rows that alpha-db''s own functions did not make.');
+end
+$function$;
+comment on function _owner_only(text, text, text[]) is
+  'Closes a table of the kit to everyone but the functions of the kit. For a table that protect_table made append-only INSERT is enough.';
+
+create function _protect_register(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform count_attempts('AUD-011', table_name, 'TRUNCATE');
+  execute format('create trigger _100_reject_change before update or delete on %I for each row'
+                 ' when (coalesce(current_setting(''alpha.maintenance'', true), '''') = '''') execute function reject_change(%L, %L, %L)',
+                 table_name, table_name, 'AUD-011', 'AUD-011');
+  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)',
+                 table_name, table_name, 'AUD-011');
+  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', table_name);
+  execute format('comment on trigger _100_reject_change on %I is %L', table_name,
+                 'Refuses UPDATE and DELETE but by a migration or a rollback, also under session_replication_role = replica.');
+  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name, 'Refuses TRUNCATE, also under session_replication_role = replica.');
+  perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
+end
+$function$;
+comment on function _protect_register(text) is
+  'Protects a register, which has no chain: its rows change only by migrations and rollbacks, which run as the owner with alpha.maintenance set.';
+
+create function _sign_migration() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  new.applied_at := clock_timestamp();
+  new.applied_by := session_user;
+  new.server_version := current_setting('server_version');
+  return new;
+end
+$function$;
+comment on function _sign_migration() is 'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
 
 create function rejected_attempts()
 returns table (code text, table_name text, operation text, attempts bigint)
@@ -545,6 +668,7 @@ create table chain_columns (
   older_values  jsonb        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
+  recorded_by   text         not null,
   constraint chain_columns_pkey primary key (id),
   constraint chain_columns_from_id_is_positive check (from_id >= 1)
 );
@@ -556,6 +680,46 @@ comment on column chain_columns.column_names is 'The hashed columns, in the orde
 comment on column chain_columns.older_values is 'What every older row holds in the columns that this entry added: edits there are found too.';
 comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column chain_columns.created_at   is 'When the entry was made.';
+comment on column chain_columns.recorded_by  is 'The login that made it.';
+
+create function _check_chain_columns() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  present  text[];
+  known    text[];
+  added    text[];
+  tail_id  bigint;
+  differs  boolean := false;
+  item     record;
+begin
+  perform chain_or_error(new.table_name);
+  select array_agg(h.column_name) into present from hashed_columns(new.table_name) as h;
+  select c.column_names into known from only chain_columns as c where c.table_name = new.table_name order by c.id desc limit 1;
+  execute format('select coalesce(max(t.id), 0) from only %I as t', new.table_name) into tail_id;
+  added := case when known is null then '{}' else present[cardinality(known) + 1:] end;
+  if new.column_names is distinct from present or new.from_id is distinct from tail_id + 1 or known is not distinct from present
+     or array(select jsonb_object_keys(new.older_values) order by 1) is distinct from array(select a.name from unnest(added) as a(name) order by 1) then
+    differs := true;
+  else
+    for item in select o.key, o.value from jsonb_each(new.older_values) as o loop
+      execute format('select exists (select from only %I as t where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)', new.table_name, item.key)
+        into differs using item.value;
+      exit when differs;
+    end loop;
+  end if;
+  if differs then
+    perform refuse(
+      'AUD-011', format('chain_columns would say of %s what does not hold', new.table_name),
+      format('It has the columns %s, and %s rows.', array_to_string(present, ', '), tail_id),
+      format('select chain_extend(%L) records what was added.', new.table_name), tg_argv[0], tg_op);
+  end if;
+  return new;
+end
+$function$;
+comment on function _check_chain_columns() is
+  'Row trigger of chain_columns: refuses (AUD-011) an entry that is not what the table looks like now. Argument: table.';
 
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
@@ -583,14 +747,14 @@ end
 $function$;
 comment on function chain_or_error(text) is 'The entry of a chained table; raises 42P01 if there is none.';
 
--- The mark of a chain stands in an unlogged sequence, for setval is not undone by a rollback: twice the id of the
--- transaction that last took the chain's lock, and 1 more if it took it to engage the lockdown.
+-- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
+-- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
 create function snapshot_sees(mark bigint) returns boolean
 language plpgsql
 set search_path from current
 as $function$
 declare
-  writer xid8 := (mark / 2)::text::xid8;
+  writer xid8 := mark::text::xid8;
 begin
   if mark is null then
     return null;
@@ -619,46 +783,40 @@ end
 $function$;
 comment on function refuse_stale_snapshot(text) is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
 
-create function refuse_in_lockdown(table_name text) returns void
-language plpgsql
-set search_path from current
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
-as $function$
-declare
-  latest  record;
-begin
-  select l.id, l.event_type, l.reason into latest from only lockdown_events as l order by l.id desc limit 1;
-  if latest.event_type = 'ENGAGED' then
-    perform refuse(
-      'AUD-009', format('INSERT on %s refused, for the lockdown is engaged', table_name),
-      format('Lockdown event %s: %s', latest.id, latest.reason),
-      'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
-      table_name, 'INSERT');
-  end if;
-end
-$function$;
-comment on function refuse_in_lockdown(text) is 'Raises AUD-009 while the lockdown is engaged.';
-
-create function admit_writer(table_name text, mark regclass, open_in_lockdown boolean) returns void
+create function admit_writer(table_name text, mark regclass) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-     and snapshot_sees(pg_sequence_last_value(mark)) is not true then
+  if snapshot_sees(pg_sequence_last_value(mark)) is not true then
     if pg_sequence_last_value(mark) is null then
       -- After a crash, a prepared transaction may have written since this snapshot; under the chain's lock none can any more.
-      perform setval(mark, 2 * txid_current());
+      perform setval(mark, txid_current());
     end if;
     perform refuse_stale_snapshot(table_name);
   end if;
-  if not open_in_lockdown then
-    perform refuse_in_lockdown(table_name);
-  end if;
 end
 $function$;
-comment on function admit_writer(text, regclass, boolean) is
-  'Looks closely at a transaction that has a chain''s lock: raises 40001 if its snapshot does not see the writer of the chain''s mark, AUD-009 if the lockdown is engaged and the chain not open in it.';
+comment on function admit_writer(text, regclass) is
+  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does not see the writer of the chain''s mark.';
+
+create function _refuse_other_relation(table_name text, relation regclass) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  raise log 'alpha-db attempt %', jsonb_build_object(
+    'code', 'AUD-011', 'schema', current_schema(), 'table', table_name, 'operation', 'INSERT', 'row_id', null,
+    'session_user', session_user, 'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
+  raise exception 'AUD-011: a row of % would be stored in %', table_name, relation
+    using errcode = 'AUD11', table = table_name, schema = current_schema(),
+          detail = format('%s reads its rows from the table itself: a row in a partition, a chunk or a child table would be lost to it.', table_name),
+          hint = 'Chained tables cannot be partitioned, distributed or made hypertables. Undo that.';
+end
+$function$;
+comment on function _refuse_other_relation(text, regclass) is
+  'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
 
 create function hashed_columns(table_name text)
 returns table (column_name text, declared_type text, type_name text, decimal_scale integer)
@@ -690,8 +848,8 @@ declare
   attributes  text;
   rounding    text;
   settings    text := '';
+  lockdown    text := '';
   unhashed    text;
-  suspects    text;
   described   record;
 begin
   -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
@@ -706,21 +864,20 @@ begin
   select string_agg(format('new.%I', h.column_name), ', '),
          string_agg(format('%I %s', h.column_name, h.declared_type), ', '),
          coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
-                  filter (where h.decimal_scale is not null), ''),
+                  filter (where h.decimal_scale is not null), '')
+      || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
          case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
       || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
     into columns, attributes, rounding, settings
   from hashed_columns(table_name) as h;
 
-  -- Who has to be looked at closely. While there never was a lockdown, and the last writer knew of none, there is nothing to look up.
-  suspects := 'current_setting(''transaction_isolation'') in (''repeatable read'', ''serializable'')';
+  -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
   if not chain.open_in_lockdown then
-    suspects := suspects || format(E'\n       or pg_sequence_last_value(''lockdown_alarm''::regclass) is not null'
-                                    '\n       or pg_sequence_last_value(%L::regclass) %% 2 is distinct from 0',
-                                   quote_ident('writer_' || table_name));
+    lockdown := E'  if pg_sequence_last_value(''lockdown_alarm''::regclass) is distinct from pg_sequence_last_value(''lockdown_lifted''::regclass) then\n'
+             || E'    perform refuse_in_lockdown(tg_argv[0]);\n'
+             || E'  end if;\n';
   end if;
-
   -- A row type with a name makes row_to_json a plain expression, which costs half of a query.
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
@@ -748,15 +905,18 @@ declare
   tail_created_at  timestamptz;
   mark             bigint;
 begin
-%9$s  lock table only %4$I in share update exclusive mode;
-  if pg_sequence_last_value(%5$L::regclass) is distinct from 2 * txid_current() then
-    -- The transaction's first row, or others have had the lock since its last one.
-    if %8$s then
-      perform admit_writer(tg_argv[0], %5$L, %12$L);
-    end if;
-    mark := setval(%5$L::regclass, 2 * txid_current());
+  if tg_relid <> %12$L::regclass then
+    perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-  hint := pg_sequence_last_value(%6$L::regclass);
+%9$s  lock table only %4$I in share update exclusive mode;
+  if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
+    -- The transaction's first row, or others have had the lock since its last one.
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+      perform admit_writer(tg_argv[0], %5$L);
+    end if;
+    mark := setval(%5$L::regclass, txid_current());
+  end if;
+%8$s  hint := pg_sequence_last_value(%6$L::regclass);
   select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
   from only %7$I as t where t.id >= hint order by t.id desc limit 1;
   if tail_id is null then  -- an empty table, or the hint is of rows that were rolled back
@@ -777,7 +937,7 @@ $chain$
 $template$,
     'chain_' || table_name, current_schema(), settings, 'lock_' || table_name,
     quote_ident('writer_' || table_name), quote_ident('tail_' || table_name), table_name,
-    suspects, rounding, columns, 'hashed_' || table_name, chain.open_in_lockdown);
+    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name));
   execute format('comment on function %I() is %L', 'chain_' || table_name,
                  format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
@@ -802,8 +962,8 @@ begin
                  format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the cheapest that keeps others with it out, is the lock of the chain of %s, held until the end of the transaction.', table_name));
   execute format('create unlogged sequence %I', 'writer_' || table_name);
   execute format('comment on sequence %I is %L', 'writer_' || table_name,
-                 format('Twice the id of the transaction that last took the chain lock of %s, plus 1 if it engaged the lockdown.', table_name));
-  perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, 2 * txid_current());
+                 format('Id of the transaction that last took the chain lock of %s.', table_name));
+  perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, txid_current());
   execute format('create unlogged sequence %I', 'tail_' || table_name);
   execute format('comment on sequence %I is %L', 'tail_' || table_name,
                  format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
@@ -815,6 +975,13 @@ begin
   execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
   if not open_in_lockdown then
     perform count_attempts('AUD-009', table_name, 'INSERT');
+    -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is seen here.
+    execute format($create$
+      create trigger _900_refuse_in_lockdown after insert on %I for each statement
+      when (pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass))
+      execute function refuse_statement_in_lockdown(%L)$create$, table_name, table_name);
+    execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
+                   'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
   end if;
   perform chain_extend(table_name);
 end
@@ -828,6 +995,10 @@ set search_path from current
 as $function$
 begin
   execute format('drop trigger zzz_chain on %I', table_name);
+  execute format('drop trigger if exists _900_refuse_in_lockdown on %I', table_name);
+  if exists (select from pg_trigger as t where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass and t.tgname = '_050_owner_only') then
+    execute format('drop trigger _050_owner_only on %I', table_name);
+  end if;
   execute format('drop trigger _100_reject_change on %I', table_name);
   execute format('drop trigger _200_reject_truncate on %I', table_name);
   execute format('drop function %I()', 'chain_' || table_name);
@@ -838,10 +1009,10 @@ begin
   delete from only chains as c where c.table_name = chain_detach.table_name;
 end
 $function$;
-comment on function chain_detach(text) is 'Undoes chain_attach and protect_table. Called by rollbacks, which refuse while the audit tables hold rows.';
+comment on function chain_detach(text) is 'Undoes chain_attach, protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
 
 create function chain_extend(table_name text) returns void
-language plpgsql
+language plpgsql security definer
 set search_path from current
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
@@ -918,12 +1089,13 @@ begin
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%s  else row_to_json(e1.*)::text end as row_data,\n  %s as older_values_hold\nfrom only %I as c\n%s',
+  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%1$s  else row_to_json(e1.*)::text end as row_data,\n'
+                 '  %2$s as older_values_hold,\n  case when not (%2$s) then to_jsonb(c.*)::text end as altered\nfrom only %3$I as c\n%4$s',
                 branches, unchanged, table_name, laterals);
 end
 $function$;
 comment on function chain_rows_sql(text) is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with.';
+  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
 
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
@@ -984,9 +1156,9 @@ comment on column chain_verdict.first_id      is 'First row that was checked.';
 comment on column chain_verdict.last_id       is 'Last row that was checked.';
 comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked.';
 comment on column chain_verdict.error_code    is 'AUD-009 for damage, AUD-011 for changed guards, otherwise null.';
-comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, guard_changed, acknowledged or not_run.';
+comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, consensus_mismatch, guard_changed, acknowledged or not_run.';
 comment on column chain_verdict.broken_id     is 'First damaged or missing row.';
-comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; null for a missing row.';
+comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
 
@@ -995,15 +1167,18 @@ language sql stable
 set search_path from current
 as $function$
   -- One pass in id order with the row before at hand. $1 and $2 bound the ids, $3 is the genesis.
-  -- A forged hash need not be hex: decode must not fail on it.
+  -- A forged hash need not be hex: decode must not fail on it. Where no hash covers a row (its predecessor is not there, or a
+  -- column that was added later was edited) it gives the hash of its content alone: that fits no stored hash, but it tells a later edit from
+  -- what a release acknowledged.
   select format($query$
     select l.id, l.previous_id, l.row_hash as actual_hash,
-      case when l.id = 1 or l.id > 1 and l.previous_id = l.id - 1 then
+      case when l.altered is null and (l.id = 1 or l.id > 1 and l.previous_id = l.id - 1) then
         encode(sha256(
           case when l.id = 1 and coalesce(l.previous_id, 0) < 1 then decode($3, 'hex')
                when l.previous_hash ~ '^[0-9a-f]{64}$' then decode(l.previous_hash, 'hex')
                else convert_to(coalesce(l.previous_hash, ''), 'UTF8') end
-          || convert_to(l.row_data, 'UTF8')), 'hex') end as expected_hash,
+          || convert_to(l.row_data, 'UTF8')), 'hex')
+        else encode(sha256(convert_to(coalesce(l.altered, l.row_data), 'UTF8')), 'hex') end as expected_hash,
       coalesce(l.created_at < l.previous_created_at or not isfinite(l.created_at), l.created_at is null) as goes_back,
       l.older_values_hold
     from (
@@ -1026,8 +1201,7 @@ as $function$
     select k.id as at_id,
       case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
       k.verdict,
-      case when k.verdict = 'missing_rows' then null else k.expected_hash end as expected_hash,
-      k.actual_hash,  -- of missing rows: that of the row behind the gap, so that a gap that grows is another place
+      k.expected_hash, k.actual_hash,  -- of missing rows: those of the row behind the gap, so that a gap that grows is another place
       case k.verdict
         when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
         when 'order_violation' then format('row %%s is older than the row before it, or has no time', k.id)
@@ -1070,10 +1244,13 @@ begin
       into seen_to, beyond using coalesce(from_id, -9223372036854775808), to_id;
     if beyond and coalesce(seen_to, coalesce(from_id, 1) - 1) < to_id then
       execute format($query$
-        select $3::text, coalesce(b.id, 0) + 1, 'missing_rows', null::text, a.row_hash::text, format('rows %%s to %%s are missing', coalesce(b.id, 0) + 1, a.id - 1)
-        from (select n.id, n.row_hash from only %1$I as n where n.id > $2 order by n.id limit 1) as a
+        select $3::text, coalesce(b.id, 0) + 1, 'missing_rows', encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'),
+               r.row_hash, format('rows %%s to %%s are missing', coalesce(b.id, 0) + 1, a.id - 1)
+        from (select n.id from only %1$I as n where n.id > $2 order by n.id limit 1) as a
+        join (%2$s) as r on r.id = a.id
         left join lateral (select p.id from only %1$I as p where p.id <= $2 order by p.id desc limit 1) as b on true
-        $query$, table_name)
+        limit 1
+        $query$, table_name, chain_rows_sql(table_name))
         into damaged_table, id, verdict, expected_hash, actual_hash, detail using from_id, to_id, table_name;
       return next;
     end if;
@@ -1119,7 +1296,7 @@ declare
   before_time  timestamptz;
   found_here   chain_verdict;
   places       bigint;
-  place        record;
+  first_place  jsonb;
   known        bigint;
 begin
   begin
@@ -1142,23 +1319,24 @@ begin
     return found_here;
   end if;
   -- Damage is rare, so only then is the range read a second time.
-  select count(*) filter (where a.id is not null) into known
-  from find_chain_damage(table_name, from_id, to_id) as d
-  join acknowledged_damage() as a
-    on a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash;
-  select count(*) over () as places, d.* into place
-  from find_chain_damage(table_name, from_id, to_id) as d
-  where not exists (select from acknowledged_damage() as a
-                    where a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash)
-  order by d.id limit 1;
-  if found then
+  select f.known, f.places, f.place into known, places, first_place
+  from (select count(*) filter (where d.is_known) as known, count(*) filter (where not d.is_known) as places,
+               (array_agg(d.place order by d.id) filter (where not d.is_known))[1] as place
+        from (select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash)
+                           || jsonb_build_object('detail', f.detail) as place,
+                     exists (select from acknowledged_damage() as a
+                             where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
+                               and a.actual_hash is not distinct from f.actual_hash
+                               and a.expected_hash is not distinct from f.expected_hash) as is_known
+              from find_chain_damage(verify_chain.table_name, from_id, to_id) as f) as d) as f;
+  if places > 0 then
     found_here.is_valid := false;
     found_here.error_code := 'AUD-009';
-    found_here.verdict := place.verdict;
-    found_here.broken_id := place.id;
-    found_here.expected_hash := place.expected_hash;
-    found_here.actual_hash := place.actual_hash;
-    found_here.detail := place.detail || case when place.places > 1 then format(' (first of %s places)', place.places) else '' end;
+    found_here.verdict := first_place ->> 'verdict';
+    found_here.broken_id := (first_place ->> 'id')::bigint;
+    found_here.expected_hash := first_place ->> 'expected_hash';
+    found_here.actual_hash := first_place ->> 'actual_hash';
+    found_here.detail := (first_place ->> 'detail') || case when places > 1 then format(' (first of %s places)', places) else '' end;
   elsif known > 0 then
     found_here.verdict := 'acknowledged';
     found_here.detail := format('%s rows; damage at %s places, acknowledged by a lockdown release', found_here.rows_checked, known);
@@ -1175,7 +1353,8 @@ create table verification_runs (
   is_full       boolean      not null,
   heads         jsonb        not null,
   rows_checked  bigint       not null,
-  recorded_by   text         not null  default session_user,
+  recorded_by   text         not null,
+  counters      jsonb        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
   constraint verification_runs_pkey primary key (id)
@@ -1186,8 +1365,19 @@ comment on column verification_runs.is_full      is 'Whether it read every row.'
 comment on column verification_runs.heads        is 'For each table the last row that was read: {"signals": {"id": 5, "row_hash": "…"}}.';
 comment on column verification_runs.rows_checked is 'How many rows it read.';
 comment on column verification_runs.recorded_by  is 'The login that recorded it.';
+comment on column verification_runs.counters     is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column verification_runs.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column verification_runs.created_at   is 'When the run was recorded.';
+
+create function _counters() returns jsonb
+language sql volatile security definer
+set search_path from current
+as $function$
+  select coalesce(jsonb_object_agg(c.name, pg_sequence_last_value(c.sequence)) filter (where c.sequence is not null), '{}')
+  from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
+        from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
+$function$;
+comment on function _counters() is 'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read up to 32 high.';
 
 create function verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
@@ -1259,6 +1449,9 @@ begin
   if result.is_valid and to_id is null then
     result := compare_with_last_run(result);
   end if;
+  if result.is_valid and to_id is null and table_name in ('lockdown_events', 'risk_change_log') then
+    result := _compare_with_consensus(result);
+  end if;
   return result;
 exception when others then
   -- Not being able to check is neither "fine" nor "tampered".
@@ -1269,12 +1462,21 @@ $function$;
 comment on function judge_range(text, bigint, bigint) is
   'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with the last verification run, too.';
 
+create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text) returns jsonb
+language sql immutable
+set search_path from current
+as $function$
+  select jsonb_build_object('table', _damage_item.table_name, 'id', _damage_item.id, 'verdict', _damage_item.verdict,
+                            'actual_hash', _damage_item.actual_hash, 'expected_hash', _damage_item.expected_hash);
+$function$;
+comment on function _damage_item(text, bigint, text, text, text) is
+  'A damaged place as it stands in lockdown_events.damage and in the payload of a release.';
+
 create function damage_of(verdict chain_verdict) returns jsonb
 language sql immutable
 set search_path from current
 as $function$
-  select jsonb_build_object('table', verdict.table_name, 'id', verdict.broken_id, 'verdict', verdict.verdict,
-                            'expected_hash', verdict.expected_hash, 'actual_hash', verdict.actual_hash);
+  select _damage_item(verdict.table_name, verdict.broken_id, verdict.verdict, verdict.actual_hash, verdict.expected_hash);
 $function$;
 comment on function damage_of(chain_verdict) is 'A verdict as an item of lockdown_events.damage.';
 
@@ -1317,6 +1519,9 @@ declare
   result chain_verdict;
 begin
   perform chain_or_error(table_name), check_range(from_id, to_id);
+  if to_id is null then
+    perform _attend_alarm(engage_lockdown);
+  end if;
   result := judge_range(table_name, from_id, to_id);
   if result.error_code = 'AUD-009' then
     result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
@@ -1343,6 +1548,7 @@ declare
 begin
   perform chain_or_error(table_name) where table_name is not null;
   perform check_range(from_id, to_id);
+  perform _attend_alarm(engage_lockdown);
   -- Guards belong to the whole, not to a range of rows.
   if from_id is null and to_id is null then
     select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
@@ -1480,55 +1686,31 @@ $function$;
 comment on function record_verification(boolean, jsonb, bigint) is
   'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named keep what is remembered of them. Returns the row of verification_runs. Raises 22023 for a row that is not there. What app_auditor records here is believed.';
 
-create function lock_for_lockdown(table_name text) returns boolean
-language plpgsql
+create function _check_verification_run() returns trigger
+language plpgsql security definer
 set search_path from current
-as $function$
-begin
-  execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
-  return true;
-exception when lock_not_available or deadlock_detected then
-  return false;
-end
-$function$;
-comment on function lock_for_lockdown(text) is 'Takes the lock of a chain; false if it was not to be had within lock_timeout.';
-
-create function engage_lockdown(reason text, damage jsonb) returns text
-language plpgsql
-set search_path from current
-set lock_timeout = '10s'
+set enable_seqscan = off
 as $function$
 declare
-  outcome      text;
-  passed_over  text;
-  event_id     bigint;
+  head    record;
+  stored  text;
 begin
-  -- Every chain's lock, so that no writer that looked before slips past. Who keeps one shall not keep the lockdown off.
-  select string_agg(l.table_name, ', ') into passed_over
-  from (select c.table_name, lock_for_lockdown(c.table_name) as locked
-        from (select * from only chains where not open_in_lockdown order by position) as c) as l
-  where not l.locked;
-  lock table only lock_lockdown_events in share update exclusive mode;
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-     and snapshot_sees(pg_sequence_last_value('writer_lockdown_events'::regclass)) is false then
-    perform refuse_stale_snapshot('lockdown_events');
-  end if;
-  if (select l.event_type from only lockdown_events as l order by l.id desc limit 1) = 'ENGAGED' then
-    outcome := 'the lockdown is engaged already';
-  else
-    insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', reason, damage) returning id into event_id;
-    perform pg_notify('alpha_lockdown', current_schema());
-    outcome := format('lockdown engaged (event %s)', event_id)
-               || coalesce('; a writer that did not end within 10 s still holds ' || passed_over, '');
-  end if;
-  -- The writers' marks, and last: a writer with an older snapshot is told, and one that holds its chain looks again at its next row.
-  perform setval(format('%I.%I', current_schema(), 'writer_' || c.table_name)::regclass, 2 * txid_current() + 1)
-  from only chains as c where not c.open_in_lockdown;
-  return outcome;
+  for head in select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h loop
+    perform chain_or_error(head.table_name);
+    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id::bigint;
+    if stored is distinct from head.row_hash or stored is null then
+      perform refuse(
+        'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
+        format('Row %s has the hash %s, not %s.', head.id, coalesce(stored, 'of no row'), head.row_hash),
+        'select record_verification(…) records a run.', tg_argv[0], tg_op);
+    end if;
+  end loop;
+  new.counters := _counters();
+  return new;
 end
 $function$;
-comment on function engage_lockdown(text, jsonb) is
-  'Engages the lockdown, unless it is engaged: a chained row in lockdown_events and a NOTIFY on alpha_lockdown. Waits at most 10 s for the writers of each chain.';
+comment on function _check_verification_run() is
+  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there, and records where the counters stand. Argument: table.';
 
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -1538,9 +1720,10 @@ comment on function engage_lockdown(text, jsonb) is
 create table guard_states (
   id           bigserial    not null,
   reason       text         not null,
-  recorded_by  text         not null  default session_user,
+  recorded_by  text         not null,
   facts        jsonb        not null,
   state_hash   char(64)     not null,
+  counters     jsonb        not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
   constraint guard_states_pkey primary key (id),
@@ -1552,6 +1735,7 @@ comment on column guard_states.reason      is 'The migration that ended so, or w
 comment on column guard_states.recorded_by is 'The login that recorded it.';
 comment on column guard_states.facts       is 'Array of [table, kind of object, object, fact, value].';
 comment on column guard_states.state_hash  is 'SHA-256 of the text of facts.';
+comment on column guard_states.counters    is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column guard_states.row_hash    is 'SHA-256 of the previous row_hash and this row.';
 comment on column guard_states.created_at  is 'When the state was recorded.';
 
@@ -1568,6 +1752,58 @@ as $function$
   group by 1;
 $function$;
 comment on function grants_text(aclitem[], oid) is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
+
+create function _collation_text(collation_oid oid) returns text
+language sql stable
+set search_path from current
+as $function$
+  select concat(case when n.nspname = 'pg_catalog' then '' when n.nspname = current_schema() then '' else n.nspname || '.' end, c.collname,
+                ' of ', case c.collprovider when 'd' then 'the database' when 'c' then 'libc' when 'i' then 'icu' when 'b' then 'PostgreSQL' else c.collprovider::text end,
+                case when c.collisdeterministic then '' else ', not deterministic' end)
+  from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace
+  where c.oid = collation_oid;
+$function$;
+comment on function _collation_text(oid) is 'A collation by name, with its provider, and whether it takes different texts for equal ones.';
+
+create function _switches_off(name text, value text) returns boolean
+language sql immutable
+set search_path from current
+as $function$
+  select case name
+    when 'session_replication_role'      then value <> 'origin'           -- ordinary triggers do not fire
+    when 'default_transaction_read_only' then value not in ('off', 'false', 'no', '0')  -- nothing is recorded, no lockdown engaged
+    when 'event_triggers'                then value not in ('on', 'true', 'yes', '1')   -- 17: the DDL guard does not fire
+    when 'row_security'                  then value not in ('on', 'true', 'yes', '1')
+    when 'standard_conforming_strings'   then value not in ('on', 'true', 'yes', '1')   -- literals mean something else
+    when 'log_min_messages'              then value in ('fatal', 'panic')  -- refusals leave no line in the server's log
+    when 'allow_system_table_mods'       then value not in ('off', 'false', 'no', '0')
+    when 'ignore_system_indexes'         then value not in ('off', 'false', 'no', '0')
+    when 'ignore_checksum_failure'       then value not in ('off', 'false', 'no', '0')
+    when 'zero_damaged_pages'            then value not in ('off', 'false', 'no', '0')
+    -- A path is the operator's right, unless somebody's objects stand in front of PostgreSQL's own.
+    when 'search_path' then value ~ ',\s*"?pg_catalog"?\s*(,|$)' or value ~ '^\s*"?pg_temp"?\s*(,|$)'
+    else false end;
+$function$;
+comment on function _switches_off(text, text) is 'Whether a setting of a database, a role or the server switches off what protects the log.';
+
+create function _view_text(view_oid oid) returns text
+language plpgsql stable
+set search_path from current
+set quote_all_identifiers = off set standard_conforming_strings = on
+as $function$
+declare
+  -- a literal or a quoted name, which stays as it is, or …
+  quoted  constant text := '(''(?:[^'']|'''')*''|"(?:[^"]|"")*")|';
+  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '\s+', '\1 ', 'g');
+begin
+  -- Versions differ in blanks, and in whether they name the only relation of a view before its columns.
+  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || '\m([a-z_0-9]+)\.', 'g') as q(found)) < 2 then
+    said := regexp_replace(said, quoted || '\m[a-z_0-9]+\.', '\1', 'g');
+  end if;
+  return said;
+end
+$function$;
+comment on function _view_text(oid) is 'What a view says, the same on every version of PostgreSQL: brackets, literals and names count, blanks do not.';
 
 create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -1600,9 +1836,63 @@ as $function$
     join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
     left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
   ),
+  ours as materialized (
+    select r.oid, r.rolname::text as name, r.oid = home.owner as is_owner
+    from home
+    cross join unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name)
+    join pg_roles as r on r.rolname = home.role_prefix || a.name
+  ),
+  -- Predefined roles by which a login reaches the log without a right on it. Not among them, because they change nothing:
+  -- pg_read_all_data and pg_monitor with its parts read, pg_checkpoint and pg_signal_autovacuum_worker cost time,
+  -- pg_use_reserved_connections opens a session. pg_database_owner has one member, who is a fact of the schema.
+  powers (name) as materialized (values
+    ('pg_write_all_data'),          -- writes every table, and sets every sequence back
+    ('pg_execute_server_program'),  -- is the server's user in the operating system
+    ('pg_write_server_files'),      -- writes the data files
+    ('pg_read_server_files'),       -- reads the server's private key and the passwords' verifiers
+    ('pg_signal_backend'),          -- ends every verification
+    ('pg_maintain'),                -- 17: locks every table
+    ('pg_create_subscription')),    -- 16: what a subscription writes meets no ordinary trigger, so no chain
+  memberships as materialized (
+    with recursive reach (role, member, is_admin) as (
+      select m.roleid, m.member, m.admin_option
+      from pg_auth_members as m
+      where m.roleid in (select o.oid from ours as o union all select to_regrole(p.name) from powers as p)
+      union
+      -- a member of who has the admin option has it too
+      select reach.role, m.member, reach.is_admin from reach join pg_auth_members as m on m.roleid = reach.member
+    )
+    select pg_get_userbyid(reach.role)::text as role_name, coalesce(o.is_owner, false) as is_owner, o.oid is null as is_power,
+           reach.member as member, r.rolname::text as name, bool_or(reach.is_admin) as is_admin,
+           concat_ws(', ', case when r.rolsuper then 'superuser' end, case when r.rolcreaterole then 'createrole' end,
+                     case when r.rolbypassrls then 'bypassrls' end, case when r.rolreplication then 'replication' end) as attributes
+    from reach
+    join pg_roles as r on r.oid = reach.member
+    left join ours as o on o.oid = reach.role
+    group by reach.role, o.is_owner, o.oid, reach.member, r.rolname, r.rolsuper, r.rolcreaterole, r.rolbypassrls, r.rolreplication
+  ),
+  -- Whatever of ours can have a type, an operator or an expression
+  parts (classid, objid) as materialized (
+    select 'pg_class'::regclass::oid, c.oid from home join pg_class as c on c.relnamespace = home.oid
+    union all
+    select 'pg_proc'::regclass, p.oid from home join pg_proc as p on p.pronamespace = home.oid
+    union all
+    select 'pg_type'::regclass, t.oid from home join pg_type as t on t.typnamespace = home.oid
+    union all
+    select 'pg_constraint'::regclass, c.oid from home join pg_constraint as c on c.connamespace = home.oid
+    union all
+    select 'pg_attrdef'::regclass, d.oid from relations as r join pg_attrdef as d on d.adrelid = r.oid
+    union all
+    select 'pg_trigger'::regclass, t.oid from relations as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  ),
   facts (table_name, object_kind, object_name, fact, value) as (
     -- the schema: who may create in it, who may use it of ours
     select null, 'schema', home.nspname::text, 'owner', pg_get_userbyid(home.nspowner)::text from home
+    union all
+    -- A schema of pg_database_owner belongs to whoever owns the database.
+    select null, 'schema', home.nspname::text, 'owner of the database', pg_get_userbyid(d.datdba)::text
+    from home join pg_database as d on d.datname = current_database()
+    where pg_get_userbyid(home.nspowner) = 'pg_database_owner'
     union all
     select null, 'schema', home.nspname::text, 'grant to ' || g.grantee, g.privileges
     from home cross join lateral grants_text(home.nspacl, home.nspowner) as g
@@ -1614,37 +1904,51 @@ as $function$
            concat_ws(', ', case when r.rolsuper then 'superuser' end, case when r.rolcanlogin then 'login' end,
                      case when r.rolcreaterole then 'createrole' end, case when r.rolcreatedb then 'createdb' end,
                      case when r.rolbypassrls then 'bypassrls' end, case when r.rolreplication then 'replication' end)
-    from pg_roles as r
-    where r.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
+    from ours as o join pg_roles as r on r.oid = o.oid
     union all
-    select distinct null, 'role', owner_role(), 'member ' || m.name, 'yes'
-    from (
-      with recursive reach (member) as (
-        select am.member from home join pg_auth_members as am on am.roleid = home.owner
-        union
-        select am.member from reach join pg_auth_members as am on am.roleid = reach.member
-      )
-      select pg_get_userbyid(reach.member)::text as name from reach) as m
+    select null, 'role', r.rolname::text, 'superuser', 'yes'
+    from pg_roles as r where r.rolsuper and not exists (select from ours as o where o.oid = r.oid)
+    union all
+    select null, 'role', m.role_name, f.fact || m.name, 'yes'
+    from memberships as m
+    cross join lateral (values
+      ('member ', m.is_owner or m.is_power and m.attributes !~ 'superuser'),
+      ('admin ', m.is_admin and not m.is_power)) as f(fact, holds)
+    where f.holds
+    union all
+    select distinct null, 'role', m.name, 'attributes', m.attributes
+    from memberships as m
+    where m.attributes <> '' and not m.is_power and not exists (select from ours as o where o.oid = m.member)
     union all
     select distinct null, 'role', g.name, 'member of ' || g.of_role, 'yes'
     from (
       with recursive reach (name, role) as (
-        select r.rolname, am.roleid
-        from pg_roles as r join pg_auth_members as am on am.member = r.oid
-        where r.rolname in (select app_role(a.name) from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as a(name))
+        select o.name, am.roleid from ours as o join pg_auth_members as am on am.member = o.oid
         union
         select reach.name, am.roleid from reach join pg_auth_members as am on am.member = reach.role
       )
       select reach.name::text as name, pg_get_userbyid(reach.role)::text as of_role from reach) as g
 
-    -- settings that would keep the triggers from firing
+    -- settings that switch a protection off: of the database and of roles, and of the server as far as this session shows them
     union all
-    select null, 'setting', coalesce(r.rolname::text, 'all roles'), 'session_replication_role', s.setting
+    select null, 'setting',
+           case when d.setrole = 0 then 'all roles' else r.rolname::text end
+             || case when d.setdatabase = 0 and d.setrole = 0 then ' in every database'
+                     when d.setdatabase <> 0 and d.setrole <> 0 then ' in this database' else '' end,
+           v.name, s.setting
     from pg_db_role_setting as d
     cross join lateral unnest(d.setconfig) as s(setting)
+    cross join lateral (select lower(split_part(s.setting, '=', 1)), substr(s.setting, strpos(s.setting, '=') + 1)) as v(name, value)
     left join pg_roles as r on r.oid = d.setrole
     where d.setdatabase in (0, (select db.oid from pg_database as db where db.datname = current_database()))
-      and s.setting ~* '^session_replication_role='
+      and _switches_off(v.name, v.value)
+    union all
+    -- (search_path and standard_conforming_strings are pinned here, so what the server's file says of them does not show)
+    select null, 'setting', 'server', n.name, n.name || '=' || current_setting(n.name)
+    from unnest(array['session_replication_role', 'default_transaction_read_only', 'event_triggers', 'row_security', 'log_min_messages',
+                      'allow_system_table_mods', 'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages']) as n(name)
+    where _switches_off(n.name, current_setting(n.name, true))
+      and (select s.source from pg_settings as s where s.name = n.name) in ('configuration file', 'command line', 'environment variable', 'global')
 
     -- tables, views, sequences, composite types
     union all
@@ -1653,12 +1957,36 @@ as $function$
     cross join lateral (values
       ('kind', r.relkind::text),
       ('owner', r.owner_name::text),
-      ('persistence', r.relpersistence::text),
-      ('row security', concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end)),
-      ('options', coalesce(array_to_string(r.reloptions, ', '), '')),
-      -- the flag in the catalogue without which PostgreSQL does not look for triggers
-      ('triggers are seen', (r.relhastriggers or not exists (select from pg_trigger as t where t.tgrelid = r.oid))::text)
+      ('persistence', r.relpersistence::text || case when r.relam not in (0, 2) then ' in ' || (select m.amname from pg_am as m where m.oid = r.relam) else '' end),
+      ('row security', case when r.relkind not in ('S', 'c') then
+         concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end) end),
+      ('options', case when r.relkind not in ('S', 'c') then coalesce(array_to_string(r.reloptions, ', '), '') end),
+      -- the flags in the catalogue without which PostgreSQL does not look for triggers, CHECKs, indexes
+      ('triggers are seen', case when r.relkind not in ('S', 'c') then
+         (r.relhastriggers or not exists (select from pg_trigger as t where t.tgrelid = r.oid))::text end),
+      ('checks are seen', case when r.relkind = 'r' and r.relchecks <> (
+         select count(*) from pg_constraint as c where c.conrelid = r.oid and c.contype = 'c') then 'false' end),
+      ('indexes are seen', case when r.relkind = 'r' and not r.relhasindex and exists (
+         select from pg_index as x where x.indrelid = r.oid) then 'false' end)
     ) as f(fact, value)
+    where f.value is not null
+    union all
+    -- What a subscription writes meets no trigger that is not ALWAYS: neither the chain nor the lockdown.
+    select r.chain, 'relation', r.relname::text, 'subscription ' || s.subname, case when s.subenabled then 'enabled' else 'disabled' end
+    from relations as r
+    join pg_subscription_rel as w on w.srrelid = r.oid
+    join pg_subscription as s on s.oid = w.srsubid
+    union all
+    select r.chain, 'relation', r.relname::text, 'sequence',
+           format('%s, start %s, increment %s, from %s to %s, cache %s%s%s', format_type(q.seqtypid, null), q.seqstart, q.seqincrement,
+                  q.seqmin, q.seqmax, q.seqcache, case when q.seqcycle then ', cycles' else '' end,
+                  (select ', owned by ' || c.relname || '.' || a.attname
+                   from pg_depend as d
+                   join pg_class as c on c.oid = d.refobjid
+                   join pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+                   where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                     and d.deptype in ('a', 'i') and d.refobjsubid > 0))
+    from relations as r join pg_sequence as q on q.seqrelid = r.oid
     union all
     select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
     from relations as r cross join lateral grants_text(r.relacl, r.relowner) as g
@@ -1676,10 +2004,37 @@ as $function$
     from relations as r join pg_rewrite as w on w.ev_class = r.oid
     where w.rulename <> '_RETURN' or r.relkind <> 'v'
     union all
-    -- What a view says, without the layers that versions print differently: brackets, blanks, table names before columns.
-    select r.chain, 'relation', r.relname::text, 'definition',
-           encode(sha256(convert_to(regexp_replace(regexp_replace(pg_get_viewdef(r.oid), '\m[a-z_0-9]+\.', '', 'g'), '[\s()]', '', 'g'), 'UTF8')), 'hex')
-    from relations as r where r.relkind = 'v'
+    -- What a view says, and what it takes it from
+    select r.chain, 'relation', r.relname::text, f.fact, f.value
+    from relations as r
+    cross join lateral (values
+      ('definition', encode(sha256(convert_to(_view_text(r.oid), 'UTF8')), 'hex')),
+      ('depends on', coalesce((
+         select string_agg(distinct case
+                  when c.oid is not null then case when c.relnamespace = r.relnamespace then '' else n.nspname || '.' end || c.relname || coalesce('.' || a.attname, '')
+                  else (select replace(i.identity, quote_ident(home.nspname) || '.', '') from pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) as i) end, ', ')
+         from home
+         join pg_rewrite as w on w.ev_class = r.oid and w.rulename = '_RETURN'
+         -- until 15, a view depends on itself
+         join pg_depend as d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.deptype = 'n'
+                            and (d.refclassid, d.refobjid) <> ('pg_class'::regclass, r.oid)
+         left join pg_class as c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid
+         left join pg_namespace as n on n.oid = c.relnamespace
+         left join pg_attribute as a on a.attrelid = c.oid and a.attnum = d.refobjsubid and d.refobjsubid <> 0), ''))
+    ) as f(fact, value)
+    where r.relkind = 'v'
+    union all
+    -- What anything else takes from elsewhere, also where its text does not say so: a function behind a cast, an operator, an
+    -- operator class, a collation. Of ours and PostgreSQL's own there is none; a language is a fact of its function.
+    select null, o.type, replace(o.identity, quote_ident(home.nspname) || '.', ''), 'depends on', string_agg(distinct i.type || ' ' || i.identity, ', ')
+    from home
+    cross join parts as p
+    join pg_depend as d on d.classid = p.classid and d.objid = p.objid and d.deptype = 'n'
+                       and d.refclassid not in ('pg_namespace'::regclass, 'pg_language'::regclass)
+    cross join lateral pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) as i
+    cross join lateral pg_identify_object(d.classid, d.objid, 0) as o
+    where not exists (select from parts as h where h.classid = d.refclassid and h.objid = d.refobjid)
+    group by home.nspname, o.type, o.identity
 
     -- columns
     union all
@@ -1691,9 +2046,11 @@ as $function$
       ('type', format_type(a.atttypid, a.atttypmod)),
       ('not null', a.attnotnull::text),
       ('default', coalesce(pg_get_expr(d.adbin, d.adrelid), '')),
-      ('generated', a.attidentity::text || a.attgenerated::text)
+      ('generated', a.attidentity::text || a.attgenerated::text),
+      -- one that does not tell two keys apart, or sorts them otherwise
+      ('collation', case when a.attcollation not in (0, 100) then _collation_text(a.attcollation) end)
     ) as f(fact, value)
-    where r.relkind in ('r', 'p', 'c')
+    where r.relkind in ('r', 'p', 'c') and f.value is not null
     union all
     select r.chain, 'column', r.relname || '.' || a.attname, 'type', format_type(a.atttypid, a.atttypmod)
     from relations as r
@@ -1702,7 +2059,7 @@ as $function$
     union all
     select r.chain, 'column', r.relname || '.' || a.attname, 'grant to ' || g.grantee, g.privileges
     from relations as r
-    join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped
+    join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped and a.attacl is not null
     cross join lateral grants_text(a.attacl, r.relowner) as g
 
     -- constraints and indexes; a NOT NULL is a fact of its column on every version
@@ -1715,19 +2072,34 @@ as $function$
       ('enforced', concat_ws(', ', case when c.convalidated then 'validated' end,
                              case when coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true) then 'enforced' end,
                              case when c.condeferrable then 'deferrable' end)),
-      ('triggers', coalesce((select string_agg(distinct t.tgenabled::text, '') from pg_trigger as t where t.tgconstraint = c.oid), ''))
+      ('triggers', case when c.contype = 'f' or c.condeferrable then
+         coalesce((select string_agg(distinct t.tgenabled::text, '') from pg_trigger as t where t.tgconstraint = c.oid), '') else '' end)
     ) as f(fact, value)
     union all
     select r.chain, 'index', i.relname::text, f.fact, f.value
     from relations as r
     join pg_index as x on x.indrelid = r.oid
     join pg_class as i on i.oid = x.indexrelid
+    join pg_am as m on m.oid = i.relam
     cross join lateral (values
       ('columns', r.relname || '(' || coalesce((select string_agg(coalesce(a.attname::text, 'expression'), ', ' order by k.place)
                   from unnest(x.indkey::smallint[]) with ordinality as k(attnum, place)
                   left join pg_attribute as a on a.attrelid = r.oid and a.attnum = k.attnum and k.attnum > 0), '') || ')'),
       ('properties', concat_ws(', ', case when x.indisunique then 'unique' end, case when x.indisvalid then 'valid' end,
-                     case when x.indpred is not null then 'partial' end, case when x.indnullsnotdistinct then 'nulls not distinct' end))
+                     'partial: ' || pg_get_expr(x.indpred, x.indrelid), 'expressions: ' || pg_get_expr(x.indexprs, x.indrelid),
+                     case when x.indnullsnotdistinct then 'nulls not distinct' end,
+                     case when not x.indisready then 'not ready' end, case when not x.indislive then 'dead' end,
+                     case when not x.indimmediate then 'deferrable' end,
+                     case when m.amname <> 'btree' then m.amname end,
+                     case when x.indoption::text ~ '[1-9]' then 'order ' || x.indoption::text end,
+                     case when x.indcollation::text ~ '(^| )(?!(0|100)( |$))' then
+                       (select string_agg('collation ' || _collation_text(k.coll), ', ' order by k.place)
+                        from unnest(x.indcollation::oid[]) with ordinality as k(coll, place) where k.coll <> 0) end,
+                     (select string_agg('operators ' || n.nspname || '.' || k.opcname, ', ' order by u.place)
+                      from unnest(x.indclass::oid[]) with ordinality as u(class, place)
+                      join pg_opclass as k on k.oid = u.class
+                      join pg_namespace as n on n.oid = k.opcnamespace
+                      where not (k.opcdefault and n.nspname = 'pg_catalog'))))
     ) as f(fact, value)
 
     -- triggers of ours and of others
@@ -1739,8 +2111,11 @@ as $function$
     join pg_namespace as n on n.oid = p.pronamespace
     cross join lateral (values
       ('function', case when n.oid = r.relnamespace then '' else n.nspname || '.' end || p.proname
-                   || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), '\000'), '\000'), ', ') || ')'),
-      ('timing', t.tgtype::text || case when t.tgqual is not null then ' when' else '' end || case when t.tgattr::text <> '' then ' of columns' else '' end),
+                   || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), E'\\000'), E'\\000'), ', ') || ')'),
+      ('timing', concat(t.tgtype,
+         case when t.tgqual is not null then ' when ' || substring(pg_get_triggerdef(t.oid) from ' WHEN (.*) EXECUTE FUNCTION ') end,
+         case when t.tgattr::text <> '' then ' of ' || (select string_agg(a.attname::text, ', ' order by a.attnum) from pg_attribute as a
+                                                        where a.attrelid = r.oid and a.attnum = any (t.tgattr::smallint[])) end)),
       ('enabled', case t.tgenabled when 'O' then 'origin' when 'A' then 'always' when 'R' then 'replica' else 'disabled' end)
     ) as f(fact, value)
 
@@ -1750,12 +2125,13 @@ as $function$
     from functions as f
     join pg_language as l on l.oid = f.prolang
     cross join lateral (values
-      ('body', encode(sha256(convert_to(f.prosrc, 'UTF8')), 'hex')),
+      ('body', encode(sha256(convert_to(f.prosrc || case when f.prosqlbody is not null then pg_get_function_sqlbody(f.oid) else '' end, 'UTF8')), 'hex')),
       ('arguments', pg_get_function_arguments(f.oid)),
       ('result', coalesce(pg_get_function_result(f.oid), '')),
       ('attributes', concat_ws(', ', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
                      case when f.prosecdef then 'security definer' end, case when f.proisstrict then 'strict' end,
-                     case when f.proleakproof then 'leakproof' end, 'parallel ' || f.proparallel::text)),
+                     case when f.proleakproof then 'leakproof' end, 'parallel ' || f.proparallel::text,
+                     case when f.prosupport <> 0 then 'support ' || f.prosupport::regproc::text end)),
       ('settings', coalesce(array_to_string(f.proconfig, '; '), ''))
     ) as v(fact, value)
     union all
@@ -1774,7 +2150,8 @@ as $function$
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
                      and t.typcategory <> 'A'
     cross join lateral (values
-      ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end),
+      ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end
+               || coalesce(' collate ' || _collation_text(nullif(nullif(t.typcollation, 0), 100)), '')),
       ('default', coalesce(t.typdefault, '')),
       ('checks', coalesce((select string_agg(c.conname || ' ' || pg_get_constraintdef(c.oid) || case when c.convalidated then '' else ' not valid' end, '; ' order by c.conname)
                   from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
@@ -1801,7 +2178,16 @@ as $function$
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
     join pg_cast as c on t.oid in (c.castsource, c.casttarget)
 
-    -- the register, and the DDL guard if it is installed
+    -- the registers, and the DDL guard if it is installed
+    union all
+    select null, 'register', 'installation', f.fact, f.value
+    from only installation as i
+    cross join lateral (values ('installation_id', i.installation_id::text), ('role_prefix', i.role_prefix)) as f(fact, value)
+    union all
+    select null, 'register', 'installed_migrations', m.name, coalesce(m.checksum::text, '') from only installed_migrations as m
+    union all
+    select null, 'register', 'attempt_counters', concat_ws(' ', a.code, a.operation, a.table_name), a.sequence_name
+    from only attempt_counters as a
     union all
     select c.table_name, 'chain', c.table_name, 'register',
            concat_ws(', ', c.position, case when c.is_internal then 'internal' end, case when c.open_in_lockdown then 'open in lockdown' end)
@@ -1824,20 +2210,58 @@ $function$;
 comment on function guard_facts() is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, constraints, triggers, functions, domains, grants.';
 
-create function record_guards(reason text) returns bigint
-language sql security definer
+create function _check_guard_state() returns trigger
+language plpgsql security definer
 set search_path from current
 set quote_all_identifiers = off
 as $function$
-  insert into guard_states (reason, facts, state_hash)
-  select record_guards.reason, s.facts, encode(sha256(convert_to(s.facts::text, 'UTF8')), 'hex')
-  from (select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                         order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") as facts
-        from guard_facts() as f) as s
-  returning id;
+declare
+  facts jsonb;
+begin
+  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
+  from guard_facts() as f;
+  if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
+    perform refuse(
+      'AUD-011', 'guard_states would say of the guards what does not hold',
+      format('%s tried to insert it.', session_user), 'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
+  end if;
+  new.facts := facts;
+  new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
+  new.counters := _counters();
+  return new;
+end
+$function$;
+comment on function _check_guard_state() is
+  'Row trigger of guard_states: records the guards as they are now, and refuses (AUD-011) what says otherwise. Argument: table.';
+
+create function record_guards(reason text) returns bigint
+language sql security definer
+set search_path from current
+as $function$
+  insert into guard_states (reason) values (record_guards.reason) returning id;
 $function$;
 comment on function record_guards(text) is
   'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may: nobody else is granted it.';
+
+create function _lowered_counters()
+returns table (sequence_name text, recorded bigint, stands_at bigint)
+language sql volatile
+set search_path from current
+as $function$
+  select c.name, c.recorded, c.stands_at
+  from (
+    select r.key as name, r.value::text::bigint as recorded, (n.counters ->> r.key)::bigint as stands_at
+    from (select g.counters, g.created_at from only guard_states as g order by g.id desc limit 1) as g
+    -- A state that was recorded later than the last run was accepted as it was.
+    left join (select v.counters, v.created_at from only verification_runs as v order by v.id desc limit 1) as v on v.created_at > g.created_at
+    cross join _counters() as n(counters)
+    cross join lateral jsonb_each(g.counters || coalesce(v.counters, '{}')) as r
+    where r.value <> 'null' and n.counters ? r.key) as c
+  -- The alarm takes random values; that it has one does not go away.
+  where c.stands_at is null or c.stands_at < c.recorded and c.name <> 'lockdown_alarm';
+$function$;
+comment on function _lowered_counters() is 'The sequences that never go back, and did: what the last verification run or the last state of the guards recorded, and where they stand.';
 
 create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
@@ -1866,6 +2290,9 @@ begin
     full join guard_facts() as p using (object_kind, object_name, fact)
     where r.value is distinct from p.value
        or r.fact is null or p.fact is null
+    union all
+    select 'sequence', c.sequence_name, 'value', c.recorded::text, c.stands_at::text, 'changed', null
+    from _lowered_counters() as c
     order by 1, 2, 3;
 end
 $function$;
@@ -1922,6 +2349,16 @@ perform protect_table('chain_columns', 'AUD-011', 'AUD-011');
 perform protect_table('guard_states', 'AUD-011', 'AUD-011');
 perform protect_table('verification_runs', 'AUD-011', 'AUD-011');
 perform protect_table('installation', 'AUD-011', 'AUD-011');
+perform _owner_only(t.name, 'AUD-011') from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
+perform _protect_register(t.name) from unnest(array['installed_migrations', 'attempt_counters', 'chains']) as t(name);
+create trigger _500_validate before insert on chain_columns     for each row execute function _check_chain_columns('chain_columns');
+create trigger _500_validate before insert on verification_runs for each row execute function _check_verification_run('verification_runs');
+create trigger _500_validate before insert on guard_states      for each row execute function _check_guard_state('guard_states');
+create trigger _500_sign before insert on installed_migrations  for each row execute function _sign_migration();
+comment on trigger _500_validate on chain_columns     is 'Refuses an entry that is not what the table looks like (AUD-011).';
+comment on trigger _500_validate on verification_runs is 'Refuses heads that are not there (AUD-011).';
+comment on trigger _500_validate on guard_states      is 'Records the guards as they are, and refuses what says otherwise (AUD-011).';
+comment on trigger _500_sign on installed_migrations  is 'Sets who applied the migration, and when.';
 perform set_config('alpha.previous_role', previous_role, true);
 perform set_config('alpha.previous_search_path', previous_path, true);
 perform finish_migration('001_core_functions');

@@ -2,9 +2,15 @@
 
 do $rollback$
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_rollback(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 perform begin_rollback('002_audit_tables');
 
-drop function lockdown_status(), acknowledged_damage();
+drop function lockdown_status(), _lockdown_is_lifted(lockdown_events), open_damage(), _last_release(), _forged_releases(), acknowledged_damage(),
+  _release_holds(lockdown_events);
 drop table order_events, order_execution, ai_debates, signals, lockdown_events, maintenance_events;
 
 perform finish_rollback('002_audit_tables');

@@ -3,6 +3,11 @@
 
 do $migration$
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_migration(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 if not begin_migration('002_audit_tables') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -22,6 +27,7 @@ create table signals (
   hmac_verified   boolean        not null  default false,
   row_hash        char(64)       not null,
   created_at      timestamptz    not null,
+  recorded_by     text           not null,
   constraint signals_pkey primary key (id),
   constraint signals_correlation_id_key unique (correlation_id),
   constraint signals_signal_id_key unique (signal_id),
@@ -45,6 +51,7 @@ comment on column signals.source_ip      is 'Address that the webhook came from.
 comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column signals.recorded_by    is 'The login that wrote the row.';
 
 create table ai_debates (
   id                bigserial    not null,
@@ -56,6 +63,7 @@ create table ai_debates (
   is_timeout        boolean      not null  default false,
   row_hash          char(64)     not null,
   created_at        timestamptz  not null,
+  recorded_by       text         not null,
   constraint ai_debates_pkey primary key (id),
   constraint ai_debates_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
   constraint ai_debates_model_name_is_given check (btrim(model_name::text) <> ''::text),
@@ -75,6 +83,7 @@ comment on column ai_debates.elapsed_ms       is 'How long the model took, in mi
 comment on column ai_debates.is_timeout       is 'Whether the model gave no answer in time.';
 comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column ai_debates.created_at       is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column ai_debates.recorded_by      is 'The login that wrote the row.';
 
 create table order_execution (
   id                 bigserial      not null,
@@ -88,6 +97,7 @@ create table order_execution (
   status             varchar(20)    not null  default 'PENDING',
   row_hash           char(64)       not null,
   created_at         timestamptz    not null,
+  recorded_by        text           not null,
   constraint order_execution_pkey primary key (id),
   constraint order_execution_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
   constraint order_execution_order_type_is_known check (order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
@@ -113,6 +123,7 @@ comment on column order_execution.exchange_order_id is 'The exchange''s id of th
 comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_execution.recorded_by       is 'The login that wrote the row.';
 
 create table order_events (
   id                   bigserial      not null,
@@ -126,6 +137,7 @@ create table order_events (
   exchange_error_code  varchar(50)    null,
   row_hash             char(64)       not null,
   created_at           timestamptz    not null,
+  recorded_by          text           not null,
   constraint order_events_pkey primary key (id),
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
   constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
@@ -154,6 +166,7 @@ comment on column order_events.rejection_reason    is 'Why the exchange refused;
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_events.recorded_by         is 'The login that wrote the row.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- What the kit itself has to remember
@@ -165,7 +178,8 @@ create table lockdown_events (
   reason       text         not null,
   damage       jsonb        not null,
   proposal_id  uuid         null,
-  recorded_by  text         not null  default session_user,
+  alarm        bigint       not null,
+  recorded_by  text         not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
   constraint lockdown_events_pkey primary key (id),
@@ -173,26 +187,33 @@ create table lockdown_events (
   constraint lockdown_events_reason_is_given check (btrim(reason) <> ''::text),
   constraint lockdown_events_damage_is_array check (jsonb_typeof(damage) = 'array'::text)
 );
-comment on table  lockdown_events             is 'The L6 lockdown: engaged by proven damage, released by an approved proposal. The last row tells. Append-only, hash-chained.';
+comment on table  lockdown_events             is 'The L6 lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm tells whether it is engaged.';
 comment on column lockdown_events.id          is 'Position in the chain.';
 comment on column lockdown_events.event_type  is 'ENGAGED or RELEASED.';
 comment on column lockdown_events.reason      is 'Why, in words.';
-comment on column lockdown_events.damage      is 'Array of {table, id, actual_hash, …}: the damage that engaged it, or that the release acknowledges.';
+comment on column lockdown_events.damage      is 'Array of {table, id, verdict, actual_hash, expected_hash}: the damage that engaged it, or that the release acknowledges.';
 comment on column lockdown_events.proposal_id is 'The approved proposal that released it; null for ENGAGED.';
+comment on column lockdown_events.alarm       is 'Value of the sequence lockdown_alarm that the event records, or that the release answers.';
 comment on column lockdown_events.recorded_by is 'The login that found the damage or completed the approval.';
 comment on column lockdown_events.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column lockdown_events.created_at  is 'When it happened.';
 
-create sequence lockdown_alarm owned by lockdown_events.event_type;
+-- Sequences, because setval is seen at once by every transaction and is not undone by a rollback (docs/chain-format.md, "The lockdown").
+create sequence lockdown_alarm owned by lockdown_events.alarm;
 comment on sequence lockdown_alarm is
-  'Has a value from the first lockdown event on and for ever, also if that was rolled back: until then the chains need not look whether one is engaged.';
+  'The alarm: a new random number whenever the lockdown is engaged. The lockdown holds until a lawful release names this very number. Nothing sets it back.';
+create sequence lockdown_alarm_by maxvalue 4294967295 owned by lockdown_events.alarm;
+comment on sequence lockdown_alarm_by is 'Oid of the login that raised the alarm last: who it was stands here even if its transaction is rolled back.';
+create unlogged sequence lockdown_lifted owned by lockdown_events.alarm;
+comment on sequence lockdown_lifted is
+  'The alarm that a writer last saw lawfully released, so that the next one need not look again. Equal to lockdown_alarm, also both without a value: no lockdown.';
 
 create table maintenance_events (
   id               bigserial    not null,
   reason           text         not null,
   command_tag      text         not null,
   object_identity  text         not null,
-  recorded_by      text         not null  default session_user,
+  recorded_by      text         not null,
   row_hash         char(64)     not null,
   created_at       timestamptz  not null,
   constraint maintenance_events_pkey primary key (id),
@@ -207,36 +228,135 @@ comment on column maintenance_events.recorded_by     is 'The login that did it.'
 comment on column maintenance_events.row_hash        is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column maintenance_events.created_at      is 'When it happened.';
 
-create function acknowledged_damage()
-returns table (table_name text, id text, actual_hash text, release_id bigint)
+create function _release_holds(event lockdown_events) returns boolean
 language sql stable
 set search_path from current
 as $function$
-  -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
-  -- own chain acknowledges nothing, least of all itself.
-  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'actual_hash', max(l.id)
-  from only lockdown_events as l
-  cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
-  where l.event_type = 'RELEASED'
-    and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
-  group by 1, 2, 3;
+  select false;
 $function$;
-comment on function acknowledged_damage() is 'Damage that a lockdown release has acknowledged, and the last release that did: reported as such for ever after.';
+comment on function _release_holds(lockdown_events) is
+  'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus brings proposals and replaces this.';
 
-create function lockdown_status()
-returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
+create function acknowledged_damage()
+returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language sql stable security definer
 set search_path from current
 as $function$
-  select coalesce(l.event_type = 'ENGAGED', false),
-         case when l.event_type = 'ENGAGED' then l.created_at end,
-         case when l.event_type = 'ENGAGED' then l.id end,
-         case when l.event_type = 'ENGAGED' then l.reason end,
-         case when l.event_type = 'ENGAGED' then l.damage end
-  from (select) as one
-  left join lateral (select * from only lockdown_events as e order by e.id desc limit 1) as l on true;
+  -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
+  -- own chain, or that no quorum signed, acknowledges nothing, least of all itself.
+  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'verdict', d.value ->> 'actual_hash', d.value ->> 'expected_hash', max(l.id)
+  from only lockdown_events as l
+  cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
+  where l.event_type = 'RELEASED' and _release_holds(l)
+    and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
+  group by 1, 2, 3, 4, 5;
 $function$;
-comment on function lockdown_status() is 'One row: whether the lockdown is engaged, since when, by which event, why, and the damage that engaged it.';
+comment on function acknowledged_damage() is
+  'Damage that a lawful lockdown release has acknowledged, and the last release that did: reported as such for as long as stored hash and content are what they were.';
+
+create function _forged_releases()
+returns table (id bigint, row_hash text)
+language sql stable
+set search_path from current
+as $function$
+  select l.id, l.row_hash::text
+  from only lockdown_events as l
+  where l.event_type = 'RELEASED' and not _release_holds(l)
+    and not exists (select from acknowledged_damage() as a
+                    where a.table_name = 'lockdown_events' and a.id = l.id::text and a.verdict = 'consensus_mismatch'
+                      and a.actual_hash = l.row_hash::text)
+  order by l.id;
+$function$;
+comment on function _forged_releases() is 'RELEASED events that no approved, signed proposal made, and that no lawful release has acknowledged.';
+
+create function _last_release() returns bigint
+language sql stable
+set search_path from current
+as $function$
+  select coalesce((select l.id from only lockdown_events as l where l.event_type = 'RELEASED' and _release_holds(l) order by l.id desc limit 1), 0);
+$function$;
+comment on function _last_release() is 'Id of the last lawful RELEASED event; 0 if there is none.';
+
+create function open_damage()
+returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
+language sql stable security definer
+set search_path from current
+as $function$
+  select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash
+  from (
+    select f.damaged_table as "table", f.id, f.verdict, f.actual_hash, f.expected_hash
+    from only chains as c
+    cross join lateral find_chain_damage(c.table_name) as f
+    union
+    -- what a chain alone may not show
+    select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'verdict', p.value ->> 'actual_hash', p.value ->> 'expected_hash'
+    from only lockdown_events as l
+    cross join lateral jsonb_array_elements(l.damage) as p
+    where l.event_type = 'ENGAGED' and l.id > (select _last_release()) and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
+    union
+    select 'lockdown_events', r.id, 'consensus_mismatch', r.row_hash, null
+    from _forged_releases() as r
+  ) as d
+  where not exists (
+    select from acknowledged_damage() as a
+    where a.table_name = d."table" and a.id = d.id::text and a.verdict = d.verdict
+      and a.actual_hash is not distinct from d.actual_hash and a.expected_hash is not distinct from d.expected_hash)
+  order by (select c.position from only chains as c where c.table_name = d."table"), d.id;
+$function$;
+comment on function open_damage() is
+  'The damage that is there now and that no lawful release has acknowledged: what the chains show, and what engaged the lockdown since the last release though no chain alone shows it. A release must list exactly this.';
+
+create function _lockdown_is_lifted(event lockdown_events) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select case
+    when event.id is null then pg_sequence_last_value('lockdown_alarm'::regclass) is null
+    when event.event_type = 'RELEASED' and event.alarm = pg_sequence_last_value('lockdown_alarm'::regclass) then _release_holds(event)
+    else false end;
+$function$;
+comment on function _lockdown_is_lifted(lockdown_events) is
+  'Whether there is no lockdown, given the last row of lockdown_events: no alarm was ever raised, or that row lawfully answers the very alarm that stands.';
+
+create function lockdown_status()
+returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
+language plpgsql stable security definer
+set search_path from current
+set enable_seqscan = off
+as $function$
+declare
+  alarm    bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  latest   lockdown_events;
+  engaged  lockdown_events;
+begin
+  select * into latest from only lockdown_events as l order by l.id desc limit 1;
+  is_locked := not _lockdown_is_lifted(latest);
+  if not is_locked then
+    return next;
+    return;
+  end if;
+  select * into engaged from only lockdown_events as l
+  where l.event_type = 'ENGAGED' and l.id > (select _last_release()) order by l.id limit 1;
+  event_id := engaged.id;
+  since := engaged.created_at;
+  select coalesce(jsonb_agg(d.value order by d.first_id, d.first_place), '[]') into damage
+  from (select p.value, min(l.id) as first_id, min(p.place) as first_place
+        from only lockdown_events as l
+        cross join lateral jsonb_array_elements(l.damage) with ordinality as p(value, place)
+        where l.event_type = 'ENGAGED' and l.id > (select _last_release())
+        group by p.value) as d;
+  reason := engaged.reason;
+  if latest.event_type = 'RELEASED' and engaged.id is null then
+    reason := format('lockdown event %s (RELEASED) is not an approved release of the alarm that stands', latest.id);
+  elsif reason is null then
+    reason := format('an alarm raised by %s is not recorded as an event yet',
+                     coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody'));
+  end if;
+  return next;
+end
+$function$;
+comment on function lockdown_status() is
+  'One row: whether the lockdown is engaged, since when, by which event, why, and all the damage that was found since the last lawful release.';
 
 perform finish_migration('002_audit_tables');
 end

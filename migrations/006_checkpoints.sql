@@ -4,6 +4,11 @@
 
 do $migration$
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+if to_regprocedure('begin_migration(text)') is null then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+end if;
 if not begin_migration('006_checkpoints') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -36,7 +41,7 @@ comment on column log_nodes.level      is 'Height of the node: it stands over 2^
 comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
 comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
-perform protect_table('log_nodes', 'AUD-011', 'AUD-011');
+perform protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 
 create function merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe

@@ -9,13 +9,13 @@
 
 do $guard$
 declare
-  desk           text := pg_catalog.current_schema();
-  previous_path  text := pg_catalog.current_setting('search_path');
-  owner_name     text;
+  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  desk           pg_catalog.text := pg_catalog.current_schema();
+  previous_path  pg_catalog.text := pg_catalog.current_setting('search_path');
+  owner_name     pg_catalog.text;
 begin
 -- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
 if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) then
   raise exception 'alpha-db: an event trigger needs a superuser, and % is none', current_user
     using errcode = '42501', hint = 'The kit works without this step; verify_guards() reports afterwards what the DDL guard would refuse.';
@@ -25,6 +25,10 @@ if not found or to_regprocedure(format('%I.record_maintenance(text, text, text)'
   raise exception 'alpha-db is not installed in schema %', coalesce(desk, '(none)')
     using errcode = '55000', hint = 'Apply migrations 001 to 004 first, with the same search_path.';
 end if;
+-- The first lock keeps the superuser's steps of other schemas out, the second this schema's migrations. Nobody below its owner can
+-- hold either, and the second resolves no name of the schema but its own.
+lock table pg_event_trigger in share row exclusive mode;
+execute format('lock table only %I.lock_migrations in share update exclusive mode', desk);
 if octet_length(desk) > 42 then
   raise exception 'alpha-db: the name of schema % is too long for the DDL guard', desk
     using errcode = '22023', hint = 'At most 42 bytes.';
@@ -91,6 +95,7 @@ declare
   home_oid     oid := to_regnamespace(quote_ident(home));
   owner_oid    oid := (select r.oid from pg_roles as r join alpha_db_guard.desks as d on d.owner = r.rolname where d.home = check_command.home);
   command      record;
+  number       bigint;
 begin
   for command in
     -- what was altered or made: the object, or the relation that it hangs on
@@ -138,14 +143,14 @@ begin
            or d.object_type = 'schema' and d.object_name = home)
   loop
     if reason = '' or home_oid is null then
-      raise log 'alpha-db attempt %', jsonb_build_object(
-        'code', 'AUD-011', 'schema', home, 'table', command.identity, 'operation', 'DDL', 'row_id', null, 'session_user', session_user,
-        'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
-        'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
       begin
-        perform nextval(format('%I.%I', home, 'attempts_aud011_ddl_protected object')::regclass);
+        number := nextval(format('%I.%I', home, 'attempts_aud011_ddl_protected object')::regclass);
       exception when others then null;  -- it went with the command; the refusal counts more than the count
       end;
+      raise log 'alpha-db attempt %', jsonb_build_object(
+        'code', 'AUD-011', 'schema', home, 'table', command.identity, 'operation', 'DDL', 'row_id', null, 'number', number,
+        'session_user', session_user, 'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+        'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
       raise exception 'AUD-011: % on % refused', command.tag, command.identity
         using errcode = 'AUD11', detail = format('%s is protected by alpha-db.', command.identity), schema = home,
               hint = 'If it must be: begin; set local alpha.maintenance = ''the reason''; … commit. The use is recorded in maintenance_events.';

@@ -91,7 +91,12 @@ def test_a_chain_may_grow_more_than_once(db: Connection) -> None:
         "select from_id, column_names, older_values from chain_columns where table_name = 'signals' order by id",
     )
     assert [entry["from_id"] for entry in entries] == [1, 2, 3, 4]
-    assert [entry["column_names"][-1] for entry in entries] == ["created_at", "added_2", "added_3", "added_4"]
+    assert [entry["column_names"][-1] for entry in entries] == [
+        "recorded_by",
+        "added_2",
+        "added_3",
+        "added_4",
+    ]
     assert [entry["older_values"] for entry in entries] == [
         {},
         {"added_2": None},

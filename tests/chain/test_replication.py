@@ -19,7 +19,7 @@ def test_a_replica_s_insert_keeps_what_it_was_given(db: Connection) -> None:
             db,
             "insert into signals values"
             " (7, gen_random_uuid(), 's7', 'X', 'BUY', 1, 1, '{}', null, false, repeat('a', 64),"
-            " '2026-01-25 12:00:00+00')",
+            " '2026-01-25 12:00:00+00', 'replicated')",
         )
     (kept,) = query(
         db,

@@ -149,7 +149,21 @@ def test_copy_of_every_column_overwrites_the_server_s(db: Connection) -> None:
     with db.cursor() as cursor, cursor.copy("copy signals from stdin") as copy:
         for n in (2, 3):
             copy.write_row(
-                [77, uuid.uuid4(), f"t{n}", "X", "BUY", 1, 1, "{}", None, False, "0" * 64, "1999-01-01"]
+                [
+                    77,
+                    uuid.uuid4(),
+                    f"t{n}",
+                    "X",
+                    "BUY",
+                    1,
+                    1,
+                    "{}",
+                    None,
+                    False,
+                    "0" * 64,
+                    "1999-01-01",
+                    "other",
+                ]
             )
     assert_gapless(db, "signals")
 
@@ -259,7 +273,7 @@ def test_an_inheritance_child_does_not_hide_the_tail(db: Connection) -> None:
     query(
         db,
         "insert into child select 1000, gen_random_uuid(), 'child', symbol, side, price, quantity, raw_payload,"
-        " source_ip, hmac_verified, repeat('0', 64), created_at from signals",
+        " source_ip, hmac_verified, repeat('0', 64), created_at, recorded_by from signals",
     )
     assert make_signal(db, 2)["id"] == 2
     assert judge(db, "signals").rows_checked == 2

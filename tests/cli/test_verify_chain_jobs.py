@@ -108,8 +108,7 @@ def test_a_run_after_a_release_remembers_the_tail_that_is_left(desk: Desk, db: C
     desk.run("verify-chain", "--since-last")
     tamper(db, "delete from signals where id > 4")
     desk.run("verify-chain", "--since-last", expect=1)
-    payload = {"damage": [{"table": "signals", "id": 5, "actual_hash": None}]}
-    council.enact("lockdown_release", payload, "ada", "ben", "cyd")
+    council.release()
     assert desk.run("verify-chain", "--since-last", "--json").json["run"]["id"] == 2
     assert "Intact" in desk.run("verify-chain").out
 

@@ -147,6 +147,7 @@ def test_names_of_triggers_tell_their_order(db: Connection) -> None:
     for table in ("installation", "log_nodes", "risk_configurations", "risk_asset_kill_thresholds"):
         assert triggers.pop(table) == protected
     assert triggers.pop("lockdown_events") == [*protected, "_400_raise_alarm", "_500_validate", "zzz_chain"]
+    assert triggers.pop("agents") == [*protected, "_500_validate", "_600_check_bootstrap", "zzz_chain"]
     for table in AUDIT_TABLES:
         assert "_500_validate" in triggers[table]
     for table, names in triggers.items():

@@ -24,13 +24,8 @@ def filled_database(server: Server, admin: Connection, template: str) -> str:
     name = _clone(admin, template, "security_filled")
     with psycopg.connect(server.dsn(name), autocommit=True) as connection:
         fill(connection)
-        connection.execute(
-            "insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', 'a test', '[]')"
-        )
-        connection.execute(
-            "insert into maintenance_events (reason, command_tag, object_identity)"
-            " values ('a test', 'x', 'y')"
-        )
+        connection.execute("select engage_lockdown('a test', '[]')")
+        connection.execute("select record_maintenance('a test', 'x', 'y')")
     return name
 
 

@@ -15,8 +15,8 @@ from tests.support import as_role, fill, make_signal, one, query, wait_until
 
 MARK = "alpha-db attempt "
 FIELDS = {
-    "code", "schema", "table", "operation", "row_id", "session_user", "current_user", "client_address",
-    "application",
+    "code", "schema", "table", "operation", "row_id", "number", "session_user", "current_user",
+    "client_address", "application",
 }  # fmt: skip
 # table, code of UPDATE, code of DELETE and TRUNCATE
 PROTECTED = [
@@ -55,6 +55,7 @@ def test_log_line(server: Server, db: Connection, connect: Connect, owner_login:
         "table": "signals",
         "operation": "DELETE",
         "row_id": 2,
+        "number": 1,
         "session_user": owner_login,
         "current_user": owner_login,
         "client_address": None,

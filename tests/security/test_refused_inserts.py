@@ -159,7 +159,7 @@ def test_everybody_can_ask_for_the_lockdown(locked: Connection, role: str) -> No
 
 def test_a_lockdown_is_not_released_by_hand(locked: Connection, connect: Connect, owner_login: str) -> None:
     for writer in (locked, connect(owner_login)):
-        with refused("AUD-009", "lockdown_events"):
+        with refused("AUD-009", "lockdown_events"), as_role(writer, "alpha_owner"):
             writer.execute(
                 "insert into lockdown_events (event_type, reason, damage) values ('RELEASED', 'please', '[]')"
             )

@@ -47,6 +47,9 @@ REFUSE = (
     "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint)"
 )
 
+# A register lets its owner change it only by a migration.
+BY_MIGRATION = "set local alpha.maintenance = 'x'; set local role alpha_owner; "
+
 MUTATIONS = [
     # triggers
     Mutation(
@@ -77,7 +80,8 @@ MUTATIONS = [
     Mutation(
         "all triggers disabled",
         "alter table installation disable trigger user",
-        changed("trigger", "installation._100_reject_change", "enabled")
+        changed("trigger", "installation._050_owner_only", "enabled")
+        | changed("trigger", "installation._100_reject_change", "enabled")
         | changed("trigger", "installation._200_reject_truncate", "enabled"),
     ),
     Mutation(
@@ -121,7 +125,8 @@ MUTATIONS = [
         " language plpgsql as 'begin return new; end';"
         " create or replace trigger zzz_chain before insert on signals for each row"
         " execute function elsewhere.chain_signals('signals')",
-        changed("trigger", "signals.zzz_chain", "function"),
+        changed("trigger", "signals.zzz_chain", "function")
+        | extra("trigger", "zzz_chain on signals", "depends on"),
     ),
     Mutation(
         "trigger added",
@@ -181,7 +186,7 @@ MUTATIONS = [
         "parent",
         "create schema elsewhere; create table elsewhere.parent ();"
         " alter table signals inherit elsewhere.parent",
-        extra("relation", "signals", "parent elsewhere.parent"),
+        extra("relation", "signals", "parent elsewhere.parent") | extra("table", "signals", "depends on"),
     ),
     # functions
     Mutation(
@@ -539,13 +544,15 @@ MUTATIONS = [
     Mutation(
         "app_trading made more",
         "grant pg_write_all_data to app_trading",
-        extra("role", "app_trading", "member of pg_write_all_data"),
+        extra("role", "app_trading", "member of pg_write_all_data")
+        | extra("role", "pg_write_all_data", "member app_trading"),
     ),
     Mutation(
         "app_trading made more by another",
         "create role security_other; grant pg_write_all_data to security_other;"
         " grant security_other to app_trading",
-        extra("role", "app_trading", "member of pg_write_all_data", "member of security_other"),
+        extra("role", "app_trading", "member of pg_write_all_data", "member of security_other")
+        | extra("role", "pg_write_all_data", "member app_trading", "member security_other"),
     ),
     Mutation("role may log in", "alter role app_risk login", changed("role", "app_risk", "attributes")),
     Mutation(
@@ -594,12 +601,12 @@ MUTATIONS = [
     # the register
     Mutation(
         "chain no longer locked down",
-        "update chains set open_in_lockdown = true where table_name = 'signals'",
+        BY_MIGRATION + "update chains set open_in_lockdown = true where table_name = 'signals'; reset role",
         changed("chain", "signals", "register"),
     ),
     Mutation(
         "chain unregistered",
-        "delete from chains where table_name = 'order_events'",
+        BY_MIGRATION + "delete from chains where table_name = 'order_events'; reset role",
         missing("chain", "order_events", "register"),
     ),
 ]

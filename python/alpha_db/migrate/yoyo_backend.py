@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import default_migration_table
 
-from alpha_db.connection import log_notice
+from alpha_db.connection import open_pinned, pin_for_command
 from alpha_db.errors import from_any
 
 
@@ -22,17 +21,17 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     """A yoyo backend that connects with libpq's parameters; its marks equal those of ``yoyo apply``."""
 
     def connect(self, dburi: Any) -> psycopg.Connection[Any]:
-        """Connect as the library does; yoyo itself would show no notices. Raises AlphaDbError."""
+        """Connect as the library does; yoyo itself would show no notices and pin no names. Raises AlphaDbError."""
         try:
-            conn = psycopg.connect(make_conninfo(**dburi.args), autocommit=True)
+            conn = open_pinned(dburi.args, autocommit=True)
+            pin_for_command(conn)
         except psycopg.Error as exc:
             raise from_any(exc) from exc
-        conn.add_notice_handler(log_notice)
         return conn
 
     @contextmanager
     def lock(self, timeout: float = 10) -> Iterator[None]:  # noqa: ARG002
-        """Nothing: who uses this backend holds the session lock of run.py, which ends with its process."""
+        """Nothing: run.py holds the lock of all runs of migrate, which ends with its process."""
         yield
 
     def get_log_data(self, migration: Any = None, operation: str = "apply") -> dict[str, Any]:
