@@ -19,7 +19,8 @@ sql, does = dba.sql, dba.does
 
 DENIED = refused("42501")
 OWNS_DATABASE = (
-    "do $$ begin execute format('alter database %I owner to tamper_dba', current_database()); end $$"
+    "do $$ begin execute format('alter database %I owner to tamper_dba', current_database()); end $$;"
+    " select record_guards('the database has another owner')"
 )
 OWNS_SCHEMA = "alter schema public owner to tamper_dba; select record_guards('the schema has another owner')"
 OLD, NEW = (15, 15), (16, 99)

@@ -58,8 +58,8 @@ sql(
     [
         REPLICA,
         "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score,"
-        " elapsed_ms, row_hash, created_at)"
-        " select 6, correlation_id, 'm', '{}', 0.5, 1, repeat('0', 64), now() from signals where id = 1",
+        " elapsed_ms, row_hash, created_at, recorded_by)"
+        " select 6, correlation_id, 'm', '{}', 0.5, 1, repeat('0', 64), now(), 'x' from signals where id = 1",
     ],
     chain("ai_debates", "content_mismatch", 6),
 )
