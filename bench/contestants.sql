@@ -6,4 +6,5 @@ alter table plain_signals
   alter correlation_id set default gen_random_uuid(),
   alter hmac_verified  set default false,
   alter row_hash       set default repeat('0', 64),
-  alter created_at     set default clock_timestamp();
+  alter created_at     set default clock_timestamp(),
+  alter recorded_by    set default session_user;

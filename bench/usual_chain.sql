@@ -5,7 +5,8 @@ create table usual_signals (like signals including constraints including indexes
 create sequence usual_signals_id_seq owned by usual_signals.id;
 alter table usual_signals
   alter correlation_id set default gen_random_uuid(),
-  alter hmac_verified  set default false;
+  alter hmac_verified  set default false,
+  alter recorded_by    set default session_user;
 
 create function usual_chain() returns trigger
 language plpgsql
@@ -20,7 +21,7 @@ begin
   new.row_hash := encode(sha256(convert_to(
     coalesce(previous_hash, 'genesis') || '|' || new.id || '|' || new.correlation_id || '|' || new.signal_id || '|'
     || new.symbol || '|' || new.side || '|' || new.price || '|' || new.quantity || '|' || new.raw_payload::text || '|'
-    || coalesce(new.source_ip::text, '') || '|' || new.hmac_verified || '|' || new.created_at, 'UTF8')), 'hex');
+    || coalesce(new.source_ip::text, '') || '|' || new.hmac_verified || '|' || new.created_at || '|' || new.recorded_by, 'UTF8')), 'hex');
   return new;
 end
 $function$;

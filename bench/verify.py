@@ -23,7 +23,7 @@ TARGET, TARGET_JOBS = Target(2.0, "ratio"), Target(1.7, "ratio", "at least")
 
 _READ = (
     "copy (select id, correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,"
-    " hmac_verified, row_hash, created_at from signals where id between {} and {}) to '/dev/null'"
+    " hmac_verified, row_hash, created_at, recorded_by from signals where id between {} and {}) to '/dev/null'"
 )
 # what no verification can do without
 _HASH = "select count(sha256(convert_to(row_to_json(s.*)::text, 'UTF8'))) from signals as s"

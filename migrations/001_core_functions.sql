@@ -133,11 +133,16 @@ if role_name is not null then
 end if;
 -- And what somebody left here while he could would stand beside our own functions.
 select string_agg(format('%s of %I', o.name, pg_get_userbyid(o.owner)), ', ') into role_name
-from (select p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace from pg_proc as p
+from (select p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
+             exists (select from pg_proc as s where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
+      from pg_proc as p
       union all
-      select q.oid::regoperator::text, q.oprowner, q.oprnamespace from pg_operator as q) as o
+      select q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
 join pg_namespace as n on n.oid = o.namespace and n.nspname = install_schema
-where not pg_has_role(o.owner, n.nspowner, 'member') and not pg_has_role(o.owner, owner_role, 'member');
+where not pg_has_role(o.owner, owner_role, 'member')
+  and (not pg_has_role(o.owner, n.nspowner, 'member')
+       -- The schema's owner may keep functions here, but none that a call of PostgreSQL's own could pick while this runs.
+       or o.shadows and o.owner <> (select r.oid from pg_roles as r where r.rolname = current_user));
 if role_name is not null then
   raise exception 'alpha-db: schema % holds functions or operators of others: %', install_schema, role_name
     using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
@@ -194,6 +199,7 @@ comment on column installed_migrations.server_version is 'PostgreSQL version it 
 create function running_migration_checksum() returns text
 language sql volatile
 set search_path from current
+set standard_conforming_strings = on
 as $function$
   -- current_query() is the text that psql, yoyo or a driver sent, so every way of applying records the same.
   select encode(sha256(convert_to(
@@ -219,17 +225,20 @@ $function$;
 comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
 -- Each migration and each rollback begins with the same statements. They save search_path, pin it to this schema and pg_temp,
--- and look whether begin_migration or begin_rollback is there. Until the path is pinned, any name could be somebody else's, even those.
+-- and look whether begin_migration or begin_rollback is there and alpha_owner's. Until then, any name could be somebody else's.
 
 create function _take_migration_lock() returns void
 language plpgsql
 as $function$
 declare
   home      pg_catalog.text := pg_catalog.current_schema();
+  pinned    pg_catalog.text := pg_catalog.concat_ws(', ', pg_catalog.quote_ident(home), 'pg_temp');
   owned_by  pg_catalog.text;
 begin
   -- Not pinned, nor are the five below: the role, the path and the settings must outlast them. Only migrations call them.
-  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(home), 'pg_temp'), true);
+  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true)
+  where pg_catalog.current_setting('search_path') operator(pg_catalog.<>) pinned;  -- a file that has pinned it has saved it, too
+  perform pg_catalog.set_config('search_path', pinned, true);
   perform set_config('alpha.previous_role', current_setting('role'), true);
   -- What else decides how SQL is read, and how names are written.
   perform set_config(s.name, s.value, true)
@@ -256,8 +265,7 @@ as $function$
 declare
   problem  pg_catalog.text;
 begin
-  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform _take_migration_lock();
+  execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
   perform set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
   if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
     perform end_migration();
@@ -282,7 +290,9 @@ language plpgsql
 as $function$
 begin
   perform pg_catalog.set_config('alpha.maintenance', '', true);
-  perform pg_catalog.set_config('search_path', pg_catalog.current_setting('alpha.previous_search_path'), true);
+  perform pg_catalog.set_config('search_path', pg_catalog.current_setting('alpha.previous_search_path'), true)
+  where pg_catalog.current_setting('alpha.previous_search_path', true) operator(pg_catalog.<>) '';
+  perform pg_catalog.set_config('alpha.previous_search_path', '', true);
   perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
 end
 $function$;
@@ -312,8 +322,7 @@ declare
   filled       pg_catalog.bool;
   later        pg_catalog.text;
 begin
-  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform _take_migration_lock();
+  execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
   if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
     raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
   end if;
@@ -498,14 +507,15 @@ create function _refuse_foreign_row() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  id text := to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id';
 begin
   perform refuse(
     tg_argv[1],
     format('%s on %s did not come from alpha-db''s own functions', tg_op, tg_argv[0]),
-    format('%s tried it, directly.', session_user),
+    format('%s tried it, directly%s.', session_user, ': row ' || id),
     'Only the functions of alpha-db write this table.',
-    tg_argv[0], tg_op, case when r.id ~ '^-?[0-9]{1,18}$' then r.id::bigint end)
-  from (select to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id' as id) as r;
+    tg_argv[0], tg_op, case when id ~ '^-?[0-9]{1,18}$' then id::bigint end);
   return null;
 end
 $function$;
@@ -1648,7 +1658,7 @@ declare
   stored    text;
   heads     jsonb := '{}';
   event_id  bigint;
-  found     chain_verdict;
+  compared  chain_verdict;
 begin
   for item in
     select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
@@ -1659,9 +1669,9 @@ begin
     -- What was remembered is not forgotten while it is there.
     execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.last_id;
     if stored is distinct from item.row_hash then
-      found := compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
-      if not found.is_valid then
-        raise exception '% is not as the last run read it: %', item.table_name, found.detail
+      compared := compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
+      if not compared.is_valid then
+        raise exception '% is not as the last run read it: %', item.table_name, compared.detail
           using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
       end if;
     elsif item.last_id >= coalesce(item.id, 0) then

@@ -3,8 +3,10 @@
 do $rollback$
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if to_regprocedure('begin_rollback(text)') is null then
+if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
+               where p.oid = to_regprocedure('begin_rollback(text)') and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
 end if;
 perform begin_rollback('002_audit_tables');

@@ -7,8 +7,10 @@ declare
   grant_to  pg_catalog.text[];
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if to_regprocedure('begin_migration(text)') is null then
+if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
+               where p.oid = to_regprocedure('begin_migration(text)') and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
 end if;
 if not begin_migration('005_agent_consensus') then return; end if;
@@ -903,6 +905,7 @@ language sql stable
 set search_path from current
 as $function$
   select 'agents', b.id, b.problem from _bootstrap_problems() as b
+  where exists (select from unnest(changes) as c where c.version = 0)  -- as the replay found
   union all
   select 'risk_change_log', c.version, c.problem from unnest(changes) as c where c.problem is not null and c.version > 0
   union all
@@ -938,11 +941,17 @@ language sql stable
 set search_path from current
 as $function$
   select 'lockdown_events', l.id, case when c.proposal_id is null then 'no applied proposal released that damage' else 'its release was used by an earlier event' end
-  from (select e.id, e.proposal_id, e.damage, row_number() over (partition by e.proposal_id order by e.id) as use
+  from (select e.id, e.proposal_id, e.damage, e.row_hash::text as row_hash, row_number() over (partition by e.proposal_id order by e.id) as use
         from only lockdown_events as e where e.event_type::text = 'RELEASED'::text) as l
   left join unnest(changes) as c
     on c.proposal_id = l.proposal_id and c.kind = 'lockdown_release' and c.problem is null and c.payload -> 'damage' = l.damage
-  where c.proposal_id is null or l.use > 1
+  where (c.proposal_id is null or l.use > 1)
+    -- A forged event that a release acknowledged as damage stays in the chain, and claims nothing any more.
+    and not exists (
+      select from unnest(changes) as r
+      where r.kind = 'lockdown_release' and r.problem is null
+        and r.payload -> 'damage' @> jsonb_build_array(jsonb_build_object('table', 'lockdown_events', 'id', l.id,
+                                                                          'verdict', 'consensus_mismatch', 'actual_hash', l.row_hash)))
   union all
   select 'lockdown_events', null, format('the event of the release that version %s made is not there', c.version)
   from unnest(changes) as c
@@ -1473,7 +1482,7 @@ declare
   key          bytea;
   message      text;
   is_release   boolean;
-  alarm        bigint;
+  standing     bigint;
   damage       jsonb;
 begin
   -- What costs, and what locks, only once the signature holds: until then anyone may be calling.
@@ -1520,8 +1529,12 @@ begin
     end if;
     -- First the alarm, then the damage: what is found from here on raises another alarm, which this release does not lift.
     if (select count(*) from counted_approvals(proposal)) + 1 >= approvals_needed(proposal, current_state_text()::jsonb) then
-      alarm := pg_sequence_last_value('lockdown_alarm'::regclass);
+      standing := pg_sequence_last_value('lockdown_alarm'::regclass);
       damage := _open_damage_items();
+      if not exists (select from only lockdown_events as l where l.event_type::text = 'ENGAGED'::text and l.alarm = standing) then
+        perform refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', null,
+                                 'select * from verify_chain_integrity() records it. Look at what it finds, and vote again.');
+      end if;
     end if;
   end if;
 
@@ -1548,13 +1561,13 @@ begin
     return 'PENDING';
   end if;
   if is_release then
-    if damage is null or alarm is distinct from pg_sequence_last_value('lockdown_alarm'::regclass) then
+    if damage is null or standing is distinct from pg_sequence_last_value('lockdown_alarm'::regclass) then
       raise exception 'could not serialize access: others voted, or found damage, at the same time'
         using errcode = '40001', hint = 'Run the transaction again.';
     end if;
     perform _refuse_other_damage(proposal.payload -> 'damage', damage);
   end if;
-  perform apply_proposal(proposal, agent_id, alarm);
+  perform apply_proposal(proposal, agent_id, standing);
   return 'APPLIED';
 end
 $function$;
@@ -1818,11 +1831,12 @@ comment on function damaged_rows(uuid) is
   'The damage that a release has to list now, or that a proposed release lists, each place with the content that stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
 
 create function lockdown_evidence()
-returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text)
+returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text, row_hash text)
 language sql stable security definer
 set search_path from current
 as $function$
-  select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id, text_digest(l.damage::text)
+  select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id, text_digest(l.damage::text),
+         l.row_hash::text
   from (select max(e.id) as id from only lockdown_events as e) as last
   left join only lockdown_events as l on l.event_type::text = 'RELEASED'::text or l.id = last.id
   order by l.id;

@@ -27,10 +27,14 @@ select current_database()                                      as database,
        current_setting('server_version')                       as server_version,
        pg_is_in_recovery()                                     as in_recovery,
        current_setting('transaction_read_only')::boolean       as read_only,
-       coalesce(to_regclass(quote_ident(current_schema()) || '.installed_migrations') is not null, false) as installed,
+       -- Whoever owns a schema that is first on somebody's path could make a table of that name, but not as alpha_owner.
+       exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
+               where c.oid = to_regclass(quote_ident(nullif(current_schema(), 'pg_catalog')) || '.installed_migrations')
+                 and r.rolname like '%%alpha_owner')                                  as installed,
        exists (select from pg_namespace where nspname = %(schema)s)                  as schema_exists,
        (select array_agg(n.nspname::text order by n.nspname)
         from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+        join pg_roles as r on r.oid = c.relowner and r.rolname like '%%alpha_owner'
         where c.relname = 'installed_migrations' and c.relkind = 'r')                as installed_in;
 
 -- name: database_exists
@@ -81,13 +85,16 @@ lock table only lock_migrate_sessions in share update exclusive mode;
 
 -- name: lock_holders
 -- Who keeps migrations of this schema waiting: holders of the lock tables or, while there is no installation that can be
--- seen, transactions that are making tables. A prepared transaction has no pid.
+-- seen, transactions that are making tables. A prepared transaction has no pid. %(own)s: sessions of the one that asks.
 select distinct l.pid, coalesce(a.usename::text, x.owner::text) as login, a.application_name as application, x.gid
 from pg_locks as l
 left join pg_class as c on c.oid = l.relation
 left join pg_stat_activity as a on a.pid = l.pid
-left join pg_prepared_xacts as x on l.virtualtransaction = '-1/' || x.transaction::text
+left join pg_locks as t on l.pid is null and t.pid is null and t.locktype = 'transactionid'
+                           and t.virtualtransaction = l.virtualtransaction
+left join pg_prepared_xacts as x on x.transaction = t.transactionid
 where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
+  and (l.pid is null or l.pid <> all (%(own)s::integer[]))
   and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
   and l.database = (select d.oid from pg_database as d where d.datname = current_database())
   and case when to_regclass(quote_ident(current_schema()) || '.lock_migrations') is null then c.oid is null
@@ -254,7 +261,8 @@ select version, state_text, state_hash, origin, is_locked, read_at, limits_valid
 select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
 
 -- name: lockdown_evidence
-select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash from lockdown_evidence();
+select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash, row_hash
+from lockdown_evidence();
 
 -- name: damaged_rows
 select "table", id, verdict, actual_hash, expected_hash, row_data from damaged_rows(%(proposal_id)s::uuid);

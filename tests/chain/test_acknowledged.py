@@ -99,7 +99,12 @@ def test_a_forged_release_acknowledges_nothing(damaged: Connection) -> None:
         forged = one(damaged, "select max(id) + 1 from lockdown_events")
         damage = [
             damage_of(damaged, "signals", 3),
-            {"table": "lockdown_events", "id": forged, "verdict": "content_mismatch", "actual_hash": "0" * 64},
+            {
+                "table": "lockdown_events",
+                "id": forged,
+                "verdict": "content_mismatch",
+                "actual_hash": "0" * 64,
+            },
         ]
         query(
             damaged,
@@ -132,7 +137,9 @@ def test_a_release_that_was_edited_acknowledges_nothing(damaged: Connection) -> 
     ],
     ids=["the row behind a gap", "a row before the first"],
 )
-def test_an_edit_where_no_hash_covers_the_row_is_further_damage(db: Connection, first: str, then: str) -> None:
+def test_an_edit_where_no_hash_covers_the_row_is_further_damage(
+    db: Connection, first: str, then: str
+) -> None:
     """Its predecessor is not there, so the release names the hash of its content alone."""
     fill_all(db)
     tamper(db, first)

@@ -202,13 +202,15 @@ def test_a_table_that_is_gone_and_one_that_is_new(book: Book) -> None:
     with book.connect() as conn:
         query(
             conn,
-            "create table later (id bigserial primary key, row_hash char(64) not null,"
-            " created_at timestamptz not null);"
-            " alter table later owner to alpha_owner; select chain_attach('later')",
+            "set role alpha_owner; create table later (id bigserial primary key, row_hash char(64) not null,"
+            " created_at timestamptz not null); select chain_attach('later'); reset role",
         )
         found = book.findings()
         assert (found["later"]["verdict"], found["later"]["is_valid"]) == ("not_run", None)
-        tamper(conn, "delete from only chains where table_name = 'votes'")
+        tamper(
+            conn,
+            "set local alpha.maintenance = 'x'; delete from only chains where table_name = 'votes'",
+        )
         book.checkpoints.joinpath("unrelated").mkdir()
         row = book.findings(expect=4)["votes"]
         assert (row["verdict"], row["missing_rows"], row["error_code"]) == ("tail_missing", 0, "AUD-009")

@@ -162,7 +162,8 @@ def test_propose_and_vote_end_though_another_holds_the_proposals(governed: Desk,
 def test_bootstrap_ends_though_another_holds_the_agents(desk: Desk, connect: Connect) -> None:
     files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd")]
     held(connect, "lock_agents")
-    assert_ended(desk, "lock_agents", "agents", "bootstrap", *files)
+    signing = desk.sign_all("ada", "ben", "cyd")
+    assert_ended(desk, "lock_agents", "agents", "bootstrap", *files, *signing)
 
 
 def test_a_prepared_transaction_is_named(governed: Desk, left_over: str) -> None:

@@ -20,7 +20,7 @@ CLOSED = {
     "order_execution": "select id from record_order(%(correlation_id)s, 'MARKET', 'X', 'BUY', 1)",
 }
 PLAIN = "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
-ENGAGE = "select engage_lockdown('test', '[{\"table\": \"signals\", \"id\": 1}]')"
+ENGAGE = 'select engage_lockdown(\'test\', \'[{"table": "signals", "id": 1}]\')'
 FALSE_ROOT = "select (verify_checkpoint('signals', 3, decode(repeat('00', 32), 'hex'))).detail"
 Begin = Callable[[str], Connection]
 
@@ -165,9 +165,12 @@ def test_a_statement_of_many_rows_stops_at_the_row_after_the_alarm(
 def test_a_copy_that_runs_is_refused(book: Connection, connect: Connect) -> None:
     writer = connect(autocommit=False)
     row = ("X", "BUY", "1", "1", "{}")
-    with pytest.raises(psycopg.DatabaseError, match="AUD-009"), writer.cursor().copy(
-        "copy signals (signal_id, symbol, side, price, quantity, raw_payload) from stdin"
-    ) as copy:
+    with (
+        pytest.raises(psycopg.DatabaseError, match="AUD-009"),
+        writer.cursor().copy(
+            "copy signals (signal_id, symbol, side, price, quantity, raw_payload) from stdin"
+        ) as copy,
+    ):
         for number in range(5000):  # more than one message, so that the server has begun
             copy.write_row((f"copy {number}", *row))
             if number == 4000:
@@ -264,9 +267,7 @@ def test_an_auditor_that_holds_the_events_does_not_keep_the_lockdown_off(
     assert locked(book)
     auditor.rollback()
     assert "lockdown engaged (event" in verdicts(book)["signals"].detail
-    assert "content_mismatch at signals 2" in one(
-        book, "select string_agg(reason, ' ') from lockdown_events"
-    )
+    assert "content_mismatch at signals 2" in one(book, "select string_agg(reason, ' ') from lockdown_events")
 
 
 def test_traders_that_hold_all_chains_do_not_keep_it_off(
@@ -284,9 +285,9 @@ def test_two_engagers_at_once_leave_it_engaged_and_both_recorded(
     book: Connection, connect: Connect, begin: Begin
 ) -> None:
     first = begin("read committed")
-    query(first, "select engage_lockdown('first', '[{\"table\": \"signals\", \"id\": 1}]')")
+    query(first, 'select engage_lockdown(\'first\', \'[{"table": "signals", "id": 1}]\')')
     second = Background(
-        connect(), "select engage_lockdown('second', '[{\"table\": \"signals\", \"id\": 2}]') as said"
+        connect(), 'select engage_lockdown(\'second\', \'[{"table": "signals", "id": 2}]\') as said'
     ).blocked(book)
     first.commit()
     assert "event 2" in second.result()[0]["said"]
@@ -315,13 +316,15 @@ def lift(connection: Connection) -> None:
 def test_after_a_release_rows_are_written_again(book: Connection) -> None:
     lift(book)
     assert make_signal(book, 8)["id"] == 4
-    assert one(book, "select pg_sequence_last_value('lockdown_lifted') = pg_sequence_last_value('lockdown_alarm')")
+    assert one(
+        book, "select pg_sequence_last_value('lockdown_lifted') = pg_sequence_last_value('lockdown_alarm')"
+    )
 
 
 def test_a_release_that_is_rolled_back_lets_nobody_in(book: Connection, connect: Connect) -> None:
     """Not even if its own transaction wrote a row, which must not remember it as released."""
     lift(book)  # _release_holds says yes from here on
-    query(book, "select engage_lockdown('again', '[{\"table\": \"signals\", \"id\": 2}]')")
+    query(book, 'select engage_lockdown(\'again\', \'[{"table": "signals", "id": 2}]\')')
     releaser = connect(autocommit=False)
     releaser.execute("select")  # so that what follows is part of one transaction
     release(releaser, "test")
@@ -347,7 +350,7 @@ def test_an_alarm_raised_after_a_release_closes_the_tables_again(
     lift(book)
     writer = begin(level)
     make_signal(writer, 8)
-    query(book, "select engage_lockdown('again', '[{\"table\": \"signals\", \"id\": 2}]')")
+    query(book, 'select engage_lockdown(\'again\', \'[{"table": "signals", "id": 2}]\')')
     refused(writer, CLOSED["signals"], {"key": "n"})
 
 

@@ -28,8 +28,8 @@ def pour(connection: Connection, rows: int, table: str = WIDE) -> None:
         query(connection, "set local session_replication_role = replica")
         query(
             connection,
-            f"insert into {table} (id, reason, command_tag, object_identity, row_hash, created_at)"
-            " select i, 'poured', 'x', 'y', encode(sha256(convert_to(i::text, 'UTF8')), 'hex'), now()"
+            f"insert into {table} (id, reason, command_tag, object_identity, recorded_by, row_hash, created_at)"
+            " select i, 'poured', 'x', 'y', 'z', encode(sha256(convert_to(i::text, 'UTF8')), 'hex'), now()"
             f" from generate_series((select coalesce(max(id), 0) + 1 from {table}),"
             f"                      (select coalesce(max(id), 0) + %s from {table})) as i",
             [rows],

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chain.behind import behind_its_back
 from tests.merkle.logs import WIDE, damage, nodes, root, seal, tree_of, write_signals
-from tests.support import Connection, fill, one, query, tamper
+from tests.support import Connection, as_role, fill, one, query, tamper
 
 
 def forge(connection: Connection, statement: str) -> None:
@@ -166,22 +166,23 @@ def test_nodes_without_rows(logged: Connection) -> None:
 
 def test_nodes_at_impossible_places_are_refused(db: Connection) -> None:
     for level, index in ((7, 0), (0, 0), (12, 0), (64, 0), (8, -1), (8, 2**54), (56, 2**6), (8, 2**62)):
-        with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
+        with as_role(db, "alpha_owner"), pytest.raises(psycopg.errors.CheckViolation):
             query(
                 db, "insert into log_nodes values ('signals', %s, %s, sha256(''), sha256(''))", [level, index]
             )
-    with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
+    with as_role(db, "alpha_owner"), pytest.raises(psycopg.errors.CheckViolation):
         query(db, "insert into log_nodes values ('signals', 8, 0, 'short', sha256(''))")
 
 
 def test_a_node_far_beyond_the_tail_hides_nothing(logged: Connection) -> None:
     honest = tree_of(logged, "signals")
-    query(
-        logged,
-        "insert into log_nodes values ('signals', 8, %s, sha256(''), sha256('')),"
-        " ('signals', 56, 63, sha256(''), sha256(''))",
-        [2**54 - 1],
-    )
+    with as_role(logged, "alpha_owner"):
+        query(
+            logged,
+            "insert into log_nodes values ('signals', 8, %s, sha256(''), sha256('')),"
+            " ('signals', 56, 63, sha256(''), sha256(''))",
+            [2**54 - 1],
+        )
     assert damage(logged, "signals") == [(8, 2**54 - 1), (56, 63)]
     assert seal(logged) == [("signals", 1, 256)]
     assert root(logged, "signals", 300) == honest.root(300)

@@ -43,11 +43,12 @@ def test_rows_laundered_by_a_data_only_restore(
     """Restored through the triggers, every row gets a new time and hash: a valid chain of other rows."""
     seal(logged)
     kept = root(logged, "signals", 300)
-    dump = server.program(
-        "pg_dump", "--data-only", "-t", "signals", "-t", "log_nodes", "-d", server.dsn(logged.info.dbname)
-    ).stdout
     target = make_database(template)
-    server.psql(target, "-1", "-f", "-", stdin=dump)
+    for table, options in (("signals", ""), ("log_nodes", "-c session_replication_role=replica")):
+        dump = server.program(
+            "pg_dump", "--data-only", "-t", table, "-d", server.dsn(logged.info.dbname)
+        ).stdout
+        server.psql(target, "-1", "-f", "-", stdin=dump, environment={"PGOPTIONS": options})
     laundered = connect(dbname=target)
     assert one(laundered, "select count(*) from signals") == 300
     assert damage(laundered, "signals") == [(8, 0)]

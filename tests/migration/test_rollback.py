@@ -32,14 +32,17 @@ Before = Callable[[str], Desk]
 
 # One row in one table alone, as only a superuser can make it: no foreign keys, no chain.
 ONE_ROW = {
-    "signals": "insert into signals (id, signal_id, symbol, side, price, quantity, raw_payload, row_hash, created_at)"
-    " values (1, 's', 'X', 'BUY', 1, 1, '{}', repeat('0', 64), now())",
+    "signals": "insert into signals (id, signal_id, symbol, side, price, quantity, raw_payload, row_hash,"
+    " created_at, recorded_by)"
+    " values (1, 's', 'X', 'BUY', 1, 1, '{}', repeat('0', 64), now(), 'x')",
     "ai_debates": "insert into ai_debates (id, correlation_id, model_name, reasoning_json, confidence_score,"
-    " elapsed_ms, row_hash, created_at) values (1, gen_random_uuid(), 'm', '{}', 0, 0, repeat('0', 64), now())",
+    " elapsed_ms, row_hash, created_at, recorded_by)"
+    " values (1, gen_random_uuid(), 'm', '{}', 0, 0, repeat('0', 64), now(), 'x')",
     "order_execution": "insert into order_execution (id, correlation_id, order_type, symbol, side, quantity,"
-    " row_hash, created_at) values (1, gen_random_uuid(), 'MARKET', 'X', 'BUY', 1, repeat('0', 64), now())",
-    "order_events": "insert into order_events (id, order_execution_id, event_type, row_hash, created_at)"
-    " values (1, 1, 'CANCELLED', repeat('0', 64), now())",
+    " row_hash, created_at, recorded_by)"
+    " values (1, gen_random_uuid(), 'MARKET', 'X', 'BUY', 1, repeat('0', 64), now(), 'x')",
+    "order_events": "insert into order_events (id, order_execution_id, event_type, row_hash, created_at, recorded_by)"
+    " values (1, 1, 'CANCELLED', repeat('0', 64), now(), 'x')",
 }
 AFTER_THE_TABLES = [number for number in ROLLBACK if number >= "002"]
 

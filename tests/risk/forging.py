@@ -10,22 +10,25 @@ from alpha_db.errors import RiskTampered
 from alpha_db.security.config_integrity import verify_database
 from tests.chain.behind import rehash
 from tests.risk.council import unguarded
-from tests.support import Connection, Row, one, query, tamper
+from tests.support import Connection, Row, as_role, one, query, tamper
 
 
 def forge(connection: Connection, table: str, statement: str, parameters: Any = (), from_id: int = 1) -> None:
     """Change a chained table behind its triggers, and give it hashes that fit."""
+    triggers = query(
+        connection,
+        "select quote_ident(tgname) as name, tgenabled as state from pg_trigger"
+        " where not tgisinternal and tgrelid = %s::regclass",
+        [table],
+    )
     with connection.transaction():
         connection.execute(f"alter table {table} disable trigger all")
         query(connection, statement, parameters)
         rehash(connection, table, from_id)
         connection.execute(f"alter table {table} enable trigger all")
-        connection.execute(f"alter table {table} enable always trigger _100_reject_change")
-        connection.execute(f"alter table {table} enable always trigger _200_reject_truncate")
-        if table == "lockdown_events" and one(
-            connection, "select count(*) from pg_trigger where tgname = '_400_raise_alarm'"
-        ):
-            connection.execute("alter table lockdown_events enable always trigger _400_raise_alarm")
+        for trigger in triggers:
+            state = {"O": "enable", "A": "enable always"}[trigger["state"]]
+            connection.execute(f"alter table {table} {state} trigger {trigger['name']}")
 
 
 def forge_limits(connection: Connection, statement: str, parameters: Any = ()) -> None:
@@ -37,12 +40,13 @@ def forge_release(connection: Connection, proposal_id: Any = None, damage: str =
     """Insert a RELEASED event for the alarm as it stands, with the validating trigger off for a moment."""
     with connection.transaction():
         connection.execute("alter table lockdown_events disable trigger _500_validate")
-        query(
-            connection,
-            "insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)"
-            " select 'RELEASED', 'x', %s::jsonb, %s, last_value from lockdown_alarm",
-            [damage, proposal_id],
-        )
+        with as_role(connection, "alpha_owner"):
+            query(
+                connection,
+                "insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)"
+                " select 'RELEASED', 'x', %s::jsonb, %s, last_value from lockdown_alarm",
+                [damage, proposal_id],
+            )
         connection.execute("alter table lockdown_events enable trigger _500_validate")
 
 

@@ -71,6 +71,7 @@ def test_what_is_no_signature_is_rsk_003(db: Connection, signature: Any) -> None
 
 def test_a_statement_that_began_before_the_bootstrap_adds_nobody(db: Connection, connect: Connect) -> None:
     gate, slow = connect(), connect()
+    slow.execute("set role alpha_owner")
     query(gate, "select pg_advisory_lock(4711)")
     members = Jsonb(late(db, "mallory", "trudy"))
     # its first row is made only when the gate opens, long after its snapshot and its statement_timestamp
@@ -90,6 +91,7 @@ def test_the_transaction_of_the_bootstrap_adds_nobody(db: Connection) -> None:
     members = Jsonb(late(db, "mallory", "trudy"))
     with db.transaction(force_rollback=True):
         Council(db).bootstrap(*NAMES)
+        db.execute("set role alpha_owner")
         with pytest.raises(psycopg.Error) as caught:
             query(db, INSERT, [members])
     assert code_of(caught) == "RSK-002"
@@ -98,6 +100,7 @@ def test_the_transaction_of_the_bootstrap_adds_nobody(db: Connection) -> None:
 def test_the_statement_of_the_bootstrap_adds_nobody(db: Connection) -> None:
     signed = Jsonb(signed_bootstrap(db, [agent(n) for n in NAMES]))
     members = Jsonb(late(db, "mallory"))
+    db.execute("set role alpha_owner")
     with pytest.raises(psycopg.Error) as caught:
         query(db, INSERT + ", (select count(*) from bootstrap_agents(%s)) as b", [members, signed])
     assert code_of(caught) == "RSK-002"
@@ -108,14 +111,17 @@ def test_an_older_snapshot_adds_nobody(db: Connection, connect: Connect) -> None
     old.execute("set transaction isolation level repeatable read")
     assert one(old, "select count(*) from agents") == 0
     mine = Jsonb(signed_bootstrap(db, [agent(n) for n in ("mallory", "trudy", "oscar")]))
+    old.execute("set local role alpha_owner")
     Council(db).bootstrap(*NAMES)
     with pytest.raises(psycopg.errors.SerializationFailure):
         query(old, INSERT, [mine])
 
 
 def test_a_direct_insert_of_fewer_than_three_is_no_bootstrap(db: Connection) -> None:
+    two = Jsonb(signed_bootstrap(db, [agent("ada"), agent("ben")]))
+    db.execute("set role alpha_owner")
     with pytest.raises(psycopg.Error) as caught:
-        query(db, INSERT, [Jsonb(signed_bootstrap(db, [agent("ada"), agent("ben")]))])
+        query(db, INSERT, [two])
     assert code_of(caught) == "RSK-002"
 
 
@@ -128,7 +134,7 @@ FORGED = {
     "signature": "update agents set signature = (select b.signature from agents as b where b.id = 1) where id = 3",
     "one less": "delete from agents where name = 'cyd'",
     "one more": f"insert into agents select 4, '{agent_id('mallory')}', 'mallory', 'risk', {MALLORY}, replaces,"
-    " proposal_id, signature, row_hash, created_at from agents where id = 3",
+    " proposal_id, signature, row_hash, created_at, recorded_by from agents where id = 3",
 }
 
 
@@ -166,6 +172,7 @@ def test_a_forged_vote_that_stands_in_its_table_does_not_apply_by_hand(council: 
     forge(db, "agents", FORGED["key of an agent that never signed a vote"])
     council.keys["cyd"] = private_key("mallory")
     arguments = council.sign_vote(proposal_id, "cyd")
+    db.execute("set role alpha_owner")
     query(
         db,
         "insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at,"

@@ -93,6 +93,7 @@ def test_a_loosening_is_only_vetoed_by_a_clock_that_is_ahead(governed: Council, 
 
 def test_a_version_that_begins_elsewhere_is_refused(governed: Council) -> None:
     """The owner may close the current version at the moment that the log says, and at no other."""
+    governed.connection.execute("set role alpha_owner")
     with pytest.raises(psycopg.Error) as caught:
         query(
             governed.connection,

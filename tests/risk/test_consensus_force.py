@@ -138,7 +138,7 @@ def test_a_forged_log_entry_under_a_complete_quorum_still_leads_where_it_should(
     db = busy.connection
     proposal_id = busy.propose("risk_config", limits("0.6"), "ada")
     busy.vote(proposal_id, "ben")
-    with pytest.raises(psycopg.Error) as caught:
+    with as_role(db, "alpha_owner"), pytest.raises(psycopg.Error) as caught:
         query(
             db,
             "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous,"

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.risk.council import Council, agent, agent_id, code_of, limits, threshold
-from tests.support import assert_healthy, fill, make_signal, one, query, tamper, verdicts
+from tests.support import as_role, assert_healthy, fill, make_signal, one, query, tamper, verdicts
 
 
 def locked(council: Council) -> bool:
@@ -72,7 +72,7 @@ def test_nothing_to_release(governed: Council) -> None:
 def test_release_is_not_made_by_hand(damaged: Council) -> None:
     applied = one(damaged.connection, "select proposal_id from risk_change_log limit 1")
     for proposal_id in (None, applied):
-        with pytest.raises(psycopg.Error) as caught:
+        with as_role(damaged.connection, "alpha_owner"), pytest.raises(psycopg.Error) as caught:
             query(
                 damaged.connection,
                 "insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)"

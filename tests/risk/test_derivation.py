@@ -129,16 +129,17 @@ AGENTS = {
     "role of an enrolled agent": ("update agents set role = 'x' where name = 'dan'", "agents", 4),
     "an enrolled agent less": ("delete from agents where name = 'eve'", "agents", None),
     "an agent more, by an applied proposal": (
-        "insert into agents (id, agent_id, name, role, public_key, proposal_id, row_hash, created_at)"
-        f" select 6, gen_random_uuid(), 'mallory', 'risk', {MALLORY}, proposal_id, row_hash, created_at"
+        "insert into agents (id, agent_id, name, role, public_key, proposal_id, row_hash, created_at,"
+        f" recorded_by) select 6, gen_random_uuid(), 'mallory', 'risk', {MALLORY}, proposal_id, row_hash,"
+        " created_at, 'x'"
         " from agents where id = 5",
         "agents",
         6,
     ),
     "a revocation less": ("delete from agent_revocations where id = 2", "agent_revocations", None),
     "a revocation more": (
-        "insert into agent_revocations (id, agent_id, proposal_id, row_hash, created_at)"
-        " select 3, a.agent_id, r.proposal_id, r.row_hash, r.created_at"
+        "insert into agent_revocations (id, agent_id, proposal_id, row_hash, created_at, recorded_by)"
+        " select 3, a.agent_id, r.proposal_id, r.row_hash, r.created_at, 'x'"
         " from agent_revocations as r, agents as a where r.id = 2 and a.name = 'ada'",
         "agent_revocations",
         3,
@@ -271,3 +272,20 @@ def test_a_forged_first_release_is_found(db: Connection) -> None:
     forge_release(db)
     assert_still_locked(db)
     assert [(row["table_name"], row["id"]) for row in problems(db)] == [("lockdown_events", 2)]
+
+
+def test_a_forged_release_that_was_acknowledged_claims_nothing_any_more(locked: Council) -> None:
+    """It stays in the chain as damage, and the guardrail's way out of Safe Mode is the lawful release."""
+    db = locked.connection
+    forge_release(db)
+    query(db, "select * from verify_chain_integrity()")
+    listed = [(p["table"], p["id"], p["verdict"]) for p in locked.damage()["damage"]]
+    assert ("lockdown_events", newest(db) - 1, "consensus_mismatch") in listed or (
+        "lockdown_events",
+        newest(db),
+        "consensus_mismatch",
+    ) in listed
+    locked.release("ada", "dan", "eve")
+    assert one(db, "select is_locked from lockdown_status()") is False
+    assert_derived(db)
+    assert verify_database(db).is_locked is False

@@ -114,6 +114,7 @@ def test_a_false_alarm_is_lifted_with_an_empty_list(governed: Council) -> None:
 
 def test_a_release_is_used_once(damaged: Council) -> None:
     proposal_id = damaged.release()
+    damaged.connection.execute("set role alpha_owner")
     with pytest.raises(psycopg.Error) as caught:
         query(
             damaged.connection,

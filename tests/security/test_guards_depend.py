@@ -11,6 +11,7 @@ from tests.cluster import Server
 from tests.security.refusals import Connection, undone
 from tests.security.test_verify_guards import (
     BY_MIGRATION,
+    Found,
     Mutation,
     changed,
     extra,
@@ -345,6 +346,27 @@ def test_mutation_is_reported_and_nothing_else(session: Connection, mutation: Mu
         else:
             assert reported == mutation.expected
     assert found(session) == set()
+
+
+LATER = [
+    (16, "create role security_other; grant pg_create_subscription to security_other",
+     extra("role", "pg_create_subscription", "member security_other")),
+    (17, "create role security_other; grant pg_maintain to security_other",
+     extra("role", "pg_maintain", "member security_other")),
+    (17, "alter role all set event_triggers = off",
+     extra("setting", "all roles in every database", "event_triggers")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("since", "statement", "expected"), LATER, ids=["16", "17 role", "17 setting"])
+def test_what_later_versions_have_is_reported(
+    server: Server, session: Connection, since: int, statement: str, expected: Found
+) -> None:
+    if server.major < since:
+        pytest.skip(f"PostgreSQL {since} and later")
+    with undone(session):
+        session.execute(statement)
+        assert found(session) == expected
 
 
 HARMLESS = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 
 import psycopg
@@ -11,7 +10,7 @@ import pytest
 from alpha_db.chain import recompute
 from tests.chain.behind import release as acknowledge
 from tests.fix_database import Connect, Connection, LoginRole
-from tests.support import as_role, changed_guards, make_signal, one, query, tamper, verdicts, wait_until
+from tests.support import changed_guards, make_signal, one, query, tamper, verdicts
 
 
 def forge(db: Connection, row_id: str) -> None:
@@ -27,7 +26,9 @@ def release(db: Connection, row_id: int) -> None:
     """Release the lockdown, as if a quorum had acknowledged that the rows from row_id on are missing."""
     query(db, "select engage_lockdown('a test', '[]')")
     acknowledge(
-        db, "a test", f'[{{"table": "signals", "id": {row_id}, "verdict": "tail_missing", "actual_hash": null}}]'
+        db,
+        "a test",
+        f'[{{"table": "signals", "id": {row_id}, "verdict": "tail_missing", "actual_hash": null}}]',
     )
 
 

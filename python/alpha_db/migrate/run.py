@@ -123,14 +123,15 @@ class _Wait:
     tell: Listener
     told: bool = False
     applied: set[str] = field(default_factory=set)  # told already, though not marked yet
+    own: set[int] = field(default_factory=set)  # pids of sessions of this run that hold a lock themselves
 
-    def for_lock(self, waiting: psycopg.Connection[Any], attempt: Callable[[], None]) -> None:
-        """Make the attempt on the connection, and once more, with the whole time-out, if it met a lock.
+    def for_lock(self, limit: Callable[[str], None], attempt: Callable[[], None]) -> None:
+        """Make the attempt, and once more, with the whole time-out, if it met a lock; limit sets the time-out.
 
         Raises LockTimeout, which names who holds the lock if that can be seen.
         """
         if self.timeout > _SOON:
-            waiting.execute(query("set_lock_timeout"), {"timeout": f"{_SOON * 1000:.0f}ms"})
+            limit(f"{_SOON * 1000:.0f}ms")
             try:
                 attempt()
                 return
@@ -138,7 +139,7 @@ class _Wait:
                 if not self.told:
                     self.told = True
                     self.tell(Event("waiting"))
-        waiting.execute(query("set_lock_timeout"), {"timeout": f"{max(1, int(self.timeout * 1000))}ms"})
+        limit(f"{max(1, int(self.timeout * 1000))}ms")
         try:
             attempt()
         except psycopg.errors.LockNotAvailable as exc:
@@ -151,7 +152,7 @@ class _Wait:
 
     def _holders(self) -> str | None:
         with self.conn.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(query("lock_holders")).fetchall()
+            rows = cursor.execute(query("lock_holders"), {"own": sorted(self.own)}).fetchall()
         return "the lock is held by " + ", ".join(_holder(row) for row in rows) if rows else None
 
 
@@ -176,6 +177,13 @@ def _checked_states(
     return states
 
 
+def _limit(conn: psycopg.Connection[Any]) -> Callable[[str], None]:
+    def limit(timeout: str) -> None:
+        conn.execute(query("set_lock_timeout"), {"timeout": timeout})
+
+    return limit
+
+
 def _install(params: dict[str, Any], file: MigrationFile, wait: _Wait) -> None:
     """Apply the first migration, as psql does. It makes the tables whose locks keep others out from then on."""
     started = time.monotonic()
@@ -190,7 +198,7 @@ def _install(params: dict[str, Any], file: MigrationFile, wait: _Wait) -> None:
                 made = bool((conn.execute(query("installed_here")).fetchone() or [False])[0])
 
         try:
-            wait.for_lock(conn, attempt)
+            wait.for_lock(_limit(conn), attempt)
         except psycopg.Error as exc:
             raise _failed(file.name, from_any(exc)) from exc
     if made:
@@ -217,7 +225,8 @@ def _session_lock(params: dict[str, Any], place: Place, wait: _Wait) -> Iterator
                 raise
 
         with translate():
-            wait.for_lock(conn, attempt)
+            wait.for_lock(_limit(conn), attempt)
+        wait.own.add(conn.info.backend_pid)
         yield  # released when the connection closes
 
 
@@ -252,7 +261,7 @@ def _apply(
             pending = state.status is Status.PENDING
             apply = partial(_apply_one, backend, files[state.name], mark_only=not pending)
             try:
-                wait.for_lock(backend.connection, apply)
+                wait.for_lock(backend.limit_waiting, apply)
             except psycopg.Error as exc:
                 raise _failed(state.name, from_any(exc)) from exc
             except exceptions.LockTimeout as exc:

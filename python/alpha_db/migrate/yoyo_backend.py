@@ -15,6 +15,7 @@ from yoyo.migrations import default_migration_table
 
 from alpha_db.connection import open_pinned, pin_for_command
 from alpha_db.errors import from_any
+from alpha_db.queries import query
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
@@ -28,6 +29,19 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
         except psycopg.Error as exc:
             raise from_any(exc) from exc
         return conn
+
+    _lock_timeout = "0"
+
+    def limit_waiting(self, timeout: str) -> None:
+        """Let every statement wait for a lock for so long at most, also those of copies: each file is run on one."""
+        self._lock_timeout = timeout
+        self.connection.execute(query("set_lock_timeout"), {"timeout": timeout})
+
+    def copy(self) -> Backend:
+        """Return a backend with a connection of its own."""
+        made: Backend = super().copy()
+        made.limit_waiting(self._lock_timeout)
+        return made
 
     @contextmanager
     def lock(self, timeout: float = 10) -> Iterator[None]:  # noqa: ARG002

@@ -194,7 +194,7 @@ def _is_locked(active: ActiveState, events: tuple[LockdownEvent, ...], replay: R
         raise tampered("it is not known whether the lockdown is engaged")
     approved, seen = dict(replay.released), set()
     for event in events:
-        if event.event_type != "RELEASED":
+        if event.event_type != "RELEASED" or (event.event_id, event.row_hash) in replay.disowned:
             continue
         if event.proposal_id in seen or approved.get(str(event.proposal_id)) != event.damage_hash:
             raise tampered(f"lockdown event {event.event_id} releases what no applied proposal released")
@@ -205,7 +205,7 @@ def _is_locked(active: ActiveState, events: tuple[LockdownEvent, ...], replay: R
     if last.event_id is None and last.alarm is None:
         return active.is_locked
     # the alarm is raised outside transactions: it may be newer than all else that was read
-    lifted = last.event_type == "RELEASED" and last.alarm is not None and last.event_alarm == last.alarm
+    lifted = last.proposal_id in seen and last.alarm is not None and last.event_alarm == last.alarm
     return active.is_locked or not lifted
 
 

@@ -53,6 +53,7 @@ class LockdownEvent:
     event_alarm: int | None = None
     proposal_id: str | None = None
     damage_hash: str | None = None
+    row_hash: str | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ class Replay:
     """Where the replay stands: the state, who may vote, by which quorum, and how it came there.
 
     `enrolled` has name and role of the agents that proposals enrolled; `released`, of every applied
-    lockdown_release, the proposal_id and the hash of the damage it lists.
+    lockdown_release, the proposal_id and the hash of the damage it lists; `disowned`, id and stored hash of the
+    forged RELEASED events that such a release acknowledged as damage.
     """
 
     origin: str
@@ -63,6 +64,7 @@ class Replay:
     policy: Policy = Policy()
     hashes: tuple[str, ...] = (EMPTY_STATE.hash,)
     released: tuple[tuple[str, str], ...] = ()
+    disowned: frozenset[tuple[int, str]] = frozenset()
     limits_since: datetime | None = None
     approvers: tuple[str, ...] = ()
 
@@ -186,8 +188,13 @@ def _apply(now: Replay, change: Change) -> Replay:
     state = next_state(now.state, said.kind, said.payload)
     _require(state.text == change.state_text, "it leads to another state than is stored")
     _require(state.hash == change.state_hash, "the stored hash is not that of its state")
-    released, since = now.released, now.limits_since
+    released, disowned, since = now.released, now.disowned, now.limits_since
     if said.kind == "lockdown_release":
+        disowned |= {
+            (place["id"], place["actual_hash"])
+            for place in said.payload["damage"]
+            if (place["table"], place["verdict"]) == ("lockdown_events", "consensus_mismatch")
+        }
         released = (*released, (said.proposal_id, digest_of(jsonb_text(said.payload["damage"]))))
     elif said.kind == "risk_config":
         # the clock may have been set back since the version before
@@ -197,6 +204,7 @@ def _apply(now: Replay, change: Change) -> Replay:
         state=state,
         hashes=(*now.hashes, state.hash),
         released=released,
+        disowned=disowned,
         limits_since=since,
         approvers=approvers,
     )
