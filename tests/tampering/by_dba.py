@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.checkpoint.book import run
 from tests.support import MIGRATIONS, SUPERUSER, make_signal, one
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import command, guards, harmless, in_vain, refused, shown
+from tests.tampering.outcomes import command, guards, harmless, in_vain, refused, shown, told
 from tests.tampering.stage import Stage
 
 dba = Section(
@@ -103,6 +103,50 @@ sql(
     "With `pg_write_all_data`, changes a row",
     "update signals set symbol = 'X'",
     refused("AUD-002"),
+    **ALL_DATA,  # type: ignore[arg-type]
+)
+sql(
+    "with-all-data-writes-an-order-event",
+    "With `pg_write_all_data`, writes what became of an order",
+    "insert into order_events (order_execution_id, event_type) values (1, 'CANCELLED')",
+    guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
+    told(
+        "the row itself",
+        "`recorded_by` is its login, and the chain gave the row its place",
+        "select (id, recorded_by) = (5::bigint, 'tamper_dba') from order_events order by id desc limit 1",
+    ),
+    **ALL_DATA,  # type: ignore[arg-type]
+)
+sql(
+    "with-all-data-writes-a-signal",
+    "With `pg_write_all_data`, writes a signal, whose decimals are checked by a function that it may not call",
+    "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+    " values ('all', 'B', 'BUY', 1, 1, '{}')",
+    DENIED,
+    **ALL_DATA,  # type: ignore[arg-type]
+)
+sql(
+    "with-all-data-sets-a-counter-back",
+    "With `pg_write_all_data`, sets a counter of refused attempts back",
+    "select setval('attempts_aud002_update_signals', 1, false)",
+    guards("sequence", "attempts_aud002_update_signals", "value", "changed"),
+    prepare=[
+        ALL_DATA["prepare"],
+        "select nextval('attempts_aud002_update_signals')",
+        "select record_guards('x')",
+    ],
+    cleanup=ALL_DATA["cleanup"],
+)
+sql(
+    "with-all-data-sets-the-alarm",
+    "With `pg_write_all_data`, sets the alarm, to stop trading",
+    "select setval('lockdown_alarm', 99)",
+    told(
+        "`lockdown_status()`",
+        "engaged by an alarm that no event records",
+        "select is_locked and reason like 'an alarm raised by %' from lockdown_status()",
+    ),
+    guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
     **ALL_DATA,  # type: ignore[arg-type]
 )
 sql(
@@ -219,6 +263,20 @@ def lets_nobody_connect(stage: Stage) -> None:
     stage.me.execute(f"alter database {stage.dbname} connection limit 0")
 
 
+sql(
+    "puts-a-schema-first",
+    "Puts a schema of its own first on everybody's search_path, with tables named as ours",
+    [
+        "create schema evil",
+        "create table evil.signals (a integer)",
+        "create table evil.chains (a integer)",
+        "create table evil.installation (a integer)",
+        "grant usage on schema evil to public",
+        "do $$ begin execute format('alter database %I set search_path = evil, public', current_database()); end $$",
+    ],
+    command("verify-chain", 3, "and the error names the schema", "evil"),
+    prepare=OWNS_DATABASE,
+)
 EVIL = [
     OWNS_DATABASE,
     "create schema evil; grant usage on schema evil to public; create sequence evil.ran;"

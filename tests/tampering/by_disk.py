@@ -164,7 +164,12 @@ _on_notes(
     "mallory.example",
     _sign_with_another_key,
 )
-_on_notes("signs_a_shorter_log", "Signs a shorter log with the stolen key", "and had", _sign_a_shorter_log)
+_on_notes(
+    "signs_a_shorter_log",
+    "Signs a shorter log with the stolen key",
+    "rows in it, and had",
+    _sign_a_shorter_log,
+)
 
 
 def _gone(path: Path) -> None:

@@ -1206,10 +1206,10 @@ def forges_a_release(stage: Stage) -> None:
     "Lifts a second lockdown by the release that lifted the first",
     chain("lockdown_events", "consensus_mismatch"),
     STILL,
-    begins="locked",
+    begins="released",
 )
 def uses_a_release_again(stage: Stage) -> None:
-    proposal_id = stage.release()
+    proposal_id = one(stage.db, "select proposal_id from lockdown_events order by id desc limit 1")
     stage.damage("ai_debates", 3)
     verdicts(stage.db)
     _insert_by_force(stage, RELEASED.format(proposal=f"'{proposal_id}'"), "_500_validate")
@@ -1218,10 +1218,9 @@ def uses_a_release_again(stage: Stage) -> None:
 @does(
     "Changes an acknowledged row once more",
     chain("signals", "content_mismatch", 2),
-    begins="locked",
+    begins="released",
 )
 def changes_an_acknowledged_row(stage: Stage) -> None:
-    stage.release()
     assert verdicts(stage.db)["signals"].verdict == "acknowledged"
     force(stage.me, "signals", "update signals set price = 2 where id = 2")
 
@@ -1239,15 +1238,40 @@ def silences_the_alarm(stage: Stage) -> None:
 @does(
     "Sets the alarm of a lockdown to that of an earlier one, which was released, and writes",
     refused("AUD-009"),
-    begins="locked",
+    begins="released",
 )
 def sets_the_alarm_back(stage: Stage) -> None:
-    stage.release()
     alarm = one(stage.db, "select pg_sequence_last_value('lockdown_alarm')")
     stage.damage("ai_debates", 3)
     verdicts(stage.db)
     query(stage.me, "select setval('lockdown_alarm', %s)", [alarm])
     query(stage.me, "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
+
+
+@does(
+    "Sets the alarm and what lifts it back together, and so lets everybody write in a lockdown",
+    shown(
+        "the next verification",
+        "“the alarm was set back by force”, lockdown again; the rows written meanwhile are younger than it",
+        lambda stage: _is_engaged_again(stage),
+    ),
+    begins="locked",
+)
+def sets_the_alarm_and_what_lifts_it(stage: Stage) -> None:
+    query(stage.me, "select setval('lockdown_alarm', 1, false), setval('lockdown_lifted', 1, false)")
+    query(stage.me, "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
+
+
+def _is_engaged_again(stage: Stage) -> None:
+    since = one(stage.db, "select since from lockdown_status()")
+    assert one(stage.db, "select created_at > %s from signals where signal_id = 'late'", [since])
+    verdicts(stage.db)
+    assert stage.locked()
+    reason = one(stage.db, "select reason from lockdown_events order by id desc limit 1")
+    assert reason == "the alarm was set back by force"
+    with pytest.raises(psycopg.Error) as caught:
+        query(stage.me, "select record_signal('later', 'B', 'BUY', 1, 1, '{}')")
+    assert caught.value.sqlstate == "AUD09"
 
 
 @does(

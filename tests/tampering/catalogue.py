@@ -59,7 +59,8 @@ class Section:
     """An attacker: who it is, whom its sessions log in as, and what it tries.
 
     `begins` names the database that an attack begins with: book (a little of everything, three agents, limits),
-    guarded (the same with the DDL guard), locked (the same in a lockdown over signal 2).
+    guarded (the same with the DDL guard), locked (the same in a lockdown over signal 2), released (that
+    lockdown released by a quorum), signed (with signed checkpoints), empty (no rows and no agents).
     """
 
     key: str

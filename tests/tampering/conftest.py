@@ -13,7 +13,7 @@ from tests.cluster import Server
 from tests.fix_database import Connect, Connection
 from tests.security.refusals import install_guard
 from tests.support import query, tamper, verdicts
-from tests.tampering.stage import LOGINS, Base, Stage, fill_book, write_on
+from tests.tampering.stage import LOGINS, Base, Stage, fill_book, release, write_on
 
 MakeStage = Callable[..., Stage]
 
@@ -49,7 +49,8 @@ def bases(
 
     def make(name: str) -> Base:
         if name not in made:
-            origin = template if name in ("book", "empty") else make("book").name
+            before = {"book": None, "empty": None, "released": "locked"}.get(name, "book")
+            origin = make(before).name if before else template
             dbname = f"tampering_{name}"
             admin.execute(f"create database {dbname} template {origin}")
             with psycopg.connect(server.dsn(dbname), autocommit=True) as connection:
@@ -60,6 +61,8 @@ def bases(
                 elif name == "locked":
                     tamper(connection, "update signals set price = 1 where id = 2")
                     verdicts(connection)
+                elif name == "released":
+                    release(connection)
                 elif name == "signed":
                     book = Book(server, dbname, folder / "checkpoints", make_key(folder))
                     book.sign()

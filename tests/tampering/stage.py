@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.pins import Pins
@@ -50,6 +49,12 @@ def write_on(connection: Connection) -> None:
     fill(connection, signals=2, first=6)
     council = Council(connection, {name: private_key(name) for name in NAMES})
     council.enact("risk_config", limits("0.04"), "ben", "ada")
+
+
+def release(connection: Connection) -> None:
+    """Release the lockdown by a quorum, over exactly the damage that is there."""
+    council = Council(connection, {name: private_key(name) for name in NAMES})
+    council.enact("lockdown_release", {"damage": query(connection, "select * from open_damage()")}, *NAMES)
 
 
 def pins() -> Pins:
@@ -163,20 +168,19 @@ class Stage:
         """The damage that is there, as a release must list it."""
         return query(self.db, "select * from open_damage()")
 
-    def release(self) -> UUID:
-        """Release the lockdown by a quorum, over exactly the damage that is there; gives the proposal."""
-        return self.honest.enact("lockdown_release", {"damage": self.open_damage()}, *NAMES)
-
     def inside(self) -> list[str]:
         """Everything that anything inside the database shows: guards, chains, limits, sealed nodes, lockdown."""
-        guards = query(self.db, "select * from verify_guards()")
         config = query(self.db, "select * from verify_config_integrity() where is_valid is not true")
         sealed = query(
             self.db, "select c.table_name from chains as c cross join lateral find_log_damage(c.table_name)"
         )
         return [
-            *(f"guard {g['object_kind']} {g['object_name']} {g['fact']} {g['problem']}" for g in guards),
-            *(f"{v.table_name} {v.verdict}" for v in verdicts(self.db).values() if v.verdict != "intact"),
+            # changed guards are a verdict, too
+            *(
+                f"{v.table_name} {v.verdict}: {v.detail}"
+                for v in verdicts(self.db).values()
+                if v.verdict != "intact"
+            ),
             *(f"config {row['source']}" for row in config),
             *(f"sealed {row['table_name']}" for row in sealed),
             *(["lockdown"] if self.locked() else []),
