@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -97,8 +98,26 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
 
 
 def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk, db: Connection) -> None:
-    db.execute(f"alter database {db.info.dbname} set default_transaction_read_only = on")
-    assert "not remembered" in desk.run("verify-chain", "--since-last").out
+    reader = replace(desk, dsn=f"{desk.dsn} options='-c default_transaction_read_only=on'")
+    assert "not remembered" in reader.run("verify-chain", "--since-last").out
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        "default_transaction_read_only = on",
+        "default_transaction_isolation = serializable",
+        "row_security = on",
+    ],
+)
+def test_a_default_of_the_database_does_not_keep_damage_from_locking(
+    default: str, desk: Desk, db: Connection
+) -> None:
+    fill(db)
+    tamper(db, "update signals set price = 1 where id = 2")
+    db.execute(f"alter database {db.info.dbname} set {default}")
+    desk.run("verify-chain", expect=1)
+    assert one(db, "select is_locked from lockdown_status()") is True
 
 
 def test_a_run_after_a_release_remembers_the_tail_that_is_left(desk: Desk, db: Connection) -> None:
