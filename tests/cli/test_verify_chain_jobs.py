@@ -97,7 +97,7 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
     assert one(db, "select is_locked from lockdown_status()") is True
 
 
-def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk, db: Connection) -> None:
+def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk) -> None:
     reader = replace(desk, dsn=f"{desk.dsn} options='-c default_transaction_read_only=on'")
     assert "not remembered" in reader.run("verify-chain", "--since-last").out
 
