@@ -1633,7 +1633,23 @@ begin
         'select record_verification(…) records a run.', tg_argv[0], tg_op);
     end if;
   end loop;
-  new.counters := _counters();
+  -- What was remembered is not forgotten: while it is there, and while it is gone and nobody acknowledged that.
+  for head in
+    select h.table_name, h.last_id as id, h.row_hash
+    from verified_heads() as h join only chains as c on c.table_name = h.table_name
+    where (new.heads -> h.table_name ->> 'id')::bigint >= h.last_id is not true
+  loop
+    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id;
+    if stored is not distinct from head.row_hash
+       or not (compare_with_last_run(row(head.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict)).is_valid then
+      perform refuse(
+        'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
+        format('The last run read them to row %s.', head.id), 'select record_verification(…) records a run.', tg_argv[0], tg_op);
+    end if;
+  end loop;
+  -- A counter that went back stays told, until the guards are accepted as they are.
+  new.counters := _counters()
+    || coalesce((select jsonb_object_agg(l.sequence_name, l.recorded) from _lowered_counters() as l), '{}');
   return new;
 end
 $function$;
@@ -1921,7 +1937,14 @@ as $function$
     where d.setdatabase in (0, (select db.oid from pg_database as db where db.datname = current_database()))
       and _switches_off(v.name, v.value)
     union all
-    -- (search_path and standard_conforming_strings are pinned here, so what the server's file says of them does not show)
+    -- who was given leave to change such a one for himself or in the server's file, or to have the server load code
+    select null, 'setting', p.parname, 'grant to ' || g.grantee, g.privileges
+    from pg_parameter_acl as p cross join lateral grants_text(p.paracl, 10) as g
+    where p.parname in ('session_replication_role', 'event_triggers', 'log_min_messages', 'allow_system_table_mods', 'ignore_system_indexes',
+                        'ignore_checksum_failure', 'zero_damaged_pages', 'session_preload_libraries', 'local_preload_libraries',
+                        'shared_preload_libraries', 'dynamic_library_path', 'jit_provider', 'archive_command', 'restore_command')
+    union all
+    -- search_path and standard_conforming_strings are pinned here, so what the server's file says of them does not show
     select null, 'setting', 'server', n.name, n.name || '=' || current_setting(n.name)
     from unnest(array['session_replication_role', 'default_transaction_read_only', 'event_triggers', 'row_security', 'log_min_messages',
                       'allow_system_table_mods', 'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages']) as n(name)
@@ -2230,9 +2253,11 @@ as $function$
   select c.name, c.recorded, c.stands_at
   from (
     select r.key as name, r.value::text::bigint as recorded, (n.counters ->> r.key)::bigint as stands_at
-    from (select g.counters, g.created_at from only guard_states as g order by g.id desc limit 1) as g
-    -- A state that was recorded later than the last run was accepted as it was.
-    left join (select v.counters, v.created_at from only verification_runs as v order by v.id desc limit 1) as v on v.created_at > g.created_at
+    from (select g.id, g.counters, g.created_at from only guard_states as g order by g.id desc limit 1) as g
+    -- A state that was recorded later than the last run was accepted as it was. The run says which state it read; clocks may go back.
+    left join (select v.counters, v.created_at, (v.heads -> 'guard_states' ->> 'id')::bigint as state_id
+               from only verification_runs as v order by v.id desc limit 1) as v
+           on coalesce(v.state_id >= g.id, v.created_at > g.created_at)
     cross join _counters() as n(counters)
     cross join lateral jsonb_each(g.counters || coalesce(v.counters, '{}')) as r
     where r.value <> 'null' and n.counters ? r.key) as c
