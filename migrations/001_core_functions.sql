@@ -456,9 +456,10 @@ declare
 begin
   perform refuse(
     tg_argv[1],
-    format('%s on %s did not come from alpha-db''s own functions', tg_op, tg_argv[0]),
+    format(case when tg_argv[1] ~ '^RSK' then '%s on %s was not made by an approved proposal' else '%s on %s did not come from alpha-db itself' end,
+           tg_op, tg_argv[0]),
     format('%s tried it, directly%s.', session_user, ': row ' || id),
-    'Only the functions of alpha-db write this table.',
+    case when tg_argv[1] ~ '^RSK' then 'select propose(…), then vote(…): docs/risk.md.' else 'Only the functions of alpha-db write this table.' end,
     tg_argv[0], tg_op, case when id ~ '^-?[0-9]{1,18}$' then id::bigint end);
   return null;
 end
