@@ -18,7 +18,7 @@ from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.risk.guardrail import GuardrailState
 from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.source import PostgresSource
-from alpha_db.security.audit_signer import AuditSigner
+from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 from bench.host import Host
 from bench.measure import Figure, Target, figures
 
@@ -60,17 +60,19 @@ class Council:
         self._conn = conn
         self._manager = ConfigManager(conn)
         self._signers = {uuid4(): AuditSigner.generate() for _ in range(3)}
-        self._manager.bootstrap(
-            [
-                {
-                    "agent_id": str(agent),
-                    "name": f"agent {number}",
-                    "role": "risk",
-                    "public_key": signer.public_key_hex,
-                }
-                for number, (agent, signer) in enumerate(self._signers.items())
-            ]
-        )
+        agents: list[dict[str, Any]] = [
+            {
+                "agent_id": str(agent),
+                "name": f"agent {number}",
+                "role": "risk",
+                "public_key": signer.public_key_hex,
+            }
+            for number, (agent, signer) in enumerate(self._signers.items())
+        ]
+        text = bootstrap_text(self._manager.active()["origin"], agents)
+        for row, signer in zip(agents, self._signers.values(), strict=True):
+            row["signature"] = signer.sign(text).hex()
+        self._manager.bootstrap(agents)
         self._tight = True
 
     def prepare(self) -> Callable[[], float]:

@@ -2,7 +2,7 @@
 # Approves a proposal with psql and openssl alone: approve_with_psql.sh PROPOSAL_ID AGENT_ID KEY_FILE [REJECT]
 #
 # Connects as psql does (PGHOST, PGDATABASE, PGSERVICE ...), as a role that has app_risk. Shows the proposal and
-# the text that is signed; the key never leaves its file. Ed25519 needs openssl 3.
+# the text that is signed; the key never leaves its file. Ed25519 needs openssl 3. ALPHA_DB_SCHEMA: the schema, if not public.
 set -eu
 
 proposal=$1
@@ -14,8 +14,10 @@ case $(openssl version) in
     OpenSSL\ [3-9]*) ;;
     *) echo "this needs openssl 3 or later" >&2 && exit 3 ;;
 esac
-ask() {
-    psql -XqAt -v ON_ERROR_STOP=1 -v proposal="$proposal" -v agent="$agent" -v decision="$decision" "$@"
+ask() { # reads the query; pins the schema first, so that nothing of another schema can stand in front of ours
+    { echo 'set search_path = :"schema", pg_temp;' && cat; } |
+        psql -XqAt -v ON_ERROR_STOP=1 -v schema="${ALPHA_DB_SCHEMA:-public}" \
+            -v proposal="$proposal" -v agent="$agent" -v decision="$decision" "$@"
 }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

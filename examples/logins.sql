@@ -11,6 +11,8 @@
 \set app_auditor :role_prefix app_auditor
 \set trader      :login _trader
 \set auditor     :login _auditor
+-- First of all: a function that the database's owner made could stand in front of PostgreSQL's own.
+set search_path = pg_catalog, pg_temp;
 select current_database() as database \gset
 
 create role :"trader"  login in role :"app_trading";

@@ -4,6 +4,7 @@
 \set QUIET on
 \set SHOW_CONTEXT never
 \pset null '(null)'
+set search_path = public, pg_temp;
 set timezone = 'UTC';
 
 --

@@ -4,12 +4,13 @@
 
 do $migration$
 declare
-  install_schema  text := pg_catalog.current_schema();
-  previous_path   text := pg_catalog.current_setting('search_path');
-  previous_role   text := pg_catalog.current_setting('role');
-  prefix          text;
-  owner_role      text;
-  role_name       text;
+  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  install_schema  pg_catalog.text := pg_catalog.current_schema();
+  previous_path   pg_catalog.text := pg_catalog.current_setting('search_path');
+  previous_role   pg_catalog.text := pg_catalog.current_setting('role');
+  prefix          pg_catalog.text;
+  owner_role      pg_catalog.text;
+  role_name       pg_catalog.text;
 begin
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -18,13 +19,17 @@ begin
 
 -- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+-- And what else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
+perform set_config(s.name, s.value, true)
+from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
+             ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
 
 if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
-if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
+           where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
   perform set_config('search_path', previous_path, true);
   return;
 end if;
@@ -46,6 +51,27 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
   raise exception 'alpha-db: alpha.role_prefix "%" is not a lower-case name of at most 40 characters', prefix
     using errcode = '22023';
 end if;
+
+-- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create objects
+-- here. The first transaction to make the table goes on, and the others wait at its name until that one has ended.
+begin
+  if not has_schema_privilege(current_user, install_schema, 'create')
+     and exists (select from pg_roles where rolname = prefix || 'alpha_owner') then
+    perform set_config('role', prefix || 'alpha_owner', true);  -- an administrator has prepared everything for it
+  end if;
+  execute format('create table %I.lock_migrations ()', install_schema);
+  perform set_config('role', previous_role, true);
+exception
+  when duplicate_table or unique_violation then
+    if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
+               where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
+      perform set_config('search_path', previous_path, true);
+      return;  -- somebody else has installed it meanwhile
+    end if;
+    raise exception 'alpha-db: schema % holds a table or a type lock_migrations, which is not ours', install_schema
+      using errcode = '42P07', hint = 'Drop it, or install into a schema of its own.';
+  when insufficient_privilege then null;  -- what is missing is said below
+end;
 
 -- Roles belong to the whole cluster: another database may create the same ones at the same moment.
 foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk'] loop
@@ -109,24 +135,38 @@ if role_name is not null then
 end if;
 -- And what somebody left here while he could would stand beside our own functions.
 select string_agg(format('%s of %I', o.name, pg_get_userbyid(o.owner)), ', ') into role_name
-from (select p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace from pg_proc as p
+from (select p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
+             exists (select from pg_proc as s where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
+      from pg_proc as p
       union all
-      select q.oid::regoperator::text, q.oprowner, q.oprnamespace from pg_operator as q) as o
+      select q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
 join pg_namespace as n on n.oid = o.namespace and n.nspname = install_schema
-where not pg_has_role(o.owner, n.nspowner, 'member') and not pg_has_role(o.owner, owner_role, 'member');
+where not pg_has_role(o.owner, owner_role, 'member')
+  and (not pg_has_role(o.owner, n.nspowner, 'member')
+       -- The schema's owner may keep functions here, but none that a call of PostgreSQL's own could pick while this runs.
+       or o.shadows and o.owner <> (select r.oid from pg_roles as r where r.rolname = current_user));
 if role_name is not null then
   raise exception 'alpha-db: schema % holds functions or operators of others: %', install_schema, role_name
     using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
 end if;
 
+-- Its owner's from here on. Its name stays ours until the end of the transaction.
+if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
+  execute format('drop table %I.lock_migrations', install_schema);
+end if;
 perform set_config('role', owner_role, true);
-perform set_config('quote_all_identifiers', 'off', true);
 -- "set search_path from current" below pins every function to this.
 perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The register of this installation
 ------------------------------------------------------------------------------------------------------------------------
+
+-- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
+create table lock_migrations ();
+comment on table lock_migrations is 'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
+create table lock_migrate_sessions ();
+comment on table lock_migrate_sessions is 'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their marks for yoyo.';
 
 create table installation (
   singleton        boolean      not null  default true,
@@ -165,7 +205,7 @@ set standard_conforming_strings = on
 as $function$
   -- current_query() is the text that psql, yoyo or a driver sent, so every way of applying records the same.
   select encode(sha256(convert_to(
-           substring(current_query() from '(do \$migration\$.*\$migration\$)'), 'UTF8')), 'hex');
+           substring(current_query() from '(do [$]migration[$].*[$]migration[$])'), 'UTF8')), 'hex');
 $function$;
 comment on function running_migration_checksum() is
   'SHA-256 of the migration that is running, in hex; null outside a migration.';
@@ -186,20 +226,26 @@ as $function$
 $function$;
 comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
--- Not pinned: the role and the search_path that it sets must outlast it. Only the migrations call it.
-create function begin_migration(name text) returns boolean
+-- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
+-- whether begin_migration or begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
+
+create function _take_migration_lock() returns void
 language plpgsql
 as $function$
 declare
-  home      text := pg_catalog.current_schema();
-  owned_by  text;
-  problem   text;
+  home      pg_catalog.text := pg_catalog.current_schema();
+  pinned    pg_catalog.text := pg_catalog.concat_ws(', ', pg_catalog.quote_ident(home), 'pg_temp');
+  owned_by  pg_catalog.text;
 begin
-  -- First of all: until this is set, the names below could be somebody else's.
-  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
-  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(home), ', pg_temp'), true);
-  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+  -- Not pinned, nor are the five below: the role, the path and the settings must outlast them. Only migrations call them.
+  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true)
+  where pg_catalog.current_setting('search_path') operator(pg_catalog.<>) pinned;  -- a file that has pinned it has saved it, too
+  perform pg_catalog.set_config('search_path', pinned, true);
+  perform set_config('alpha.previous_role', current_setting('role'), true);
+  -- What else decides how SQL is read, and how names are written.
+  perform set_config(s.name, s.value, true)
+  from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
+               ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
   select r.rolname into owned_by
   from pg_class as c
   join pg_namespace as n on n.oid = c.relnamespace and n.nspname = home
@@ -209,7 +255,19 @@ begin
     raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
   end if;
   perform set_config('role', owned_by, true);
-  perform set_config('quote_all_identifiers', 'off', true);  -- it would end up in the functions' search_path
+  lock table only lock_migrations in share update exclusive mode;
+end
+$function$;
+comment on function _take_migration_lock() is
+  'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
+
+create function begin_migration(name text) returns boolean
+language plpgsql
+as $function$
+declare
+  problem  pg_catalog.text;
+begin
+  execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
   perform set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
   if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
     perform end_migration();
@@ -227,23 +285,26 @@ begin
 end
 $function$;
 comment on function begin_migration(text) is
-  'First statement of a migration: takes the migration lock, becomes the owner role, pins search_path. False if it is installed already. Raises AUD-011 if guards were changed.';
+  'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
 
 create function end_migration() returns void
 language plpgsql
 as $function$
 begin
   perform pg_catalog.set_config('alpha.maintenance', '', true);
-  perform pg_catalog.set_config('search_path', pg_catalog.current_setting('alpha.previous_search_path'), true);
+  perform pg_catalog.set_config('search_path', pg_catalog.current_setting('alpha.previous_search_path'), true)
+  where pg_catalog.current_setting('alpha.previous_search_path', true) operator(pg_catalog.<>) '';
+  perform pg_catalog.set_config('alpha.previous_search_path', '', true);
   perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
 end
 $function$;
-comment on function end_migration() is 'Gives back the role and the search_path that begin_migration found.';
+comment on function end_migration() is 'Gives back the role and the search_path that the migration found.';
 
 create function finish_migration(name text) returns void
 language plpgsql
 as $function$
 begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform revoke_from_public();
   insert into installed_migrations (name, checksum) values (finish_migration.name, running_migration_checksum());
   -- Small tables that verify_guards joins a lot, and that autovacuum never gets to.
@@ -259,14 +320,11 @@ create function begin_rollback(name text) returns void
 language plpgsql
 as $function$
 declare
-  audit_table  text;
-  filled       boolean;
-  later        text;
+  audit_table  pg_catalog.text;
+  filled       pg_catalog.bool;
+  later        pg_catalog.text;
 begin
-  perform pg_catalog.set_config('alpha.previous_role', pg_catalog.current_setting('role'), true);
-  perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true);
-  perform pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident(pg_catalog.current_schema()), ', pg_temp'), true);
-  perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+  execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
   if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
     raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
   end if;
@@ -286,18 +344,18 @@ begin
               hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
     end if;
   end loop;
-  perform set_config('role', owner_role(), true);
   perform set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
   delete from only installed_migrations as m where m.name = begin_rollback.name;
 end
 $function$;
 comment on function begin_rollback(text) is
-  'First statement of a rollback: refuses while a later migration is installed or an audit table holds rows.';
+  'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
 
 create function finish_rollback(name text) returns void
 language plpgsql
 as $function$
 begin
+  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform record_guards('rollback of ' || finish_rollback.name);
   perform end_migration();
 end
@@ -702,14 +760,14 @@ end
 $function$;
 comment on function chain_or_error(text) is 'The entry of a chained table; raises 42P01 if there is none.';
 
--- The mark of a chain stands in an unlogged sequence, for setval is not undone by a rollback: twice the id of the
--- transaction that last took the chain's lock, and 1 more if it took it to engage the lockdown.
+-- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
+-- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
 create function snapshot_sees(mark bigint) returns boolean
 language plpgsql
 set search_path from current
 as $function$
 declare
-  writer xid8 := (mark / 2)::text::xid8;
+  writer xid8 := mark::text::xid8;
 begin
   if mark is null then
     return null;
@@ -738,46 +796,40 @@ end
 $function$;
 comment on function refuse_stale_snapshot(text) is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
 
-create function refuse_in_lockdown(table_name text) returns void
-language plpgsql
-set search_path from current
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
-as $function$
-declare
-  latest  record;
-begin
-  select l.id, l.event_type, l.reason into latest from only lockdown_events as l order by l.id desc limit 1;
-  if latest.event_type = 'ENGAGED' then
-    perform refuse(
-      'AUD-009', format('INSERT on %s refused, for the lockdown is engaged', table_name),
-      format('Lockdown event %s: %s', latest.id, latest.reason),
-      'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
-      table_name, 'INSERT');
-  end if;
-end
-$function$;
-comment on function refuse_in_lockdown(text) is 'Raises AUD-009 while the lockdown is engaged.';
-
-create function admit_writer(table_name text, mark regclass, open_in_lockdown boolean) returns void
+create function admit_writer(table_name text, mark regclass) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-     and snapshot_sees(pg_sequence_last_value(mark)) is not true then
+  if snapshot_sees(pg_sequence_last_value(mark)) is not true then
     if pg_sequence_last_value(mark) is null then
       -- After a crash, a prepared transaction may have written since this snapshot; under the chain's lock none can any more.
-      perform setval(mark, 2 * txid_current());
+      perform setval(mark, txid_current());
     end if;
     perform refuse_stale_snapshot(table_name);
   end if;
-  if not open_in_lockdown then
-    perform refuse_in_lockdown(table_name);
-  end if;
 end
 $function$;
-comment on function admit_writer(text, regclass, boolean) is
-  'Looks closely at a transaction that has a chain''s lock: raises 40001 if its snapshot does not see the writer of the chain''s mark, AUD-009 if the lockdown is engaged and the chain not open in it.';
+comment on function admit_writer(text, regclass) is
+  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does not see the writer of the chain''s mark.';
+
+create function _refuse_other_relation(table_name text, relation regclass) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  raise log 'alpha-db attempt %', jsonb_build_object(
+    'code', 'AUD-011', 'schema', current_schema(), 'table', table_name, 'operation', 'INSERT', 'row_id', null,
+    'session_user', session_user, 'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
+  raise exception 'AUD-011: a row of % would be stored in %', table_name, relation
+    using errcode = 'AUD11', table = table_name, schema = current_schema(),
+          detail = format('%s reads its rows from the table itself: a row in a partition, a chunk or a child table would be lost to it.', table_name),
+          hint = 'Chained tables cannot be partitioned, distributed or made hypertables. Undo that.';
+end
+$function$;
+comment on function _refuse_other_relation(text, regclass) is
+  'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
 
 create function hashed_columns(table_name text)
 returns table (column_name text, declared_type text, type_name text, decimal_scale integer)
@@ -809,8 +861,8 @@ declare
   attributes  text;
   rounding    text;
   settings    text := '';
+  lockdown    text := '';
   unhashed    text;
-  suspects    text;
   described   record;
 begin
   -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
@@ -826,21 +878,19 @@ begin
          string_agg(format('%I %s', h.column_name, h.declared_type), ', '),
          coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
                   filter (where h.decimal_scale is not null), '')
-         || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
+      || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
          case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
       || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
     into columns, attributes, rounding, settings
   from hashed_columns(table_name) as h;
 
-  -- Who has to be looked at closely. While there never was a lockdown, and the last writer knew of none, there is nothing to look up.
-  suspects := 'current_setting(''transaction_isolation'') in (''repeatable read'', ''serializable'')';
+  -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
   if not chain.open_in_lockdown then
-    suspects := suspects || format(E'\n       or pg_sequence_last_value(''lockdown_alarm''::regclass) is not null'
-                                    '\n       or pg_sequence_last_value(%L::regclass) %% 2 is distinct from 0',
-                                   quote_ident('writer_' || table_name));
+    lockdown := E'  if pg_sequence_last_value(''lockdown_alarm''::regclass) is distinct from pg_sequence_last_value(''lockdown_lifted''::regclass) then\n'
+             || E'    perform refuse_in_lockdown(tg_argv[0]);\n'
+             || E'  end if;\n';
   end if;
-
   -- A row type with a name makes row_to_json a plain expression, which costs half of a query.
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
@@ -868,15 +918,18 @@ declare
   tail_created_at  timestamptz;
   mark             bigint;
 begin
-%9$s  lock table only %4$I in share update exclusive mode;
-  if pg_sequence_last_value(%5$L::regclass) is distinct from 2 * txid_current() then
-    -- The transaction's first row, or others have had the lock since its last one.
-    if %8$s then
-      perform admit_writer(tg_argv[0], %5$L, %12$L);
-    end if;
-    mark := setval(%5$L::regclass, 2 * txid_current());
+  if tg_relid <> %12$L::regclass then
+    perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-  hint := pg_sequence_last_value(%6$L::regclass);
+%9$s  lock table only %4$I in share update exclusive mode;
+  if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
+    -- The transaction's first row, or others have had the lock since its last one.
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+      perform admit_writer(tg_argv[0], %5$L);
+    end if;
+    mark := setval(%5$L::regclass, txid_current());
+  end if;
+%8$s  hint := pg_sequence_last_value(%6$L::regclass);
   select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
   from only %7$I as t where t.id >= hint order by t.id desc limit 1;
   if tail_id is null then  -- an empty table, or the hint is of rows that were rolled back
@@ -897,7 +950,7 @@ $chain$
 $template$,
     'chain_' || table_name, current_schema(), settings, 'lock_' || table_name,
     quote_ident('writer_' || table_name), quote_ident('tail_' || table_name), table_name,
-    suspects, rounding, columns, 'hashed_' || table_name, chain.open_in_lockdown);
+    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name));
   execute format('comment on function %I() is %L', 'chain_' || table_name,
                  format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
@@ -922,8 +975,8 @@ begin
                  format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the cheapest that keeps others with it out, is the lock of the chain of %s, held until the end of the transaction.', table_name));
   execute format('create unlogged sequence %I', 'writer_' || table_name);
   execute format('comment on sequence %I is %L', 'writer_' || table_name,
-                 format('Twice the id of the transaction that last took the chain lock of %s, plus 1 if it engaged the lockdown.', table_name));
-  perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, 2 * txid_current());
+                 format('Id of the transaction that last took the chain lock of %s.', table_name));
+  perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, txid_current());
   execute format('create unlogged sequence %I', 'tail_' || table_name);
   execute format('comment on sequence %I is %L', 'tail_' || table_name,
                  format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
@@ -935,6 +988,13 @@ begin
   execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
   if not open_in_lockdown then
     perform count_attempts('AUD-009', table_name, 'INSERT');
+    -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is seen here.
+    execute format($create$
+      create trigger _900_refuse_in_lockdown after insert on %I for each statement
+      when (pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass))
+      execute function refuse_statement_in_lockdown(%L)$create$, table_name, table_name);
+    execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
+                   'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
   end if;
   perform chain_extend(table_name);
 end
@@ -948,6 +1008,7 @@ set search_path from current
 as $function$
 begin
   execute format('drop trigger zzz_chain on %I', table_name);
+  execute format('drop trigger if exists _900_refuse_in_lockdown on %I', table_name);
   if exists (select from pg_trigger as t where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass and t.tgname = '_050_owner_only') then
     execute format('drop trigger _050_owner_only on %I', table_name);
   end if;
@@ -1041,12 +1102,13 @@ begin
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%s  else row_to_json(e1.*)::text end as row_data,\n  %s as older_values_hold\nfrom only %I as c\n%s',
+  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%1$s  else row_to_json(e1.*)::text end as row_data,\n'
+                 '  %2$s as older_values_hold,\n  case when not (%2$s) then to_jsonb(c.*)::text end as altered\nfrom only %3$I as c\n%4$s',
                 branches, unchanged, table_name, laterals);
 end
 $function$;
 comment on function chain_rows_sql(text) is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with.';
+  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
 
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
@@ -1107,9 +1169,9 @@ comment on column chain_verdict.first_id      is 'First row that was checked.';
 comment on column chain_verdict.last_id       is 'Last row that was checked.';
 comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked.';
 comment on column chain_verdict.error_code    is 'AUD-009 for damage, AUD-011 for changed guards, otherwise null.';
-comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, guard_changed, acknowledged or not_run.';
+comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, consensus_mismatch, guard_changed, acknowledged or not_run.';
 comment on column chain_verdict.broken_id     is 'First damaged or missing row.';
-comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; null for a missing row.';
+comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
 
@@ -1118,15 +1180,18 @@ language sql stable
 set search_path from current
 as $function$
   -- One pass in id order with the row before at hand. $1 and $2 bound the ids, $3 is the genesis.
-  -- A forged hash need not be hex: decode must not fail on it.
+  -- A forged hash need not be hex: decode must not fail on it. Where no hash covers a row (its predecessor is not there, or a
+  -- column that was added later was edited) it gives the hash of its content alone: that fits no stored hash, but it tells a later edit from
+  -- what a release acknowledged.
   select format($query$
     select l.id, l.previous_id, l.row_hash as actual_hash,
-      case when l.id = 1 or l.id > 1 and l.previous_id = l.id - 1 then
+      case when l.altered is null and (l.id = 1 or l.id > 1 and l.previous_id = l.id - 1) then
         encode(sha256(
           case when l.id = 1 and coalesce(l.previous_id, 0) < 1 then decode($3, 'hex')
                when l.previous_hash ~ '^[0-9a-f]{64}$' then decode(l.previous_hash, 'hex')
                else convert_to(coalesce(l.previous_hash, ''), 'UTF8') end
-          || convert_to(l.row_data, 'UTF8')), 'hex') end as expected_hash,
+          || convert_to(l.row_data, 'UTF8')), 'hex')
+        else encode(sha256(convert_to(coalesce(l.altered, l.row_data), 'UTF8')), 'hex') end as expected_hash,
       coalesce(l.created_at < l.previous_created_at or not isfinite(l.created_at), l.created_at is null) as goes_back,
       l.older_values_hold
     from (
@@ -1149,8 +1214,7 @@ as $function$
     select k.id as at_id,
       case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
       k.verdict,
-      case when k.verdict = 'missing_rows' then null else k.expected_hash end as expected_hash,
-      k.actual_hash,  -- of missing rows: that of the row behind the gap, so that a gap that grows is another place
+      k.expected_hash, k.actual_hash,  -- of missing rows: those of the row behind the gap, so that a gap that grows is another place
       case k.verdict
         when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
         when 'order_violation' then format('row %%s is older than the row before it, or has no time', k.id)
@@ -1193,10 +1257,13 @@ begin
       into seen_to, beyond using coalesce(from_id, -9223372036854775808), to_id;
     if beyond and coalesce(seen_to, coalesce(from_id, 1) - 1) < to_id then
       execute format($query$
-        select $3::text, coalesce(b.id, 0) + 1, 'missing_rows', null::text, a.row_hash::text, format('rows %%s to %%s are missing', coalesce(b.id, 0) + 1, a.id - 1)
-        from (select n.id, n.row_hash from only %1$I as n where n.id > $2 order by n.id limit 1) as a
+        select $3::text, coalesce(b.id, 0) + 1, 'missing_rows', encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'),
+               r.row_hash, format('rows %%s to %%s are missing', coalesce(b.id, 0) + 1, a.id - 1)
+        from (select n.id from only %1$I as n where n.id > $2 order by n.id limit 1) as a
+        join (%2$s) as r on r.id = a.id
         left join lateral (select p.id from only %1$I as p where p.id <= $2 order by p.id desc limit 1) as b on true
-        $query$, table_name)
+        limit 1
+        $query$, table_name, chain_rows_sql(table_name))
         into damaged_table, id, verdict, expected_hash, actual_hash, detail using from_id, to_id, table_name;
       return next;
     end if;
@@ -1242,7 +1309,7 @@ declare
   before_time  timestamptz;
   found_here   chain_verdict;
   places       bigint;
-  place        record;
+  first_place  jsonb;
   known        bigint;
 begin
   begin
@@ -1265,23 +1332,24 @@ begin
     return found_here;
   end if;
   -- Damage is rare, so only then is the range read a second time.
-  select count(*) filter (where a.id is not null) into known
-  from find_chain_damage(table_name, from_id, to_id) as d
-  join acknowledged_damage() as a
-    on a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash;
-  select count(*) over () as places, d.* into place
-  from find_chain_damage(table_name, from_id, to_id) as d
-  where not exists (select from acknowledged_damage() as a
-                    where a.table_name = d.damaged_table and a.id = d.id::text and a.actual_hash is not distinct from d.actual_hash)
-  order by d.id limit 1;
-  if found then
+  select f.known, f.places, f.place into known, places, first_place
+  from (select count(*) filter (where d.is_known) as known, count(*) filter (where not d.is_known) as places,
+               (array_agg(d.place order by d.id) filter (where not d.is_known))[1] as place
+        from (select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash)
+                           || jsonb_build_object('detail', f.detail) as place,
+                     exists (select from acknowledged_damage() as a
+                             where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
+                               and a.actual_hash is not distinct from f.actual_hash
+                               and a.expected_hash is not distinct from f.expected_hash) as is_known
+              from find_chain_damage(verify_chain.table_name, from_id, to_id) as f) as d) as f;
+  if places > 0 then
     found_here.is_valid := false;
     found_here.error_code := 'AUD-009';
-    found_here.verdict := place.verdict;
-    found_here.broken_id := place.id;
-    found_here.expected_hash := place.expected_hash;
-    found_here.actual_hash := place.actual_hash;
-    found_here.detail := place.detail || case when place.places > 1 then format(' (first of %s places)', place.places) else '' end;
+    found_here.verdict := first_place ->> 'verdict';
+    found_here.broken_id := (first_place ->> 'id')::bigint;
+    found_here.expected_hash := first_place ->> 'expected_hash';
+    found_here.actual_hash := first_place ->> 'actual_hash';
+    found_here.detail := (first_place ->> 'detail') || case when places > 1 then format(' (first of %s places)', places) else '' end;
   elsif known > 0 then
     found_here.verdict := 'acknowledged';
     found_here.detail := format('%s rows; damage at %s places, acknowledged by a lockdown release', found_here.rows_checked, known);
@@ -1394,6 +1462,9 @@ begin
   if result.is_valid and to_id is null then
     result := compare_with_last_run(result);
   end if;
+  if result.is_valid and to_id is null and table_name in ('lockdown_events', 'risk_change_log') then
+    result := _compare_with_consensus(result);
+  end if;
   return result;
 exception when others then
   -- Not being able to check is neither "fine" nor "tampered".
@@ -1404,12 +1475,21 @@ $function$;
 comment on function judge_range(text, bigint, bigint) is
   'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with the last verification run, too.';
 
+create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text) returns jsonb
+language sql immutable
+set search_path from current
+as $function$
+  select jsonb_build_object('table', _damage_item.table_name, 'id', _damage_item.id, 'verdict', _damage_item.verdict,
+                            'actual_hash', _damage_item.actual_hash, 'expected_hash', _damage_item.expected_hash);
+$function$;
+comment on function _damage_item(text, bigint, text, text, text) is
+  'A damaged place as it stands in lockdown_events.damage and in the payload of a release.';
+
 create function damage_of(verdict chain_verdict) returns jsonb
 language sql immutable
 set search_path from current
 as $function$
-  select jsonb_build_object('table', verdict.table_name, 'id', verdict.broken_id, 'verdict', verdict.verdict,
-                            'expected_hash', verdict.expected_hash, 'actual_hash', verdict.actual_hash);
+  select _damage_item(verdict.table_name, verdict.broken_id, verdict.verdict, verdict.actual_hash, verdict.expected_hash);
 $function$;
 comment on function damage_of(chain_verdict) is 'A verdict as an item of lockdown_events.damage.';
 
@@ -1452,6 +1532,9 @@ declare
   result chain_verdict;
 begin
   perform chain_or_error(table_name), check_range(from_id, to_id);
+  if to_id is null then
+    perform _attend_alarm(engage_lockdown);
+  end if;
   result := judge_range(table_name, from_id, to_id);
   if result.error_code = 'AUD-009' then
     result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
@@ -1478,6 +1561,7 @@ declare
 begin
   perform chain_or_error(table_name) where table_name is not null;
   perform check_range(from_id, to_id);
+  perform _attend_alarm(engage_lockdown);
   -- Guards belong to the whole, not to a range of rows.
   if from_id is null and to_id is null then
     select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
@@ -1577,7 +1661,7 @@ declare
   stored    text;
   heads     jsonb := '{}';
   event_id  bigint;
-  found     chain_verdict;
+  compared  chain_verdict;
 begin
   for item in
     select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
@@ -1588,9 +1672,9 @@ begin
     -- What was remembered is not forgotten while it is there.
     execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.last_id;
     if stored is distinct from item.row_hash then
-      found := compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
-      if not found.is_valid then
-        raise exception '% is not as the last run read it: %', item.table_name, found.detail
+      compared := compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
+      if not compared.is_valid then
+        raise exception '% is not as the last run read it: %', item.table_name, compared.detail
           using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
       end if;
     elsif item.last_id >= coalesce(item.id, 0) then
@@ -1656,56 +1740,6 @@ end
 $function$;
 comment on function _check_verification_run() is
   'Row trigger of verification_runs: refuses (AUD-011) heads that are not there, and records where the counters stand. Argument: table.';
-
-create function lock_for_lockdown(table_name text) returns boolean
-language plpgsql
-set search_path from current
-as $function$
-begin
-  execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
-  return true;
-exception when lock_not_available or deadlock_detected then
-  return false;
-end
-$function$;
-comment on function lock_for_lockdown(text) is 'Takes the lock of a chain; false if it was not to be had within lock_timeout.';
-
-create function engage_lockdown(reason text, damage jsonb) returns text
-language plpgsql security definer
-set search_path from current
-set lock_timeout = '10s'
-as $function$
-declare
-  outcome      text;
-  passed_over  text;
-  event_id     bigint;
-begin
-  -- Every chain's lock, so that no writer that looked before slips past. Who keeps one shall not keep the lockdown off.
-  select string_agg(l.table_name, ', ') into passed_over
-  from (select c.table_name, lock_for_lockdown(c.table_name) as locked
-        from (select * from only chains where not open_in_lockdown order by position) as c) as l
-  where not l.locked;
-  lock table only lock_lockdown_events in share update exclusive mode;
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-     and snapshot_sees(pg_sequence_last_value('writer_lockdown_events'::regclass)) is false then
-    perform refuse_stale_snapshot('lockdown_events');
-  end if;
-  if (select l.event_type from only lockdown_events as l order by l.id desc limit 1) = 'ENGAGED' then
-    outcome := 'the lockdown is engaged already';
-  else
-    insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', reason, damage) returning id into event_id;
-    perform pg_notify('alpha_lockdown', current_schema());
-    outcome := format('lockdown engaged (event %s)', event_id)
-               || coalesce('; a writer that did not end within 10 s still holds ' || passed_over, '');
-  end if;
-  -- The writers' marks, and last: a writer with an older snapshot is told, and one that holds its chain looks again at its next row.
-  perform setval(format('%I.%I', current_schema(), 'writer_' || c.table_name)::regclass, 2 * txid_current() + 1)
-  from only chains as c where not c.open_in_lockdown;
-  return outcome;
-end
-$function$;
-comment on function engage_lockdown(text, jsonb) is
-  'Engages the lockdown, unless it is engaged: a chained row in lockdown_events and a NOTIFY on alpha_lockdown. Waits at most 10 s for the writers of each chain.';
 
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -1776,7 +1810,7 @@ as $function$
     when 'ignore_checksum_failure'       then value not in ('off', 'false', 'no', '0')
     when 'zero_damaged_pages'            then value not in ('off', 'false', 'no', '0')
     -- A path is the operator's right, unless somebody's objects stand in front of PostgreSQL's own.
-    when 'search_path' then value ~ ',\s*"?pg_catalog"?\s*(,|$)' or value ~ '^\s*"?pg_temp"?\s*(,|$)'
+    when 'search_path' then value ~ ',[[:space:]]*"?pg_catalog"?[[:space:]]*(,|$)' or value ~ '^[[:space:]]*"?pg_temp"?[[:space:]]*(,|$)'
     else false end;
 $function$;
 comment on function _switches_off(text, text) is 'Whether a setting of a database, a role or the server switches off what protects the log.';
@@ -1789,11 +1823,11 @@ as $function$
 declare
   -- a literal or a quoted name, which stays as it is, or …
   quoted  constant text := '(''(?:[^'']|'''')*''|"(?:[^"]|"")*")|';
-  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '\s+', '\1 ', 'g');
+  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '[[:space:]]+', E'\\1 ', 'g');
 begin
   -- Versions differ in blanks, and in whether they name the only relation of a view before its columns.
-  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || '\m([a-z_0-9]+)\.', 'g') as q(found)) < 2 then
-    said := regexp_replace(said, quoted || '\m[a-z_0-9]+\.', '\1', 'g');
+  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || E'\\m([a-z_0-9]+)[.]', 'g') as q(found)) < 2 then
+    said := regexp_replace(said, quoted || E'\\m[a-z_0-9]+[.]', E'\\1', 'g');
   end if;
   return said;
 end
@@ -2113,7 +2147,7 @@ as $function$
     join pg_namespace as n on n.oid = p.pronamespace
     cross join lateral (values
       ('function', case when n.oid = r.relnamespace then '' else n.nspname || '.' end || p.proname
-                   || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), '\000'), '\000'), ', ') || ')'),
+                   || '(' || array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), E'\\000'), E'\\000'), ', ') || ')'),
       ('timing', concat(t.tgtype,
          case when t.tgqual is not null then ' when ' || substring(pg_get_triggerdef(t.oid) from ' WHEN (.*) EXECUTE FUNCTION ') end,
          case when t.tgattr::text <> '' then ' of ' || (select string_agg(a.attname::text, ', ' order by a.attnum) from pg_attribute as a

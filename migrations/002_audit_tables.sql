@@ -2,7 +2,17 @@
 -- depends: 001_core_functions
 
 do $migration$
+declare
+  home  pg_catalog.text := pg_catalog.current_schema();
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('002_audit_tables') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -173,6 +183,7 @@ create table lockdown_events (
   reason       text         not null,
   damage       jsonb        not null,
   proposal_id  uuid         null,
+  alarm        bigint       not null,
   recorded_by  text         not null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
@@ -181,19 +192,26 @@ create table lockdown_events (
   constraint lockdown_events_reason_is_given check (btrim(reason) <> ''::text),
   constraint lockdown_events_damage_is_array check (jsonb_typeof(damage) = 'array'::text)
 );
-comment on table  lockdown_events             is 'The L6 lockdown: engaged by proven damage, released by an approved proposal. The last row tells. Append-only, hash-chained.';
+comment on table  lockdown_events             is 'The L6 lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm tells whether it is engaged.';
 comment on column lockdown_events.id          is 'Position in the chain.';
 comment on column lockdown_events.event_type  is 'ENGAGED or RELEASED.';
 comment on column lockdown_events.reason      is 'Why, in words.';
-comment on column lockdown_events.damage      is 'Array of {table, id, actual_hash, …}: the damage that engaged it, or that the release acknowledges.';
+comment on column lockdown_events.damage      is 'Array of {table, id, verdict, actual_hash, expected_hash}: the damage that engaged it, or that the release acknowledges.';
 comment on column lockdown_events.proposal_id is 'The approved proposal that released it; null for ENGAGED.';
+comment on column lockdown_events.alarm       is 'Value of the sequence lockdown_alarm that the event records, or that the release answers.';
 comment on column lockdown_events.recorded_by is 'The login that found the damage or completed the approval.';
 comment on column lockdown_events.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column lockdown_events.created_at  is 'When it happened.';
 
-create sequence lockdown_alarm owned by lockdown_events.event_type;
+-- Sequences, because setval is seen at once by every transaction and is not undone by a rollback (docs/chain-format.md, "The lockdown").
+create sequence lockdown_alarm owned by lockdown_events.alarm;
 comment on sequence lockdown_alarm is
-  'Has a value from the first lockdown event on and for ever, also if that was rolled back: until then the chains need not look whether one is engaged.';
+  'The alarm: a new random number whenever the lockdown is engaged. The lockdown holds until a lawful release names this very number. Nothing sets it back.';
+create sequence lockdown_alarm_by maxvalue 4294967295 owned by lockdown_events.alarm;
+comment on sequence lockdown_alarm_by is 'Oid of the login that raised the alarm last: who it was stands here even if its transaction is rolled back.';
+create unlogged sequence lockdown_lifted owned by lockdown_events.alarm;
+comment on sequence lockdown_lifted is
+  'The alarm that a writer last saw lawfully released, so that the next one need not look again. Equal to lockdown_alarm, also both without a value: no lockdown.';
 
 create table maintenance_events (
   id               bigserial    not null,
@@ -215,36 +233,139 @@ comment on column maintenance_events.recorded_by     is 'The login that did it.'
 comment on column maintenance_events.row_hash        is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column maintenance_events.created_at      is 'When it happened.';
 
-create function acknowledged_damage()
-returns table (table_name text, id text, actual_hash text, release_id bigint)
+create function _release_holds(event lockdown_events) returns boolean
 language sql stable
 set search_path from current
 as $function$
-  -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
-  -- own chain acknowledges nothing, least of all itself.
-  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'actual_hash', max(l.id)
-  from only lockdown_events as l
-  cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
-  where l.event_type = 'RELEASED'
-    and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
-  group by 1, 2, 3;
+  select false;
 $function$;
-comment on function acknowledged_damage() is 'Damage that a lockdown release has acknowledged, and the last release that did: reported as such for ever after.';
+comment on function _release_holds(lockdown_events) is
+  'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus brings proposals and replaces this.';
 
-create function lockdown_status()
-returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
+create function acknowledged_damage()
+returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language sql stable security definer
 set search_path from current
 as $function$
-  select coalesce(l.event_type = 'ENGAGED', false),
-         case when l.event_type = 'ENGAGED' then l.created_at end,
-         case when l.event_type = 'ENGAGED' then l.id end,
-         case when l.event_type = 'ENGAGED' then l.reason end,
-         case when l.event_type = 'ENGAGED' then l.damage end
-  from (select) as one
-  left join lateral (select * from only lockdown_events as e order by e.id desc limit 1) as l on true;
+  -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
+  -- own chain, or that no quorum signed, acknowledges nothing, least of all itself.
+  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'verdict', d.value ->> 'actual_hash', d.value ->> 'expected_hash', max(l.id)
+  from only lockdown_events as l
+  cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
+  where l.event_type = 'RELEASED' and _release_holds(l)
+    and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
+  group by 1, 2, 3, 4, 5;
 $function$;
-comment on function lockdown_status() is 'One row: whether the lockdown is engaged, since when, by which event, why, and the damage that engaged it.';
+comment on function acknowledged_damage() is
+  'Damage that a lawful lockdown release has acknowledged, and the last release that did: reported as such for as long as stored hash and content are what they were.';
+
+create function _forged_releases()
+returns table (id bigint, row_hash text)
+language sql stable
+set search_path from current
+as $function$
+  select l.id, l.row_hash::text
+  from only lockdown_events as l
+  where l.event_type = 'RELEASED' and not _release_holds(l)
+    and not exists (select from acknowledged_damage() as a
+                    where a.table_name = 'lockdown_events' and a.id = l.id::text and a.verdict = 'consensus_mismatch'
+                      and a.actual_hash = l.row_hash::text)
+  order by l.id;
+$function$;
+comment on function _forged_releases() is 'RELEASED events that no approved, signed proposal made, and that no lawful release has acknowledged.';
+
+create function _last_release() returns bigint
+language sql stable
+set search_path from current
+as $function$
+  select coalesce((select l.id from only lockdown_events as l where l.event_type = 'RELEASED' and _release_holds(l) order by l.id desc limit 1), 0);
+$function$;
+comment on function _last_release() is 'Id of the last lawful RELEASED event; 0 if there is none.';
+
+create function open_damage()
+returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
+language sql stable security definer
+set search_path from current
+as $function$
+  select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash
+  from (
+    select f.damaged_table as "table", f.id, f.verdict, f.actual_hash, f.expected_hash
+    from only chains as c
+    cross join lateral find_chain_damage(c.table_name) as f
+    union
+    -- what a chain alone may not show
+    select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'verdict', p.value ->> 'actual_hash', p.value ->> 'expected_hash'
+    from only lockdown_events as l
+    cross join lateral jsonb_array_elements(l.damage) as p
+    where l.event_type = 'ENGAGED' and l.id > (select _last_release()) and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
+    union
+    select 'lockdown_events', r.id, 'consensus_mismatch', r.row_hash, null
+    from _forged_releases() as r
+  ) as d
+  where not exists (
+    select from acknowledged_damage() as a
+    where a.table_name = d."table" and a.id = d.id::text and a.verdict = d.verdict
+      and a.actual_hash is not distinct from d.actual_hash and a.expected_hash is not distinct from d.expected_hash)
+  order by (select c.position from only chains as c where c.table_name = d."table"), d.id;
+$function$;
+comment on function open_damage() is
+  'The damage that is there now and that no lawful release has acknowledged: what the chains show, and what engaged the lockdown since the last release though no chain alone shows it. A release must list exactly this.';
+
+create function _lockdown_is_lifted(event lockdown_events) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select case
+    when event.id is null then pg_sequence_last_value('lockdown_alarm'::regclass) is null
+    when event.event_type = 'RELEASED' and event.alarm = pg_sequence_last_value('lockdown_alarm'::regclass) then _release_holds(event)
+    else false end;
+$function$;
+comment on function _lockdown_is_lifted(lockdown_events) is
+  'Whether there is no lockdown, given the last row of lockdown_events: no alarm was ever raised, or that row lawfully answers the very alarm that stands.';
+
+create function lockdown_status()
+returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
+language plpgsql stable security definer
+set search_path from current
+set enable_seqscan = off
+as $function$
+declare
+  standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  latest    lockdown_events;
+  engaged   lockdown_events;
+begin
+  select * into latest from only lockdown_events as l order by l.id desc limit 1;
+  is_locked := not _lockdown_is_lifted(latest);
+  if not is_locked then
+    return next;
+    return;
+  end if;
+  select * into engaged from only lockdown_events as l
+  where l.event_type = 'ENGAGED' and l.id > (select _last_release()) order by l.id limit 1;
+  since := engaged.created_at;
+  -- Of the alarm that stands; 0 is that of an event that could raise none.
+  if exists (select from only lockdown_events as l
+             where l.event_type = 'ENGAGED' and l.alarm = coalesce(standing, 0) and l.id > (select _last_release())) then
+    event_id := engaged.id;
+  end if;
+  select coalesce(jsonb_agg(d.value order by d.first_id, d.first_place), '[]') into damage
+  from (select p.value, min(l.id) as first_id, min(p.place) as first_place
+        from only lockdown_events as l
+        cross join lateral jsonb_array_elements(l.damage) with ordinality as p(value, place)
+        where l.event_type = 'ENGAGED' and l.id > (select _last_release())
+        group by p.value) as d;
+  reason := engaged.reason;
+  if latest.event_type = 'RELEASED' and engaged.id is null then
+    reason := format('lockdown event %s (RELEASED) is not an approved release of the alarm that stands', latest.id);
+  elsif event_id is null then
+    reason := concat_ws('; ', reason, format('an alarm raised by %s is not recorded as an event yet',
+                coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')));
+  end if;
+  return next;
+end
+$function$;
+comment on function lockdown_status() is
+  'One row: whether the lockdown is engaged, since when, by which event (null: none records the alarm that stands yet), why, and all the damage that was found since the last lawful release.';
 
 perform finish_migration('002_audit_tables');
 end

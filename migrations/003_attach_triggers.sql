@@ -3,7 +3,17 @@
 -- depends: 002_audit_tables
 
 do $migration$
+declare
+  home  pg_catalog.text := pg_catalog.current_schema();
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('003_attach_triggers') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -97,6 +107,221 @@ $function$;
 comment on function validate_order_event() is
   'Row trigger of order_events: refuses (AUD-008) an order_execution_id that does not exist. Argument: table.';
 
+------------------------------------------------------------------------------------------------------------------------
+-- The lockdown (docs/chain-format.md, "The lockdown"). It is engaged from the moment at which the alarm is raised, and a sequence
+-- is what nobody can lock, roll back or fill up. The event that records it comes after, and may come late.
+------------------------------------------------------------------------------------------------------------------------
+
+create function _raise_alarm() returns bigint
+language plpgsql
+set search_path from current
+as $function$
+declare
+  -- Random, so that two alarms never are the same: a release of one can never be one of another.
+  alarm bigint := ('x' || encode(substr(sha256(uuid_send(gen_random_uuid())), 1, 8), 'hex'))::bit(64)::bigint & 4611686018427387903 | 1;
+begin
+  begin
+    perform setval('lockdown_alarm_by'::regclass, (select r.oid from pg_roles as r where r.rolname = session_user)::bigint);
+  exception when others then null;  -- who it was is less than that it was
+  end;
+  raise log 'alpha-db alarm %', jsonb_build_object(
+    'schema', current_schema(), 'alarm', alarm, 'session_user', session_user,
+    'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
+  -- Even if somebody takes the alarm away again, the two differ, and writers look.
+  perform setval('lockdown_lifted'::regclass, 1);
+  return setval('lockdown_alarm'::regclass, alarm);
+end
+$function$;
+comment on function _raise_alarm() is
+  'Engages the lockdown, at once and for every transaction, and returns the new value of the alarm. Not undone by a rollback; waits for nobody.';
+
+create function _is_recorded(damage jsonb) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select not exists (
+    select from jsonb_array_elements(_is_recorded.damage) as d
+    where not exists (
+      select from only lockdown_events as l
+      cross join lateral jsonb_array_elements(l.damage) as e
+      where l.event_type = 'ENGAGED' and l.id > (select _last_release()) and e.value = d.value));
+$function$;
+comment on function _is_recorded(jsonb) is 'Whether an event since the last lawful release names each item of this damage.';
+
+create function _record_lockdown(reason text, damage jsonb, alarm bigint) returns bigint
+language plpgsql
+set search_path from current
+set lock_timeout = '2s'
+as $function$
+declare
+  event_id bigint;
+begin
+  insert into lockdown_events (event_type, reason, damage, alarm) values ('ENGAGED', reason, damage, alarm) returning id into event_id;
+  if not exists (select from only lockdown_events as l where l.id = event_id) then
+    raise exception 'the event is not in lockdown_events' using errcode = 'AUD11';
+  end if;
+  return event_id;
+end
+$function$;
+comment on function _record_lockdown(text, jsonb, bigint) is
+  'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain of lockdown_events.';
+
+create function engage_lockdown(reason text, damage jsonb) returns text
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  alarm bigint;
+begin
+  -- Only what is certain spares the alarm: a snapshot that does not move may be of before a release.
+  if current_setting('transaction_isolation') = 'read committed'
+     and (select s.is_locked and s.event_id is not null from lockdown_status() as s)
+     and pg_sequence_last_value('lockdown_alarm'::regclass) is not null
+     and _is_recorded(damage) then
+    return 'the lockdown is engaged already';
+  end if;
+  begin
+    alarm := _raise_alarm();
+  exception when others then
+    -- Somebody spoilt the sequence. If the other one differs from it, writers look for the event.
+    alarm := 0;
+    perform setval('lockdown_lifted'::regclass, 1);
+  end;
+  begin
+    return format('lockdown engaged (event %s)', _record_lockdown(reason, damage, alarm));
+  exception when others then
+    if alarm = 0 then
+      raise;
+    end if;
+    return format('lockdown engaged, but its event is not recorded yet: %s (%s)', sqlerrm, sqlstate);
+  end;
+end
+$function$;
+comment on function engage_lockdown(text, jsonb) is
+  'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row in lockdown_events. Says what came of it. No transaction of anybody else keeps it off, and no rollback takes it back.';
+
+create function _attend_alarm(wanted boolean) returns void
+language plpgsql
+set search_path from current
+set lock_timeout = '200ms'
+set enable_seqscan = off
+as $function$
+declare
+  standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  latest    lockdown_events;
+begin
+  if not coalesce(wanted, true) or pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
+    return;
+  end if;
+  select * into latest from only lockdown_events as l order by l.id desc limit 1;
+  if standing is not distinct from latest.alarm
+     or exists (select from only lockdown_events as l where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release())) then
+    return;
+  end if;
+  if standing is null or exists (select from only lockdown_events as l where l.alarm = standing) then
+    insert into lockdown_events (event_type, reason, damage, alarm)
+    values ('ENGAGED', 'the alarm was set back by force', '[]', _raise_alarm());
+  else
+    insert into lockdown_events (event_type, reason, damage, alarm)
+    values ('ENGAGED', format('an alarm that %s raised was not recorded: its transaction did not commit, or could not write the event',
+                              coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')), '[]', standing);
+  end if;
+exception when others then null;  -- the next verification tries again; until then the lockdown holds all the same
+end
+$function$;
+comment on function _attend_alarm(boolean) is
+  'Records an alarm that no event records, and raises it anew if somebody set it back. Changes nothing while alarm and events agree.';
+
+create function refuse_in_lockdown(table_name text) returns void
+language plpgsql
+set search_path from current
+set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
+as $function$
+declare
+  alarm   bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  mark    bigint := pg_sequence_last_value('writer_lockdown_events'::regclass);
+  latest  lockdown_events;
+begin
+  select * into latest from only lockdown_events as l order by l.id desc limit 1;
+  if _lockdown_is_lifted(latest) then
+    -- For good, because no alarm comes twice and a release that is committed stays; but not by a release that may still be rolled back.
+    if mark is distinct from txid_current() and alarm is not null then
+      perform setval('lockdown_lifted'::regclass, alarm);
+    end if;
+    return;
+  end if;
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and snapshot_sees(mark) is false
+     and pg_xact_status(mark::text::xid8) = 'committed' then
+    perform refuse_stale_snapshot('lockdown_events');  -- there may be a release that this snapshot does not see
+  end if;
+  perform refuse(
+    'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
+    (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
+    'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
+    table_name, 'INSERT');
+end
+$function$;
+comment on function refuse_in_lockdown(text) is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
+
+create function refuse_statement_in_lockdown() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform refuse_in_lockdown(tg_argv[0]);
+  return null;
+end
+$function$;
+comment on function refuse_statement_in_lockdown() is
+  'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm was raised. Argument: table.';
+
+create function _consensus_problems()
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select null::text, null::bigint, null::text where false;
+$function$;
+comment on function _consensus_problems() is
+  'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus brings them and replaces this.';
+
+create function _compare_with_consensus(found_here chain_verdict) returns chain_verdict
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  forged   record;
+  problem  record;
+begin
+  if found_here.table_name = 'lockdown_events' then
+    select f.* into forged from _forged_releases() as f limit 1;
+    if found then
+      found_here.is_valid := false;
+      found_here.error_code := 'AUD-009';
+      found_here.verdict := 'consensus_mismatch';
+      found_here.broken_id := forged.id;
+      found_here.expected_hash := null;
+      found_here.actual_hash := forged.row_hash;
+      found_here.detail := format('no approved, signed proposal made release %s', forged.id);
+    end if;
+    return found_here;
+  end if;
+  select count(*) as number, (array_agg(p.id))[1] as id,
+         string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') as problems
+  into problem from _consensus_problems() as p;
+  if problem.number > 0 then
+    found_here.is_valid := false;
+    found_here.error_code := 'RSK-007';
+    found_here.verdict := 'consensus_mismatch';
+    found_here.broken_id := problem.id;
+    found_here.detail := left(problem.problems, 2000);
+  end if;
+  return found_here;
+end
+$function$;
+comment on function _compare_with_consensus(chain_verdict) is
+  'Turns a good verdict into consensus_mismatch if a release, an agent, a key, a limit or a quorum is not what the signed, applied proposals lead to.';
+
 create function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
@@ -104,15 +329,19 @@ as $function$
   select false;
 $function$;
 comment on function release_is_approved(uuid, jsonb) is
-  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals.';
+  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals and replaces this.';
 
 create function validate_lockdown_event() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  standing bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
 begin
   if new.event_type = 'RELEASED'
-     and ((select l.event_type from only lockdown_events as l order by l.id desc limit 1) is distinct from 'ENGAGED'
+     and (new.alarm is distinct from standing
+          or not exists (select from only lockdown_events as l
+                         where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release()))
           or not release_is_approved(new.proposal_id, new.damage)) then
     perform refuse(
       'AUD-009', 'the lockdown is not released by hand',
@@ -124,18 +353,21 @@ begin
 end
 $function$;
 comment on function validate_lockdown_event() is
-  'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made. Argument: table.';
+  'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made, or of another alarm than the one that stands and is recorded. Argument: table.';
 
 create function raise_lockdown_alarm() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform setval('lockdown_alarm'::regclass, 1);
+  -- Not in general: a second alarm that was raised since must not be set back to the first.
+  if new.alarm > 0 and (current_setting('session_replication_role') = 'replica' or pg_sequence_last_value('lockdown_alarm'::regclass) is null) then
+    perform setval('lockdown_alarm'::regclass, new.alarm);
+  end if;
   return new;
 end
 $function$;
-comment on function raise_lockdown_alarm() is 'Row trigger of lockdown_events: from now on every writer looks whether the lockdown is engaged.';
+comment on function raise_lockdown_alarm() is 'Row trigger of lockdown_events: the alarm of an event that is replicated, or written by hand, is raised here too.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
@@ -161,7 +393,7 @@ comment on trigger _500_validate on ai_debates      is 'Refuses a signal that do
 comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_events    is 'Refuses an order that does not exist (AUD-008).';
 comment on trigger _500_validate on lockdown_events is 'Refuses a release that no approved proposal made (AUD-009).';
-comment on trigger _400_raise_alarm on lockdown_events is 'Tells the writers that there is a lockdown event.';
+comment on trigger _400_raise_alarm on lockdown_events is 'Raises the alarm of an event that is replicated.';
 perform count_attempts('AUD-001', 'signals',         'INSERT');
 perform count_attempts('AUD-008', 'ai_debates',      'INSERT');
 perform count_attempts('AUD-008', 'order_execution', 'INSERT');

@@ -2,8 +2,17 @@
 
 do $rollback$
 declare
-  item record;
+  home  pg_catalog.text := pg_catalog.current_schema();
+  item pg_catalog.record;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform begin_rollback('004_security_hardening');
 if exists (select from pg_event_trigger as e where e.evtname = left('alpha_ddl_guard_drop_' || current_schema(), 63)) then
   raise exception 'alpha-db: 004_security_hardening is not rolled back, for the DDL guard is installed'
@@ -14,6 +23,7 @@ for item in select c.table_name from only chains as c where not c.is_internal or
   execute format('revoke all on %I from %I, %I, %I', item.table_name, app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
   execute format('revoke all on sequence %I from %I', item.table_name || '_id_seq', app_role('app_trading'));
 end loop;
+execute format('revoke all on sequence lockdown_alarm, lockdown_lifted from %I', app_role('app_trading'));
 execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events from %I',
                app_role('app_auditor'));
 for item in
@@ -25,7 +35,7 @@ loop
   execute format('revoke all on routine %s from %I', item.signature, item.grantee);
 end loop;
 drop view vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts;
-drop function record_maintenance(text, text, text);
+drop function record_maintenance(text, text, text), lock_holders();
 perform forget_attempts('protected object');
 
 perform finish_rollback('004_security_hardening');

@@ -3,11 +3,20 @@
 
 do $migration$
 declare
-  trading  text;
-  auditor  text;
-  risk     text;
-  item     record;
+  home  pg_catalog.text := pg_catalog.current_schema();
+  trading  pg_catalog.text;
+  auditor  pg_catalog.text;
+  risk     pg_catalog.text;
+  item     pg_catalog.record;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('004_security_hardening') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -160,6 +169,49 @@ $function$;
 comment on function record_maintenance(text, text, text) is
   'Records DDL on a protected object that alpha.maintenance let through. Called by the DDL guard.';
 
+create function lock_holders()
+returns table (lock_name text, mode text, granted boolean, pid integer, gid text, login text, application text,
+               client_address text, since timestamptz, state text, blocks integer[])
+language sql stable
+set search_path from current
+as $function$
+  with
+  locks as materialized (
+    select l.* from pg_locks as l
+  ),
+  ours as (
+    select c.oid, c.relname::text as name, c.relname ~ '^lock_' or c.relname = 'log_nodes' as is_lock
+    from pg_class as c
+    join pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = current_schema() and c.relkind = 'r'
+  ),
+  -- A prepared transaction has no process. Of sessions only what conflicts with a lock that the kit takes: not pg_dump's.
+  held as (
+    select o.name, l.granted, l.pid, case when l.pid is null then l.virtualtransaction end as place,
+           string_agg(distinct l.mode, ', ') as mode, min(l.waitstart) as waits_since
+    from locks as l
+    join ours as o on o.oid = l.relation
+    where l.locktype = 'relation' and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+      and (l.pid is null or not l.granted
+           or o.is_lock and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))
+    group by 1, 2, 3, 4
+  )
+  select h.name, h.mode, h.granted, h.pid, p.gid, coalesce(a.usename::text, p.owner::text),
+         coalesce(nullif(a.application_name, ''), a.backend_type), host(a.client_addr),
+         case when h.granted then coalesce(a.xact_start, p.prepared) else h.waits_since end,
+         case when h.pid is null then 'prepared' else a.state end,
+         case when h.granted then array(select w.pid from held as w where w.name = h.name and not w.granted order by w.pid)
+              else '{}' end
+  from held as h
+  left join pg_stat_activity as a on a.pid = h.pid
+  left join locks as x on x.locktype = 'transactionid' and x.pid is null and x.virtualtransaction = h.place
+                      and x.transactionid in (select q.transaction from pg_prepared_xacts as q)
+  left join pg_prepared_xacts as p on p.transaction = x.transactionid
+  order by 1, h.granted desc, 9, 4;
+$function$;
+comment on function lock_holders() is
+  'Who holds or waits for a lock of this installation: of a chain, the proposals, the Merkle logs, the migrations; and every prepared transaction that has locked one of its tables.';
+
 perform count_attempts('AUD-011', 'protected object', 'DDL');
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -178,9 +230,11 @@ for item in select c.table_name from only chains as c where not c.is_internal or
   -- nextval in the default of a bigserial needs it, although the chain assigns the id.
   execute format('grant usage on sequence %I to %I', item.table_name || '_id_seq', trading);
 end loop;
+-- For the condition of the trigger _900_refuse_in_lockdown, which PostgreSQL asks with the writer's rights.
+execute format('grant select on sequence lockdown_alarm, lockdown_lifted to %I', trading);
 execute format('grant select on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events to %I', auditor);
 execute format('grant select on vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts to %I, %I, %I', trading, auditor, risk);
-execute format('grant execute on function rejected_attempts(), lockdown_status() to %I, %I, %I', trading, auditor, risk);
+execute format('grant execute on function rejected_attempts(), lockdown_status(), lock_holders() to %I, %I, %I', trading, auditor, risk);
 
 -- What the writing functions and the domains' checks call runs with the writer's rights.
 execute format('grant execute on function
@@ -202,7 +256,8 @@ execute format('grant execute on function
   verification_plan(boolean, integer, bigint), record_verification(boolean, jsonb, bigint),
   verify_guards(), guard_facts(), _collation_text(oid), _switches_off(text, text), _view_text(oid), _counters(), _lowered_counters(), grants_text(aclitem[], oid), owner_role(), app_role(text),
   chain_status(), chain_rows(text, bigint, bigint), chain_rows_sql(text), chain_check_sql(text), chain_links_sql(text), chain_places_sql(text),
-  chain_or_error(text), chain_genesis(text), acknowledged_damage() to %I', auditor);
+  chain_or_error(text), chain_genesis(text), acknowledged_damage(), _damage_item(text, bigint, text, text, text) to %I', auditor);
+execute format('grant execute on function open_damage() to %I, %I', auditor, risk);
 
 perform finish_migration('004_security_hardening');
 end

@@ -3,9 +3,18 @@
 
 do $migration$
 declare
-  item      text;
-  grant_to  text[];
+  home  pg_catalog.text := pg_catalog.current_schema();
+  item      pg_catalog.text;
+  grant_to  pg_catalog.text[];
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('005_agent_consensus') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -307,7 +316,7 @@ language sql immutable parallel safe
 set search_path from current
 as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
-  select value !~ '[\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u180E\u200B-\u200F\u2028-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF9-\uFFFB\U000E0000-\U000E007F]';
+  select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u180E\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U000E0000-\\U000E007F]';
 $function$;
 comment on function is_plain_text(text) is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
 
@@ -350,6 +359,32 @@ as $function$
 $function$;
 comment on function approval_text(text, text, text, uuid, timestamptz) is 'The exact text of a vote, whose UTF-8 bytes the agent signs.';
 
+create function bootstrap_text(origin text, agents jsonb) returns text
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  -- In the order of the ids, so that everybody who has the same agents signs the same text.
+  select E'alpha-db/bootstrap/v1\n'
+      || 'origin: ' || to_json(origin) || E'\n'
+      || coalesce(string_agg(
+           'agent: ' || jsonb_build_object('agent_id', a.value -> 'agent_id', 'name', a.value -> 'name', 'role', a.value -> 'role',
+                                           'public_key', a.value -> 'public_key')::text || E'\n',
+           '' order by a.value ->> 'agent_id' collate "C"), '')
+  from jsonb_array_elements(case when jsonb_typeof(agents) = 'array' then agents else '[]' end) as a;
+$function$;
+comment on function bootstrap_text(text, jsonb) is 'The exact text of a bootstrap, whose UTF-8 bytes each of its agents signs.';
+
+create function _is_readable_time(moment timestamptz) returns boolean
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  -- A day from either end, because a time zone can push a time over it.
+  select coalesce(moment at time zone 'UTC' >= timestamp '0001-01-02 00:00:00'
+              and moment at time zone 'UTC' <  timestamp '9999-12-31 00:00:00', false);
+$function$;
+comment on function _is_readable_time(timestamptz) is
+  'Whether every client can read a time back, in every time zone: finite, and in the years 1 to 9999.';
+
 create function text_digest(value text) returns text
 language sql immutable parallel safe
 set search_path from current
@@ -378,6 +413,7 @@ create table agents (
   public_key   bytea        not null,
   replaces     uuid         null,
   proposal_id  uuid         null,
+  signature    bytea        null,
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
   recorded_by  text         not null,
@@ -388,7 +424,9 @@ create table agents (
   constraint agents_replaces_fkey foreign key (replaces) references agents (agent_id),
   constraint agents_name_is_plain check (btrim(name::text) <> ''::text and is_plain_text(name::text)),
   constraint agents_role_is_plain check (btrim(role::text) <> ''::text and is_plain_text(role::text)),
-  constraint agents_public_key_is_strong check (not ed25519_key_is_weak(public_key))
+  constraint agents_public_key_is_strong check (not ed25519_key_is_weak(public_key)),
+  constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
+                                                     and length(signature) = 64)
 );
 comment on table  agents             is 'Agents as they were enrolled. Append-only, hash-chained; who is revoked stands in agent_revocations.';
 comment on column agents.id          is 'Position in the chain.';
@@ -398,6 +436,7 @@ comment on column agents.role        is 'What it does, in a word or two.';
 comment on column agents.public_key  is 'Ed25519 public key, 32 bytes.';
 comment on column agents.replaces    is 'The agent whose place (and vote) it takes, as when a key is rotated.';
 comment on column agents.proposal_id is 'The approved proposal that enrolled it; null for those of the bootstrap.';
+comment on column agents.signature   is 'Its Ed25519 signature of the whole bootstrap (bootstrap_message), 64 bytes; null for those that a proposal enrolled.';
 comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agents.created_at  is 'When it was enrolled.';
 comment on column agents.recorded_by is 'The login that did it.';
@@ -445,8 +484,9 @@ create table proposals (
   constraint proposals_kind_is_known check (kind::text = any (array['risk_config'::text, 'asset_kill_threshold'::text, 'lockdown_release'::text,
     'agent_enrol'::text, 'agent_revoke'::text, 'quorum_policy'::text])),
   constraint proposals_reason_is_plain check (btrim(reason) <> ''::text and is_plain_text(reason)),
+  constraint proposals_reason_is_short check (length(reason) <= 2000),
   constraint proposals_payload_is_plain check (is_plain_text(payload::text)),
-  constraint proposals_expires_at_is_finite check (isfinite(expires_at)),
+  constraint proposals_expires_at_is_readable check (_is_readable_time(expires_at)),
   constraint proposals_signed_text_is_exact check (signed_text = proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
   constraint proposals_digest_is_of_text check (digest::text = text_digest(signed_text)),
   constraint proposals_signature_is_valid check (signs(proposer_key, signed_text, signature))
@@ -489,7 +529,7 @@ create table votes (
   constraint votes_proposal_id_fkey foreign key (proposal_id, digest) references proposals (proposal_id, digest),
   constraint votes_agent_id_fkey foreign key (agent_id, agent_key) references agents (agent_id, public_key),
   constraint votes_decision_is_known check (decision::text = any (array['APPROVE'::text, 'REJECT'::text])),
-  constraint votes_signed_at_is_finite check (isfinite(signed_at)),
+  constraint votes_signed_at_is_readable check (_is_readable_time(signed_at)),
   constraint votes_signed_text_is_exact check (signed_text = approval_text(origin, decision::text, digest::text, agent_id, signed_at)),
   constraint votes_signature_is_valid check (signs(agent_key, signed_text, signature))
 );
@@ -711,6 +751,313 @@ comment on function proposal_status(proposals) is
   'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE (made for another state) or REVOKED (its proposer is).';
 
 ------------------------------------------------------------------------------------------------------------------------
+-- Re-derivation: what the bootstrap and the applied proposals lead to, believing nothing but signatures. The one place that
+-- everything asks that relies on consensus; what the tables say besides is only compared with it.
+------------------------------------------------------------------------------------------------------------------------
+
+create function _bootstrap_problems()
+returns table (id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  with first as (
+    select a.id, a.public_key, a.signature,
+           jsonb_build_object('agent_id', a.agent_id, 'name', a.name, 'role', a.role,
+                              'public_key', encode(a.public_key, 'hex')) as member
+    from only agents as a where a.proposal_id is null),
+  list as (select count(*) as members, bootstrap_text(installation_origin(), jsonb_agg(f.member)) as text
+           from first as f)
+  select f.id, case when list.members < 3 then 'the bootstrap has fewer than three agents'
+                    else 'its signature is not for the bootstrap as it stands' end
+  from first as f cross join list
+  where list.members < 3 or not signs(f.public_key, list.text, f.signature);
+$function$;
+comment on function _bootstrap_problems() is
+  'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is added, removed or altered.';
+
+create type replayed_change as (
+  version      bigint,
+  kind         text,
+  proposal_id  uuid,
+  payload      jsonb,
+  reason       text,
+  approved_by  uuid,
+  applied_at   timestamptz,
+  state_text   text,
+  problem      text
+);
+comment on type replayed_change is 'An entry of risk_change_log as the replay finds it.';
+comment on column replayed_change.version     is 'Its version; 0 for the bootstrap, if that does not hold.';
+comment on column replayed_change.kind        is 'Kind of its proposal.';
+comment on column replayed_change.proposal_id is 'Its proposal.';
+comment on column replayed_change.payload     is 'The payload, as it was signed.';
+comment on column replayed_change.reason      is 'The reason, as it was signed.';
+comment on column replayed_change.approved_by is 'The agent whose approval completed the quorum.';
+comment on column replayed_change.applied_at  is 'When it was applied.';
+comment on column replayed_change.state_text  is 'The state that it leads to.';
+comment on column replayed_change.problem     is 'Why it does not hold; null: it holds.';
+
+create function _replay_consensus(only_agents boolean default false, to_version bigint default null)
+returns setof replayed_change
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  entry      record;
+  counted    record;
+  active     jsonb;  -- the agents of that moment: agent_id → public key in hex
+  ever       jsonb;
+  eligible   jsonb;
+  policy     jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
+  state      text  := state_text(0, null, '[]');
+  direction  text;
+  needed     integer;
+  gone       text;
+  result     replayed_change;
+begin
+  select 0, b.problem into result.version, result.problem from _bootstrap_problems() as b order by b.id limit 1;
+  if found then
+    return next result;
+    return;
+  end if;
+  select coalesce(jsonb_object_agg(a.agent_id, encode(a.public_key, 'hex')), '{}') into active
+  from only agents as a where a.proposal_id is null;
+  ever := active;
+  -- Agents and quorum follow from few entries. The state before an entry need not be replayed to be known: its proposer signed its hash.
+  for entry in
+    select c.version, c.proposal_id as logged_proposal, c.digest::text as logged_digest, c.kind::text as logged_kind,
+           c.previous::text as logged_previous, c.state_text as logged_text, c.state_hash::text as logged_hash,
+           c.approvals, c.approved_by, c.created_at as applied_at, b.state_text as text_before,
+           p.proposal_id, p.origin, p.kind::text as kind, p.previous::text as previous, p.payload, p.reason, p.proposer,
+           p.proposer_key, p.expires_at, p.signed_text, p.digest::text as digest, p.signature
+    from only risk_change_log as c
+    left join only proposals as p on p.proposal_id = c.proposal_id
+    left join only risk_change_log as b on b.version = c.version - 1
+    where (to_version is null or c.version <= to_version)
+      and (not only_agents or c.version = to_version or c.kind::text in ('agent_enrol', 'agent_revoke', 'quorum_policy')
+           or p.kind::text in ('agent_enrol', 'agent_revoke', 'quorum_policy'))
+    order by c.version
+  loop
+    result := row(entry.version, entry.kind, entry.logged_proposal, entry.payload, entry.reason, entry.approved_by,
+                  entry.applied_at, null, null);
+    begin
+      if only_agents and entry.version > 1 then
+        state := coalesce(entry.text_before, '');
+      end if;
+      gone := case entry.kind when 'agent_revoke' then entry.payload ->> 'agent_id'
+                              when 'agent_enrol'  then entry.payload ->> 'replaces' end;
+      eligible := active - entry.proposer::text - coalesce(gone, '');
+      result.problem := case
+        when entry.proposal_id is null
+          then 'its proposal is not there'
+        when entry.previous <> text_digest(state) or entry.logged_previous <> entry.previous
+          or entry.version <> (state::jsonb ->> 'version')::bigint + 1
+          then 'it was made for another state than the one before it'
+        when entry.digest <> entry.logged_digest or entry.digest <> text_digest(entry.signed_text)
+          or entry.kind <> entry.logged_kind or entry.origin <> installation_origin()
+          or entry.signed_text <> proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload,
+                                                entry.reason, entry.proposer, entry.expires_at)
+          then 'the signed text says otherwise than the columns'
+        when active ->> entry.proposer::text is distinct from encode(entry.proposer_key, 'hex')
+          then 'its proposer was no agent then, or had another key'
+        when not signs(entry.proposer_key, entry.signed_text, entry.signature)
+          then 'the proposer''s signature does not hold'
+        when exists (select from only votes as v
+                     where v.proposal_id = entry.proposal_id and v.decision::text = 'REJECT'::text)
+          then 'it was rejected'
+        end;
+      if result.problem is null then
+        -- Its quorum, counted again: distinct agents of that time with their keys, never the proposer nor whom it removes.
+        select count(*) as given, count(distinct v.agent_id) as agents,
+               coalesce(bool_and(
+                 eligible ->> v.agent_id::text = v.public_key
+                 and signs(decode(v.public_key, 'hex'),
+                           approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at),
+                           decode(v.signature, 'hex'))), false) as hold,
+               coalesce(bool_or(v.agent_id = entry.approved_by), false) as completed
+        into counted
+        from jsonb_to_recordset(entry.approvals)
+          as v(agent_id uuid, public_key text, signed_at timestamptz, signature text);
+        direction := change_direction(entry.kind, entry.payload, state::jsonb);
+        needed := case
+          when direction = 'govern' then
+            greatest(1, least((select count(*)::integer from jsonb_object_keys(eligible)),
+                              case when entry.kind = 'quorum_policy'
+                                   then (select max(m.value::integer) from jsonb_each_text(policy) as m)
+                                   else (policy ->> 'govern')::integer end))
+          else (policy ->> direction)::integer end;
+        result.state_text := next_state_text(state, entry.kind, entry.payload);
+        result.problem := case
+          when not counted.hold or counted.agents <> counted.given
+            then 'an approval does not hold'
+          when counted.given < needed
+            then format('it has %s approvals and needs %s', counted.given, needed)
+          when not counted.completed
+            then 'the agent that completed the quorum did not approve'
+          when entry.logged_text is distinct from result.state_text
+            or entry.logged_hash <> text_digest(result.state_text)
+            then 'it leads to another state than is stored'
+          when entry.kind = 'agent_revoke' and not active ? gone
+            then 'it revokes nobody'
+          when entry.kind = 'agent_enrol'
+            and (ever ? (entry.payload ->> 'agent_id') or not coalesce(active ? gone, true)
+                 or exists (select from jsonb_each_text(ever) as e where e.value = entry.payload ->> 'public_key'))
+            then 'it enrols whom it cannot'
+          end;
+      end if;
+    exception when others then
+      result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
+    end;
+    return next result;
+    if result.problem is not null then
+      return;
+    end if;
+    state := result.state_text;
+    active := active - coalesce(gone, '');
+    if entry.kind = 'agent_enrol' then
+      active := active || jsonb_build_object(entry.payload ->> 'agent_id', entry.payload ->> 'public_key');
+      ever := ever || active;
+    elsif entry.kind = 'quorum_policy' then
+      policy := entry.payload;
+    end if;
+  end loop;
+end
+$function$;
+comment on function _replay_consensus(boolean, bigint) is
+  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
+
+create function _agent_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select 'agents', b.id, b.problem from _bootstrap_problems() as b
+  where exists (select from unnest(changes) as c where c.version = 0)  -- as the replay found
+  union all
+  select 'risk_change_log', c.version, c.problem from unnest(changes) as c where c.problem is not null and c.version > 0
+  union all
+  select 'agents', a.id, 'no applied proposal enrolled it as it stands'
+  from only agents as a
+  where a.proposal_id is not null
+    and not exists (select from unnest(changes) as c
+                    where c.proposal_id = a.proposal_id and c.kind = 'agent_enrol' and c.problem is null
+                      and c.payload = jsonb_build_object('agent_id', a.agent_id, 'name', a.name, 'role', a.role,
+                                                         'public_key', encode(a.public_key, 'hex'), 'replaces', a.replaces))
+  union all
+  select 'agents', null, format('agent %s, whom version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
+  from unnest(changes) as c
+  where c.kind = 'agent_enrol' and c.problem is null
+    and not exists (select from only agents as a where a.proposal_id = c.proposal_id)
+  union all
+  select 'agent_revocations', r.id, 'no applied proposal revoked that agent'
+  from only agent_revocations as r
+  where not exists (select from unnest(changes) as c
+                    where c.proposal_id = r.proposal_id and c.problem is null
+                      and r.agent_id::text = case c.kind when 'agent_revoke' then c.payload ->> 'agent_id'
+                          when 'agent_enrol' then c.payload ->> 'replaces' end)
+  union all
+  select 'agent_revocations', null, format('the revocation that version %s made is not there', c.version)
+  from unnest(changes) as c
+  where c.problem is null
+    and (c.kind = 'agent_revoke' or c.kind = 'agent_enrol' and c.payload ->> 'replaces' is not null)
+    and not exists (select from only agent_revocations as r where r.proposal_id = c.proposal_id);
+$function$;
+comment on function _agent_problems(replayed_change[]) is
+  'Where agents, revocations and the change log are not what the bootstrap and the applied proposals made them.';
+
+create function _release_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select 'lockdown_events', l.id,
+         case when c.proposal_id is null then 'no applied proposal released that damage'
+              else 'its release was used by an earlier event' end
+  from (select e.id, e.proposal_id, e.damage, e.row_hash::text as row_hash,
+               row_number() over (partition by e.proposal_id order by e.id) as use
+        from only lockdown_events as e where e.event_type::text = 'RELEASED'::text) as l
+  left join unnest(changes) as c
+    on c.proposal_id = l.proposal_id and c.kind = 'lockdown_release' and c.problem is null
+      and c.payload -> 'damage' = l.damage
+  where (c.proposal_id is null or l.use > 1)
+    -- A forged event that a release acknowledged as damage stays in the chain, and claims nothing any more.
+    and not exists (
+      select from unnest(changes) as r
+      where r.kind = 'lockdown_release' and r.problem is null
+        and r.payload -> 'damage' @> jsonb_build_array(jsonb_build_object('table', 'lockdown_events', 'id', l.id,
+                                                                          'verdict', 'consensus_mismatch', 'actual_hash', l.row_hash)))
+  union all
+  select 'lockdown_events', null, format('the event of the release that version %s made is not there', c.version)
+  from unnest(changes) as c
+  where c.kind = 'lockdown_release' and c.problem is null
+    and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text
+                    and l.proposal_id = c.proposal_id);
+$function$;
+comment on function _release_problems(replayed_change[]) is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
+
+create function _risk_table_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select null::text, null::bigint, null::text where false;
+$function$;
+comment on function _risk_table_problems(replayed_change[]) is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
+
+create or replace function _consensus_problems()
+returns table (table_name text, id bigint, problem text)
+language plpgsql stable security definer
+set search_path from current
+as $function$
+declare
+  changes  replayed_change[] := array(select c from _replay_consensus() as c);
+begin
+  return query select p.* from _agent_problems(changes) as p
+    union all select p.* from _release_problems(changes) as p
+    union all select p.* from _risk_table_problems(changes) as p;
+end
+$function$;
+comment on function _consensus_problems() is
+  'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
+
+create or replace function _release_holds(event lockdown_events) returns boolean
+language sql stable security definer
+set search_path from current
+as $function$
+  select coalesce(event.event_type::text = 'RELEASED'::text
+    and not exists (select from only lockdown_events as l where l.proposal_id = event.proposal_id and l.id < event.id)
+    and exists (
+      select from only risk_change_log as c
+      cross join lateral _replay_consensus(true, c.version) as r
+      where c.proposal_id = event.proposal_id and c.kind::text = 'lockdown_release'::text
+        and r.version = c.version and r.problem is null and r.kind = 'lockdown_release'
+            and r.payload -> 'damage' = event.damage), false);
+$function$;
+comment on function _release_holds(lockdown_events) is
+  'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and enough other agents, all of whom the bootstrap or signed proposals made agents.';
+
+create function _require_consensus() returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  broken  record;
+begin
+  select p.* into broken
+  from (select max(l.version) as version from only risk_change_log as l) as last
+  cross join lateral _agent_problems(array(select c from _replay_consensus(true, last.version) as c)) as p
+  limit 1;
+  if found then
+    perform refuse_consensus('RSK-007', 'agents or change log are not what the agents signed',
+                             format('%s %s: %s.', broken.table_name, coalesce(broken.id::text, ''), broken.problem),
+                             'select * from verify_config_integrity(); the tables were changed by force: put back what stood there.');
+  end if;
+end
+$function$;
+comment on function _require_consensus() is
+  'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, and the current state from the last one. Each proposal signs the whole state before it.';
+
+------------------------------------------------------------------------------------------------------------------------
 -- Refusals
 ------------------------------------------------------------------------------------------------------------------------
 
@@ -755,7 +1102,7 @@ as $function$
 declare
   given numeric;
 begin
-  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^(0|[1-9][0-9]{0,27})(\.[0-9]{1,28})?$' then
+  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^(0|[1-9][0-9]{0,27})([.][0-9]{1,28})?$' then
     perform refuse_consensus('RSK-001', format('%s is not a decimal', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)),
                              'Decimals are strings such as "0.0250": digits and a point, no sign, no exponent.');
   end if;
@@ -878,18 +1225,30 @@ begin
     end if;
   when 'lockdown_release' then
     perform check_members(kind, payload, array['damage']);
-    if jsonb_typeof(payload -> 'damage') <> 'array' or payload -> 'damage' = '[]' then
-      perform refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', payload::text, 'select * from find_chain_damage(…) lists it.');
+    if jsonb_typeof(payload -> 'damage') <> 'array' then
+      perform refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', left(payload::text, 200),
+                               'alpha-db lockdown release lists it; from psql: select * from damaged_rows().');
+    elsif jsonb_array_length(payload -> 'damage') > 10000 then
+      perform refuse_consensus('RSK-001', 'a release acknowledges at most 10000 places',
+        format('It lists %s.', jsonb_array_length(payload -> 'damage')),
+        'So much damage is not a matter of acknowledging rows: restore from a backup, or install into a new schema and keep this one as evidence.');
     end if;
-    for item in select d.value from jsonb_array_elements(payload -> 'damage') as d loop
-      perform check_members('damage', item, array['table', 'id', 'actual_hash']);
-      perform check_text('table', item -> 'table', 63);
-      if not exists (select from only chains as c where c.table_name = item ->> 'table')
-         or jsonb_typeof(item -> 'id') <> 'number' or (item ->> 'id') !~ '^-?[0-9]{1,18}$'
-         or jsonb_typeof(item -> 'actual_hash') not in ('string', 'null') then
-        perform refuse_consensus('RSK-001', 'not a place in a chain', item::text, 'table is a chained table, id a row of it, actual_hash its stored hash or null.');
-      end if;
-    end loop;
+    select d.value into item
+    from jsonb_array_elements(payload -> 'damage') as d
+    where case when jsonb_typeof(d.value) <> 'object' then true else
+      not d.value ?& array['table', 'id', 'verdict', 'actual_hash', 'expected_hash']
+      or d.value - array['table', 'id', 'verdict', 'actual_hash', 'expected_hash'] <> '{}'
+      or not exists (select from only chains as c where to_jsonb(c.table_name) = d.value -> 'table')
+      or jsonb_typeof(d.value -> 'id') <> 'number' or (d.value ->> 'id') !~ '^-?[0-9]{1,19}$'
+      or jsonb_typeof(d.value -> 'verdict') <> 'string' or (d.value ->> 'verdict') !~ '^[a-z_]{1,40}$'
+      or jsonb_typeof(d.value -> 'actual_hash') not in ('string', 'null') or length(d.value ->> 'actual_hash') > 64
+      or jsonb_typeof(d.value -> 'expected_hash') not in ('string', 'null')
+          or length(d.value ->> 'expected_hash') > 64 end
+    limit 1;
+    if found then
+      perform refuse_consensus('RSK-001', 'not a damaged place', left(item::text, 400),
+        'table is a chained table, id a row of it, verdict what find_chain_damage says, actual_hash and expected_hash the hashes or null.');
+    end if;
   else
     perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', quote_literal(kind)), null,
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
@@ -902,12 +1261,23 @@ comment on function check_payload(text, jsonb) is 'Raises RSK-001 or RSK-003 unl
 -- Proposing, voting, applying
 ------------------------------------------------------------------------------------------------------------------------
 
+create function bootstrap_message(agents jsonb) returns text
+language sql stable security definer
+set search_path from current
+as $function$
+  select bootstrap_text(installation_origin(), bootstrap_message.agents);
+$function$;
+comment on function bootstrap_message(jsonb) is
+  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; a "signature" in a member is ignored.';
+
 create function bootstrap_agents(agents jsonb) returns setof agents
 language plpgsql security definer
 set search_path from current
 as $function$
 declare
-  item jsonb;
+  item     jsonb;
+  twice    text;
+  message  text;
 begin
   lock table only lock_agents in share update exclusive mode;
   if exists (select from only agents as a) then
@@ -917,16 +1287,47 @@ begin
     perform refuse_consensus('RSK-003', 'a bootstrap needs at least three agents', null, 'With fewer no quorum could be reached.');
   end if;
   for item in select e.value from jsonb_array_elements(bootstrap_agents.agents) as e loop
-    perform check_members('agent', item, array['agent_id', 'name', 'role', 'public_key']);
-    perform check_payload('agent_enrol', item || '{"replaces": null}');
-    return query insert into agents (agent_id, name, role, public_key)
-      values ((item ->> 'agent_id')::uuid, item ->> 'name', item ->> 'role', decode(item ->> 'public_key', 'hex'))
-      returning *;
+    perform check_members('agent', item, array['agent_id', 'name', 'role', 'public_key', 'signature']);
+    perform check_payload('agent_enrol', item - 'signature' || '{"replaces": null}');
+    if jsonb_typeof(item -> 'signature') <> 'string' or item ->> 'signature' !~ '^[0-9a-f]{128}$' then
+      perform refuse_consensus('RSK-003', 'signature is not a signature',
+                               format('Agent %s: %s.', item ->> 'agent_id', left(item ->> 'signature', 150)),
+                               '64 bytes as 128 lower-case hex digits: alpha-db agents sign-bootstrap makes it.');
+    end if;
   end loop;
+  select min(d.given) into twice from (
+    select e.value ->> 'agent_id' as given
+    from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
+  if twice is not null then
+    perform refuse_consensus('RSK-001', 'agent_id is taken', twice, 'Each agent has an identity of its own, for ever.');
+  end if;
+  select min(d.given) into twice from (
+    select e.value ->> 'public_key' as given
+    from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
+  if twice is not null then
+    perform refuse_consensus('RSK-003', 'public_key is given twice', twice,
+                             'Each agent has a key of its own, for ever.');
+  end if;
+  message := bootstrap_message(bootstrap_agents.agents);
+  select e.value into item from jsonb_array_elements(bootstrap_agents.agents) as e
+  where not signs(decode(e.value ->> 'public_key', 'hex'), message, decode(e.value ->> 'signature', 'hex')) limit 1;
+  if found then
+    perform refuse_consensus('RSK-003', format('the signature of agent %s is not for this bootstrap',
+                                               item ->> 'agent_id'),
+                             'The text was:' || E'\n' || message,
+                             'Each agent signs the UTF-8 bytes of bootstrap_message(…) of the whole list, its last line feed included.');
+  end if;
+  -- One statement: what stands there when it has ended is the bootstrap, for ever.
+  return query insert into agents (agent_id, name, role, public_key, signature)
+    select (e.value ->> 'agent_id')::uuid, e.value ->> 'name', e.value ->> 'role',
+           decode(e.value ->> 'public_key', 'hex'),
+           decode(e.value ->> 'signature', 'hex')
+    from jsonb_array_elements(bootstrap_agents.agents) with ordinality as e order by e.ordinality
+    returning *;
 end
 $function$;
 comment on function bootstrap_agents(jsonb) is
-  'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex}, …]. Only the owner may. Raises RSK-001, RSK-002, RSK-003.';
+  'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex, "signature": hex}, …], each signing bootstrap_message of the list. Only the owner may. Raises RSK-001, RSK-002, RSK-003.';
 
 create function proposal_message(
   proposal_id uuid, kind text, payload jsonb, reason text, proposer uuid, expires_at timestamptz, previous text default null
@@ -960,34 +1361,91 @@ declare
   key      bytea;
   message  text;
   state    text;
+  damage   jsonb;
   stored   proposals;
 begin
-  lock table only lock_proposals in share update exclusive mode;
-  state := current_state_text();
+  -- What costs, and what locks, only once the signature holds: until then anyone may be calling.
+  if signature is null or length(signature) <> 64 then
+    perform refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
+                             'Sign the UTF-8 bytes of proposal_message(…) with Ed25519.');
+  end if;
+  if proposal_id is null then
+    perform refuse_consensus('RSK-006', 'a proposal needs a proposal_id', null, 'Choose a new uuid for each proposal.');
+  end if;
+  -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
+  if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text,
+                             'Choose a new uuid for each proposal.');
+  end if;
+  if kind is null or kind not in ('risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol',
+                                  'agent_revoke', 'quorum_policy') then
+    perform refuse_consensus('RSK-001',
+      format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), null,
+      'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
+  end if;
+  if jsonb_typeof(payload) is distinct from 'object' or pg_column_size(payload) > 8388608
+     or kind <> 'lockdown_release' and pg_column_size(payload) > 65536 then
+    perform refuse_consensus('RSK-001', 'the payload is missing, no object, or too large',
+                             format('It has %s bytes.', pg_column_size(payload)),
+                             'At most 64 kB; the list of a lockdown_release, of at most 10000 places, 8 MB.');
+  end if;
+  if reason is null or octet_length(reason) > 8000 or length(reason) > 2000 or btrim(reason) = ''
+     or not is_plain_text(reason) then
+    perform refuse_consensus('RSK-001', 'the reason is missing, too long, or hides characters', null,
+                             'Give a reason of at most 2000 characters, without bidi, zero-width or control characters.');
+  end if;
+  if not _is_readable_time(expires_at) or expires_at <= clock_timestamp() then
+    perform refuse_consensus('RSK-006', 'the proposal has expired', coalesce(expires_at::text, 'It has no expires_at.'),
+                             'Give a time in the future, before the year 10000.');
+  end if;
   select a.public_key into key from active_agents() as a where a.agent_id = propose.proposer;
   if not found then
-    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', proposer::text, 'alpha-db agents list shows the active ones.');
+    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', proposer::text,
+                             'alpha-db agents list shows the active ones.');
   end if;
-  if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
-    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text, 'Choose a new uuid for each proposal.');
-  end if;
+  state := current_state_text();
   if previous is not null and previous <> text_digest(state) then
     perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
-                             format('Made for %s, current is %s.', previous, text_digest(state)), 'Look at the current state and propose anew.');
+                             format('Made for %s, current is %s.', left(previous, 80), text_digest(state)),
+                             'Look at the current state and propose again.');
   end if;
-  if coalesce(btrim(reason), '') = '' or not is_plain_text(reason) or not is_plain_text(payload::text) then
-    perform refuse_consensus('RSK-001', 'the reason is missing, or a text hides characters', null, 'Give a reason, without bidi, zero-width or control characters.');
-  end if;
-  if expires_at is null or not isfinite(expires_at) or expires_at <= clock_timestamp() then
-    perform refuse_consensus('RSK-006', 'the proposal has expired', expires_at::text, 'Give a time in the future.');
-  end if;
-  perform check_payload(kind, payload);
   message := proposal_text(installation_origin(), proposal_id, kind, text_digest(state), payload, reason, proposer, expires_at);
   if not signs(key, message, signature) then
     perform refuse_consensus('RSK-003', 'the signature is not the proposer''s for this text',
-                             'The text was:' || E'\n' || message, 'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
+                             'The text was:' || E'\n' || left(message, 4000),
+                             'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
+  end if;
+  if not is_plain_text(payload::text) then
+    perform refuse_consensus('RSK-001', 'a text of the payload hides characters', null,
+                             'Leave out bidi, zero-width and control characters.');
+  end if;
+  perform check_payload(kind, payload);
+  perform _require_consensus();
+  if kind = 'lockdown_release' then
+    damage := _open_damage_items();
+  end if;
+
+  lock table only lock_proposals in share update exclusive mode;
+  if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text,
+                             'Choose a new uuid for each proposal.');
+  end if;
+  if state <> current_state_text() then
+    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+                             format('Made for %s, current is %s.', text_digest(state),
+                                    text_digest(current_state_text())),
+                             'Look at the current state and propose again.');
+  end if;
+  if (select count(*) from only proposals as p
+      where p.proposer = propose.proposer and p.previous::text = text_digest(state)
+        and proposal_status(p) = 'PENDING') >= 20 then
+    perform refuse_consensus('RSK-006', 'the agent has 20 pending proposals', proposer::text,
+                             'Withdraw one (the proposer votes REJECT), or wait until one is applied or expires.');
   end if;
   perform check_allowed(kind, payload, state::jsonb);
+  if kind = 'lockdown_release' then
+    perform _refuse_other_damage(payload -> 'damage', damage);
+  end if;
   insert into proposals (proposal_id, origin, kind, payload, reason, previous, proposer, proposer_key, expires_at, signed_text, digest, signature)
   values (propose.proposal_id, installation_origin(), propose.kind, propose.payload, propose.reason, text_digest(state), propose.proposer, key,
           propose.expires_at, message, text_digest(message), propose.signature)
@@ -996,7 +1454,40 @@ begin
 end
 $function$;
 comment on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text) is
-  'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, AUD-009.';
+  'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, RSK-007, AUD-009.';
+
+create function _open_damage_items() returns jsonb
+language sql stable
+set search_path from current
+as $function$
+  select coalesce(jsonb_agg(jsonb_build_object('table', d."table", 'id', d.id, 'verdict', d.verdict,
+                                               'actual_hash', d.actual_hash, 'expected_hash', d.expected_hash)), '[]')
+  from open_damage() as d;
+$function$;
+comment on function _open_damage_items() is 'The damage that is there, as a release must list it.';
+
+create function _refuse_other_damage(listed jsonb, damage jsonb) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  too_many  text;
+  too_few   text;
+begin
+  select string_agg(x.value::text, ', ') into too_many
+  from (select e.value from (select l.value from jsonb_array_elements(listed) as l
+                             except all select d.value from jsonb_array_elements(damage) as d) as e limit 5) as x;
+  select string_agg(x.value::text, ', ') into too_few
+  from (select e.value from (select d.value from jsonb_array_elements(damage) as d
+                             except all select l.value from jsonb_array_elements(listed) as l) as e limit 5) as x;
+  if too_many is not null or too_few is not null then
+    perform refuse_consensus('RSK-005', 'a release lists exactly the damage that is there',
+      concat_ws(' ', 'Listed, but not there: ' || too_many || '.', 'There, but not listed: ' || too_few || '.'),
+      'alpha-db lockdown release lists it; from psql: select * from damaged_rows(). Propose again.');
+  end if;
+end
+$function$;
+comment on function _refuse_other_damage(jsonb, jsonb) is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else.';
 
 create function check_allowed(kind text, payload jsonb, state jsonb) returns void
 language plpgsql
@@ -1023,45 +1514,108 @@ end
 $function$;
 comment on function check_allowed(text, jsonb, jsonb) is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
 
+create function _refuse_closed(proposal proposals) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  status  text := proposal_status(proposal);
+begin
+  if status = 'STALE' then
+    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+                             format('Made for %s, current is %s.', proposal.previous,
+                                    text_digest(current_state_text())),
+                             'Propose again for the current state.');
+  elsif status <> 'PENDING' then
+    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), proposal.proposal_id::text,
+                             'Propose again if it is still wanted.');
+  end if;
+end
+$function$;
+comment on function _refuse_closed(proposals) is 'Raises RSK-005 or RSK-006 for a proposal that is not pending.';
+
 create function vote(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz, signature bytea) returns text
 language plpgsql security definer
 set search_path from current
 as $function$
 declare
-  proposal  proposals;
-  key       bytea;
-  message   text;
-  status    text;
+  proposal     proposals;
+  key          bytea;
+  message      text;
+  is_release   boolean;
+  standing     bigint;
+  damage       jsonb;
 begin
-  lock table only lock_proposals in share update exclusive mode;
+  -- What costs, and what locks, only once the signature holds: until then anyone may be calling.
   select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
   if not found then
     perform refuse_consensus('RSK-006', 'there is no such proposal', proposal_id::text, 'alpha-db risk proposals lists them.');
   end if;
+  if decision is null or decision not in ('APPROVE', 'REJECT') then
+    perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')),
+                             null, 'APPROVE or REJECT.');
+  end if;
+  if signature is null or length(signature) <> 64 then
+    perform refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
+                             'Sign the UTF-8 bytes of approval_message(…) with Ed25519.');
+  end if;
+  -- A clock that was set back must not keep off a veto or a tightening: only what loosens needs a time that has come.
+  if not _is_readable_time(signed_at)
+     or signed_at > clock_timestamp() + interval '5 minutes' and decision = 'APPROVE'
+        and change_direction(proposal.kind::text, proposal.payload, current_state_text()::jsonb) <> 'tighten' then
+    perform refuse_consensus('RSK-003', 'signed_at is not a time of signing', signed_at::text, 'Set the clock of the signing machine.');
+  end if;
   select a.public_key into key from active_agents() as a where a.agent_id = vote.agent_id;
   if not found then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text, 'alpha-db agents list shows the active ones.');
-  end if;
-  if decision is null or decision not in ('APPROVE', 'REJECT') then
-    perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(decision), 'NULL')), null, 'APPROVE or REJECT.');
-  end if;
-  if signed_at is null or not isfinite(signed_at) or signed_at > clock_timestamp() + interval '5 minutes' then
-    perform refuse_consensus('RSK-003', 'signed_at is not a time of signing', signed_at::text, 'Set the clock of the signing machine.');
+    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text,
+                             'alpha-db agents list shows the active ones.');
   end if;
   message := approval_text(installation_origin(), decision, proposal.digest, agent_id, signed_at);
   if not signs(key, message, signature) then
     perform refuse_consensus('RSK-003', 'the signature is not the voter''s for this text',
                              'The text was:' || E'\n' || message, 'Sign the UTF-8 bytes of approval_message(…), its last line feed included.');
   end if;
-  status := proposal_status(proposal);
-  if status = 'STALE' then
-    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
-                             format('Made for %s, current is %s.', proposal.previous, text_digest(current_state_text())), 'Propose anew for the current state.');
-  elsif status <> 'PENDING' then
-    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), proposal_id::text, 'Propose anew if it is still wanted.');
+  -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
+  perform _refuse_closed(proposal);
+  if exists (select from only votes as v
+             where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
+    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text,
+                             'Each agent votes once.');
   end if;
-  if exists (select from only votes as v where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text, 'Each agent votes once.');
+  if decision = 'APPROVE' then
+    perform _require_consensus();
+  end if;
+  is_release := decision = 'APPROVE' and proposal.kind::text = 'lockdown_release'::text;
+  if is_release then
+    if current_setting('transaction_isolation') <> 'read committed' then
+      raise exception 'a lockdown is released in READ COMMITTED only, not in %',
+        upper(current_setting('transaction_isolation'))
+        using errcode = '0A000', detail = 'An older snapshot does not show the newest damage.',
+              hint = 'Vote in a transaction of its own: begin isolation level read committed.';
+    end if;
+    -- First the alarm, then the damage: what is found from here on raises another alarm, which this release does not lift.
+    if (select count(*) from counted_approvals(proposal)) + 1
+       >= approvals_needed(proposal, current_state_text()::jsonb) then
+      standing := pg_sequence_last_value('lockdown_alarm'::regclass);
+      damage := _open_damage_items();
+      if not exists (select from only lockdown_events as l where l.event_type::text = 'ENGAGED'::text
+                     and l.alarm = standing) then
+        perform refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', null,
+                                 'select * from verify_chain_integrity() records it. Look at what it finds, and vote again.');
+      end if;
+    end if;
+  end if;
+
+  lock table only lock_proposals in share update exclusive mode;
+  perform _refuse_closed(proposal);
+  if not exists (select from active_agents() as a where a.agent_id = vote.agent_id) then
+    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text,
+                             'alpha-db agents list shows the active ones.');
+  end if;
+  if exists (select from only votes as v
+             where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
+    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text,
+                             'Each agent votes once.');
   end if;
   if decision = 'APPROVE' and (agent_id = proposal.proposer or key = proposal.proposer_key) then
     perform refuse_consensus('RSK-004', 'a proposer cannot approve his own proposal', agent_id::text, 'Another agent must. To withdraw, the proposer votes REJECT.');
@@ -1077,14 +1631,21 @@ begin
   if (select count(*) from counted_approvals(proposal)) < approvals_needed(proposal, current_state_text()::jsonb) then
     return 'PENDING';
   end if;
-  perform apply_proposal(proposal, agent_id);
+  if is_release then
+    if damage is null or standing is distinct from pg_sequence_last_value('lockdown_alarm'::regclass) then
+      raise exception 'could not serialize access: others voted, or found damage, at the same time'
+        using errcode = '40001', hint = 'Run the transaction again.';
+    end if;
+    perform _refuse_other_damage(proposal.payload -> 'damage', damage);
+  end if;
+  perform apply_proposal(proposal, agent_id, standing);
   return 'APPLIED';
 end
 $function$;
 comment on function vote(uuid, uuid, text, timestamptz, bytea) is
-  'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns PENDING, APPLIED or REJECTED. Raises RSK-003 to RSK-006, AUD-009.';
+  'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
 
-create function apply_proposal(proposal proposals, approved_by uuid) returns void
+create function apply_proposal(proposal proposals, approved_by uuid, alarm bigint default null) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -1115,18 +1676,16 @@ begin
   when 'agent_revoke' then
     insert into agent_revocations (agent_id, proposal_id) values ((proposal.payload ->> 'agent_id')::uuid, proposal.proposal_id);
   when 'lockdown_release' then
-    insert into lockdown_events (event_type, reason, damage, proposal_id)
-    values ('RELEASED', proposal.reason, proposal.payload -> 'damage', proposal.proposal_id);
-    perform pg_notify('alpha_lockdown', current_schema());
+    insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)
+    values ('RELEASED', proposal.reason, proposal.payload -> 'damage', proposal.proposal_id, apply_proposal.alarm);
   when 'quorum_policy' then null;  -- the log entry is the policy
   else
     perform apply_risk_change(change, proposal);
   end case;
-  perform pg_notify('alpha_risk', current_schema());
 end
 $function$;
-comment on function apply_proposal(proposals, uuid) is
-  'Applies an approved proposal: its entry in risk_change_log, then what it changes, then a NOTIFY on alpha_risk. Called by vote.';
+comment on function apply_proposal(proposals, uuid, bigint) is
+  'Applies an approved proposal: its entry in risk_change_log, then what it changes; a release lifts the given alarm. Called by vote. It notifies nobody: NOTIFY fails at commit once a stranger has filled the queue, and then no change could be made.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Nobody writes these tables but by the functions above: each row is checked against the approved proposal it claims
@@ -1192,6 +1751,7 @@ begin
      or new.approved_by not in (select a.agent_id from counted_approvals(proposal) as a) then
     perform refuse_direct_change(tg_argv[0], tg_op, format('Proposal %s is not pending with a complete quorum, or leads to another state.', new.proposal_id));
   end if;
+  perform _require_consensus();
   return new;
 end
 $function$;
@@ -1204,9 +1764,10 @@ set search_path from current
 as $function$
 begin
   if new.proposal_id is null then
-    -- The bootstrap is one statement, before which there was nobody.
-    if exists (select from only agents as a where a.created_at < statement_timestamp()) then
-      perform refuse_direct_change(tg_argv[0], tg_op, 'The agents were bootstrapped before.');
+    -- Whether the whole list is signed by each of its agents is checked when the statement has ended: _check_bootstrap.
+    if new.signature is null or exists (select from only risk_change_log as c) then
+      perform refuse_direct_change(tg_argv[0], tg_op,
+                                   'The agents were bootstrapped before, or the agent did not sign the bootstrap.');
     end if;
   elsif not exists (
       select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
@@ -1220,6 +1781,23 @@ begin
 end
 $function$;
 comment on function validate_agent() is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
+
+create function _check_bootstrap() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  found_here  record;
+begin
+  select * into found_here from _bootstrap_problems() as b order by b.id limit 1;
+  if found then
+    perform refuse_direct_change(tg_argv[0], tg_op, format('Agent %s: %s.', found_here.id, found_here.problem));
+  end if;
+  return null;
+end
+$function$;
+comment on function _check_bootstrap() is
+  'Statement trigger of agents: refuses (RSK-002) rows after which the bootstrap is not a list that each of its agents signed. Argument: table.';
 
 create function validate_revocation() returns trigger
 language plpgsql security definer
@@ -1246,15 +1824,18 @@ as $function$
     select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
     join only proposals as p on p.proposal_id = c.proposal_id
     where c.proposal_id = release_is_approved.proposal_id and c.kind::text = 'lockdown_release'::text
-      and p.payload -> 'damage' = release_is_approved.damage);
+      and p.payload -> 'damage' = release_is_approved.damage)
+    and not exists (select from only lockdown_events as l where l.proposal_id = release_is_approved.proposal_id);
 $function$;
-comment on function release_is_approved(uuid, jsonb) is 'Whether the last applied proposal is this release of the lockdown.';
+comment on function release_is_approved(uuid, jsonb) is 'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
 
 create trigger _500_validate before insert on proposals         for each row execute function validate_proposal('proposals');
 create trigger _500_validate before insert on votes             for each row execute function validate_vote('votes');
 create trigger _500_validate before insert on risk_change_log   for each row execute function validate_change('risk_change_log');
 create trigger _500_validate before insert on agents            for each row execute function validate_agent('agents');
 create trigger _500_validate before insert on agent_revocations for each row execute function validate_revocation('agent_revocations');
+create trigger _600_check_bootstrap after insert on agents for each statement execute function _check_bootstrap('agents');
+comment on trigger _600_check_bootstrap on agents is 'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
 perform protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), chain_attach(t.name)
 from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
 foreach item in array array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log'] loop
@@ -1270,26 +1851,87 @@ returns table (status text, approvals bigint, needed integer)
 language sql stable security definer
 set search_path from current
 as $function$
-  select proposal_status(p), (select count(*) from counted_approvals(p)), approvals_needed(p, current_state_text()::jsonb)
-  from only proposals as p where p.proposal_id = proposal_progress.proposal_id;
+  -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
+  select s.status,
+         case when s.status = 'PENDING' then (select count(*) from counted_approvals(p))
+              else (select count(*) from only votes as v
+                    where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
+                      and v.agent_id in (select e.* from eligible_voters(p) as e)) end,
+         approvals_needed(p, current_state_text()::jsonb)
+  from only proposals as p
+  cross join lateral (select proposal_status(p) as status offset 0) as s
+  where p.proposal_id = proposal_progress.proposal_id;
 $function$;
 comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now.';
 
 create function agent_keys()
-returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid, enrolled_at timestamptz, revoked_at timestamptz)
+returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
+               enrolled_at timestamptz,
+               revoked_at timestamptz, signature text)
 language sql stable security definer
 set search_path from current
 as $function$
-  select a.agent_id, a.name::text, a.role::text, encode(a.public_key, 'hex'), a.replaces, a.proposal_id, a.created_at, r.created_at
+  select a.agent_id, a.name::text, a.role::text, encode(a.public_key, 'hex'), a.replaces, a.proposal_id, a.created_at,
+      r.created_at,
+         encode(a.signature, 'hex')
   from only agents as a
   left join only agent_revocations as r on r.agent_id = a.agent_id
   order by a.id;
 $function$;
-comment on function agent_keys() is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), and since when it is revoked.';
+comment on function agent_keys() is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it is revoked, and its signature of the bootstrap.';
+
+create function damaged_rows(proposal_id uuid default null)
+returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text, row_data text)
+language plpgsql stable security definer
+set search_path from current
+set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres' set enable_seqscan = off
+as $function$
+declare
+  damage  jsonb;
+  chain   record;
+begin
+  if proposal_id is null then
+    damage := _open_damage_items();
+  else
+    select p.payload -> 'damage' into damage from only proposals as p
+    where p.proposal_id = damaged_rows.proposal_id and p.kind::text = 'lockdown_release'::text;
+  end if;
+  for chain in
+    select c.table_name from only chains as c
+    where exists (select from jsonb_array_elements(damage) as d where d.value ->> 'table' = c.table_name)
+    order by c.position
+  loop
+    return query execute format($query$
+      select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash, left(r.row_data, 2000)
+      from jsonb_to_recordset($1) as d("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
+      left join lateral (select x.row_data from (%s) as x where x.id = d.id limit 1) as r on true
+      where d."table" = $2 order by d.id, d.verdict
+      $query$, chain_rows_sql(chain.table_name)) using damage, chain.table_name;
+  end loop;
+end
+$function$;
+comment on function damaged_rows(uuid) is
+  'The damage that a release has to list now, or that a proposed release lists, each place with the content that stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
+
+create function lockdown_evidence()
+returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text,
+               row_hash text)
+language sql stable security definer
+set search_path from current
+as $function$
+  select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id,
+      text_digest(l.damage::text),
+         l.row_hash::text
+  from (select max(e.id) as id from only lockdown_events as e) as last
+  left join only lockdown_events as l on l.event_type::text = 'RELEASED'::text or l.id = last.id
+  order by l.id;
+$function$;
+comment on function lockdown_evidence() is
+  'What a client needs to check by itself whether the lockdown is engaged: the alarm, every RELEASED event, and the last event, with the hash of the damage it lists. One row with nulls if there is no event.';
 
 create view vw_agents with (security_invoker = true) as
-select a.agent_id, a.name, a.role, a.public_key, a.replaces, a.proposal_id, a.enrolled_at, a.revoked_at
-from agent_keys() as a(agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at);
+select a.agent_id, a.name, a.role, a.public_key, a.replaces, a.proposal_id, a.enrolled_at, a.revoked_at, a.signature
+from agent_keys() as a(agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at, signature);
 comment on view vw_agents is 'Agents with their keys in hex, and since when they are revoked, if they are.';
 comment on column vw_agents.agent_id    is 'Identity of the agent.';
 comment on column vw_agents.name        is 'What people call it.';
@@ -1299,6 +1941,7 @@ comment on column vw_agents.replaces    is 'The agent whose place it took.';
 comment on column vw_agents.proposal_id is 'The proposal that enrolled it; null: the bootstrap.';
 comment on column vw_agents.enrolled_at is 'Since when it may propose and vote.';
 comment on column vw_agents.revoked_at  is 'Since when it may not any more; null: it may.';
+comment on column vw_agents.signature   is 'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
 
 create view vw_proposals with (security_invoker = true) as
 select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest, p.signed_text, p.expires_at,
@@ -1325,10 +1968,12 @@ comment on column vw_proposals.needed        is 'Approvals it needs now, besides
 grant_to := array[app_role('app_risk'), app_role('app_auditor')];
 foreach item in array grant_to loop
   execute format('grant select on agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals to %I', item);
-  execute format('grant execute on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text),
-    approval_message(uuid, uuid, text, timestamptz), proposal_progress(uuid), ed25519_verify(bytea, bytea, bytea) to %I', item);
+  execute format('grant execute on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text), bootstrap_message(jsonb),
+    approval_message(uuid, uuid, text, timestamptz), proposal_progress(uuid), damaged_rows(uuid),
+      ed25519_verify(bytea, bytea, bytea) to %I', item);
 end loop;
-execute format('grant execute on function agent_keys() to %I, %I, %I', app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
+execute format('grant execute on function agent_keys(), lockdown_evidence() to %I, %I, %I',
+               app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
 execute format('grant execute on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text),
   vote(uuid, uuid, text, timestamptz, bytea) to %I', app_role('app_risk'));
 

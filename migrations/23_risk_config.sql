@@ -3,8 +3,17 @@
 
 do $migration$
 declare
-  item  text;
+  home  pg_catalog.text := pg_catalog.current_schema();
+  item  pg_catalog.text;
 begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('23_risk_config') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -179,21 +188,27 @@ as $function$
 declare
   ended  timestamptz;
 begin
+  -- A version begins after the one before, even if the clock was set back meanwhile.
   if proposal.kind::text = 'risk_config' then
-    update only risk_configurations as c set valid_to = change.created_at where c.valid_to is null returning c.valid_to into ended;
+    update only risk_configurations as c
+    set valid_to = greatest(change.created_at, c.valid_from + interval '1 microsecond')
+    where c.valid_to is null returning c.valid_to into ended;
     insert into risk_configurations (max_position_size_pct, daily_drawdown_limit_pct, max_leverage_ratio,
       reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
     values (round((proposal.payload ->> 'max_position_size_pct')::numeric, 4), round((proposal.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
       round((proposal.payload ->> 'max_leverage_ratio')::numeric, 2),
-      proposal.reason, change.approved_by, change.created_at, ended, change.version, proposal.proposal_id, change.state_hash);
+      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
+      proposal.proposal_id, change.state_hash);
   else
-    update only risk_asset_kill_thresholds as t set valid_to = change.created_at
+    update only risk_asset_kill_thresholds as t
+    set valid_to = greatest(change.created_at, t.valid_from + interval '1 microsecond')
     where t.valid_to is null and t.asset = proposal.payload ->> 'asset' returning t.valid_to into ended;
     insert into risk_asset_kill_thresholds (asset, kill_loss_pct, kill_price, retired,
       reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
     values (proposal.payload ->> 'asset', round((proposal.payload ->> 'kill_loss_pct')::numeric, 4), round((proposal.payload ->> 'kill_price')::numeric, 10),
       (proposal.payload ->> 'retired')::boolean,
-      proposal.reason, change.approved_by, change.created_at, ended, change.version, proposal.proposal_id, change.state_hash);
+      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
+      proposal.proposal_id, change.state_hash);
   end if;
   if stored_state_text() is distinct from change.state_text then
     perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
@@ -222,7 +237,9 @@ begin
   select p.payload, p.reason into payload, reason from only proposals as p where p.proposal_id = change.proposal_id;
   if tg_op = 'INSERT' then
     if new.proposal_id = change.proposal_id and change.kind::text = tg_argv[1]
-       and new.version = change.version and new.state_hash = change.state_hash and new.valid_from = change.created_at and new.valid_to is null
+       and new.version = change.version and new.state_hash = change.state_hash
+       and new.valid_from = coalesce(new.prev_to, change.created_at) and new.valid_from >= change.created_at
+       and new.valid_to is null
        and new.approved_by_agent_id = change.approved_by and new.reason_for_change = reason
        -- what the payload says of this table's columns, as decimals, not as texts
        and not exists (
@@ -233,7 +250,8 @@ begin
     end if;
   elsif tg_op = 'UPDATE' then
     -- Only the end of the current version, at the moment of the change that the log's last entry made, and not of its own version.
-    if old.valid_to is null and new.valid_to = change.created_at and change.kind::text = tg_argv[1] and old.version < change.version
+    if old.valid_to is null and new.valid_to = greatest(change.created_at, old.valid_from + interval '1 microsecond')
+       and change.kind::text = tg_argv[1] and old.version < change.version
        and (tg_argv[1] = 'risk_config' or to_jsonb(old) ->> 'asset' = payload ->> 'asset')
        and to_jsonb(new) - 'valid_to' = to_jsonb(old) - 'valid_to' then
       return new;
@@ -264,100 +282,124 @@ end loop;
 -- Asking
 ------------------------------------------------------------------------------------------------------------------------
 
-create function agents_before(version bigint)
-returns table (agent_id uuid, public_key bytea)
+create or replace function _risk_table_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
 language sql stable
 set search_path from current
 as $function$
-  select a.agent_id, a.public_key
-  from only agents as a
-  where (a.proposal_id is null or exists (select from only risk_change_log as c where c.proposal_id = a.proposal_id and c.version < agents_before.version))
-    and not exists (select from only agent_revocations as r join only risk_change_log as c on c.proposal_id = r.proposal_id
-                    where r.agent_id = a.agent_id and c.version < agents_before.version);
+  with
+  derived as (
+    -- Each version begins at its change, or a microsecond after the one before, whichever is later.
+    select d.*, d.shifted + d.place * interval '1 microsecond' as valid_from
+    from (select c.version, c.kind, c.proposal_id, c.payload, c.reason, c.approved_by,
+                 text_digest(c.state_text) as state_hash, w.place, w.asset,
+                 max(c.applied_at - w.place * interval '1 microsecond')
+                   over (partition by c.kind, w.asset order by w.place) as shifted
+          from (select u as change, u.payload ->> 'asset' as asset,
+                       row_number() over (partition by u.kind, u.payload ->> 'asset' order by u.version) as place
+                from unnest(changes) as u
+                where u.problem is null and u.kind in ('risk_config', 'asset_kill_threshold')) as w
+          cross join lateral (select (w.change).*) as c) as d
+  ),
+  said as (
+    select 'risk_configurations' as table_name, d.version,
+           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end,
+                              'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
+             'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
+               round((d.payload ->> 'max_position_size_pct')::numeric, 4),
+               round((d.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
+               round((d.payload ->> 'max_leverage_ratio')::numeric, 2))) as content
+    from derived as d where d.kind = 'risk_config' window w as (order by d.place)
+    union all
+    select 'risk_asset_kill_thresholds', d.version,
+           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end,
+                              'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
+             'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
+               d.asset, round((d.payload ->> 'kill_loss_pct')::numeric, 4),
+               round((d.payload ->> 'kill_price')::numeric, 10),
+               (d.payload ->> 'retired')::boolean))
+    from derived as d where d.kind = 'asset_kill_threshold' window w as (partition by d.asset order by d.place)
+  ),
+  stands as (
+    select 'risk_configurations' as table_name, r.version,
+           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to,
+                              'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
+             'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
+               r.max_position_size_pct, r.daily_drawdown_limit_pct, r.max_leverage_ratio)) as content
+    from only risk_configurations as r
+    union all
+    select 'risk_asset_kill_thresholds', r.version,
+           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to,
+                              'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
+             'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
+               r.asset, r.kill_loss_pct, r.kill_price, r.retired))
+    from only risk_asset_kill_thresholds as r
+  )
+  select coalesce(s.table_name, t.table_name), coalesce(s.version, t.version),
+         case when t.version is null then format('version %s is not there', s.version)
+              when s.version is null then 'no applied proposal made this version'
+              else 'it says otherwise than the applied proposals: ' || (
+                select string_agg(k.key, ', ' order by k.key) from jsonb_each(s.content) as k
+                    where k.value is distinct from t.content -> k.key) end
+  from said as s
+  full join stands as t on t.table_name = s.table_name and t.version = s.version
+  where s.content is distinct from t.content
+    -- From the first entry that does not hold, nothing is known of what should stand here.
+    and not exists (select from unnest(changes) as c where c.problem is not null);
 $function$;
-comment on function agents_before(bigint) is 'The agents that were active when the change of a version was voted on.';
+comment on function _risk_table_problems(replayed_change[]) is
+  'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none while the change log itself does not hold.';
 
 create function replayed_state_text() returns text
-language plpgsql stable
+language sql stable
 set search_path from current
 as $function$
-declare
-  entry     record;
-  counted   record;
-  eligible  bigint;
-  needed    integer;
-  policy    jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
-  state     text := state_text(0, null, '[]');
-begin
-  for entry in
-    select c.version, c.digest as logged_digest, c.approvals, c.kind as logged_kind, p.*
-    from only risk_change_log as c join only proposals as p on p.proposal_id = c.proposal_id
-    order by c.version
-  loop
-    -- The proposal: signed, by an agent of that time, for this state, and saying what its columns say.
-    if entry.previous <> text_digest(state) or entry.digest <> entry.logged_digest or entry.kind <> entry.logged_kind
-       or entry.digest <> text_digest(entry.signed_text) or entry.origin <> installation_origin()
-       or entry.signed_text <> proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload, entry.reason, entry.proposer, entry.expires_at)
-       or not signs(entry.proposer_key, entry.signed_text, entry.signature)
-       or not exists (select from agents_before(entry.version) as a where a.agent_id = entry.proposer and a.public_key = entry.proposer_key) then
-      return null;
-    end if;
-    -- Its quorum, counted anew: distinct agents of that time with distinct keys, never the proposer nor whom it removes.
-    select count(*) into eligible from agents_before(entry.version) as a
-    where a.agent_id <> entry.proposer
-      and a.agent_id::text is distinct from case entry.kind::text when 'agent_revoke' then entry.payload ->> 'agent_id'
-                                                                 when 'agent_enrol' then entry.payload ->> 'replaces' end;
-    select count(*) as given, count(distinct v.agent_id) as agents, count(distinct v.public_key) as keys,
-           bool_and(signs(decode(v.public_key, 'hex'), approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at), decode(v.signature, 'hex'))
-                    and v.agent_id <> entry.proposer
-                    and v.agent_id::text is distinct from case entry.kind::text when 'agent_revoke' then entry.payload ->> 'agent_id'
-                                                                               when 'agent_enrol' then entry.payload ->> 'replaces' end
-                    and exists (select from agents_before(entry.version) as a
-                                where a.agent_id = v.agent_id and encode(a.public_key, 'hex') = v.public_key)) as hold
-    into counted
-    from jsonb_to_recordset(entry.approvals) as v(agent_id uuid, public_key text, signed_at timestamptz, signature text);
-    needed := case change_direction(entry.kind::text, entry.payload, state::jsonb)
-      when 'tighten' then (policy ->> 'tighten')::integer
-      when 'loosen' then (policy ->> 'loosen')::integer
-      else greatest(1, least(eligible, case when entry.kind::text = 'quorum_policy'
-             then greatest((policy ->> 'tighten')::integer, (policy ->> 'loosen')::integer, (policy ->> 'govern')::integer)
-             else (policy ->> 'govern')::integer end)) end;
-    if not coalesce(counted.hold, false) or counted.agents <> counted.given or counted.keys <> counted.given or counted.given < needed then
-      return null;
-    end if;
-    if entry.kind::text = 'quorum_policy' then
-      policy := entry.payload;
-    end if;
-    state := next_state_text(state, entry.kind, entry.payload);
-  end loop;
-  return state;
-end
+  select case when bool_and(c.problem is null) is not false
+              then coalesce((array_agg(c.state_text order by c.version desc))[1], state_text(0, null, '[]')) end
+  from _replay_consensus() as c;
 $function$;
 comment on function replayed_state_text() is
   'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
 
 create function verify_config_integrity()
 returns table (source text, hash text, is_valid boolean, detail text)
-language sql stable security definer
+language plpgsql stable security definer
 set search_path from current
 as $function$
-  with
-  last as (select c.state_hash::text as hash, c.state_text as text from (select) as one
-           left join lateral (select * from only risk_change_log as l order by l.id desc limit 1) as c on true),
-  found as (
-    select 1 as place, 'stored' as source, coalesce(last.hash, text_digest(state_text(0, null, '[]'))) as hash, 'state_hash of the last entry of risk_change_log' as what from last
-    union all
-    select 2, 'recomputed', text_digest(stored_state_text()), 'SHA-256 of the state that stands in the risk tables'
-    union all
-    select 3, 'replayed', text_digest(replayed_state_text()), 'SHA-256 of the state that the approved proposals lead to'
-  )
-  select f.source, f.hash,
-         f.hash is not null and f.hash = all (select coalesce(o.hash, '') from found as o),
-         case when f.hash is null then 'a signature does not hold, or the row of states is broken' else f.what end
-  from found as f order by f.place;
+declare
+  changes     replayed_change[] := array(select c from _replay_consensus() as c);
+  last        replayed_change   := changes[cardinality(changes)];
+  stored      text;
+  recomputed  text := text_digest(stored_state_text());
+  replayed    text;
+  in_tables   text;
+  in_log      text;
+begin
+  stored := coalesce((select c.state_hash::text from only risk_change_log as c order by c.id desc limit 1),
+                     text_digest(state_text(0, null, '[]')));
+  if last.problem is null then
+    replayed := text_digest(coalesce(last.state_text, state_text(0, null, '[]')));
+  end if;
+  select string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') into in_tables
+  from (select r.* from _risk_table_problems(changes) as r order by r.table_name, r.id limit 5) as p;
+  select string_agg(concat_ws(' ', p.table_name, p.id::text) || ': ' || p.problem, '; ') into in_log
+  from (select r.* from (select * from _agent_problems(changes) union all select * from _release_problems(changes)) as r
+        order by r.table_name, r.id limit 5) as p;
+  return query
+    select v.source, v.hash,
+           v.hash is not null and stored = recomputed and recomputed = replayed and v.problem is null,
+           coalesce(v.problem, v.detail)
+    from (values
+      ('stored', stored, null, 'state_hash of the last entry of risk_change_log'),
+      ('recomputed', recomputed, in_tables,
+       'SHA-256 of the state that stands in the risk tables; closed versions compared with the proposals'),
+      ('replayed', replayed, in_log,
+       'SHA-256 of the state that the bootstrap and the approved proposals lead to; agents and releases compared with them')
+    ) as v(source, hash, problem, detail);
+end
 $function$;
 comment on function verify_config_integrity() is
-  'Compares the stored hash, the hash of the rows, and the state replayed from the approved proposals; a row for each, valid if all three agree. Raises nothing.';
+  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and with it every version, agent, revocation and release; a row for each source, valid if all agree. Raises nothing.';
 
 create function active_risk_state()
 returns table (version bigint, state_text text, state_hash text, origin text, is_locked boolean, read_at timestamptz, limits_valid_from timestamptz)

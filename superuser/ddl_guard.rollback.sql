@@ -3,11 +3,13 @@
 
 do $guard$
 declare
-  desk           text := pg_catalog.current_schema();
-  previous_path  text := pg_catalog.current_setting('search_path');
+  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  desk           pg_catalog.text := pg_catalog.current_schema();
+  previous_path  pg_catalog.text := pg_catalog.current_setting('search_path');
 begin
 -- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+lock table pg_event_trigger in share row exclusive mode;  -- the steps of other schemas, which share alpha_db_guard
 set local client_min_messages = warning;
 execute format('drop event trigger if exists %I', 'alpha_ddl_guard_end_' || desk);
 execute format('drop event trigger if exists %I', 'alpha_ddl_guard_drop_' || desk);

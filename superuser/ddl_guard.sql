@@ -9,22 +9,26 @@
 
 do $guard$
 declare
-  desk           text := pg_catalog.current_schema();
-  previous_path  text := pg_catalog.current_setting('search_path');
-  owner_name     text;
+  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  desk           pg_catalog.text := pg_catalog.current_schema();
+  previous_path  pg_catalog.text := pg_catalog.current_setting('search_path');
+  owner_name     pg_catalog.text;
 begin
 -- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
 if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) then
   raise exception 'alpha-db: an event trigger needs a superuser, and % is none', current_user
     using errcode = '42501', hint = 'The kit works without this step; verify_guards() reports afterwards what the DDL guard would refuse.';
 end if;
 select pg_get_userbyid(c.relowner) into owner_name from pg_class as c where c.oid = to_regclass(format('%I.guard_states', desk));
-if not found or to_regprocedure(format('%I.record_maintenance(text, text, text)', desk)) is null then
+if not found or owner_name not like '%alpha_owner' or to_regprocedure(format('%I.record_maintenance(text, text, text)', desk)) is null then
   raise exception 'alpha-db is not installed in schema %', coalesce(desk, '(none)')
     using errcode = '55000', hint = 'Apply migrations 001 to 004 first, with the same search_path.';
 end if;
+-- The first lock keeps the superuser's steps of other schemas out, the second this schema's migrations. Nobody below its owner can
+-- hold either, and the second resolves no name of the schema but its own.
+lock table pg_event_trigger in share row exclusive mode;
+execute format('lock table only %I.lock_migrations in share update exclusive mode', desk);
 if octet_length(desk) > 42 then
   raise exception 'alpha-db: the name of schema % is too long for the DDL guard', desk
     using errcode = '22023', hint = 'At most 42 bytes.';

@@ -40,7 +40,14 @@ IGNORED_EVERYWHERE = {
 }
 # They set role and search_path for the migration that calls them, so they can pin none of their own; a migration runs
 # where only the schema's owner and alpha_owner may create (001 refuses otherwise), and PUBLIC may not call them.
-UNPINNED = {"begin_migration", "begin_rollback", "end_migration", "finish_migration", "finish_rollback"}
+UNPINNED = {
+    "_take_migration_lock",
+    "begin_migration",
+    "begin_rollback",
+    "end_migration",
+    "finish_migration",
+    "finish_rollback",
+}
 # What commits may have no SET clause: every name in these is qualified (tests/chain/test_append.py attacks them).
 UNPINNED |= {"begin_append", "append_signal", "append_ai_debate", "append_order", "append_order_event"}
 IGNORED_IN_UNPINNED = {"PS001", "PS005", "PS016", "PS017"}

@@ -2,7 +2,8 @@
 
 yoyo splits a file with sqlparse, whose releases differ; libpg_query (pglast) is PostgreSQL's own parser. Where the two
 disagree, yoyo would run something else than psql. Also checked: what may not stand in a file, where `-- depends:` may
-stand, that each file takes the migration lock first and has a rollback, and one case for keywords.
+stand, that each file pins search_path before it looks up a name, takes the migration lock first and has a rollback,
+that no string depends on standard_conforming_strings, and one case for keywords.
 
 One line a finding, `file:line: what`, and exit code 1 if there is any.
 """
@@ -28,7 +29,32 @@ BODY = re.compile(r"\bdo\s+(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)", re.DOTALL)
 DOLLAR_QUOTED = re.compile(r"^(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)$", re.DOTALL)
 # what format() puts in: no token of SQL
 PLACEHOLDER = re.compile(r"%(\d+\$)?[sIL]|%%")
-LOCK = "pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0))"
+# The first statement of a file that has no begin_migration, and how it takes the lock.
+PATH = "perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);"
+LOCKS = (
+    "execute format('create table %I.lock_migrations ()', install_schema);",
+    "execute format('lock table only %I.lock_migrations in share update exclusive mode', desk);",
+)
+# What every other file declares and begins with: until the path is pinned, a name could be anybody's.
+HOME = "  home  pg_catalog.text := pg_catalog.current_schema();\n"
+PIN = """\
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace \
+join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
+"""
+# A declaration, and the types that are PostgreSQL's, or the schema's, whatever the path is.
+DECLARED = re.compile(r"^\s*(?P<name>\w+)\s+(constant\s+)?(?P<type>[^;:\s]+)")
+SAFE_TYPE = re.compile(r"^(pg_catalog|%1\$I)\.\w+(\[\])*$")
+FUNCTION = re.compile(
+    r"^create (or replace )?(function|procedure) \S+?\((?P<head>.*?)^as (?P<tag>\$\w+\$)(?P<body>.*?)(?P=tag)",
+    re.DOTALL | re.MULTILINE,
+)
 CHANGES = re.compile(r"\b(create|alter|drop|grant|revoke|insert|update|delete|execute)\b")
 
 
@@ -143,19 +169,75 @@ def check_lock(file: Path, text: str, name: str, kind: str, is_first: bool) -> I
     rest = begin["rest"] if begin else ""
     code = "\n".join(line for line in rest.splitlines() if line.strip() and not line.strip().startswith("--"))
     if kind == "rollback":
-        if not code.startswith(f"perform begin_rollback('{name}');"):
+        start = f"{PIN.format(kind=kind)}perform begin_rollback('{name}');"
+        if not code.startswith(start) or HOME not in match["body"]:
             yield Finding(
-                file, 1, f"does not begin with perform begin_rollback('{name}'), which takes the lock"
+                file,
+                1,
+                f"does not begin as all do, up to perform begin_rollback('{name}'), which takes the lock",
             )
     elif kind == "migration" and not is_first:
-        if not code.startswith(f"if not begin_migration('{name}') then return; end if;"):
-            yield Finding(file, 1, f"does not begin with begin_migration('{name}'), which takes the lock")
-    elif not name.endswith("ddl_guard") or kind != "rollback":
-        before = code.split(LOCK, 1)[0]
-        if LOCK not in code or CHANGES.search(re.sub(r"'[^']*'", "", before)):
+        start = f"{PIN.format(kind=kind)}if not begin_migration('{name}') then return; end if;"
+        if not code.startswith(start) or HOME not in match["body"]:
+            yield Finding(
+                file, 1, f"does not begin as all do, up to begin_migration('{name}'), which takes the lock"
+            )
+    else:
+        if not code.startswith(PATH):
+            yield Finding(file, 1, f"does not begin with {PATH}")
+        lock = next((lock for lock in LOCKS if lock in code), None)
+        before = code.split(lock, 1)[0] if lock else code
+        if lock is None or CHANGES.search(re.sub(r"'[^']*'", "", before)):
             yield Finding(file, 1, "changes something before it has taken the migration lock")
     if kind == "migration" and not code.rstrip().endswith(f"perform finish_migration('{name}');\nend"):
         yield Finding(file, line_of(text, len(text)), f"does not end with perform finish_migration('{name}')")
+
+
+def check_types(file: Path, text: str) -> Iterator[Finding]:
+    """Where nothing has pinned search_path yet, each declared type is qualified: DECLARE comes first of all."""
+    block = BODY.search(text)
+    places = [(block["body"], block.start("body"))] if block else []
+    places += [
+        (match["body"], match.start("body"))
+        for match in FUNCTION.finditer(text)
+        if not re.search(r"^set search_path", match["head"], re.MULTILINE)
+    ]
+    for body, start in places:
+        declared = re.match(
+            r"\s*(#[^\n]*\n)*\s*declare\n(?P<lines>.*?)^\s*begin\n", body, re.DOTALL | re.MULTILINE
+        )
+        if declared is None:
+            continue
+        position = start + declared.start("lines")
+        for line in declared["lines"].splitlines(keepends=True):
+            match = None if line.lstrip().startswith("--") else DECLARED.match(line)
+            if match and not SAFE_TYPE.match(match["type"]):
+                yield Finding(
+                    file,
+                    line_of(text, position),
+                    f"{match['name']} {match['type']}: nothing has pinned search_path yet: qualify the type",
+                )
+            position += len(line)
+
+
+def check_strings(file: Path, source: str, offset: int = 0) -> Iterator[Finding]:
+    """No backslash in a plain string: standard_conforming_strings decides what it means."""
+    try:
+        tokens = scan(source)
+    except ParseError:
+        return  # a piece of a query that format() completes: no text of its own
+    for token in tokens:
+        if token.name != "SCONST":
+            continue
+        part = source[token.start : token.end + 1]
+        line = offset + line_of(source, token.start)
+        quoted = DOLLAR_QUOTED.match(part)
+        if quoted:
+            yield from check_strings(file, quoted["body"], line - 1)
+        elif part.startswith("'") and "\\" in part:
+            yield Finding(
+                file, line, f"{part}: a backslash in a plain string; use E'…', or a class such as [.]"
+            )
 
 
 def check_case(file: Path, text: str, offset: int = 0) -> Iterator[Finding]:
@@ -207,6 +289,8 @@ def check_folder(folder: Path) -> Iterator[Finding]:
         yield from check_text(file, text)
         yield from check_split(file, text.removeprefix("\ufeff"))
         yield from check_case(file, text.removeprefix("\ufeff"))
+        yield from check_types(file, text)
+        yield from check_strings(file, text.removeprefix("\ufeff"))
         if kind != "superuser" or not is_rollback:
             yield from check_lock(file, text, name, kind, is_first=name == first)
         if is_migration:

@@ -4,6 +4,8 @@
 \set trader_password  `cat "${SECRETS:-/run/secrets}/trader_password"`
 \set auditor_password `cat "${SECRETS:-/run/secrets}/auditor_password"`
 
+-- First of all: a function that the database's owner made could stand in front of PostgreSQL's own.
+set search_path = pg_catalog, pg_temp;
 select format('create role %I login in role %I', l.name, l.app_role)
 from (values ('desk_trader', 'app_trading'), ('desk_auditor', 'app_auditor')) as l (name, app_role)
 where not exists (select from pg_roles as r where r.rolname = l.name)

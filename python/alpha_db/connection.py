@@ -13,8 +13,10 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
+from psycopg.rows import tuple_row
 
 from alpha_db.errors import ConnectionFailed, squeeze
+from alpha_db.loaders import read_what_is_there
 from alpha_db.queries import query
 
 logger = logging.getLogger("alpha_db.server")
@@ -34,15 +36,59 @@ def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any)
     Takes a URL or a keyword string (default: ``ALPHA_DB_DSN``, then libpq's own environment), the schema
     (default: the role's search_path), and any argument of ``psycopg.connect``. The server's notices go to the
     logger ``alpha_db.server``. Raises ConnectionFailed. Source: design sections 1 (rule 3) and 13.
+
+    The first statement pins search_path to that schema and pg_temp: from then on no object of another schema can
+    stand in front of PostgreSQL's own, whatever the database, the role or the session has set.
     """
     ours = {name: kwargs.pop(name) for name in _PSYCOPG if name in kwargs}
     params = parameters(dsn, schema=schema, **kwargs)
     try:
-        conn: psycopg.Connection[Any] = psycopg.connect(make_conninfo(**params), **ours)
+        return open_pinned(params, **ours)
     except psycopg.Error as exc:
         raise _connection_failed(exc, dsn) from (None if _looks_broken(dsn) else exc)
-    conn.add_notice_handler(log_notice)
+
+
+def connect_for_command(dsn: str | None = None, *, schema: str | None = None) -> psycopg.Connection[Any]:
+    """Open a connection for a command: in autocommit, because what a command does is to last, and with no default
+    of the database or the role that would keep it from working. Raises ConnectionFailed.
+    """
+    conn = connect(dsn, schema=schema, autocommit=True)
+    try:
+        pin_for_command(conn)
+    except psycopg.Error as exc:
+        conn.close()
+        raise _connection_failed(exc, dsn) from exc
     return conn
+
+
+def open_pinned(params: dict[str, Any], *, autocommit: bool = False, **ours: Any) -> psycopg.Connection[Any]:
+    """Open a connection with libpq's parameters and pin its names. Raises psycopg.Error.
+
+    The other arguments are those of ``psycopg.connect``.
+    """
+    conn: psycopg.Connection[Any] = psycopg.connect(make_conninfo(**params), autocommit=True, **ours)
+    conn.add_notice_handler(log_notice)
+    read_what_is_there(conn)
+    try:
+        pin_names(conn)
+        conn.autocommit = autocommit
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def pin_names(conn: psycopg.Connection[Any]) -> None:
+    """Pin what every name and every string in SQL means on a connection, for as long as it lasts.
+
+    Must be the connection's first statement, in autocommit: a rollback would undo it.
+    """
+    conn.cursor(row_factory=tuple_row).execute(query("pin_names"), prepare=False)
+
+
+def pin_for_command(conn: psycopg.Connection[Any]) -> None:
+    """Pin what a default of the database or the role must not take away from a command."""
+    conn.cursor(row_factory=tuple_row).execute(query("pin_for_command"), prepare=False)
 
 
 def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -60,6 +106,8 @@ def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: A
     params.setdefault("fallback_application_name", "alpha-db")
     if "connect_timeout" not in params and not os.environ.get("PGCONNECT_TIMEOUT"):
         params["connect_timeout"] = CONNECT_TIMEOUT
+    # a text that the environment's or the role's encoding has no bytes for would fail the whole result
+    params.setdefault("client_encoding", "UTF8")
     if schema is not None:
         set_option(params, "search_path", quote_identifier(schema))
     return params
@@ -83,7 +131,7 @@ def ensure_database(dsn: str, name: str) -> bool:
 
     Takes the DSN of another database of the server. Raises ConnectionFailed and what CREATE DATABASE raises.
     """
-    with closing(connect(dsn, autocommit=True)) as conn:
+    with closing(connect_for_command(dsn)) as conn:
         if conn.execute(query("database_exists"), {"name": name}).fetchone():
             return False
         try:

@@ -17,8 +17,9 @@ from typing import ClassVar
 
 import psycopg
 
-#: Exit codes of the command line (design section 13).
-EXIT_OK, EXIT_DAMAGE, EXIT_USAGE, EXIT_NOT_RUN = 0, 1, 2, 3
+#: Exit codes of the command line: fine; damage, changed guards or a refusal; usage; could not run; damage was found,
+#: but the lockdown or its event could not be recorded.
+EXIT_OK, EXIT_DAMAGE, EXIT_USAGE, EXIT_NOT_RUN, EXIT_NOT_RECORDED = 0, 1, 2, 3, 4
 
 
 class AlphaDbError(Exception):
@@ -255,6 +256,7 @@ _OURS = re.compile(
     r"|verify_chain_integrity|find_chain_damage|verify_guards|lockdown_status|chain_status|chain_rows|chain_genesis"
     r"|agents|agent_revocations|proposals|votes|risk_change_log|risk_configurations|risk_asset_kill_thresholds"
     r"|vw_agents|vw_proposals|bootstrap_agents|propose|vote|proposal_message|approval_message|proposal_progress|agent_keys"
+    r"|bootstrap_message|damaged_rows|lockdown_evidence"
     r"|active_risk_state|risk_evidence|verify_config_integrity"
     r"|log_nodes|seal_log|log_root|recompute_log_root|inclusion_proof|consistency_proof|checkpoint_facts|verify_checkpoint"
     r"|guards_hash|wal_position)\b"

@@ -24,6 +24,11 @@ class Place(NamedTuple):
     installed: bool
     elsewhere: tuple[str, ...]
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be written here: a standby, or a session that is read-only."""
+        return self.in_recovery or self.read_only
+
 
 def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
     """Return where the connection has landed.

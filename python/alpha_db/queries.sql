@@ -1,17 +1,46 @@
 -- All the SQL that the Python package sends. A "-- name:" line starts a query; queries.py reads this file.
 
+-- name: pin_names
+-- The first statement of every connection. Until it has run, any name could be somebody else's: all of its own are
+-- PostgreSQL's, by name. A path without a schema that exists becomes pg_catalog's, where nothing is installed.
+select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ',
+         coalesce(pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_catalog'), 'pg_temp'), false),
+       pg_catalog.set_config('standard_conforming_strings', 'on', false),
+       pg_catalog.set_config('transform_null_equals', 'off', false),
+       pg_catalog.set_config('array_nulls', 'on', false);
+
+-- name: pin_for_command
+-- Defaults of the database or the role that would keep a command from reading or from recording what it found. What the
+-- caller's own PGOPTIONS say counts.
+select set_config(s.name, v.value, false)
+from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
+             ('default_transaction_deferrable', 'off'), ('row_security', 'off'), ('statement_timeout', '0'),
+             ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'))
+     as v(name, value)
+join pg_settings as s on s.name = v.name
+where s.source <> 'client';
+
 -- name: where_am_i
-select current_database()                                      as database,
-       current_schema()                                        as schema,
-       session_user                                            as session_user,
-       current_setting('server_version')                       as server_version,
-       pg_is_in_recovery()                                     as in_recovery,
-       current_setting('transaction_read_only')::boolean       as read_only,
-       coalesce(to_regclass(quote_ident(current_schema()) || '.installed_migrations') is not null, false) as installed,
-       exists (select from pg_namespace where nspname = %(schema)s)                  as schema_exists,
-       (select array_agg(n.nspname::text order by n.nspname)
-        from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-        where c.relname = 'installed_migrations' and c.relkind = 'r')                as installed_in;
+-- The schema may be anybody's, if it is somebody else's word that put it first: what it holds must not fit a call better
+-- than PostgreSQL's own, so functions are qualified and arguments of the very types that they take.
+select pg_catalog.current_database()                                      as database,
+       nullif(pg_catalog.current_schema()::text, 'pg_catalog'::text)      as schema,
+       session_user                                                       as session_user,
+       pg_catalog.current_setting('server_version')                       as server_version,
+       pg_catalog.pg_is_in_recovery()                                     as in_recovery,
+       pg_catalog.current_setting('transaction_read_only')::boolean       as read_only,
+       -- Whoever owns the schema could make a table of that name, but not as alpha_owner.
+       exists (select from pg_class as c
+               join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.current_schema()
+               join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%%alpha_owner'::text
+               where c.relname = 'installed_migrations'::name)            as installed,
+       exists (select from pg_namespace as n
+               where n.nspname = %(schema)s::name)                        as schema_exists,
+       (select pg_catalog.array_agg(n.nspname::text order by n.nspname)
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%%alpha_owner'::text
+        where c.relname = 'installed_migrations'::name)                   as installed_in;
 
 -- name: database_exists
 select true from pg_database where datname = %(name)s;
@@ -29,35 +58,88 @@ select installation_id, role_prefix, installed_at from installation;
 select name, checksum, applied_at, applied_by, server_version from installed_migrations order by name;
 
 -- name: yoyo_history_exists
-select to_regclass(quote_ident(current_schema()) || '._yoyo_migration') is not null;
+-- A table, not somebody's view of that name.
+select exists (select from pg_class as c
+               where c.oid = pg_catalog.to_regclass(
+                               pg_catalog.quote_ident(current_schema()::text) || '._yoyo_migration')::oid
+                 and c.relkind = 'r'::"char");
 
 -- name: yoyo_history_writable
-select coalesce(has_table_privilege(to_regclass(quote_ident(current_schema()) || '._yoyo_migration'),
-                                    'select, insert'), true);
+select coalesce(
+  pg_catalog.has_table_privilege(
+    pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '._yoyo_migration')::oid,
+    'select, insert'::text),
+  true);
 
 -- name: yoyo_history
 select migration_id, applied_at_utc from _yoyo_migration order by migration_id;
 
 -- name: may_create
-select has_schema_privilege(current_schema(), 'create');
-
--- name: try_migrate_lock
-select pg_try_advisory_lock(hashtextextended('alpha-db/migrate-session/' || current_schema(), 0));
+select pg_catalog.has_schema_privilege(current_schema()::text, 'create'::text);
 
 -- name: set_lock_timeout
 select set_config('lock_timeout', %(timeout)s, false);
 
--- name: keep_idle_session
-select set_config('idle_session_timeout', '0', false);
+-- name: installed_here
+-- Whether this transaction made the installation.
+select exists (
+  select from pg_class as c
+  where c.oid = pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '.installed_migrations')::oid
+    and c.xmin = pg_current_xact_id()::xid);
+
+-- name: become_owner
+-- For this transaction, the role that owns the installation.
+select set_config('role', pg_get_userbyid(c.relowner), true)
+from pg_class as c
+where c.oid = pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '.lock_migrate_sessions')::oid;
 
 -- name: migrate_lock
-select pg_advisory_lock(hashtextextended('alpha-db/migrate-session/' || current_schema(), 0));
+lock table only lock_migrate_sessions in share update exclusive mode;
+
+-- name: lock_holders
+-- Who keeps migrations of this schema waiting: holders of the lock tables or, while there is no installation that can be
+-- seen, transactions that are making tables. A prepared transaction has no pid. %(own)s: sessions of the one that asks.
+select distinct l.pid, coalesce(a.usename::text, x.owner::text) as login, a.application_name as application, x.gid
+from pg_locks as l
+left join pg_class as c on c.oid = l.relation
+left join pg_stat_activity as a on a.pid = l.pid
+left join pg_locks as t on l.pid is null and t.pid is null and t.locktype = 'transactionid'
+                           and t.virtualtransaction = l.virtualtransaction
+left join pg_prepared_xacts as x on x.transaction = t.transactionid
+where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backend_pid()
+  and (l.pid is null or l.pid <> all (%(own)s::integer[]))
+  and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+  and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+  and case when pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '.lock_migrations') is null
+           then c.oid is null
+           else c.relnamespace = to_regnamespace(pg_catalog.quote_ident(current_schema()::text))::oid
+                and c.relname in ('lock_migrations', 'lock_migrate_sessions') end
+order by 1, 2;
 
 -- name: chain_status
 select table_name, last_id, head_hash, last_created_at from chain_status();
 
 -- name: lockdown_status
 select is_locked, since, event_id, reason, damage from lockdown_status();
+
+-- name: who_holds_locks
+select lock_name, mode, granted, pid, gid, login, application, client_address, since, state, blocks,
+       extract(epoch from clock_timestamp() - since)::double precision as seconds
+from lock_holders();
+
+-- name: lock_timeout
+select setting::numeric / 1000 from pg_settings where name = 'lock_timeout';
+
+-- name: prepare_command
+-- A command neither waits for a lock for ever nor longer than its login is allowed to, and reads ISO dates.
+select set_config('lock_timeout',
+         case when not %(is_given)s::boolean and s.setting::bigint between 1 and %(milliseconds)s::bigint
+              then s.setting else %(milliseconds)s::text end, false),
+       set_config('datestyle', 'ISO', false)
+from pg_settings as s where s.name = 'lock_timeout';
+
+-- name: notify
+select pg_notify(%(channel)s, current_schema());
 
 -- name: guards
 select object_kind, object_name, fact, expected, found, problem from verify_guards();
@@ -123,7 +205,7 @@ effective as (
 select r.rolname::text as role, array_agg(distinct e.app_role) as member_of, array_agg(distinct e.name) as lacks
 from effective as e
 join pg_roles as r on r.oid = e.oid
-where r.rolcanlogin and e.value ~ '^\s*-?0+(\.0*)?\s*[a-z]*\s*$'
+where r.rolcanlogin and e.value ~ '^[[:space:]]*-?0+([.]0*)?[[:space:]]*[a-z]*[[:space:]]*$'
 group by r.rolname
 order by r.rolname;
 
@@ -190,7 +272,14 @@ select pg_is_in_recovery(),
 select version, state_text, state_hash, origin, is_locked, read_at, limits_valid_from from active_risk_state();
 
 -- name: agent_keys
-select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked from agent_keys();
+select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
+
+-- name: lockdown_evidence
+select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash, row_hash
+from lockdown_evidence();
+
+-- name: damaged_rows
+select "table", id, verdict, actual_hash, expected_hash, row_data from damaged_rows(%(proposal_id)s::uuid);
 
 -- name: risk_evidence
 select version, kind, previous, state_text, state_hash, proposal_text, proposer::text, proposer_key, proposal_signature,
@@ -253,26 +342,6 @@ select source, hash, is_valid, detail from verify_config_integrity();
 
 -- name: server_time
 select clock_timestamp();
-
--- name: open_damage
--- Damage that no release has acknowledged: in the chains, and what the lockdown was engaged for, which a chain alone
--- may not show (a missing tail).
-with damage as (
-  select d.damaged_table as "table", d.id, d.actual_hash, d.verdict
-  from chain_status() as c
-  cross join lateral find_chain_damage(c.table_name) as d
-  union
-  select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'actual_hash', p.value ->> 'verdict'
-  from lockdown_status() as l
-  cross join lateral jsonb_array_elements(l.damage) as p
-  where l.is_locked and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
-)
-select d."table", d.id, d.actual_hash, d.verdict
-from damage as d
-where not exists (
-  select from acknowledged_damage() as a
-  where a.table_name = d."table" and a.id::text = d.id::text and a.actual_hash is not distinct from d.actual_hash)
-order by array_position(array(select s.table_name from chain_status() as s), d."table"), d.id;
 
 -- name: seal_log
 select sealed_table, sealed_from, sealed_to

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from alpha_db.errors import ConnectionFailed
 from alpha_db.queries import query
 
 Verdict = dict[str, Any]
@@ -61,11 +62,14 @@ def verify_ranges(
     jobs: int,
     engage_lockdown: bool,
     on_progress: Callable[[int], None] = lambda _done: None,
+    spare: Connection | None = None,
 ) -> list[Verdict]:
     """Verify ranges over as many connections as there are jobs; return the verdicts in the order of the ranges.
 
-    Each range is a statement and a snapshot of its own, in autocommit. Interrupted, or if one fails, the
-    statements that run are cancelled and every connection is closed. Raises what connecting and verifying raise.
+    Each range is a statement and a snapshot of its own, in autocommit. A connection that is not to be had is done
+    without as long as another one works; if there is none, `spare` reads what is left. Interrupted, or if a range
+    fails, the statements that run are cancelled and every connection is closed. Raises what verifying raises, and
+    ConnectionFailed.
     """
     waiting: SimpleQueue[int] = SimpleQueue()
     for number in range(len(ranges)):
@@ -73,17 +77,23 @@ def verify_ranges(
     verdicts: dict[int, Verdict] = {}
     is_over = Event()
     open_connections: list[Connection] = []
+    refused: list[ConnectionFailed] = []
 
     def work() -> None:
-        with closing(connect()) as conn, conn.cursor(row_factory=dict_row) as cursor:
+        try:
+            conn = connect()
+        except ConnectionFailed as problem:
+            refused.append(problem)
+            return
+        with closing(conn):
             open_connections.append(conn)
-            for number in _drain(waiting):
-                if is_over.is_set():
-                    return
-                table, from_id, to_id = ranges[number]
-                arguments = {"table_name": table, "from_id": from_id, "to_id": to_id}
-                cursor.execute(query("verify_range"), arguments | {"engage_lockdown": engage_lockdown})
-                verdicts[number] = cursor.fetchone() or {}
+            read(conn)
+
+    def read(conn: Connection) -> None:
+        for number in _drain(waiting):
+            if is_over.is_set():
+                return
+            verdicts[number] = verify_range(conn, ranges[number], engage_lockdown=engage_lockdown)
 
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="verify") as pool:
         running: set[Future[None]] = {pool.submit(work) for _ in range(min(jobs, len(ranges)))}
@@ -101,7 +111,20 @@ def verify_ranges(
                         conn.cancel()
                 _, running = wait(running, timeout=0.2)
             raise
+    if len(verdicts) < len(ranges):  # no connection worked
+        if spare is None:
+            raise refused[0]
+        for number in _drain(waiting):
+            verdicts[number] = verify_range(spare, ranges[number], engage_lockdown=engage_lockdown)
+            on_progress(len(verdicts))
     return [verdicts[number] for number in range(len(ranges))]
+
+
+def verify_range(conn: Connection, item: Range, *, engage_lockdown: bool) -> Verdict:
+    """Verify one range; return its verdict. Raises psycopg.Error."""
+    values = {**item._asdict(), "table_name": item.table, "engage_lockdown": engage_lockdown}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query("verify_range"), values).fetchone() or {}
 
 
 def _drain(waiting: SimpleQueue[int]) -> Iterator[int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alpha_db import chain
+from tests.risk.council import Council
 from tests.support import Connection, Verdict, as_role, fill, one, query, quote, verdicts
 
 TABLES = (
@@ -21,24 +22,34 @@ TABLES = (
 
 
 def fill_all(connection: Connection) -> None:
-    """At least four rows in each chained table."""
+    """At least four rows in each chained table, and every guard as installed."""
     fill(connection, signals=5)
     correlation_id = one(connection, "select correlation_id from signals where id = 2")
     for _ in range(2):
         query(connection, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
+    council = Council(connection).bootstrap("ada", "ben", "cyd")
+    for number in range(3):
+        query(connection, "select engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
+    council.release()
     for number in range(4):
-        release(connection, f"test {number}")
         query(connection, "select record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 
 
 def release(connection: Connection, reason: str, damage: str = "[]") -> None:
-    """What an approved lockdown_release ends with; only such a proposal may write the row, so its trigger is off."""
+    """What an approved lockdown_release ends with, for tests that ask for no guards. Only such a proposal may write
+    the row and is believed, so the trigger that asks for it is off, and _release_holds says yes."""
     with connection.transaction():
+        query(
+            connection,
+            "create or replace function _release_holds(event lockdown_events) returns boolean"
+            " language sql stable set search_path from current as 'select true'",
+        )
         query(connection, "alter table lockdown_events disable trigger _500_validate")
         with as_role(connection, "alpha_owner"):
             query(
                 connection,
-                "insert into lockdown_events (event_type, reason, damage) values ('RELEASED', %s, %s)",
+                "insert into lockdown_events (event_type, reason, damage, alarm) values ('RELEASED', %s, %s,"
+                " coalesce(pg_sequence_last_value('lockdown_alarm'), setval('lockdown_alarm', 1)))",
                 [reason, damage],
             )
         query(connection, "alter table lockdown_events enable trigger _500_validate")

@@ -20,8 +20,14 @@ def damaged(db: Connection) -> Connection:
 
 
 def damage_of(connection: Connection, table: str, row_id: int) -> dict[str, object]:
-    actual = one(connection, f"select row_hash from {table} where id = %s", [row_id])
-    return {"table": table, "id": row_id, "actual_hash": actual}
+    """The damage of a row as a release lists it."""
+    (place,) = query(
+        connection,
+        'select damaged_table as "table", id, verdict, actual_hash, expected_hash from find_chain_damage(%s)'
+        " where id = %s",
+        [table, row_id],
+    )
+    return place
 
 
 def test_acknowledged_damage_is_valid_and_shown(damaged: Connection) -> None:
@@ -38,8 +44,7 @@ def test_acknowledged_missing_rows(db: Connection) -> None:
     """A gap is named by its first row and by the hash of the row behind it: when it grows, it is another."""
     fill_all(db)
     tamper(db, "delete from signals where id = 2")
-    place = damage_of(db, "signals", 3)
-    release(db, "known", json.dumps([{**place, "id": 2}]))
+    release(db, "known", json.dumps([damage_of(db, "signals", 2)]))
     assert judge(db, "signals").verdict == "acknowledged"
     assert judge(db, "signals", 2, 2).verdict == "acknowledged"
     assert judge(db, "signals", 3).verdict == "acknowledged"
@@ -52,6 +57,7 @@ def test_acknowledged_missing_rows(db: Connection) -> None:
     [
         "update signals set price = 1 where id = 4",
         "update signals set row_hash = repeat('0', 64) where id = 3",
+        "update signals set price = 2 where id = 3",
         "delete from signals where id = 3",
         "update ai_debates set elapsed_ms = 1 where id = 3",
     ],
@@ -93,12 +99,17 @@ def test_a_forged_release_acknowledges_nothing(damaged: Connection) -> None:
         forged = one(damaged, "select max(id) + 1 from lockdown_events")
         damage = [
             damage_of(damaged, "signals", 3),
-            {"table": "lockdown_events", "id": forged, "actual_hash": "0" * 64},
+            {
+                "table": "lockdown_events",
+                "id": forged,
+                "verdict": "content_mismatch",
+                "actual_hash": "0" * 64,
+            },
         ]
         query(
             damaged,
-            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at, recorded_by)"
-            " values (%s, 'RELEASED', 'forged', %s, repeat('0', 64), clock_timestamp(), 'forger')",
+            "insert into lockdown_events (id, event_type, reason, damage, alarm, recorded_by, row_hash, created_at)"
+            " values (%s, 'RELEASED', 'forged', %s, 1, 'x', repeat('0', 64), clock_timestamp())",
             [forged, json.dumps(damage)],
         )
         assert (judge(damaged, "lockdown_events").verdict, judge(damaged, "lockdown_events").broken_id) == (
@@ -112,7 +123,27 @@ def test_a_release_that_was_edited_acknowledges_nothing(damaged: Connection) -> 
     release(damaged, "known")
     with behind_its_back(damaged, "lockdown_events"):
         last = one(damaged, "select max(id) from lockdown_events")
-        damage = [damage_of(damaged, "signals", 3), damage_of(damaged, "lockdown_events", last)]
+        damage = [damage_of(damaged, "signals", 3)]
         query(damaged, "update lockdown_events set damage = %s where id = %s", [json.dumps(damage), last])
         assert judge(damaged, "lockdown_events").verdict == "content_mismatch"
         assert judge(damaged, "signals").verdict == "content_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("delete from signals where id = 2", "update signals set price = 7 where id = 3"),
+        ("update signals set id = 0 where id = 1", "update signals set price = 7 where id = 0"),
+    ],
+    ids=["the row behind a gap", "a row before the first"],
+)
+def test_an_edit_where_no_hash_covers_the_row_is_further_damage(
+    db: Connection, first: str, then: str
+) -> None:
+    """Its predecessor is not there, so the release names the hash of its content alone."""
+    fill_all(db)
+    tamper(db, first)
+    release(db, "known", json.dumps(query(db, "select * from open_damage()")))
+    assert judge(db, "signals", None).verdict == "acknowledged"
+    tamper(db, then)
+    assert judge(db, "signals", None).is_valid is False

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from tests.chain.behind import broken_in_python
-from tests.concurrency.background import Background
 from tests.fix_database import Connect
 from tests.support import (
     Connection,
@@ -81,12 +80,10 @@ def test_every_damaged_chain_is_in_the_event(damaged: Connection) -> None:
     ]
 
 
-def test_listeners_are_told_the_schema(damaged: Connection, connect: Connect) -> None:
+def test_engaging_notifies_nobody(damaged: Connection, connect: Connect) -> None:
+    """A NOTIFY fails at commit when somebody has filled its queue; a client may send one afterwards."""
     listener = connect()
     listener.execute("listen alpha_lockdown")
-    verdicts(damaged)
-    told = list(listener.notifies(timeout=5, stop_after=1))
-    assert [(note.channel, note.payload) for note in told] == [("alpha_lockdown", "public")]
     verdicts(damaged)
     assert list(listener.notifies(timeout=0.2)) == []
 
@@ -174,55 +171,44 @@ def test_an_intact_book_verifies_in_a_read_only_transaction(db: Connection, fill
         assert {verdict.verdict for verdict in verdicts(db).values()} == {"intact"}
 
 
-def test_a_verdict_does_not_wait_for_ever_for_a_writer(damaged: Connection, connect: Connect) -> None:
-    """A writer that idles in its transaction holds its chain; the lockdown comes all the same, and says so."""
+def test_engaging_waits_for_no_writer(damaged: Connection, connect: Connect) -> None:
+    """A writer that idles in its transaction holds its chain, and is refused at its next row."""
     writer = connect(autocommit=False)
     make_signal(writer, 8)
-    function = "engage_lockdown(text, jsonb)"
-    query(damaged, f"alter function {function} set lock_timeout = '50ms'")
+    query(damaged, "set statement_timeout = '2s'")
     found = verdicts(damaged)["signals"]
     assert (found.verdict, found.broken_id) == ("content_mismatch", 2)
-    assert "lockdown engaged" in found.detail
-    assert "still holds signals" in found.detail
+    assert "lockdown engaged (event 1)" in found.detail
     with pytest.raises(psycopg.Error, match="AUD-009"):
-        make_signal(writer, 9)  # at its next row it looks
-
-
-def test_the_wait_is_ten_seconds(db: Connection) -> None:
-    settings = one(db, "select proconfig from pg_proc where proname = 'engage_lockdown'")
-    assert "lock_timeout=10s" in settings
-
-
-def test_a_writer_that_waits_meanwhile_is_refused(damaged: Connection, connect: Connect) -> None:
-    """It looked for the lockdown only when it had the lock."""
-    writer = connect()
-    with damaged.transaction():
-        verdicts(damaged)
-        waiting = Background(writer, "select id from record_signal('n', 'X', 'BUY', 1, 1, '{}')").blocked(
-            damaged
-        )
-    error = waiting.error()
-    assert isinstance(error, psycopg.DatabaseError)
-    assert error.sqlstate == "AUD09"
+        make_signal(writer, 9)
 
 
 def alarm(connection: Connection) -> object:
     return one(connection, "select pg_sequence_last_value('lockdown_alarm')")
 
 
-ENGAGED = (
-    "set local role alpha_owner;"
-    " insert into lockdown_events (event_type, reason, damage) values ('ENGAGED', 'test', '[]')"
-)
-
-
-def test_no_writer_looks_before_the_first_event_and_each_does_after_it(db: Connection) -> None:
+def test_an_alarm_whose_transaction_is_rolled_back_stays(db: Connection) -> None:
     make_signal(db, 1)
     assert alarm(db) is None
     with db.transaction(force_rollback=True):
         query(db, "select engage_lockdown('test', '[]')")
-    assert alarm(db) == 1, "a rollback does not take it back"
-    assert make_signal(db, 2)["id"] == 2
+    assert alarm(db) is not None
+    assert locked(db)
+    with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
+        make_signal(db, 2)
+
+
+def test_the_next_verification_records_an_alarm_that_was_rolled_back(db: Connection, filled: Filled) -> None:
+    assert filled
+    with db.transaction(force_rollback=True):
+        query(db, "select engage_lockdown('test', '[]')")
+    assert "raised by postgres is not recorded" in one(db, "select reason from lockdown_status()")
+    assert {verdict.verdict for verdict in verdicts(db).values()} == {"intact"}
+    (event,) = query(db, "select * from lockdown_events")
+    assert (event["event_type"], event["alarm"], event["damage"]) == ("ENGAGED", alarm(db), [])
+    assert "postgres raised" in event["reason"]
+    verdicts(db)
+    assert one(db, "select count(*) from lockdown_events") == 1
 
 
 def test_a_lockdown_that_was_replicated_refuses_too(db: Connection) -> None:
@@ -231,42 +217,41 @@ def test_a_lockdown_that_was_replicated_refuses_too(db: Connection) -> None:
         query(db, "set local session_replication_role = replica")
         query(
             db,
-            "insert into lockdown_events (id, event_type, reason, damage, row_hash, created_at, recorded_by)"
-            " values (1, 'ENGAGED', 'test', '[]', repeat('a', 64), now(), 'replicated')",
+            "insert into lockdown_events (id, event_type, reason, damage, alarm, recorded_by, row_hash, created_at)"
+            " values (1, 'ENGAGED', 'test', '[]', 17, 'x', repeat('a', 64), now())",
         )
+    assert alarm(db) == 17
     for number in (2, 3):
         with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
             make_signal(db, number)
 
 
-@pytest.mark.parametrize(
-    "engage",
-    [
-        # past every trigger, and a crash since
-        [
-            "alter table lockdown_events disable trigger _400_raise_alarm",
-            ENGAGED,
-            "select setval('writer_signals', 1, false)",
-        ],
-        ["select engage_lockdown('test', '[]')", "select setval('lockdown_alarm', 1, false)"],
-    ],
-    ids=["no writer since a crash", "the writer's mark"],
-)
-def test_a_lockdown_without_its_alarm_refuses_too(db: Connection, engage: list[str]) -> None:
+def test_a_lockdown_whose_alarm_was_taken_away_refuses_too_and_is_raised_again(db: Connection) -> None:
     make_signal(db, 1)
-    for statement in engage:
-        query(db, statement)
-    assert alarm(db) is None
+    query(db, "select engage_lockdown('test', '[]')")
+    query(db, "select setval('lockdown_alarm', 1, false)")
     for number in (2, 3):
         with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
             make_signal(db, number)
+    verdicts(db)
+    assert one(db, "select reason from lockdown_events order by id desc limit 1") == (
+        "the alarm was set back by force"
+    )
+    assert one(db, "select alarm from lockdown_events order by id desc limit 1") == alarm(db)
+
+
+def test_an_alarm_that_was_spoilt_does_not_keep_the_lockdown_off(damaged: Connection) -> None:
+    query(damaged, "alter sequence lockdown_alarm minvalue -5 maxvalue 0 start 0 restart 0")
+    assert "lockdown engaged" in verdicts(damaged)["signals"].detail
+    with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
+        make_signal(damaged, 9)
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_sent_back(
+def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_refused(
     damaged: Connection, connect: Connect, level: str
 ) -> None:
-    """It cannot see the lockdown's row, so it must not write."""
+    """It cannot see the lockdown's row, but the alarm is no row: it is refused, or sent back to look again."""
     tables = {
         "signals": "select id from record_signal('n', 'X', 'BUY', 1, 1, '{}')",
         "ai_debates": "select id from record_ai_debate(%(c)s, 'phi-4', '{}', 0.5, 1)",
@@ -279,8 +264,9 @@ def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_sent_back(
         writer.execute("select")
     verdicts(damaged)
     for table, statement in tables.items():
-        with pytest.raises(psycopg.errors.SerializationFailure):
+        with pytest.raises(psycopg.DatabaseError) as caught:
             query(writers[table], statement, {"c": correlation_id})
+        assert caught.value.sqlstate in ("AUD09", "40001")
 
 
 def test_a_verification_that_can_not_run_is_neither_fine_nor_damage(db: Connection, filled: Filled) -> None:

@@ -125,8 +125,7 @@ def test_a_release_acknowledges_a_missing_tail(db: Connection) -> None:
     record(db, is_full=True)
     tamper(db, "delete from signals where id > 4")
     assert verdicts(db)["signals"].verdict == "tail_missing"
-    payload = {"damage": [{"table": "signals", "id": 5, "actual_hash": None}]}
-    council.enact("lockdown_release", payload, "ada", "ben", "cyd")
+    council.release()
     found = verdicts(db)["signals"]
     assert (found.verdict, found.is_valid) == ("acknowledged", True)
     # What is written before the next run, in the place of what was lost, is no new damage.

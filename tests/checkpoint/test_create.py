@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -197,7 +198,7 @@ def test_concurrent_runs_follow_each_other(new_book: Book) -> None:
         for _ in range(3)
     ]
     try:
-        _wait_for_the_lock([process.pid for process in running])
+        _wait_for_the_lock(new_book.checkpoints / ".lock", [process.pid for process in running])
         assert new_book.runs == []
         os.close(lock)
         made = []
@@ -215,16 +216,20 @@ def test_concurrent_runs_follow_each_other(new_book: Book) -> None:
     run("checkpoint", "verify", new_book.checkpoints, "--key", new_book.vkey)
 
 
-def _wait_for_the_lock(pids: list[int]) -> None:
-    locks, end = Path("/proc/locks"), time.monotonic() + 60
-    if not locks.exists():
+def _wait_for_the_lock(lock: Path, pids: list[int]) -> None:
+    """Wait until each process has opened the lock's file, which it does to ask for the lock again and again."""
+    end = time.monotonic() + 60
+    if not Path("/proc/self/fd").exists():
         return  # not Linux: they may come one after the other, which is a weaker test
-    while True:
-        waiting = {int(line.split()[5]) for line in locks.read_text().splitlines() if "->" in line}
-        if waiting.issuperset(pids):
-            return
+    while not all(_has_open(lock, pid) for pid in pids):
         assert time.monotonic() < end, "they never waited for the lock"
         time.sleep(0.01)
+
+
+def _has_open(file: Path, pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # a descriptor that was closed meanwhile
+        return any(os.path.realpath(link) == str(file) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def test_reading_writes_nothing(book: Book) -> None:

@@ -53,7 +53,12 @@ class Desk:
         return self.folder / f"{name}.key"
 
     def bootstrap(self, *names: str) -> Result:
-        return self.run("agents", "bootstrap", *[str(self.keygen(name)) for name in names])
+        files = [str(self.keygen(name)) for name in names]
+        return self.run("agents", "bootstrap", *files, *self.sign_all(*names))
+
+    def sign_all(self, *names: str) -> list[str]:
+        """The options by which agents sign their bootstrap."""
+        return [*(option for name in names for option in ("--key", str(self.key(name)))), "--yes"]
 
     def sign(self, name: str) -> tuple[str, ...]:
         return "--agent", name, "--key", str(self.key(name)), "--yes"

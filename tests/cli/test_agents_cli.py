@@ -59,20 +59,56 @@ def test_bootstrap_once(desk: Desk, db: Connection) -> None:
     keys = {json.loads((desk.folder / f"{name}.json").read_text())["public_key"] for name in desk.names}
     assert {row["public_key"] for row in query(db, "select public_key from vw_agents")} == keys
     assert all(key in result.out for key in keys)
-    again = desk.run("agents", "bootstrap", str(desk.folder / "ada.json"), expect=1)
+    again = desk.run("agents", "bootstrap", str(desk.folder / "ada.json"), *desk.sign_all("ada"), expect=1)
     assert "[RSK-002]" in again.err
+
+
+def test_each_agent_signs_the_bootstrap_on_a_machine_of_its_own(desk: Desk) -> None:
+    files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd")]
+    signed = []
+    for name, order in (("ada", files), ("ben", files[::-1]), ("cyd", files[1:] + files[:1])):
+        made = desk.run("agents", "sign-bootstrap", "--key", str(desk.key(name)), "--yes", *order)
+        assert "alpha-db/bootstrap/v1" in made.err
+        assert made.json["name"] == name
+        (desk.folder / f"{name}.signed.json").write_text(made.out)
+        signed.append(str(desk.folder / f"{name}.signed.json"))
+    assert len(desk.run("agents", "bootstrap", *signed, "--json").json["agents"]) == 3
+
+
+def test_a_bootstrap_that_one_agent_did_not_sign_is_refused(desk: Desk) -> None:
+    files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd")]
+    found = desk.run("agents", "bootstrap", *files, *desk.sign_all("ada", "ben"), expect=1)
+    assert "[RSK-003]" in found.err
+    assert "cyd did not sign" in found.err
+
+
+def test_a_signature_of_another_list_is_refused(desk: Desk) -> None:
+    files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd", "dan")]
+    made = desk.run("agents", "sign-bootstrap", "--key", str(desk.key("cyd")), "--yes", *files[:3])
+    (desk.folder / "cyd.json").write_text(made.out)
+    found = desk.run("agents", "bootstrap", *files, *desk.sign_all("ada", "ben", "dan"), expect=1)
+    assert "[RSK-003]" in found.err
+    assert "not for this bootstrap" in found.err
+
+
+def test_a_key_that_is_nobody_s_signs_no_bootstrap(desk: Desk) -> None:
+    files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd", "eve")]
+    found = desk.run("agents", "sign-bootstrap", "--key", str(desk.key("eve")), "--yes", *files[:3], expect=1)
+    assert "[RSK-003]" in found.err
 
 
 def test_bootstrap_takes_an_array(desk: Desk) -> None:
     agents = [json.loads(desk.keygen(name).read_text()) for name in ("ada", "ben", "cyd")]
     file = desk.folder / "all.json"
     file.write_text(json.dumps(agents))
-    assert len(desk.run("agents", "bootstrap", str(file), "--json").json["agents"]) == 3
+    signed = desk.run("agents", "bootstrap", str(file), "--json", *desk.sign_all("ada", "ben", "cyd"))
+    assert len(signed.json["agents"]) == 3
 
 
 def test_bootstrap_refuses_two_and_weak_keys(desk: Desk) -> None:
     files = [str(desk.keygen(name)) for name in ("ada", "ben")]
-    assert "[RSK-003]" in desk.run("agents", "bootstrap", *files, expect=1).err
+    two = desk.run("agents", "bootstrap", *files, *desk.sign_all("ada", "ben"), expect=1)
+    assert "at least three" in two.err
     weak = json.loads(Path(files[0]).read_text()) | {"public_key": "00" * 32}
     (desk.folder / "weak.json").write_text(json.dumps(weak))
     found = desk.run("agents", "bootstrap", *files, str(desk.folder / "weak.json"), expect=1)
@@ -83,7 +119,8 @@ def test_bootstrap_refuses_two_and_weak_keys(desk: Desk) -> None:
 def test_bootstrap_is_the_owners(desk: Desk, login_role: LoginRole) -> None:
     files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd")]
     desk.dsn += f" user={login_role('app_risk')}"
-    assert "permission denied" in desk.run("agents", "bootstrap", *files, expect=3).err
+    signed = desk.run("agents", "bootstrap", *files, *desk.sign_all("ada", "ben", "cyd"), expect=3)
+    assert "permission denied" in signed.err
 
 
 @pytest.mark.parametrize("text", ["nonsense", "{}", '{"agent_id": "x"}', "[1]"])

@@ -418,7 +418,7 @@ def test_every_command_has_help_with_an_example(desk: Desk) -> None:
     for group, names in {
         "risk": "get-config update-param set-kill-threshold quorum-policy proposals approve reject history verify"
         " watch",
-        "agents": "keygen bootstrap list enrol rotate revoke",
+        "agents": "keygen sign-bootstrap bootstrap list enrol rotate revoke",
         "lockdown": "status release",
     }.items():
         for name in names.split():

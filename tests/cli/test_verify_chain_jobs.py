@@ -96,10 +96,21 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
     assert one(db, "select is_locked from lockdown_status()") is True
 
 
-def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk, db: Connection) -> None:
+def test_a_standby_or_reader_remembers_nothing_and_says_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    assert "not remembered" in desk.run("verify-chain", "--since-last").out
+
+
+def test_a_read_only_default_of_the_database_keeps_no_run_from_being_remembered(
+    desk: Desk, db: Connection
+) -> None:
+    """Anyone who owns the database can set it, and with it nothing that was found could be recorded: it is reported."""
     db.execute(f"alter database {db.info.dbname} set default_transaction_read_only = on")
-    # which is a changed guard: nothing could be recorded, and no lockdown engaged
-    assert "not remembered" in desk.run("verify-chain", "--since-last", expect=1).out
+    said = desk.run("verify-chain", "--since-last", expect=1).out
+    assert "remembered as run 1" in said
+    assert "default_transaction_read_only" in said
 
 
 def test_a_run_after_a_release_remembers_the_tail_that_is_left(desk: Desk, db: Connection) -> None:
@@ -109,8 +120,7 @@ def test_a_run_after_a_release_remembers_the_tail_that_is_left(desk: Desk, db: C
     desk.run("verify-chain", "--since-last")
     tamper(db, "delete from signals where id > 4")
     desk.run("verify-chain", "--since-last", expect=1)
-    payload = {"damage": [{"table": "signals", "id": 5, "actual_hash": None}]}
-    council.enact("lockdown_release", payload, "ada", "ben", "cyd")
+    council.release()
     assert desk.run("verify-chain", "--since-last", "--json").json["run"]["id"] == 2
     assert "Intact" in desk.run("verify-chain").out
 
@@ -170,7 +180,8 @@ def test_a_verification_holds_up_no_writer(db: Connection, connect: Connect) -> 
     writer.execute("set lock_timeout = '1s'")
     make_signal(writer, 70)
     assert one(reader, "select relation::regclass::text from pg_locks where pid = pg_backend_pid()"
-               " and mode <> 'AccessShareLock' and relation is not null") is None  # fmt: skip
+               " and mode <> 'AccessShareLock' and relation is not null"
+               " and relation::regclass::text !~ '^lockdown_'") is None  # fmt: skip
 
 
 def test_rows_written_during_a_run_are_read(db: Connection, server: Server) -> None:

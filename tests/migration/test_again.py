@@ -130,7 +130,8 @@ def test_applied_files_stay_harmless_after_a_change(installed: Desk, root: Root)
 
 # Where a migration waits in its midst, and what holds it up.
 HELD_UP = {
-    "001 at the lock": ("001", "select pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0))"),
+    "001 at the lock": ("001", "create table lock_migrations ()"),
+    "002 at the lock": ("002", "lock table lock_migrations in share update exclusive mode"),
     "001 amid the roles": ("001", "create role {prefix}app_risk nologin"),
     "002 at its record": ("002", "lock table installed_migrations in share mode"),
     "003 at a trigger": ("003", "lock table order_events in row exclusive mode"),

@@ -15,24 +15,23 @@ from tests.support import MIGRATIONS, Connection, assert_healthy, fill, one, que
 
 Root = Callable[[Desk], Connection]
 
-HELD = "select pg_advisory_lock(hashtextextended('alpha-db/migrate', 0))"
-RELEASED = "select pg_advisory_unlock(hashtextextended('alpha-db/migrate', 0))"
-WAITING = (
-    "select count(*) >= %s from pg_locks as l join pg_database as d on d.oid = l.database"
-    " where l.locktype = 'advisory' and not l.granted and d.datname = %s"
-)
+# A first install waits at the name of its first table, every later migration for that table's lock.
+HELD = "create table lock_migrations ()"
+HELD_LATER = "lock table only lock_migrations in share update exclusive mode"
+WAITING = "select count(*) >= %s from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
 
 
 def all_at_once(desk: Desk, ways: list[Callable[[Desk], None]], root: Root) -> None:
-    """Start them all while the migration lock is held, let go when all wait for it, and see one installation."""
-    gate = root(desk)
+    """Start them all while the name of the lock is taken, let go when all wait for it, and see one installation."""
+    gate, watch = root(desk), root(desk)
+    query(gate, "begin")
     query(gate, HELD)
     with ThreadPoolExecutor(len(ways)) as pool:
         running = [pool.submit(way, desk) for way in ways]
         try:
-            wait_until(gate, WAITING, [len(ways), desk.dbname], timeout=60)
+            wait_until(watch, WAITING, [len(ways), desk.dbname], timeout=60)
         finally:
-            query(gate, RELEASED)
+            query(gate, "rollback")
         for done in running:
             done.result()
     assert [row["name"] for row in registered(gate)] == [file.stem for file in MIGRATIONS]
@@ -48,14 +47,15 @@ def test_20_psql(empty: Desk, root: Root) -> None:
 def test_psql_of_another_file_each(empty: Desk, root: Root) -> None:
     """Four files at once on what the first made: the later ones fail cleanly or find their turn."""
     empty.migrate(["001"])
-    gate = root(empty)
-    query(gate, HELD)
+    gate, watch = root(empty), root(empty)
+    query(gate, "begin")
+    query(gate, HELD_LATER)
     with ThreadPoolExecutor(6) as pool:
         running = [
             pool.submit(empty.run, MIGRATION[n], False) for n in ("002", "002", "002", "003", "004", "001")
         ]
-        wait_until(gate, WAITING, [5, empty.dbname])
-        query(gate, RELEASED)
+        wait_until(watch, WAITING, [5, empty.dbname])
+        query(gate, "rollback")
         results = [done.result() for done in running]
     assert [run.returncode for run in results[:3]] == [0, 0, 0]
     empty.migrate()
@@ -89,7 +89,7 @@ def test_psql_yoyo_and_alpha_db_together(empty: Desk, root: Root) -> None:
 def test_another_database_creates_a_role_at_the_same_moment(
     role: str, other: str, empty: Desk, root: Root, admin: Connection, prefix: str
 ) -> None:
-    """Both found that the role does not exist. The advisory lock does not reach across databases."""
+    """Both found that the role does not exist. The lock of migrations does not reach across databases."""
     desk = Desk(empty.server, empty.dbname, prefix=prefix)
     with ThreadPoolExecutor(1) as pool, psycopg.connect(empty.server.dsn("postgres")) as session:
         query(session, f"create role {prefix}{role} nologin")

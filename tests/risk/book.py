@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from alpha_db.security.evidence import ActiveState, AgentKey, Change, Reading
+from alpha_db.security.evidence import ActiveState, AgentKey, Change, LockdownEvent, Reading
 from alpha_db.security.signed_text import approval_text, jsonb_text, proposal_text
-from tests.risk.council import Payload, agent_id, private_key, public_hex
+from tests.risk.council import Payload, agent_id, bootstrap_text, private_key, public_hex
 
 ORIGIN = "11111111-2222-4333-8444-555555555555"
 NOON = datetime(2026, 1, 25, 12, tzinfo=UTC)
@@ -45,6 +45,7 @@ class Book:
     limits_since: datetime | None = None
     origin: str = ORIGIN
     locked: bool = False
+    events: list[LockdownEvent] = field(default_factory=list)
     read_at: datetime = NOON
 
     @classmethod
@@ -56,7 +57,8 @@ class Book:
 
     def enrol(self, name: str, proposal: str | None = None) -> None:
         self.keys[name] = private_key(name)
-        self.agents.append(AgentKey(str(agent_id(name)), public_hex(private_key(name)), proposal, False))
+        key = public_hex(private_key(name))
+        self.agents.append(AgentKey(str(agent_id(name)), key, proposal, False, name, "risk", None))
 
     def revoke(self, name: str) -> None:
         gone = str(agent_id(name))
@@ -84,8 +86,9 @@ class Book:
         `origin`: the installation that the proposal, not its approvals, is signed for."""
         by_hand = {name: name for name in self.keys} | (signers or {})
         previous, version = sha(self.text), len(self.changes) + 1
+        proposal_id = proposal_id or uuid4()
         text = proposal_text(
-            origin=origin or self.origin, proposal_id=proposal_id or uuid4(), kind=kind, previous=previous,
+            origin=origin or self.origin, proposal_id=proposal_id, kind=kind, previous=previous,
             payload=payload, reason=reason, proposer=agent_id(by), expires_at=expires_at,
         )  # fmt: skip
 
@@ -120,7 +123,16 @@ class Book:
         self.text = to
         if kind == "risk_config":
             self.limits_since = change.applied_at
+        elif kind == "lockdown_release":
+            self.release(str(proposal_id), payload["damage"])
         return change
+
+    def release(self, proposal_id: str, damage: Any, alarm: int = 7) -> None:
+        """Append the RELEASED event of a proposal; the alarm is as it releases it."""
+        number = 2 * len(self.events) + 2
+        self.events.append(
+            LockdownEvent(alarm, number, "RELEASED", alarm, proposal_id, sha(jsonb_text(damage)))
+        )
 
     def active(self) -> ActiveState:
         version = json.loads(self.text)["version"]
@@ -130,8 +142,18 @@ class Book:
 
     def reading(self, since: int = 0, **changes: Any) -> Reading:
         """What a read gives now, with some of it replaced."""
-        whole = Reading((self.active(),), tuple(self.agents), tuple(self.changes[since:]), since)
+        lockdown = tuple(self.events) or (LockdownEvent(None),)
+        whole = Reading((self.active(),), self.signed(), tuple(self.changes[since:]), lockdown, since)
         return replace(whole, **changes)
+
+    def signed(self) -> tuple[AgentKey, ...]:
+        """The agents, those of the bootstrap with their signatures of the list as it is now."""
+        first = [vars(a) for a in self.agents if a.proposal_id is None]
+        text = bootstrap_text(self.origin, first).encode()
+        return tuple(
+            replace(a, signature=private_key(a.name).sign(text).hex() if a.proposal_id is None else None)
+            for a in self.agents
+        )
 
     def edit(self, number: int, **changes: Any) -> None:
         """Falsify a change that stands in the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,16 @@ Payload = dict[str, Any]
 
 CHAINED = ("agents", "agent_revocations", "proposals", "votes", "risk_change_log")
 LIMITS = ("risk_configurations", "risk_asset_kill_thresholds")
+
+
+#: A damaged place as a release lists it.
+PLACE: Payload = {
+    "table": "signals",
+    "id": 2,
+    "verdict": "content_mismatch",
+    "actual_hash": None,
+    "expected_hash": None,
+}
 
 
 def private_key(name: str) -> Ed25519PrivateKey:
@@ -38,6 +49,26 @@ def agent(name: str, key: Ed25519PrivateKey | None = None) -> Payload:
     """An agent as bootstrap_agents wants it."""
     public = public_hex(key or private_key(name))
     return {"agent_id": str(agent_id(name)), "name": name, "role": "risk", "public_key": public}
+
+
+def bootstrap_text(origin: object, agents: list[Payload]) -> str:
+    """The text that each of the first agents signs, as docs/risk.md defines it."""
+    lines = [f'alpha-db/bootstrap/v1\norigin: "{origin}"\n']
+    for member in sorted(agents, key=lambda member: str(member["agent_id"])):
+        said = ", ".join(
+            f'"{n}": {json.dumps(member[n])}' for n in ("name", "role", "agent_id", "public_key")
+        )
+        lines.append(f"agent: {{{said}}}\n")
+    return "".join(lines)
+
+
+def signed_bootstrap(
+    connection: Connection, agents: list[Payload], signers: dict[str, Ed25519PrivateKey] | None = None
+) -> list[Payload]:
+    """The agents with their signatures of the whole list; each signs with its own key unless `signers` says."""
+    text = bootstrap_text(one(connection, "select origin from active_risk_state()"), agents).encode()
+    keys = {a["name"]: private_key(str(a["name"])) for a in agents} | (signers or {})
+    return [a | {"signature": keys[a["name"]].sign(text).hex()} for a in agents]
 
 
 def limits(position: str = "0.05", drawdown: str = "0.03", leverage: str = "2") -> Payload:
@@ -74,7 +105,8 @@ class Council:
 
     def bootstrap(self, *names: str) -> Council:
         self.keys |= {name: private_key(name) for name in names}
-        query(self.connection, "select bootstrap_agents(%s)", [Jsonb([agent(name) for name in names])])
+        signed = signed_bootstrap(self.connection, [agent(name) for name in names])
+        query(self.connection, "select bootstrap_agents(%s)", [Jsonb(signed)])
         return self
 
     def through(self, connection: Connection) -> Council:
@@ -148,6 +180,15 @@ class Council:
         results = [self.vote(proposal_id, voter) for voter in voters]
         assert results == ["PENDING"] * (len(voters) - 1) + ["APPLIED"]
         return proposal_id
+
+    def damage(self) -> Payload:
+        """The payload of a release: all damage that is there, as the database lists it."""
+        columns = '"table", id, verdict, actual_hash, expected_hash'
+        return {"damage": query(self.connection, f"select {columns} from damaged_rows()")}
+
+    def release(self, by: str = "ada", *voters: str) -> UUID:
+        """Lift the lockdown, acknowledging what is there."""
+        return self.enact("lockdown_release", self.damage(), by, *(voters or ("ben", "cyd")))
 
     def status(self, proposal_id: UUID) -> str:
         return str(one(self.connection, "select status from proposal_progress(%s)", [proposal_id]))

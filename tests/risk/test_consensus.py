@@ -13,7 +13,17 @@ from psycopg.types.json import Jsonb
 
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
-from tests.risk.council import Council, agent, agent_id, code_of, limits, private_key, soon, threshold
+from tests.risk.council import (
+    PLACE,
+    Council,
+    agent,
+    agent_id,
+    code_of,
+    limits,
+    private_key,
+    soon,
+    threshold,
+)
 from tests.support import assert_healthy, one, query, wait_until
 
 EMPTY = '{"version":0,"limits":null,"kill_thresholds":[]}'
@@ -196,14 +206,6 @@ def test_the_evidence_can_be_checked_without_this_database(governed: Council) ->
             key.verify(bytes.fromhex(a["signature"]), text.encode())
 
 
-def test_everybody_is_told(governed: Council, connect: Connect) -> None:
-    listener = connect()
-    listener.execute("listen alpha_risk")
-    governed.enact("risk_config", limits("0.02"), "ada", "ben")
-    (told,) = listener.notifies(timeout=10, stop_after=1)
-    assert told.payload == "public"
-
-
 # --------------------------------------------------------------------------------------------------
 # Proposals that are refused
 
@@ -253,8 +255,16 @@ def test_everybody_is_told(governed: Council, connect: Connect) -> None:
         ("agent_enrol", agent("dan") | {"replaces": None, "name": ""}),
         ("agent_enrol", agent("dan") | {"replaces": None, "name": "\u200bdan"}),
         ("agent_enrol", agent("dan")),
-        ("lockdown_release", {"damage": []}),
-        ("lockdown_release", {"damage": [{"table": "pg_class", "id": 1, "actual_hash": None}]}),
+        ("lockdown_release", {"damage": "signals"}),
+        ("lockdown_release", {"damage": [1]}),
+        ("lockdown_release", {"damage": [{"table": "signals", "id": 1, "actual_hash": None}]}),
+        ("lockdown_release", {"damage": [PLACE | {"table": "pg_class"}]}),
+        ("lockdown_release", {"damage": [PLACE | {"id": "1"}]}),
+        ("lockdown_release", {"damage": [PLACE | {"id": 1.5}]}),
+        ("lockdown_release", {"damage": [PLACE | {"verdict": None}]}),
+        ("lockdown_release", {"damage": [PLACE | {"actual_hash": "0" * 65}]}),
+        ("lockdown_release", {"damage": [PLACE | {"more": 1}]}),
+        ("lockdown_release", {"damage": [PLACE] * 10_001}),
         ("no_such_kind", {}),
     ],
 )

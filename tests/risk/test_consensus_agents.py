@@ -10,7 +10,17 @@ from psycopg.types.json import Jsonb
 
 from tests.concurrency.background import Background
 from tests.fix_database import Connect
-from tests.risk.council import Council, agent, agent_id, code_of, limits, private_key, soon, threshold
+from tests.risk.council import (
+    Council,
+    agent,
+    agent_id,
+    code_of,
+    limits,
+    private_key,
+    signed_bootstrap,
+    soon,
+    threshold,
+)
 from tests.support import Connection, assert_healthy, one, query
 
 WEAK = {
@@ -26,6 +36,8 @@ MALFORMED = {"short": "ab" * 31, "long": "ab" * 33, "upper case": "AB" * 32, "no
 
 
 def bootstrap(connection: Connection, agents: Any) -> None:
+    if isinstance(agents, list) and all("name" in member for member in agents):
+        agents = signed_bootstrap(connection, agents)
     query(connection, "select bootstrap_agents(%s)", [Jsonb(agents)])
 
 
@@ -60,7 +72,7 @@ def test_bootstrap_happens_once(council: Council) -> None:
 def test_bootstrap_happens_once_among_two_at_once(db: Connection, connect: Connect) -> None:
     first, second = connect(autocommit=False), connect()
     bootstrap(first, [agent(name) for name in ("ada", "ben", "cyd")])
-    others = Jsonb([agent(name) for name in ("dan", "eve", "fay")])
+    others = Jsonb(signed_bootstrap(db, [agent(name) for name in ("dan", "eve", "fay")]))
     waiting = Background(second, "select bootstrap_agents(%s)", [others]).blocked(db)
     first.commit()
     error = waiting.error()

@@ -22,9 +22,9 @@ from alpha_db.risk.pins import Pins
 from alpha_db.security import config_integrity
 from alpha_db.security.evidence import Reading
 from tests.risk.book import NOON, Book, FakeSource, governed_book, sha, state_text
-from tests.risk.council import agent_id, limits, private_key, public_hex
+from tests.risk.council import PLACE, agent_id, limits, private_key, public_hex
 
-RELEASE = {"damage": [{"table": "signals", "id": 2, "actual_hash": None}]}
+RELEASE = {"damage": [PLACE]}
 
 
 class Desk:

@@ -98,6 +98,7 @@ def test_a_notification_is_enough(serve: Serve, council: Council) -> None:
     service.stop()
     service = serve(lease=120.0, poll=60.0, good_reads=1)
     council.enact("risk_config", limits("0.04"), "ada", "ben")
+    query(council.connection, "select pg_notify('alpha_risk', 'public')")
     assert service.wait_for(lambda state: state.max_position_size_pct == Decimal("0.04"), IN_TIME)
 
 
@@ -216,8 +217,8 @@ def key_replaced(db: Connection) -> None:
 def agent_added(db: Connection) -> None:
     tamper(
         db,
-        "insert into agents (id, agent_id, name, role, public_key, row_hash, created_at, recorded_by)"
-        " select 4, %s, 'mallory', 'risk', %s, row_hash, created_at, recorded_by from agents where id = 3",
+        "insert into agents (id, agent_id, name, role, public_key, signature, row_hash, created_at, recorded_by)"
+        " select 4, %s, 'mallory', 'risk', %s, signature, row_hash, created_at, recorded_by from agents where id = 3",
         [agent_id("mallory"), bytes.fromhex(public_hex(private_key("mallory")))],
     )
 
@@ -374,10 +375,9 @@ def test_a_lockdown_and_its_release(db: Connection, council: Council, serve: Ser
     query(db, "select * from verify_chain_integrity('signals')")
     assert service.wait_for(lambda state: state.is_locked, IN_TIME), service.state
     assert "lockdown" in service.state.reason
-    damage = query(db, "select damaged_table as table, id, actual_hash from find_chain_damage('signals')")
     again = serve(in_force=False, high_water=tmp_path / "mark")
     assert again.wait_for(lambda state: state.is_locked, IN_TIME)
-    council.enact("lockdown_release", {"damage": damage}, "ada", "ben", "cyd")
+    council.release()
     for running in (service, again):
         assert running.wait_for(lambda state: state.is_normal, IN_TIME), running.state
 
@@ -389,6 +389,11 @@ def test_a_lockdown_that_somebody_erased(db: Connection, serve: Serve) -> None:
     query(db, "select * from verify_chain_integrity('signals')")
     assert service.wait_for(lambda state: state.is_locked, IN_TIME), service.state
     tamper(db, "delete from lockdown_events")
+    reads = service.reads
+    assert service.wait_for(lambda _: service.reads > reads + 1, IN_TIME)
+    assert service.state.is_locked, "the alarm stands"
+    query(db, "alter sequence lockdown_alarm restart")
+    query(db, "select setval('lockdown_alarm', 1, false)")
     trips(service, "without an approved release")
 
 

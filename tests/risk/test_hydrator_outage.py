@@ -235,7 +235,10 @@ class Unheard:
     def __init__(self) -> None:
         self.autocommit = True
 
-    def execute(self, statement: str, _: Any = None) -> None:
+    def cursor(self, **_: Any) -> Unheard:
+        return self
+
+    def execute(self, statement: str, _: Any = None, **__: Any) -> None:
         if statement.startswith("listen"):
             raise psycopg.errors.ReadOnlySqlTransaction("cannot execute LISTEN during recovery")
 

@@ -18,7 +18,7 @@ from alpha_db.risk.pins import PinsError, load_pins
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError, is_weak_key, verify_text
 from alpha_db.security.config_integrity import IntegrityChecker, Verified
 from tests.risk.book import Book, governed_book, state_text
-from tests.risk.council import agent_id, limits, private_key, public_hex
+from tests.risk.council import PLACE, agent_id, limits, private_key, public_hex
 from tests.support import Connection, one
 
 # --------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_a_lockdown_ends_by_a_release_only_also_after_a_restart(tmp_path: Path) 
     HighWater(file).accept(replace(verified(book), is_locked=True))
     with pytest.raises(RiskTampered, match="without an approved release"):
         HighWater(file).accept(verified(book))
-    release = {"damage": [{"table": "signals", "id": 2, "actual_hash": None}]}
+    release = {"damage": [PLACE]}
     book.apply("lockdown_release", release, "ada", "ben", "cyd", to=book.text.replace(":1,", ":2,"))
     HighWater(file).accept(verified(book))
     assert json.loads(file.read_text())["locked_at"] is None

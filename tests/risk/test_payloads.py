@@ -9,12 +9,11 @@ import pytest
 
 from alpha_db.security.payloads import check_payload
 from alpha_db.security.signed_text import jsonb_text
-from tests.risk.council import Council, agent, agent_id, limits, private_key, public_hex, threshold
+from tests.risk.council import PLACE, Council, agent, agent_id, limits, private_key, public_hex, threshold
 from tests.support import query
 
 SOMEBODY = str(agent_id("ada"))
 DAN = agent("dan") | {"replaces": None}
-PLACE = {"table": "signals", "id": 2, "actual_hash": None}
 POLICY = {"tighten": 1, "loosen": 2, "govern": 2}
 
 GOOD: list[tuple[str, Any]] = [
@@ -28,6 +27,7 @@ GOOD: list[tuple[str, Any]] = [
     ("agent_revoke", {"agent_id": SOMEBODY}),
     ("quorum_policy", POLICY),
     ("lockdown_release", {"damage": [PLACE, PLACE | {"id": -1, "actual_hash": "x"}]}),
+    ("lockdown_release", {"damage": []}),
 ]
 NO_DECIMALS = ("NaN", "Infinity", "-0.1", "+0.1", "1e-2", ".1", "0.", "00.1", " 0.1", "٠.1", "")
 BAD: list[tuple[str, Any]] = [
@@ -69,12 +69,15 @@ BAD: list[tuple[str, Any]] = [
     ("quorum_policy", POLICY | {"tighten": 10}),
     ("quorum_policy", POLICY | {"tighten": "1"}),
     ("quorum_policy", POLICY | {"tighten": True}),
-    ("lockdown_release", {"damage": []}),
     ("lockdown_release", {"damage": {}}),
     ("lockdown_release", {"damage": [PLACE | {"more": 1}]}),
     ("lockdown_release", {"damage": [PLACE | {"id": "2"}]}),
     ("lockdown_release", {"damage": [PLACE | {"actual_hash": 1}]}),
     ("lockdown_release", {"damage": [PLACE | {"table": None}]}),
+    ("lockdown_release", {"damage": [PLACE | {"verdict": "Content"}]}),
+    ("lockdown_release", {"damage": [PLACE | {"expected_hash": "0" * 65}]}),
+    ("lockdown_release", {"damage": [{"table": "signals", "id": 2, "actual_hash": None}]}),
+    ("lockdown_release", {"damage": [PLACE] * 10_001}),
 ]  # fmt: skip
 
 

@@ -12,16 +12,17 @@ import pytest
 
 from alpha_db.errors import RiskTampered
 from alpha_db.security.config_integrity import IntegrityChecker, Verified
+from alpha_db.security.evidence import AgentKey, LockdownEvent
 from alpha_db.security.replay import Policy
 from alpha_db.security.state import RiskState
 from tests.risk.book import NOON, Book, governed_book, sha, state_text
-from tests.risk.council import agent, agent_id, limits, private_key, public_hex, threshold
+from tests.risk.council import PLACE, agent, agent_id, limits, private_key, public_hex, threshold
 
 BTC = '{"asset":"BTC","kill_loss_pct":0.1000,"kill_price":null}'
 LOOSER = limits("0.06")
 
 
-RELEASE = {"damage": [{"table": "signals", "id": 2, "actual_hash": None}]}
+RELEASE = {"damage": [PLACE]}
 
 
 def check(book: Book, **changes: Any) -> Verified:
@@ -203,10 +204,11 @@ def voted_on_itself(book: Book) -> None:
 def approved_after_its_end(book: Book) -> None:
     book.apply(
         "risk_config",
-        limits("0.01"),
+        LOOSER,
         "ada",
         "ben",
-        to=state_text(2, "0.0100 0.0300 2.00"),
+        "cyd",
+        to=state_text(2, "0.0600 0.0300 2.00"),
         signed_at=NOON + timedelta(hours=1, minutes=7),
     )
 
@@ -471,3 +473,133 @@ def test_verify_config_integrity_says_no_when_it_cannot_check() -> None:
         assert not checker.verify_config_integrity(governed_book().text)
         assert checker.problem is not None
         assert checker.problem.code is None
+
+
+# --------------------------------------------------------------------------------------------------
+# The bootstrap's signatures, and the lockdown's events
+
+
+def resigned(book: Book, **changes: Any) -> tuple[AgentKey, ...]:
+    """The signed agents, cyd's row altered afterwards."""
+    ada, ben, cyd = book.signed()
+    return ada, ben, replace(cyd, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signature": None},
+        {"signature": "00" * 64},
+        {"signature": "x"},
+        {"name": "mallory"},
+        {"role": "chief"},
+        {"public_key": MALLORY},
+        {"agent_id": str(agent_id("mallory"))},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_without_pins_every_agent_must_have_signed_the_bootstrap(changes: dict[str, Any]) -> None:
+    book = Book.of("ada", "ben", "cyd")
+    assert check(book)
+    with pytest.raises(RiskTampered):
+        check(book, agents=resigned(book, **changes))
+
+
+def test_a_bootstrap_of_two_is_none() -> None:
+    with pytest.raises(RiskTampered, match="2 agents instead of 3"):
+        check(Book.of("ada", "ben"))
+
+
+def test_an_agent_more_in_the_bootstrap_is_found() -> None:
+    book = Book.of("ada", "ben", "cyd")
+    honest = book.signed()
+    book.enrol("mallory")
+    with pytest.raises(RiskTampered, match="did not sign the bootstrap"):
+        check(book, agents=(*honest, book.signed()[-1]))
+
+
+def test_name_and_role_of_a_later_agent_are_those_of_its_proposal() -> None:
+    book = governed_book()
+    text = state_text(2, "0.0500 0.0300 2.00")
+    book.apply("agent_enrol", agent("dan") | {"replaces": None}, "ada", "ben", "cyd", to=text)
+    book.enrol("dan", "x")
+    assert check(book)
+    *others, dan = book.signed()
+    for altered in (replace(dan, name="ada"), replace(dan, role="chief")):
+        with pytest.raises(RiskTampered, match="name or role"):
+            check(book, agents=(*others, altered))
+
+
+def released_book() -> Book:
+    book = governed_book()
+    book.apply("lockdown_release", RELEASE, "ada", "ben", "cyd", to=book.text.replace(":1,", ":2,"))
+    return book
+
+
+def test_an_approved_release_lifts_the_lockdown() -> None:
+    assert check(released_book()).is_locked is False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"proposal_id": None}, {"proposal_id": str(agent_id("x"))}, {"damage_hash": "0" * 64}],
+    ids=["of nothing", "of another proposal", "of other damage"],
+)
+def test_a_released_event_that_no_proposal_made_is_found(changes: dict[str, Any]) -> None:
+    book = released_book()
+    book.events = [replace(book.events[0], **changes)]
+    with pytest.raises(RiskTampered, match="lockdown event 2"):
+        check(book)
+
+
+def test_a_release_is_used_by_one_event() -> None:
+    book = released_book()
+    book.events.append(replace(book.events[0], event_id=4))
+    with pytest.raises(RiskTampered, match="lockdown event 4"):
+        check(book)
+
+
+def test_a_release_without_an_event_is_found() -> None:
+    book = released_book()
+    book.events = [LockdownEvent(7, 1, "ENGAGED", 7)]
+    with pytest.raises(RiskTampered, match="left no event"):
+        check(book)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [LockdownEvent(8)],
+        [LockdownEvent(8, 1, "ENGAGED", 8)],
+        [LockdownEvent(None, 1, "ENGAGED", 8)],
+    ],
+    ids=["an alarm without an event", "engaged", "engaged, and the alarm taken back"],
+)
+def test_that_there_is_no_lockdown_is_not_believed(events: list[LockdownEvent]) -> None:
+    book = governed_book()
+    book.events = events
+    assert check(book).is_locked is True
+
+
+def test_a_release_of_an_earlier_alarm_lifts_no_later_one() -> None:
+    book = released_book()
+    book.events = [replace(book.events[0], alarm=9)]
+    assert check(book).is_locked is True
+
+
+def test_without_evidence_nothing_is_said_of_the_lockdown() -> None:
+    with pytest.raises(RiskTampered, match="not known"):
+        check(governed_book(), lockdown=())
+
+
+def test_limits_hold_from_after_the_version_before() -> None:
+    """The clock was set back between two changes."""
+    book = governed_book()
+    book.apply("risk_config", limits("0.01"), "ada", "ben", to=state_text(2, "0.0100 0.0300 2.00"))
+    earlier = book.changes[0].applied_at
+    book.edit(2, applied_at=earlier)
+    book.limits_since = earlier + timedelta(microseconds=1)
+    assert check(book).limits_valid_from == book.limits_since
+    book.limits_since = earlier
+    with pytest.raises(RiskTampered, match="hold from"):
+        check(book)

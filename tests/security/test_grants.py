@@ -48,8 +48,10 @@ RELATIONS: dict[str, dict[str, set[str]]] = {
 }
 # what every application role may ask for
 STATE = {
+    "lockdown_evidence()",
     "active_risk_state()",
     "agent_keys()",
+    "lock_holders()",
     "lockdown_status()",
     "rejected_attempts()",
     "risk_evidence(bigint)",
@@ -57,6 +59,8 @@ STATE = {
 }
 # what proposals and votes are made and checked with
 SIGNING = {
+    "bootstrap_message(jsonb)",
+    "damaged_rows(uuid)",
     "approval_message(uuid,uuid,text,timestamp with time zone)",
     "ed25519_verify(bytea,bytea,bytea)",
     "proposal_message(uuid,text,jsonb,text,uuid,timestamp with time zone,text)",

@@ -21,6 +21,20 @@ FIRST = "001_core_functions.sql"
 LATER = "003_attach_triggers.sql"
 ROLLBACK = "003_attach_triggers.rollback.sql"
 
+HOME = "declare\n  home  pg_catalog.text := pg_catalog.current_schema();\n"
+PIN_MIGRATION, PIN_ROLLBACK = (
+    f"""perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
+"""  # noqa: E501
+    for kind in ("migration", "rollback")
+)
+
 
 def lint(folder: Path) -> tuple[int, str]:
     """The exit code and the output for a folder, in this process."""
@@ -34,8 +48,12 @@ SAMPLES = {
     FIRST: """-- 001_core_functions: small, with … what the real one has.
 
 do $migration$
+declare
+  install_schema  pg_catalog.text := pg_catalog.current_schema();
+  names           pg_catalog.text[];
 begin
-perform pg_advisory_xact_lock(hashtextextended('alpha-db/migrate', 0));
+perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+execute format('create table %I.lock_migrations ()', install_schema);
 create function snapshot_sees() returns text language plpgsql as $function$
 begin
   execute format($template$
@@ -47,22 +65,31 @@ end
 $chain$ $template$, 'x');
 end
 $function$;
+create procedure begin_append()
+language plpgsql
+as $procedure$
+declare
+  ignored pg_catalog.text;
+begin
+  commit;
+end
+$procedure$;
 perform finish_migration('001_core_functions');
 end
 $migration$;
 """,
-    "001_core_functions.rollback.sql": """do $rollback$
-begin
-perform begin_rollback('001_core_functions');
+    "001_core_functions.rollback.sql": f"""do $rollback$
+{HOME}begin
+{PIN_ROLLBACK}perform begin_rollback('001_core_functions');
 end
 $rollback$;
 """,
-    LATER: """-- 003_attach_triggers: more.
+    LATER: f"""-- 003_attach_triggers: more.
 -- depends: 001_core_functions
 
 do $migration$
-begin
-if not begin_migration('003_attach_triggers') then return; end if;
+{HOME}begin
+{PIN_MIGRATION}if not begin_migration('003_attach_triggers') then return; end if;
 create function f() returns trigger
 language plpgsql as $function$
 begin
@@ -74,26 +101,26 @@ perform finish_migration('003_attach_triggers');
 end
 $migration$;
 """,
-    ROLLBACK: """-- Takes it back.
+    ROLLBACK: f"""-- Takes it back.
 
 do $rollback$
-begin
-perform begin_rollback('003_attach_triggers');
+{HOME}begin
+{PIN_ROLLBACK}perform begin_rollback('003_attach_triggers');
 end
 $rollback$;
 """,
-    "023_last.sql": """-- depends: 003_attach_triggers
+    "023_last.sql": f"""-- depends: 003_attach_triggers
 
 do $migration$
-begin
-if not begin_migration('023_last') then return; end if;
+{HOME}begin
+{PIN_MIGRATION}if not begin_migration('023_last') then return; end if;
 perform finish_migration('023_last');
 end
 $migration$;
 """,
-    "023_last.rollback.sql": """do $rollback$
-begin
-perform begin_rollback('023_last');
+    "023_last.rollback.sql": f"""do $rollback$
+{HOME}begin
+{PIN_ROLLBACK}perform begin_rollback('023_last');
 end
 $rollback$;
 """,
@@ -136,11 +163,26 @@ def test_nothing_in_what_is_there() -> None:
          "after the leading comments"),
         (LATER, "-- depends: 001_core_functions", "-- depends: 001_core_function", "there is no such migration"),
         ("023_last.sql", "-- depends: 003_attach_triggers", "-- depends: 001_core_functions", "order is open"),
-        (LATER, "begin_migration('003", "begin_migration('03", "does not begin with begin_migration"),
+        (LATER, "if not begin_migration('003", "if not begin_migration('03", "as all do, up to begin_migration"),
+        (LATER, "perform pg_catalog.set_config('alpha", "perform set_config('alpha", "does not begin as all do"),
+        (LATER, "home), ', pg_temp')", "home), ', public')", "does not begin as all do"),
+        (LATER, HOME, HOME.replace("current_schema()", "'public'"), "does not begin as all do"),
+        (ROLLBACK, PIN_ROLLBACK, "", "does not begin as all do"),
+        (LATER, "begin\nperform", "  item text;\nbegin\nperform", "item text: nothing has pinned"),
+        (ROLLBACK, "begin\nperform", "  item record;\nbegin\nperform", "item record: nothing has pinned"),
+        (FIRST, "names           pg_catalog.", "names  ", "names text[]: nothing has pinned"),
+        (FIRST, "install_schema  pg_catalog.text", "install_schema  constant text", "install_schema text: nothing"),
+        (FIRST, "ignored pg_catalog.text", "ignored text", "ignored text: nothing has pinned"),
+        (FIRST, "begin\nperform pg_catalog.", "begin\nperform ", "does not begin with perform pg_catalog.set_config"),
+        (LATER, "refuse('AUD-001')", "refuse('[\\d]')", "a backslash in a plain string"),
+        (LATER, "refuse('AUD-001')", "refuse(E'[\\d]')", None),
+        (LATER, "refuse('AUD-001')", "refuse(E'a' || '\\')", "a backslash in a plain string"),
+        (FIRST, "'UPPER Case", "'\\UPPER", "a backslash in a plain string"),
         (LATER, "finish_migration('003", "finish_migration('03", "does not end with"),
-        (LATER, "if not begin_migration", "create table early ();\nif not begin_migration", "does not begin with"),
-        (FIRST, "alpha-db/migrate", "alpha-db/other", "before it has taken the migration lock"),
-        (ROLLBACK, "begin_rollback('003", "begin_rollback('03", "does not begin with perform begin_rollback"),
+        (LATER, "if not begin_migration", "create table early ();\nif not begin_migration", "does not begin as"),
+        (FIRST, "lock_migrations", "lock_other", "before it has taken the migration lock"),
+        (FIRST, "execute format('create", "create table early ();\nexecute format('create", "before it has taken"),
+        (ROLLBACK, "perform begin_rollback('003", "perform begin_rollback('03", "up to perform begin_rollback"),
         (LATER, "-- 003", "\ufeff-- 003", "byte order mark"),
         (LATER, "returns trigger\n", "returns trigger\r\n", "carriage return"),
         (LATER, "returns trigger\n", "returns trigger (\n", None),

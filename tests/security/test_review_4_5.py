@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 
 import psycopg
 import pytest
 
 from alpha_db.chain import recompute
+from tests.chain.behind import release as acknowledge
 from tests.fix_database import Connect, Connection, LoginRole
-from tests.support import as_role, changed_guards, make_signal, one, query, tamper, verdicts, wait_until
+from tests.support import changed_guards, make_signal, one, query, tamper, verdicts
 
 
 def forge(db: Connection, row_id: str) -> None:
@@ -24,19 +24,12 @@ def forge(db: Connection, row_id: str) -> None:
 
 def release(db: Connection, row_id: int) -> None:
     """Release the lockdown, as if a quorum had acknowledged that the rows from row_id on are missing."""
-    query(
-        db,
-        "create or replace function release_is_approved(proposal_id uuid, damage jsonb) returns boolean"
-        " language sql stable as 'select true'",
-    )
     query(db, "select engage_lockdown('a test', '[]')")
-    with as_role(db, "alpha_owner"):
-        query(
-            db,
-            "insert into lockdown_events (event_type, reason, damage) values ('RELEASED', 'a test',"
-            " jsonb_build_array(jsonb_build_object('table', 'signals', 'id', %s::bigint, 'actual_hash', null)))",
-            [row_id],
-        )
+    acknowledge(
+        db,
+        "a test",
+        f'[{{"table": "signals", "id": {row_id}, "verdict": "tail_missing", "actual_hash": null}}]',
+    )
 
 
 def record(db: Connection) -> None:
@@ -62,40 +55,6 @@ def test_no_function_of_the_schemas_owner_stands_beside_ours_unseen(
     )
     assert [g["object_name"] for g in changed_guards(db)] == ["setval(text, bigint)"]
     make_signal(db)
-
-
-def test_a_writer_that_stays_in_its_transaction_does_not_keep_the_lockdown_off(
-    connect: Connect, db: Connection, login_role: LoginRole
-) -> None:
-    first = make_signal(db)
-    tamper(db, "update signals set symbol = 'FORGED' where id = 1")
-    rogue = connect(login_role("app_trading"), autocommit=False)
-    query(rogue, "select record_ai_debate(%s, 'm', '{}', 0.5, 1)", [first["correlation_id"]])
-    query(db, "alter function engage_lockdown(text, jsonb) set lock_timeout = '50ms'")  # else 10 s
-    said = one(db, "select (verify_range('signals')).detail")
-    assert one(db, "select is_locked from lockdown_status()"), said
-
-
-def test_a_holder_that_writes_on_while_the_lockdown_waits_for_another_is_stopped_too(
-    connect: Connect, db: Connection, login_role: LoginRole
-) -> None:
-    first = make_signal(db)
-    query(db, "alter function engage_lockdown(text, jsonb) set lock_timeout = '1s'")  # else 10 s
-    rogue, helper = (connect(login_role("app_trading"), autocommit=False) for _ in range(2))
-    make_signal(rogue, 2)
-    query(helper, "select record_ai_debate(%s, 'm', '{}', 0.5, 1)", [first["correlation_id"]])
-    engaging = connect()
-    thread = threading.Thread(target=lambda: one(engaging, "select engage_lockdown('a test', '[]')"))
-    thread.start()
-    wait_until(
-        db,
-        "select exists (select from pg_locks where not granted and relation = 'lock_ai_debates'::regclass)",
-    )
-    make_signal(rogue, 3)
-    thread.join()
-    with pytest.raises(psycopg.Error) as caught:
-        make_signal(rogue, 4)
-    assert caught.value.sqlstate == "AUD09"
 
 
 def test_a_prepared_transaction_that_outlives_a_crash_is_no_23505(connect: Connect, db: Connection) -> None:

@@ -13,7 +13,14 @@ from tests.security.refusals import Connection
 from tests.support import migrate_with_psql, query, quote
 
 # Migrations call these, and the role and the search_path that they set must outlast them.
-UNPINNED = {"begin_migration", "begin_rollback", "end_migration", "finish_migration", "finish_rollback"}
+UNPINNED = {
+    "_take_migration_lock",
+    "begin_migration",
+    "begin_rollback",
+    "end_migration",
+    "finish_migration",
+    "finish_rollback",
+}
 
 HOME = "(select oid from pg_namespace where nspname = current_schema())"
 ODD = 'Desk "A", b'

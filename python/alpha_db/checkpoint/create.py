@@ -73,14 +73,16 @@ def create(
     trusted: Sequence[Key] = (),
     write: bool = True,
     standby_timeout: float | None = None,
+    lock_timeout: float = 30,
     progress: Progress,
 ) -> Created:
     """Make a checkpoint of every log and write it to the directory, unless it contradicts the last one there.
 
     Takes a connection in autocommit, the directory (None: nothing to compare with), other keys whose earlier
-    checkpoints are believed, whether to write, and for how many seconds to wait for standbys (None: not at
-    all). Raises ChainMismatch (AUD-009) if the log is not the continuation of the last checkpoint, StoreError,
-    ReadOnlyServer, StandbyError and psycopg.Error.
+    checkpoints are believed, whether to write, for how many seconds to wait for standbys (None: not at all), and
+    for how many for another process that writes to the directory (0: for ever). Raises ChainMismatch (AUD-009) if
+    the log is not the continuation of the last checkpoint, StoreError, ReadOnlyServer, StandbyError and
+    psycopg.Error.
     """
     if place.in_recovery or place.read_only:
         raise ReadOnlyServer(
@@ -90,7 +92,7 @@ def create(
     seal(conn, progress)
     if store is None or not write:
         return _make(conn, key, store, trusted, None, standby_timeout)
-    with store.locked():
+    with store.locked(lock_timeout):
         return _make(conn, key, store, trusted, store, standby_timeout)
 
 

@@ -14,6 +14,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from alpha_db.errors import AlphaDbError
 _RUN = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
 _SUFFIX = ".note"
 _NEW = ".new-"
+_POLL = 0.05
 _LIMIT = 64 * 1024  # a note has a few hundred bytes
 
 
@@ -62,8 +64,11 @@ class Store:
         return map(self.read, self.names())
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock of those who write, waiting for it. Raises StoreError if there is none to be had."""
+    def locked(self, timeout: float = 30) -> Iterator[None]:
+        """Hold the lock of those who write, waiting for it for so many seconds (0: for ever).
+
+        Anyone who may read the file can hold it. Raises StoreError if it is not to be had.
+        """
         try:
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as problem:
@@ -71,12 +76,26 @@ class Store:
             raise StoreError(f"cannot write to {self.path}: {problem.strerror}", hint=hint) from None
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                self._lock(descriptor, timeout)
             except OSError as problem:
                 raise StoreError(f"cannot lock {self.path}: {problem.strerror}") from None
             yield
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while timeout:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise StoreError(
+                        f"another process has held {self.path / '.lock'} for {timeout:g} s",
+                        hint="try again, or --lock-timeout SECONDS; fuser names the process",
+                    ) from None
+            time.sleep(_POLL)
+        return fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def write(self, name: str, notes: Mapping[str, str]) -> Path:
         """Write a run, durably and at once; return its directory. The caller holds the lock.

@@ -161,11 +161,22 @@ def _gone(latest: Run, signed: Signed) -> Row:
     )
 
 
+def verify_again(conn: Connection, signed: Signed) -> Row:
+    """Compare a table with one checkpoint, which engages the lockdown over damage; return the verdict."""
+    found = _verdict(conn, signed, engage=True)
+    assert found is not None
+    return found
+
+
+def _verdict(conn: Connection, signed: Signed, *, engage: bool) -> Row | None:
+    values = {"table_name": signed.table, "size": signed.size, "root": signed.root, "engage_lockdown": engage}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query("verify_checkpoint"), values).fetchone()
+
+
 def _table(conn: Connection, runs: Sequence[Run], name: str, place: Whereabouts, engage: bool) -> Row:
     latest = runs[-1].logs[name]
-    values = {"table_name": name, "size": latest.size, "root": latest.root, "engage_lockdown": engage}
-    with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query("verify_checkpoint"), values).fetchone()
+    found = _verdict(conn, latest, engage=engage)
     assert found is not None
     row = _row(name, runs[-1].name, name) | found | {"size": latest.size}
     older = _older(runs, name)

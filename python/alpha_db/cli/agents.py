@@ -11,14 +11,23 @@ import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows
-from alpha_db.cli.signing import Signing, proposal_options, read_passphrase, send_proposal
+from alpha_db.cli.signing import (
+    Signing,
+    ask_yes,
+    load_key,
+    proposal_options,
+    read_passphrase,
+    send_proposal,
+    show_bootstrap,
+)
 from alpha_db.errors import SignatureRefused
 from alpha_db.risk.config_manager import ConfigManager, Row
-from alpha_db.security.audit_signer import AuditSigner
+from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 from alpha_db.security.payloads import key_of
 from alpha_db.security.signed_text import load_json
 
 MEMBERS = ("agent_id", "name", "role", "public_key")
+SIGNED = (*MEMBERS, "signature")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -46,7 +55,7 @@ def keygen(
 ) -> None:
     """Make an agent's key: the private key in a file of mode 0600, the public half on the screen.
 
-    Needs no database. What --json prints is what bootstrap, enrol and rotate take.
+    Needs no database. What --json prints is what sign-bootstrap, bootstrap, enrol and rotate take.
 
     \b
     Examples:
@@ -74,21 +83,89 @@ def keygen(
     line((f"The private key is in {clean(out)}, {kept}. Nobody else needs it, and no database.", DIM))
 
 
+@agents.command("sign-bootstrap", short_help="Sign the list of the first agents.")
+@click.argument("files", metavar="FILE.json...", nargs=-1, type=_FILE, required=True)
+@click.option("--key", metavar="FILE", type=_FILE, required=True, help="The private key of one of them.")
+@click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    type=_FILE,
+    help="Its first line is the key's passphrase; default: ask.",
+)
+@click.option("--yes", is_flag=True, help="Sign without asking.")
+@database_options
+def sign_bootstrap(
+    settings: Settings,
+    as_json: bool,
+    files: tuple[Path, ...],
+    key: Path,
+    passphrase_file: Path | None,
+    yes: bool,
+) -> None:
+    """Sign the list of the first agents with the key of one of them, and print that agent for bootstrap.
+
+    Every agent does so once it has the files of all, as keygen --json printed them, in any order. The
+    database is asked for nothing but the identity of the installation.
+
+    \b
+    Example:
+      alpha-db agents sign-bootstrap --key ada.key ada.json ben.json cyd.json > ada.signed.json
+    """
+    del as_json  # it prints nothing else
+    given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
+    signer = load_key(key, passphrase_file)
+    with settings.installed() as (conn, _):
+        origin = ConfigManager(conn).active()["origin"]
+    text = bootstrap_text(origin, given)
+    mine = _of_key(given, signer)
+    show_bootstrap(text, [mine["name"]])
+    ask_yes("Sign this bootstrap?", yes)
+    emit_json({member: mine[member] for member in MEMBERS} | {"signature": signer.sign(text).hex()})
+
+
 @agents.command(short_help="Enrol the first agents, once.")
 @click.argument("files", metavar="FILE.json...", nargs=-1, type=_FILE, required=True)
+@click.option(
+    "--key",
+    "keys",
+    metavar="FILE",
+    type=_FILE,
+    multiple=True,
+    help="Sign here with this private key of one of them; repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Sign without asking.")
 @database_options
-def bootstrap(settings: Settings, as_json: bool, files: tuple[Path, ...]) -> None:
+def bootstrap(
+    settings: Settings, as_json: bool, files: tuple[Path, ...], keys: tuple[Path, ...], yes: bool
+) -> None:
     """Enrol the first agents, three or more, as the owner of the installation. It can be done once.
 
-    A file holds an agent, as keygen --json prints it, or an array of them.
+    Each of them signs the whole list, so that an agent who is added or replaced later by force shows. A file
+    holds an agent, as sign-bootstrap prints it, or an array of them. For those whose keys are here, what
+    keygen --json printed and --key suffice.
 
     \b
     Examples:
-      alpha-db --dsn service=owner agents bootstrap ada.json ben.json cyd.json
+      alpha-db --dsn service=owner agents bootstrap ada.signed.json ben.signed.json cyd.signed.json
+      alpha-db agents bootstrap a.json b.json c.json --key a.key --key b.key --key c.key
     """
-    given = [agent for file in files for agent in _read_agents(file)]
+    given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
+    signers = [load_key(key, None) for key in keys]
     with settings.installed() as (conn, _):
         manager = ConfigManager(conn)
+        if signers:
+            text = bootstrap_text(manager.active()["origin"], given)
+            mine = [_of_key(given, signer) for signer in signers]
+            show_bootstrap(text, [agent["name"] for agent in mine])
+            ask_yes("Sign this bootstrap and enrol these agents?", yes)
+            for agent, signer in zip(mine, signers, strict=True):
+                agent["signature"] = signer.sign(text).hex()
+        if unsigned := [str(agent["name"]) for agent in given if "signature" not in agent]:
+            raise SignatureRefused(
+                f"RSK-003: {', '.join(unsigned)} did not sign the bootstrap",
+                hint="alpha-db agents sign-bootstrap, or --key",
+                sqlstate="RSK03",
+            )
         enrolled = manager.bootstrap(given)
         origin = manager.active()["origin"]
     if as_json:
@@ -235,7 +312,19 @@ def _propose_agent(
         )
 
 
-def _read_agents(file: Path) -> list[Row]:
+def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
+    """Return the agent whose key this is. Raises SignatureRefused (RSK-003)."""
+    for agent in agents:
+        if agent["public_key"] == signer.public_key_hex:
+            return agent
+    raise SignatureRefused(
+        f"RSK-003: none of these agents has the key {signer.public_key_hex}",
+        hint="give the files of all agents, the key's own too",
+        sqlstate="RSK03",
+    )
+
+
+def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
     """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
     try:
         said: Any = load_json(file.read_text("utf-8"))
@@ -245,7 +334,8 @@ def _read_agents(file: Path) -> list[Row]:
         raise click.UsageError(f"{file} is not JSON: {problem}") from None
     found = said if isinstance(said, list) else [said]
     for agent in found:
-        if not isinstance(agent, dict) or set(agent) != set(MEMBERS):
+        allowed = (MEMBERS, SIGNED) if may_be_signed else (MEMBERS,)
+        if not isinstance(agent, dict) or set(agent) not in map(set, allowed):
             raise click.UsageError(f"{file}: an agent is {', '.join(MEMBERS)}, no more and no less")
         try:
             key_of(agent["public_key"])

@@ -152,6 +152,7 @@ def create(
             trusted=keys,
             write=not to_stdout,
             standby_timeout=(_WAIT if timeout is None else timeout) if wait_for_standby else None,
+            lock_timeout=settings.seconds,
             progress=listener,
         )
     if made.guards_changed:

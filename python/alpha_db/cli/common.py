@@ -6,14 +6,18 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import click
 import psycopg
 
-from alpha_db.connection import connect
+from alpha_db.connection import connect_for_command
+from alpha_db.errors import LockTimeout, translate
 from alpha_db.installation import Place, require_installed
+from alpha_db.locks import timed_out
+from alpha_db.queries import query
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,45 @@ class Settings:
 
     dsn: str | None = None
     schema: str | None = None
+    lock_timeout: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait for a lock; 0: for ever."""
+        return LOCK_TIMEOUT if self.lock_timeout is None else self.lock_timeout
 
     def connect(self) -> psycopg.Connection[Any]:
-        """Open a connection in autocommit: a command is one statement, and what it does is to last."""
-        return connect(self.dsn, schema=self.schema, autocommit=True)
+        """Open a connection in autocommit: a command is one statement, and what it does is to last.
+
+        It waits for a lock for LOCK_TIMEOUT seconds at most, or for as long as the options say.
+        """
+        conn = connect_for_command(self.dsn, schema=self.schema)
+        # 0 is for ever, so what is less than a millisecond is one
+        values = {"milliseconds": ceil(self.seconds * 1000), "is_given": self.lock_timeout is not None}
+        try:
+            with translate():
+                conn.execute(query("prepare_command"), values)
+        except BaseException:
+            conn.close()
+            raise
+        return conn
 
     @contextmanager
     def installed(self) -> Iterator[tuple[psycopg.Connection[Any], Place]]:
-        """Give a connection to an installation; raises NotInstalled if there is none."""
+        """Give a connection to an installation; raises NotInstalled if there is none.
+
+        A lock that was not to be had in time is named, with those who hold it (LockTimeout).
+        """
         with closing(self.connect()) as conn:
-            yield conn, require_installed(conn, self.schema)
+            place = require_installed(conn, self.schema)
+            try:
+                yield conn, place
+            except (psycopg.errors.LockNotAvailable, LockTimeout) as problem:
+                raise timed_out(conn, problem) from problem
+
+
+#: How many seconds a command waits for a lock that others hold.
+LOCK_TIMEOUT = 30.0
 
 
 class NamedOption(click.Option):
@@ -57,6 +90,17 @@ def schema_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--schema", metavar="NAME", help=_SCHEMA)(function)
 
 
+def lock_timeout_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --lock-timeout."""
+    return click.option(
+        "--lock-timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, max=1_000_000),
+        help=f"How long to wait for a lock that others hold; default: {LOCK_TIMEOUT:g}, or less if the login has"
+        " less; 0: for ever.",
+    )(function)
+
+
 def debug_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --debug, which only main() looks at."""
     option = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and yoyo's log.")
@@ -70,10 +114,23 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def database_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --dsn, --schema and --json; the function gets ``settings`` and ``as_json``.
+    """Add --dsn, --schema, --lock-timeout and --json; the function gets ``settings`` and ``as_json``.
 
-    --dsn and --schema stand before or after the command's name; after it they count.
+    All but --json stand before or after the command's name; after it they count.
     """
+
+    @lock_timeout_option
+    @functools.wraps(function)
+    def wrapper(lock_timeout: float | None, settings: Settings, **kwargs: Any) -> Any:
+        if lock_timeout is not None:
+            settings = replace(settings, lock_timeout=lock_timeout)
+        return function(settings=settings, **kwargs)
+
+    return connection_options(wrapper)
+
+
+def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what database_options adds but --lock-timeout, for a command that has one of its own."""
 
     @dsn_option
     @schema_option
@@ -82,7 +139,7 @@ def database_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(dsn: str | None, schema: str | None, **kwargs: Any) -> Any:
         given = click.get_current_context().find_object(Settings) or Settings()
-        settings = Settings(dsn or given.dsn, schema or given.schema)
+        settings = replace(given, dsn=dsn or given.dsn, schema=schema or given.schema)
         return function(settings=settings, **kwargs)
 
     return wrapper

@@ -9,11 +9,12 @@ import click
 from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options, finish
-from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
-from alpha_db.cli.signing import Signing, proposal_options, send_proposal
-from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError, StaleProposal
+from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line, note
+from alpha_db.cli.signing import Signing, proposal_options, send_proposal, show_damage
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError, RiskTampered, StaleProposal
 from alpha_db.queries import query
 from alpha_db.risk.config_manager import ConfigManager
+from alpha_db.security.payloads import DAMAGE
 
 
 @click.group()
@@ -33,14 +34,19 @@ def status(settings: Settings, as_json: bool) -> None:
     """
     with settings.installed() as (conn, _), conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(query("lockdown_status")).fetchone()
-    if row is None:
-        raise AlphaDbError("lockdown_status() gave no row")
+        if row is None:
+            raise AlphaDbError("lockdown_status() gave no row")
+        manager = ConfigManager(conn)
+        # that a lockdown was lifted is believed only if the agents' signatures say so
+        if row["is_locked"] is False and manager.was_locked() and manager.verified().is_locked:
+            raise RiskTampered("RSK-007: the lockdown is said to be lifted, and no approved release did that")
     if as_json:
         emit_json(row)
     elif row["is_locked"]:
         line(("LOCKED DOWN", BAD), f" since {clean(row['since'])}, event {clean(row['event_id'])}")
         line(("  reason  ", DIM), clean(row["reason"]))
-        for place in row["damage"] or []:
+        damage = row["damage"] or []
+        for place in [damage] if isinstance(damage, str) else damage:  # text if Python cannot read it
             line(("  damage  ", DIM), clean(json.dumps(place)))
     else:
         line(("No lockdown.", GOOD))
@@ -53,8 +59,9 @@ def status(settings: Settings, as_json: bool) -> None:
 def release(settings: Settings, as_json: bool, signing: Signing, reason: str, lifetime: timedelta) -> None:
     """Propose that the lockdown be lifted, acknowledging the damage that the chains show now.
 
-    Nothing is repaired: acknowledged damage is reported for ever after, and further damage locks again. A role
-    that may not verify the chains (app_auditor) acknowledges the damage that engaged the lockdown.
+    It shows each damaged place with the content that stands there, and lists exactly those. Nothing is
+    repaired: acknowledged damage is reported for ever after, and further damage locks again. Without damage it
+    lifts a false alarm.
 
     \b
     Examples:
@@ -63,13 +70,14 @@ def release(settings: Settings, as_json: bool, signing: Signing, reason: str, li
     with settings.installed() as (conn, _):
         manager = ConfigManager(conn)
         found = manager.damage()
-        if not found:
+        if found is None:
             raise StaleProposal("RSK-005: there is no lockdown to release", sqlstate="RSK05")
-        damage = [{name: place[name] for name in ("table", "id", "actual_hash")} for place in found]
+        damage = [{name: place[name] for name in DAMAGE} for place in found]
         changes = [
-            (f"{place['table']} {place['id']}", str(place.get("verdict", "damaged")), "acknowledged")
-            for place in found
+            (f"{place['table']} {place['id']}", str(place["verdict"]), "acknowledged") for place in found
         ]
+        if not as_json or not signing.yes:
+            show_damage(found, note if as_json else line)
         send_proposal(
             manager,
             signing,

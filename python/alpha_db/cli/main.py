@@ -14,7 +14,7 @@ import click
 
 import alpha_db
 from alpha_db.cli import boundary
-from alpha_db.cli.common import Settings, debug_option, dsn_option, schema_option
+from alpha_db.cli.common import Settings, debug_option, dsn_option, lock_timeout_option, schema_option
 
 #: Each command and where it is, in the order of the help; loaded when used, so that none slows another.
 COMMANDS = {
@@ -55,15 +55,17 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 fine, 1 proven damage, changed guards or a refusal, 2 usage, 3 could not run. "
+    epilog="Exit codes: 0 fine, 1 proven damage, changed guards or a refusal, 2 usage, 3 could not run, "
+    "4 damage, but the lockdown could not be recorded. "
     "Every option is also an environment variable: ALPHA_DB_DSN, ALPHA_DB_VERIFY_CHAIN_FORMAT, ...",
 )
 @dsn_option
 @schema_option
+@lock_timeout_option
 @debug_option
 @click.version_option(alpha_db.__version__, message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, dsn: str | None, schema: str | None) -> None:
+def cli(ctx: click.Context, dsn: str | None, schema: str | None, lock_timeout: float | None) -> None:
     """A tamper-evident audit log in PostgreSQL: install it, watch it, verify it.
 
     \b
@@ -72,7 +74,7 @@ def cli(ctx: click.Context, dsn: str | None, schema: str | None) -> None:
       alpha-db --dsn postgresql://dba@db.example/trading migrate
       alpha-db verify-chain --json
     """
-    ctx.obj = Settings(dsn, schema)
+    ctx.obj = Settings(dsn, schema, lock_timeout)
 
 
 class _Notices(logging.Handler):

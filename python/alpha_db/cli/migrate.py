@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import alpha_db
-from alpha_db.cli.common import NamedOption, Settings, database_options, finish
+from alpha_db.cli.common import NamedOption, Settings, connection_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, emit_json, line, note, rows
 from alpha_db.connection import be_read_only
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN
@@ -50,7 +50,7 @@ _STYLES = {
     metavar="SECONDS",
     help="How long to wait for another migrate; 0: not at all.",
 )
-@database_options
+@connection_options
 def migrate(
     settings: Settings,
     as_json: bool,

@@ -6,8 +6,8 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -40,7 +40,8 @@ def clean(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        with suppress(OverflowError):  # the first and the last day that there are
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", str(value))
 
 
@@ -108,7 +109,7 @@ def spinner(what: str) -> Iterator[None]:
 
 
 def _to_json(value: Any) -> Any:
-    if isinstance(value, datetime):
+    if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal | UUID):
         return str(value)

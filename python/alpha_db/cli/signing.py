@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -167,6 +167,26 @@ def send_proposal(
     line(f"Now {_others(draft.needed)} must approve it: alpha-db risk approve {draft.proposal_id}")
 
 
+def show_bootstrap(text: str, names: list[str]) -> None:
+    """Show the text of a bootstrap on stderr, for stdout has what is to be kept."""
+    note((f"What {', '.join(map(clean, names))} signs:", DIM))
+    _show_text(text, note)
+
+
+def show_damage(places: Iterable[Row], say: Callable[..., None] = line) -> None:
+    """Show damaged places, each with the content that stands there: what a release acknowledges."""
+    for place in places:
+        say((f"  {clean(place['table'])} {clean(place['id'])}", BAD), f"  {clean(place['verdict'])}")
+        say(("    stored hash  ", DIM), clean(place["actual_hash"] or "none"))
+        say(("    content's    ", DIM), clean(place["expected_hash"] or "none"))
+        content = place.get("row_data")
+        say(("    content      ", DIM), "no row" if content is None else clean(_shortened(content)))
+
+
+def _shortened(text: str, longest: int = 400) -> str:
+    return text if len(text) <= longest else f"{text[:longest]} …"
+
+
 def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
     """Show a proposal and the exact text of a vote on it."""
     say = note if err else line
@@ -178,6 +198,9 @@ def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
     )
     for vote in proposal["votes"]:
         say(("  vote ", DIM), f"{vote['decision']} by {clean(vote['name'])}, {clean(vote['signed_at'])}")
+    if ballot.damage:
+        say(("The damage that it acknowledges:", DIM))
+        show_damage(ballot.damage, say)
     say(("The proposal, as it was signed:", DIM))
     _show_text(proposal["signed_text"], say)
     say((f"What {clean(agent.name)} signs:", DIM))
@@ -186,7 +209,12 @@ def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
 
 def ask(question: str, signing: Signing) -> None:
     """Ask on the terminal; ends the command (exit 3) if the answer is no."""
-    if signing.yes:
+    ask_yes(question, signing.yes)
+
+
+def ask_yes(question: str, yes: bool) -> None:
+    """As ask(), for commands that do not sign as an agent who is enrolled already."""
+    if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on: look at it, then give --yes")

@@ -16,6 +16,7 @@ from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import emit_json
 from alpha_db.errors import AlphaDbError, PermissionDenied, from_any
 from alpha_db.installation import Place
+from alpha_db.locks import lock_holders
 from alpha_db.migrate import find_directory, read_files, read_states
 from alpha_db.queries import query
 
@@ -23,7 +24,10 @@ from alpha_db.queries import query
 @click.command(short_help="Show what can be known at a glance.")
 @database_options
 def status(settings: Settings, as_json: bool) -> None:
-    """Show server, migrations, lockdown, guards and chains; warn of login roles without time-outs.
+    """Show server, migrations, lockdown, guards and chains.
+
+    Warns of login roles without time-outs, of sessions that have held a lock of a chain, the proposals or the
+    migrations for more than 10 seconds, and of every prepared transaction that has locked our tables.
 
     Exits 1 if the lockdown is engaged, guards are not as installed or a migration was edited; 3 if the role
     may not see one of these. This does not verify the chains: alpha-db verify-chain does. Warnings do not
@@ -78,6 +82,7 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         "lockdown": ask("lockdown", lambda: fetch("lockdown_status")[0]),
         "guards": ask("guards", lambda: fetch("guards")),
         "chains": ask("chains", lambda: fetch("chain_status")),
+        "locks": ask("locks", lambda: lock_holders(conn)),
         "logins_without_timeouts": ask(
             "logins", lambda: fetch("logins_without_timeouts", role_prefix=prefix)
         ),

@@ -7,6 +7,7 @@ from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
+from alpha_db.locks import describe, overdue, remedy
 
 Report = dict[str, Any]
 
@@ -31,6 +32,7 @@ def text(report: Report) -> None:
     _lockdown(report)
     _guards(report)
     _chains(report)
+    _locks(report)
     for login in report["logins_without_timeouts"] or []:
         lacks = " and ".join(login["lacks"])
         _section(
@@ -111,6 +113,19 @@ def _chains(report: Report) -> None:
         ]
         rows(cells, head=("table", "last id", "head hash", "last row"), right=[1], indent="  ")
     _missing(report, "chains")
+
+
+def _locks(report: Report) -> None:
+    for holder in overdue(report["locks"] or []):
+        blocked = len(holder["blocks"])
+        waiting = f"; {blocked} {'waits' if blocked == 1 else 'wait'} for it" if blocked else ""
+        held = clean(", ".join(holder["locks"]))
+        _section(
+            "warning",
+            (f"{clean(describe(holder))} holds {held}{waiting}", WARN),
+            f". HINT: {clean(remedy(holder))}",
+        )
+    _missing(report, "locks")
 
 
 def _conclusion(report: Report) -> None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import psycopg
-from psycopg.rows import dict_row
 
 from alpha_db.checkpoint.verify import Comparison
-from alpha_db.cli import verify_checkpoints, verify_report
+from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
+from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
 from alpha_db.cli.output import emit_json, spinner
 from alpha_db.cli.progress import progress_bar
-from alpha_db.errors import EXIT_NOT_RUN, AlphaDbError
+from alpha_db.courtesy import LOCKDOWN, tell
+from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, from_any
+from alpha_db.locks import timed_out
 from alpha_db.offline_check import Key
-from alpha_db.queries import query
 from alpha_db.verification import (
     Plan,
     Range,
@@ -27,6 +29,7 @@ from alpha_db.verification import (
     changed_guards,
     make_plan,
     remember,
+    verify_range,
     verify_ranges,
 )
 
@@ -58,6 +61,7 @@ DEFAULT_JOBS = min(4, os.cpu_count() or 1)
     help="With --since-last: how many runs, at most, until all rows are read again.",
 )
 @click.option("--no-lockdown", is_flag=True, help="Report damage, but do not engage the lockdown.")
+@engage_for_option
 @click.option(
     "--format",
     "output_format",
@@ -77,6 +81,7 @@ def verify_chain(
     since_last: bool,
     full_every: int,
     no_lockdown: bool,
+    engage_for: float,
     output_format: str | None,
     checkpoints: Path | None,
     keys: list[Key],
@@ -85,7 +90,7 @@ def verify_chain(
 
     Proven damage engages the lockdown, unless --no-lockdown is given or the server is a standby. Exits 0 if
     all chains are intact (or their damage is acknowledged), 1 for damage or changed guards, 3 if something
-    could not be checked.
+    could not be checked, 4 for damage while the lockdown or its event could not be recorded.
 
     Tables are read in ranges, each a snapshot of its own, so no writer waits and no snapshot is held for long.
     With --since-last a run that finds nothing wrong is remembered in verification_runs.
@@ -110,28 +115,39 @@ def verify_chain(
         raise click.UsageError(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
-    wish = Wish(table, from_id, to_id, jobs, since_last, full_every, engage_lockdown=not no_lockdown)
+    wish = Wish(table, from_id, to_id, jobs, since_last, full_every, not no_lockdown, engage_for)
     against = verify_checkpoints.read_checkpoints(checkpoints, keys, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
     started = time.monotonic()
     try:
-        results, lockdown, run, signed = _verify(settings, wish, against)
+        found = _verify(settings, wish, against)
     except (AlphaDbError, psycopg.Error):
         if form == "prometheus":
             # a scraper must see that nothing was verified, not the values of yesterday
             click.echo(verify_report.prometheus([], None, time.monotonic() - started, EXIT_NOT_RUN), nl=False)
         raise
-    code = verify_report.exit_code([*results, *(signed.results if signed else [])])
+    results, signed = found.results, found.signed
+    code = verify_report.exit_code(
+        [*results, *(signed.results if signed else [])], is_recorded=found.is_recorded
+    )
+    code = code or (EXIT_NOT_RUN if found.run and found.run.get("problem") else EXIT_OK)
     if form == "json":
+        document = {
+            "exit_code": code,
+            "lockdown": found.lockdown,
+            "lockdown_recorded": found.is_recorded,
+            "run": found.run,
+            "tables": results,
+        }
         also = {"checkpoints": verify_checkpoints.document(signed)} if signed else {}
-        emit_json({"exit_code": code, "lockdown": lockdown, "run": run, "tables": results} | also)
+        emit_json(document | also)
     elif form == "prometheus":
         more = verify_checkpoints.metrics(signed) if signed else []
         seconds = time.monotonic() - started
-        click.echo(verify_report.prometheus(results, lockdown, seconds, code, more), nl=False)
+        click.echo(verify_report.prometheus(results, found.lockdown, seconds, code, more), nl=False)
     else:
-        verify_report.text(results, lockdown)
-        verify_report.remembered(run)
+        verify_report.text(results, found.lockdown, is_recorded=found.is_recorded)
+        verify_report.remembered(found.run)
         if signed:
             verify_checkpoints.text(signed)
     finish(code)
@@ -148,6 +164,7 @@ class Wish:
     since_last: bool
     full_every: int
     engage_lockdown: bool
+    engage_for: float = ENGAGE_FOR
 
     @property
     def is_range(self) -> bool:
@@ -155,14 +172,23 @@ class Wish:
         return self.from_id is not None or self.to_id is not None
 
 
-def _verify(
-    settings: Settings, wish: Wish, against: verify_checkpoints.Against | None
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None, dict[str, Any] | None, Comparison | None]:
-    """Return a verdict for each table, the lockdown's state if it may be read, the run if it is remembered, and
-    the comparison with the checkpoints.
+@dataclass
+class Found:
+    """A verdict for each table, the lockdown's state if it may be read, and what came of remembering and comparing.
+
+    `is_recorded` says whether damage has engaged the lockdown and its event is recorded; None without damage, or
+    if no lockdown was asked for.
     """
-    run = signed = None
-    with settings.installed() as (conn, _):
+
+    results: list[dict[str, Any]]
+    lockdown: dict[str, Any] | None = None
+    is_recorded: bool | None = None
+    run: dict[str, Any] | None = None
+    signed: Comparison | None = None
+
+
+def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against | None) -> Found:
+    with settings.installed() as (conn, place):
         plan = make_plan(conn, since_last=wish.since_last, full_every=wish.full_every)
         plan = plan.within(wish.table, wish.from_id, wish.to_id)
         if wish.table and not plan.ranges:  # no such chain: the database says so
@@ -175,16 +201,40 @@ def _verify(
                 jobs=wish.jobs,
                 engage_lockdown=wish.engage_lockdown,
                 on_progress=progress,
+                spare=conn,
             )
-        results = by_table(verdicts, {} if wish.is_range else changed_guards(conn))
+        engager = Engager(settings, conn, seconds=wish.engage_for, can_write=not place.is_read_only)
+        damaged: list[Again] = [
+            partial(verify_range, item=item, engage_lockdown=True)
+            for item, verdict in zip(plan.ranges, verdicts, strict=True)
+            if verdict["error_code"] == "AUD-009"
+        ]
+        if wish.engage_lockdown:  # first of all: what comes below could fail
+            engager.see_to(damaged)
+        found = Found(by_table(verdicts, {} if wish.is_range else changed_guards(conn)))
         if wish.since_last:
-            number = remember(conn, plan, results)
-            run = {"id": number, "is_full": plan.is_full}
+            found.run = _remember(conn, plan, found.results)
         if against:
             with spinner("comparing with the checkpoints"):
-                signed = against.compare(conn, wish.table, engage_lockdown=wish.engage_lockdown)
-        try:
-            lockdown = conn.cursor(row_factory=dict_row).execute(query("lockdown_status")).fetchone()
-        except psycopg.errors.InsufficientPrivilege:
-            lockdown = None
-    return results, lockdown, run, signed
+                found.signed = against.compare(conn, wish.table, engage_lockdown=wish.engage_lockdown)
+            if wish.engage_lockdown:
+                engager.see_to(against.places(found.signed))
+        found.is_recorded, found.lockdown = engager.is_recorded, lockdown_of(conn)
+        if found.is_recorded:
+            for row in [*found.results, *(found.signed.results if found.signed else [])]:
+                row["detail"] = engaged_now(row["detail"])
+            tell(conn, LOCKDOWN)
+    return found
+
+
+def _remember(conn: psycopg.Connection[Any], plan: Plan, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the run that was remembered. One that should have been, and could not, is said on stderr."""
+    run = {"id": None, "is_full": plan.is_full}
+    try:
+        return run | {"id": remember(conn, plan, results)}
+    except psycopg.errors.LockNotAvailable as raised:
+        problem: AlphaDbError = timed_out(conn, raised)
+    except psycopg.Error as raised:
+        problem = from_any(raised)
+    boundary.say(boundary.one_line(problem))
+    return run | {"problem": problem.message}

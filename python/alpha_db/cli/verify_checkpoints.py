@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import psycopg
 
 from alpha_db.checkpoint.history import History, read_history
 from alpha_db.checkpoint.store import Store, StoreError
-from alpha_db.checkpoint.verify import GUARDS, Comparison, compare, not_compared
+from alpha_db.checkpoint.verify import GUARDS, Comparison, compare, not_compared, verify_again
+from alpha_db.cli.engaging import Again
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line, rows
 from alpha_db.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
 from alpha_db.cli.verify_report import Metrics, Verdict, is_bad, is_open
@@ -46,6 +48,16 @@ class Against:
         if self.problem:
             return not_compared(str(self.directory), self.problem)
         return compare(conn, str(self.directory), self.history, table=table, engage_lockdown=engage_lockdown)
+
+    def places(self, found: Comparison) -> list[Again]:
+        """Return what of a comparison is damage, each as a call that compares it again and engages the lockdown."""
+        return [
+            partial(verify_again, signed=run.logs[row["table_name"]])
+            for row in found.results
+            if row["error_code"] == "AUD-009" and row["table_name"]
+            for run in self.history.runs
+            if run.name == row["run"] and row["table_name"] in run.logs
+        ]
 
 
 def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool) -> Against | None:

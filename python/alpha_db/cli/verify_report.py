@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
-from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RECORDED, EXIT_NOT_RUN, EXIT_OK
 
 Verdict = dict[str, Any]
 #: Name and meaning of each metric, and its samples: labels and value.
 Metrics = Sequence[tuple[str, str, Sequence[tuple[dict[str, str], object]]]]
+
+
+_EXIT_CODES = (
+    "0: intact. 1: damage or changed guards. 3: could not be verified."
+    " 4: damage, but the lockdown or its event could not be recorded."
+)
 
 
 def is_bad(row: Verdict) -> bool:
@@ -24,15 +30,21 @@ def is_open(row: Verdict) -> bool:
     return row["is_valid"] is None or row["verdict"] == "not_run"
 
 
-def exit_code(results: Sequence[Verdict]) -> int:
-    """Return 1 for proven damage or changed guards, 3 if something was not checked, otherwise 0."""
+def exit_code(results: Sequence[Verdict], *, is_recorded: bool | None = None) -> int:
+    """Return 1 for proven damage or changed guards, 3 if something was not checked, otherwise 0.
+
+    `is_recorded` says whether damage has engaged the lockdown and its event is recorded: 4 if it is not, None if
+    no lockdown was asked for.
+    """
+    if is_recorded is False:
+        return EXIT_NOT_RECORDED
     if any(map(is_bad, results)):
         return EXIT_DAMAGE
     # no chain at all is no proof of anything
     return EXIT_NOT_RUN if not results or any(map(is_open, results)) else EXIT_OK
 
 
-def text(results: Sequence[Verdict], lockdown: Verdict | None) -> None:
+def text(results: Sequence[Verdict], lockdown: Verdict | None, *, is_recorded: bool | None = None) -> None:
     """Print a line for each table, what is wrong below it, and what follows from all of it."""
     styles = [
         BAD if is_bad(row) else WARN if is_open(row) or row["verdict"] == "acknowledged" else GOOD
@@ -56,7 +68,7 @@ def text(results: Sequence[Verdict], lockdown: Verdict | None) -> None:
                     styles=[DIM] * 3,
                     indent=" " * 9,
                 )
-    for parts in conclusion(results, lockdown):
+    for parts in conclusion(results, lockdown, is_recorded=is_recorded):
         line(*parts)
 
 
@@ -68,7 +80,9 @@ def remembered(run: Verdict | None) -> None:
         line((f"Read {read}; {kept}.", DIM))
 
 
-def conclusion(results: Sequence[Verdict], lockdown: Verdict | None) -> list[list[str | tuple[str, str]]]:
+def conclusion(
+    results: Sequence[Verdict], lockdown: Verdict | None, *, is_recorded: bool | None = None
+) -> list[list[str | tuple[str, str]]]:
     """Return the closing lines; the last says what was concluded."""
     total = len(results)
     checked = f"{sum(row['rows_checked'] or 0 for row in results):,} rows"
@@ -76,9 +90,11 @@ def conclusion(results: Sequence[Verdict], lockdown: Verdict | None) -> list[lis
     changed = [row for row in results if row["verdict"] == "guard_changed"]
     unknown = [row for row in results if is_open(row)]
     lines: list[list[str | tuple[str, str]]] = []
-    if lockdown is not None and lockdown["is_locked"]:
+    if lockdown is not None and lockdown["is_locked"] and is_recorded is False:
+        lines.append([("The lockdown is engaged, but its event could NOT be recorded.", BAD)])
+    elif lockdown is not None and lockdown["is_locked"]:
         lines.append([("The lockdown is engaged", BAD), f" since {clean(lockdown['since'])}."])
-    elif damaged:
+    elif damaged or is_recorded is False:
         lines.append([("The lockdown is NOT engaged.", WARN)])
     said: list[str] = []
     if damaged:
@@ -133,7 +149,7 @@ def prometheus(
         add("lockdown_engaged", "1: the lockdown is engaged.", [("", int(lockdown["is_locked"]))])
     for name, what, samples in more:
         add(name, what, [(_labels(**labels) if labels else "", value) for labels, value in samples])
-    add("verify_exit_code", "0: intact. 1: damage or changed guards. 3: could not be verified.", [("", code)])
+    add("verify_exit_code", _EXIT_CODES, [("", code)])
     add("verify_duration_seconds", "How long the verification took.", [("", f"{seconds:.3f}")])
     add("verify_timestamp_seconds", "When the verification ended, Unix time.", [("", f"{time.time():.0f}")])
     return "\n".join(metrics) + "\n"

@@ -20,7 +20,7 @@ from alpha_db.demo.statements import statement
 from alpha_db.errors import Refused, translate
 from alpha_db.risk import GuardrailState, RiskGuardrailService
 from alpha_db.risk.config_manager import Ballot, ConfigManager
-from alpha_db.security.audit_signer import AuditSigner
+from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 
 AGENTS = ("ada", "ben", "cyd")
 LIMITS = {"max_position_size_pct": "0.05", "daily_drawdown_limit_pct": "0.03", "max_leverage_ratio": "2"}
@@ -66,7 +66,9 @@ def _consensus(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
     with closing(_connect(dsn(stage.database, stage.superuser))) as conn:
         conn.execute(statement("create_council"))
         owner = ConfigManager(conn)
-        owner.bootstrap([_enrolment(name, signer) for name, signer in keys.items()])
+        enrolments = [_enrolment(name, signer) for name, signer in keys.items()]
+        text = bootstrap_text(owner.active()["origin"], enrolments)
+        owner.bootstrap([row | {"signature": keys[row["name"]].sign(text).hex()} for row in enrolments])
         agents = [agent.name for agent in owner.agents()]
     with (
         RiskGuardrailService(dsn(stage.database, stage.trader), **_SERVICE) as hydrator,

@@ -5,15 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 from yoyo import exceptions
 
 import alpha_db
-from alpha_db.connection import be_read_only, connect, parameters, quote_identifier, set_option
+from alpha_db.connection import (
+    be_read_only,
+    connect_for_command,
+    open_pinned,
+    parameters,
+    pin_for_command,
+    quote_identifier,
+    set_option,
+)
 from alpha_db.errors import (
     AlphaDbError,
     LockTimeout,
@@ -25,7 +35,7 @@ from alpha_db.errors import (
     translate,
 )
 from alpha_db.installation import Place, locate
-from alpha_db.migrate.sources import MigrationFile, find_directory, read_files
+from alpha_db.migrate.sources import FIRST, MigrationFile, find_directory, read_files
 from alpha_db.migrate.state import MigrationState, Status, read_states, refuse_edited, refuse_newer
 from alpha_db.migrate.yoyo_backend import Backend, open_backend
 from alpha_db.queries import query
@@ -41,6 +51,9 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+
+#: After how many seconds somebody wants to know what is waited for.
+_SOON = 0.5
 
 
 def migrate(
@@ -70,7 +83,7 @@ def migrate(
         events.append(event)
         listener(event)
 
-    with closing(connect(dsn, schema=schema, autocommit=True)) as conn:
+    with closing(connect_for_command(dsn, schema=schema)) as conn:
         place = locate(conn, schema)
         if dry_run:
             be_read_only(conn)
@@ -81,11 +94,73 @@ def migrate(
         if place.in_recovery or place.read_only:
             what = "server is a standby" if place.in_recovery else "session is read-only"
             raise ReadOnlyServer(f"cannot migrate: the {what}", hint="name the primary", sqlstate="25006")
-        with _session_lock(conn, lock_timeout, tell):
-            states = _checked_states(conn, locate(conn, schema), files, role_prefix)
-            _require_rights(conn, place)
-            _apply(states, {file.name: file for file in files}, params, tell)
+        states = _checked_states(conn, place, files, role_prefix)
+        _require_rights(conn, place)
+        if not _to_do(states):
+            return events
+        wait = _Wait(conn, lock_timeout, tell)
+        by_name = {file.name: file for file in files}
+        if not place.installed and by_name[FIRST].checksum:
+            _install(params, by_name[FIRST], wait)
+            place = locate(conn, schema)
+        with _session_lock(params, place, wait):
+            states = _checked_states(conn, place, files, role_prefix)
+            _apply(states, by_name, params, wait)
     return events
+
+
+def _to_do(states: list[MigrationState]) -> list[MigrationState]:
+    """What is pending, and what is applied but not marked: killed between commit and mark, or applied by psql."""
+    return [state for state in states if state.status is Status.PENDING or not state.is_marked]
+
+
+@dataclass
+class _Wait:
+    """How long to wait for a lock that another migration holds, and what to say of it."""
+
+    conn: psycopg.Connection[Any]  # not the one that waits
+    timeout: float
+    tell: Listener
+    told: bool = False
+    applied: set[str] = field(default_factory=set)  # told already, though not marked yet
+    own: set[int] = field(default_factory=set)  # pids of sessions of this run that hold a lock themselves
+
+    def for_lock(self, limit: Callable[[str], None], attempt: Callable[[], None]) -> None:
+        """Make the attempt, and once more, with the whole time-out, if it met a lock; limit sets the time-out.
+
+        Raises LockTimeout, which names who holds the lock if that can be seen.
+        """
+        if self.timeout > _SOON:
+            limit(f"{_SOON * 1000:.0f}ms")
+            try:
+                attempt()
+                return
+            except psycopg.errors.LockNotAvailable:
+                if not self.told:
+                    self.told = True
+                    self.tell(Event("waiting"))
+        limit(f"{max(1, int(self.timeout * 1000))}ms")
+        try:
+            attempt()
+        except psycopg.errors.LockNotAvailable as exc:
+            raise LockTimeout(
+                f"another migration of this schema is still running after {self.timeout:g} s",
+                detail=self._holders(),
+                hint="try again, or --lock-timeout SECONDS",
+                sqlstate="55P03",
+            ) from exc
+
+    def _holders(self) -> str | None:
+        with self.conn.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(query("lock_holders"), {"own": sorted(self.own)}).fetchall()
+        return "the lock is held by " + ", ".join(_holder(row) for row in rows) if rows else None
+
+
+def _holder(row: dict[str, Any]) -> str:
+    if row["gid"] is not None:
+        return f"the prepared transaction {row['gid']} of {row['login']}"
+    program = f", {row['application']}" if row["application"] else ""
+    return f"pid {row['pid']} ({row['login'] or 'unknown'}{program})"
 
 
 def _checked_states(
@@ -102,25 +177,57 @@ def _checked_states(
     return states
 
 
+def _limit(conn: psycopg.Connection[Any]) -> Callable[[str], None]:
+    def limit(timeout: str) -> None:
+        conn.execute(query("set_lock_timeout"), {"timeout": timeout})
+
+    return limit
+
+
+def _install(params: dict[str, Any], file: MigrationFile, wait: _Wait) -> None:
+    """Apply the first migration, as psql does. It makes the tables whose locks keep others out from then on."""
+    started = time.monotonic()
+    made = False
+    with closing(open_pinned(params, autocommit=True)) as conn:
+        pin_for_command(conn)
+
+        def attempt() -> None:
+            nonlocal made
+            with conn.transaction():
+                conn.execute(file.path.read_bytes())
+                made = bool((conn.execute(query("installed_here")).fetchone() or [False])[0])
+
+        try:
+            wait.for_lock(_limit(conn), attempt)
+        except psycopg.Error as exc:
+            raise _failed(file.name, from_any(exc)) from exc
+    if made:
+        wait.applied.add(file.name)
+        wait.tell(Event("applied", file.name, round((time.monotonic() - started) * 1000)))
+
+
 @contextmanager
-def _session_lock(conn: psycopg.Connection[Any], timeout: float, tell: Listener) -> Iterator[None]:
-    """Hold a session advisory lock on this connection: unlike yoyo's lock row it ends with the process."""
-    with translate():
-        conn.execute(query("keep_idle_session"))
-        row = conn.execute(query("try_migrate_lock")).fetchone()
-        if row is None or not row[0]:
-            if timeout > 0:
-                tell(Event("waiting"))
-            conn.execute(query("set_lock_timeout"), {"timeout": f"{max(1, int(timeout * 1000))}ms"})
+def _session_lock(params: dict[str, Any], place: Place, wait: _Wait) -> Iterator[None]:
+    """Hold the lock of all runs of migrate in a transaction of its own: unlike yoyo's row it ends with the process."""
+    if not place.installed:  # migrations of somebody else's, which make no such lock
+        yield
+        return
+    with closing(open_pinned(params, autocommit=True)) as conn:
+        pin_for_command(conn)
+
+        def attempt() -> None:
             try:
+                conn.execute("begin")
+                conn.execute(query("become_owner"))
                 conn.execute(query("migrate_lock"))
-            except psycopg.errors.LockNotAvailable as exc:
-                raise LockTimeout(
-                    f"another migrate of this schema is still running after {timeout:g} s",
-                    hint="try again, or --lock-timeout SECONDS",
-                    sqlstate="55P03",
-                ) from exc
-    yield  # released when the connection closes
+            except psycopg.Error:
+                conn.rollback()
+                raise
+
+        with translate():
+            wait.for_lock(_limit(conn), attempt)
+        wait.own.add(conn.info.backend_pid)
+        yield  # released when the connection closes
 
 
 def _require_rights(conn: psycopg.Connection[Any], place: Place) -> None:
@@ -143,24 +250,27 @@ def _require_rights(conn: psycopg.Connection[Any], place: Place) -> None:
 
 
 def _apply(
-    states: list[MigrationState], files: dict[str, MigrationFile], params: dict[str, Any], tell: Listener
+    states: list[MigrationState], files: dict[str, MigrationFile], params: dict[str, Any], wait: _Wait
 ) -> None:
-    # what is applied but not marked was killed between the file's commit and yoyo's mark, or came by psql
-    to_do = [state for state in states if state.status is Status.PENDING or not state.is_marked]
+    to_do = _to_do(states)
     if not to_do:
         return
     with open_backend(params) as backend:
         for state in to_do:
             started = time.monotonic()
             pending = state.status is Status.PENDING
+            apply = partial(_apply_one, backend, files[state.name], mark_only=not pending)
             try:
-                _apply_one(backend, files[state.name], mark_only=not pending)
+                wait.for_lock(backend.limit_waiting, apply)
             except psycopg.Error as exc:
                 raise _failed(state.name, from_any(exc)) from exc
             except exceptions.LockTimeout as exc:
                 raise MigrationFailed(f"{state.name}: {squeeze(str(exc))}") from exc
             elapsed = round((time.monotonic() - started) * 1000)
-            tell(Event("applied" if pending else "marked", state.name, elapsed))
+            if pending:
+                wait.tell(Event("applied", state.name, elapsed))
+            elif state.name not in wait.applied:
+                wait.tell(Event("marked", state.name, elapsed))
 
 
 def _apply_one(backend: Backend, file: MigrationFile, *, mark_only: bool) -> None:

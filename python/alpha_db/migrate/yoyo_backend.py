@@ -9,30 +9,43 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import default_migration_table
 
-from alpha_db.connection import log_notice
+from alpha_db.connection import open_pinned, pin_for_command
 from alpha_db.errors import from_any
+from alpha_db.queries import query
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     """A yoyo backend that connects with libpq's parameters; its marks equal those of ``yoyo apply``."""
 
     def connect(self, dburi: Any) -> psycopg.Connection[Any]:
-        """Connect as the library does; yoyo itself would show no notices. Raises AlphaDbError."""
+        """Connect as the library does; yoyo itself would show no notices and pin no names. Raises AlphaDbError."""
         try:
-            conn = psycopg.connect(make_conninfo(**dburi.args), autocommit=True)
+            conn = open_pinned(dburi.args, autocommit=True)
+            pin_for_command(conn)
         except psycopg.Error as exc:
             raise from_any(exc) from exc
-        conn.add_notice_handler(log_notice)
         return conn
+
+    _lock_timeout = "0"
+
+    def limit_waiting(self, timeout: str) -> None:
+        """Let every statement wait for a lock for so long at most, also those of copies: each file is run on one."""
+        self._lock_timeout = timeout
+        self.connection.execute(query("set_lock_timeout"), {"timeout": timeout})
+
+    def copy(self) -> Backend:
+        """Return a backend with a connection of its own."""
+        made: Backend = super().copy()
+        made.limit_waiting(self._lock_timeout)
+        return made
 
     @contextmanager
     def lock(self, timeout: float = 10) -> Iterator[None]:  # noqa: ARG002
-        """Nothing: who uses this backend holds the session lock of run.py, which ends with its process."""
+        """Nothing: run.py holds the lock of all runs of migrate, which ends with its process."""
         yield
 
     def get_log_data(self, migration: Any = None, operation: str = "apply") -> dict[str, Any]:

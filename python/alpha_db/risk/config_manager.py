@@ -15,13 +15,15 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import dict_row
 
-from alpha_db.errors import AlphaDbError, ProposalClosed, RiskTampered, SignatureRefused, translate
+from alpha_db.courtesy import LOCKDOWN, RISK, tell
+from alpha_db.errors import ProposalClosed, RiskTampered, SignatureRefused, translate
 from alpha_db.queries import query
 from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
 from alpha_db.security.config_integrity import IntegrityChecker, Keys, Verified
 from alpha_db.security.evidence import read_evidence
+from alpha_db.security.payloads import DAMAGE
 from alpha_db.security.replay import approvals_needed, direction
-from alpha_db.security.signed_text import jsonb_text, parse_proposal
+from alpha_db.security.signed_text import SignedProposal, jsonb_text, parse_proposal
 
 Row = dict[str, Any]
 
@@ -61,13 +63,17 @@ class Draft:
 
 @dataclass(frozen=True)
 class Ballot:
-    """A vote before it is signed: the proposal as it was signed, and the vote's exact text."""
+    """A vote before it is signed: the proposal as it was signed, and the vote's exact text.
+
+    `damage` is what a release acknowledges, each place with the content that stands there now.
+    """
 
     proposal: Row
     agent_id: UUID
     decision: str
     signed_at: datetime
     text: str
+    damage: tuple[Row, ...] = ()
 
 
 class ConfigManager:
@@ -139,8 +145,11 @@ class ConfigManager:
         raise SignatureRefused(message, hint="alpha-db agents list", sqlstate="RSK03")
 
     def bootstrap(self, agents: list[Row]) -> list[Row]:
-        """Enrol the first agents, once for an installation. Raises RSK-001, RSK-002, RSK-003."""
-        return self._rows("bootstrap_agents", agents=jsonb_text(agents))
+        """Enrol the first agents, once for an installation, each with its `signature` of the bootstrap_text
+        of all. Raises RSK-001, RSK-002, RSK-003."""
+        enrolled = self._rows("bootstrap_agents", agents=jsonb_text(agents))
+        tell(self._conn, RISK)
+        return enrolled
 
     # ------------------------------------------------------------------------------------------------
     # Proposing and voting
@@ -209,12 +218,14 @@ class ConfigManager:
         """Make a vote, ready to be read and signed.
 
         The proposal's text is believed only if its digest and its proposer's signature hold, and if it says
-        what the stored columns say. Raises RiskTampered (RSK-007), ProposalClosed (RSK-006).
+        what the stored columns say. Only a rejection may be of a text that cannot be read. Raises RiskTampered
+        (RSK-007), ProposalClosed (RSK-006).
         """
         proposal = self.proposal(proposal_id)
-        _check_signed(proposal, self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0])
+        stored = self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0]
+        said = _check_signed(proposal, stored, must_be_readable=decision != "REJECT")
         signed_at = self._scalar("server_time")
-        origin = parse_proposal(proposal["signed_text"]).origin
+        origin = said.origin if said else self.active()["origin"]
         text = approval_text(
             origin=origin,
             decision=decision,
@@ -222,8 +233,8 @@ class ConfigManager:
             agent_id=agent_id,
             signed_at=signed_at,
         )
-        ballot = Ballot(proposal, agent_id, decision, signed_at, text)
-        members = {k: v for k, v in vars(ballot).items() if k not in ("proposal", "text")}
+        ballot = Ballot(proposal, agent_id, decision, signed_at, text, tuple(self.damage_of(proposal)))
+        members = {k: v for k, v in vars(ballot).items() if k not in ("proposal", "text", "damage")}
         theirs = self._scalar("approval_message", proposal_id=proposal["proposal_id"], **members)
         if theirs != text:
             raise _tampered("the database would have another text signed", f"It says: {theirs}")
@@ -241,27 +252,37 @@ class ConfigManager:
             signed_at=ballot.signed_at,
             signature=signer.sign(ballot.text),
         )
+        if status == "APPLIED":
+            tell(self._conn, RISK, *([LOCKDOWN] if ballot.proposal["kind"] == "lockdown_release" else []))
         return str(status)
 
     # ------------------------------------------------------------------------------------------------
     # Damage
 
-    def damage(self) -> list[Row]:
-        """Return the damage that a release would have to acknowledge: table, id, actual_hash, verdict.
+    def damage(self) -> list[Row] | None:
+        """Return the damage that a release would have to acknowledge, each place with its content.
 
-        What the chains show now, if the role may look; otherwise, or if they show none, what engaged the
-        lockdown. Empty without a lockdown.
+        None without a lockdown; empty if it was a false alarm.
         """
-        status = self._rows("lockdown_status")[0]
-        if not status["is_locked"]:
+        if not self._rows("lockdown_status")[0]["is_locked"]:
+            return None
+        return self._rows("damaged_rows", proposal_id=None)
+
+    def damage_of(self, proposal: Row) -> list[Row]:
+        """Return what a proposed release lists, each place with the content that stands there now."""
+        if proposal["kind"] != "lockdown_release" or not isinstance(proposal["payload"], dict):
             return []
-        try:
-            found = self._rows("open_damage")
-        except AlphaDbError as problem:
-            if problem.sqlstate != "42501":
-                raise
-            found = []
-        return found or list(status["damage"] or [])
+        stands = self._rows("damaged_rows", proposal_id=proposal["proposal_id"])
+        content = {(row["table"], row["id"]): row["row_data"] for row in stands}
+        return [
+            {name: place[name] for name in DAMAGE} | {"row_data": content.get((place["table"], place["id"]))}
+            for place in proposal["payload"]["damage"]
+        ]
+
+    def was_locked(self) -> bool:
+        """Return whether there ever was a lockdown, so that it takes a release to say that there is none."""
+        found = self._rows("lockdown_evidence")
+        return any(row["event_id"] is not None or row["alarm"] is not None for row in found)
 
     def _rows(self, name: str, **values: Any) -> list[Row]:
         with translate(), self._conn.cursor(row_factory=dict_row) as cursor:
@@ -273,22 +294,26 @@ class ConfigManager:
         return row[0] if row else None
 
 
-def _check_signed(proposal: Row, stored: Row) -> None:
-    """Raise RiskTampered unless a stored proposal is what its proposer signed."""
-    text = proposal["signed_text"]
+def _check_signed(proposal: Row, stored: Row, *, must_be_readable: bool) -> SignedProposal | None:
+    """Raise RiskTampered unless a stored proposal is what its proposer signed; return what it says."""
+    text, said = proposal["signed_text"], None
     try:
         said = parse_proposal(text)
     except (ValueError, TypeError) as problem:
-        raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
+        if must_be_readable:
+            raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
     if digest_of(text) != proposal["digest"]:
         raise _tampered("the proposal's digest is not that of its text", text)
     if not verify_text(bytes(stored["proposer_key"]), text, bytes(stored["signature"])):
         raise _tampered("the proposer's signature is not for this text", text)
+    if said is None:
+        return None
     stands = (str(proposal["proposal_id"]), proposal["kind"], proposal["reason"], str(proposal["proposer"]))
     if (said.proposal_id, said.kind, said.reason, said.proposer) != stands or said.payload != proposal[
         "payload"
     ]:
         raise _tampered("the proposal's text says otherwise than its row", text)
+    return said
 
 
 def _tampered(problem: str, detail: str) -> RiskTampered:

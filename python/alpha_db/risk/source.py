@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import psycopg
 
+from alpha_db.connection import pin_names
 from alpha_db.queries import query
 from alpha_db.security.evidence import Reading, read_evidence
 
@@ -63,6 +64,7 @@ class PostgresSource:
             raise psycopg.OperationalError("given up while connecting")
         conn.rollback()
         conn.autocommit = True
+        pin_names(conn)
         conn.execute(query("set_statement_timeout"), {"timeout": f"{self._statement_timeout * 1000:.0f}ms"})
         try:
             conn.execute(query("listen_risk"))

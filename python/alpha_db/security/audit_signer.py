@@ -14,12 +14,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alpha_db.security.ed25519 import is_weak_key, verify
 from alpha_db.security.private_file import KeyFileError, read_private, write_private
-from alpha_db.security.signed_text import approval_text, digest_of, json_string, proposal_text, signed_time
+from alpha_db.security.signed_text import (
+    approval_text,
+    bootstrap_text,
+    digest_of,
+    json_string,
+    proposal_text,
+    signed_time,
+)
 
 __all__ = [
     "AuditSigner",
     "KeyFileError",
     "approval_text",
+    "bootstrap_text",
     "digest_of",
     "is_weak_key",
     "json_string",

@@ -13,13 +13,24 @@ from typing import Any
 import psycopg
 
 from alpha_db.errors import AlphaDbError, from_any
-from alpha_db.security.evidence import ActiveState, AgentKey, Change, Reading, read_evidence
+from alpha_db.security.ed25519 import verify
+from alpha_db.security.evidence import (
+    ActiveState,
+    AgentKey,
+    Change,
+    LockdownEvent,
+    Reading,
+    read_evidence,
+)
 from alpha_db.security.payloads import key_of
 from alpha_db.security.replay import Keys, Replay, tampered
-from alpha_db.security.signed_text import UUID_TEXT, digest_of
+from alpha_db.security.signed_text import SIGNATURE_TEXT, UUID_TEXT, bootstrap_text, digest_of
 from alpha_db.security.state import Limits, RiskState
 
 __all__ = ["IntegrityChecker", "Keys", "Verified", "verify_database"]
+
+#: A bootstrap has as many agents, or more.
+LEAST_AGENTS = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,8 @@ class IntegrityChecker:
 
     Takes the keys of the bootstrap's agents if they are pinned (agent_id -> 32 bytes), and the installation
     that is expected. Without pins the agents of the bootstrap are those that the database names: then only a
-    change of keys after the first look is found.
+    bootstrap that was replaced as a whole passes: each of its agents signs the list, so that one that was
+    added, removed or altered shows.
     """
 
     def __init__(
@@ -100,12 +112,13 @@ class IntegrityChecker:
             raise tampered(f"the installation is {active.origin} instead of {self._origin}")
         replay = self._replayed(reading, active.origin)
         _check_agents(reading.agents, replay)
-        return _check_state(active, replay)
+        return _check_state(active, replay, _is_locked(active, reading.lockdown, replay))
 
     def _replayed(self, reading: Reading, origin: str) -> Replay:
         first = self._first_agents(reading)
         if self._first is not None and first != self._first:
             raise tampered("the agents of the bootstrap are not those of the first look")
+        _check_bootstrap(reading.agents, origin)
         known, replay = self._changes, self._replay
         if reading.since:
             if replay is None or replay.state.version != reading.since or replay.origin != origin:
@@ -151,22 +164,63 @@ def verify_database(
 
 
 def _bootstrapped(agents: tuple[AgentKey, ...]) -> tuple[AgentKey, ...]:
-    return tuple(
-        AgentKey(row.agent_id, row.public_key, None, False)
-        for row in sorted(agents, key=lambda row: str(row.agent_id))
-        if row.proposal_id is None
-    )
+    return tuple(row for row in sorted(agents, key=lambda row: str(row.agent_id)) if row.proposal_id is None)
+
+
+def _check_bootstrap(agents: tuple[AgentKey, ...], origin: str) -> None:
+    """Raise RiskTampered unless each of the first agents signed the list of them as it stands."""
+    first = _bootstrapped(agents)
+    if not first and not agents:
+        return
+    if len(first) < LEAST_AGENTS:
+        raise tampered(f"the bootstrap has {len(first)} agents instead of {LEAST_AGENTS} or more")
+    text = bootstrap_text(origin, (vars(row) for row in first)).encode()
+    for row in first:
+        signature = row.signature or ""
+        try:
+            key = key_of(row.public_key)
+        except ValueError as problem:
+            raise tampered(f"an agent of the bootstrap: {problem}") from problem
+        if not (SIGNATURE_TEXT.fullmatch(signature) and verify(key, text, bytes.fromhex(signature))):
+            raise tampered(f"agent {row.agent_id} did not sign the bootstrap as it stands")
+
+
+def _is_locked(active: ActiveState, events: tuple[LockdownEvent, ...], replay: Replay) -> bool:
+    """Return whether the lockdown is engaged: it is, unless an applied release lifted the alarm as it stands.
+
+    Raises RiskTampered for a RELEASED event that no applied release made, or a release that left none.
+    """
+    if active.is_locked not in (True, False) or not events:
+        raise tampered("it is not known whether the lockdown is engaged")
+    approved, seen = dict(replay.released), set()
+    for event in events:
+        if event.event_type != "RELEASED" or (event.event_id, event.row_hash) in replay.disowned:
+            continue
+        if event.proposal_id in seen or approved.get(str(event.proposal_id)) != event.damage_hash:
+            raise tampered(f"lockdown event {event.event_id} releases what no applied proposal released")
+        seen.add(event.proposal_id)
+    if len(seen) != len(approved):
+        raise tampered("an applied release of the lockdown left no event")
+    last = max(events, key=lambda event: event.event_id or 0)
+    if last.event_id is None and last.alarm is None:
+        return active.is_locked
+    # the alarm is raised outside transactions: it may be newer than all else that was read
+    lifted = last.proposal_id in seen and last.alarm is not None and last.event_alarm == last.alarm
+    return active.is_locked or not lifted
 
 
 def _check_agents(agents: tuple[AgentKey, ...], replay: Replay) -> None:
     stored = {row.agent_id: (row.public_key, row.revoked) for row in agents}
     said = {agent: (key.hex(), agent not in replay.active) for agent, key in replay.ever.items()}
+    later = {row.agent_id: (row.name, row.role) for row in agents if row.proposal_id is not None}
+    if later != replay.enrolled:
+        raise tampered("name or role of an agent are not those that the log enrolled")
     if stored != said or len(stored) != len(agents):
         wrong = sorted(str(a) for a in stored.keys() | said.keys() if stored.get(a) != said.get(a))
         raise tampered(f"the agents are not those that the log enrolled and revoked: {', '.join(wrong)}")
 
 
-def _check_state(active: ActiveState, replay: Replay) -> Verified:
+def _check_state(active: ActiveState, replay: Replay, is_locked: bool) -> Verified:
     try:
         state = RiskState.parse(active.state_text)
     except (ValueError, TypeError, LookupError) as problem:
@@ -179,14 +233,15 @@ def _check_state(active: ActiveState, replay: Replay) -> Verified:
             "the stored state is not the one that the agents approved",
             detail=f"Stored: {active.state_text}. Approved: {replay.state.text}.",
         )
+    for moment in (active.read_at, active.limits_valid_from):
+        if not isinstance(moment, datetime | None):  # what Python has no time for comes as text
+            raise tampered(f"{moment!s:.60} is no time at which limits can hold or be read")
     if active.limits_valid_from != replay.limits_since:
         raise tampered(
             f"the limits hold from {active.limits_valid_from}, and were applied at {replay.limits_since}"
         )
-    if active.is_locked not in (True, False):
-        raise tampered("it is not known whether the lockdown is engaged")
     return Verified(
-        state, state_hash, active.origin, active.is_locked, active.read_at, active.limits_valid_from, replay
+        state, state_hash, active.origin, is_locked, active.read_at, active.limits_valid_from, replay
     )
 
 

@@ -38,6 +38,22 @@ class AgentKey:
     public_key: str
     proposal_id: str | None
     revoked: bool
+    name: str
+    role: str
+    signature: str | None
+
+
+@dataclass(frozen=True)
+class LockdownEvent:
+    """A row of lockdown_evidence(): the alarm as it stands, and a RELEASED event, or the last event."""
+
+    alarm: int | None
+    event_id: int | None = None
+    event_type: str | None = None
+    event_alarm: int | None = None
+    proposal_id: str | None = None
+    damage_hash: str | None = None
+    row_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,7 @@ class Reading:
     active: tuple[ActiveState, ...]
     agents: tuple[AgentKey, ...]
     changes: tuple[Change, ...]
+    lockdown: tuple[LockdownEvent, ...]
     since: int = 0
     in_recovery: bool = False
     replay_lag: float | None = None
@@ -84,6 +101,7 @@ def read_evidence(conn: psycopg.Connection[Any], since: int = 0) -> Reading:
             _rows(conn, "active_risk_state", ActiveState),
             _rows(conn, "agent_keys", AgentKey),
             _rows(conn, "risk_evidence", Change, {"since": since}),
+            _rows(conn, "lockdown_evidence", LockdownEvent),
             since,
             in_recovery,
             lag,

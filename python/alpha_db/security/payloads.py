@@ -18,6 +18,10 @@ MEMBERS = {
     "quorum_policy": ("tighten", "loosen", "govern"),
     "lockdown_release": ("damage",),
 }
+#: The members of a damaged place, and how many places a release may list.
+DAMAGE = ("table", "id", "verdict", "actual_hash", "expected_hash")
+MOST_DAMAGE = 10_000
+_VERDICT = re.compile("[a-z_]{1,40}")
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,27})(\.[0-9]{1,28})?")
 
 
@@ -91,10 +95,15 @@ def _uuid(name: str, value: Any) -> None:
 
 
 def _damage(value: Any) -> None:
-    if not isinstance(value, list) or not value:
-        raise ValueError("a release lists the damage that it acknowledges")
+    if not isinstance(value, list) or len(value) > MOST_DAMAGE:
+        raise ValueError(f"a release lists the damage that it acknowledges, at most {MOST_DAMAGE} places")
     for item in value:
-        _members("damage", item, ("table", "id", "actual_hash"))
+        _members("damage", item, DAMAGE)
         _text("table", item["table"], 63)
-        if type(item["id"]) is not int or not isinstance(item["actual_hash"], str | None):
-            raise ValueError("not a place in a chain")
+        hashes = item["actual_hash"], item["expected_hash"]
+        if (
+            type(item["id"]) is not int
+            or not (isinstance(item["verdict"], str) and _VERDICT.fullmatch(item["verdict"]))
+            or not all(hash_ is None or (isinstance(hash_, str) and len(hash_) <= 64) for hash_ in hashes)
+        ):
+            raise ValueError("not a damaged place")

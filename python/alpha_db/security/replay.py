@@ -8,7 +8,7 @@ it made. Source: design sections 9 and 10.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from alpha_db.security.signed_text import (
     SignedProposal,
     approval_text,
     digest_of,
+    jsonb_text,
     load_json,
     parse_proposal,
     parse_time,
@@ -32,6 +33,7 @@ Keys = Mapping[str, bytes]
 
 # The database takes a vote that was signed by a clock up to five minutes fast.
 _CLOCK_SLACK = timedelta(minutes=6)
+_TICK = timedelta(microseconds=1)
 _LATEST = datetime.max.replace(tzinfo=UTC) - _CLOCK_SLACK
 
 
@@ -46,18 +48,30 @@ class Policy:
 
 @dataclass(frozen=True)
 class Replay:
-    """Where the replay stands: the state, who may vote, by which quorum, and how it came there."""
+    """Where the replay stands: the state, who may vote, by which quorum, and how it came there.
+
+    `enrolled` has name and role of the agents that proposals enrolled; `released`, of every applied
+    lockdown_release, the proposal_id and the hash of the damage it lists; `disowned`, id and stored hash of the
+    forged RELEASED events that such a release acknowledged as damage.
+    """
 
     origin: str
     first: Keys
     active: Keys
     ever: Keys
+    enrolled: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     state: RiskState = EMPTY_STATE
     policy: Policy = Policy()
     hashes: tuple[str, ...] = (EMPTY_STATE.hash,)
-    releases: int = 0
+    released: tuple[tuple[str, str], ...] = ()
+    disowned: frozenset[tuple[int, str]] = frozenset()
     limits_since: datetime | None = None
     approvers: tuple[str, ...] = ()
+
+    @property
+    def releases(self) -> int:
+        """How many releases of a lockdown were applied."""
+        return len(self.released)
 
     @classmethod
     def start(cls, origin: str, agents: Keys) -> Replay:
@@ -165,7 +179,8 @@ def _apply(now: Replay, change: Change) -> Replay:
     )
 
     voters = _eligible(now, said)
-    approvers = _approvers(change, said, digest, now.origin, voters)
+    tightens = direction(said.kind, said.payload, now.state) == "tighten"
+    approvers = _approvers(change, said, digest, now.origin, voters, tightens=tightens)
     needed = approvals_needed(now, said)
     _require(len(approvers) >= needed, f"it has {len(approvers)} valid approvals, and needs {needed}")
     _require(change.approved_by in approvers, "the agent that completed the quorum did not approve")
@@ -173,12 +188,24 @@ def _apply(now: Replay, change: Change) -> Replay:
     state = next_state(now.state, said.kind, said.payload)
     _require(state.text == change.state_text, "it leads to another state than is stored")
     _require(state.hash == change.state_hash, "the stored hash is not that of its state")
+    released, disowned, since = now.released, now.disowned, now.limits_since
+    if said.kind == "lockdown_release":
+        disowned |= {
+            (place["id"], place["actual_hash"])
+            for place in said.payload["damage"]
+            if (place["table"], place["verdict"]) == ("lockdown_events", "consensus_mismatch")
+        }
+        released = (*released, (said.proposal_id, digest_of(jsonb_text(said.payload["damage"]))))
+    elif said.kind == "risk_config":
+        # the clock may have been set back since the version before
+        since = change.applied_at if since is None else max(change.applied_at, since + _TICK)
     return replace(
         _governed(now, said),
         state=state,
         hashes=(*now.hashes, state.hash),
-        releases=now.releases + (said.kind == "lockdown_release"),
-        limits_since=change.applied_at if said.kind == "risk_config" else now.limits_since,
+        released=released,
+        disowned=disowned,
+        limits_since=since,
         approvers=approvers,
     )
 
@@ -197,7 +224,7 @@ def _eligible(now: Replay, said: SignedProposal) -> Keys:
 
 
 def _approvers(
-    change: Change, said: SignedProposal, digest: str, origin: str, voters: Keys
+    change: Change, said: SignedProposal, digest: str, origin: str, voters: Keys, *, tightens: bool
 ) -> tuple[str, ...]:
     latest = min(parse_time(said.expires), _LATEST) + _CLOCK_SLACK
     agents: list[str] = []
@@ -210,7 +237,9 @@ def _approvers(
         assert key is not None
         _require(key.hex() == vote["public_key"], f"the key of agent {agent} is another")
         _require(agent not in agents and key not in keys, f"agent {agent} is counted twice")
-        _require(parse_time(signed_at) <= latest, f"agent {agent} approved after it had expired")
+        # the database's clock may have been set back: that must not keep off a tightening
+        in_time = tightens or parse_time(signed_at) <= latest
+        _require(in_time, f"agent {agent} approved after it had expired")
         text = approval_text(
             origin=origin, decision="APPROVE", digest=digest, agent_id=agent, signed_at=signed_at
         )
@@ -240,6 +269,7 @@ def _governed(now: Replay, said: SignedProposal) -> Replay:
         now,
         active={**active, agent: key},
         ever={**now.ever, agent: key},
+        enrolled={**now.enrolled, agent: (payload["name"], payload["role"])},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +14,7 @@ from uuid import UUID
 
 PROPOSAL_TAG = "alpha-db/proposal/v1"
 APPROVAL_TAG = "alpha-db/approval/v1"
+BOOTSTRAP_TAG = "alpha-db/bootstrap/v1"
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 HASH_TEXT = re.compile(r"[0-9a-f]{64}")
@@ -80,7 +81,10 @@ def jsonb_text(value: Any) -> str:
 
 def load_json(text: str) -> Any:
     """Return the value of JSON text, numbers with a point or an exponent as Decimal. Raises ValueError."""
-    return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (RecursionError, ArithmeticError) as problem:
+        raise ValueError(f"JSON that Python cannot read: {type(problem).__name__}") from None
 
 
 def signed_time(moment: datetime) -> str:
@@ -141,6 +145,17 @@ def approval_text(
     )
 
 
+def bootstrap_text(origin: str, agents: Iterable[Mapping[str, Any]]) -> str:
+    """Return the text whose UTF-8 bytes each of the first agents signs, whatever order they are given in.
+
+    The database's bootstrap_message makes the same.
+    """
+    members = ("agent_id", "name", "role", "public_key")
+    found = [{name: agent[name] for name in members} for agent in agents]
+    lines = [f"agent: {jsonb_text(agent)}\n" for agent in sorted(found, key=lambda a: str(a["agent_id"]))]
+    return "".join([f"{BOOTSTRAP_TAG}\n", f"origin: {json_string(origin)}\n", *lines])
+
+
 def parse_proposal(text: str) -> SignedProposal:
     """Return what the text of a proposal says.
 
@@ -157,7 +172,11 @@ def parse_proposal(text: str) -> SignedProposal:
             raise ValueError(f"a line of the proposal is {label!r:.40}, not {name}")
     strings = {name: _string(raw[name]) for name in _FIELDS if name != "payload"}
     payload = load_json(raw["payload"])
-    if jsonb_text(payload) != raw["payload"]:
+    try:
+        printed = jsonb_text(payload)
+    except RecursionError:
+        raise ValueError("the payload is nested too deeply") from None
+    if printed != raw["payload"]:
         raise ValueError("the payload is not as jsonb prints it")
     for name in ("origin", "proposal", "proposer"):
         if not UUID_TEXT.fullmatch(strings[name]):

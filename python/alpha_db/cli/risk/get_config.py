@@ -9,10 +9,10 @@ import click
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line, rows
+from alpha_db.cli.risk.history import approvers, read_or_text
 from alpha_db.errors import EXIT_DAMAGE, RiskTampered
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.risk.pins import Pins, load_pins
-from alpha_db.security.signed_text import load_json
 
 
 def pins_option(function: Any) -> Any:
@@ -66,7 +66,9 @@ def collect(manager: ConfigManager, pins: Pins | None) -> Row:
         problem = caught
     names = {agent.agent_id: agent.name for agent in manager.agents()}
     last = next((row for row in reversed(manager.history()) if row["kind"] == "risk_config"), None)
-    said = load_json(active["state_text"])
+    said = read_or_text(active["state_text"])
+    if not isinstance(said, dict):  # put there by force, as `problem` says
+        said = {"limits": None, "kill_thresholds": []}
     return {
         "version": active["version"],
         "limits": _printed(said["limits"]),
@@ -88,9 +90,7 @@ def _who(row: Row, names: dict[Any, str]) -> Row:
     return {
         "version": row["version"],
         "proposed_by": by_text.get(row["proposer"], row["proposer"]),
-        "approved_by": [
-            by_text.get(vote["agent_id"], vote["agent_id"]) for vote in load_json(row["approvals"])
-        ],
+        "approved_by": approvers(row["approvals"], by_text),
         "reason": row["reason"],
         "applied_at": row["applied_at"],
     }

@@ -48,22 +48,47 @@ def timeline(changes: list[Row], agents: list[Agent]) -> list[Row]:
     before: Any = {"limits": None, "kill_thresholds": []}
     entries = []
     for row in changes:
-        after, payload = load_json(row["state_text"]), load_json(row["payload"])
+        after, payload = read_or_text(row["state_text"]), read_or_text(row["payload"])
         entries.append(
             {
                 "version": row["version"],
                 "applied_at": row["applied_at"],
                 "kind": row["kind"],
-                "changes": list(_differences(row["kind"], payload, before, after, names)),
+                "changes": _changes(row["kind"], payload, before, after, names),
                 "proposed_by": names.get(row["proposer"], row["proposer"]),
-                "approved_by": [names.get(v["agent_id"], v["agent_id"]) for v in load_json(row["approvals"])],
+                "approved_by": approvers(row["approvals"], names),
                 "reason": row["reason"],
                 "payload": payload,
                 "state_hash": row["state_hash"],
             }
         )
-        before = after
+        before = before if isinstance(after, str) else after
     return entries
+
+
+def read_or_text(text: str) -> Any:
+    """The value of JSON text; the text itself if it is none that can be read."""
+    try:
+        return load_json(text)
+    except ValueError:
+        return text
+
+
+def approvers(approvals: str, names: dict[str, str]) -> list[str]:
+    """The names of those who approved; the text itself if it cannot be read."""
+    votes = read_or_text(approvals)
+    try:
+        return [names.get(vote["agent_id"], vote["agent_id"]) for vote in votes]
+    except (TypeError, LookupError):
+        return [str(votes)]
+
+
+def _changes(kind: str, payload: Any, before: Any, after: Any, names: dict[str, str]) -> list[str]:
+    """What a change did, in words; an entry that was put there by force must not hide the others."""
+    try:
+        return list(_differences(kind, payload, before, after, names))
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return ["this cannot be read: alpha-db risk verify"]
 
 
 def _differences(kind: str, payload: Any, before: Any, after: Any, names: dict[str, str]) -> Iterator[str]:
@@ -84,7 +109,7 @@ def _differences(kind: str, payload: Any, before: Any, after: Any, names: dict[s
     elif kind == "quorum_policy":
         yield ", ".join(f"{name} {payload[name]}" for name in ("tighten", "loosen", "govern"))
     else:
-        places = ", ".join(f"{item['table']} {item['id']}" for item in payload["damage"])
+        places = ", ".join(f"{item['table']} {item['id']}" for item in payload["damage"]) or "none"
         yield f"lockdown released, damage acknowledged: {places}"
 
 

@@ -8,7 +8,7 @@ import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line
-from alpha_db.cli.signing import Signing, ask, key_options, show_ballot
+from alpha_db.cli.signing import Signing, ask, key_options, show_ballot, show_damage
 from alpha_db.risk.config_manager import ConfigManager, Row
 
 _STYLES = {"PENDING": WARN, "APPLIED": GOOD, "REJECTED": BAD}
@@ -26,7 +26,8 @@ def proposals(settings: Settings, as_json: bool, every: bool) -> None:
       alpha-db risk proposals --all --json
     """
     with settings.installed() as (conn, _):
-        found = ConfigManager(conn).proposals(every=every)
+        manager = ConfigManager(conn)
+        found = [row | {"damage": manager.damage_of(row)} for row in manager.proposals(every=every)]
     if as_json:
         emit_json(found)
         return
@@ -49,7 +50,13 @@ def _one(row: Row) -> None:
         ("  by      ", DIM),
         f"{clean(row['proposer_name'])}, {clean(row['created_at'])}: {clean(row['reason'])}",
     )
-    line(("  what    ", DIM), clean(json.dumps(row["payload"], ensure_ascii=False)))
+    payload = row["payload"]  # text if Python cannot read it
+    if row["damage"]:
+        line(("  what    ", DIM), f"acknowledges {len(row['damage'])} damaged places:")
+        show_damage(row["damage"])
+    else:
+        said = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
+        line(("  what    ", DIM), clean(said))
     line(("  expires ", DIM), clean(row["expires_at"]))
 
 

@@ -1,0 +1,104 @@
+"""Who holds the locks of an installation, in words: for status, and for a command that did not get one in time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from alpha_db.errors import LockTimeout
+from alpha_db.queries import query
+
+Row = dict[str, Any]
+
+#: A transaction that has held a lock of ours for longer, in seconds, is worth a warning.
+LONG = 10.0
+
+# how the functions take a lock, and what PostgreSQL adds when it waits for a row
+_WANTED = re.compile(r'(?i)lock table only "?(\w+)"?|in relation "(\w+)"')
+
+
+def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
+    """Return the rows of lock_holders(), each with `seconds`: how long it has held or waited, if that can be seen.
+
+    Whoever waits may say how long even if the holder's time is hidden. Raises psycopg.Error.
+    """
+    with conn.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(query("who_holds_locks")).fetchall()
+    for row in found:
+        waits = [
+            other["seconds"] for other in found if other["pid"] in row["blocks"] and not other["granted"]
+        ]
+        if row["granted"] and row["seconds"] is None:
+            row["seconds"] = max((seconds for seconds in waits if seconds is not None), default=None)
+    return found
+
+
+def overdue(rows: Sequence[Row], longer_than: float = LONG) -> list[Row]:
+    """Return the transactions that have held locks for too long, and every prepared one.
+
+    One row for each, with `locks`: the names of all that it holds. Sessions without a login are PostgreSQL's own,
+    which give way by themselves.
+    """
+    holders: dict[tuple[Any, Any], Row] = {}
+    for row in rows:
+        held_long = row["login"] is not None and (row["seconds"] or 0) >= longer_than
+        if row["granted"] and (row["pid"] is None or held_long):
+            holder = holders.setdefault((row["pid"], row["gid"]), row | {"locks": [], "blocks": []})
+            holder["locks"].append(row["lock_name"])
+            holder["blocks"] = sorted({*holder["blocks"], *row["blocks"]})
+    return list(holders.values())
+
+
+def describe(row: Row) -> str:
+    """Return who a holder is: one line, with nothing that the caller may not see."""
+    if row["pid"] is None:
+        who = f"prepared transaction {_quoted(row['gid'])} of {row['login']}"
+    else:
+        about = [row["login"], row["application"], row["client_address"], row["state"]]
+        who = f"session {row['pid']} ({', '.join(str(part) for part in about if part)})"
+    since = row["since"]
+    if isinstance(since, datetime):
+        return f"{who}, since {since:%Y-%m-%d %H:%M:%S%z}"
+    return who if row["seconds"] is None else f"{who}, for at least {row['seconds']:.0f} s"
+
+
+def remedy(row: Row) -> str:
+    """Return the statement that ends a holder."""
+    if row["pid"] is None:
+        return f"rollback prepared {_quoted(row['gid'])}"
+    return f"select pg_terminate_backend({row['pid']})"
+
+
+def timed_out(conn: psycopg.Connection[Any], problem: Exception) -> LockTimeout:
+    """Return the error that a lock was not to be had in time: which one, and who holds it, as far as can be seen.
+
+    Takes the connection that waited, and what it raised: psycopg's error, or ours with psycopg's as its cause.
+    """
+    original = problem if isinstance(problem, psycopg.Error) else problem.__cause__
+    context = (original.diag.context or "") if isinstance(original, psycopg.Error) else ""
+    found = _WANTED.search(context)
+    wanted = (found[1] or found[2]) if found else None
+    waited, holders = None, []
+    with suppress(psycopg.Error):
+        if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            conn.rollback()
+        waited = conn.execute(query("lock_timeout")).fetchone()
+        holders = [row for row in lock_holders(conn) if row["granted"] and row["lock_name"] == wanted]
+    within = f"within {float(waited[0]):g} s" if waited else "in time"
+    hints = [remedy(row) for row in holders]
+    return LockTimeout(
+        f"{wanted or 'a lock'} was not to be had {within}",
+        detail="; ".join(f"held by {describe(row)}" for row in holders) or None,
+        hint=" or ".join(["try again", "--lock-timeout SECONDS", *hints]),
+        sqlstate="55P03",
+    )
+
+
+def _quoted(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"

@@ -1,0 +1,213 @@
+"""What someone tries who has the server's disk, or the disk that the checkpoints are on."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from tests.checkpoint.book import make_key, run
+from tests.support import one, verdicts
+from tests.tampering.by_owner import force
+from tests.tampering.catalogue import Section
+from tests.tampering.outcomes import chain, checkpoint, not_found, shown
+from tests.tampering.stage import Stage
+
+disk = Section(
+    "disk",
+    "Someone with the disk",
+    "Anyone who can write the server's data files, put back a backup, or write where the checkpoints are kept.",
+    "superuser",
+)
+does = disk.does
+
+
+def _edit_file(stage: Stage) -> None:
+    """Change a byte of a row in the data file, which no process has read yet."""
+    path = stage.server.data / one(stage.db, "select pg_relation_filepath('signals')")
+    page = path.read_bytes()
+    assert b"BTCUSD" in page
+    path.write_bytes(page.replace(b"BTCUSD", b"XTCUSD", 1))
+
+
+@does("Changes a row in the data file, and the page's checksum with it", chain("signals", "content_mismatch"))
+def edits_a_file(stage: Stage) -> None:
+    _edit_file(stage)
+    stage.db.execute("set ignore_checksum_failure = on")  # stands for the checksum that the attacker computes
+
+
+def _cannot_be_read(stage: Stage) -> None:
+    said = verdicts(stage.db)
+    assert (said["signals"].verdict, said["signals"].is_valid) == ("not_run", None)
+    assert "XX001" in said["signals"].detail
+    assert said["ai_debates"].verdict == "intact"
+    run("--dsn", stage.server.dsn(stage.dbname), "verify-chain", expect=3)
+
+
+@does(
+    "Changes a row in the data file, where pages have checksums (the default from 18 on)",
+    shown("`alpha-db verify-chain`", "the page cannot be read: `not_run`, exit 3", _cannot_be_read),
+    only=(18, 99),
+)
+def edits_a_file_without_its_checksum(stage: Stage) -> None:
+    _edit_file(stage)
+
+
+@does("Puts back an older copy of the database", checkpoint("signals", "tail_missing"), begins="signed")
+def puts_an_older_copy_back(stage: Stage) -> None:
+    stage.put_back("book")
+
+
+def _remembers(stage: Stage) -> None:
+    state = stage.guardrail(high_water=stage.folder / "mark").state
+    assert not state.is_normal
+    assert "was seen before" in state.reason
+
+
+@does(
+    "Puts back an older copy, to have the limits of then again",
+    shown("the guardrail", "Safe Mode, because it has seen a later version", _remembers),
+    begins="signed",
+)
+def puts_older_limits_back(stage: Stage) -> None:
+    assert stage.guardrail(high_water=stage.folder / "mark").state.is_normal
+    stage.put_back("book")
+
+
+# ----------------------------------------------------------------------------------------------------
+# Checkpoints
+
+
+def _refuses(stage: Stage, words: str) -> None:
+    found = stage.book.findings()
+    refusals = [row["detail"] for row in found.values() if row["verdict"] == "checkpoint_refused"]
+    assert refusals, found
+    assert any(words in detail for detail in refusals), refusals
+    run("checkpoint", "verify", stage.book.checkpoints, "--key", stage.book.vkey, expect=1)
+
+
+def refuses(words: str) -> object:
+    return shown(
+        "`alpha-db checkpoint verify` and `verify-chain --checkpoints`",
+        f"“{words}”, exit 1",
+        lambda stage: _refuses(stage, words),
+    )
+
+
+def _on_notes(name: str, what: str, words: str, attack: object) -> None:
+    def run_it(stage: Stage) -> None:
+        attack(stage)  # type: ignore[operator]
+
+    run_it.__name__ = name
+    does(what, refuses(words), begins="signed")(run_it)  # type: ignore[arg-type]
+
+
+def _edit_note(stage: Stage) -> None:
+    note = stage.book.runs[-1] / "signals.note"
+    note.write_text(note.read_text().replace("\n7\n", "\n6\n", 1))
+
+
+def _exchange_notes(stage: Stage) -> None:
+    first, second = stage.book.runs
+    shutil.copy(first / "signals.note", second / "signals.note")
+
+
+def _relabel_note(stage: Stage) -> None:
+    first = stage.book.runs[0]
+    shutil.copy(first / "signals.note", first / "votes.note")
+
+
+def _rename_run(stage: Stage) -> None:
+    first, second = stage.book.runs
+    shutil.rmtree(second)
+    first.rename(stage.book.checkpoints / "29991231T235959.999999Z")
+
+
+def _sign_with_another_key(stage: Stage) -> None:
+    folder = stage.folder / "mallory"
+    folder.mkdir()
+    mallory = replace(stage.book, key=make_key(folder, "mallory.example"))
+    trusted = stage.base.key.with_name(f"{stage.base.key.name}.vkey")
+    mallory.create(stage.book.checkpoints, "--trust", trusted)
+
+
+def _sign_a_shorter_log(stage: Stage) -> None:
+    fork = replace(stage.book, checkpoints=stage.folder / "fork")
+    fork.checkpoints.mkdir()
+    force(stage.db, "order_events", "delete from order_events where id > 6")
+    later = fork.sign()
+    shutil.copytree(fork.checkpoints / later, stage.book.checkpoints / later)
+
+
+_on_notes("edits_a_checkpoint", "Changes a signed checkpoint", "does not have the signature", _edit_note)
+_on_notes(
+    "exchanges_checkpoints",
+    "Puts a checkpoint of an earlier run into a later one",
+    "not made together",
+    _exchange_notes,
+)
+_on_notes(
+    "relabels_a_checkpoint",
+    "Gives one table's checkpoint out as another's",
+    "is a checkpoint of signals",
+    _relabel_note,
+)
+_on_notes(
+    "renames_a_run",
+    "Gives an older run out as the latest, to hide a cut tail",
+    "stands under another name",
+    _rename_run,
+)
+_on_notes(
+    "signs_with_another_key",
+    "Signs a checkpoint with a key of its own",
+    "mallory.example",
+    _sign_with_another_key,
+)
+_on_notes(
+    "signs_a_shorter_log",
+    "Signs a shorter log with the stolen key",
+    "rows in it, and had",
+    _sign_a_shorter_log,
+)
+
+
+def _gone(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+@does(
+    "Removes the latest checkpoints and cuts off the rows that only they cover",
+    not_found(
+        "keep checkpoints where they cannot be removed (an object lock, another machine)",
+        lambda stage: _verifies_calmly(stage),
+    ),
+    begins="signed",
+)
+def removes_checkpoints(stage: Stage) -> None:
+    _gone(stage.book.runs[-1])
+    force(stage.db, "order_events", "delete from order_events where id > 4")
+
+
+def _verifies_calmly(stage: Stage) -> None:
+    assert stage.book.findings(expect=0) == {}
+    assert one(stage.db, "select count(*) from order_events") == 4
+
+
+@does(
+    "Has the signing key, cuts a tail off, and signs every checkpoint anew",
+    not_found(
+        "a key that an attacker has proves nothing; keep it on another machine than the database",
+        lambda stage: _new_notes_verify(stage),
+    ),
+    begins="signed",
+)
+def signs_everything_anew(stage: Stage) -> None:
+    for path in stage.book.runs:
+        _gone(path)
+    force(stage.db, "order_events", "delete from order_events where id > 4")
+    stage.book.sign()
+
+
+def _new_notes_verify(stage: Stage) -> None:
+    assert stage.book.findings(expect=0) == {}
