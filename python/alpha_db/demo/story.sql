@@ -95,6 +95,9 @@ UPDATE signals SET quantity = quantity + 1 WHERE id = %(id)s;
 -- name: switch_on
 ALTER TABLE signals ENABLE ALWAYS TRIGGER _100_reject_change;
 
+-- name: as_owner
+SET LOCAL ROLE alpha_owner;
+
 -- name: switch_off_risk
 ALTER TABLE risk_configurations DISABLE TRIGGER USER;
 
