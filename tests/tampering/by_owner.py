@@ -28,7 +28,7 @@ from tests.tampering.outcomes import (
     shown,
     told,
 )
-from tests.tampering.stage import Stage
+from tests.tampering.stage import Stage, release
 
 owner = Section(
     "owner",
@@ -329,6 +329,14 @@ sql(
         " from maintenance_events order by id desc limit 1",
     ),
     guards("index", "signals_created_at_idx", "columns", "missing"),
+    begins="guarded",
+)
+
+sql(
+    "guarded-grants",
+    "Where the DDL guard is installed, grants the application UPDATE, which the guard does not see",
+    "grant update on signals to app_trading",
+    guards("relation", "signals", "grant to app_trading", "changed"),
     begins="guarded",
 )
 
@@ -667,6 +675,23 @@ sql(
         "select (reason, recorded_by) = ('ticket 42', 'tamper_owner') from guard_states order by id desc limit 1",
     ),
 )
+
+
+@does(
+    "Replaces a function, and waits until a superuser calls it",
+    guards("function", "chain_genesis(table_name text)", "body", "changed"),
+    told(
+        "its effect",
+        "it ran as a superuser: do not work as one on this schema",
+        "select chain_genesis('signals') = 'as postgres'",
+    ),
+)
+def waits_for_a_superuser(stage: Stage) -> None:
+    stage.me.execute(
+        "create or replace function chain_genesis(table_name text) returns text language sql"
+        " as $$ select 'as ' || current_user $$"
+    )
+
 
 # ----------------------------------------------------------------------------------------------------
 # Rows: a trigger is disabled, rows are changed, and the trigger is enabled again
@@ -1223,6 +1248,17 @@ def uses_a_release_again(stage: Stage) -> None:
 def changes_an_acknowledged_row(stage: Stage) -> None:
     assert verdicts(stage.db)["signals"].verdict == "acknowledged"
     force(stage.me, "signals", "update signals set price = 2 where id = 2")
+
+
+@does(
+    "Changes the row right behind a gap that a release acknowledged", chain("order_events", "missing_rows", 2)
+)
+def changes_the_row_behind_a_gap(stage: Stage) -> None:
+    force(stage.me, "order_events", "delete from order_events where id = 2")
+    verdicts(stage.db)
+    release(stage.db)
+    assert verdicts(stage.db)["order_events"].verdict == "acknowledged"
+    force(stage.me, "order_events", "update order_events set rejection_reason = 'another' where id = 3")
 
 
 @does(
