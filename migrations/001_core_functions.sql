@@ -28,7 +28,8 @@ if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
-if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
+           where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
   perform set_config('search_path', previous_path, true);
   return;
 end if;
@@ -62,7 +63,8 @@ begin
   perform set_config('role', previous_role, true);
 exception
   when duplicate_table or unique_violation then
-    if to_regclass(format('%I.installed_migrations', install_schema)) is not null then
+    if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
+               where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
       perform set_config('search_path', previous_path, true);
       return;  -- somebody else has installed it meanwhile
     end if;
@@ -224,8 +226,8 @@ as $function$
 $function$;
 comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
--- Each migration and each rollback begins with the same statements. They save search_path, pin it to this schema and pg_temp,
--- and look whether begin_migration or begin_rollback is there and alpha_owner's. Until then, any name could be somebody else's.
+-- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
+-- whether begin_migration or begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -1791,7 +1793,7 @@ as $function$
     when 'ignore_checksum_failure'       then value not in ('off', 'false', 'no', '0')
     when 'zero_damaged_pages'            then value not in ('off', 'false', 'no', '0')
     -- A path is the operator's right, unless somebody's objects stand in front of PostgreSQL's own.
-    when 'search_path' then value ~ ',\s*"?pg_catalog"?\s*(,|$)' or value ~ '^\s*"?pg_temp"?\s*(,|$)'
+    when 'search_path' then value ~ ',[[:space:]]*"?pg_catalog"?[[:space:]]*(,|$)' or value ~ '^[[:space:]]*"?pg_temp"?[[:space:]]*(,|$)'
     else false end;
 $function$;
 comment on function _switches_off(text, text) is 'Whether a setting of a database, a role or the server switches off what protects the log.';
@@ -1804,11 +1806,11 @@ as $function$
 declare
   -- a literal or a quoted name, which stays as it is, or …
   quoted  constant text := '(''(?:[^'']|'''')*''|"(?:[^"]|"")*")|';
-  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '\s+', '\1 ', 'g');
+  said    text := regexp_replace(pg_get_viewdef(view_oid), quoted || '[[:space:]]+', E'\\1 ', 'g');
 begin
   -- Versions differ in blanks, and in whether they name the only relation of a view before its columns.
-  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || '\m([a-z_0-9]+)\.', 'g') as q(found)) < 2 then
-    said := regexp_replace(said, quoted || '\m[a-z_0-9]+\.', '\1', 'g');
+  if (select count(distinct q.found[2]) from regexp_matches(said, quoted || E'\\m([a-z_0-9]+)[.]', 'g') as q(found)) < 2 then
+    said := regexp_replace(said, quoted || E'\\m[a-z_0-9]+[.]', E'\\1', 'g');
   end if;
   return said;
 end

@@ -2,14 +2,17 @@
 -- depends: 001_core_functions
 
 do $migration$
+declare
+  home  pg_catalog.text := pg_catalog.current_schema();
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
-        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
-               where p.oid = to_regprocedure('begin_migration(text)') and r.rolname like '%alpha_owner') then
-  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('002_audit_tables') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -327,9 +330,9 @@ set search_path from current
 set enable_seqscan = off
 as $function$
 declare
-  alarm    bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
-  latest   lockdown_events;
-  engaged  lockdown_events;
+  standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  latest    lockdown_events;
+  engaged   lockdown_events;
 begin
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
   is_locked := not _lockdown_is_lifted(latest);
@@ -339,8 +342,12 @@ begin
   end if;
   select * into engaged from only lockdown_events as l
   where l.event_type = 'ENGAGED' and l.id > (select _last_release()) order by l.id limit 1;
-  event_id := engaged.id;
   since := engaged.created_at;
+  -- Of the alarm that stands; 0 is that of an event that could raise none.
+  if exists (select from only lockdown_events as l
+             where l.event_type = 'ENGAGED' and l.alarm = coalesce(standing, 0) and l.id > (select _last_release())) then
+    event_id := engaged.id;
+  end if;
   select coalesce(jsonb_agg(d.value order by d.first_id, d.first_place), '[]') into damage
   from (select p.value, min(l.id) as first_id, min(p.place) as first_place
         from only lockdown_events as l
@@ -350,15 +357,15 @@ begin
   reason := engaged.reason;
   if latest.event_type = 'RELEASED' and engaged.id is null then
     reason := format('lockdown event %s (RELEASED) is not an approved release of the alarm that stands', latest.id);
-  elsif reason is null then
-    reason := format('an alarm raised by %s is not recorded as an event yet',
-                     coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody'));
+  elsif event_id is null then
+    reason := concat_ws('; ', reason, format('an alarm raised by %s is not recorded as an event yet',
+                coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')));
   end if;
   return next;
 end
 $function$;
 comment on function lockdown_status() is
-  'One row: whether the lockdown is engaged, since when, by which event, why, and all the damage that was found since the last lawful release.';
+  'One row: whether the lockdown is engaged, since when, by which event (null: none records the alarm that stands yet), why, and all the damage that was found since the last lawful release.';
 
 perform finish_migration('002_audit_tables');
 end

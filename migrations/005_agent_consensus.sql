@@ -3,16 +3,18 @@
 
 do $migration$
 declare
+  home  pg_catalog.text := pg_catalog.current_schema();
   item      pg_catalog.text;
   grant_to  pg_catalog.text[];
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
-        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
-               where p.oid = to_regprocedure('begin_migration(text)') and r.rolname like '%alpha_owner') then
-  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('005_agent_consensus') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -423,7 +425,8 @@ create table agents (
   constraint agents_name_is_plain check (btrim(name::text) <> ''::text and is_plain_text(name::text)),
   constraint agents_role_is_plain check (btrim(role::text) <> ''::text and is_plain_text(role::text)),
   constraint agents_public_key_is_strong check (not ed25519_key_is_weak(public_key)),
-  constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null) and length(signature) = 64)
+  constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
+                                                     and length(signature) = 64)
 );
 comment on table  agents             is 'Agents as they were enrolled. Append-only, hash-chained; who is revoked stands in agent_revocations.';
 comment on column agents.id          is 'Position in the chain.';
@@ -759,9 +762,11 @@ set search_path from current
 as $function$
   with first as (
     select a.id, a.public_key, a.signature,
-           jsonb_build_object('agent_id', a.agent_id, 'name', a.name, 'role', a.role, 'public_key', encode(a.public_key, 'hex')) as member
+           jsonb_build_object('agent_id', a.agent_id, 'name', a.name, 'role', a.role,
+                              'public_key', encode(a.public_key, 'hex')) as member
     from only agents as a where a.proposal_id is null),
-  list as (select count(*) as members, bootstrap_text(installation_origin(), jsonb_agg(f.member)) as text from first as f)
+  list as (select count(*) as members, bootstrap_text(installation_origin(), jsonb_agg(f.member)) as text
+           from first as f)
   select f.id, case when list.members < 3 then 'the bootstrap has fewer than three agents'
                     else 'its signature is not for the bootstrap as it stands' end
   from first as f cross join list
@@ -820,10 +825,11 @@ begin
   ever := active;
   -- Agents and quorum follow from few entries. The state before an entry need not be replayed to be known: its proposer signed its hash.
   for entry in
-    select c.version, c.digest::text as logged_digest, c.kind::text as logged_kind, c.approvals, c.approved_by, c.previous::text as logged_previous,
-           c.state_text as logged_text, c.state_hash::text as logged_hash, c.created_at as applied_at, b.state_text as text_before,
-           c.proposal_id as logged_proposal, p.proposal_id, p.origin, p.kind::text as kind, p.payload, p.reason, p.previous::text as previous,
-           p.proposer, p.proposer_key, p.expires_at, p.signed_text, p.digest::text as digest, p.signature
+    select c.version, c.proposal_id as logged_proposal, c.digest::text as logged_digest, c.kind::text as logged_kind,
+           c.previous::text as logged_previous, c.state_text as logged_text, c.state_hash::text as logged_hash,
+           c.approvals, c.approved_by, c.created_at as applied_at, b.state_text as text_before,
+           p.proposal_id, p.origin, p.kind::text as kind, p.previous::text as previous, p.payload, p.reason, p.proposer,
+           p.proposer_key, p.expires_at, p.signed_text, p.digest::text as digest, p.signature
     from only risk_change_log as c
     left join only proposals as p on p.proposal_id = c.proposal_id
     left join only risk_change_log as b on b.version = c.version - 1
@@ -832,50 +838,71 @@ begin
            or p.kind::text in ('agent_enrol', 'agent_revoke', 'quorum_policy'))
     order by c.version
   loop
-    result := row(entry.version, entry.kind, entry.logged_proposal, entry.payload, entry.reason, entry.approved_by, entry.applied_at, null, null);
+    result := row(entry.version, entry.kind, entry.logged_proposal, entry.payload, entry.reason, entry.approved_by,
+                  entry.applied_at, null, null);
     begin
       if only_agents and entry.version > 1 then
         state := coalesce(entry.text_before, '');
       end if;
-      gone := case entry.kind when 'agent_revoke' then entry.payload ->> 'agent_id' when 'agent_enrol' then entry.payload ->> 'replaces' end;
+      gone := case entry.kind when 'agent_revoke' then entry.payload ->> 'agent_id'
+                              when 'agent_enrol'  then entry.payload ->> 'replaces' end;
       eligible := active - entry.proposer::text - coalesce(gone, '');
       result.problem := case
-        when entry.proposal_id is null then 'its proposal is not there'
+        when entry.proposal_id is null
+          then 'its proposal is not there'
         when entry.previous <> text_digest(state) or entry.logged_previous <> entry.previous
-          or entry.version <> (state::jsonb ->> 'version')::bigint + 1 then 'it was made for another state than the one before it'
-        when entry.digest <> entry.logged_digest or entry.kind <> entry.logged_kind or entry.digest <> text_digest(entry.signed_text)
-          or entry.origin <> installation_origin()
-          or entry.signed_text <> proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload, entry.reason,
-                                                entry.proposer, entry.expires_at) then 'the signed text says otherwise than the columns'
-        when active ->> entry.proposer::text is distinct from encode(entry.proposer_key, 'hex') then 'its proposer was no agent then, or had another key'
-        when not signs(entry.proposer_key, entry.signed_text, entry.signature) then 'the proposer''s signature does not hold'
-        when exists (select from only votes as v where v.proposal_id = entry.proposal_id and v.decision::text = 'REJECT'::text) then 'it was rejected'
+          or entry.version <> (state::jsonb ->> 'version')::bigint + 1
+          then 'it was made for another state than the one before it'
+        when entry.digest <> entry.logged_digest or entry.digest <> text_digest(entry.signed_text)
+          or entry.kind <> entry.logged_kind or entry.origin <> installation_origin()
+          or entry.signed_text <> proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload,
+                                                entry.reason, entry.proposer, entry.expires_at)
+          then 'the signed text says otherwise than the columns'
+        when active ->> entry.proposer::text is distinct from encode(entry.proposer_key, 'hex')
+          then 'its proposer was no agent then, or had another key'
+        when not signs(entry.proposer_key, entry.signed_text, entry.signature)
+          then 'the proposer''s signature does not hold'
+        when exists (select from only votes as v
+                     where v.proposal_id = entry.proposal_id and v.decision::text = 'REJECT'::text)
+          then 'it was rejected'
         end;
       if result.problem is null then
         -- Its quorum, counted again: distinct agents of that time with their keys, never the proposer nor whom it removes.
         select count(*) as given, count(distinct v.agent_id) as agents,
-               coalesce(bool_and(eligible ->> v.agent_id::text = v.public_key
-                                 and signs(decode(v.public_key, 'hex'), approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at),
-                                           decode(v.signature, 'hex'))), false) as hold,
+               coalesce(bool_and(
+                 eligible ->> v.agent_id::text = v.public_key
+                 and signs(decode(v.public_key, 'hex'),
+                           approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at),
+                           decode(v.signature, 'hex'))), false) as hold,
                coalesce(bool_or(v.agent_id = entry.approved_by), false) as completed
         into counted
-        from jsonb_to_recordset(entry.approvals) as v(agent_id uuid, public_key text, signed_at timestamptz, signature text);
+        from jsonb_to_recordset(entry.approvals)
+          as v(agent_id uuid, public_key text, signed_at timestamptz, signature text);
         direction := change_direction(entry.kind, entry.payload, state::jsonb);
-        needed := case direction when 'tighten' then (policy ->> 'tighten')::integer when 'loosen' then (policy ->> 'loosen')::integer
-          else greatest(1, least((select count(*)::integer from jsonb_object_keys(eligible)), case when entry.kind = 'quorum_policy'
-                 then greatest((policy ->> 'tighten')::integer, (policy ->> 'loosen')::integer, (policy ->> 'govern')::integer)
-                 else (policy ->> 'govern')::integer end)) end;
+        needed := case
+          when direction = 'govern' then
+            greatest(1, least((select count(*)::integer from jsonb_object_keys(eligible)),
+                              case when entry.kind = 'quorum_policy'
+                                   then (select max(m.value::integer) from jsonb_each_text(policy) as m)
+                                   else (policy ->> 'govern')::integer end))
+          else (policy ->> direction)::integer end;
         result.state_text := next_state_text(state, entry.kind, entry.payload);
         result.problem := case
-          when not counted.hold or counted.agents <> counted.given then 'an approval does not hold'
-          when counted.given < needed then format('it has %s approvals and needs %s', counted.given, needed)
-          when not counted.completed then 'the agent that completed the quorum did not approve'
-          when entry.logged_text is distinct from result.state_text or entry.logged_hash <> text_digest(result.state_text)
+          when not counted.hold or counted.agents <> counted.given
+            then 'an approval does not hold'
+          when counted.given < needed
+            then format('it has %s approvals and needs %s', counted.given, needed)
+          when not counted.completed
+            then 'the agent that completed the quorum did not approve'
+          when entry.logged_text is distinct from result.state_text
+            or entry.logged_hash <> text_digest(result.state_text)
             then 'it leads to another state than is stored'
-          when entry.kind = 'agent_revoke' and not active ? gone then 'it revokes nobody'
-          when entry.kind = 'agent_enrol' and (ever ? (entry.payload ->> 'agent_id')
-               or exists (select from jsonb_each_text(ever) as e where e.value = entry.payload ->> 'public_key')
-               or not coalesce(active ? gone, true)) then 'it enrols whom it cannot'
+          when entry.kind = 'agent_revoke' and not active ? gone
+            then 'it revokes nobody'
+          when entry.kind = 'agent_enrol'
+            and (ever ? (entry.payload ->> 'agent_id') or not coalesce(active ? gone, true)
+                 or exists (select from jsonb_each_text(ever) as e where e.value = entry.payload ->> 'public_key'))
+            then 'it enrols whom it cannot'
           end;
       end if;
     exception when others then
@@ -919,17 +946,20 @@ as $function$
   union all
   select 'agents', null, format('agent %s, whom version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
   from unnest(changes) as c
-  where c.kind = 'agent_enrol' and c.problem is null and not exists (select from only agents as a where a.proposal_id = c.proposal_id)
+  where c.kind = 'agent_enrol' and c.problem is null
+    and not exists (select from only agents as a where a.proposal_id = c.proposal_id)
   union all
   select 'agent_revocations', r.id, 'no applied proposal revoked that agent'
   from only agent_revocations as r
   where not exists (select from unnest(changes) as c
                     where c.proposal_id = r.proposal_id and c.problem is null
-                      and r.agent_id::text = case c.kind when 'agent_revoke' then c.payload ->> 'agent_id' when 'agent_enrol' then c.payload ->> 'replaces' end)
+                      and r.agent_id::text = case c.kind when 'agent_revoke' then c.payload ->> 'agent_id'
+                          when 'agent_enrol' then c.payload ->> 'replaces' end)
   union all
   select 'agent_revocations', null, format('the revocation that version %s made is not there', c.version)
   from unnest(changes) as c
-  where c.problem is null and (c.kind = 'agent_revoke' or c.kind = 'agent_enrol' and c.payload ->> 'replaces' is not null)
+  where c.problem is null
+    and (c.kind = 'agent_revoke' or c.kind = 'agent_enrol' and c.payload ->> 'replaces' is not null)
     and not exists (select from only agent_revocations as r where r.proposal_id = c.proposal_id);
 $function$;
 comment on function _agent_problems(replayed_change[]) is
@@ -940,11 +970,15 @@ returns table (table_name text, id bigint, problem text)
 language sql stable
 set search_path from current
 as $function$
-  select 'lockdown_events', l.id, case when c.proposal_id is null then 'no applied proposal released that damage' else 'its release was used by an earlier event' end
-  from (select e.id, e.proposal_id, e.damage, e.row_hash::text as row_hash, row_number() over (partition by e.proposal_id order by e.id) as use
+  select 'lockdown_events', l.id,
+         case when c.proposal_id is null then 'no applied proposal released that damage'
+              else 'its release was used by an earlier event' end
+  from (select e.id, e.proposal_id, e.damage, e.row_hash::text as row_hash,
+               row_number() over (partition by e.proposal_id order by e.id) as use
         from only lockdown_events as e where e.event_type::text = 'RELEASED'::text) as l
   left join unnest(changes) as c
-    on c.proposal_id = l.proposal_id and c.kind = 'lockdown_release' and c.problem is null and c.payload -> 'damage' = l.damage
+    on c.proposal_id = l.proposal_id and c.kind = 'lockdown_release' and c.problem is null
+      and c.payload -> 'damage' = l.damage
   where (c.proposal_id is null or l.use > 1)
     -- A forged event that a release acknowledged as damage stays in the chain, and claims nothing any more.
     and not exists (
@@ -956,7 +990,8 @@ as $function$
   select 'lockdown_events', null, format('the event of the release that version %s made is not there', c.version)
   from unnest(changes) as c
   where c.kind = 'lockdown_release' and c.problem is null
-    and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text and l.proposal_id = c.proposal_id);
+    and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text
+                    and l.proposal_id = c.proposal_id);
 $function$;
 comment on function _release_problems(replayed_change[]) is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
 
@@ -995,7 +1030,8 @@ as $function$
       select from only risk_change_log as c
       cross join lateral _replay_consensus(true, c.version) as r
       where c.proposal_id = event.proposal_id and c.kind::text = 'lockdown_release'::text
-        and r.version = c.version and r.problem is null and r.kind = 'lockdown_release' and r.payload -> 'damage' = event.damage), false);
+        and r.version = c.version and r.problem is null and r.kind = 'lockdown_release'
+            and r.payload -> 'damage' = event.damage), false);
 $function$;
 comment on function _release_holds(lockdown_events) is
   'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and enough other agents, all of whom the bootstrap or signed proposals made agents.';
@@ -1008,7 +1044,8 @@ declare
   broken  record;
 begin
   select p.* into broken
-  from _agent_problems(array(select c from _replay_consensus(true, (select max(l.version) from only risk_change_log as l)) as c)) as p
+  from (select max(l.version) as version from only risk_change_log as l) as last
+  cross join lateral _agent_problems(array(select c from _replay_consensus(true, last.version) as c)) as p
   limit 1;
   if found then
     perform refuse_consensus('RSK-007', 'agents or change log are not what the agents signed',
@@ -1205,7 +1242,8 @@ begin
       or jsonb_typeof(d.value -> 'id') <> 'number' or (d.value ->> 'id') !~ '^-?[0-9]{1,19}$'
       or jsonb_typeof(d.value -> 'verdict') <> 'string' or (d.value ->> 'verdict') !~ '^[a-z_]{1,40}$'
       or jsonb_typeof(d.value -> 'actual_hash') not in ('string', 'null') or length(d.value ->> 'actual_hash') > 64
-      or jsonb_typeof(d.value -> 'expected_hash') not in ('string', 'null') or length(d.value ->> 'expected_hash') > 64 end
+      or jsonb_typeof(d.value -> 'expected_hash') not in ('string', 'null')
+          or length(d.value ->> 'expected_hash') > 64 end
     limit 1;
     if found then
       perform refuse_consensus('RSK-001', 'not a damaged place', left(item::text, 400),
@@ -1252,31 +1290,37 @@ begin
     perform check_members('agent', item, array['agent_id', 'name', 'role', 'public_key', 'signature']);
     perform check_payload('agent_enrol', item - 'signature' || '{"replaces": null}');
     if jsonb_typeof(item -> 'signature') <> 'string' or item ->> 'signature' !~ '^[0-9a-f]{128}$' then
-      perform refuse_consensus('RSK-003', 'signature is not a signature', format('Agent %s: %s.', item ->> 'agent_id', left(item ->> 'signature', 150)),
+      perform refuse_consensus('RSK-003', 'signature is not a signature',
+                               format('Agent %s: %s.', item ->> 'agent_id', left(item ->> 'signature', 150)),
                                '64 bytes as 128 lower-case hex digits: alpha-db agents sign-bootstrap makes it.');
     end if;
   end loop;
   select min(d.given) into twice from (
-    select e.value ->> 'agent_id' as given from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
+    select e.value ->> 'agent_id' as given
+    from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
   if twice is not null then
     perform refuse_consensus('RSK-001', 'agent_id is taken', twice, 'Each agent has an identity of its own, for ever.');
   end if;
   select min(d.given) into twice from (
-    select e.value ->> 'public_key' as given from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
+    select e.value ->> 'public_key' as given
+    from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
   if twice is not null then
-    perform refuse_consensus('RSK-003', 'public_key is given twice', twice, 'Each agent has a key of its own, for ever.');
+    perform refuse_consensus('RSK-003', 'public_key is given twice', twice,
+                             'Each agent has a key of its own, for ever.');
   end if;
   message := bootstrap_message(bootstrap_agents.agents);
   select e.value into item from jsonb_array_elements(bootstrap_agents.agents) as e
   where not signs(decode(e.value ->> 'public_key', 'hex'), message, decode(e.value ->> 'signature', 'hex')) limit 1;
   if found then
-    perform refuse_consensus('RSK-003', format('the signature of agent %s is not for this bootstrap', item ->> 'agent_id'),
+    perform refuse_consensus('RSK-003', format('the signature of agent %s is not for this bootstrap',
+                                               item ->> 'agent_id'),
                              'The text was:' || E'\n' || message,
                              'Each agent signs the UTF-8 bytes of bootstrap_message(…) of the whole list, its last line feed included.');
   end if;
   -- One statement: what stands there when it has ended is the bootstrap, for ever.
   return query insert into agents (agent_id, name, role, public_key, signature)
-    select (e.value ->> 'agent_id')::uuid, e.value ->> 'name', e.value ->> 'role', decode(e.value ->> 'public_key', 'hex'),
+    select (e.value ->> 'agent_id')::uuid, e.value ->> 'name', e.value ->> 'role',
+           decode(e.value ->> 'public_key', 'hex'),
            decode(e.value ->> 'signature', 'hex')
     from jsonb_array_elements(bootstrap_agents.agents) with ordinality as e order by e.ordinality
     returning *;
@@ -1328,15 +1372,25 @@ begin
   if proposal_id is null then
     perform refuse_consensus('RSK-006', 'a proposal needs a proposal_id', null, 'Choose a new uuid for each proposal.');
   end if;
-  if kind is null or kind not in ('risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol', 'agent_revoke', 'quorum_policy') then
-    perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), null,
+  -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
+  if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text,
+                             'Choose a new uuid for each proposal.');
+  end if;
+  if kind is null or kind not in ('risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol',
+                                  'agent_revoke', 'quorum_policy') then
+    perform refuse_consensus('RSK-001',
+      format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), null,
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
   end if;
-  if jsonb_typeof(payload) is distinct from 'object' or pg_column_size(payload) > (case kind when 'lockdown_release' then 8388608 else 65536 end) then
-    perform refuse_consensus('RSK-001', 'the payload is missing, no object, or too large', format('It has %s bytes.', pg_column_size(payload)),
+  if jsonb_typeof(payload) is distinct from 'object' or pg_column_size(payload) > 8388608
+     or kind <> 'lockdown_release' and pg_column_size(payload) > 65536 then
+    perform refuse_consensus('RSK-001', 'the payload is missing, no object, or too large',
+                             format('It has %s bytes.', pg_column_size(payload)),
                              'At most 64 kB; the list of a lockdown_release, of at most 10000 places, 8 MB.');
   end if;
-  if reason is null or octet_length(reason) > 8000 or length(reason) > 2000 or btrim(reason) = '' or not is_plain_text(reason) then
+  if reason is null or octet_length(reason) > 8000 or length(reason) > 2000 or btrim(reason) = ''
+     or not is_plain_text(reason) then
     perform refuse_consensus('RSK-001', 'the reason is missing, too long, or hides characters', null,
                              'Give a reason of at most 2000 characters, without bidi, zero-width or control characters.');
   end if;
@@ -1346,7 +1400,8 @@ begin
   end if;
   select a.public_key into key from active_agents() as a where a.agent_id = propose.proposer;
   if not found then
-    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', proposer::text, 'alpha-db agents list shows the active ones.');
+    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', proposer::text,
+                             'alpha-db agents list shows the active ones.');
   end if;
   state := current_state_text();
   if previous is not null and previous <> text_digest(state) then
@@ -1361,7 +1416,8 @@ begin
                              'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
   end if;
   if not is_plain_text(payload::text) then
-    perform refuse_consensus('RSK-001', 'a text of the payload hides characters', null, 'Leave out bidi, zero-width and control characters.');
+    perform refuse_consensus('RSK-001', 'a text of the payload hides characters', null,
+                             'Leave out bidi, zero-width and control characters.');
   end if;
   perform check_payload(kind, payload);
   perform _require_consensus();
@@ -1371,15 +1427,18 @@ begin
 
   lock table only lock_proposals in share update exclusive mode;
   if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
-    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text, 'Choose a new uuid for each proposal.');
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text,
+                             'Choose a new uuid for each proposal.');
   end if;
   if state <> current_state_text() then
     perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
-                             format('Made for %s, current is %s.', text_digest(state), text_digest(current_state_text())),
+                             format('Made for %s, current is %s.', text_digest(state),
+                                    text_digest(current_state_text())),
                              'Look at the current state and propose again.');
   end if;
   if (select count(*) from only proposals as p
-      where p.proposer = propose.proposer and p.previous::text = text_digest(state) and proposal_status(p) = 'PENDING') >= 20 then
+      where p.proposer = propose.proposer and p.previous::text = text_digest(state)
+        and proposal_status(p) = 'PENDING') >= 20 then
     perform refuse_consensus('RSK-006', 'the agent has 20 pending proposals', proposer::text,
                              'Withdraw one (the proposer votes REJECT), or wait until one is applied or expires.');
   end if;
@@ -1464,10 +1523,12 @@ declare
 begin
   if status = 'STALE' then
     perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
-                             format('Made for %s, current is %s.', proposal.previous, text_digest(current_state_text())),
+                             format('Made for %s, current is %s.', proposal.previous,
+                                    text_digest(current_state_text())),
                              'Propose again for the current state.');
   elsif status <> 'PENDING' then
-    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), proposal.proposal_id::text, 'Propose again if it is still wanted.');
+    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), proposal.proposal_id::text,
+                             'Propose again if it is still wanted.');
   end if;
 end
 $function$;
@@ -1491,7 +1552,8 @@ begin
     perform refuse_consensus('RSK-006', 'there is no such proposal', proposal_id::text, 'alpha-db risk proposals lists them.');
   end if;
   if decision is null or decision not in ('APPROVE', 'REJECT') then
-    perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')), null, 'APPROVE or REJECT.');
+    perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')),
+                             null, 'APPROVE or REJECT.');
   end if;
   if signature is null or length(signature) <> 64 then
     perform refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
@@ -1505,7 +1567,8 @@ begin
   end if;
   select a.public_key into key from active_agents() as a where a.agent_id = vote.agent_id;
   if not found then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text, 'alpha-db agents list shows the active ones.');
+    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text,
+                             'alpha-db agents list shows the active ones.');
   end if;
   message := approval_text(installation_origin(), decision, proposal.digest, agent_id, signed_at);
   if not signs(key, message, signature) then
@@ -1514,8 +1577,10 @@ begin
   end if;
   -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
   perform _refuse_closed(proposal);
-  if exists (select from only votes as v where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text, 'Each agent votes once.');
+  if exists (select from only votes as v
+             where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
+    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text,
+                             'Each agent votes once.');
   end if;
   if decision = 'APPROVE' then
     perform _require_consensus();
@@ -1523,15 +1588,18 @@ begin
   is_release := decision = 'APPROVE' and proposal.kind::text = 'lockdown_release'::text;
   if is_release then
     if current_setting('transaction_isolation') <> 'read committed' then
-      raise exception 'a lockdown is released in READ COMMITTED only, not in %', upper(current_setting('transaction_isolation'))
+      raise exception 'a lockdown is released in READ COMMITTED only, not in %',
+        upper(current_setting('transaction_isolation'))
         using errcode = '0A000', detail = 'An older snapshot does not show the newest damage.',
               hint = 'Vote in a transaction of its own: begin isolation level read committed.';
     end if;
     -- First the alarm, then the damage: what is found from here on raises another alarm, which this release does not lift.
-    if (select count(*) from counted_approvals(proposal)) + 1 >= approvals_needed(proposal, current_state_text()::jsonb) then
+    if (select count(*) from counted_approvals(proposal)) + 1
+       >= approvals_needed(proposal, current_state_text()::jsonb) then
       standing := pg_sequence_last_value('lockdown_alarm'::regclass);
       damage := _open_damage_items();
-      if not exists (select from only lockdown_events as l where l.event_type::text = 'ENGAGED'::text and l.alarm = standing) then
+      if not exists (select from only lockdown_events as l where l.event_type::text = 'ENGAGED'::text
+                     and l.alarm = standing) then
         perform refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', null,
                                  'select * from verify_chain_integrity() records it. Look at what it finds, and vote again.');
       end if;
@@ -1541,10 +1609,13 @@ begin
   lock table only lock_proposals in share update exclusive mode;
   perform _refuse_closed(proposal);
   if not exists (select from active_agents() as a where a.agent_id = vote.agent_id) then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text, 'alpha-db agents list shows the active ones.');
+    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text,
+                             'alpha-db agents list shows the active ones.');
   end if;
-  if exists (select from only votes as v where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text, 'Each agent votes once.');
+  if exists (select from only votes as v
+             where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
+    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text,
+                             'Each agent votes once.');
   end if;
   if decision = 'APPROVE' and (agent_id = proposal.proposer or key = proposal.proposer_key) then
     perform refuse_consensus('RSK-004', 'a proposer cannot approve his own proposal', agent_id::text, 'Another agent must. To withdraw, the proposer votes REJECT.');
@@ -1695,7 +1766,8 @@ begin
   if new.proposal_id is null then
     -- Whether the whole list is signed by each of its agents is checked when the statement has ended: _check_bootstrap.
     if new.signature is null or exists (select from only risk_change_log as c) then
-      perform refuse_direct_change(tg_argv[0], tg_op, 'The agents were bootstrapped before, or the agent did not sign the bootstrap.');
+      perform refuse_direct_change(tg_argv[0], tg_op,
+                                   'The agents were bootstrapped before, or the agent did not sign the bootstrap.');
     end if;
   elsif not exists (
       select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
@@ -1779,18 +1851,28 @@ returns table (status text, approvals bigint, needed integer)
 language sql stable security definer
 set search_path from current
 as $function$
-  select proposal_status(p), (select count(*) from counted_approvals(p)), approvals_needed(p, current_state_text()::jsonb)
-  from only proposals as p where p.proposal_id = proposal_progress.proposal_id;
+  -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
+  select s.status,
+         case when s.status = 'PENDING' then (select count(*) from counted_approvals(p))
+              else (select count(*) from only votes as v
+                    where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
+                      and v.agent_id in (select e.* from eligible_voters(p) as e)) end,
+         approvals_needed(p, current_state_text()::jsonb)
+  from only proposals as p
+  cross join lateral (select proposal_status(p) as status offset 0) as s
+  where p.proposal_id = proposal_progress.proposal_id;
 $function$;
 comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now.';
 
 create function agent_keys()
-returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid, enrolled_at timestamptz,
+returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
+               enrolled_at timestamptz,
                revoked_at timestamptz, signature text)
 language sql stable security definer
 set search_path from current
 as $function$
-  select a.agent_id, a.name::text, a.role::text, encode(a.public_key, 'hex'), a.replaces, a.proposal_id, a.created_at, r.created_at,
+  select a.agent_id, a.name::text, a.role::text, encode(a.public_key, 'hex'), a.replaces, a.proposal_id, a.created_at,
+      r.created_at,
          encode(a.signature, 'hex')
   from only agents as a
   left join only agent_revocations as r on r.agent_id = a.agent_id
@@ -1816,7 +1898,8 @@ begin
   end if;
   for chain in
     select c.table_name from only chains as c
-    where exists (select from jsonb_array_elements(damage) as d where d.value ->> 'table' = c.table_name) order by c.position
+    where exists (select from jsonb_array_elements(damage) as d where d.value ->> 'table' = c.table_name)
+    order by c.position
   loop
     return query execute format($query$
       select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash, left(r.row_data, 2000)
@@ -1831,11 +1914,13 @@ comment on function damaged_rows(uuid) is
   'The damage that a release has to list now, or that a proposed release lists, each place with the content that stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
 
 create function lockdown_evidence()
-returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text, row_hash text)
+returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text,
+               row_hash text)
 language sql stable security definer
 set search_path from current
 as $function$
-  select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id, text_digest(l.damage::text),
+  select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id,
+      text_digest(l.damage::text),
          l.row_hash::text
   from (select max(e.id) as id from only lockdown_events as e) as last
   left join only lockdown_events as l on l.event_type::text = 'RELEASED'::text or l.id = last.id
@@ -1884,7 +1969,8 @@ grant_to := array[app_role('app_risk'), app_role('app_auditor')];
 foreach item in array grant_to loop
   execute format('grant select on agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals to %I', item);
   execute format('grant execute on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text), bootstrap_message(jsonb),
-    approval_message(uuid, uuid, text, timestamptz), proposal_progress(uuid), damaged_rows(uuid), ed25519_verify(bytea, bytea, bytea) to %I', item);
+    approval_message(uuid, uuid, text, timestamptz), proposal_progress(uuid), damaged_rows(uuid),
+      ed25519_verify(bytea, bytea, bytea) to %I', item);
 end loop;
 execute format('grant execute on function agent_keys(), lockdown_evidence() to %I, %I, %I',
                app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));

@@ -3,15 +3,17 @@
 
 do $migration$
 declare
+  home  pg_catalog.text := pg_catalog.current_schema();
   item  pg_catalog.text;
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
-        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
-               where p.oid = to_regprocedure('begin_migration(text)') and r.rolname like '%alpha_owner') then
-  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('23_risk_config') then return; end if;
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -188,21 +190,25 @@ declare
 begin
   -- A version begins after the one before, even if the clock was set back meanwhile.
   if proposal.kind::text = 'risk_config' then
-    update only risk_configurations as c set valid_to = greatest(change.created_at, c.valid_from + interval '1 microsecond')
+    update only risk_configurations as c
+    set valid_to = greatest(change.created_at, c.valid_from + interval '1 microsecond')
     where c.valid_to is null returning c.valid_to into ended;
     insert into risk_configurations (max_position_size_pct, daily_drawdown_limit_pct, max_leverage_ratio,
       reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
     values (round((proposal.payload ->> 'max_position_size_pct')::numeric, 4), round((proposal.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
       round((proposal.payload ->> 'max_leverage_ratio')::numeric, 2),
-      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version, proposal.proposal_id, change.state_hash);
+      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
+      proposal.proposal_id, change.state_hash);
   else
-    update only risk_asset_kill_thresholds as t set valid_to = greatest(change.created_at, t.valid_from + interval '1 microsecond')
+    update only risk_asset_kill_thresholds as t
+    set valid_to = greatest(change.created_at, t.valid_from + interval '1 microsecond')
     where t.valid_to is null and t.asset = proposal.payload ->> 'asset' returning t.valid_to into ended;
     insert into risk_asset_kill_thresholds (asset, kill_loss_pct, kill_price, retired,
       reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
     values (proposal.payload ->> 'asset', round((proposal.payload ->> 'kill_loss_pct')::numeric, 4), round((proposal.payload ->> 'kill_price')::numeric, 10),
       (proposal.payload ->> 'retired')::boolean,
-      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version, proposal.proposal_id, change.state_hash);
+      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
+      proposal.proposal_id, change.state_hash);
   end if;
   if stored_state_text() is distinct from change.state_text then
     perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
@@ -232,7 +238,8 @@ begin
   if tg_op = 'INSERT' then
     if new.proposal_id = change.proposal_id and change.kind::text = tg_argv[1]
        and new.version = change.version and new.state_hash = change.state_hash
-       and new.valid_from = coalesce(new.prev_to, change.created_at) and new.valid_from >= change.created_at and new.valid_to is null
+       and new.valid_from = coalesce(new.prev_to, change.created_at) and new.valid_from >= change.created_at
+       and new.valid_to is null
        and new.approved_by_agent_id = change.approved_by and new.reason_for_change = reason
        -- what the payload says of this table's columns, as decimals, not as texts
        and not exists (
@@ -284,8 +291,10 @@ as $function$
   derived as (
     -- Each version begins at its change, or a microsecond after the one before, whichever is later.
     select d.*, d.shifted + d.place * interval '1 microsecond' as valid_from
-    from (select c.version, c.kind, c.proposal_id, c.payload, c.reason, c.approved_by, text_digest(c.state_text) as state_hash, w.place,
-                 max(c.applied_at - w.place * interval '1 microsecond') over (partition by c.kind, w.asset order by w.place) as shifted, w.asset
+    from (select c.version, c.kind, c.proposal_id, c.payload, c.reason, c.approved_by,
+                 text_digest(c.state_text) as state_hash, w.place, w.asset,
+                 max(c.applied_at - w.place * interval '1 microsecond')
+                   over (partition by c.kind, w.asset order by w.place) as shifted
           from (select u as change, u.payload ->> 'asset' as asset,
                        row_number() over (partition by u.kind, u.payload ->> 'asset' order by u.version) as place
                 from unnest(changes) as u
@@ -293,29 +302,35 @@ as $function$
           cross join lateral (select (w.change).*) as c) as d
   ),
   said as (
-    select 'risk_configurations' as table_name, d.version, d.place = 1 as is_first,
-           jsonb_build_object('valid_from', d.valid_from, 'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
+    select 'risk_configurations' as table_name, d.version,
+           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end,
+                              'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
              'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
-               round((d.payload ->> 'max_position_size_pct')::numeric, 4), round((d.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
+               round((d.payload ->> 'max_position_size_pct')::numeric, 4),
+               round((d.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
                round((d.payload ->> 'max_leverage_ratio')::numeric, 2))) as content
     from derived as d where d.kind = 'risk_config' window w as (order by d.place)
     union all
-    select 'risk_asset_kill_thresholds', d.version, d.place = 1,
-           jsonb_build_object('valid_from', d.valid_from, 'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
+    select 'risk_asset_kill_thresholds', d.version,
+           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end,
+                              'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
              'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
-               d.asset, round((d.payload ->> 'kill_loss_pct')::numeric, 4), round((d.payload ->> 'kill_price')::numeric, 10),
+               d.asset, round((d.payload ->> 'kill_loss_pct')::numeric, 4),
+               round((d.payload ->> 'kill_price')::numeric, 10),
                (d.payload ->> 'retired')::boolean))
     from derived as d where d.kind = 'asset_kill_threshold' window w as (partition by d.asset order by d.place)
   ),
   stands as (
-    select 'risk_configurations' as table_name, r.version, r.prev_to is null as is_first,
-           jsonb_build_object('valid_from', r.valid_from, 'valid_to', r.valid_to, 'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
+    select 'risk_configurations' as table_name, r.version,
+           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to,
+                              'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
              'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
                r.max_position_size_pct, r.daily_drawdown_limit_pct, r.max_leverage_ratio)) as content
     from only risk_configurations as r
     union all
-    select 'risk_asset_kill_thresholds', r.version, r.prev_to is null,
-           jsonb_build_object('valid_from', r.valid_from, 'valid_to', r.valid_to, 'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
+    select 'risk_asset_kill_thresholds', r.version,
+           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to,
+                              'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
              'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
                r.asset, r.kill_loss_pct, r.kill_price, r.retired))
     from only risk_asset_kill_thresholds as r
@@ -324,10 +339,11 @@ as $function$
          case when t.version is null then format('version %s is not there', s.version)
               when s.version is null then 'no applied proposal made this version'
               else 'it says otherwise than the applied proposals: ' || (
-                select string_agg(k.key, ', ' order by k.key) from jsonb_each(s.content) as k where k.value is distinct from t.content -> k.key) end
+                select string_agg(k.key, ', ' order by k.key) from jsonb_each(s.content) as k
+                    where k.value is distinct from t.content -> k.key) end
   from said as s
   full join stands as t on t.table_name = s.table_name and t.version = s.version
-  where (s.content, s.is_first) is distinct from (t.content, t.is_first)
+  where s.content is distinct from t.content
     -- From the first entry that does not hold, nothing is known of what should stand here.
     and not exists (select from unnest(changes) as c where c.problem is not null);
 $function$;
@@ -359,7 +375,8 @@ declare
   in_tables   text;
   in_log      text;
 begin
-  stored := coalesce((select c.state_hash::text from only risk_change_log as c order by c.id desc limit 1), text_digest(state_text(0, null, '[]')));
+  stored := coalesce((select c.state_hash::text from only risk_change_log as c order by c.id desc limit 1),
+                     text_digest(state_text(0, null, '[]')));
   if last.problem is null then
     replayed := text_digest(coalesce(last.state_text, state_text(0, null, '[]')));
   end if;
@@ -374,8 +391,10 @@ begin
            coalesce(v.problem, v.detail)
     from (values
       ('stored', stored, null, 'state_hash of the last entry of risk_change_log'),
-      ('recomputed', recomputed, in_tables, 'SHA-256 of the state that stands in the risk tables; closed versions compared with the proposals'),
-      ('replayed', replayed, in_log, 'SHA-256 of the state that the bootstrap and the approved proposals lead to; agents and releases compared with them')
+      ('recomputed', recomputed, in_tables,
+       'SHA-256 of the state that stands in the risk tables; closed versions compared with the proposals'),
+      ('replayed', replayed, in_log,
+       'SHA-256 of the state that the bootstrap and the approved proposals lead to; agents and releases compared with them')
     ) as v(source, hash, problem, detail);
 end
 $function$;

@@ -35,17 +35,18 @@ LOCKS = (
     "execute format('create table %I.lock_migrations ()', install_schema);",
     "execute format('lock table only %I.lock_migrations in share update exclusive mode', desk);",
 )
-# What every other file begins with: until the path is pinned, a name could be anybody's.
+# What every other file declares and begins with: until the path is pinned, a name could be anybody's.
+HOME = "  home  pg_catalog.text := pg_catalog.current_schema();\n"
 PIN = """\
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
-        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', \
-pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
-               where p.oid = to_regprocedure('begin_{kind}(text)') and r.rolname like '%alpha_owner') then
-  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() \
-using errcode = '3F000';
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace \
+join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 """
 # A declaration, and the types that are PostgreSQL's, or the schema's, whatever the path is.
 DECLARED = re.compile(r"^\s*(?P<name>\w+)\s+(constant\s+)?(?P<type>[^;:\s]+)")
@@ -168,16 +169,16 @@ def check_lock(file: Path, text: str, name: str, kind: str, is_first: bool) -> I
     rest = begin["rest"] if begin else ""
     code = "\n".join(line for line in rest.splitlines() if line.strip() and not line.strip().startswith("--"))
     if kind == "rollback":
-        if not code.startswith(f"{PIN.format(kind=kind)}perform begin_rollback('{name}');"):
+        start = f"{PIN.format(kind=kind)}perform begin_rollback('{name}');"
+        if not code.startswith(start) or HOME not in match["body"]:
             yield Finding(
                 file,
                 1,
                 f"does not begin as all do, up to perform begin_rollback('{name}'), which takes the lock",
             )
     elif kind == "migration" and not is_first:
-        if not code.startswith(
-            f"{PIN.format(kind=kind)}if not begin_migration('{name}') then return; end if;"
-        ):
+        start = f"{PIN.format(kind=kind)}if not begin_migration('{name}') then return; end if;"
+        if not code.startswith(start) or HOME not in match["body"]:
             yield Finding(
                 file, 1, f"does not begin as all do, up to begin_migration('{name}'), which takes the lock"
             )

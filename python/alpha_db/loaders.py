@@ -21,16 +21,12 @@ from psycopg.types import net
 DEEPEST = 100
 
 
-def or_text(loads: Callable[[str | bytes], Any]) -> Callable[[str | bytes], Any]:
-    """Return a reader of JSON that gives the text itself where the given one cannot read it."""
-
-    def read(text: str | bytes) -> Any:
-        try:
-            return loads(text)
-        except (ValueError, ArithmeticError, RecursionError):
-            return text if isinstance(text, str) else bytes(text).decode("utf-8", "backslashreplace")
-
-    return read
+def text_if_unreadable(loads: Callable[[str | bytes], Any], text: str | bytes) -> Any:
+    """Return what `loads` makes of JSON text, and the text itself if it cannot read it."""
+    try:
+        return loads(text)
+    except (ValueError, ArithmeticError, RecursionError):
+        return text if isinstance(text, str) else text.decode("utf-8", "backslashreplace")
 
 
 def read_what_is_there(conn: psycopg.Connection[Any]) -> None:
@@ -83,10 +79,8 @@ def _or_text(base: type[Loader]) -> type[Loader]:
 
 
 class _JsonOrText(Loader):
-    _read = staticmethod(or_text(_read_json))
-
     def load(self, data: Buffer) -> Any:
-        return self._read(bytes(data))
+        return text_if_unreadable(_read_json, bytes(data))
 
 
 _LOADERS: dict[str, type[Loader]] = {

@@ -21,21 +21,26 @@ join pg_settings as s on s.name = v.name
 where s.source <> 'client';
 
 -- name: where_am_i
-select current_database()                                      as database,
-       nullif(current_schema(), 'pg_catalog')                  as schema,
-       session_user                                            as session_user,
-       current_setting('server_version')                       as server_version,
-       pg_is_in_recovery()                                     as in_recovery,
-       current_setting('transaction_read_only')::boolean       as read_only,
-       -- Whoever owns a schema that is first on somebody's path could make a table of that name, but not as alpha_owner.
-       exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
-               where c.oid = to_regclass(quote_ident(nullif(current_schema(), 'pg_catalog')) || '.installed_migrations')
-                 and r.rolname like '%%alpha_owner')                                  as installed,
-       exists (select from pg_namespace where nspname = %(schema)s)                  as schema_exists,
-       (select array_agg(n.nspname::text order by n.nspname)
-        from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-        join pg_roles as r on r.oid = c.relowner and r.rolname like '%%alpha_owner'
-        where c.relname = 'installed_migrations' and c.relkind = 'r')                as installed_in;
+-- The schema may be anybody's, if it is somebody else's word that put it first: what it holds must not fit a call better
+-- than PostgreSQL's own, so functions are qualified and arguments of the very types that they take.
+select pg_catalog.current_database()                                      as database,
+       nullif(pg_catalog.current_schema()::text, 'pg_catalog'::text)      as schema,
+       session_user                                                       as session_user,
+       pg_catalog.current_setting('server_version')                       as server_version,
+       pg_catalog.pg_is_in_recovery()                                     as in_recovery,
+       pg_catalog.current_setting('transaction_read_only')::boolean       as read_only,
+       -- Whoever owns the schema could make a table of that name, but not as alpha_owner.
+       exists (select from pg_class as c
+               join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.current_schema()
+               join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%%alpha_owner'::text
+               where c.relname = 'installed_migrations'::name)            as installed,
+       exists (select from pg_namespace as n
+               where n.nspname = %(schema)s::name)                        as schema_exists,
+       (select pg_catalog.array_agg(n.nspname::text order by n.nspname)
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%%alpha_owner'::text
+        where c.relname = 'installed_migrations'::name)                   as installed_in;
 
 -- name: database_exists
 select true from pg_database where datname = %(name)s;
@@ -53,17 +58,24 @@ select installation_id, role_prefix, installed_at from installation;
 select name, checksum, applied_at, applied_by, server_version from installed_migrations order by name;
 
 -- name: yoyo_history_exists
-select to_regclass(quote_ident(current_schema()) || '._yoyo_migration') is not null;
+-- A table, not somebody's view of that name.
+select exists (select from pg_class as c
+               where c.oid = pg_catalog.to_regclass(
+                               pg_catalog.quote_ident(current_schema()::text) || '._yoyo_migration')::oid
+                 and c.relkind = 'r'::"char");
 
 -- name: yoyo_history_writable
-select coalesce(has_table_privilege(to_regclass(quote_ident(current_schema()) || '._yoyo_migration'),
-                                    'select, insert'), true);
+select coalesce(
+  pg_catalog.has_table_privilege(
+    pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '._yoyo_migration')::oid,
+    'select, insert'::text),
+  true);
 
 -- name: yoyo_history
 select migration_id, applied_at_utc from _yoyo_migration order by migration_id;
 
 -- name: may_create
-select has_schema_privilege(current_schema(), 'create');
+select pg_catalog.has_schema_privilege(current_schema()::text, 'create'::text);
 
 -- name: set_lock_timeout
 select set_config('lock_timeout', %(timeout)s, false);
@@ -72,13 +84,14 @@ select set_config('lock_timeout', %(timeout)s, false);
 -- Whether this transaction made the installation.
 select exists (
   select from pg_class as c
-  where c.oid = to_regclass(quote_ident(current_schema()) || '.installed_migrations') and c.xmin = pg_current_xact_id()::xid);
+  where c.oid = pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '.installed_migrations')::oid
+    and c.xmin = pg_current_xact_id()::xid);
 
 -- name: become_owner
 -- For this transaction, the role that owns the installation.
 select set_config('role', pg_get_userbyid(c.relowner), true)
 from pg_class as c
-where c.oid = to_regclass(quote_ident(current_schema()) || '.lock_migrate_sessions');
+where c.oid = pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '.lock_migrate_sessions')::oid;
 
 -- name: migrate_lock
 lock table only lock_migrate_sessions in share update exclusive mode;
@@ -97,8 +110,9 @@ where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backen
   and (l.pid is null or l.pid <> all (%(own)s::integer[]))
   and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
   and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-  and case when to_regclass(quote_ident(current_schema()) || '.lock_migrations') is null then c.oid is null
-           else c.relnamespace = to_regnamespace(quote_ident(current_schema()))
+  and case when pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::text) || '.lock_migrations') is null
+           then c.oid is null
+           else c.relnamespace = to_regnamespace(pg_catalog.quote_ident(current_schema()::text))::oid
                 and c.relname in ('lock_migrations', 'lock_migrate_sessions') end
 order by 1, 2;
 

@@ -28,7 +28,7 @@ from psycopg.types.json import Jsonb, set_json_loads
 
 from alpha_db.errors import DecimalError, translate
 from alpha_db.exact_json import dumps, loads
-from alpha_db.loaders import or_text
+from alpha_db.loaders import text_if_unreadable
 from alpha_db.queries import query
 
 #: What the functions take for an amount.
@@ -193,9 +193,14 @@ def _commits_by_itself(conn: psycopg.Connection[Any]) -> bool:
     )
 
 
+def _loads(text: str | bytes) -> Any:
+    # no closure: psycopg makes a class of each, and warns of it
+    return text_if_unreadable(loads, text)
+
+
 def _call(conn: psycopg.Connection[Any], name: str, arguments: Arguments) -> Row:
     with translate(), conn.cursor(row_factory=dict_row) as cursor:
-        set_json_loads(or_text(loads), cursor)
+        set_json_loads(_loads, cursor)
         row = cursor.execute(query(name), arguments).fetchone()
     assert row is not None  # each gives exactly one row
     return row

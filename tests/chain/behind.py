@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alpha_db import chain
+from tests.risk.council import Council
 from tests.support import Connection, Verdict, as_role, fill, one, query, quote, verdicts
 
 TABLES = (
@@ -21,19 +22,22 @@ TABLES = (
 
 
 def fill_all(connection: Connection) -> None:
-    """At least four rows in each chained table."""
+    """At least four rows in each chained table, and every guard as installed."""
     fill(connection, signals=5)
     correlation_id = one(connection, "select correlation_id from signals where id = 2")
     for _ in range(2):
         query(connection, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
+    council = Council(connection).bootstrap("ada", "ben", "cyd")
+    for number in range(3):
+        query(connection, "select engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
+    council.release()
     for number in range(4):
-        release(connection, f"test {number}")
         query(connection, "select record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 
 
 def release(connection: Connection, reason: str, damage: str = "[]") -> None:
-    """What an approved lockdown_release ends with. Only such a proposal may write the row and is believed, so the
-    trigger that asks for it is off, and _release_holds says yes."""
+    """What an approved lockdown_release ends with, for tests that ask for no guards. Only such a proposal may write
+    the row and is believed, so the trigger that asks for it is off, and _release_holds says yes."""
     with connection.transaction():
         query(
             connection,

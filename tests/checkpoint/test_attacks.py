@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from alpha_db.checkpoint import verify
-from tests.chain.behind import rehash, release
+from tests.chain.behind import rehash
 from tests.checkpoint.book import Book, Result, make_key, public, run
+from tests.risk.council import Council
 from tests.support import Connection, make_signal, one, query, tamper, verdicts
 
 # The command line and the files; the SQL behind them is tested on every server elsewhere.
@@ -163,9 +164,10 @@ def test_no_lockdown_is_engaged_where_none_is_wanted(book: Book) -> None:
 
 def test_acknowledged_damage_is_exit_0_and_shown(book: Book) -> None:
     with book.connect() as conn:
+        council = Council(conn).bootstrap("ada", "ben", "cyd")
         cut_tail(conn)
         book.findings()
-        release(conn, "known", '[{"table": "order_events", "id": "11", "actual_hash": null}]')
+        council.release()
         found = book.findings(expect=0)
         assert {name: row["verdict"] for name, row in found.items()} == {"order_events": "acknowledged"}
 

@@ -1,5 +1,5 @@
-"""From the alarm on, no row of a closed table is written by anybody: writer, engager, releaser, rollback and crash, a step
-at a time. The argument that these steps are all there are stands in docs/chain-format.md, "The lockdown"."""
+"""From the alarm on, no row of a closed table is written by anybody: writer, engager, releaser, rollback and crash,
+a step at a time. The argument that these steps are all there are stands in docs/chain-format.md, "The lockdown"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ import pytest
 from tests.chain.behind import release
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
-from tests.support import Connection, fill, make_signal, one, query, quote, tamper, verdicts, wait_until
+from tests.support import (
+    Connection,
+    Parameters,
+    fill,
+    make_signal,
+    one,
+    query,
+    quote,
+    tamper,
+    verdicts,
+    wait_until,
+)
 
 LEVELS = ("read committed", "repeatable read", "serializable")
 CLOSED = {
@@ -48,7 +59,7 @@ def arguments(connection: Connection, key: str) -> dict[str, object]:
     return {"key": key, "correlation_id": one(connection, "select correlation_id from signals where id = 1")}
 
 
-def refused(connection: Connection, statement: str, parameters: object = ()) -> None:
+def refused(connection: Connection, statement: str, parameters: Parameters = ()) -> None:
     """The statement is refused by the lockdown, or sent back by it because its snapshot is too old to tell."""
     with pytest.raises(psycopg.DatabaseError) as caught:
         query(connection, statement, parameters)
@@ -165,17 +176,18 @@ def test_a_statement_of_many_rows_stops_at_the_row_after_the_alarm(
 def test_a_copy_that_runs_is_refused(book: Connection, connect: Connect) -> None:
     writer = connect(autocommit=False)
     row = ("X", "BUY", "1", "1", "{}")
-    with (
-        pytest.raises(psycopg.DatabaseError, match="AUD-009"),
-        writer.cursor().copy(
-            "copy signals (signal_id, symbol, side, price, quantity, raw_payload) from stdin"
-        ) as copy,
-    ):
-        for number in range(5000):  # more than one message, so that the server has begun
-            copy.write_row((f"copy {number}", *row))
-            if number == 4000:
-                wait_until(book, "select pg_sequence_last_value('writer_signals') is not null")
-                query(book, ENGAGE)
+
+    def copy_while_it_is_engaged() -> None:
+        target = "copy signals (signal_id, symbol, side, price, quantity, raw_payload) from stdin"
+        with writer.cursor().copy(target) as copy:
+            for number in range(5000):  # more than one message, so that the server has begun
+                copy.write_row((f"copy {number}", *row))
+                if number == 4000:
+                    wait_until(book, "select pg_sequence_last_value('writer_signals') is not null")
+                    query(book, ENGAGE)
+
+    with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
+        copy_while_it_is_engaged()
     assert counted(book) == 3
 
 

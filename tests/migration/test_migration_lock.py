@@ -55,7 +55,7 @@ def test_no_login_below_the_owner_can_hold_it(
     with closing(psycopg.connect(server.dsn(database, login_role(*[role] if role else [])))) as login:
         for lock in LOCKS:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                login.execute(f"lock table {lock} in {mode} mode")  # type: ignore[arg-type]
+                login.execute(f"lock table {lock} in {mode} mode")
             login.rollback()
 
 
@@ -84,7 +84,7 @@ def test_who_holds_it_is_told(
     lock: str, holder: tuple[Desk, Connection], capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk, connection = holder
-    connection.execute(f"lock table {lock} in share update exclusive mode")  # type: ignore[arg-type]
+    connection.execute(f"lock table {lock} in share update exclusive mode")
     assert migrate(desk, "--lock-timeout", "0.6") == 3
     err = capsys.readouterr().err
     assert "waiting for another migrate" in err
@@ -176,7 +176,7 @@ def test_a_rollback_waits_for_a_migration(installed: Desk, root: Root) -> None:
     ],
 )
 def test_defaults_of_the_database_do_not_stop_it(setting: str, empty: Desk, root: Root) -> None:
-    root(empty).execute(f"alter database {empty.dbname} set {setting}")  # type: ignore[arg-type]
+    root(empty).execute(f"alter database {empty.dbname} set {setting}")
     assert migrate(empty) == 0
     with closing(empty.connect()) as connection:
         assert [row["name"] for row in registered(connection)] == [file.stem for file in MIGRATIONS]

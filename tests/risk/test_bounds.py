@@ -111,6 +111,9 @@ def test_a_stored_vote_that_is_sent_again_takes_no_lock(governed: Council, conne
     governed.connection.execute("set lock_timeout = '1ms'")
     assert refused(governed.connection, VOTE, vote) == "RSK-004"
     assert refused(governed.connection, VOTE, governed.sign_vote(applied, "ben")) == "RSK-006"
+    stored = query(governed.connection, "select * from proposals where proposal_id = %s", [proposal_id])[0]
+    stored["payload"] = Jsonb(stored["payload"])
+    assert refused(governed.connection, PROPOSE, stored) == "RSK-006"
 
 
 def test_an_agent_has_at_most_twenty_pending_proposals(governed: Council) -> None:

@@ -217,8 +217,8 @@ def key_replaced(db: Connection) -> None:
 def agent_added(db: Connection) -> None:
     tamper(
         db,
-        "insert into agents (id, agent_id, name, role, public_key, signature, row_hash, created_at)"
-        " select 4, %s, 'mallory', 'risk', %s, signature, row_hash, created_at from agents where id = 3",
+        "insert into agents (id, agent_id, name, role, public_key, signature, row_hash, created_at, recorded_by)"
+        " select 4, %s, 'mallory', 'risk', %s, signature, row_hash, created_at, recorded_by from agents where id = 3",
         [agent_id("mallory"), bytes.fromhex(public_hex(private_key("mallory")))],
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from alpha_db.courtesy import RISK, tell
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.audit_signer import AuditSigner
 from tests.cluster import Server, major_of
@@ -65,7 +66,7 @@ def test_in_the_caller_s_own_transaction_nothing_is_notified(governed: Council, 
         manager = ConfigManager(governed.connection)
         ballot = manager.ballot(proposal_id, agent_id("ben"), "REJECT")
         manager.vote(ballot, AuditSigner(private_key("ben")))
-        manager._wake("alpha_risk")
+        tell(governed.connection, RISK)
     query(governed.connection, "select pg_notify('alpha_risk', 'the end')")
     assert next(listener.notifies(timeout=10)).payload == "the end"
 

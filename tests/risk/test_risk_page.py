@@ -9,14 +9,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg.types.json import Jsonb
 
-from alpha_db.security.audit_signer import approval_text, proposal_text, verify_text
+from alpha_db.security.audit_signer import approval_text, bootstrap_text, proposal_text, verify_text
 from alpha_db.security.signed_text import parse_proposal
 from alpha_db.security.state import RiskState
 from tests.support import ROOT, Connection, one
 
 PAGE = (ROOT / "docs" / "risk.md").read_text(encoding="utf-8")
 VECTORS = PAGE[PAGE.index("### Test vectors") : PAGE.index("## What the database checks")]
-PROPOSAL, APPROVAL, STATE = re.findall(r"^```text\n(.*?)^```$", VECTORS, re.DOTALL | re.M)
+PROPOSAL, APPROVAL, STATE, BOOTSTRAP = re.findall(r"^```text\n(.*?)^```$", VECTORS, re.DOTALL | re.M)
 HASHES = re.findall(r"^ {4}sha256 +(\w+)$", VECTORS, re.M)
 SIGNATURES = [bytes.fromhex(text) for text in re.findall(r"^ {4}signature +(\w+)$", VECTORS, re.M)]
 KEYS = {
@@ -25,7 +25,8 @@ KEYS = {
         r"^\| (\w+) \| ([\w-]{36}) \| (\w{64}) \| (\w{64}) \|$", VECTORS, re.M
     )
 }
-SIGNED = [("ada", PROPOSAL, 0), ("ben", APPROVAL, 1)]
+#: who signed which text, with the place of its hash and of its signature
+SIGNED = [("ada", PROPOSAL, 0, 0), ("ben", APPROVAL, 1, 1), ("cyd", BOOTSTRAP, 3, 2)]
 
 
 def field(text: str, name: str) -> str:
@@ -34,13 +35,13 @@ def field(text: str, name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize(("name", "text", "number"), SIGNED)
-def test_signatures(name: str, text: str, number: int, db: Connection) -> None:
+@pytest.mark.parametrize(("name", "text", "hash_at", "number"), SIGNED)
+def test_signatures(name: str, text: str, hash_at: int, number: int, db: Connection) -> None:
     _, private, public = KEYS[name]
     key = Ed25519PrivateKey.from_private_bytes(private)
     assert key.public_key().public_bytes_raw() == public
     assert key.sign(text.encode()) == SIGNATURES[number]
-    assert hashlib.sha256(text.encode()).hexdigest() == HASHES[number]
+    assert hashlib.sha256(text.encode()).hexdigest() == HASHES[hash_at]
     assert f"{len(text.encode())} bytes" in VECTORS
     assert verify_text(public, text, SIGNATURES[number])
     assert one(db, "select signs(%s, %s, %s)", [public, text, SIGNATURES[number]]) is True
@@ -86,3 +87,13 @@ def test_the_state(db: Connection) -> None:
     assert made == text
     assert hashlib.sha256(text.encode()).hexdigest() == HASHES[2]
     assert RiskState.parse(text).hash == HASHES[2]
+
+
+def test_the_bootstrap(db: Connection) -> None:
+    agents = [
+        {"agent_id": agent, "name": name, "role": "risk", "public_key": public.hex()}
+        for name, (agent, _, public) in KEYS.items()
+    ]
+    origin = field(BOOTSTRAP, "origin")
+    assert bootstrap_text(origin, agents[::-1]) == BOOTSTRAP
+    assert one(db, "select bootstrap_text(%s, %s)", [origin, Jsonb(agents)]) == BOOTSTRAP

@@ -106,7 +106,7 @@ def set_path(admin: Connection, scope: str, hostile: Hostile, login: str, path: 
 def test_what_is_planted_runs_when_it_is_looked_up(hostile_template: Hostile, clone: Clone) -> None:
     """Otherwise the tests below would see nothing."""
     hostile = clone(hostile_template)
-    least = {"type": 45, "function": 350, "better function": 150, "aggregate": 40, "operator": 500, "cast": 15,
+    least = {"type": 45, "function": 300, "better function": 150, "aggregate": 40, "operator": 500, "cast": 15,
              "relation": 60, "ours": 130}  # fmt: skip
     assert {kind: n for kind, n in hostile.planted.items() if n < least[kind]} == {}, hostile.failed
     with psycopg.connect(hostile.server.dsn(hostile.dbname), autocommit=True) as conn:
@@ -179,7 +179,8 @@ def test_a_hostile_schema_that_is_first_is_no_installation(
     )
     assert hostile.ran() == []
     assert run.returncode == 3
-    assert "functions or operators of others" in run.stderr or "is not installed in schema evil" in run.stderr
+    said = ("table or a type lock_migrations, which is not ours", "is not installed in schema evil")
+    assert any(text in run.stderr for text in said)
 
 
 def test_no_command_takes_a_hostile_schema_for_an_installation(
@@ -343,7 +344,7 @@ def test_writing_with_sql(book: Book) -> None:
             "insert into public.signals (signal_id, symbol, side, price, quantity, raw_payload)"
             " values ('c', 'B', 'BUY', 1.5, '2', '{}')",
         ):
-            conn.execute(statement)  # type: ignore[arg-type]
+            conn.execute(statement)
             assert hostile.ran() == [], statement
         for statement in (
             "update public.signals set side = 'SELL'",
@@ -365,7 +366,7 @@ def test_verifying_in_sql(book: Book) -> None:
                 "verification_plan(true, 2)", "seal_log()", "checkpoint_facts()", "verify_config_integrity()",
                 "active_risk_state()", "acknowledged_damage()", "find_chain_damage('signals')", "changed_guards()",
             ):  # fmt: skip
-                conn.execute(f"select pg_catalog.row_to_json(f) from public.{function} as f")  # type: ignore[arg-type]
+                conn.execute(f"select pg_catalog.row_to_json(f) from public.{function} as f")
 
 
 def test_commands(book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

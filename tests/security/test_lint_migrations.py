@@ -21,14 +21,16 @@ FIRST = "001_core_functions.sql"
 LATER = "003_attach_triggers.sql"
 ROLLBACK = "003_attach_triggers.rollback.sql"
 
+HOME = "declare\n  home  pg_catalog.text := pg_catalog.current_schema();\n"
 PIN_MIGRATION, PIN_ROLLBACK = (
     f"""perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
-        pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-if not exists (select from pg_proc as p join pg_roles as r on r.oid = p.proowner
-               where p.oid = to_regprocedure('begin_{kind}(text)') and r.rolname like '%alpha_owner') then
-  raise exception 'alpha-db is not installed in schema %, which is first on search_path', current_schema() using errcode = '3F000';
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = 'begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 """  # noqa: E501
     for kind in ("migration", "rollback")
 )
@@ -77,7 +79,7 @@ end
 $migration$;
 """,
     "001_core_functions.rollback.sql": f"""do $rollback$
-begin
+{HOME}begin
 {PIN_ROLLBACK}perform begin_rollback('001_core_functions');
 end
 $rollback$;
@@ -86,7 +88,7 @@ $rollback$;
 -- depends: 001_core_functions
 
 do $migration$
-begin
+{HOME}begin
 {PIN_MIGRATION}if not begin_migration('003_attach_triggers') then return; end if;
 create function f() returns trigger
 language plpgsql as $function$
@@ -102,7 +104,7 @@ $migration$;
     ROLLBACK: f"""-- Takes it back.
 
 do $rollback$
-begin
+{HOME}begin
 {PIN_ROLLBACK}perform begin_rollback('003_attach_triggers');
 end
 $rollback$;
@@ -110,14 +112,14 @@ $rollback$;
     "023_last.sql": f"""-- depends: 003_attach_triggers
 
 do $migration$
-begin
+{HOME}begin
 {PIN_MIGRATION}if not begin_migration('023_last') then return; end if;
 perform finish_migration('023_last');
 end
 $migration$;
 """,
     "023_last.rollback.sql": f"""do $rollback$
-begin
+{HOME}begin
 {PIN_ROLLBACK}perform begin_rollback('023_last');
 end
 $rollback$;
@@ -163,10 +165,11 @@ def test_nothing_in_what_is_there() -> None:
         ("023_last.sql", "-- depends: 003_attach_triggers", "-- depends: 001_core_functions", "order is open"),
         (LATER, "if not begin_migration('003", "if not begin_migration('03", "as all do, up to begin_migration"),
         (LATER, "perform pg_catalog.set_config('alpha", "perform set_config('alpha", "does not begin as all do"),
-        (LATER, ", 'pg_temp')", ", 'public')", "does not begin as all do"),
+        (LATER, "home), ', pg_temp')", "home), ', public')", "does not begin as all do"),
+        (LATER, HOME, HOME.replace("current_schema()", "'public'"), "does not begin as all do"),
         (ROLLBACK, PIN_ROLLBACK, "", "does not begin as all do"),
-        (LATER, "begin\nperform", "declare\n  item text;\nbegin\nperform", "item text: nothing has pinned"),
-        (ROLLBACK, "begin\nperform", "declare\n  item record;\nbegin\nperform", "item record: nothing has pinned"),
+        (LATER, "begin\nperform", "  item text;\nbegin\nperform", "item text: nothing has pinned"),
+        (ROLLBACK, "begin\nperform", "  item record;\nbegin\nperform", "item record: nothing has pinned"),
         (FIRST, "names           pg_catalog.", "names  ", "names text[]: nothing has pinned"),
         (FIRST, "install_schema  pg_catalog.text", "install_schema  constant text", "install_schema text: nothing"),
         (FIRST, "ignored pg_catalog.text", "ignored text", "ignored text: nothing has pinned"),

@@ -54,7 +54,7 @@ def changed(
 ) -> Iterator[Connection]:
     """The superuser in a migrated database whose defaults they are."""
     for name, value in settings.items():
-        admin.execute(f"alter database {database} set {name} = '{value}'")  # type: ignore[arg-type]
+        admin.execute(f"alter database {database} set {name} = '{value}'")
     with psycopg.connect(server.dsn(database), autocommit=True) as connection:
         yield connection
 
@@ -129,8 +129,8 @@ def test_the_superuser_step(changed: Connection, database: str, server: Server) 
 
 
 def test_a_connection_of_ours_pins_what_it_may(database: str, server: Server, admin: Connection) -> None:
-    admin.execute(f"alter database {database} set standard_conforming_strings = off")  # type: ignore[arg-type]
-    admin.execute(f"alter database {database} set transform_null_equals = on")  # type: ignore[arg-type]
+    admin.execute(f"alter database {database} set standard_conforming_strings = off")
+    admin.execute(f"alter database {database} set transform_null_equals = on")
     with connections.connect(server.dsn(database)) as conn:
         for _ in ("set in a transaction of its own", "so that a rollback keeps it"):
             assert one(conn, "select current_setting('standard_conforming_strings')") == "on"
