@@ -72,6 +72,13 @@ _grants(
     "tamper_dba",
     guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
 )
+_grants(
+    "grants-itself-signals",
+    "Grants itself `pg_signal_backend`, to end every verification",
+    "pg_signal_backend",
+    "tamper_dba",
+    guards("role", "pg_signal_backend", "member tamper_dba", "extra"),
+)
 ALL_DATA = {
     "prepare": "grant pg_write_all_data to tamper_dba",
     "cleanup": "revoke pg_write_all_data from tamper_dba",

@@ -1375,6 +1375,20 @@ def takes_a_default_from_elsewhere(stage: Stage) -> None:
     )
 
 
+sql(
+    "counts-backwards",
+    "Has a counter of refused attempts count backwards",
+    "alter sequence attempts_aud002_update_signals increment -1 minvalue -9 maxvalue 9",
+    guards("relation", "attempts_aud002_update_signals", "sequence", "changed"),
+)
+sql(
+    "compares-otherwise",
+    "Gives a column another collation",
+    'alter table lockdown_events alter column reason type text collate "POSIX"',
+    guards("column", "lockdown_events.reason", "collation", "extra"),
+)
+
+
 @does(
     "Sets a counter of refused attempts back",
     guards("sequence", "attempts_aud002_update_signals", "value", "changed"),
@@ -1443,6 +1457,33 @@ def adds_an_agent_with_its_hash(stage: Stage) -> None:
         "insert into agents select (jsonb_populate_record(a, jsonb_build_object('id', 5, 'name', 'mallory',"
         f" 'agent_id', '{agent_id('mallory')}', 'public_key', '\\x{key}'))).* from agents as a where id = 3",
         5,
+    )
+
+
+@does("Disables one trigger, revokes an agent, enables it again", config("replayed"), guardrail())
+def forges_a_revocation(stage: Stage) -> None:
+    _insert_by_force(
+        stage,
+        "insert into agent_revocations (agent_id, proposal_id) select a.agent_id, p.proposal_id"
+        " from agents as a cross join proposals as p where a.name = 'ben' and p.kind = 'agent_revoke'",
+        "_500_validate",
+        "agent_revocations",
+    )
+
+
+@does(
+    "Disables one trigger, has a pending proposal applied without its quorum, enables it again",
+    config("replayed"),
+)
+def applies_without_a_quorum(stage: Stage) -> None:
+    _insert_by_force(
+        stage,
+        "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous, state_text,"
+        " state_hash) select (t.text::jsonb ->> 'version')::bigint, p.proposal_id, p.digest, p.kind, p.proposer, '[]',"
+        " p.previous, t.text, text_digest(t.text) from proposals as p"
+        " cross join next_state_text(current_state_text(), p.kind, p.payload) as t(text) order by p.id desc limit 1",
+        "_500_validate",
+        "risk_change_log",
     )
 
 
