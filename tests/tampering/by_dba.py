@@ -72,6 +72,13 @@ _grants(
     "tamper_dba",
     guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
 )
+_grants(
+    "grants-itself-signals",
+    "Grants itself `pg_signal_backend`, to end every verification",
+    "pg_signal_backend",
+    "tamper_dba",
+    guards("role", "pg_signal_backend", "member tamper_dba", "extra"),
+)
 ALL_DATA = {
     "prepare": "grant pg_write_all_data to tamper_dba",
     "cleanup": "revoke pg_write_all_data from tamper_dba",
@@ -106,22 +113,17 @@ sql(
     **ALL_DATA,  # type: ignore[arg-type]
 )
 sql(
-    "with-all-data-writes-an-order-event",
-    "With `pg_write_all_data`, writes what became of an order",
-    "insert into order_events (order_execution_id, event_type) values (1, 'CANCELLED')",
-    guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
-    told(
-        "the row itself",
-        "`recorded_by` is its login, and the chain gave the row its place",
-        "select (id, recorded_by) = (5::bigint, 'tamper_dba') from order_events order by id desc limit 1",
-    ),
-    **ALL_DATA,  # type: ignore[arg-type]
-)
-sql(
     "with-all-data-writes-a-signal",
     "With `pg_write_all_data`, writes a signal, whose decimals are checked by a function that it may not call",
     "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
     " values ('all', 'B', 'BUY', 1, 1, '{}')",
+    DENIED,
+    **ALL_DATA,  # type: ignore[arg-type]
+)
+sql(
+    "with-all-data-writes-an-order-event",
+    "With `pg_write_all_data`, writes an order's event, even one without decimals",
+    "insert into order_events (order_execution_id, event_type) values (1, 'CANCELLED')",
     DENIED,
     **ALL_DATA,  # type: ignore[arg-type]
 )
