@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.checkpoint.book import run
-from tests.support import MIGRATIONS, SUPERUSER, make_signal, one
+from tests.support import MIGRATIONS, SUPERUSER, make_signal, one, wait_until
 from tests.tampering.catalogue import Section
 from tests.tampering.outcomes import command, guards, harmless, in_vain, refused, shown, told
 from tests.tampering.stage import Stage
@@ -248,7 +248,9 @@ def _nothing_answers(stage: Stage) -> None:
 def drops_the_database(stage: Stage) -> None:
     stage.db.close()
     elsewhere = stage.connect(stage.logins["dba"], dbname="postgres")
-    elsewhere.execute(f"drop database {stage.dbname} with (force)")
+    # A closed session takes a moment to leave, and a superuser's is not the DBA's to end.
+    wait_until(elsewhere, "select count(*) = 0 from pg_stat_activity where datname = %s", [stage.dbname])
+    elsewhere.execute(f"drop database {stage.dbname}")
 
 
 def _auditor_gets_nowhere(stage: Stage) -> None:

@@ -196,7 +196,8 @@ class Stage:
 
         source = FakeSource(read)
         service = RiskGuardrailService(
-            source=lambda: source, **{"good_reads": 1, "lease": 60.0, "pins": pins(), **options}
+            source=lambda: source,
+            **{"good_reads": 1, "lease": 120.0, "clock_tolerance": 60.0, "pins": pins(), **options},
         )
         service.read_once(source)
         return service
