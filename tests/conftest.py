@@ -29,7 +29,9 @@ for name in [n for n in os.environ if n.startswith(("PG", "ALPHA_"))]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("alpha-db")
-    group.addoption("--pg", metavar="15|16|17|18|DIR", help="PostgreSQL to test on (default: the newest found)")
+    group.addoption(
+        "--pg", metavar="15|16|17|18|DIR", help="PostgreSQL to test on (default: the newest found)"
+    )
     group.addoption("--all", action="store_true", help="run the long tests too")
 
 
