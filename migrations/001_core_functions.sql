@@ -1349,16 +1349,19 @@ begin
     return found_here;
   end if;
   -- Damage is rare, so only then is the range read a second time.
-  select f.known, f.places, f.place into known, places, first_place
-  from (select count(*) filter (where d.is_known) as known, count(*) filter (where not d.is_known) as places,
-               (array_agg(d.place order by d.id) filter (where not d.is_known))[1] as place
-        from (select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash)
-                           || jsonb_build_object('detail', f.detail) as place,
-                     exists (select from acknowledged_damage() as a
-                             where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
-                               and a.actual_hash is not distinct from f.actual_hash
-                               and a.expected_hash is not distinct from f.expected_hash) as is_known
-              from find_chain_damage(verify_chain.table_name, from_id, to_id) as f) as d) as f;
+  with
+  acknowledged as materialized (select a.* from acknowledged_damage() as a),
+  damage as (
+    select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash) || jsonb_build_object('detail', f.detail) as place,
+           exists (select from acknowledged as a
+                   where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
+                     and a.actual_hash is not distinct from f.actual_hash
+                     and a.expected_hash is not distinct from f.expected_hash) as is_known
+    from find_chain_damage(verify_chain.table_name, from_id, to_id) as f)
+  select count(*) filter (where d.is_known), count(*) filter (where not d.is_known),
+         (array_agg(d.place order by d.id) filter (where not d.is_known))[1]
+  into known, places, first_place
+  from damage as d;
   if places > 0 then
     found_here.is_valid := false;
     found_here.error_code := 'AUD-009';
