@@ -19,7 +19,7 @@ for folder in (ROOT, ROOT / "python"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-pytest.register_assert_rewrite("tests.support", "tests.migration.desk")
+pytest.register_assert_rewrite("tests.support", "tests.migration.desk", "tests.checkpoint.fix_book")
 pytest_plugins = ["tests.fix_server", "tests.fix_database"]
 
 # Nothing of the caller's own databases may leak into a test.

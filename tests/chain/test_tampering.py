@@ -39,7 +39,7 @@ CHANGES = {
 def origin(request: pytest.FixtureRequest, prepared: Prepared, template: str) -> str:
     if "book" not in request.fixturenames:
         return template
-    return prepared("tampering_book", lambda connection: fill_all(connection, released=False))
+    return prepared("book_to_tamper_with", lambda connection: fill_all(connection, released=False))
 
 
 @pytest.fixture
