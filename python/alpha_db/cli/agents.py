@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def keygen(
     if passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file)
     elif encrypt:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask for a passphrase on: give --passphrase-file")
         passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
     signer = AuditSigner.generate()
     signer.save(out, passphrase)
