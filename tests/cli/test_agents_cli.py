@@ -58,6 +58,16 @@ def test_keygen_asks_for_a_passphrase_on_a_terminal_only(desk: Desk, monkeypatch
     assert not desk.key("eve").exists()
 
 
+@pytest.mark.parametrize(
+    "given",
+    [["--name", ""], ["--name", "x" * 51], ["--name", "ad\u200ba"], ["--name", "\udcff"], ["--role", " "]],
+)
+def test_keygen_makes_no_agent_that_could_not_be_enrolled(desk: Desk, given: list[str]) -> None:
+    result = desk.run("agents", "keygen", "--out", str(desk.key("eve")), *given, expect=2)
+    assert result.err.startswith("alpha-db: usage: ")
+    assert not desk.key("eve").exists()
+
+
 def test_keygen_needs_no_database(desk: Desk) -> None:
     desk.dsn = "host=/nowhere"
     desk.keygen("ada")

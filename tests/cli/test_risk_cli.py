@@ -426,3 +426,16 @@ def test_every_command_has_help_with_an_example(desk: Desk) -> None:
             assert "Example" in shown
             assert f"alpha-db {group} {name}" in shown or f"{group} {name}" in shown
             assert "--json" in shown
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 2001, "be\u200bcause", "\udcff", "a\U000e0041"])
+def test_a_reason_that_would_be_refused_is_refused_before_it_is_signed(governed: Desk, reason: str) -> None:
+    made = governed.run("risk", "update-param", LEVERAGE, "1", "--reason", reason, *governed.sign("ada"), expect=1)
+    assert made.err.startswith("alpha-db: error [RSK-001]: the reason is missing")
+    assert made.out == ""
+
+
+def test_an_asset_that_is_no_text_is_refused(governed: Desk) -> None:
+    threshold = ("risk", "set-kill-threshold", "B\udcff", "--loss-pct", "0.1", "--reason", "x")
+    made = governed.run(*threshold, *governed.sign("ada"), expect=1)
+    assert made.err.startswith("alpha-db: error [RSK-001]: asset is not a plain text")
