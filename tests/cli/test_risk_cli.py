@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from uuid import uuid4
 
@@ -333,6 +334,20 @@ def test_watch_once(governed: Desk) -> None:
     assert (found["mode"], found["version"]) == ("NORMAL", 1)
     assert found["limits"][LEVERAGE] == "2.00"
     assert "NORMAL" in governed.run("risk", "watch", "--once").out
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_watch_into_a_pipe_tells_each_change_at_once(governed: Desk, options: list[str]) -> None:
+    command = [sys.executable, "-m", "alpha_db", "--dsn", governed.dsn, "risk", "watch", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as watching:
+        assert watching.stdout is not None
+        late = threading.Timer(30, watching.kill)
+        late.start()
+        try:
+            assert any("NORMAL" in said for said in watching.stdout), "it was killed before it said anything"
+        finally:
+            late.cancel()
+            watching.kill()
 
 
 def test_watch_once_in_safe_mode(trio: Desk) -> None:
