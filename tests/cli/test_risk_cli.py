@@ -445,7 +445,9 @@ def test_every_command_has_help_with_an_example(desk: Desk) -> None:
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 2001, "be\u200bcause", "\udcff", "a\U000e0041"])
 def test_a_reason_that_would_be_refused_is_refused_before_it_is_signed(governed: Desk, reason: str) -> None:
-    made = governed.run("risk", "update-param", LEVERAGE, "1", "--reason", reason, *governed.sign("ada"), expect=1)
+    made = governed.run(
+        "risk", "update-param", LEVERAGE, "1", "--reason", reason, *governed.sign("ada"), expect=1
+    )
     assert made.err.startswith("alpha-db: error [RSK-001]: the reason is missing")
     assert made.out == ""
 

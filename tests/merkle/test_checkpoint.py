@@ -235,7 +235,9 @@ def test_a_second_rewrite_is_not_the_one_that_was_acknowledged(logged: Connectio
     assert locked(logged)
 
 
-def test_a_tail_that_is_cut_to_the_same_place_again_is_further_damage(logged: Connection, kept: bytes) -> None:
+def test_a_tail_that_is_cut_to_the_same_place_again_is_further_damage(
+    logged: Connection, kept: bytes
+) -> None:
     """The log went on behind what was acknowledged, and a newer checkpoint covers it."""
     cut(logged)
     check(logged, 300, kept)

@@ -232,7 +232,9 @@ def _approvers(
     keys: set[bytes] = set()
     votes = load_json(change.approvals)
     members = {"agent_id", "public_key", "signed_at", "signature"}
-    listed = isinstance(votes, list) and all(isinstance(vote, dict) and set(vote) == members for vote in votes)
+    listed = isinstance(votes, list) and all(
+        isinstance(vote, dict) and set(vote) == members for vote in votes
+    )
     _require(listed, "its approvals are no list of votes")
     for vote in votes:
         agent, signed_at = vote["agent_id"], vote["signed_at"]
