@@ -1460,7 +1460,7 @@ begin
   if exists (select from acknowledged_damage() as a
              where a.table_name = found_here.table_name and a.release_id > head.lockdown_event
                and (a.id = found_here.broken_id::text and a.actual_hash is not distinct from found_here.actual_hash
-                    or a.actual_hash is null and case when a.id ~ '^[0-9]{1,18}$' then a.id::bigint <= found_here.broken_id end)) then
+                    or a.verdict = 'tail_missing' and a.actual_hash is null and case when a.id ~ '^[0-9]{1,18}$' then a.id::bigint <= found_here.broken_id end)) then
     found_here.detail := format('%s: %s; acknowledged by a lockdown release', found_here.verdict, found_here.detail);
     found_here.verdict := 'acknowledged';
   else

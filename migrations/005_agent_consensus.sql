@@ -316,7 +316,7 @@ language sql immutable parallel safe
 set search_path from current
 as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
-  select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u180E\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U000E0000-\\U000E007F]';
+  select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A\\U000E0000-\\U000E0FFF]';
 $function$;
 comment on function is_plain_text(text) is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
 
@@ -1852,17 +1852,22 @@ language sql stable security definer
 set search_path from current
 as $function$
   -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
+  -- What was applied had what it needed, in the state that it was made for.
   select s.status,
          case when s.status = 'PENDING' then (select count(*) from counted_approvals(p))
+              when s.status = 'APPLIED' then c.approvals::bigint
               else (select count(*) from only votes as v
                     where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
                       and v.agent_id in (select e.* from eligible_voters(p) as e)) end,
-         approvals_needed(p, current_state_text()::jsonb)
+         case when s.status = 'APPLIED' then c.approvals else approvals_needed(p, current_state_text()::jsonb) end
   from only proposals as p
   cross join lateral (select proposal_status(p) as status offset 0) as s
+  left join lateral (
+    select case when jsonb_typeof(l.approvals) = 'array' then jsonb_array_length(l.approvals) end as approvals
+    from only risk_change_log as l where l.proposal_id = p.proposal_id) as c on true
   where p.proposal_id = proposal_progress.proposal_id;
 $function$;
-comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now.';
+comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it had and needed.';
 
 create function agent_keys()
 returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
@@ -1962,8 +1967,8 @@ comment on column vw_proposals.signed_text   is 'The exact text that was signed.
 comment on column vw_proposals.expires_at    is 'After this moment it cannot be applied.';
 comment on column vw_proposals.created_at    is 'When it was made.';
 comment on column vw_proposals.status        is 'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE or REVOKED.';
-comment on column vw_proposals.approvals     is 'Approvals that count now.';
-comment on column vw_proposals.needed        is 'Approvals it needs now, besides the proposer''s signature.';
+comment on column vw_proposals.approvals     is 'Approvals that count now; of an applied one, those that carried it.';
+comment on column vw_proposals.needed        is 'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
 
 grant_to := array[app_role('app_risk'), app_role('app_auditor')];
 foreach item in array grant_to loop

@@ -648,6 +648,7 @@ begin
       into next_id, found_here.actual_hash using found_here.rows_checked;
     found_here.verdict := case when next_id is null then 'tail_missing' else 'missing_rows' end;
     found_here.broken_id := found_here.rows_checked + 1;
+    found_here.expected_hash := case when next_id is null then encode(root, 'hex') end;
     found_here.detail := case when next_id is null
       then format('%s rows are missing at the end: the checkpoint covers %s, %s are there', size - found_here.rows_checked, size, found_here.rows_checked)
       else format('rows %s to %s are missing', found_here.broken_id, next_id - 1) end;
@@ -668,9 +669,11 @@ begin
     found_here.actual_hash := encode(found_root, 'hex');
     found_here.detail := format('rows 1 to %s are not those that the checkpoint covers', size);
   end if;
+  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the true one.
   if exists (select from acknowledged_damage() as a
              where a.table_name = compare_checkpoint.table_name and a.id = found_here.broken_id::text
-               and a.actual_hash is not distinct from found_here.actual_hash) then
+               and a.verdict = found_here.verdict and a.actual_hash is not distinct from found_here.actual_hash
+               and (a.verdict = 'missing_rows' or a.expected_hash is not distinct from found_here.expected_hash)) then
     found_here.is_valid := true;
     found_here.detail := format('%s: %s; acknowledged by a lockdown release', found_here.verdict, found_here.detail);
     found_here.verdict := 'acknowledged';

@@ -253,6 +253,7 @@ _OURS = re.compile(
     r"\b(signals|ai_debates|order_execution|order_events|lockdown_events|maintenance_events|guard_states|chain_columns"
     r"|installation|installed_migrations|vw_trade_audit_full|vw_kill_switch_events|vw_rejected_attempts"
     r"|record_signal|record_ai_debate|record_order|record_order_event"
+    r"|verification_plan|verified_heads|judge_range|verify_range|record_verification"
     r"|verify_chain_integrity|find_chain_damage|verify_guards|lockdown_status|chain_status|chain_rows|chain_genesis"
     r"|agents|agent_revocations|proposals|votes|risk_change_log|risk_configurations|risk_asset_kill_thresholds"
     r"|vw_agents|vw_proposals|bootstrap_agents|propose|vote|proposal_message|approval_message|proposal_progress|agent_keys"
@@ -304,6 +305,8 @@ def translate() -> Iterator[None]:
 
 def _build(cls: type[AlphaDbError], exc: psycopg.Error, message: str) -> AlphaDbError:
     hint = exc.diag.message_hint or _HINTS.get(cls)
+    if hint is None and cls is PermissionDenied and re.search(r"\bbootstrap_agents\b", message):
+        hint = "only the owner of the installation may: the login that migrates, a member of alpha_owner"
     if hint is None and cls is PermissionDenied and _OURS.search(message):
         hint = (
             "app_trading writes, app_auditor reads everything and verifies, app_risk proposes and votes:"

@@ -172,6 +172,20 @@ def test_acknowledged_damage_is_exit_0_and_shown(book: Book) -> None:
         assert {name: row["verdict"] for name, row in found.items()} == {"order_events": "acknowledged"}
 
 
+def test_what_stands_behind_an_acknowledged_gap_is_not_called_signed(book: Book) -> None:
+    with book.connect() as conn:
+        council = Council(conn).bootstrap("ada", "ben", "cyd")
+        tamper(conn, "delete from only order_events where id = 5")
+        verdicts(conn)
+        council.release()
+    vkey = public(book.key)
+    said = run("--dsn", book.dsn, "verify-chain", "--checkpoints", book.checkpoints, "--key", vkey).out
+    assert f"As signed in {book.runs[-1].name}, but for order_events: " in said
+    assert "compared with nothing" in said
+    refused = book.create(book.checkpoints, expect=1)
+    assert "missing_rows" in refused.err
+
+
 def test_one_table_alone(book: Book) -> None:
     with book.connect() as conn:
         cut_tail(conn)

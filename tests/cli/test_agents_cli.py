@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -47,6 +48,24 @@ def test_keygen_encrypts(desk: Desk) -> None:
     assert "correct horse" not in result.out + result.err
     assert b"ENCRYPTED" in desk.key("eve").read_bytes()
     assert public_key(desk.key("eve"), b"correct horse") in result.out
+
+
+def test_keygen_asks_for_a_passphrase_on_a_terminal_only(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse\ncorrect horse\n"))
+    result = desk.run("agents", "keygen", "--out", str(desk.key("eve")), "--encrypt", expect=2)
+    assert "--passphrase-file" in result.err
+    assert result.err.count("\n") == 1
+    assert not desk.key("eve").exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["--name", ""], ["--name", "x" * 51], ["--name", "ad\u200ba"], ["--name", "\udcff"], ["--role", " "]],
+)
+def test_keygen_makes_no_agent_that_could_not_be_enrolled(desk: Desk, given: list[str]) -> None:
+    result = desk.run("agents", "keygen", "--out", str(desk.key("eve")), *given, expect=2)
+    assert result.err.startswith("alpha-db: usage: ")
+    assert not desk.key("eve").exists()
 
 
 def test_keygen_needs_no_database(desk: Desk) -> None:

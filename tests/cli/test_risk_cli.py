@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from uuid import uuid4
 
@@ -335,6 +336,20 @@ def test_watch_once(governed: Desk) -> None:
     assert "NORMAL" in governed.run("risk", "watch", "--once").out
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_watch_into_a_pipe_tells_each_change_at_once(governed: Desk, options: list[str]) -> None:
+    command = [sys.executable, "-m", "alpha_db", "--dsn", governed.dsn, "risk", "watch", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as watching:
+        assert watching.stdout is not None
+        late = threading.Timer(30, watching.kill)
+        late.start()
+        try:
+            assert any("NORMAL" in said for said in watching.stdout), "it was killed before it said anything"
+        finally:
+            late.cancel()
+            watching.kill()
+
+
 def test_watch_once_in_safe_mode(trio: Desk) -> None:
     found = trio.run("risk", "watch", "--once", "--timeout", "0.5", "--json", expect=3).json
     assert found["mode"] == "SAFE_MODE"
@@ -426,3 +441,18 @@ def test_every_command_has_help_with_an_example(desk: Desk) -> None:
             assert "Example" in shown
             assert f"alpha-db {group} {name}" in shown or f"{group} {name}" in shown
             assert "--json" in shown
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 2001, "be\u200bcause", "\udcff", "a\U000e0041"])
+def test_a_reason_that_would_be_refused_is_refused_before_it_is_signed(governed: Desk, reason: str) -> None:
+    made = governed.run(
+        "risk", "update-param", LEVERAGE, "1", "--reason", reason, *governed.sign("ada"), expect=1
+    )
+    assert made.err.startswith("alpha-db: error [RSK-001]: the reason is missing")
+    assert made.out == ""
+
+
+def test_an_asset_that_is_no_text_is_refused(governed: Desk) -> None:
+    threshold = ("risk", "set-kill-threshold", "B\udcff", "--loss-pct", "0.1", "--reason", "x")
+    made = governed.run(*threshold, *governed.sign("ada"), expect=1)
+    assert made.err.startswith("alpha-db: error [RSK-001]: asset is not a plain text")

@@ -238,3 +238,13 @@ def test_a_row_with_odd_times_is_exported(desk: Desk, db: Connection) -> None:
     target = desk.folder / "signals.jsonl"
     desk.run("export", "--table", "signals", "--output", str(target), expect=1)
     assert '"created_at":"infinity"' in target.read_text().replace("\\", "")
+
+
+def test_status_shows_the_rest_where_the_installation_has_no_identity(trio: Desk, db: Connection) -> None:
+    with db.transaction():
+        db.execute("alter table installation disable trigger all")
+        db.execute("delete from installation")
+    found = trio.run("status", "--json", expect=1).json
+    assert "no row of installation" in found["unavailable"]["installation"]
+    assert found["lockdown"]["is_locked"] is False
+    assert found["guards"]

@@ -191,7 +191,7 @@ def test_damage_engages_the_lockdown(logged: Connection, kept: bytes, kind: str)
     assert (found.broken_id, found.rows_checked) == (broken_id, rows)
     assert words in found.detail
     assert "lockdown engaged (event 1)" in found.detail
-    if verdict == "checkpoint_mismatch":
+    if verdict != "missing_rows":
         assert found.expected_hash == kept.hex() != found.actual_hash
     (damage,) = one(logged, "select damage from lockdown_status()")
     assert damage == {
@@ -231,6 +231,33 @@ def test_a_second_rewrite_is_not_the_one_that_was_acknowledged(logged: Connectio
     release(logged, "known", json.dumps(one(logged, "select damage from lockdown_status()")))
     assert check(logged, 300, kept).verdict == "acknowledged"
     rewrite(logged, price=3)
+    assert check(logged, 300, kept).verdict == "checkpoint_mismatch"
+    assert locked(logged)
+
+
+def test_a_tail_that_is_cut_to_the_same_place_again_is_further_damage(
+    logged: Connection, kept: bytes
+) -> None:
+    """The log went on behind what was acknowledged, and a newer checkpoint covers it."""
+    cut(logged)
+    check(logged, 300, kept)
+    release(logged, "known", json.dumps(one(logged, "select damage from lockdown_status()")))
+    assert check(logged, 300, kept).verdict == "acknowledged"
+    write_signals(logged, 100, first=1001)
+    newer = root(logged, "signals", 350)
+    assert check(logged, 350, newer).verdict == "intact"
+    cut(logged)
+    found = check(logged, 350, newer)
+    assert (found.verdict, found.broken_id, found.expected_hash) == ("tail_missing", 251, newer.hex())
+    assert locked(logged)
+
+
+def test_a_release_of_a_false_root_acknowledges_no_other_root(logged: Connection, kept: bytes) -> None:
+    """Who rewrites the log cannot have it acknowledged under a root that nobody signed."""
+    rewrite(logged)
+    check(logged, 300, bytes(32))
+    release(logged, "false alarm", json.dumps(one(logged, "select damage from lockdown_status()")))
+    assert check(logged, 300, bytes(32)).verdict == "acknowledged"
     assert check(logged, 300, kept).verdict == "checkpoint_mismatch"
     assert locked(logged)
 

@@ -127,6 +127,10 @@ def test_the_first_configuration_is_a_proposal_like_any_other(council: Council) 
     assert council.vote(proposal_id, "ben") == "PENDING"
     assert council.state()["version"] == 0
     assert council.vote(proposal_id, "cyd") == "APPLIED"
+    # of an applied proposal what it had and needed, not what it would need in the state that it led to
+    assert query(council.connection, "select * from proposal_progress(%s)", [proposal_id]) == [
+        {"status": "APPLIED", "approvals": 2, "needed": 2}
+    ]
     state = council.state()
     assert state["state_text"] == (
         '{"version":1,"limits":{"max_position_size_pct":0.0500,"daily_drawdown_limit_pct":0.0300,'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -294,3 +295,26 @@ def test_what_was_possible_is_checked_again_when_it_is_applied(council: Council)
         with pytest.raises(psycopg.Error) as caught, council.connection.transaction():
             council.send_vote(vote)
     assert code_of(caught) == "RSK-006"
+
+
+# --------------------------------------------------------------------------------------------------
+# What the documents say openly
+
+
+def test_of_three_agents_two_can_vote_out_the_third_and_then_loosen(governed: Council) -> None:
+    governed.enact("agent_revoke", revoke("cyd"), "ada", "ben")
+    governed.enact("agent_enrol", enrol("dan"), "ada", "ben")
+    governed.keys["dan"] = private_key("dan")
+    governed.enact("risk_config", limits(leverage="3"), "ada", "ben", "dan")
+
+
+def test_what_is_signed_for_a_copy_holds_for_the_original(
+    governed: Council, make_database: Callable[..., str], connect: Connect, origin: str
+) -> None:
+    """Both are clones of one."""
+    copy = governed.through(connect(dbname=make_database(origin)))
+    proposal = copy.sign_proposal("risk_config", limits(leverage="3"), "ada")
+    copy.send_proposal(proposal)
+    votes = [copy.sign_vote(proposal["proposal_id"], name) for name in ("ben", "cyd")]
+    governed.send_proposal(proposal)
+    assert [governed.send_vote(vote) for vote in votes] == ["PENDING", "APPLIED"]

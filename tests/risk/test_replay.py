@@ -152,6 +152,21 @@ def test_an_edited_entry_is_found(edit: Callable[[Book], dict[str, Any]]) -> Non
         check(book)
 
 
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        ({"approvals": "5"}, "no list of votes"),
+        ({"approvals": '[{"agent_id": null}]'}, "no list of votes"),
+        ({"applied_at": "infinity"}, "infinity is no time of application"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(edit: dict[str, Any], problem: str) -> None:
+    book = governed_book()
+    book.edit(1, **edit)
+    with pytest.raises(RiskTampered, match=problem):
+        check(book)
+
+
 def test_an_edited_entry_is_found_by_a_checker_that_has_seen_the_true_one() -> None:
     book = governed_book()
     checker = IntegrityChecker()

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from alpha_db.cli.output import clean
 from alpha_db.security import signed_text, state
 from alpha_db.security.signed_text import parse_proposal, parse_time, proposal_text
 from tests.risk.book import ORIGIN, governed_book
-from tests.support import Connection, one
+from tests.support import Connection, one, query
 
 ANY_TEXT = st.text(
     st.characters(codec="utf-8", exclude_characters="\0")
@@ -65,6 +66,18 @@ def test_a_proposal_reads_the_same(
     )  # fmt: skip
     assert mine == theirs
     assert one(db, "select is_plain_text(%s)", [reason]) == signed_text.is_plain_text(reason)
+
+
+def test_the_same_characters_hide_in_sql_in_python_and_on_the_screen(db: Connection) -> None:
+    """Of all that there are; the screen also escapes what a signed text escapes by itself."""
+    every = [chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000]
+    refused = query(
+        db, "select c from unnest(%s::text[]) as c where not is_plain_text('a' || c || 'b')", [every]
+    )
+    hidden = {row["c"] for row in refused}
+    assert hidden == {c for c in every if not signed_text.is_plain_text(f"a{c}b")}
+    assert hidden | {c for c in every if c < " "} == {c for c in every if clean(c) != c}
+    assert hidden >= set("\u202e\u200b\u3164\ufe0f\U000e0041\U000e0100\U0001d173\u180b\u17b4")
 
 
 @ON_SERVER

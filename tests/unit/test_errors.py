@@ -126,3 +126,23 @@ def test_one_line_has_code_causes_detail_and_hint() -> None:
     failed = errors.AlphaDbError("cannot read\nthe migrations")
     failed.__cause__ = OSError("disk on fire")
     assert one_line(failed) == "error: cannot read the migrations: disk on fire"
+
+
+def test_one_line_tells_a_refusal_once() -> None:
+    """The cause says the same, with its code in front."""
+    with pytest.raises(errors.SignalDeleteRefused) as caught, errors.translate():
+        raise database_error("AUD03", "AUD-003: DELETE on signals refused")
+    assert one_line(caught.value) == "error [AUD-003]: DELETE on signals refused"
+
+
+@pytest.mark.parametrize("name", ["verification_plan", "verified_heads", "judge_range"])
+def test_what_verify_chain_asks_first_is_ours(name: str) -> None:
+    """So that who lacks the right is told which role has it."""
+    error = errors.from_any(database_error("42501", f"permission denied for function {name}"))
+    assert "app_auditor" in str(error.hint)
+
+
+def test_only_the_owner_is_told_of_no_role() -> None:
+    error = errors.from_any(database_error("42501", "permission denied for function bootstrap_agents"))
+    assert "alpha_owner" in str(error.hint)
+    assert "app_trading" not in str(error.hint)

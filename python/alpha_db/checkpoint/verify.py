@@ -99,7 +99,7 @@ def _compare(
         if table not in (None, name):
             continue
         if name not in latest.logs:
-            detail = f"{latest.name} has no checkpoint of it: a new one covers it"
+            detail = f"{latest.name} has no checkpoint of it: a new one covers it, unless rows are missing"
             results.append(_row(name, latest.name, name, verdict="not_run", detail=detail))
         elif name in gone:
             results.append(_gone(latest, latest.logs[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from alpha_db.cli.signing import (
 from alpha_db.errors import SignatureRefused
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
-from alpha_db.security.payloads import key_of
+from alpha_db.security.payloads import check_name, key_of
 from alpha_db.security.signed_text import load_json
 
 MEMBERS = ("agent_id", "name", "role", "public_key")
@@ -62,16 +63,23 @@ def keygen(
       alpha-db agents keygen --out ada.key --name ada --json > ada.json
       alpha-db agents keygen --out ada.key --name ada --encrypt
     """
+    name = out.stem if name is None else name
+    try:
+        check_name(name, role)
+    except ValueError as problem:
+        raise click.UsageError(f"{problem}, all of them visible: give another --name or --role") from None
     passphrase = None
     if passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file)
     elif encrypt:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask for a passphrase on: give --passphrase-file")
         passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
     signer = AuditSigner.generate()
     signer.save(out, passphrase)
     agent = {
         "agent_id": str(uuid4()),
-        "name": name or out.stem,
+        "name": name,
         "role": role,
         "public_key": signer.public_key_hex,
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -83,6 +84,7 @@ def _causes(exc: BaseException, line: str) -> str:
         text = squeeze(str(cause))
         if isinstance(cause, psycopg.Error):
             text = squeeze(cause.diag.message_primary or text)
+            text = re.sub(r"^(AUD|RSK)-[0-9]{3}: ", "", text)  # the line begins with the code
         elif isinstance(cause, OSError) and cause.strerror:
             text = cause.strerror
         # most errors are told in the words of their cause already

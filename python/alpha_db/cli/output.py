@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from alpha_db.security.signed_text import HIDDEN
+
 GOOD, BAD, WARN, DIM, HEAD = "green", "bold red", "yellow", "dim", "bold"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_CONTROL = re.compile(rf"[\x00-\x1f{HIDDEN}]")
 
 
 class PlainConsole(Console):
@@ -34,7 +36,7 @@ class PlainConsole(Console):
 
 
 def clean(value: object) -> str:
-    """Return a value as text for people; control characters of stored data must not reach a terminal."""
+    """Return a value as text for people; control and hidden characters of stored data must not reach a terminal."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -19,6 +19,8 @@ from alpha_db.errors import EXIT_NOT_RUN
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
 
+#: How many characters of a damaged row damaged_rows() gives.
+MOST_OF_A_ROW = 2000
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -183,8 +185,9 @@ def show_damage(places: Iterable[Row], say: Callable[..., None] = line) -> None:
         say(("    content      ", DIM), "no row" if content is None else clean(_shortened(content)))
 
 
-def _shortened(text: str, longest: int = 400) -> str:
-    return text if len(text) <= longest else f"{text[:longest]} …"
+def _shortened(text: str) -> str:
+    """All that damaged_rows() gives of a row, and a sign if the row has more: what is acknowledged must be seen."""
+    return text if len(text) < MOST_OF_A_ROW else f"{text} …"
 
 
 def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:

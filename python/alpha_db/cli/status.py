@@ -69,7 +69,13 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         with conn.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query(name), arguments or None).fetchall()
 
-    installation = ask("installation", lambda: fetch("installation")[0])
+    def the_row(name: str) -> dict[str, Any]:
+        found = fetch(name)
+        if not found:
+            raise AlphaDbError(f"there is no row of {name}")
+        return found[0]
+
+    installation = ask("installation", lambda: the_row("installation"))
     migrations = ask("migrations", lambda: read_states(conn, place, read_files(find_directory())))
     prefix = installation["role_prefix"] if installation else ""
     report = {
@@ -79,7 +85,7 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         },
         "installation": installation,
         "migrations": None if migrations is None else [asdict(state) for state in migrations],
-        "lockdown": ask("lockdown", lambda: fetch("lockdown_status")[0]),
+        "lockdown": ask("lockdown", lambda: the_row("lockdown_status")),
         "guards": ask("guards", lambda: fetch("guards")),
         "chains": ask("chains", lambda: fetch("chain_status")),
         "locks": ask("locks", lambda: lock_holders(conn)),

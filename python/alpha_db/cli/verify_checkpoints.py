@@ -182,4 +182,11 @@ def _conclusion(found: Comparison) -> tuple[str, str]:
         said.append(f"Not compared, so nothing is known of: {clean(', '.join(unknown))}.")
     if said:
         return " ".join(said), BAD if bad else WARN
+    known = [row["subject"] for row in found.results if row["verdict"] == "acknowledged"]
+    if known:
+        return (
+            f"As signed in {run}, but for {clean(', '.join(known))}: a lockdown release acknowledged that rows are"
+            " missing or others, so the rest of it is compared with nothing.",
+            WARN,
+        )
     return f"As signed in {run}.", GOOD

@@ -16,19 +16,20 @@ import psycopg
 from psycopg.rows import dict_row
 
 from alpha_db.courtesy import LOCKDOWN, RISK, tell
-from alpha_db.errors import ProposalClosed, RiskTampered, SignatureRefused, translate
+from alpha_db.errors import ProposalClosed, RiskTampered, RiskValueRefused, SignatureRefused, translate
 from alpha_db.queries import query
 from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
 from alpha_db.security.config_integrity import IntegrityChecker, Keys, Verified
 from alpha_db.security.evidence import read_evidence
 from alpha_db.security.payloads import DAMAGE
 from alpha_db.security.replay import approvals_needed, direction
-from alpha_db.security.signed_text import SignedProposal, jsonb_text, parse_proposal
+from alpha_db.security.signed_text import SignedProposal, is_plain_text, jsonb_text, parse_proposal
 
 Row = dict[str, Any]
 
 # kinds that build on the limits as they stand; the others must be possible when those are damaged
 _ON_LIMITS = ("risk_config", "asset_kill_threshold")
+LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,15 @@ class ConfigManager:
         """Make a proposal for the state as it is now, ready to be read and signed.
 
         What it will need is told by the replayed log, not by the database; for kinds that do not build on the
-        limits it may be unknown (None) if the log does not hold. Raises RiskTampered (RSK-007) otherwise.
+        limits it may be unknown (None) if the log does not hold. Raises RiskTampered (RSK-007) otherwise, and
+        RiskValueRefused (RSK-001) for a reason that the database would refuse.
         """
+        if not (reason.strip(" ") and len(reason) <= LONGEST_REASON and is_plain_text(reason)):
+            raise RiskValueRefused(
+                "RSK-001: the reason is missing, too long, or hides characters",
+                hint=f"Give a reason of at most {LONGEST_REASON} characters, all of them visible.",
+                sqlstate="RSK01",
+            )
         proposal_id, active = uuid4(), self.active()
         expires_at = self._scalar("server_time") + lifetime
         text = proposal_text(

@@ -42,8 +42,7 @@ def check_payload(kind: str, payload: Any) -> None:
             raise ValueError("retired is not true or false")
     elif kind == "agent_enrol":
         _uuid("agent_id", payload["agent_id"])
-        _text("name", payload["name"], 50)
-        _text("role", payload["role"], 30)
+        check_name(payload["name"], payload["role"])
         key_of(payload["public_key"])
         if payload["replaces"] is not None:
             _uuid("replaces", payload["replaces"])
@@ -77,6 +76,12 @@ def key_of(value: Any) -> bytes:
     if is_weak_key(key):
         raise ValueError(f"the public key is weak: {value}")
     return key
+
+
+def check_name(name: str, role: str) -> None:
+    """Raise ValueError unless the database will take an agent of this name and role."""
+    _text("name", name, 50)
+    _text("role", role, 30)
 
 
 def _members(what: str, value: Any, names: tuple[str, ...]) -> None:

@@ -170,6 +170,7 @@ def _apply(now: Replay, change: Change) -> Replay:
         "the signed text says otherwise than the stored columns",
     )
     check_payload(said.kind, said.payload)
+    _require(isinstance(change.applied_at, datetime), f"{change.applied_at!s:.60} is no time of application")
     key = now.active.get(said.proposer)
     _require(key is not None, f"its proposer {said.proposer} is unknown or revoked")
     assert key is not None
@@ -229,7 +230,13 @@ def _approvers(
     latest = min(parse_time(said.expires), _LATEST) + _CLOCK_SLACK
     agents: list[str] = []
     keys: set[bytes] = set()
-    for vote in load_json(change.approvals):
+    votes = load_json(change.approvals)
+    members = {"agent_id", "public_key", "signed_at", "signature"}
+    listed = isinstance(votes, list) and all(
+        isinstance(vote, dict) and set(vote) == members for vote in votes
+    )
+    _require(listed, "its approvals are no list of votes")
+    for vote in votes:
         agent, signed_at = vote["agent_id"], vote["signed_at"]
         _require(isinstance(agent, str) and bool(UUID_TEXT.fullmatch(agent)), "an approval names no agent")
         key = voters.get(agent)

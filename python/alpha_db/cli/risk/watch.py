@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def watch(
     """Show the limits as a running guardrail holds them, verified, with its lease; Ctrl-C ends.
 
     With --once exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one document, or without
-    --once one at each change.
+    --once one at each change; so does a pipe or a file, in words.
 
     \b
     Examples:
@@ -59,15 +60,19 @@ def watch(
             finish(EXIT_OK if service.state.is_normal else EXIT_NOT_RUN)
             return
         with contextlib.suppress(KeyboardInterrupt):
-            (_follow if as_json else _live)(service)
+            if as_json or not PlainConsole().is_terminal:
+                _follow(service, as_json)
+            else:
+                _live(service)
 
 
-def _follow(service: RiskGuardrailService) -> None:
+def _follow(service: RiskGuardrailService, as_json: bool) -> None:
     shown: GuardrailState | None = None
     while True:
         state = service.state
         if shown is None or _facts(state) != _facts(shown):
-            _print(state, as_json=True)
+            _print(state, as_json)
+            sys.stdout.flush()
             shown = state
         service.wait_for(lambda now: _facts(now) != _facts(state), 1.0)  # noqa: B023
 
