@@ -15,7 +15,7 @@ from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
 from tests.support import Connection, fill, make_signal, one, query, tamper
 
-pytest_plugins = ["tests.cli.fix_desk", "tests.checkpoint.fix_book"]
+pytest_plugins = ["tests.cli.fix_desk"]
 
 
 def fail_to_engage(db: Connection, times: int) -> None:
