@@ -1385,7 +1385,9 @@ create function _counters() returns jsonb
 language sql volatile security definer
 set search_path from current
 as $function$
-  select coalesce(jsonb_object_agg(c.name, pg_sequence_last_value(c.sequence)) filter (where c.sequence is not null), '{}')
+  -- until 17, a right that is missing is an error
+  select coalesce(jsonb_object_agg(c.name, case when has_sequence_privilege(c.sequence, 'usage, select') then pg_sequence_last_value(c.sequence) end)
+                  filter (where c.sequence is not null), '{}')
   from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
         from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
 $function$;
@@ -1961,6 +1963,30 @@ as $function$
                       'allow_system_table_mods', 'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages']) as n(name)
     where _switches_off(n.name, current_setting(n.name, true))
       and (select s.source from pg_settings as s where s.name = n.name) in ('configuration file', 'command line', 'environment variable', 'global')
+
+    -- The same, for whoever may set it in a session of his own; and ALTER SYSTEM, which reaches what the server runs.
+    union all
+    select null, 'setting', p.parname, 'grant to ' || g.grantee, g.privileges
+    from pg_parameter_acl as p
+    cross join lateral grants_text(p.paracl, 10) as g  -- the superuser that initdb made, whose they are
+    where g.privileges ~ 'ALTER SYSTEM'
+       or p.parname in ('session_replication_role', 'event_triggers', 'log_min_messages', 'allow_system_table_mods',
+                        'ignore_checksum_failure', 'zero_damaged_pages', 'session_preload_libraries')
+
+    -- What the owner took from itself: its functions run with its rights, and could no longer count, check or engage.
+    union all
+    select x.chain, x.kind, x.name, 'rights that the owner lacks', string_agg(d.privilege_type, ', ' order by d.privilege_type)
+    from (select r.chain, 'relation', r.relname::text, r.relacl, case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner
+          from relations as r where r.relkind <> 'c'
+          union all
+          select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner from functions as f
+          union all
+          select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner
+          from home join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner) as x (chain, kind, name, acl, type, owner)
+    cross join lateral aclexplode(acldefault(x.type, x.owner)) as d
+    where x.acl is not null and d.grantee = x.owner
+      and not exists (select from aclexplode(x.acl) as a where a.grantee = x.owner and a.privilege_type = d.privilege_type)
+    group by x.chain, x.kind, x.name
 
     -- tables, views, sequences, composite types
     union all
