@@ -1898,6 +1898,9 @@ as $function$
     select 'pg_attrdef'::regclass, d.oid from relations as r join pg_attrdef as d on d.adrelid = r.oid
     union all
     select 'pg_trigger'::regclass, t.oid from relations as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+    union all
+    -- its expressions are run by ANALYZE, as the owner
+    select 'pg_statistic_ext'::regclass, x.oid from relations as r join pg_statistic_ext as x on x.stxrelid = r.oid
   ),
   facts (table_name, object_kind, object_name, fact, value) as (
     -- the schema: who may create in it, who may use it of ours

@@ -317,6 +317,13 @@ MUTATIONS = [
         "revoke usage on sequence signals_id_seq from app_trading",
         missing("relation", "signals_id_seq", "grant to app_trading"),
     ),
+    Mutation(
+        "statistics over a function of another schema, which ANALYZE calls as the owner",
+        "create schema elsewhere;"
+        " create function elsewhere.f(text) returns text immutable language sql as 'select $1';"
+        " create statistics elsewhere.s on (elsewhere.f(signal_id::text)) from signals",
+        extra("statistics object", "elsewhere.s", "depends on"),
+    ),
     # What the owner takes from itself: from 17 on its functions would read the alarm as one that never was.
     Mutation(
         "the owner's own rights on a sequence",
