@@ -429,14 +429,15 @@ begin
     if found then
       begin
         number := nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
-      exception when others then null;  -- a counter that somebody broke is a changed guard; the refusal counts more than the count
+      exception when others then null;  -- a broken counter is a changed guard; the refusal counts more than the count
       end;
     end if;
   end if;
   -- Inside our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
   -- Anyone can print such a line; the number is one that the counter of these attempts gave once.
   raise log 'alpha-db attempt %', jsonb_build_object(
-    'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id, 'number', number,
+    'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id,
+    'number', number,
     'session_user', session_user,
     'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
     'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
@@ -514,15 +515,17 @@ declare
 begin
   perform refuse(
     tg_argv[1],
-    format('%s on %s did not come from alpha-db''s own functions', tg_op, tg_argv[0]),
+    format(case when tg_argv[1] ~ '^RSK' then '%s on %s was not made by an approved proposal'
+                else '%s on %s did not come from alpha-db itself' end, tg_op, tg_argv[0]),
     format('%s tried it, directly%s.', session_user, ': row ' || id),
-    'Only the functions of alpha-db write this table.',
+    case when tg_argv[1] ~ '^RSK' then 'select propose(…), then vote(…): docs/risk.md.'
+         else 'Only the functions of alpha-db write this table.' end,
     tg_argv[0], tg_op, case when id ~ '^-?[0-9]{1,18}$' then id::bigint end);
   return null;
 end
 $function$;
 comment on function _refuse_foreign_row() is
-  'Row trigger: refuses what did not come from alpha-db''s own functions, which write as the owner. Arguments: table, code.';
+  'Row trigger: refuses what alpha-db''s own functions, which write as the owner, did not make. Arguments: table, code.';
 
 create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
 language plpgsql
@@ -530,15 +533,17 @@ set search_path from current
 as $function$
 begin
   perform count_attempts(code, table_name, o.name) from unnest(operations) as o(name);
-  -- The condition is judged as whoever runs the statement: inside our SECURITY DEFINER functions that is the owner. A role
-  -- that may write all data, or a superuser, comes no further. Not ALWAYS: rows that are replicated or restored pass.
-  execute format('create trigger _050_owner_only before %s on %I for each row when (current_user <> %L) execute function _refuse_foreign_row(%L, %L)',
+  -- The condition is judged as whoever runs the statement: inside our SECURITY DEFINER functions that is the owner. A
+  -- role that may write all data, or a superuser, comes no further. Not ALWAYS: rows that are replicated or restored pass.
+  execute format('create trigger _050_owner_only before %s on %I for each row when (current_user <> %L)'
+                 ' execute function _refuse_foreign_row(%L, %L)',
                  lower(array_to_string(operations, ' or ')), table_name, owner_role(), table_name, code);
-  execute format('comment on trigger _050_owner_only on %I is %L', table_name, 'Refuses rows that alpha-db''s own functions did not make.');
+  execute format('comment on trigger _050_owner_only on %I is %L', table_name,
+                 'Refuses rows that alpha-db''s own functions did not make.');
 end
 $function$;
 comment on function _owner_only(text, text, text[]) is
-  'Closes a table of the kit to everyone but the functions of the kit. For a table that protect_table made append-only INSERT is enough.';
+  'Closes a table of the kit to everyone but its functions. Where protect_table refuses UPDATE and DELETE, INSERT is enough.';
 
 create function _protect_register(table_name text) returns void
 language plpgsql
@@ -547,19 +552,23 @@ as $function$
 begin
   perform count_attempts('AUD-011', table_name, 'TRUNCATE');
   execute format('create trigger _100_reject_change before update or delete on %I for each row'
-                 ' when (coalesce(current_setting(''alpha.maintenance'', true), '''') = '''') execute function reject_change(%L, %L, %L)',
+                 ' when (coalesce(current_setting(''alpha.maintenance'', true), '''') = '''')'
+                 ' execute function reject_change(%L, %L, %L)',
                  table_name, table_name, 'AUD-011', 'AUD-011');
-  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)',
+  execute format('create trigger _200_reject_truncate before truncate on %I for each statement'
+                 ' execute function reject_truncate(%L, %L)',
                  table_name, table_name, 'AUD-011');
-  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', table_name);
+  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate',
+                 table_name);
   execute format('comment on trigger _100_reject_change on %I is %L', table_name,
-                 'Refuses UPDATE and DELETE but by a migration or a rollback, also under session_replication_role = replica.');
-  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name, 'Refuses TRUNCATE, also under session_replication_role = replica.');
+                 'Refuses UPDATE and DELETE except by a migration or a rollback, also under session_replication_role = replica.');
+  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name,
+                 'Refuses TRUNCATE, also under session_replication_role = replica.');
   perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
 end
 $function$;
 comment on function _protect_register(text) is
-  'Protects a register, which has no chain: its rows change only by migrations and rollbacks, which run as the owner with alpha.maintenance set.';
+  'Protects a register, which has no chain: only migrations and rollbacks change its rows, as the owner with alpha.maintenance set.';
 
 create function _sign_migration() returns trigger
 language plpgsql security definer
@@ -572,7 +581,8 @@ begin
   return new;
 end
 $function$;
-comment on function _sign_migration() is 'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
+comment on function _sign_migration() is
+  'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
 
 create function rejected_attempts()
 returns table (code text, table_name text, operation text, attempts bigint)
@@ -708,15 +718,19 @@ declare
 begin
   perform chain_or_error(new.table_name);
   select array_agg(h.column_name) into present from hashed_columns(new.table_name) as h;
-  select c.column_names into known from only chain_columns as c where c.table_name = new.table_name order by c.id desc limit 1;
+  select c.column_names into known from only chain_columns as c
+  where c.table_name = new.table_name order by c.id desc limit 1;
   execute format('select coalesce(max(t.id), 0) from only %I as t', new.table_name) into tail_id;
   added := case when known is null then '{}' else present[cardinality(known) + 1:] end;
-  if new.column_names is distinct from present or new.from_id is distinct from tail_id + 1 or known is not distinct from present
-     or array(select jsonb_object_keys(new.older_values) order by 1) is distinct from array(select a.name from unnest(added) as a(name) order by 1) then
+  if new.column_names is distinct from present or new.from_id is distinct from tail_id + 1
+     or known is not distinct from present
+     or array(select jsonb_object_keys(new.older_values) order by 1)
+        is distinct from array(select a.name from unnest(added) as a(name) order by 1) then
     differs := true;
   else
     for item in select o.key, o.value from jsonb_each(new.older_values) as o loop
-      execute format('select exists (select from only %I as t where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)', new.table_name, item.key)
+      execute format('select exists (select from only %I as t where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)',
+                     new.table_name, item.key)
         into differs using item.value;
       exit when differs;
     end loop;
@@ -731,7 +745,7 @@ begin
 end
 $function$;
 comment on function _check_chain_columns() is
-  'Row trigger of chain_columns: refuses (AUD-011) an entry that is not what the table looks like now. Argument: table.';
+  'Row trigger of chain_columns: refuses (AUD-011) an entry that is not what the table is like now. Argument: table.';
 
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
@@ -988,9 +1002,12 @@ begin
   if not open_in_lockdown then
     perform count_attempts('AUD-009', table_name, 'INSERT');
     -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is seen here.
+    -- The condition is judged with the writer's rights: one who may not read the alarm (from 17 on it is null to him) is asked always.
     execute format($create$
       create trigger _900_refuse_in_lockdown after insert on %I for each statement
-      when (pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass))
+      when (case when has_sequence_privilege('lockdown_alarm'::regclass, 'select') and has_sequence_privilege('lockdown_lifted'::regclass, 'select')
+                 then pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass)
+                 else true end)
       execute function refuse_statement_in_lockdown(%L)$create$, table_name, table_name);
     execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
                    'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
@@ -1008,7 +1025,8 @@ as $function$
 begin
   execute format('drop trigger zzz_chain on %I', table_name);
   execute format('drop trigger if exists _900_refuse_in_lockdown on %I', table_name);
-  if exists (select from pg_trigger as t where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass and t.tgname = '_050_owner_only') then
+  if exists (select from pg_trigger as t
+             where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass and t.tgname = '_050_owner_only') then
     execute format('drop trigger _050_owner_only on %I', table_name);
   end if;
   execute format('drop trigger _100_reject_change on %I', table_name);
@@ -1331,16 +1349,19 @@ begin
     return found_here;
   end if;
   -- Damage is rare, so only then is the range read a second time.
-  select f.known, f.places, f.place into known, places, first_place
-  from (select count(*) filter (where d.is_known) as known, count(*) filter (where not d.is_known) as places,
-               (array_agg(d.place order by d.id) filter (where not d.is_known))[1] as place
-        from (select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash)
-                           || jsonb_build_object('detail', f.detail) as place,
-                     exists (select from acknowledged_damage() as a
-                             where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
-                               and a.actual_hash is not distinct from f.actual_hash
-                               and a.expected_hash is not distinct from f.expected_hash) as is_known
-              from find_chain_damage(verify_chain.table_name, from_id, to_id) as f) as d) as f;
+  with
+  acknowledged as materialized (select a.* from acknowledged_damage() as a),
+  damage as (
+    select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash) || jsonb_build_object('detail', f.detail) as place,
+           exists (select from acknowledged as a
+                   where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
+                     and a.actual_hash is not distinct from f.actual_hash
+                     and a.expected_hash is not distinct from f.expected_hash) as is_known
+    from find_chain_damage(verify_chain.table_name, from_id, to_id) as f)
+  select count(*) filter (where d.is_known), count(*) filter (where not d.is_known),
+         (array_agg(d.place order by d.id) filter (where not d.is_known))[1]
+  into known, places, first_place
+  from damage as d;
   if places > 0 then
     found_here.is_valid := false;
     found_here.error_code := 'AUD-009';
@@ -1391,7 +1412,8 @@ as $function$
   from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
         from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
 $function$;
-comment on function _counters() is 'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read up to 32 high.';
+comment on function _counters() is
+  'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read 32 high.';
 
 create function verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
@@ -1708,10 +1730,14 @@ as $function$
 declare
   head    record;
   stored  text;
+  intact  chain_verdict := row(null, 0, null, null, true, null, 'intact', null, null, null, '');
 begin
-  for head in select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h loop
+  for head in
+    select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h
+  loop
     perform chain_or_error(head.table_name);
-    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id::bigint;
+    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name)
+      into stored using head.id::bigint;
     if stored is distinct from head.row_hash or stored is null then
       perform refuse(
         'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
@@ -1719,12 +1745,29 @@ begin
         'select record_verification(…) records a run.', tg_argv[0], tg_op);
     end if;
   end loop;
-  new.counters := _counters();
+  -- What was remembered is not forgotten: while it is there, and while it is gone and nobody acknowledged that.
+  for head in
+    select h.table_name, h.last_id as id, h.row_hash
+    from verified_heads() as h join only chains as c on c.table_name = h.table_name
+    where (new.heads -> h.table_name ->> 'id')::bigint >= h.last_id is not true
+  loop
+    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id;
+    intact.table_name := head.table_name;
+    if stored is not distinct from head.row_hash or not (compare_with_last_run(intact)).is_valid then
+      perform refuse(
+        'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
+        format('The last run read them to row %s.', head.id), 'select record_verification(…) records a run.',
+        tg_argv[0], tg_op);
+    end if;
+  end loop;
+  -- A counter that went back stays told, until the guards are accepted as they are.
+  new.counters := _counters()
+    || coalesce((select jsonb_object_agg(l.sequence_name, l.recorded) from _lowered_counters() as l), '{}');
   return new;
 end
 $function$;
 comment on function _check_verification_run() is
-  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there, and records where the counters stand. Argument: table.';
+  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and records where the counters stand. Argument: table.';
 
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -1771,13 +1814,15 @@ create function _collation_text(collation_oid oid) returns text
 language sql stable
 set search_path from current
 as $function$
-  select concat(case when n.nspname = 'pg_catalog' then '' when n.nspname = current_schema() then '' else n.nspname || '.' end, c.collname,
-                ' of ', case c.collprovider when 'd' then 'the database' when 'c' then 'libc' when 'i' then 'icu' when 'b' then 'PostgreSQL' else c.collprovider::text end,
+  select concat(case when n.nspname in ('pg_catalog', current_schema()) then '' else n.nspname || '.' end, c.collname, ' of ',
+                case c.collprovider when 'd' then 'the database' when 'c' then 'libc' when 'i' then 'icu' when 'b' then 'PostgreSQL'
+                                    else c.collprovider::text end,
                 case when c.collisdeterministic then '' else ', not deterministic' end)
   from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace
   where c.oid = collation_oid;
 $function$;
-comment on function _collation_text(oid) is 'A collation by name, with its provider, and whether it takes different texts for equal ones.';
+comment on function _collation_text(oid) is
+  'A collation by name, with its provider, and whether it takes different texts for equal ones.';
 
 create function _switches_off(name text, value text) returns boolean
 language sql immutable
@@ -1785,7 +1830,7 @@ set search_path from current
 as $function$
   select case name
     when 'session_replication_role'      then value <> 'origin'           -- ordinary triggers do not fire
-    when 'default_transaction_read_only' then value not in ('off', 'false', 'no', '0')  -- nothing is recorded, no lockdown engaged
+    when 'default_transaction_read_only' then value not in ('off', 'false', 'no', '0')  -- nothing is recorded
     when 'event_triggers'                then value not in ('on', 'true', 'yes', '1')   -- 17: the DDL guard does not fire
     when 'row_security'                  then value not in ('on', 'true', 'yes', '1')
     when 'standard_conforming_strings'   then value not in ('on', 'true', 'yes', '1')   -- literals mean something else
@@ -1798,7 +1843,8 @@ as $function$
     when 'search_path' then value ~ ',[[:space:]]*"?pg_catalog"?[[:space:]]*(,|$)' or value ~ '^[[:space:]]*"?pg_temp"?[[:space:]]*(,|$)'
     else false end;
 $function$;
-comment on function _switches_off(text, text) is 'Whether a setting of a database, a role or the server switches off what protects the log.';
+comment on function _switches_off(text, text) is
+  'Whether a setting of a database, a role or the server switches off what protects the log.';
 
 create function _view_text(view_oid oid) returns text
 language plpgsql stable
@@ -1817,7 +1863,8 @@ begin
   return said;
 end
 $function$;
-comment on function _view_text(oid) is 'What a view says, the same on every version of PostgreSQL: brackets, literals and names count, blanks do not.';
+comment on function _view_text(oid) is
+  'What a view says, the same on every version of PostgreSQL: brackets, literals and names count, blanks do not.';
 
 create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -1960,21 +2007,23 @@ as $function$
     where d.setdatabase in (0, (select db.oid from pg_database as db where db.datname = current_database()))
       and _switches_off(v.name, v.value)
     union all
-    -- (search_path and standard_conforming_strings are pinned here, so what the server's file says of them does not show)
-    select null, 'setting', 'server', n.name, n.name || '=' || current_setting(n.name)
-    from unnest(array['session_replication_role', 'default_transaction_read_only', 'event_triggers', 'row_security', 'log_min_messages',
-                      'allow_system_table_mods', 'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages']) as n(name)
-    where _switches_off(n.name, current_setting(n.name, true))
-      and (select s.source from pg_settings as s where s.name = n.name) in ('configuration file', 'command line', 'environment variable', 'global')
-
-    -- The same, for whoever may set it in a session of his own; and ALTER SYSTEM, which reaches what the server runs.
-    union all
+    -- who was given leave to change such a one for himself or in the server's file, or to have the server load code
     select null, 'setting', p.parname, 'grant to ' || g.grantee, g.privileges
-    from pg_parameter_acl as p
-    cross join lateral grants_text(p.paracl, 10) as g  -- the superuser that initdb made, whose they are
-    where g.privileges ~ 'ALTER SYSTEM'
+    from pg_parameter_acl as p cross join lateral grants_text(p.paracl, 10) as g
+    where g.privileges ~ 'ALTER SYSTEM'  -- of any: it reaches what the server runs
        or p.parname in ('session_replication_role', 'event_triggers', 'log_min_messages', 'allow_system_table_mods',
-                        'ignore_checksum_failure', 'zero_damaged_pages', 'session_preload_libraries')
+                        'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages', 'session_preload_libraries',
+                        'local_preload_libraries', 'shared_preload_libraries', 'dynamic_library_path', 'jit_provider',
+                        'archive_command', 'restore_command')
+    union all
+    -- search_path and standard_conforming_strings are pinned here, so what the server's file says of them does not show
+    select null, 'setting', 'server', n.name, n.name || '=' || current_setting(n.name)
+    from unnest(array['session_replication_role', 'default_transaction_read_only', 'event_triggers', 'row_security',
+                      'log_min_messages', 'allow_system_table_mods', 'ignore_system_indexes', 'ignore_checksum_failure',
+                      'zero_damaged_pages']) as n(name)
+    where _switches_off(n.name, current_setting(n.name, true))
+      and (select s.source from pg_settings as s where s.name = n.name)
+          in ('configuration file', 'command line', 'environment variable', 'global')
 
     -- What the owner took from itself: its functions run with its rights, and could no longer count, check or engage.
     union all
@@ -1998,7 +2047,8 @@ as $function$
     cross join lateral (values
       ('kind', r.relkind::text),
       ('owner', r.owner_name::text),
-      ('persistence', r.relpersistence::text || case when r.relam not in (0, 2) then ' in ' || (select m.amname from pg_am as m where m.oid = r.relam) else '' end),
+      ('persistence', concat(r.relpersistence, case when r.relam not in (0, 2) then ' in ' end,
+         case when r.relam not in (0, 2) then (select m.amname from pg_am as m where m.oid = r.relam) end)),
       ('row security', case when r.relkind not in ('S', 'c') then
          concat_ws(', ', case when r.relrowsecurity then 'on' end, case when r.relforcerowsecurity then 'forced' end) end),
       ('options', case when r.relkind not in ('S', 'c') then coalesce(array_to_string(r.reloptions, ', '), '') end),
@@ -2013,14 +2063,15 @@ as $function$
     where f.value is not null
     union all
     -- What a subscription writes meets no trigger that is not ALWAYS: neither the chain nor the lockdown.
-    select r.chain, 'relation', r.relname::text, 'subscription ' || s.subname, case when s.subenabled then 'enabled' else 'disabled' end
+    select r.chain, 'relation', r.relname::text, 'subscription ' || s.subname,
+           case when s.subenabled then 'enabled' else 'disabled' end
     from relations as r
     join pg_subscription_rel as w on w.srrelid = r.oid
     join pg_subscription as s on s.oid = w.srsubid
     union all
     select r.chain, 'relation', r.relname::text, 'sequence',
-           format('%s, start %s, increment %s, from %s to %s, cache %s%s%s', format_type(q.seqtypid, null), q.seqstart, q.seqincrement,
-                  q.seqmin, q.seqmax, q.seqcache, case when q.seqcycle then ', cycles' else '' end,
+           format('%s, start %s, increment %s, from %s to %s, cache %s%s%s',
+                  format_type(q.seqtypid, null), q.seqstart, q.seqincrement, q.seqmin, q.seqmax, q.seqcache, case when q.seqcycle then ', cycles' else '' end,
                   (select ', owned by ' || c.relname || '.' || a.attname
                    from pg_depend as d
                    join pg_class as c on c.oid = d.refobjid
@@ -2052,8 +2103,10 @@ as $function$
       ('definition', encode(sha256(convert_to(_view_text(r.oid), 'UTF8')), 'hex')),
       ('depends on', coalesce((
          select string_agg(distinct case
-                  when c.oid is not null then case when c.relnamespace = r.relnamespace then '' else n.nspname || '.' end || c.relname || coalesce('.' || a.attname, '')
-                  else (select replace(i.identity, quote_ident(home.nspname) || '.', '') from pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) as i) end, ', ')
+                  when c.oid is null then (
+                    select replace(i.identity, quote_ident(home.nspname) || '.', '')
+                    from pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) as i)
+                  else concat(case when c.relnamespace <> r.relnamespace then n.nspname || '.' end, c.relname, '.' || a.attname) end, ', ')
          from home
          join pg_rewrite as w on w.ev_class = r.oid and w.rulename = '_RETURN'
          -- until 15, a view depends on itself
@@ -2065,9 +2118,10 @@ as $function$
     ) as f(fact, value)
     where r.relkind = 'v'
     union all
-    -- What anything else takes from elsewhere, also where its text does not say so: a function behind a cast, an operator, an
-    -- operator class, a collation. Of ours and PostgreSQL's own there is none; a language is a fact of its function.
-    select null, o.type, replace(o.identity, quote_ident(home.nspname) || '.', ''), 'depends on', string_agg(distinct i.type || ' ' || i.identity, ', ')
+    -- What anything else takes from elsewhere, even where its text does not say so: a function behind a cast, an operator,
+    -- an operator class, a collation. Of ours and PostgreSQL's own there is none; a language is a fact of its function.
+    select null, o.type, replace(o.identity, quote_ident(home.nspname) || '.', ''), 'depends on',
+           string_agg(distinct i.type || ' ' || i.identity, ', ')
     from home
     cross join parts as p
     join pg_depend as d on d.classid = p.classid and d.objid = p.objid and d.deptype = 'n'
@@ -2166,7 +2220,8 @@ as $function$
     from functions as f
     join pg_language as l on l.oid = f.prolang
     cross join lateral (values
-      ('body', encode(sha256(convert_to(f.prosrc || case when f.prosqlbody is not null then pg_get_function_sqlbody(f.oid) else '' end, 'UTF8')), 'hex')),
+      ('body', encode(sha256(convert_to(
+         f.prosrc || case when f.prosqlbody is not null then pg_get_function_sqlbody(f.oid) else '' end, 'UTF8')), 'hex')),
       ('arguments', pg_get_function_arguments(f.oid)),
       ('result', coalesce(pg_get_function_result(f.oid), '')),
       ('attributes', concat_ws(', ', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
@@ -2225,7 +2280,8 @@ as $function$
     from only installation as i
     cross join lateral (values ('installation_id', i.installation_id::text), ('role_prefix', i.role_prefix)) as f(fact, value)
     union all
-    select null, 'register', 'installed_migrations', m.name, coalesce(m.checksum::text, '') from only installed_migrations as m
+    select null, 'register', 'installed_migrations', m.name, coalesce(m.checksum::text, '')
+    from only installed_migrations as m
     union all
     select null, 'register', 'attempt_counters', concat_ws(' ', a.code, a.operation, a.table_name), a.sequence_name
     from only attempt_counters as a
@@ -2293,16 +2349,20 @@ as $function$
   select c.name, c.recorded, c.stands_at
   from (
     select r.key as name, r.value::text::bigint as recorded, (n.counters ->> r.key)::bigint as stands_at
-    from (select g.counters, g.created_at from only guard_states as g order by g.id desc limit 1) as g
-    -- A state that was recorded later than the last run was accepted as it was.
-    left join (select v.counters, v.created_at from only verification_runs as v order by v.id desc limit 1) as v on v.created_at > g.created_at
+    from (select g.id, g.counters, g.created_at from only guard_states as g order by g.id desc limit 1) as g
+    -- A state that was recorded later than the last run was accepted as it was. The run says which state it read, because
+    -- clocks may go back.
+    left join (select v.counters, v.created_at, (v.heads -> 'guard_states' ->> 'id')::bigint as state_id
+               from only verification_runs as v order by v.id desc limit 1) as v
+           on coalesce(v.state_id >= g.id, v.created_at > g.created_at)
     cross join _counters() as n(counters)
     cross join lateral jsonb_each(g.counters || coalesce(v.counters, '{}')) as r
     where r.value <> 'null' and n.counters ? r.key) as c
   -- The alarm takes random values; that it has one does not go away.
   where c.stands_at is null or c.stands_at < c.recorded and c.name <> 'lockdown_alarm';
 $function$;
-comment on function _lowered_counters() is 'The sequences that never go back, and did: what the last verification run or the last state of the guards recorded, and where they stand.';
+comment on function _lowered_counters() is
+  'The sequences that never go back, and did: what the last verification run or state of the guards recorded, and where they stand.';
 
 create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
@@ -2390,7 +2450,8 @@ perform protect_table('chain_columns', 'AUD-011', 'AUD-011');
 perform protect_table('guard_states', 'AUD-011', 'AUD-011');
 perform protect_table('verification_runs', 'AUD-011', 'AUD-011');
 perform protect_table('installation', 'AUD-011', 'AUD-011');
-perform _owner_only(t.name, 'AUD-011') from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
+perform _owner_only(t.name, 'AUD-011')
+from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
 perform _protect_register(t.name) from unnest(array['installed_migrations', 'attempt_counters', 'chains']) as t(name);
 create trigger _500_validate before insert on chain_columns     for each row execute function _check_chain_columns('chain_columns');
 create trigger _500_validate before insert on verification_runs for each row execute function _check_verification_run('verification_runs');

@@ -14,7 +14,7 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform begin_rollback('002_audit_tables');
 
-drop function lockdown_status(), _lockdown_is_lifted(lockdown_events), open_damage(), _last_release(), _forged_releases(), acknowledged_damage(),
+drop function lockdown_status(), _lockdown_is_lifted(lockdown_events), open_damage(), _last_release(), _forged_releases(), acknowledged_damage(), _damage_items(jsonb),
   _release_holds(lockdown_events);
 drop table order_events, order_execution, ai_debates, signals, lockdown_events, maintenance_events;
 

@@ -242,6 +242,16 @@ $function$;
 comment on function _release_holds(lockdown_events) is
   'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus brings proposals and replaces this.';
 
+create function _damage_items(damage jsonb) returns table (value jsonb, place bigint)
+language sql immutable
+set search_path from current
+as $function$
+  select d.value, d.place
+  from jsonb_array_elements(case when jsonb_typeof(_damage_items.damage) = 'array' then _damage_items.damage else '[]' end)
+       with ordinality as d(value, place);
+$function$;
+comment on function _damage_items(jsonb) is 'The items of lockdown_events.damage with their places; none if somebody made it something else than an array.';
+
 create function acknowledged_damage()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language sql stable security definer
@@ -251,7 +261,7 @@ as $function$
   -- own chain, or that no quorum signed, acknowledges nothing, least of all itself.
   select d.value ->> 'table', d.value ->> 'id', d.value ->> 'verdict', d.value ->> 'actual_hash', d.value ->> 'expected_hash', max(l.id)
   from only lockdown_events as l
-  cross join lateral jsonb_array_elements(case when jsonb_typeof(l.damage) = 'array' then l.damage else '[]' end) as d
+  cross join lateral _damage_items(l.damage) as d
   where l.event_type = 'RELEASED' and _release_holds(l)
     and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
   group by 1, 2, 3, 4, 5;
@@ -264,13 +274,14 @@ returns table (id bigint, row_hash text)
 language sql stable
 set search_path from current
 as $function$
-  select l.id, l.row_hash::text
-  from only lockdown_events as l
-  where l.event_type = 'RELEASED' and not _release_holds(l)
-    and not exists (select from acknowledged_damage() as a
-                    where a.table_name = 'lockdown_events' and a.id = l.id::text and a.verdict = 'consensus_mismatch'
-                      and a.actual_hash = l.row_hash::text)
-  order by l.id;
+  with forged as materialized (
+    select l.id, l.row_hash::text as row_hash from only lockdown_events as l where l.event_type = 'RELEASED' and not _release_holds(l))
+  select f.id, f.row_hash
+  from forged as f
+  where not exists (select from acknowledged_damage() as a
+                    where a.table_name = 'lockdown_events' and a.id = f.id::text and a.verdict = 'consensus_mismatch'
+                      and a.actual_hash = f.row_hash)
+  order by f.id;
 $function$;
 comment on function _forged_releases() is 'RELEASED events that no approved, signed proposal made, and that no lawful release has acknowledged.';
 
@@ -287,6 +298,7 @@ returns table ("table" text, id bigint, verdict text, actual_hash text, expected
 language sql stable security definer
 set search_path from current
 as $function$
+  with acknowledged as materialized (select a.* from acknowledged_damage() as a)  -- once: each release costs its signatures
   select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash
   from (
     select f.damaged_table as "table", f.id, f.verdict, f.actual_hash, f.expected_hash
@@ -296,14 +308,15 @@ as $function$
     -- what a chain alone may not show
     select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'verdict', p.value ->> 'actual_hash', p.value ->> 'expected_hash'
     from only lockdown_events as l
-    cross join lateral jsonb_array_elements(l.damage) as p
+    cross join lateral _damage_items(l.damage) as p
     where l.event_type = 'ENGAGED' and l.id > (select _last_release()) and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
+      and case when p.value ->> 'id' ~ '^[0-9]{1,18}$' then exists (select from only chains as c where c.table_name = p.value ->> 'table') end
     union
     select 'lockdown_events', r.id, 'consensus_mismatch', r.row_hash, null
     from _forged_releases() as r
   ) as d
   where not exists (
-    select from acknowledged_damage() as a
+    select from acknowledged as a
     where a.table_name = d."table" and a.id = d.id::text and a.verdict = d.verdict
       and a.actual_hash is not distinct from d.actual_hash and a.expected_hash is not distinct from d.expected_hash)
   order by (select c.position from only chains as c where c.table_name = d."table"), d.id;
@@ -333,6 +346,7 @@ declare
   standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
   latest    lockdown_events;
   engaged   lockdown_events;
+  released  bigint;
 begin
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
   is_locked := not _lockdown_is_lifted(latest);
@@ -340,19 +354,19 @@ begin
     return next;
     return;
   end if;
-  select * into engaged from only lockdown_events as l
-  where l.event_type = 'ENGAGED' and l.id > (select _last_release()) order by l.id limit 1;
+  released := _last_release();
+  select * into engaged from only lockdown_events as l where l.event_type = 'ENGAGED' and l.id > released order by l.id limit 1;
   since := engaged.created_at;
   -- Of the alarm that stands; 0 is that of an event that could raise none.
   if exists (select from only lockdown_events as l
-             where l.event_type = 'ENGAGED' and l.alarm = coalesce(standing, 0) and l.id > (select _last_release())) then
+             where l.event_type = 'ENGAGED' and l.alarm = coalesce(standing, 0) and l.id > released) then
     event_id := engaged.id;
   end if;
   select coalesce(jsonb_agg(d.value order by d.first_id, d.first_place), '[]') into damage
   from (select p.value, min(l.id) as first_id, min(p.place) as first_place
         from only lockdown_events as l
-        cross join lateral jsonb_array_elements(l.damage) with ordinality as p(value, place)
-        where l.event_type = 'ENGAGED' and l.id > (select _last_release())
+        cross join lateral _damage_items(l.damage) as p
+        where l.event_type = 'ENGAGED' and l.id > released
         group by p.value) as d;
   reason := engaged.reason;
   if latest.event_type = 'RELEASED' and engaged.id is null then

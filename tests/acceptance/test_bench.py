@@ -81,7 +81,7 @@ def test_the_contestants_differ_in_nothing_but_the_chain(db: Connection) -> None
         " coalesce(lag(u.row_hash) over (order by u.id), 'genesis')"
         " || '|' || u.id || '|' || u.correlation_id || '|' || u.signal_id || '|' || u.symbol || '|' || u.side || '|'"
         " || u.price || '|' || u.quantity || '|' || u.raw_payload::text || '|' || '|' || u.hmac_verified || '|'"
-        " || u.created_at, 'UTF8')), 'hex') as holds from usual_signals as u order by u.id",
+        " || u.created_at || '|' || u.recorded_by, 'UTF8')), 'hex') as holds from usual_signals as u order by u.id",
     )
     assert len({row["row_hash"] for row in rows}) == 3
     assert all(row["holds"] for row in rows)

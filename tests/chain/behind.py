@@ -21,16 +21,17 @@ TABLES = (
 )
 
 
-def fill_all(connection: Connection) -> None:
-    """At least four rows in each chained table, and every guard as installed."""
+def fill_all(connection: Connection, *, released: bool = True) -> None:
+    """At least four rows in each chained table, and every guard as installed. Without a release, whose signatures
+    every verdict on damage would verify, the lockdown stays engaged."""
     fill(connection, signals=5)
     correlation_id = one(connection, "select correlation_id from signals where id = 2")
     for _ in range(2):
         query(connection, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
-    council = Council(connection).bootstrap("ada", "ben", "cyd")
-    for number in range(3):
+    for number in range(3 if released else 4):
         query(connection, "select engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
-    council.release()
+    if released:
+        Council(connection).bootstrap("ada", "ben", "cyd").release()
     for number in range(4):
         query(connection, "select record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 

@@ -37,7 +37,9 @@ CHANGES = {
 
 @pytest.fixture
 def origin(request: pytest.FixtureRequest, prepared: Prepared, template: str) -> str:
-    return prepared("tampering_book", fill_all) if "book" in request.fixturenames else template
+    if "book" not in request.fixturenames:
+        return template
+    return prepared("tampering_book", lambda connection: fill_all(connection, released=False))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -96,11 +97,27 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
     assert one(db, "select is_locked from lockdown_status()") is True
 
 
-def test_a_standby_or_reader_remembers_nothing_and_says_so(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk) -> None:
+    reader = replace(desk, dsn=f"{desk.dsn} options='-c default_transaction_read_only=on'")
+    assert "not remembered" in reader.run("verify-chain", "--since-last").out
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        "default_transaction_read_only = on",
+        "default_transaction_isolation = serializable",
+        "row_security = on",
+    ],
+)
+def test_a_default_of_the_database_does_not_keep_damage_from_locking(
+    default: str, desk: Desk, db: Connection
 ) -> None:
-    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
-    assert "not remembered" in desk.run("verify-chain", "--since-last").out
+    fill(db)
+    tamper(db, "update signals set price = 1 where id = 2")
+    db.execute(f"alter database {db.info.dbname} set {default}")
+    desk.run("verify-chain", expect=1)
+    assert one(db, "select is_locked from lockdown_status()") is True
 
 
 def test_a_read_only_default_of_the_database_keeps_no_run_from_being_remembered(

@@ -136,13 +136,18 @@ def test_a_writer_that_catches_the_refusal_in_a_loop_writes_nothing(
     assert counted(book) == 4
 
 
+@pytest.mark.parametrize("role", ["app_trading", "pg_write_all_data"])
 def test_a_row_that_stands_when_the_alarm_is_raised_is_undone_with_its_statement(
-    book: Connection, connect: Connect
+    book: Connection, connect: Connect, login_role: LoginRole, role: str
 ) -> None:
-    """RETURNING is computed after the row was stored and its triggers asked: the statement's end asks again."""
+    """RETURNING is computed after the row was stored and its triggers asked: the statement's end asks again, also
+    for a writer who may not read the alarm."""
     gate = connect()
     query(gate, "select pg_advisory_lock(1)")
-    writer = connect()
+    writer = connect(login_role(role))
+    user = quote(writer.info.user)
+    query(book, f"grant usage on schema public to {user}; grant usage on sequence signals_id_seq to {user}")
+    query(book, f"grant execute on function refuse_decimal(numeric, integer, integer) to {user}")
     waiting = Background(
         writer, f"{PLAIN} values ('n', 'X', 'BUY', 1, 1, '{{}}') returning pg_advisory_xact_lock(1)"
     ).blocked(book)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cluster import Server
 from tests.fix_database import LoginRole
+from tests.risk.council import Council
 from tests.security.refusals import Connection, install_guard
 from tests.support import fill
 
@@ -24,7 +25,9 @@ def filled_database(server: Server, admin: Connection, template: str) -> str:
     name = _clone(admin, template, "security_filled")
     with psycopg.connect(server.dsn(name), autocommit=True) as connection:
         fill(connection)
+        council = Council(connection).bootstrap("ada", "ben", "cyd")
         connection.execute("select engage_lockdown('a test', '[]')")
+        council.release()
         connection.execute("select record_maintenance('a test', 'x', 'y')")
     return name
 

@@ -40,7 +40,8 @@ KIT_TABLES = (
 RELATIONS: dict[str, dict[str, set[str]]] = {
     "app_trading": {
         "INSERT, SELECT": set(AUDIT_TABLES),
-        "SELECT": set(VIEWS),
+        # the sequences for the WHEN of _900_refuse_in_lockdown, which is judged with the writer's rights
+        "SELECT": {*VIEWS, "lockdown_alarm", "lockdown_lifted"},
         "USAGE": {f"{table}_id_seq" for table in AUDIT_TABLES},
     },
     "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS, *RISK_RELATIONS}},
@@ -119,6 +120,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *LOGS,
         "_collation_text(oid)",
         "_counters()",
+        "_damage_item(text,bigint,text,text,text)",
         "_lowered_counters()",
         "_switches_off(text,text)",
         "_view_text(oid)",
@@ -131,6 +133,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "chain_places_sql(text)",
         "record_verification(boolean,jsonb,bigint)",
         "verification_plan(boolean,integer,bigint)",
+        "open_damage()",
         "verified_heads()",
         "changed_guards()",
         "split_range(bigint,bigint,bigint)",
@@ -147,6 +150,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "verify_guards()",
     },
     "app_risk": {
+        "open_damage()",
         "propose(uuid,text,jsonb,text,uuid,timestamp with time zone,bytea,text)",
         "vote(uuid,uuid,text,timestamp with time zone,bytea)",
         *STATE,

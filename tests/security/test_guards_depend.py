@@ -348,6 +348,16 @@ def test_mutation_is_reported_and_nothing_else(session: Connection, mutation: Mu
     assert found(session) == set()
 
 
+PARAMETERS = ["session_replication_role", "log_min_messages", "session_preload_libraries"]
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_leave_to_switch_the_triggers_off_is_reported(session: Connection, parameter: str) -> None:
+    with undone(session):
+        session.execute(f"create role security_other; grant set on parameter {parameter} to security_other")
+        assert found(session) == extra("setting", parameter, "grant to security_other")
+
+
 LATER = [
     (16, "create role security_other; grant pg_create_subscription to security_other",
      extra("role", "pg_create_subscription", "member security_other")),
@@ -432,6 +442,10 @@ def test_what_a_verification_run_recorded_counts_too(session: Connection) -> Non
         session.execute("select record_verification(true, '{}', 0)")
         session.execute(f"select setval('{sequence}', 1, false)")
         assert found(session) == changed("sequence", sequence, "value")
+        session.execute("select record_verification(true, '{}', 0)")
+        assert found(session) == changed("sequence", sequence, "value"), "a run accepts nothing"
+        session.execute("select record_guards('the counter was reset')")
+        assert found(session) == set()
 
 
 def test_an_alarm_that_lost_its_value_is_told(session: Connection) -> None:

@@ -374,6 +374,8 @@ def test_commands(book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     hostile, _ = book
     auditor, risk = (Commands(dsn(book, role), tmp_path, capsys) for role in ("app_auditor", "app_risk"))
     root = Commands(hostile.server.dsn(hostile.dbname), tmp_path, capsys)
+    with closing(connections.connect(hostile.server.dsn(hostile.dbname), autocommit=True)) as conn:
+        conn.execute("select public.record_guards('a path like that is reported')")
     with closing(connections.connect(dsn(book, "app_trading"), autocommit=True)) as conn:
         for n in range(3):
             record_signal(

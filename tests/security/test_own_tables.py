@@ -10,7 +10,7 @@ import pytest
 
 from tests.fix_database import Connect, LoginRole
 from tests.security.refusals import Connection, attempts, refused, undone
-from tests.support import as_role, assert_healthy, fill, make_signal, one, query, verdicts
+from tests.support import as_role, assert_healthy, fill, make_signal, one, query, tamper, verdicts
 
 # Every table of ours that has columns and is no table of the audit log, by the code of its refusal.
 TABLES = {
@@ -172,6 +172,24 @@ def test_a_verification_run_names_rows_that_are_there(owner: Connection, heads: 
         owner.execute(
             "insert into verification_runs (is_full, heads, rows_checked) values (true, %s, 1)", [heads]
         )
+
+
+HEADS = (
+    "(select jsonb_build_object('signals', jsonb_build_object('id', id, 'row_hash', row_hash))"
+    " from signals where id = 1)"
+)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["while they are there", "while they are missing"])
+@pytest.mark.parametrize("heads", [HEADS, "'{}'"], ids=["lower", "none"])
+def test_a_verification_run_forgets_no_rows(db: Connection, cut: bool, heads: str) -> None:
+    """Or whoever cuts a tail would record a run of what is left."""
+    fill(db)
+    db.execute("select record_verification(true, '{\"signals\": 3}', 3)")
+    if cut:
+        tamper(db, "delete from signals where id = 3")
+    with as_role(db, "alpha_owner"), refused("AUD-011", "verification_runs"):
+        db.execute(f"insert into verification_runs (is_full, heads, rows_checked) values (true, {heads}, 1)")
 
 
 def test_replicated_rows_pass(db: Connection) -> None:

@@ -60,7 +60,7 @@ def test_a_writer_cannot_say_otherwise(
 
 OWN = {
     "maintenance_events": "(reason, command_tag, object_identity, recorded_by) values ('x', 'x', 'x', 'the chief')",
-    "lockdown_events": "(event_type, reason, damage, recorded_by) values ('ENGAGED', 'x', '[]', 'the chief')",
+    "lockdown_events": "(event_type, reason, damage, alarm, recorded_by) values ('ENGAGED', 'x', '[]', 7, 'the chief')",
     "guard_states": "(reason, recorded_by) values ('x', 'the chief')",
     "verification_runs": "(is_full, heads, rows_checked, recorded_by) values (true, '{}', 0, 'the chief')",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.checkpoint.book import run
-from tests.support import MIGRATIONS, SUPERUSER, make_signal, one, query
+from tests.support import MIGRATIONS, SUPERUSER, make_signal, one, query, wait_until
 from tests.tampering.catalogue import Section
 from tests.tampering.outcomes import command, guards, harmless, in_vain, is_shut_again, refused, shown, told
 from tests.tampering.stage import Stage
@@ -72,6 +72,13 @@ _grants(
     "tamper_dba",
     guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
 )
+_grants(
+    "grants-itself-signals",
+    "Grants itself `pg_signal_backend`, to end every verification",
+    "pg_signal_backend",
+    "tamper_dba",
+    guards("role", "pg_signal_backend", "member tamper_dba", "extra"),
+)
 ALL_DATA = {
     "prepare": "grant pg_write_all_data to tamper_dba",
     "cleanup": "revoke pg_write_all_data from tamper_dba",
@@ -106,22 +113,17 @@ sql(
     **ALL_DATA,  # type: ignore[arg-type]
 )
 sql(
-    "with-all-data-writes-an-order-event",
-    "With `pg_write_all_data`, writes what became of an order",
-    "insert into order_events (order_execution_id, event_type) values (1, 'CANCELLED')",
-    guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
-    told(
-        "the row itself",
-        "`recorded_by` is its login, and the chain gave the row its place",
-        "select (id, recorded_by) = (5::bigint, 'tamper_dba') from order_events order by id desc limit 1",
-    ),
-    **ALL_DATA,  # type: ignore[arg-type]
-)
-sql(
     "with-all-data-writes-a-signal",
     "With `pg_write_all_data`, writes a signal, whose decimals are checked by a function that it may not call",
     "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
     " values ('all', 'B', 'BUY', 1, 1, '{}')",
+    DENIED,
+    **ALL_DATA,  # type: ignore[arg-type]
+)
+sql(
+    "with-all-data-writes-an-order-event",
+    "With `pg_write_all_data`, writes an order's event, even one without decimals",
+    "insert into order_events (order_execution_id, event_type) values (1, 'CANCELLED')",
     DENIED,
     **ALL_DATA,  # type: ignore[arg-type]
 )
@@ -277,7 +279,9 @@ def _nothing_answers(stage: Stage) -> None:
 def drops_the_database(stage: Stage) -> None:
     stage.db.close()
     elsewhere = stage.connect(stage.logins["dba"], dbname="postgres")
-    elsewhere.execute(f"drop database {stage.dbname} with (force)")
+    # A closed session takes a moment to leave, and a superuser's is not the DBA's to end.
+    wait_until(elsewhere, "select count(*) = 0 from pg_stat_activity where datname = %s", [stage.dbname])
+    elsewhere.execute(f"drop database {stage.dbname}")
 
 
 def _auditor_gets_nowhere(stage: Stage) -> None:

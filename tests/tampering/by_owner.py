@@ -29,7 +29,7 @@ from tests.tampering.outcomes import (
     shown,
     told,
 )
-from tests.tampering.stage import Stage
+from tests.tampering.stage import Stage, release
 
 owner = Section(
     "owner",
@@ -342,6 +342,14 @@ sql(
         " from maintenance_events order by id desc limit 1",
     ),
     guards("index", "signals_created_at_idx", "columns", "missing"),
+    begins="guarded",
+)
+
+sql(
+    "guarded-grants",
+    "Where the DDL guard is installed, grants the application UPDATE, which the guard does not see",
+    "grant update on signals to app_trading",
+    guards("relation", "signals", "grant to app_trading", "changed"),
     begins="guarded",
 )
 
@@ -680,6 +688,23 @@ sql(
         "select (reason, recorded_by) = ('ticket 42', 'tamper_owner') from guard_states order by id desc limit 1",
     ),
 )
+
+
+@does(
+    "Replaces a function, and waits until a superuser calls it",
+    guards("function", "chain_genesis(table_name text)", "body", "changed"),
+    told(
+        "its effect",
+        "it ran as a superuser: do not work as one on this schema",
+        "select chain_genesis('signals') = 'as postgres'",
+    ),
+)
+def waits_for_a_superuser(stage: Stage) -> None:
+    stage.me.execute(
+        "create or replace function chain_genesis(table_name text) returns text language sql"
+        " as $$ select 'as ' || current_user $$"
+    )
+
 
 # ----------------------------------------------------------------------------------------------------
 # Rows: a trigger is disabled, rows are changed, and the trigger is enabled again
@@ -1239,6 +1264,17 @@ def changes_an_acknowledged_row(stage: Stage) -> None:
 
 
 @does(
+    "Changes the row right behind a gap that a release acknowledged", chain("order_events", "missing_rows", 2)
+)
+def changes_the_row_behind_a_gap(stage: Stage) -> None:
+    force(stage.me, "order_events", "delete from order_events where id = 2")
+    verdicts(stage.db)
+    release(stage.db)
+    assert verdicts(stage.db)["order_events"].verdict == "acknowledged"
+    force(stage.me, "order_events", "update order_events set rejection_reason = 'another' where id = 3")
+
+
+@does(
     "Silences the alarm and writes in spite of the lockdown",
     refused("AUD-009"),
     begins="locked",
@@ -1368,6 +1404,20 @@ def takes_a_default_from_elsewhere(stage: Stage) -> None:
     )
 
 
+sql(
+    "counts-backwards",
+    "Has a counter of refused attempts count backwards",
+    "alter sequence attempts_aud002_update_signals increment -1 minvalue -9 maxvalue 9",
+    guards("relation", "attempts_aud002_update_signals", "sequence", "changed"),
+)
+sql(
+    "compares-otherwise",
+    "Gives a column another collation",
+    'alter table lockdown_events alter column reason type text collate "POSIX"',
+    guards("column", "lockdown_events.reason", "collation", "extra"),
+)
+
+
 @does(
     "Sets a counter of refused attempts back",
     guards("sequence", "attempts_aud002_update_signals", "value", "changed"),
@@ -1436,6 +1486,33 @@ def adds_an_agent_with_its_hash(stage: Stage) -> None:
         "insert into agents select (jsonb_populate_record(a, jsonb_build_object('id', 5, 'name', 'mallory',"
         f" 'agent_id', '{agent_id('mallory')}', 'public_key', '\\x{key}'))).* from agents as a where id = 3",
         5,
+    )
+
+
+@does("Disables one trigger, revokes an agent, enables it again", config("replayed"), guardrail())
+def forges_a_revocation(stage: Stage) -> None:
+    _insert_by_force(
+        stage,
+        "insert into agent_revocations (agent_id, proposal_id) select a.agent_id, p.proposal_id"
+        " from agents as a cross join proposals as p where a.name = 'ben' and p.kind = 'agent_revoke'",
+        "_500_validate",
+        "agent_revocations",
+    )
+
+
+@does(
+    "Disables one trigger, has a pending proposal applied without its quorum, enables it again",
+    config("replayed"),
+)
+def applies_without_a_quorum(stage: Stage) -> None:
+    _insert_by_force(
+        stage,
+        "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous, state_text,"
+        " state_hash) select (t.text::jsonb ->> 'version')::bigint, p.proposal_id, p.digest, p.kind, p.proposer, '[]',"
+        " p.previous, t.text, text_digest(t.text) from proposals as p"
+        " cross join next_state_text(current_state_text(), p.kind, p.payload) as t(text) order by p.id desc limit 1",
+        "_500_validate",
+        "risk_change_log",
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.chain.behind import rehash
+from tests.risk.council import limits
+from tests.risk.test_clock import be_set_back
 from tests.support import one, query
 from tests.tampering.by_owner import force
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import chain, checkpoint, guards, not_found, refused
+from tests.tampering.outcomes import chain, checkpoint, guards, harmless, not_found, refused
 from tests.tampering.stage import Stage
 
 superuser = Section(
@@ -271,3 +273,15 @@ sql(
     guards("setting", "app_trading", "log_min_messages", "extra"),
     cleanup="alter role app_trading reset log_min_messages",
 )
+
+
+@does(
+    "Sets the server's clock ahead for the changes of limits, and back, so that none can be made until it has passed",
+    harmless(
+        "limits are tightened all the same",
+        "select max_position_size_pct = 0.01 from risk_configurations where valid_to is null",
+    ),
+)
+def sets_the_clock_back(stage: Stage) -> None:
+    be_set_back(stage.db)
+    stage.honest.enact("risk_config", limits("0.01"), "ada", "ben")

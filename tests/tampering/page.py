@@ -33,7 +33,7 @@ and asserts what the row says. This page is generated from those tests, so it pr
 - *Refused*: the last statement of the attack raised this code. A code of five characters without a hyphen is
   PostgreSQL's own.
 - *Found*: the attack goes through, and this shows it afterwards.
-- *Without effect*: nothing refuses the attack, and it reaches nothing. Afterwards everything inside verifies.
+- *Without effect*: nothing refuses the attack, and it does not reach what it is for.
 - *Openly not found*: the attack goes through, and nothing inside the database shows it. The test fails on the day
   when something does.
 

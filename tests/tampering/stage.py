@@ -161,7 +161,9 @@ class Stage:
 
     def damage(self, table: str = "signals", row_id: int = 2) -> None:
         """Change a row behind the triggers' back, so that there is something to find."""
-        column = {"signals": "symbol", "ai_debates": "model_name", "order_events": "event_type"}[table]
+        column = {"signals": "symbol", "ai_debates": "model_name", "order_events": "exchange_error_code"}[
+            table
+        ]
         tamper(self.db, f"update {table} set {column} = 'X' where id = %s", [row_id])
 
     def open_damage(self) -> list[dict[str, Any]]:
@@ -194,7 +196,8 @@ class Stage:
 
         source = FakeSource(read)
         service = RiskGuardrailService(
-            source=lambda: source, **{"good_reads": 1, "lease": 60.0, "pins": pins(), **options}
+            source=lambda: source,
+            **{"good_reads": 1, "lease": 120.0, "clock_tolerance": 60.0, "pins": pins(), **options},
         )
         service.read_once(source)
         return service

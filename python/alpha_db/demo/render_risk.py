@@ -26,7 +26,7 @@ def risk(data: dict[str, Any]) -> None:
     line(f"   {data['copied_by']}; there, as the superuser:")
     line("     ", (clean(refused["RSK-002"]), GOOD) if "RSK-002" in refused else ("NOT REFUSED", BAD))
     line("   So he switches the trigger off, and on again afterwards:")
-    line(f"     {data['statements'][1]}")
+    line(f"     {data['statements'][2]}")
     safe = data["safe_mode"]
     if not safe["entered"]:
         line(("   A hydrator there DID NOT NOTICE", BAD))

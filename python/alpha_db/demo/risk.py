@@ -27,6 +27,8 @@ LIMITS = {"max_position_size_pct": "0.05", "daily_drawdown_limit_pct": "0.03", "
 TIGHTER = {**LIMITS, "max_leverage_ratio": "1.5"}
 LOOSER = {**LIMITS, "max_leverage_ratio": "5"}
 
+BY_FORCE = ("as_owner", "switch_off_risk", "loosen", "switch_on_risk")
+
 # A laptop that is busy with something else must not end the lease in the middle of the story.
 _SERVICE: dict[str, Any] = {"lease": 10.0, "poll": 0.2, "read_deadline": 5.0}
 _PATIENCE = 30.0
@@ -131,6 +133,7 @@ def _by_force(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
         before = hydrator.state
         refusal = _refusal(conn)
         with conn.transaction():
+            conn.execute(statement("as_owner"))
             conn.execute(statement("switch_off_risk"))
             edited = conn.execute(statement("loosen")).rowcount
             conn.execute(statement("switch_on_risk"))
@@ -141,7 +144,7 @@ def _by_force(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
     data = {
         "refused": {refusal.code: refusal.message} if refusal else {},
         "copied_by": statement("copy_for_risk"),
-        "statements": [statement(name) for name in ("switch_off_risk", "loosen", "switch_on_risk")],
+        "statements": [statement(name) for name in BY_FORCE],
         "version_before": before.version,
         "safe_mode": {
             "entered": entered,
@@ -199,6 +202,7 @@ def _limits(state: GuardrailState) -> Row:
 def _refusal(conn: psycopg.Connection[Any]) -> Refused | None:
     try:
         with translate(), conn.transaction(force_rollback=True):
+            conn.execute(statement("as_owner"))
             conn.execute(statement("loosen"))
     except Refused as exc:
         return exc

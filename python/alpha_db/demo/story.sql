@@ -95,14 +95,19 @@ UPDATE signals SET quantity = quantity + 1 WHERE id = %(id)s;
 -- name: switch_on
 ALTER TABLE signals ENABLE ALWAYS TRIGGER _100_reject_change;
 
+-- name: as_owner
+SET LOCAL ROLE alpha_owner;
+
 -- name: switch_off_risk
-ALTER TABLE risk_configurations DISABLE TRIGGER _100_reject_change;
+ALTER TABLE risk_configurations DISABLE TRIGGER USER;
 
 -- name: loosen
 UPDATE risk_configurations SET max_leverage_ratio = 9 WHERE version = 2;
 
 -- name: switch_on_risk
-ALTER TABLE risk_configurations ENABLE ALWAYS TRIGGER _100_reject_change;
+ALTER TABLE risk_configurations ENABLE TRIGGER _050_owner_only,
+  ENABLE ALWAYS TRIGGER _100_reject_change,
+  ENABLE ALWAYS TRIGGER _200_reject_truncate;
 
 -- name: switch_off_events
 ALTER TABLE order_events DISABLE TRIGGER _100_reject_change;
