@@ -1406,7 +1406,8 @@ create function _counters() returns jsonb
 language sql volatile security definer
 set search_path from current
 as $function$
-  select coalesce(jsonb_object_agg(c.name, pg_sequence_last_value(c.sequence))
+  -- until 17, a right that is missing is an error
+  select coalesce(jsonb_object_agg(c.name, case when has_sequence_privilege(c.sequence, 'usage, select') then pg_sequence_last_value(c.sequence) end)
                   filter (where c.sequence is not null), '{}')
   from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
         from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
@@ -1944,6 +1945,9 @@ as $function$
     select 'pg_attrdef'::regclass, d.oid from relations as r join pg_attrdef as d on d.adrelid = r.oid
     union all
     select 'pg_trigger'::regclass, t.oid from relations as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+    union all
+    -- its expressions are run by ANALYZE, as the owner
+    select 'pg_statistic_ext'::regclass, x.oid from relations as r join pg_statistic_ext as x on x.stxrelid = r.oid
   ),
   facts (table_name, object_kind, object_name, fact, value) as (
     -- the schema: who may create in it, who may use it of ours
@@ -2006,7 +2010,8 @@ as $function$
     -- who was given leave to change such a one for himself or in the server's file, or to have the server load code
     select null, 'setting', p.parname, 'grant to ' || g.grantee, g.privileges
     from pg_parameter_acl as p cross join lateral grants_text(p.paracl, 10) as g
-    where p.parname in ('session_replication_role', 'event_triggers', 'log_min_messages', 'allow_system_table_mods',
+    where g.privileges ~ 'ALTER SYSTEM'  -- of any: it reaches what the server runs
+       or p.parname in ('session_replication_role', 'event_triggers', 'log_min_messages', 'allow_system_table_mods',
                         'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages', 'session_preload_libraries',
                         'local_preload_libraries', 'shared_preload_libraries', 'dynamic_library_path', 'jit_provider',
                         'archive_command', 'restore_command')
@@ -2019,6 +2024,21 @@ as $function$
     where _switches_off(n.name, current_setting(n.name, true))
       and (select s.source from pg_settings as s where s.name = n.name)
           in ('configuration file', 'command line', 'environment variable', 'global')
+
+    -- What the owner took from itself: its functions run with its rights, and could no longer count, check or engage.
+    union all
+    select x.chain, x.kind, x.name, 'rights that the owner lacks', string_agg(d.privilege_type, ', ' order by d.privilege_type)
+    from (select r.chain, 'relation', r.relname::text, r.relacl, case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner
+          from relations as r where r.relkind <> 'c'
+          union all
+          select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner from functions as f
+          union all
+          select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner
+          from home join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner) as x (chain, kind, name, acl, type, owner)
+    cross join lateral aclexplode(acldefault(x.type, x.owner)) as d
+    where x.acl is not null and d.grantee = x.owner
+      and not exists (select from aclexplode(x.acl) as a where a.grantee = x.owner and a.privilege_type = d.privilege_type)
+    group by x.chain, x.kind, x.name
 
     -- tables, views, sequences, composite types
     union all

@@ -178,6 +178,7 @@ begin
   if current_setting('transaction_isolation') = 'read committed'
      and (select s.is_locked and s.event_id is not null from lockdown_status() as s)
      and pg_sequence_last_value('lockdown_alarm'::regclass) is not null
+     and pg_sequence_last_value('lockdown_lifted'::regclass) is distinct from pg_sequence_last_value('lockdown_alarm'::regclass)
      and _is_recorded(damage) then
     return 'the lockdown is engaged already';
   end if;
@@ -209,12 +210,23 @@ set enable_seqscan = off
 as $function$
 declare
   standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
+  lifted    bigint;
   latest    lockdown_events;
 begin
   if not coalesce(wanted, true) or pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
     return;
   end if;
+  -- Before the last event: a release that a writer remembers was committed before, so it is seen below.
+  lifted := pg_sequence_last_value('lockdown_lifted'::regclass);
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
+  if lifted = standing and not _lockdown_is_lifted(latest) then
+    perform setval('lockdown_lifted'::regclass, 1);  -- which costs the next writer a look, and no more
+    if latest.event_type = 'ENGAGED' and latest.alarm = standing and current_setting('transaction_isolation') = 'read committed' then
+      insert into lockdown_events (event_type, reason, damage, alarm)
+      values ('ENGAGED', 'lockdown_lifted was set by force, which let rows in', '[]', _raise_alarm());
+      return;
+    end if;
+  end if;
   if standing is not distinct from latest.alarm
      or exists (select from only lockdown_events as l where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release())) then
     return;
@@ -231,7 +243,7 @@ exception when others then null;  -- the next verification tries again; until th
 end
 $function$;
 comment on function _attend_alarm(boolean) is
-  'Records an alarm that no event records, and raises it anew if somebody set it back. Changes nothing while alarm and events agree.';
+  'Records an alarm that no event records, and raises it anew if somebody set it back, or had writers take it for lifted. Changes nothing while alarm and events agree.';
 
 create function refuse_in_lockdown(table_name text) returns void
 language plpgsql
@@ -361,6 +373,14 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
+  if new.event_type = 'ENGAGED' and current_setting('session_replication_role') <> 'replica' then
+    -- An event that comes after the release of its own alarm would engage nothing: writers remember that number as lifted. The chain's
+    -- lock first, so that no release slips in between; a snapshot that does not see one gets 40001 from the chain's trigger.
+    lock table only lock_lockdown_events in share update exclusive mode;
+    if exists (select from only lockdown_events as l where l.event_type = 'RELEASED' and l.alarm = new.alarm) then
+      new.alarm := _raise_alarm();
+    end if;
+  end if;
   -- Not in general: a second alarm that was raised since must not be set back to the first.
   if new.alarm > 0 and (current_setting('session_replication_role') = 'replica' or pg_sequence_last_value('lockdown_alarm'::regclass) is null) then
     perform setval('lockdown_alarm'::regclass, new.alarm);
@@ -368,7 +388,8 @@ begin
   return new;
 end
 $function$;
-comment on function raise_lockdown_alarm() is 'Row trigger of lockdown_events: the alarm of an event that is replicated, or written by hand, is raised here too.';
+comment on function raise_lockdown_alarm() is
+  'Row trigger of lockdown_events: the alarm of an event that is replicated, or written by hand, is raised here too; so is a new one for an event that comes after the release of its own.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.

@@ -193,7 +193,8 @@ as $function$
     join ours as o on o.oid = l.relation
     where l.locktype = 'relation' and l.database = (select d.oid from pg_database as d where d.datname = current_database())
       and (l.pid is null or not l.granted
-           or o.is_lock and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))
+           or o.is_lock and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+           or l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
     group by 1, 2, 3, 4
   )
   select h.name, h.mode, h.granted, h.pid, p.gid, coalesce(a.usename::text, p.owner::text),
@@ -210,7 +211,7 @@ as $function$
   order by 1, h.granted desc, 9, 4;
 $function$;
 comment on function lock_holders() is
-  'Who holds or waits for a lock of this installation: of a chain, the proposals, the Merkle logs, the migrations; and every prepared transaction that has locked one of its tables.';
+  'Who holds or waits for a lock of this installation: of a chain, the proposals, the Merkle logs, the migrations, or a table that nobody can write meanwhile; and every prepared transaction that has locked one of its tables.';
 
 perform count_attempts('AUD-011', 'protected object', 'DDL');
 

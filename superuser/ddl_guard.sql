@@ -111,6 +111,13 @@ begin
         when 'pg_statistic_ext'::regclass then (select s.stxrelid from pg_statistic_ext as s where s.oid = c.objid)
         when 'pg_constraint'::regclass then (select k.conrelid from pg_constraint as k where k.oid = c.objid) end
       union all
+      -- what is done to a parent is done to its children: one that takes a table of ours as a partition
+      select r.relnamespace, r.relname::text, r.relowner from pg_inherits as i join pg_class as r on r.oid = i.inhrelid
+      where i.inhparent = case c.classid
+        when 'pg_class'::regclass      then c.objid
+        when 'pg_trigger'::regclass    then (select t.tgrelid from pg_trigger as t where t.oid = c.objid)
+        when 'pg_constraint'::regclass then (select k.conrelid from pg_constraint as k where k.oid = c.objid) end
+      union all
       select p.pronamespace, p.proname::text, p.proowner from pg_proc as p where c.classid = 'pg_proc'::regclass and p.oid = c.objid
       union all
       select t.typnamespace, t.typname::text, t.typowner from pg_type as t

@@ -22,6 +22,9 @@ LONG = 10.0
 # how the functions take a lock, and what PostgreSQL adds when it waits for a row
 _WANTED = re.compile(r'(?i)lock table only "?(\w+)"?|in relation "(\w+)"')
 
+# modes that keep readers or writers of a table out
+_STRONG = re.compile(r"\b(Share|ShareRowExclusive|Exclusive|AccessExclusive)Lock")
+
 
 def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
     """Return the rows of lock_holders(), each with `seconds`: how long it has held or waited, if that can be seen.
@@ -84,17 +87,23 @@ def timed_out(conn: psycopg.Connection[Any], problem: Exception) -> LockTimeout:
     context = (original.diag.context or "") if isinstance(original, psycopg.Error) else ""
     found = _WANTED.search(context)
     wanted = (found[1] or found[2]) if found else None
-    waited, holders = None, []
+    waited, holders, queued = None, [], []
     with suppress(psycopg.Error):
         if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             conn.rollback()
         waited = conn.execute(query("lock_timeout")).fetchone()
-        holders = [row for row in lock_holders(conn) if row["granted"] and row["lock_name"] == wanted]
+        rows = lock_holders(conn)
+        if not wanted:  # a table itself: who has locked one, or waits to, with whoever reads or writes it behind
+            rows = [row for row in rows if _STRONG.search(row["mode"])]
+        holders = [row for row in rows if row["granted"] and row["lock_name"] == (wanted or row["lock_name"])]
+        queued = [row for row in rows if not wanted and not row["granted"]]
     within = f"within {float(waited[0]):g} s" if waited else "in time"
-    hints = [remedy(row) for row in holders]
+    hints = [remedy(row) for row in holders + queued]
+    told = [("" if wanted else f"{row['lock_name']} is ") + f"held by {describe(row)}" for row in holders]
+    told += [f"{describe(row)} waits for {row['lock_name']}, and others behind it" for row in queued]
     return LockTimeout(
         f"{wanted or 'a lock'} was not to be had {within}",
-        detail="; ".join(f"held by {describe(row)}" for row in holders) or None,
+        detail="; ".join(told) or None,
         hint=" or ".join(["try again", "--lock-timeout SECONDS", *hints]),
         sqlstate="55P03",
     )

@@ -7,11 +7,12 @@ import json
 import psycopg
 import pytest
 
-from tests.chain.behind import broken_in_python
+from tests.chain.behind import broken_in_python, release
 from tests.fix_database import Connect
 from tests.support import (
     Connection,
     Filled,
+    as_role,
     changed_guards,
     fill,
     make_signal,
@@ -326,3 +327,71 @@ def test_the_event_is_json_that_a_release_can_name(damaged: Connection) -> None:
     damage = one(damaged, "select damage::text from lockdown_status()")
     (place,) = json.loads(damage)
     assert set(place) >= {"table", "id", "actual_hash"}
+
+
+# --------------------------------------------------------------------------------------------------
+# What writers remember as lifted
+
+
+def refused_in_lockdown(connection: Connection, n: int) -> None:
+    with pytest.raises(psycopg.Error) as refusal:
+        make_signal(connection, n)
+    assert refusal.value.sqlstate == "AUD09"
+
+
+def test_what_lifts_the_alarm_set_by_force_is_found(damaged: Connection) -> None:
+    """Who may set sequences can let writers in; the next verification shuts it again and says so."""
+    verdicts(damaged)
+    query(damaged, "select setval('lockdown_lifted', pg_sequence_last_value('lockdown_alarm'))")
+    make_signal(damaged, 50)
+    verdicts(damaged)
+    refused_in_lockdown(damaged, 51)
+    (last,) = query(damaged, "select * from lockdown_events order by id desc limit 1")
+    assert (last["event_type"], last["id"]) == ("ENGAGED", 2)
+    assert "set by force" in last["reason"]
+    verdicts(damaged)
+    assert one(damaged, "select count(*) from lockdown_events") == 2
+
+
+def test_both_sequences_set_to_one_number_are_found(damaged: Connection) -> None:
+    verdicts(damaged)
+    query(damaged, "select setval('lockdown_alarm', 77), setval('lockdown_lifted', 77)")
+    make_signal(damaged, 50)
+    verdicts(damaged)
+    refused_in_lockdown(damaged, 51)
+    assert one(damaged, "select count(*) from lockdown_events") == 2
+
+
+def test_engaging_again_shuts_what_was_lifted_by_force(damaged: Connection) -> None:
+    verdicts(damaged)
+    query(damaged, "select setval('lockdown_lifted', pg_sequence_last_value('lockdown_alarm'))")
+    assert "engaged already" not in one(
+        damaged, "select engage_lockdown('again', (select damage from lockdown_events))"
+    )
+    refused_in_lockdown(damaged, 51)
+
+
+def test_verification_does_not_take_a_lawful_release_for_force(damaged: Connection) -> None:
+    verdicts(damaged)
+    release(damaged, "test")
+    make_signal(damaged, 50)  # remembers it
+    damaged.execute("select _attend_alarm(true)")
+    assert not locked(damaged)
+    assert one(damaged, "select count(*) from lockdown_events") == 2
+    make_signal(damaged, 51)
+
+
+def test_an_event_after_the_release_of_its_own_alarm_raises_another(damaged: Connection) -> None:
+    """Two may record one alarm; if the later one comes after its release, writers remember that number as lifted."""
+    verdicts(damaged)
+    alarm = one(damaged, "select alarm from lockdown_events")
+    release(damaged, "test")
+    make_signal(damaged, 50)
+    with as_role(damaged, "alpha_owner"):
+        query(
+            damaged,
+            "insert into lockdown_events (event_type, reason, damage, alarm) values ('ENGAGED', 'late', '[]', %s)",
+            (alarm,),
+        )
+    assert locked(damaged)
+    refused_in_lockdown(damaged, 51)

@@ -10,8 +10,9 @@ import pytest
 
 from alpha_db.locks import describe, overdue, remedy
 from tests.cli.desk import Desk
+from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole, fresh_name
-from tests.support import Connection, fill, make_signal, one, wait_until
+from tests.support import Connection, fill, make_signal, one, query, wait_until
 
 pytest_plugins = ["tests.cli.fix_desk"]
 
@@ -109,6 +110,32 @@ def assert_ended(desk: Desk, lock: str, *arguments: str) -> None:
     assert "held by session" in said[0]
     assert "(postgres, holder, idle in transaction)" in said[0]
     assert "pg_terminate_backend" in said[0]
+
+
+def test_a_table_that_another_has_locked_is_named(desk: Desk, db: Connection, connect: Connect) -> None:
+    fill(db)
+    holder = connect(autocommit=False, application_name="holder")
+    holder.execute("lock table guard_states in access exclusive mode")
+    ended = desk.run("verify-chain", *SOON, expect=3)
+    (said,) = [line for line in ended.err.splitlines() if "55P03" in line]
+    assert "guard_states is held by session" in said
+    assert f"pg_terminate_backend({holder.info.backend_pid})" in said
+
+
+def test_who_waits_to_lock_a_table_is_named(desk: Desk, db: Connection, connect: Connect) -> None:
+    """Everybody queues behind; the one who is waited for only reads."""
+    fill(db)
+    reader = connect(autocommit=False)
+    query(reader, "select from guard_states")
+    waiting = connect(application_name="waits", lock_timeout="20s")
+    rule = Background(waiting, "create rule r as on insert to guard_states do nothing").blocked(db)
+    ended = desk.run("verify-chain", *SOON, expect=3)
+    reader.execute("savepoint s")  # still open, so that the rule waited all the while
+    waiting.cancel()
+    assert rule.error()
+    (said,) = [line for line in ended.err.splitlines() if "55P03" in line]
+    assert f"session {waiting.info.backend_pid} (postgres, waits, active)" in said
+    assert "waits for guard_states, and others behind it" in said
 
 
 def test_since_last_ends_though_another_holds_its_log(desk: Desk, db: Connection, connect: Connect) -> None:

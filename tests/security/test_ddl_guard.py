@@ -39,6 +39,9 @@ REFUSED = [
     "create trigger aaa before insert on signals for each row execute function validate_signal('signals')",
     "create or replace trigger zzz_chain before insert on signals for each row"
     " execute function validate_signal('signals')",
+    # through a parent elsewhere, whose triggers and columns its partitions get
+    "create table only_mine.parent (like public.signals including defaults) partition by list (side);"
+    " alter table only_mine.parent attach partition public.signals default",
     # drops
     "drop table signals cascade",
     "drop table only_mine.mine, lock_signals",

@@ -42,6 +42,14 @@ def test_an_idle_installation_shows_nobody(db: Connection, connect: Connect) -> 
     assert holders(db) == []
 
 
+@pytest.mark.parametrize("mode", ["share", "share row exclusive", "exclusive", "access exclusive"])
+def test_a_lock_of_a_table_that_keeps_writers_out(db: Connection, connect: Connect, mode: str) -> None:
+    holder = connect(autocommit=False)
+    holder.execute(f"lock table signals in {mode} mode")
+    (found,) = holders(db)
+    assert (found["lock_name"], found["granted"], found["pid"]) == ("signals", True, holder.info.backend_pid)
+
+
 def test_a_writer_that_keeps_its_transaction_open(
     db: Connection, connect: Connect, login_role: LoginRole
 ) -> None:

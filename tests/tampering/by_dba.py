@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.checkpoint.book import run
-from tests.support import MIGRATIONS, SUPERUSER, make_signal, one, wait_until
+from tests.support import MIGRATIONS, SUPERUSER, make_signal, one, query, wait_until
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import command, guards, harmless, in_vain, refused, shown, told
+from tests.tampering.outcomes import command, guards, harmless, in_vain, is_shut_again, refused, shown, told
 from tests.tampering.stage import Stage
 
 dba = Section(
@@ -151,6 +151,37 @@ sql(
     guards("role", "pg_write_all_data", "member tamper_dba", "extra"),
     **ALL_DATA,  # type: ignore[arg-type]
 )
+
+
+@does(
+    "With `pg_write_all_data`, has writers take the alarm that stands for one that was lifted, and so lets them write",
+    shown(
+        "the next verification",
+        "“lockdown_lifted was set by force”, lockdown again; the rows written meanwhile are younger than it",
+        lambda stage: is_shut_again(stage, "lockdown_lifted was set by force, which let rows in"),
+    ),
+    begins="locked",
+    **ALL_DATA,  # type: ignore[arg-type]
+)
+def with_all_data_sets_what_lifts(stage: Stage) -> None:
+    alarm = one(stage.db, "select alarm from lockdown_events")
+    query(stage.me, "select setval('lockdown_lifted', %s)", [alarm])
+    query(stage.session("trader"), "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
+
+
+@does(
+    "As owner of the database, holds a chain by an ANALYZE of its lock in a transaction that stays open",
+    told(
+        "`lock_holders()`",
+        "who, and since when",
+        "select exists (select from lock_holders() as h where h.lock_name = 'lock_signals' and h.login like '%dba%')",
+    ),
+    prepare=OWNS_DATABASE,
+)
+def analyzes_a_lock(stage: Stage) -> None:
+    stage.session("dba", autocommit=False).execute("analyze lock_signals")
+
+
 sql(
     "lets-a-role-log-in-on-15",
     "On 15: lets `app_risk` log in",

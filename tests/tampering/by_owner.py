@@ -23,6 +23,7 @@ from tests.tampering.outcomes import (
     guardrail,
     guards,
     in_vain,
+    is_shut_again,
     not_found,
     refused,
     shown,
@@ -294,6 +295,18 @@ sql(
     "drop owned by alpha_owner cascade",
     refused("AUD-011"),
     begins="guarded",
+)
+sql(
+    "guarded-attaches-to-a-parent",
+    "Where the DDL guard is installed, makes a table a partition of one elsewhere, to get at it from there",
+    [
+        "create schema elsewhere",
+        "create table elsewhere.parent (like signals including defaults) partition by list (side)",
+        "alter table elsewhere.parent attach partition signals default",
+    ],
+    refused("AUD-011"),
+    begins="guarded",
+    prepare="do $$ begin execute format('grant create on database %I to alpha_owner', current_database()); end $$",
 )
 sql(
     "guarded-replaces-a-view",
@@ -1289,7 +1302,7 @@ def sets_the_alarm_back(stage: Stage) -> None:
     shown(
         "the next verification",
         "“the alarm was set back by force”, lockdown again; the rows written meanwhile are younger than it",
-        lambda stage: _is_engaged_again(stage),
+        lambda stage: is_shut_again(stage, "the alarm was set back by force"),
     ),
     begins="locked",
 )
@@ -1298,16 +1311,32 @@ def sets_the_alarm_and_what_lifts_it(stage: Stage) -> None:
     query(stage.me, "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
 
 
-def _is_engaged_again(stage: Stage) -> None:
-    since = one(stage.db, "select since from lockdown_status()")
-    assert one(stage.db, "select created_at > %s from signals where signal_id = 'late'", [since])
-    verdicts(stage.db)
-    assert stage.locked()
-    reason = one(stage.db, "select reason from lockdown_events order by id desc limit 1")
-    assert reason == "the alarm was set back by force"
-    with pytest.raises(psycopg.Error) as caught:
-        query(stage.me, "select record_signal('later', 'B', 'BUY', 1, 1, '{}')")
-    assert caught.value.sqlstate == "AUD09"
+@does(
+    "Sets only what lifts the alarm, and so lets everybody write in a lockdown",
+    shown(
+        "the next verification",
+        "“lockdown_lifted was set by force”, lockdown again; the rows written meanwhile are younger than it",
+        lambda stage: is_shut_again(stage, "lockdown_lifted was set by force, which let rows in"),
+    ),
+    begins="locked",
+)
+def sets_what_lifts_the_alarm(stage: Stage) -> None:
+    query(stage.me, "select setval('lockdown_lifted', pg_sequence_last_value('lockdown_alarm'))")
+    query(stage.me, "select record_signal('late', 'B', 'BUY', 1, 1, '{}')")
+
+
+sql(
+    "takes-its-own-rights",
+    "Takes from itself the right to read the alarm, so that its own triggers see none",
+    "revoke all on sequence lockdown_alarm, lockdown_lifted from alpha_owner",
+    guards("relation", "lockdown_alarm", "rights that the owner lacks", "extra"),
+)
+sql(
+    "takes-its-right-to-count",
+    "Takes from itself the right to count refused attempts",
+    "revoke all on sequence attempts_aud002_update_signals from alpha_owner",
+    guards("relation", "attempts_aud002_update_signals", "rights that the owner lacks", "extra"),
+)
 
 
 @does(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
+import pytest
+
+from tests.concurrency.background import Background
 from tests.risk.council import limits
 from tests.support import MIGRATIONS, make_signal, query
 from tests.tampering.catalogue import Section
@@ -66,6 +70,37 @@ def takes_advisory_locks(stage: Stage) -> None:
     query(stage.me, "select count(pg_advisory_lock(n)) from generate_series(-1000, 1000) as n")
     writer = stage.session("trader", lock_timeout="5s")
     make_signal(writer, 99)
+
+
+@does(
+    "Where all may use the schema, asks for a lock before it is asked for a right (CREATE RULE does), behind a"
+    " reader that takes long: writers queue behind it",
+    told(
+        "`lock_holders()`",
+        "who waits, for what, and since when",
+        "select exists (select from lock_holders() as h where h.lock_name = 'signals' and not h.granted"
+        " and h.mode = 'AccessExclusiveLock' and h.login like '%stranger%')",
+    ),
+)
+def waits_before_it_is_refused(stage: Stage) -> None:
+    reader = stage.session("auditor", autocommit=False)
+    reader.execute("select from signals")
+    rule = "create rule mine as on insert to signals do nothing"
+    Background(stage.session("stranger", lock_timeout="10s"), rule).blocked(stage.db)
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        make_signal(stage.session("trader", lock_timeout="100ms"), 99)
+
+
+@does(
+    "The same where only the kit's roles may use the schema",
+    DENIED,
+    prepare="revoke usage on schema public from public; select record_guards('x')",
+)
+def waits_without_the_schema(stage: Stage) -> None:
+    reader = stage.session("auditor", autocommit=False)
+    reader.execute("select from public.signals")
+    stage.me.execute("set lock_timeout = '10s'")
+    stage.me.execute("create rule mine as on insert to public.signals do nothing")
 
 
 @does(

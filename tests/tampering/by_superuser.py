@@ -139,6 +139,13 @@ sql(
     cleanup="alter role app_trading reset session_replication_role",
 )
 sql(
+    "grants-replica-mode",
+    "Grants a login of the application the right to put its own sessions into replica mode",
+    "grant set on parameter session_replication_role to app_trading",
+    guards("setting", "session_replication_role", "grant to app_trading", "extra"),
+    cleanup="revoke set on parameter session_replication_role from app_trading",
+)
+sql(
     "makes-the-owner-superuser",
     "Makes `alpha_owner` a superuser",
     "alter role alpha_owner superuser",

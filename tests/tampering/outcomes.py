@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.checkpoint.book import run
 from tests.support import one, query, verdicts
@@ -164,6 +165,18 @@ def told(by: str, what: str, condition: str, *parameters: Any) -> Checked:
 def shown(by: str, what: str, check: Callable[[Stage], None]) -> Checked:
     """Something else shows it: a function that asserts."""
     return Checked(f"found by {by}: {what}", FOUND, check)
+
+
+def is_shut_again(stage: Stage, reason: str) -> None:
+    """What was written in a lockdown is younger than it; the next verification says why and shuts it again."""
+    since = one(stage.db, "select since from lockdown_status()")
+    assert one(stage.db, "select created_at > %s from signals where signal_id = 'late'", [since])
+    verdicts(stage.db)
+    assert stage.locked()
+    assert one(stage.db, "select reason from lockdown_events order by id desc limit 1") == reason
+    with pytest.raises(psycopg.Error) as caught:
+        query(stage.session("trader"), "select record_signal('later', 'B', 'BUY', 1, 1, '{}')")
+    assert caught.value.sqlstate == "AUD09"
 
 
 def command(line: str, exit_code: int, what: str = "", words: str = "") -> Checked:
