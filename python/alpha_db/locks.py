@@ -93,7 +93,8 @@ def timed_out(conn: psycopg.Connection[Any], problem: Exception) -> LockTimeout:
             conn.rollback()
         waited = conn.execute(query("lock_timeout")).fetchone()
         rows = lock_holders(conn)
-        if not wanted:  # a table itself: who has locked one, or waits to, with whoever reads or writes it behind
+        # a table itself: whoever has locked one, or waits to, with everybody who reads or writes it behind
+        if not wanted:
             rows = [row for row in rows if _STRONG.search(row["mode"])]
         holders = [row for row in rows if row["granted"] and row["lock_name"] == (wanted or row["lock_name"])]
         queued = [row for row in rows if not wanted and not row["granted"]]
