@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 
+from alpha_db.courtesy import RISK, tell
 from alpha_db.errors import AlphaDbError
 from alpha_db.queries import query
 from alpha_db.risk.config_manager import ConfigManager
@@ -98,7 +99,9 @@ class Council:
         def commit() -> float:
             with self._conn.transaction():
                 manager.vote(ballot, self._signers[last])
-                return time.perf_counter()  # COMMIT follows
+                moment = time.perf_counter()  # COMMIT follows
+            tell(self._conn, RISK)  # as a vote does that is in no transaction of the caller's
+            return moment
 
         return commit
 
