@@ -281,7 +281,9 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform refuse_in_lockdown(tg_argv[0]);
+  if pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+    perform refuse_in_lockdown(tg_argv[0]);
+  end if;
   return null;
 end
 $function$;

@@ -23,7 +23,6 @@ for item in select c.table_name from only chains as c where not c.is_internal or
   execute format('revoke all on %I from %I, %I, %I', item.table_name, app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
   execute format('revoke all on sequence %I from %I', item.table_name || '_id_seq', app_role('app_trading'));
 end loop;
-execute format('revoke all on sequence lockdown_alarm, lockdown_lifted from %I', app_role('app_trading'));
 execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events from %I',
                app_role('app_auditor'));
 for item in

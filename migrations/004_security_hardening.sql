@@ -231,8 +231,6 @@ for item in select c.table_name from only chains as c where not c.is_internal or
   -- nextval in the default of a bigserial needs it, although the chain assigns the id.
   execute format('grant usage on sequence %I to %I', item.table_name || '_id_seq', trading);
 end loop;
--- For the condition of the trigger _900_refuse_in_lockdown, which PostgreSQL asks with the writer's rights.
-execute format('grant select on sequence lockdown_alarm, lockdown_lifted to %I', trading);
 execute format('grant select on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events to %I', auditor);
 execute format('grant select on vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts to %I, %I, %I', trading, auditor, risk);
 execute format('grant execute on function rejected_attempts(), lockdown_status(), lock_holders() to %I, %I, %I', trading, auditor, risk);

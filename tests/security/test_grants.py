@@ -40,8 +40,7 @@ KIT_TABLES = (
 RELATIONS: dict[str, dict[str, set[str]]] = {
     "app_trading": {
         "INSERT, SELECT": set(AUDIT_TABLES),
-        # the sequences for the WHEN of _900_refuse_in_lockdown, which is judged with the writer's rights
-        "SELECT": {*VIEWS, "lockdown_alarm", "lockdown_lifted"},
+        "SELECT": {*VIEWS},
         "USAGE": {f"{table}_id_seq" for table in AUDIT_TABLES},
     },
     "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS, *RISK_RELATIONS}},
