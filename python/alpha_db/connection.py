@@ -35,7 +35,7 @@ def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any)
 
     Takes a URL or a keyword string (default: ``ALPHA_DB_DSN``, then libpq's own environment), the schema
     (default: the role's search_path), and any argument of ``psycopg.connect``. The server's notices go to the
-    logger ``alpha_db.server``. Raises ConnectionFailed. Source: design sections 1 (rule 3) and 13.
+    logger ``alpha_db.server``. Raises ConnectionFailed. Source: docs/operations.md and README.md.
 
     The first statement pins search_path to that schema and pg_temp: from then on no object of another schema can
     stand in front of PostgreSQL's own, whatever the database, the role or the session has set.

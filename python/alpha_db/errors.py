@@ -1,6 +1,6 @@
 """One exception class for each error code, and the one place that maps SQLSTATE to them.
 
-The codes are a promise (design section 6): a refusal raises SQLSTATE ``AUD03`` with a message that begins
+The codes are a promise (docs/errors.md): a refusal raises SQLSTATE ``AUD03`` with a message that begins
 with ``AUD-003``, a DETAIL that names what was refused and a HINT that says what to do. The classes carry all
 of it.
 """

@@ -1,4 +1,4 @@
-"""Verifying the ranges of a plan side by side. The plan and every verdict are the database's (design section 8)."""
+"""Verifying the ranges of a plan side by side. The plan and every verdict are the database's (docs/chain-format.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thin calls of the writing functions and procedures (design section 5); floats are refused before they reach the wire.
+"""Thin calls of the writing functions and procedures (docs/sql-api.md); floats are refused before they reach the wire.
 
 ``record_*`` join the transaction that the connection is in, and the caller commits; each returns the stored row.
 ``append_*`` return ``id``, ``correlation_id`` and ``row_hash`` of a row that is on disk: on a connection in
@@ -59,7 +59,7 @@ def _signal(
     """Record a signal, or take the row that is there already for this signal_id with the same content.
 
     Raises DecimalError (AUD-001), SignalConflict (AUD-010: signal_id used with other content) and
-    ChainMismatch (AUD-009: lockdown). Source: design section 5.
+    ChainMismatch (AUD-009: lockdown). Source: docs/sql-api.md.
     """
     return Arguments(
         signal_id=signal_id,
@@ -86,7 +86,7 @@ def _ai_debate(
     """Record what a model said about a signal.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
-    lockdown). Source: design section 5.
+    lockdown). Source: docs/sql-api.md.
     """
     return Arguments(
         correlation_id=correlation_id,
@@ -112,7 +112,7 @@ def _order(
     """Record an order: PENDING before it is sent, and again with its exchange_order_id. No price for MARKET.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
-    lockdown). Source: design section 5.
+    lockdown). Source: docs/sql-api.md.
     """
     return Arguments(
         correlation_id=correlation_id,
@@ -139,7 +139,7 @@ def _order_event(
 ) -> Arguments:
     """Record what happened to an order; this table stays open in a lockdown.
 
-    Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: design section 5.
+    Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: docs/sql-api.md.
     """
     return Arguments(
         order_execution_id=operator.index(order_execution_id),

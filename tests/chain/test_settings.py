@@ -1,4 +1,4 @@
-"""A session's settings never change a hash (design section 1.4)."""
+"""A session's settings never change a hash (docs/chain-format.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no chain finds by itself and a checkpoint does (design section 12), each with its verdict and exit code."""
+"""What no chain finds by itself and a checkpoint does (docs/checkpoints.md), each with its verdict and exit code."""
 
 from __future__ import annotations
 

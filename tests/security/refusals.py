@@ -19,7 +19,7 @@ Connection = psycopg.Connection[Any]
 def refused(
     code: str, table: str | None = None, schema: str = "public"
 ) -> Iterator[pytest.ExceptionInfo[Any]]:
-    """Expect a refusal as design section 6 promises it: SQLSTATE, message, DETAIL, HINT, schema and table."""
+    """Expect a refusal as docs/errors.md promises it: SQLSTATE, message, DETAIL, HINT, schema and table."""
     with pytest.raises(psycopg.Error) as caught:
         yield caught
     error = caught.value

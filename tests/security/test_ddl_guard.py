@@ -1,4 +1,4 @@
-"""The optional superuser step: DDL on protected objects is refused with AUD-011 (design section 7)."""
+"""The optional superuser step: DDL on protected objects is refused with AUD-011 (docs/operations.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what, as exact sets: every privilege on every object of an installation (design section 7).
+"""Who may do what, as exact sets: every privilege on every object of an installation (docs/operations.md).
 
 A migration that grants something adds it here. What is missing here or there fails.
 """

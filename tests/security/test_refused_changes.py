@@ -1,4 +1,4 @@
-"""No row of a protected table changes or goes, on whatever path and by whomever (design section 6)."""
+"""No row of a protected table changes or goes, on whatever path and by whomever (docs/errors.md)."""
 
 from __future__ import annotations
 

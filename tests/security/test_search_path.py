@@ -1,4 +1,4 @@
-"""Every function pins its search_path: the install schema, then pg_temp (design section 1, rule 3)."""
+"""Every function pins its search_path: the install schema, then pg_temp (docs/threat-model.md)."""
 
 from __future__ import annotations
 

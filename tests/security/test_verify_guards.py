@@ -1,4 +1,4 @@
-"""verify_guards() names every guard that is not as installed, and nothing else (design section 7)."""
+"""verify_guards() names every guard that is not as installed, and nothing else (docs/operations.md)."""
 
 from __future__ import annotations
 

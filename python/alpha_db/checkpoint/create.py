@@ -1,6 +1,6 @@
 """Making checkpoints: seal, read all logs in one snapshot, wait until their rows are durable, compare, sign, write.
 
-Source: design section 12.
+Source: docs/checkpoints.md.
 """
 
 from __future__ import annotations

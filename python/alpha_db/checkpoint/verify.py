@@ -1,7 +1,7 @@
 """Comparing a database with the checkpoints that were made of it: what was signed is there, unchanged.
 
 Rows of the result look like those of verify_chain_integrity, with `subject` (a table, "guards", or a run), `run`,
-`size`, `missing_rows` and `cause` besides. Source: design sections 8 and 12.
+`size`, `missing_rows` and `cause` besides. Source: docs/chain-format.md and docs/checkpoints.md.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class _Notices(logging.Handler):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code. Raises nothing. Source: design section 13."""
+    """Run the command line and return the exit code. Raises nothing. Source: README.md."""
     arguments = list(sys.argv[1:] if args is None else args)
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in options or os.environ.get("ALPHA_DB_DEBUG", "") not in ("", "0")

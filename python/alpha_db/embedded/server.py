@@ -44,7 +44,7 @@ class Server:
     Takes the data directory (made at the first start), the programs (a Binaries, what find_binaries() takes,
     or None: those of the version that made the data directory, else the newest), whether to flush to disk,
     and settings of PostgreSQL for the next start. The constructor raises EmbeddedError for settings that are
-    refused, and touches nothing. Source: design section 13 (``server``).
+    refused, and touches nothing. Source: README.md (``server``).
     """
 
     def __init__(

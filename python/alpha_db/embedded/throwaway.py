@@ -33,7 +33,7 @@ def throwaway_server(
 ) -> Iterator[Server]:
     """Start a server in a temporary directory, on shared memory where there is enough; then remove it all.
 
-    Takes what Server takes. Raises EmbeddedError. Source: design section 13 (``server run``).
+    Takes what Server takes. Raises EmbeddedError. Source: README.md (``server run``).
     """
     account = server_account()
     directory = _directory(account)

@@ -1,4 +1,4 @@
-"""Applying the migrations: yoyo's marks, our checksums, one lock (design section 1, rule 6)."""
+"""Applying the migrations: yoyo's marks, our checksums, one lock (docs/operations.md)."""
 
 from __future__ import annotations
 

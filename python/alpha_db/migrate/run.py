@@ -71,7 +71,7 @@ def migrate(
     Takes the DSN and schema as connect does, the prefix for the names of the roles (first install), another
     directory of migrations, and how long to wait for another migrate (0: not at all). A dry run writes
     nothing. Raises MigrationEdited, NewerDatabase, MigrationFailed, LockTimeout, NotInstalled (no such
-    schema), PermissionDenied, ReadOnlyServer and ConnectionFailed. Source: design section 1, rule 6.
+    schema), PermissionDenied, ReadOnlyServer and ConnectionFailed. Source: docs/operations.md.
     """
     files = read_files(find_directory(directory))
     params = parameters(dsn, schema=schema)

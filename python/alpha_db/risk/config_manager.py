@@ -1,7 +1,7 @@
 """The signed risk configuration: what holds, what was proposed, and how an agent proposes and votes.
 
 Thin: the database decides, these functions ask it. But nothing is signed on its word alone: the texts are made
-here, of what the agent sees, and signed only if the database makes the same. Source: design sections 9 and 10.
+here, of what the agent sees, and signed only if the database makes the same. Source: docs/risk.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A supervisor thread runs a worker thread that reads; a worker that gets no answer in time is cut off and
 replaced, so that a socket which hangs without an error cannot stop the rest. Questions touch neither.
-Source: design section 11.
+Source: docs/risk.md.
 """
 
 from __future__ import annotations

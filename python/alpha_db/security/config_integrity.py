@@ -1,6 +1,6 @@
 """Whether a risk configuration is what the agents signed: the check that does not trust the database.
 
-The hash is taken here, of the very text from which the values are read. Source: design sections 10 and 11.
+The hash is taken here, of the very text from which the values are read. Source: docs/risk.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ed25519 as strict as the database's ed25519_verify: OpenSSL's verification, and what it does not look at.
 
 OpenSSL accepts public keys of small order, for which one signature holds for many messages, and encodings
-that are not canonical. Source: RFC 8032, design section 9.
+that are not canonical. Source: RFC 8032, docs/risk.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a payload of each kind must look like, checked again outside the database. Source: design section 9."""
+"""What a payload of each kind must look like, checked again outside the database. Source: docs/risk.md."""
 
 from __future__ import annotations
 

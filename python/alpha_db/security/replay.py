@@ -2,7 +2,7 @@
 
 Everything is taken from the signed texts: what the database says besides is only compared with them. The
 quorum of each change is counted again by the policy and the agents of that moment, which the changes before
-it made. Source: design sections 9 and 10.
+it made. Source: docs/risk.md.
 """
 
 from __future__ import annotations

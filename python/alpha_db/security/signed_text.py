@@ -1,4 +1,4 @@
-"""The exact texts that agents sign, made and read without the database. Source: design section 9."""
+"""The exact texts that agents sign, made and read without the database. Source: docs/risk.md."""
 
 from __future__ import annotations
 

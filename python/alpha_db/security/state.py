@@ -1,4 +1,4 @@
-"""The risk state: the limits and kill thresholds that one canonical text says. Source: design section 10."""
+"""The risk state: the limits and kill thresholds that one canonical text says. Source: docs/risk.md."""
 
 from __future__ import annotations
 
