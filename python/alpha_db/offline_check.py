@@ -283,7 +283,7 @@ def load_keys(given: Iterable[str]) -> list[Key]:
         lines = [line.strip() for line in read_text(text, MAX_NOTE).splitlines()]
         found = [parse_vkey(line) for line in lines if line and not line.startswith("#")]
         if not found:
-            raise Unreadable(f"{text} has no public key")
+            raise Unreadable("there is no public key in it")
         keys.extend(found)
     return keys
 
@@ -605,7 +605,7 @@ def _check_id(row_data: str, row_id: int) -> None:
         return
     found = _id_of(row_data)
     if found != str(row_id):
-        told = f"row {shown(found[:20])}" if found else "no row at all"
+        told = f"row {shown(found[:20])}" if found else "another one, or none"
         raise Refused(f"row {row_id} says of itself that it is {told}")
 
 
