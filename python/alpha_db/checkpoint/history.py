@@ -31,6 +31,7 @@ class Signed:
     """A checkpoint whose signature was verified, with what else it pins."""
 
     checkpoint: Checkpoint
+    note: str  #: all of it, with every signature
     installation: str
     guards: str
     server: Position
@@ -129,6 +130,7 @@ def open_signed(note: str, keys: Sequence[Key]) -> Signed:
     try:
         return Signed(
             checkpoint,
+            note,
             lines["installation"],
             lines["guards"],
             Position.parse(lines["server"]),

@@ -18,6 +18,7 @@ from alpha_db.cli.engaging import Again
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line, rows
 from alpha_db.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
 from alpha_db.cli.verify_report import Metrics, Verdict, is_bad, is_open
+from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.offline_check import Key
 
 
@@ -26,7 +27,7 @@ def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
     option = click.option(
         "--checkpoints",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         help="Compare with the checkpoints in DIR, too; needs --trust.",
     )
     decorated: Callable[..., Any] = option(trusted_keys_option(required=False)(function))
@@ -39,7 +40,7 @@ class Against:
 
     directory: Path
     history: History = field(default_factory=History)
-    problem: StoreError | None = None
+    problem: AlphaDbError | None = None
 
     def compare(
         self, conn: psycopg.Connection[Any], table: str | None, *, engage_lockdown: bool
@@ -63,7 +64,7 @@ class Against:
 def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool) -> Against | None:
     """Return the checkpoints that the options name, None if they name none.
 
-    A directory that cannot be read is told with the results: the chains are verified all the same.
+    A directory that cannot be read, or is not there, stands with the results: the chains are verified all the same.
     """
     if directory is None:
         return None
@@ -77,7 +78,7 @@ def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool)
         )
     try:
         return Against(directory, read_history(Store(directory), keys))
-    except StoreError as problem:
+    except (StoreError, NotThere) as problem:
         return Against(directory, problem=problem)
 
 
@@ -89,6 +90,7 @@ def document(found: Comparison) -> dict[str, Any]:
         "runs": found.runs,
         "latest": latest.name if latest else None,
         "time": latest.any.time if latest else None,
+        "clock_was_ahead": found.ahead,
         "results": found.results,
     }
 
@@ -100,6 +102,11 @@ def text(found: Comparison) -> None:
     if latest:
         made = f" of {clean(found.directory)}, made {clean(latest.any.time)}"
         line((f"Compared with {clean(latest.name)}", HEAD), made)
+        for name in found.ahead:
+            line(
+                (f"{clean(name)} is named after a clock that was ahead.", WARN),
+                " It stands where its rows say.",
+            )
     else:
         line(("Compared with nothing", HEAD), f": no run in {clean(found.directory)} can be relied on")
     quiet = [row for row in found.results if not _is_loud(row)]
