@@ -735,6 +735,7 @@ comment on column chain_columns.recorded_by  is 'The login that made it.';
 create function _check_chain_columns() returns trigger
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   present  text[];
@@ -783,9 +784,24 @@ as $function$
 $function$;
 comment on function chain_genesis(text) is 'The previous hash of a table''s row 1, in hex.';
 
+create function _require_register() returns void
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if to_regclass(format('%I.chains', current_schema())) is null then
+    raise exception 'AUD-009: the register of the chains is gone: there is no table chains in schema %', current_schema()
+      using errcode = 'AUD09', detail = 'It says which tables are chained, so nothing can be verified without it.',
+            hint = 'Restore schema and data from a dump: docs/operations.md.';
+  end if;
+end
+$function$;
+comment on function _require_register() is 'Raises AUD-009 if the table chains itself was dropped or renamed.';
+
 create function chain_or_error(table_name text) returns chains
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   chain chains;
@@ -800,6 +816,91 @@ begin
 end
 $function$;
 comment on function chain_or_error(text) is 'The entry of a chained table; raises 42P01 if there is none.';
+
+create function _missing_part(table_name text) returns text
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+declare
+  relation  regclass := to_regclass(format('%I.%I', current_schema(), table_name));
+  kind      text := (select c.relkind from pg_class as c where c.oid = relation);
+  needed    text[] := '{id,created_at,row_hash}';
+  lost      text;
+begin
+  if relation is null then
+    return format('the table %s is not there: it was dropped, renamed or moved to another schema', table_name);
+  elsif kind <> 'r' then
+    return format('%s is not an ordinary table any more, but %s', table_name,
+                  case kind when 'v' then 'a view' when 'm' then 'a materialized view' when 'p' then 'a partitioned table'
+                            when 'f' then 'a foreign table' else 'something else' end);
+  end if;
+  if to_regclass(format('%I.chain_columns', current_schema())) is not null then
+    needed := needed || array(select distinct u.name from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
+                              where c.table_name = _missing_part.table_name);
+  end if;
+  select string_agg(n.name, ', ' order by n.place) into lost
+  from unnest(needed) with ordinality as n(name, place)
+  where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped);
+  return case when lost is not null then format('%s has lost what its rows were hashed with: %s', table_name, lost) end;
+end
+$function$;
+comment on function _missing_part(text) is
+  'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if nothing is.';
+
+create function _require_chain(table_name text) returns chains
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  chain    chains := chain_or_error(table_name);
+  missing  text := _missing_part(table_name);
+begin
+  if missing is not null then
+    raise exception 'AUD-009: %', missing
+      using errcode = 'AUD09', table = table_name, detail = 'Evidence is read from it, so none can be given.',
+            hint = 'alpha-db verify-chain verifies all others. Restore this one from a dump: docs/operations.md.';
+  end if;
+  return chain;
+end
+$function$;
+comment on function _require_chain(text) is
+  'The entry of a chained table; raises 42P01 if there is none, and AUD-009 if the table or a column of it is gone.';
+
+create function _sees_every_row(table_names text[]) returns boolean
+language plpgsql immutable
+set search_path from current
+as $function$
+declare
+  name text;
+begin
+  -- IMMUTABLE, so that it is asked when a query is planned: a policy that lets no row through makes a plan that asks nothing
+  -- any more. What could change the answer (ALTER TABLE, SET ROLE, row_security) makes PostgreSQL plan again.
+  foreach name in array table_names loop
+    if row_security_active(quote_ident(name)) then
+      raise exception 'row-level security of % would hide rows from %', name, current_user
+        using errcode = '42501', table = name,
+              hint = format('The audit log is read whole or not at all. Let its owner run: alter table %I disable row level security', name);
+    end if;
+  end loop;
+  return true;
+end
+$function$;
+comment on function _sees_every_row(text[]) is
+  'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, which can pin no setting.';
+
+create function _ahead_of_clock(moment timestamptz) returns text
+language sql volatile
+set search_path from current
+set intervalstyle = 'postgres'
+as $function$
+  -- Ten seconds are what two servers, one after the other, may differ by.
+  select format('the last row is %s ahead of the server''s clock', date_trunc('second', moment - c.now)::text)
+  from (select clock_timestamp() as now) as c
+  where isfinite(moment) and moment > c.now + interval '10 seconds';
+$function$;
+comment on function _ahead_of_clock(timestamptz) is
+  'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. Later rows get that time, too, until the clock has passed it.';
 
 -- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
 -- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
@@ -1155,6 +1256,7 @@ comment on function chain_detach(text) is 'Undoes chain_attach, protect_table an
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
 declare
@@ -1226,6 +1328,7 @@ comment on function chain_limit(text, bigint) is
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   epoch       record;
@@ -1260,10 +1363,11 @@ create function chain_rows(table_name text, from_id bigint default null, to_id b
 returns table (id bigint, row_data text, row_hash text)
 language plpgsql stable
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
 begin
-  perform chain_or_error(table_name);
+  perform _require_chain(table_name);
   return query execute format(
     'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
@@ -1273,23 +1377,66 @@ comment on function chain_rows(text, bigint, bigint) is
   'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
 
 create function chain_status()
-returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz)
+returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz, error_code text, problem text)
 language plpgsql stable
 set search_path from current
-set enable_seqscan = off
+set enable_seqscan = off set row_security = off
 as $function$
 declare
   chain record;
 begin
+  perform _require_register();
   for chain in select c.table_name from only chains as c order by c.position loop
     table_name := chain.table_name;
-    execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
-      into last_id, head_hash, last_created_at;
+    last_id := null;
+    head_hash := null;
+    last_created_at := null;
+    error_code := null;
+    problem := null;
+    begin
+      problem := _missing_part(table_name);
+      if problem is not null then
+        error_code := 'AUD-009';
+      else
+        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
+          into last_id, head_hash, last_created_at;
+        problem := _ahead_of_clock(last_created_at);
+      end if;
+    exception when others then
+      error_code := sqlstate;
+      problem := 'could not be read: ' || sqlerrm;
+    end;
     return next;
   end loop;
 end
 $function$;
-comment on function chain_status() is 'The head of every chain: last id, its hash, its time; nulls for an empty one.';
+comment on function chain_status() is
+  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null for a last row that is ahead of the clock.';
+
+create function _known_heads()
+returns table (table_name text, last_id bigint, head_hash text, "position" bigint)
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  chain record;
+begin
+  for chain in select s.* from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place) loop
+    if chain.error_code = 'AUD-009' then
+      perform _require_chain(chain.name);
+    elsif chain.error_code is not null then
+      raise exception '%: %', chain.name, chain.problem using errcode = chain.error_code, table = chain.name;
+    end if;
+    table_name := chain.name;
+    last_id := coalesce(chain.last_id, 0);
+    head_hash := chain.head_hash;
+    "position" := chain.place;
+    return next;
+  end loop;
+end
+$function$;
+comment on function _known_heads() is
+  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Verifying (docs/chain-format.md, "Verdicts")
@@ -1313,10 +1460,10 @@ comment on column chain_verdict.table_name    is 'The chained table.';
 comment on column chain_verdict.rows_checked  is 'How many rows were read and recomputed.';
 comment on column chain_verdict.first_id      is 'First row that was checked.';
 comment on column chain_verdict.last_id       is 'Last row that was checked.';
-comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked.';
+comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked, or is not there.';
 comment on column chain_verdict.error_code    is 'AUD-009 for damage, AUD-011 for changed guards, otherwise null.';
-comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, consensus_mismatch, guard_changed, acknowledged or not_run.';
-comment on column chain_verdict.broken_id     is 'First damaged or missing row.';
+comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, table_missing, checkpoint_mismatch, consensus_mismatch, guard_changed, acknowledged, not_there or not_run.';
+comment on column chain_verdict.broken_id     is 'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
@@ -1385,6 +1532,7 @@ create function find_chain_damage(table_name text, from_id bigint default null, 
 returns table (damaged_table text, id bigint, verdict text, expected_hash text, actual_hash text, detail text)
 language plpgsql stable
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
@@ -1393,6 +1541,13 @@ declare
   beyond   boolean;
 begin
   perform chain_or_error(table_name);
+  detail := _missing_part(table_name);
+  if detail is not null then
+    damaged_table := table_name;
+    verdict := 'table_missing';
+    return next;
+    return;
+  end if;
   return query execute format(
     'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail from (%s) as p where p.verdict is not null order by p.at_id',
     chain_places_sql(table_name))
@@ -1419,6 +1574,19 @@ $function$;
 comment on function find_chain_damage(text, bigint, bigint) is
   'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is listed too.';
 
+create function _acknowledged_if_known()
+returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text)
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  return query select a.table_name, a.id, a.verdict, a.actual_hash, a.expected_hash from acknowledged_damage() as a;
+exception when undefined_table or undefined_function or undefined_object or undefined_column then
+  return;  -- without lockdown_events there are no releases, and damage is damage
+end
+$function$;
+comment on function _acknowledged_if_known() is 'The rows of acknowledged_damage(); none if what it reads was dropped.';
+
 create function chain_check_sql(table_name text) returns text
 language sql stable
 set search_path from current
@@ -1444,6 +1612,7 @@ comment on function chain_check_sql(text) is 'Text of the query that counts the 
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
 language plpgsql
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
@@ -1457,7 +1626,16 @@ declare
   places       bigint;
   first_place  jsonb;
   known        bigint;
+  tail_id      bigint;
+  tail_time    timestamptz;
+  ahead        text;
+  first_lost   bigint;
 begin
+  perform chain_or_error(table_name);
+  found_here.detail := _missing_part(table_name);
+  if found_here.detail is not null then
+    return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
+  end if;
   begin
     execute format('select t.id, t.row_hash::text, t.created_at from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
       into before_id, before_hash, before_time using first_id;
@@ -1470,16 +1648,21 @@ begin
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places
       using first_id, last_id, chain_genesis(table_name);
   end;
+  execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name) into tail_id, tail_time;
+  if to_id is null then
+    ahead := _ahead_of_clock(tail_time);
+  end if;
   found_here.table_name := table_name;
   found_here.is_valid := true;
   found_here.verdict := 'intact';
-  found_here.detail := format('%s rows', found_here.rows_checked);
-  if places = 0 and (to_id is null or found_here.last_id = to_id) then
+  found_here.detail := concat_ws('; ', format('%s rows', found_here.rows_checked), ahead);
+  -- The row behind the last one is where a run goes on that read to the end: there is nothing yet, and nothing is missing.
+  if places = 0 and (case when to_id is null then coalesce(from_id <= coalesce(tail_id, 0) + 1, true) else found_here.last_id = to_id end) then
     return found_here;
   end if;
   -- Damage is rare, so only then is the range read a second time.
   with
-  acknowledged as materialized (select a.* from acknowledged_damage() as a),
+  acknowledged as materialized (select a.* from _acknowledged_if_known() as a),
   damage as (
     select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash) || jsonb_build_object('detail', f.detail) as place,
            exists (select from acknowledged as a
@@ -1501,9 +1684,18 @@ begin
     found_here.detail := (first_place ->> 'detail') || case when places > 1 then format(' (first of %s places)', places) else '' end;
   elsif known > 0 then
     found_here.verdict := 'acknowledged';
-    found_here.detail := format('%s rows; damage at %s places, acknowledged by a lockdown release', found_here.rows_checked, known);
-  else
-    found_here.detail := format('%s rows; the chain ends before %s', found_here.rows_checked, to_id);
+    found_here.detail := concat_ws('; ', format('%s rows', found_here.rows_checked),
+                                   format('damage at %s places, acknowledged by a lockdown release', known), ahead);
+  end if;
+  if places = 0 and coalesce(tail_id, 0) < coalesce(to_id, from_id - 1) then
+    first_lost := greatest(coalesce(tail_id, 0) + 1, from_id);
+    found_here.is_valid := null;
+    found_here.verdict := 'not_there';
+    found_here.detail := concat_ws('; ', found_here.detail,
+      format('%s not there: %s', case when to_id is null then format('rows from %s on are', first_lost)
+                                      when to_id = first_lost then format('row %s is', to_id)
+                                      else format('rows %s to %s are', first_lost, to_id) end,
+             case when tail_id is null then format('%s is empty', table_name) else format('%s ends with row %s', table_name, tail_id) end));
   end if;
   return found_here;
 end
@@ -1548,6 +1740,7 @@ create function verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select h.key, (h.value ->> 'id')::bigint, h.value ->> 'row_hash', r.id, coalesce((r.heads -> 'lockdown_events' ->> 'id')::bigint, 0)
   from (select v.id, v.heads from only verification_runs as v order by v.id desc limit 1) as r
@@ -1559,6 +1752,7 @@ comment on function verified_heads() is 'How far the last recorded verification 
 create function compare_with_last_run(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
@@ -1566,10 +1760,16 @@ declare
   stored   text;
   tail_id  bigint;
 begin
-  select h.* into head from verified_heads() as h where h.table_name = found_here.table_name;
-  if not found then
-    return found_here;
-  end if;
+  begin
+    select h.* into strict head from verified_heads() as h where h.table_name = found_here.table_name;
+  exception
+    when no_data_found then
+      return found_here;
+    when others then
+      -- verification_runs has a verdict of its own, and does not take away this one.
+      found_here.detail := format('%s; not compared with the last verification run: %s (%s)', found_here.detail, sqlerrm, sqlstate);
+      return found_here;
+  end;
   execute format('select (select t.row_hash::text from only %1$I as t where t.id = $1), (select max(t.id) from only %1$I as t)', found_here.table_name)
     into stored, tail_id using head.last_id;
   if stored = head.row_hash then
@@ -1606,13 +1806,23 @@ comment on function compare_with_last_run(chain_verdict) is
 create function judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
+set row_security = off
 as $function$
 declare
-  result chain_verdict;
+  result    chain_verdict;
+  compared  chain_verdict;
 begin
   result := verify_chain(table_name, from_id, to_id);
   if result.is_valid and to_id is null then
     result := compare_with_last_run(result);
+  elsif result.verdict = 'not_there' then
+    -- What the last run read, and is not there now, is missing.
+    compared := result;
+    compared.is_valid := true;
+    compared := compare_with_last_run(compared);
+    if not compared.is_valid then
+      result := compared;
+    end if;
   end if;
   if result.is_valid and to_id is null and table_name in ('lockdown_events', 'risk_change_log') then
     result := _compare_with_consensus(result);
@@ -1655,7 +1865,7 @@ begin
   elsif pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
     return 'this session cannot write, so the lockdown is NOT engaged';
   end if;
-  return engage_lockdown(format('%s at %s %s', damage -> 0 ->> 'verdict', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
+  return engage_lockdown(concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
 exception when others then
   return format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
 end
@@ -1674,18 +1884,30 @@ end
 $function$;
 comment on function check_range(bigint, bigint) is 'Raises 22023 for what is no range of ids.';
 
+create function _attend_alarm_if_possible(wanted boolean) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _attend_alarm(wanted);
+exception when others then null;  -- lockdown_events or its alarm was dropped: that is found below, and nothing else is hidden by it
+end
+$function$;
+comment on function _attend_alarm_if_possible(boolean) is 'As _attend_alarm; nothing if what it needs was dropped.';
+
 create function verify_range(
   table_name text, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
 ) returns chain_verdict
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   result chain_verdict;
 begin
   perform chain_or_error(table_name), check_range(from_id, to_id);
   if to_id is null then
-    perform _attend_alarm(engage_lockdown);
+    perform _attend_alarm_if_possible(engage_lockdown);
   end if;
   result := judge_range(table_name, from_id, to_id);
   if result.error_code = 'AUD-009' then
@@ -1702,6 +1924,7 @@ create function verify_chain_integrity(
 ) returns setof chain_verdict
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   chain    record;
@@ -1709,14 +1932,20 @@ declare
   damage   jsonb := '[]';
   results  chain_verdict[] := '{}';
   guards   jsonb;
+  unknown  text;
   outcome  text;
 begin
+  perform _require_register();
   perform chain_or_error(table_name) where table_name is not null;
   perform check_range(from_id, to_id);
-  perform _attend_alarm(engage_lockdown);
+  perform _attend_alarm_if_possible(engage_lockdown);
   -- Guards belong to the whole, not to a range of rows.
   if from_id is null and to_id is null then
-    select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
+    begin
+      select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
+    exception when others then
+      unknown := format('the guards could not be compared: %s (%s)', sqlerrm, sqlstate);
+    end;
   end if;
   for chain in
     select c.table_name from only chains as c
@@ -1726,11 +1955,20 @@ begin
     result := judge_range(chain.table_name, from_id, to_id);
     if result.error_code = 'AUD-009' then
       damage := damage || damage_of(result);
-    elsif result.is_valid and guards ? chain.table_name then
+    elsif (result.is_valid or result.verdict = 'not_run') and guards ? chain.table_name then
+      -- What cannot be read because somebody changed its guards is told as that.
+      result.detail := concat_ws('; ', guards ->> chain.table_name, case when result.verdict = 'not_run' then 'not verified: ' || result.detail end);
       result.is_valid := false;
       result.error_code := 'AUD-011';
       result.verdict := 'guard_changed';
-      result.detail := guards ->> chain.table_name;
+    elsif result.is_valid and chain.table_name = 'guard_states' and unknown is not null then
+      result.is_valid := null;
+      result.verdict := 'not_run';
+      result.detail := unknown;
+    elsif result.verdict = 'intact' and from_id is not null and result.rows_checked = 0 then
+      result.is_valid := null;
+      result.verdict := 'not_there';
+      result.detail := format('0 rows; rows from %s on are not there: %s ends before', from_id, chain.table_name);
     end if;
     results := results || result;
   end loop;
@@ -1764,6 +2002,7 @@ create function verification_plan(since_last boolean default false, full_every i
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   last_run   bigint;
@@ -1774,6 +2013,7 @@ begin
   if full_every < 1 or rows_per_range < 1 then
     raise exception 'full_every and rows_per_range are at least 1, not % and %', full_every, rows_per_range using errcode = '22023';
   end if;
+  perform _require_register();
   select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
   turn := last_run - last_full;  -- ids have no gaps
   is_full := not since_last or turn is null or turn + 1 >= full_every;
@@ -1806,6 +2046,7 @@ comment on function verification_plan(boolean, integer, bigint) is
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
@@ -1854,6 +2095,7 @@ comment on function record_verification(boolean, jsonb, bigint) is
 create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
@@ -2499,10 +2741,28 @@ language plpgsql stable
 set search_path from current
 set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
 as $function$
+declare
+  -- what is read here, and what it is read by
+  registers constant text[] := '{guard_states,verification_runs,installation,installed_migrations,chains,attempt_counters}';
 begin
   if to_regclass(format('%I.guard_states', current_schema())) is null then
     return query select 'schema', coalesce(current_schema()::text, ''), 'name', null::text, null::text,
                         'renamed or gone: the functions look for their tables elsewhere', null::text;
+    return;
+  end if;
+  -- Without all of them nothing can be compared; what is wrong with them is said instead.
+  return query
+    select 'relation', n.name, 'kind', 'r', null::text, 'missing', n.name
+    from unnest(registers) as n(name) where to_regclass(format('%I.%I', current_schema(), n.name)) is null;
+  if found then
+    return;
+  end if;
+  if exists (select from unnest(registers) as n(name) where row_security_active(quote_ident(n.name))) then
+    return query
+      select 'relation', c.relname::text, 'row security', '', concat_ws(', ', 'on', case when c.relforcerowsecurity then 'forced' end), 'changed', c.relname::text
+      from pg_class as c
+      where c.relnamespace = (select r.relnamespace from pg_class as r where r.oid = 'guard_states'::regclass) and c.relrowsecurity
+      order by 2;
     return;
   end if;
   return query
