@@ -97,7 +97,7 @@ def test_signature_in_sql_api_has_the_arguments_and_defaults(name: str) -> None:
     )
     assert found, name
     text = section("docs/sql-api.md", name)
-    shown = re.search(rf"^ {{4}}{name}\((.*?)\)\s+→ (.*?)\n\n", text, re.DOTALL | re.M)
+    shown = re.search(rf"^{name}\((.*?)\)\s+→ (.*?)\n```$", text, re.DOTALL | re.M)
     assert shown, f"no signature of {name} in docs/sql-api.md"
     assert shown.group(2).split() == found.group(2).split()
 
@@ -152,8 +152,8 @@ def test_link_resolves(page: Path, target: str) -> None:
 
 def test_readme_names_both_set_up_commands() -> None:
     readme = read("README.md")
-    assert re.search(r"^ {4}bin/quickstart\b", readme, re.M)
-    assert re.search(r"^ {4}bin/test\b.*bin/test --all", readme, re.M)
+    assert re.search(r"^bin/quickstart\b", readme, re.M)
+    assert re.search(r"^bin/test\b.*bin/test --all", readme, re.M)
 
 
 def test_readme_lists_every_command() -> None:
