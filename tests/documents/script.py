@@ -53,7 +53,10 @@ def script_of(page: Page, folder: Path) -> str:
         lines.append(f"echo {block.line} > {shlex.quote(str(folder / 'at'))}")
         if block.stands_for:
             word, command = block.stands_for
-            lines += [f"text=$(<{file}) value=$({command})", f'printf "%s\\n" "${{text//{word}/$value}}" > {file}']
+            lines += [
+                f"text=$(<{file}) value=$({command})",
+                f'printf "%s\\n" "${{text//{word}/$value}}" > {file}',
+            ]
         program = _PROGRAMS.get(block.language, "source")
         stdin = "/dev/null"
         if typed := block.comments.get("types"):

@@ -1,4 +1,4 @@
-"""Pages are written so that they can be run: every block is fenced, names its language, and says why if it is not run."""
+"""Pages are written so that they can be run: each block is fenced, names its language, and says why if it is not run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def written(tmp_path: Path, text: str) -> Path:
         ("```sh\nalpha-db --dsn … status\n```\n", "line 1: a block with … in it cannot be run as printed"),
         ("<!-- not run: needs cron -->\n\nText.\n", "line 3: ['not run'] stands before no block"),
         ("<!-- runs as: ada -->\n```sh\ntrue\n```\n", "line 1: no comment is named 'runs as'"),
-        ("<!-- not run: x -->\n<!-- types: y -->\n```sh\ntrue\n```\n", "line 3: ['not run', 'types'] of a block"),
+        (
+            "<!-- not run: x -->\n<!-- types: y -->\n```sh\ntrue\n```\n",
+            "line 3: ['not run', 'types'] of a block",
+        ),
     ],
 )
 def test_what_is_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -63,7 +66,9 @@ def test_a_console_is_commands_and_what_they_print(tmp_path: Path) -> None:
 
 def test_output_is_compared() -> None:
     said = "id 6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f at 2026-01-25 12:00:00Z\n…\nend … of it\n"
-    printed = "id 0f5c3e1a-7d2b-4c68-9b1f-2e6d8a4c7b90 at 2027-02-03 04:05:06Z\nmore\nyet more\nend at last of it\n"
+    printed = (
+        "id 0f5c3e1a-7d2b-4c68-9b1f-2e6d8a4c7b90 at 2027-02-03 04:05:06Z\nmore\nyet more\nend at last of it\n"
+    )
     assert is_as_said(said, printed)
     assert not is_as_said(said, printed.replace("end at", "at"))
     assert not is_as_said("one\n", "one\ntwo\n")

@@ -90,25 +90,6 @@ def test_granted_function_is_in_sql_api(name: str) -> None:
     assert name in documented_functions() or f"`{name}()`" in internal
 
 
-@pytest.mark.parametrize("name", sorted(documented_functions()))
-def test_signature_in_sql_api_has_the_arguments_and_defaults(name: str) -> None:
-    found = re.search(
-        rf"create function {name}\((.*?)\)\s*returns (.*?)\nlanguage", migrations_text(), re.DOTALL
-    )
-    assert found, name
-    text = section("docs/sql-api.md", name)
-    shown = re.search(rf"^{name}\((.*?)\)\s+→ (.*?)\n```$", text, re.DOTALL | re.M)
-    assert shown, f"no signature of {name} in docs/sql-api.md"
-    assert shown.group(2).split() == found.group(2).split()
-
-    def arguments(text: str) -> list[str]:
-        plain = re.sub(r"anycompatible|::numeric|--.*", "", text)
-        listed = [" ".join(one.split()) for one in plain.split(",")]
-        return [one for one in listed if one and not one.startswith("money_type")]
-
-    assert arguments(shown.group(1)) == arguments(found.group(1))
-
-
 @pytest.mark.parametrize("name", sorted(granted_relations()))
 def test_granted_relation_is_in_sql_api(name: str) -> None:
     assert f"`{name}`" in read("docs/sql-api.md") or f"### {name}" in read("docs/sql-api.md")
