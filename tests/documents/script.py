@@ -59,9 +59,8 @@ def script_of(page: Page, folder: Path) -> str:
             ]
         program = _PROGRAMS.get(block.language, "source")
         stdin = "/dev/null"
-        if typed := block.comments.get("types"):
+        if "types" in block.comments:
             stdin = '"$TERMINAL"'
-            lines.append("printf '%s\\n' " + shlex.join(typed.split()) + ' >> "$TYPED"')
         run = f"{program} {file} > {out} 2>&1 < {stdin}"
         if login := block.comments.get("run as"):
             lines.append(f"saved=$PGUSER; export PGUSER={shlex.quote(login)}")
