@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,14 @@ AUDIT_TABLES = ("signals", "ai_debates", "order_execution", "order_events")
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+def result_of(text: str, exit_code: int) -> Any:
+    """The result in a command's JSON answer, whose frame must say the exit code."""
+    answer = json.loads(text)
+    assert list(answer) == ["ok", "exit_code", "result", "error"]
+    assert (answer["ok"], answer["exit_code"]) == (exit_code == 0, exit_code)
+    return answer["result"]
 
 
 # --------------------------------------------------------------------------------------------------

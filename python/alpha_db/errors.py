@@ -17,9 +17,11 @@ from typing import ClassVar
 
 import psycopg
 
-#: Exit codes of the command line: fine; damage, changed guards or a refusal; usage; could not run; damage was found,
-#: but the lockdown or its event could not be recorded.
+#: Exit codes of the command line: it holds; it does not hold (damage, changed guards, a refusal); usage; could not be
+#: read or could not run; damage was found, but the lockdown or its event could not be recorded; what was asked about
+#: is not there.
 EXIT_OK, EXIT_DAMAGE, EXIT_USAGE, EXIT_NOT_RUN, EXIT_NOT_RECORDED = 0, 1, 2, 3, 4
+EXIT_NOT_THERE = 5
 
 
 class AlphaDbError(Exception):
@@ -114,6 +116,12 @@ class ProtectedObject(Refused):
     code = "AUD-011"
 
 
+class ValueTooLarge(Refused):
+    """A value is too long for its column, or a row is too large to print."""
+
+    code = "AUD-012"
+
+
 class RiskValueRefused(Refused):
     """A risk parameter or another member of a proposal is missing, NaN, infinite or out of bounds."""
 
@@ -154,6 +162,12 @@ class RiskTampered(Refused):
     """Stored, recomputed and replayed risk state disagree."""
 
     code = "RSK-007"
+
+
+class NotThere(AlphaDbError):
+    """What was asked about is not there: no such file, row, range or table."""
+
+    exit_code = EXIT_NOT_THERE
 
 
 class RetryNeeded(AlphaDbError):
@@ -215,6 +229,7 @@ CODED: tuple[type[Refused], ...] = (
     ChainMismatch,
     SignalConflict,
     ProtectedObject,
+    ValueTooLarge,
     RiskValueRefused,
     UnapprovedChange,
     SignatureRefused,

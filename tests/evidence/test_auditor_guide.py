@@ -144,7 +144,7 @@ def test_a_real_book_by_hand_and_by_tool(evidence: Evidence) -> None:
     note = evidence.note()
     evidence.desk.run("export", "--table", "signals", "-o", str(evidence.path("signals.jsonl")))
     evidence.desk.run(
-        "prove", "signals", "5", "--checkpoints", str(note), "--key", str(evidence.key),
+        "prove", "signals", "5", "--checkpoints", str(note), "--trust", str(evidence.key),
         "-o", str(evidence.path("signals-17.proof.json")),
     )  # fmt: skip
     shutil.copy(offline_check.__file__, evidence.folder)

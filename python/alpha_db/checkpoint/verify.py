@@ -131,7 +131,7 @@ def _guards(conn: Connection, latest: Run, guards: str) -> Row:
         detail = f"not those of the checkpoint; recorded since: {said}"
     else:
         detail = "not those of the checkpoint, and no new state was recorded since"
-    detail += "; alpha-db guards --since names what changed, a new checkpoint accepts it"
+    detail += "; alpha-db guards --checkpoints names what changed, a new checkpoint accepts it"
     return _row(
         GUARDS,
         latest.name,
