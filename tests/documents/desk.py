@@ -77,18 +77,23 @@ def terminal(answers: list[str]) -> Iterator[str]:
 def run_page(page: Page, server: Server, folder: Path) -> None:
     """Run every block of a page. Raises AssertionError with the block that failed, or that printed other text."""
     prepare(server, page.comments.get("begins with", BEGINNINGS[0]))
-    steps, home, checkout = (folder / name for name in ("steps", "home", "alpha-db"))
-    steps.mkdir()
+    home, checkout = folder / "home", folder / "alpha-db"
     home.mkdir()
     shutil.copytree(ROOT, checkout, ignore=_LEFT_OUT)
+    with Proxy(server.directory / ".s.PGSQL.5432") as proxy:
+        run_blocks(page, checkout, environment(server, proxy.port, home), folder / "steps")
+
+
+def run_blocks(page: Page, where: Path, environment: dict[str, str], steps: Path) -> None:
+    """Run a page's blocks in a directory, and compare what they print. `steps` is a new folder for what is run."""
+    steps.mkdir()
     script = steps / "page.sh"
     script.write_text(script_of(page, steps), encoding="utf-8")
     answers = [word for block in page.blocks for word in block.comments.get("types", "").split()]
-    with Proxy(server.directory / ".s.PGSQL.5432") as proxy, terminal(answers) as tty:
-        given = environment(server, proxy.port, home) | {"TERMINAL": tty}
+    with terminal(answers) as tty:
         process = subprocess.Popen(
-            ["bash", script], cwd=checkout, env=given, process_group=0, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            ["bash", script], cwd=where, env=environment | {"TERMINAL": tty}, process_group=0,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
             said, _ = process.communicate(timeout=10 * PATIENCE)

@@ -1,4 +1,4 @@
-"""Pages are written so that they can be run: each block is fenced, names its language, and says why if it is not run."""
+"""Pages are written so that they can be run: each block is fenced, names its language, and says why it is not run."""
 
 from __future__ import annotations
 
