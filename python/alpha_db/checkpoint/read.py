@@ -43,7 +43,7 @@ class Checked:
     reason: str | None = None
     verdict: Verdict = Verdict.HOLDS
     is_whole: bool = True
-    clock_was_ahead: bool = False
+    out_of_order: bool = False
 
 
 def check_path(path: str, keys: Sequence[Key]) -> Iterator[Checked]:
@@ -84,7 +84,7 @@ def _run(path: str, place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
 def _runs(place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
     history = read_history(Store(place), keys)
     every = [
-        Checked(run.name, run, is_whole=run.is_whole, clock_was_ahead=run.name in history.ahead)
+        Checked(run.name, run, is_whole=run.is_whole, out_of_order=run.name in history.out_of_order)
         for run in history.runs
     ]
     every += [Checked(run.name, reason=run.reason, verdict=Verdict.REFUSED) for run in history.refused]

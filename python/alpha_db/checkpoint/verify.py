@@ -40,7 +40,9 @@ class Comparison:
     runs: int = 0
     latest: Run | None = None
     results: list[Row] = field(default_factory=list)
-    ahead: list[str] = field(default_factory=list)  #: runs that are named after a clock that was ahead
+    out_of_order: list[str] = field(
+        default_factory=list
+    )  #: runs whose time is later than that of one made after
 
 
 def compare(
@@ -114,7 +116,7 @@ def _compare(
             results.append(
                 _tried(name, covered[name], name, partial(_table, conn, runs, name, place, engage_lockdown))
             )
-    return Comparison(directory, len(history.runs), latest, results, history.ahead)
+    return Comparison(directory, len(history.runs), latest, results, history.out_of_order)
 
 
 def _tried(subject: str, run: Run, table: str | None, compare: Callable[[], Row]) -> Row:

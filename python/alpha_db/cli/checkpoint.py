@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from alpha_db.checkpoint.create import Created
 from alpha_db.checkpoint.create import Progress as Listener
 from alpha_db.checkpoint.create import create as make
-from alpha_db.checkpoint.history import UnreadableNote
 from alpha_db.checkpoint.keys import BadKey, SigningKey
 from alpha_db.checkpoint.note import glance
 from alpha_db.checkpoint.read import Checked, Verdict, check_path
@@ -163,7 +162,7 @@ def create(
     for one in made.unreadable:
         said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
         note(("Not read, so an older checkpoint was compared with", WARN), said)
-    if made.clock_was_ahead:
+    if made.out_of_order:
         note(
             ("A clock is or was wrong", WARN),
             f": this checkpoint is named after {clean(made.facts[0].time)}, and the one before it is"
@@ -235,45 +234,46 @@ def list_(as_json: bool, directory: Path) -> None:
       alpha-db checkpoint list /mnt/witness/trading --json
     """
     found: list[dict[str, Any]] = []
-    unreadable: list[UnreadableNote] = []
     for stored in Store(directory).runs():
         seen = {table: glance(text) for table, text in stored.notes.items()}
-        unreadable += [
-            UnreadableNote(stored.name, name, reason) for name, reason in stored.unreadable.items()
-        ]
-        unreadable += [
-            UnreadableNote(stored.name, f"{table}.note", "it is no checkpoint, or not the whole of one")
-            for table, one in seen.items()
-            if one is None
-        ]
         told = {table: one for table, one in seen.items() if one is not None}
-        if not told:
-            continue
-        first = next(iter(told.values()))
+        cut = "it is no checkpoint, or not the whole of one"
+        guards = [one.guards for one in told.values()]
         found.append(
             {
                 "run": stored.name,
                 "logs": len(told),
                 "rows": sum(one.size for one in told.values()),
-                "guards": first.guards,
+                "guards": guards[0] if guards else None,
                 "signers": sorted({one.signer for one in told.values()}),
                 "sizes": {table: one.size for table, one in told.items()},
+                "unreadable": stored.unreadable
+                | {f"{table}.note": cut for table in seen.keys() - told.keys()},
             }
         )
+    unreadable = [
+        (f"{run['run']}/{name}".removesuffix("/"), reason)
+        for run in found
+        for name, reason in run["unreadable"].items()
+    ]
     if as_json:
-        emit_json(
-            {"runs": found, "unreadable": [{"name": one.name, "reason": one.reason} for one in unreadable]}
-        )
-    elif not found and not unreadable:
+        emit_json(found)
+    elif not found:
         line(f"There is no checkpoint in {clean(directory)}.")
     else:
         table = [
-            [run["run"], f"{run['logs']}", f"{run['rows']:,}", run["guards"][:16], ", ".join(run["signers"])]
+            [
+                run["run"],
+                f"{run['logs']}",
+                f"{run['rows']:,}",
+                (run["guards"] or "-")[:16],
+                ", ".join(run["signers"]),
+            ]
             for run in found
         ]
         rows(table, head=("run", "logs", "rows", "guards", "signed by (not verified)"), right=[1, 2])
-        for one in unreadable:
-            line(("not read", WARN), f"  {clean(one.name)}  ", (clean(one.reason), WARN))
+        for name, reason in unreadable:
+            line(("not read", WARN), f"  {clean(name)}  ", (clean(reason), WARN))
     finish(EXIT_NOT_RUN if unreadable else EXIT_OK)
 
 
@@ -288,7 +288,7 @@ def _created(made: Created, key: SigningKey, *, with_notes: bool) -> dict[str, A
         "standbys": made.standbys,
         "broken": made.broken,
         "unreadable": [{"name": one.name, "reason": one.reason} for one in made.unreadable],
-        "clock_was_ahead": made.clock_was_ahead,
+        "out_of_order": made.out_of_order,
         "logs": [
             {"table": one.table, "origin": one.origin, "size": one.size, "root": one.root.hex()}
             for one in made.facts
@@ -324,7 +324,7 @@ def _checked(result: Checked) -> dict[str, Any]:
         "verdict": result.verdict.value,
         "reason": result.reason,
         "is_whole_run": result.is_whole and run is not None,
-        "clock_was_ahead": result.clock_was_ahead,
+        "out_of_order": result.out_of_order,
         "time": run.any.time if run else None,
         "signers": sorted({one.checkpoint.signer for one in run.logs.values()}) if run else [],
         "sizes": {table: one.size for table, one in run.logs.items()} if run else {},
@@ -350,7 +350,7 @@ def _tell_checked(results: Sequence[Checked]) -> None:
         signers = ", ".join(sorted({one.checkpoint.signer for one in run.logs.values()}))
         many = len(run.logs) > 1 or result.is_whole
         told = f"{len(run.logs)} logs, " if many else ""
-        late = ", named after a clock that was ahead" if result.clock_was_ahead else ""
+        late = ", before a run with an earlier time: a clock was wrong" if result.out_of_order else ""
         line(
             (word, style),
             f"  {clean(result.what):<{width}}  {told}{total:,} rows, signed by {clean(signers)}{late}",

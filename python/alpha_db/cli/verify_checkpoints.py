@@ -90,7 +90,7 @@ def document(found: Comparison) -> dict[str, Any]:
         "runs": found.runs,
         "latest": latest.name if latest else None,
         "time": latest.any.time if latest else None,
-        "clock_was_ahead": found.ahead,
+        "out_of_order": found.out_of_order,
         "results": found.results,
     }
 
@@ -102,7 +102,7 @@ def text(found: Comparison) -> None:
     if latest:
         made = f" of {clean(found.directory)}, made {clean(latest.any.time)}"
         line((f"Compared with {clean(latest.name)}", HEAD), made)
-        for name in found.ahead:
+        for name in found.out_of_order:
             line(
                 (f"{clean(name)} is named after a clock that was ahead.", WARN),
                 " It stands where its rows say.",
