@@ -157,6 +157,24 @@ def test_the_note_before_stands_in_for_one_that_cannot_be_read(book: Book) -> No
     assert f"signals has 5 rows, and 6 were signed in {second.name}" in refused.err
 
 
+def test_a_run_that_is_known_to_be_broken_is_left_out_by_name(book: Book) -> None:
+    """It lies under an object lock, and the alarm must not ring for years."""
+    third = book.runs[-1].name
+    SPOILT["cut"][0](book.runs[-1] / "signals.note")
+    assert book.verify("--without", third)["checkpoints"]["latest"] == book.runs[1].name
+    run("checkpoint", "verify", book.checkpoints, "--trust", book.vkey, "--without", third)
+    absent = ("--without", "20200101T000000.000000Z")
+    assert "there is no run 2020" in book.create(book.checkpoints, *absent, expect=5).err
+    # one that does not hold, and is the last
+    text = (book.runs[1] / "signals.note").read_text()
+    (book.runs[-1] / "signals.note").write_text(text)
+    book.create(book.checkpoints, expect=1)
+    made = book.create(book.checkpoints, "--without", third, "--json").json
+    assert made["previous"] == book.runs[1].name
+    assert list(book.findings()) == [third]
+    assert book.findings("--without", third, expect=0) == {}
+
+
 def test_nothing_that_can_be_read_is_exit_3(book: Book) -> None:
     for path in book.runs:
         shutil.rmtree(path)

@@ -22,6 +22,7 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish,
 from alpha_db.cli.evidence import worst
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, rows
 from alpha_db.cli.trusted_keys import trusted_keys_option
+from alpha_db.cli.verify_checkpoints import without_option
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
 from alpha_db.offline_check import Key
 
@@ -108,6 +109,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
     metavar="S",
     help=f"How long to wait for standbys, in seconds; default: {_WAIT:g}.",
 )
+@without_option
 @trusted_keys_option(required=False)
 @database_options
 def create(
@@ -118,6 +120,7 @@ def create(
     to_stdout: bool,
     wait_for_standby: bool,
     timeout: float | None,
+    without: tuple[str, ...],
     keys: list[Key],
 ) -> None:
     """Sign where every log stands now, and write it to DIRECTORY.
@@ -125,7 +128,8 @@ def create(
     The rows are on disk before anything is signed. The last checkpoint in DIRECTORY is compared first: if this
     log is not its continuation, nothing is written, and the exit code is 1. Nothing is ever overwritten, and nothing
     need be removed: what cannot be read is named, and the last one that can be read is compared instead.
-    --trust names other keys whose checkpoints in DIRECTORY are believed, after a change of keys.
+    --trust names other keys whose checkpoints in DIRECTORY are believed, after a change of keys. --without leaves out a
+    run that must not be relied on, and stands in the way.
 
     \b
     Examples:
@@ -146,7 +150,7 @@ def create(
         raise NotThere(
             f"there is no directory {directory}", hint=f"mkdir {directory}, if a new series begins"
         )
-    store = Store(directory) if directory else None
+    store = Store(directory, without) if directory else None
     with settings.installed() as (conn, place), _bar() as listener:
         made = make(
             conn,
@@ -190,9 +194,10 @@ def create(
 
 @checkpoint.command()
 @click.argument("paths", nargs=-1, required=True, metavar="DIR|NOTE...")
+@without_option
 @trusted_keys_option
 @json_option
-def verify(as_json: bool, paths: Sequence[str], keys: list[Key]) -> None:
+def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key]) -> None:
     """Verify checkpoints by themselves: signatures, whole runs, sizes that never decrease. Asks no database.
 
     Takes directories of runs, single runs, notes, and - for notes on stdin. Exits 0 if all hold, 1 if any does
@@ -204,7 +209,7 @@ def verify(as_json: bool, paths: Sequence[str], keys: list[Key]) -> None:
       alpha-db checkpoint verify /mnt/witness/trading --trust checkpoint.key.vkey
       alpha-db checkpoint verify signals.note --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
-    results = [checked for path in paths for checked in check_path(path, keys)]
+    results = [checked for path in paths for checked in check_path(path, keys, without)]
     if as_json:
         emit_json({"checked": [_checked(result) for result in results]})
     else:

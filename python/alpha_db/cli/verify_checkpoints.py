@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,15 +23,25 @@ from alpha_db.offline_check import Key
 
 
 def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --checkpoints and --trust; the function gets ``checkpoints`` and ``keys``."""
+    """Add --checkpoints, --without and --trust; the function gets ``checkpoints``, ``without`` and ``keys``."""
     option = click.option(
         "--checkpoints",
         metavar="DIR",
         type=click.Path(path_type=Path, readable=False),
         help="Compare with the checkpoints in DIR, too; needs --trust.",
     )
-    decorated: Callable[..., Any] = option(trusted_keys_option(required=False)(function))
+    decorated: Callable[..., Any] = option(without_option(trusted_keys_option(required=False)(function)))
     return decorated
+
+
+def without_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --without, which the function gets as ``without``, names of runs."""
+    return click.option(
+        "--without",
+        metavar="RUN",
+        multiple=True,
+        help="Leave this run of the directory out, because it is known that it cannot be read; repeatable.",
+    )(function)
 
 
 @dataclass
@@ -61,12 +71,16 @@ class Against:
         ]
 
 
-def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool) -> Against | None:
+def read_checkpoints(
+    directory: Path | None, without: Sequence[str], keys: list[Key], *, is_range: bool
+) -> Against | None:
     """Return the checkpoints that the options name, None if they name none.
 
     A directory that cannot be read, or is not there, stands with the results: the chains are verified all the same.
     """
     if directory is None:
+        if without:
+            raise click.UsageError("--without needs --checkpoints")
         return None
     if is_range:
         raise click.UsageError(
@@ -77,7 +91,7 @@ def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool)
             f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
         )
     try:
-        return Against(directory, read_history(Store(directory), keys))
+        return Against(directory, read_history(Store(directory, without), keys))
     except (StoreError, NotThere) as problem:
         return Against(directory, problem=problem)
 
