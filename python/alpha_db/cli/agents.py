@@ -11,6 +11,7 @@ from uuid import uuid4
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
+from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows, write_json
 from alpha_db.cli.signing import (
     Signing,
@@ -30,7 +31,6 @@ from alpha_db.security.signed_text import load_json
 
 MEMBERS = ("agent_id", "name", "role", "public_key")
 SIGNED = (*MEMBERS, "signature")
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -43,7 +43,7 @@ def agents() -> None:
     "-o",
     "--output",
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     required=True,
     help="Where the private key goes; never overwritten.",
 )
@@ -51,10 +51,8 @@ def agents() -> None:
 @click.option(
     "--role", metavar="ROLE", default="risk", show_default=True, help="What it does, in a word or two."
 )
-@click.option("--encrypt", is_flag=True, help="Ask for a passphrase to encrypt the key with.")
-@click.option(
-    "--passphrase-file", metavar="FILE", type=_FILE, help="Encrypt with the first line of this file."
-)
+@click.option("--encrypt", is_flag=True, help="Encrypt the key with a passphrase.")
+@passphrase_option
 @json_option
 @debug_option
 def keygen(
@@ -98,15 +96,10 @@ def keygen(
 
 
 @agents.command("sign-bootstrap", short_help="Sign the list of the first agents.")
-@click.argument("files", metavar="FILE.json...", nargs=-1, type=_FILE, required=True)
-@click.option("--key", metavar="FILE", type=_FILE, required=True, help="The private key of one of them.")
-@click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    type=_FILE,
-    help="Its first line is the key's passphrase; default: ask.",
-)
-@click.option("--yes", is_flag=True, help="Sign without asking.")
+@click.argument("files", metavar="FILE.json...", nargs=-1, type=FILE, required=True)
+@click.option("--key", metavar="FILE", type=FILE, required=True, help=KEY_HELP)
+@passphrase_option
+@yes_option
 @database_options
 def sign_bootstrap(
     settings: Settings,
@@ -123,7 +116,8 @@ def sign_bootstrap(
 
     \b
     Example:
-      alpha-db agents sign-bootstrap --key ada.key ada.json ben.json cyd.json > ada.signed.json
+      alpha-db agents sign-bootstrap --key ada.key ada.json ben.json cyd.json \\
+        > ada.signed.json
     """
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
     signer = load_key(key, passphrase_file)
@@ -138,16 +132,16 @@ def sign_bootstrap(
 
 
 @agents.command(short_help="Enrol the first agents, once.")
-@click.argument("files", metavar="FILE.json...", nargs=-1, type=_FILE, required=True)
+@click.argument("files", metavar="FILE.json...", nargs=-1, type=FILE, required=True)
 @click.option(
     "--key",
     "keys",
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     multiple=True,
-    help="Sign here with this private key of one of them; repeatable.",
+    help=KEY_HELP,
 )
-@click.option("--yes", is_flag=True, help="Sign without asking.")
+@yes_option
 @database_options
 def bootstrap(
     settings: Settings, as_json: bool, files: tuple[Path, ...], keys: tuple[Path, ...], yes: bool
@@ -156,12 +150,14 @@ def bootstrap(
 
     Each of them signs the whole list, so that an agent who is added or replaced later by force shows. A file
     holds an agent, as sign-bootstrap prints it, or an array of them. For those whose keys are here, what
-    keygen --json printed and --key suffice.
+    keygen --json printed and --key, once for each, suffice.
 
     \b
     Examples:
-      alpha-db --dsn service=owner agents bootstrap ada.signed.json ben.signed.json cyd.signed.json
-      alpha-db agents bootstrap a.json b.json c.json --key a.key --key b.key --key c.key
+      alpha-db --dsn service=owner agents bootstrap \\
+        ada.signed.json ben.signed.json cyd.signed.json
+      alpha-db agents bootstrap a.json b.json c.json --key a.key --key b.key \\
+        --key c.key
     """
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
     signers = [load_key(key, None) for key in keys]
@@ -230,7 +226,7 @@ def list_(settings: Settings, as_json: bool, every: bool, pins: bool) -> None:
 
 
 @agents.command(short_help="Propose a further agent.")
-@click.argument("file", metavar="FILE.json", type=_FILE)
+@click.argument("file", metavar="FILE.json", type=FILE)
 @proposal_options
 @database_options
 def enrol(
@@ -240,14 +236,15 @@ def enrol(
 
     \b
     Example:
-      alpha-db agents enrol dan.json --reason "night shift" --agent ada --key ada.key
+      alpha-db agents enrol dan.json --reason "night shift" --agent ada \\
+        --key ada.key
     """
     _propose_agent(settings, as_json, signing, file, None, reason, lifetime)
 
 
 @agents.command(short_help="Propose a new key in the place of an agent's.")
 @click.argument("whom", metavar="AGENT")
-@click.argument("file", metavar="FILE.json", type=_FILE)
+@click.argument("file", metavar="FILE.json", type=FILE)
 @proposal_options
 @database_options
 def rotate(
@@ -263,7 +260,8 @@ def rotate(
 
     \b
     Example:
-      alpha-db agents rotate cyd cyd2.json --reason "laptop stolen" --agent ada --key ada.key
+      alpha-db agents rotate cyd cyd2.json --reason "laptop stolen" --agent ada \\
+        --key ada.key
     """
     _propose_agent(settings, as_json, signing, file, whom, reason, lifetime)
 

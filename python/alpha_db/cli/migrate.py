@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import alpha_db
-from alpha_db.cli.common import NamedOption, Settings, connection_options, finish
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, emit_json, line, note, rows
 from alpha_db.connection import be_read_only
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN
@@ -18,6 +18,7 @@ from alpha_db.migrate import Event, find_directory, read_files, read_states
 from alpha_db.migrate import migrate as apply_pending
 from alpha_db.migrate.state import MigrationState, Status
 
+_FOR_EVER = 1_000_000.0
 _STYLES = {
     Status.APPLIED: GOOD,
     Status.PENDING: WARN,
@@ -47,15 +48,7 @@ _STYLES = {
 @click.option(
     "--role-prefix", metavar="PREFIX", help="First install: what stands before the names of the roles."
 )
-@click.option(
-    "--lock-timeout",
-    type=click.FloatRange(min=0, max=1_000_000),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for another migrate; 0: not at all.",
-)
-@connection_options
+@database_options
 def migrate(
     settings: Settings,
     as_json: bool,
@@ -64,13 +57,13 @@ def migrate(
     dry_run: bool,
     sources: Path | None,
     role_prefix: str | None,
-    lock_timeout: float,
 ) -> None:
     """Apply the pending migrations, in the first schema of the search_path.
 
     Leaves yoyo's marks, so "yoyo apply" and "psql -f" go on where it stopped, and the other way round.
-    Running it again, or in many places at once, does no harm. An applied file that was edited since is
-    reported (exit 1). For CI there is --check: it exits 0 only if every migration is applied as it is here.
+    Running it again, or in many places at once, does no harm: one waits for the other, as long as
+    --lock-timeout says. An applied file that was edited since is reported (exit 1). For CI there is --check:
+    it exits 0 only if every migration is applied as it is here.
 
     \b
     Examples:
@@ -97,7 +90,7 @@ def migrate(
         schema=settings.schema,
         role_prefix=role_prefix,
         directory=sources,
-        lock_timeout=lock_timeout,
+        lock_timeout=settings.seconds or _FOR_EVER,
         dry_run=dry_run,
         listener=show,
     )

@@ -13,6 +13,7 @@ import click
 
 from alpha_db.cli.command_runner import run_command, without_postgres
 from alpha_db.cli.common import NamedOption, debug_option, finish, json_option
+from alpha_db.cli.options import pg_option
 from alpha_db.cli.output import DIM, GOOD, WARN, clean, emit_json, leave_stdout, line
 from alpha_db.connection import ensure_database
 from alpha_db.embedded import EmbeddedError, Server, throwaway_server
@@ -23,11 +24,6 @@ _DATABASE = "alpha"
 
 _directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 _rest = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-
-
-def _pg_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    told = "PostgreSQL to use: a major version, or a directory of binaries; default: the newest found."
-    return click.option("--pg", metavar="VERSION|DIR", help=told)(function)
 
 
 def _database_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +44,7 @@ def server() -> None:
 
 @server.command()
 @_directory
-@_pg_option
+@pg_option
 @_database_option
 @click.option(
     "--migrate", "do_migrate", is_flag=True, cls=NamedOption, help="Install alpha-db in the database."
@@ -162,7 +158,8 @@ def psql(directory: Path, database: str, as_json: bool, arguments: tuple[str, ..
     \b
     Examples:
       alpha-db server psql ~/alpha
-      alpha-db server psql --database trading ~/alpha -- -c 'select * from lockdown_status()'
+      alpha-db server psql --database trading ~/alpha -- \\
+        -c 'select * from lockdown_status()'
     """
     command = _running(directory).psql(database, *(arguments[1:] if arguments[:1] == ("--",) else arguments))
     if as_json:
@@ -172,7 +169,7 @@ def psql(directory: Path, database: str, as_json: bool, arguments: tuple[str, ..
 
 
 @server.command(context_settings=_rest)
-@_pg_option
+@pg_option
 @json_option
 @debug_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
