@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import click
 
@@ -33,6 +33,17 @@ MEMBERS = ("agent_id", "name", "role", "public_key")
 SIGNED = (*MEMBERS, "signature")
 
 
+def _described(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --name and --role."""
+    name = click.option(
+        "--name", metavar="NAME", help="What people call the agent; default: the file's name."
+    )
+    role = click.option(
+        "--role", metavar="ROLE", default="risk", show_default=True, help="What it does, in a word or two."
+    )
+    return name(role(function))
+
+
 @click.group()
 def agents() -> None:
     """Agents: who may propose and vote, and with which keys."""
@@ -47,10 +58,7 @@ def agents() -> None:
     required=True,
     help="Where the private key goes; never overwritten.",
 )
-@click.option("--name", metavar="NAME", help="What people call the agent.")
-@click.option(
-    "--role", metavar="ROLE", default="risk", show_default=True, help="What it does, in a word or two."
-)
+@_described
 @click.option("--encrypt", is_flag=True, help="Encrypt the key with a passphrase.")
 @passphrase_option
 @json_option
@@ -67,11 +75,7 @@ def keygen(
       alpha-db agents keygen --output ada.key --name ada --json > ada.json
       alpha-db agents keygen --output ada.key --name ada --encrypt
     """
-    name = output.stem if name is None else name
-    try:
-        check_name(name, role)
-    except ValueError as problem:
-        raise click.UsageError(f"{problem}, all of them visible: give another --name or --role") from None
+    name = _checked_name(name, role, output)
     passphrase = None
     if passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file)
@@ -81,18 +85,32 @@ def keygen(
         passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
     signer = AuditSigner.generate()
     signer.save(output, passphrase)
-    agent = {
-        "agent_id": str(uuid4()),
-        "name": name,
-        "role": role,
-        "public_key": signer.public_key_hex,
-    }
+    _print_agent(signer, name, role, as_json=as_json)
     if as_json:
-        emit_json(agent)
         return
-    rows([[member, value] for member, value in agent.items()], styles=[DIM] * len(agent))
     kept = "encrypted" if passphrase else "not encrypted"
     line((f"The private key is in {clean(output)}, {kept}. Nobody else needs it, and no database.", DIM))
+
+
+@agents.command(short_help="Show the public half of a key.")
+@click.option("--key", metavar="FILE", type=FILE, envvar="ALPHA_DB_KEY", required=True, help=KEY_HELP)
+@_described
+@passphrase_option
+@json_option
+@debug_option
+def show(key: Path, name: str | None, role: str, passphrase_file: Path | None, as_json: bool) -> None:
+    """Show the public half of a key that keygen made: agent_id, public key and fingerprint.
+
+    Needs no database. What --json prints is what sign-bootstrap, bootstrap, enrol and rotate take; the agent's
+    name and role do not stand in the key: give those that keygen was given.
+
+    \b
+    Examples:
+      alpha-db agents show --key ben.key
+      alpha-db agents show --key ben.key --name ben --json > ben.json
+    """
+    name = _checked_name(name, role, key)
+    _print_agent(load_key(key, passphrase_file), name, role, as_json=as_json)
 
 
 @agents.command("sign-bootstrap", short_help="Sign the list of the first agents.")
@@ -322,6 +340,26 @@ def _propose_agent(
             as_json=as_json,
             changes=changes,
         )
+
+
+def _checked_name(name: str | None, role: str, key: Path) -> str:
+    """Return the agent's name, by default that of the key's file. Raises a usage error for a bad name or role."""
+    name = key.stem if name is None else name
+    try:
+        check_name(name, role)
+    except ValueError as problem:
+        raise click.UsageError(f"{problem}, all of them visible: give another --name or --role") from None
+    return name
+
+
+def _print_agent(signer: AuditSigner, name: str, role: str, *, as_json: bool) -> None:
+    members = (str(signer.agent_id), name, role, signer.public_key_hex)
+    agent = dict(zip(MEMBERS, members, strict=True))
+    if as_json:
+        emit_json(agent)
+        return
+    shown = [*agent.items(), ("fingerprint", signer.fingerprint)]
+    rows([[member, value] for member, value in shown], styles=[DIM] * len(shown))
 
 
 def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
