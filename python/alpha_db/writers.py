@@ -29,6 +29,7 @@ from psycopg.types.json import Jsonb, set_json_loads
 from alpha_db.errors import DecimalError, translate
 from alpha_db.exact_json import dumps, loads
 from alpha_db.loaders import text_if_unreadable
+from alpha_db.pooled import qualified
 from alpha_db.queries import query
 
 #: What the functions take for an amount.
@@ -201,7 +202,8 @@ def _loads(text: str | bytes) -> Any:
 def _call(conn: psycopg.Connection[Any], name: str, arguments: Arguments) -> Row:
     with translate(), conn.cursor(row_factory=dict_row) as cursor:
         set_json_loads(_loads, cursor)
-        row = cursor.execute(query(name), arguments).fetchone()
+        statement = qualified(query(name), conn) if name.startswith("append_") else query(name)
+        row = cursor.execute(statement, arguments).fetchone()
     assert row is not None  # each gives exactly one row
     return row
 

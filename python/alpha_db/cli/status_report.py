@@ -135,7 +135,12 @@ def _conclusion(report: Report) -> None:
         names = ", ".join(sorted(report["unavailable"]))
         line((f"Not everything could be checked: {names}.", WARN))
     elif pending := [s["name"] for s in report["migrations"] or [] if s["status"] == "pending"]:
-        line((f"No damage found, but not all is installed: run alpha-db migrate ({len(pending)} pending).", WARN))
+        line(
+            (
+                f"No damage found, but not all is installed: run alpha-db migrate ({len(pending)} pending).",
+                WARN,
+            )
+        )
     else:
         line(("No problem found.", GOOD))
 
