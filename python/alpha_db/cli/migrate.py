@@ -66,6 +66,9 @@ def migrate(
     Running it again, or in many places at once, does no harm. An applied file that was edited since is
     reported (exit 1).
 
+    Applying needs the server itself, not a pooler such as PgBouncer: the lock that keeps two migrations apart is a
+    session's. --list and --dry-run work through a pooler.
+
     \b
     Examples:
       alpha-db migrate --dry-run

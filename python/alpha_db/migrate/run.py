@@ -101,7 +101,9 @@ def migrate(
         if not _to_do(states):
             return events
         if is_pooled(conn):
-            message = "cannot migrate through a pooler: the lock that keeps two migrations apart is a session's"
+            message = (
+                "cannot migrate through a pooler: the lock that keeps two migrations apart is a session's"
+            )
             raise ConnectionFailed(message, hint="name the server itself in --dsn", sqlstate="08001")
         wait = _Wait(conn, lock_timeout, tell)
         by_name = {file.name: file for file in files}
