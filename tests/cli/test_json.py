@@ -41,7 +41,7 @@ def test_an_error_has_code_detail_and_hint(desk: Desk, capsys: pytest.CaptureFix
     code, found = answer(capsys, "--dsn", desk.dsn, "--schema", "nowhere", "status", "--json")
     assert (code, found["ok"], found["exit_code"], found["result"]) == (3, False, 3, None)
     assert set(found["error"]) == {"code", "message", "detail", "hint"}
-    assert "alpha-db migrate" in found["error"]["hint"]
+    assert "nowhere" in found["error"]["hint"]
 
 
 @pytest.mark.any_server

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from alpha_db import errors
 from alpha_db.cli.main import COMMANDS
 from alpha_db.errors import CODED, sqlstate_of
+from alpha_db.sqlstates import HINTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
@@ -101,6 +103,16 @@ def test_code_has_its_section(cls: type) -> None:
     assert f"[{code}](#{code.lower()})" in read("docs/errors.md")
     text = section("docs/errors.md", code)
     assert f"SQLSTATE `{sqlstate_of(code)}` · Python `{cls.__name__}`" in text
+    assert "**Meaning.**" in text
+    assert "**Cure.**" in text
+
+
+@pytest.mark.parametrize("sqlstate", sorted({*HINTS, "42501", "42883", "42P01"}))
+def test_postgresqls_own_code_has_its_section(sqlstate: str) -> None:
+    text = section("docs/errors.md", sqlstate)
+    found = re.search(r"^Python `(\w+)`$", text, re.M)
+    assert found
+    assert issubclass(getattr(errors, found[1]), errors.AlphaDbError)
     assert "**Meaning.**" in text
     assert "**Cure.**" in text
 
