@@ -182,6 +182,10 @@ class NotThere(AlphaDbError):
     exit_code = EXIT_NOT_THERE
 
 
+class FileUnreadable(AlphaDbError):
+    """A file cannot be read: it is none, may not be read, is too large, or holds something else."""
+
+
 class ValueRefused(AlphaDbError):
     """A value is not one that its column or argument takes: wrong kind, missing, out of range, or against a rule."""
 
