@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 import alpha_db
-from alpha_db import errors, objects, writers
+from alpha_db import arguments, errors, objects, writers
 from alpha_db.exact_json import JsonText
 from alpha_db.sqlstates import RULES
 from tests.cluster import Server
@@ -76,7 +76,7 @@ def test_what_was_committed_is_returned(session: Connection, name: str, payload:
     if name == "record":
         stored = one(session, "select raw_payload::text from signals order by id desc limit 1")
         back = row["raw_payload"]
-        again = back if isinstance(back, JsonText) else writers.json_text("raw_payload", {"again": back})
+        again = back if isinstance(back, JsonText) else arguments.json_text("raw_payload", {"again": back})
         statement = (
             "select %s::jsonb = %s::jsonb" if back is again else "select %s::jsonb = %s::jsonb -> 'again'"
         )
@@ -249,7 +249,7 @@ def test_a_missing_installation_is_not_installed(empty_database: str, server: Se
         for name, arguments in objects.routines().items():
             given = ", ".join(["null"] * len([one for one in arguments if not one.has_default]))
             with pytest.raises(errors.AlphaDbError) as found, errors.translate():
-                conn.execute(f"select {name}({given})")  # type: ignore[call-overload]
+                conn.execute(f"select {name}({given})")
             assert isinstance(found.value, errors.NotInstalled), name
             assert "type casts" not in str(found.value.hint)
 
