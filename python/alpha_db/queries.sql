@@ -117,7 +117,7 @@ where l.locktype = 'relation' and l.granted and l.pid is distinct from pg_backen
 order by 1, 2;
 
 -- name: chain_status
-select table_name, last_id, head_hash, last_created_at from chain_status();
+select table_name, last_id, head_hash, last_created_at, error_code, problem from chain_status();
 
 -- name: lockdown_status
 select is_locked, since, event_id, reason, damage from lockdown_status();
@@ -439,10 +439,10 @@ select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s:
 
 -- name: logs
 select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",
-       coalesce(c.last_id, 0) as last_id
-from chain_status() with ordinality as c (table_name, last_id, head_hash, last_created_at, place)
+       c.last_id as last_id
+from _known_heads() as c
 cross join only installation as i
-order by c.place;
+order by c."position";
 
 -- name: log_root
 select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);

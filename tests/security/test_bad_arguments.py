@@ -246,8 +246,8 @@ def test_a_missing_installation_is_not_installed(empty_database: str, server: Se
             with pytest.raises(errors.AlphaDbError) as found, errors.translate():
                 conn.execute(sql.SQL("select * from {}").format(sql.Identifier(name)))
             assert isinstance(found.value, errors.NotInstalled), name
-        for name, arguments in objects.routines().items():
-            given = ", ".join(["null"] * len([one for one in arguments if not one.has_default]))
+        for name, takes in objects.routines().items():
+            given = ", ".join(["null"] * len([one for one in takes if not one.has_default]))
             with pytest.raises(errors.AlphaDbError) as found, errors.translate():
                 conn.execute(f"select {name}({given})")
             assert isinstance(found.value, errors.NotInstalled), name
@@ -280,7 +280,7 @@ def test_the_names_that_are_ours_are_those_of_the_catalogue(session: Connection)
     )]  # fmt: skip
     assert not [name for name in made if objects.ours(name) is None]
     assert not (objects.routines().keys() | objects.relations()) - set(made)
-    takes = query(
+    there = query(
         session,
         "select proname::text as name, array(select a.name from unnest(p.proargnames, coalesce(p.proargmodes,"
         "  array_fill('i'::\"char\", array[coalesce(cardinality(p.proargnames), 0)])))"
@@ -288,8 +288,8 @@ def test_the_names_that_are_ours_are_those_of_the_catalogue(session: Connection)
         " where a.mode in ('i', 'b') and a.name <> 'money_type' order by a.place) as arguments"
         " from pg_proc as p where pronamespace = 'public'::regnamespace and prokind in ('f', 'p')",
     )
-    found = {row["name"]: row["arguments"] for row in takes}
-    listed = {name: [a.name for a in arguments] for name, arguments in objects.routines().items()}
+    found = {row["name"]: row["arguments"] for row in there}
+    listed = {name: [a.name for a in takes] for name, takes in objects.routines().items()}
     assert not {name: (found[name], listed[name]) for name in listed if found[name] != listed[name]}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shorten
+from alpha_db.frame import unframed
 from alpha_db.reading import read_json
 from alpha_db.security.payloads import key_of
 from alpha_db.security.replay import Keys
@@ -31,9 +32,7 @@ class Pins:
 def load_pins(path: Path | str) -> Pins:
     """Read a file of pinned keys. Raises PinsError."""
     try:
-        said = read_json(path)
-        if isinstance(said, dict) and isinstance(said.get("result"), dict):
-            said = said["result"]  # as a command prints it with --json
+        said = unframed(read_json(path))
         if not isinstance(said, dict):
             raise ValueError("it is not an object")
         origin = said.pop("origin", None)
