@@ -385,7 +385,11 @@ def _refusal(state: str, message: str, exc: psycopg.Error) -> AlphaDbError:
     cls = _BY_SQLSTATE.get(state, Refused)
     diag = exc.diag
     found = cls(
-        message, detail=diag.message_detail, hint=diag.message_hint, sqlstate=state, column=diag.column_name
+        message,
+        detail=diag.message_detail,
+        hint=diag.message_hint,
+        sqlstate=state,
+        column=diag.column_name or None,
     )
     found.code = cls.code or f"{state[:3]}-0{state[3:]}"
     return found
