@@ -20,4 +20,4 @@ def test_pending_is_no_all_clear(
     assert main(["--dsn", server.dsn(name), "status"]) == 0
     shown = capsys.readouterr().out
     assert "pending: 23_risk_config" in shown
-    assert shown.endswith("No damage found, but not all is installed: run alpha-db migrate (1 pending).\n")
+    assert shown.endswith("Not complete: 1 migration is pending. Run alpha-db migrate.\n")
