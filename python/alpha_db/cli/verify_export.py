@@ -62,8 +62,10 @@ def verify_export_command(
     \b
     Examples:
       alpha-db verify-export signals.jsonl
-      alpha-db verify-export signals.jsonl --checkpoint signals.note --trust desk.vkey
-      alpha-db verify-export book/*.jsonl --checkpoints checkpoints/ --trust desk.vkey
+      alpha-db verify-export signals.jsonl --checkpoint signals.note \\
+        --trust desk.vkey
+      alpha-db verify-export book/*.jsonl --checkpoints checkpoints/ \\
+        --trust desk.vkey
       gunzip < signals.jsonl.gz | alpha-db verify-export - --json
     """
     if checkpoint and checkpoints:
