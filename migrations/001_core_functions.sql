@@ -328,8 +328,10 @@ begin
   if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
     raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
   end if;
+  -- By number: 100_x is later than 23_y.
   select m.name into later from only installed_migrations as m
-  where m.name > begin_rollback.name order by m.name desc limit 1;
+  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(begin_rollback.name from '^[0-9]{1,18}')::bigint, begin_rollback.name)
+  order by substring(m.name from '^[0-9]{1,18}')::bigint desc, m.name desc limit 1;
   if found then
     raise exception 'alpha-db: % must be rolled back before %', later, begin_rollback.name using errcode = '55000';
   end if;
@@ -798,7 +800,7 @@ declare
   relation  regclass := to_regclass(format('%I.%I', current_schema(), table_name));
   kind      text := (select c.relkind from pg_class as c where c.oid = relation);
   needed    text[] := '{id,created_at,row_hash}';
-  lost      text;
+  lost      text[];
 begin
   if relation is null then
     return format('the table %s is not there: it was dropped, renamed or moved to another schema', table_name);
@@ -811,10 +813,14 @@ begin
     needed := needed || array(select distinct u.name from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
                               where c.table_name = _missing_part.table_name);
   end if;
-  select string_agg(n.name, ', ' order by n.place) into lost
-  from unnest(needed) with ordinality as n(name, place)
-  where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped);
-  return case when lost is not null then format('%s has lost what its rows were hashed with: %s', table_name, lost) end;
+  lost := array(select n.name from unnest(needed) as n(name)
+                where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped));
+  -- An entry of chain_columns may be forged: only what some state of the guards saw was ever there.
+  if lost <> '{}' and not lost && '{id,created_at,row_hash}' and to_regclass(format('%I.guard_states', current_schema())) is not null then
+    lost := array(select l.name from unnest(lost) as l(name)
+                  where exists (select from only guard_states as g where g.facts @> jsonb_build_array(jsonb_build_array('column', table_name || '.' || l.name, 'type'))));
+  end if;
+  return case when lost <> '{}' then format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', ')) end;
 end
 $function$;
 comment on function _missing_part(text) is
@@ -1269,9 +1275,11 @@ begin
           into last_id, head_hash, last_created_at;
         problem := _ahead_of_clock(last_created_at);
       end if;
-    exception when others then
-      error_code := sqlstate;
-      problem := 'could not be read: ' || sqlerrm;
+    exception
+      when lock_not_available then raise;  -- who holds the lock is seen by whoever waited
+      when others then
+        error_code := sqlstate;
+        problem := 'could not be read: ' || sqlerrm;
     end;
     return next;
   end loop;
@@ -1461,9 +1469,9 @@ as $function$
   -- One pass in id order that only counts. $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time before the first.
   -- It fails (22023) on a hash that is not hex: then, or where a row does not hold, chain_places_sql looks closer.
   select format($query$
-    select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true)
+    select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
     from (
-      select r.id,
+      select r.id, r.created_at,
         r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex') || convert_to(r.row_data, 'UTF8')), 'hex')
         and r.id = lag(r.id, 1, $4) over w + 1
         and r.created_at >= lag(r.created_at, 1, $5) over w and isfinite(r.created_at)
@@ -1474,7 +1482,7 @@ as $function$
     ) as l
   $query$, chain_rows_sql(chain_check_sql.table_name));
 $function$;
-comment on function chain_check_sql(text) is 'Text of the query that counts the rows of a chain and those among them that do not hold.';
+comment on function chain_check_sql(text) is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
 
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
 language plpgsql
@@ -1507,7 +1515,7 @@ begin
     execute format('select t.id, t.row_hash::text, t.created_at from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
       into before_id, before_hash, before_time using first_id;
     execute chain_check_sql(table_name)
-      into found_here.rows_checked, found_here.first_id, found_here.last_id, places
+      into found_here.rows_checked, found_here.first_id, found_here.last_id, places, tail_time
       using first_id, last_id, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0), coalesce(before_time, '-infinity');
   exception when invalid_parameter_value then
     execute format(
@@ -1515,7 +1523,10 @@ begin
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places
       using first_id, last_id, chain_genesis(table_name);
   end;
-  execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name) into tail_id, tail_time;
+  tail_id := found_here.last_id;
+  if tail_time is null or tail_id < to_id then
+    execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name) into tail_id, tail_time;
+  end if;
   if to_id is null then
     ahead := _ahead_of_clock(tail_time);
   end if;
@@ -1828,11 +1839,11 @@ begin
       result.is_valid := false;
       result.error_code := 'AUD-011';
       result.verdict := 'guard_changed';
-    elsif result.is_valid and chain.table_name = 'guard_states' and unknown is not null then
+    elsif result.is_valid and unknown is not null and (chain.table_name = 'guard_states' or verify_chain_integrity.table_name is not null) then
       result.is_valid := null;
       result.verdict := 'not_run';
       result.detail := unknown;
-    elsif result.verdict = 'intact' and from_id is not null and result.rows_checked = 0 then
+    elsif result.verdict = 'intact' and from_id > 1 and result.rows_checked = 0 then
       result.is_valid := null;
       result.verdict := 'not_there';
       result.detail := format('0 rows; rows from %s on are not there: %s ends before', from_id, chain.table_name);
@@ -1867,7 +1878,7 @@ comment on function split_range(bigint, bigint, bigint) is 'A range of ids in pa
 
 create function verification_plan(since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path from current
 set row_security = off
 as $function$
@@ -1888,7 +1899,7 @@ begin
     select c.table_name, least(coalesce(c.last_id, 0), 4611686018427387904) as last_id,  -- a forged id must not overflow what is added to it
            case when verification_plan.is_full then 0 else least(coalesce(h.last_id, 0), coalesce(c.last_id, 0)) end as known_to,
            least(coalesce((f.heads -> c.table_name ->> 'id')::bigint, 0), coalesce(c.last_id, 0), 4611686018427387904) as full_to
-    from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, place)
+    from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)
     left join verified_heads() as h on h.table_name = c.table_name
     left join only verification_runs as f on f.id = last_full
     order by c.place

@@ -17,8 +17,17 @@ from psycopg.rows import class_row, dict_row
 from tests.cluster import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-MIGRATIONS = sorted(p for p in (ROOT / "migrations").glob("*.sql") if not p.name.endswith(".rollback.sql"))
-ROLLBACKS = sorted((ROOT / "migrations").glob("*.rollback.sql"), reverse=True)
+
+
+def by_number(file: Path) -> tuple[int, str]:
+    """The order of migrations: 100_x comes after 23_y."""
+    return int(file.name.split("_")[0]), file.name
+
+
+MIGRATIONS = sorted(
+    (p for p in (ROOT / "migrations").glob("*.sql") if not p.name.endswith(".rollback.sql")), key=by_number
+)
+ROLLBACKS = sorted((ROOT / "migrations").glob("*.rollback.sql"), key=by_number, reverse=True)
 SUPERUSER = ROOT / "superuser"
 AUDIT_TABLES = ("signals", "ai_debates", "order_execution", "order_events")
 

@@ -38,7 +38,9 @@ def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any)
     logger ``alpha_db.server``. Raises ConnectionFailed. Source: docs/operations.md and README.md.
 
     The first statement pins search_path to that schema and pg_temp: from then on no object of another schema can
-    stand in front of PostgreSQL's own, whatever the database, the role or the session has set.
+    stand in front of PostgreSQL's own, whatever the database, the role or the session has set. It also switches
+    row_security off: what a policy would hide raises 42501 instead. An application that reads tables of its own under
+    row-level security over this connection runs ``set row_security = on`` first.
     """
     ours = {name: kwargs.pop(name) for name in _PSYCOPG if name in kwargs}
     params = parameters(dsn, schema=schema, **kwargs)

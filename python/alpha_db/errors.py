@@ -292,6 +292,8 @@ def from_database(exc: psycopg.Error) -> AlphaDbError | None:
     state = exc.sqlstate
     cls = _BY_SQLSTATE.get(state or "")
     primary = exc.diag.message_primary or str(exc)
+    if cls is None and state == "42P01" and primary.endswith(" is not a chained table"):
+        cls = NotThere
     if cls is None and state in _MISSING and _OURS.search(primary):
         cls = NotInstalled
     # libpq itself gives no SQLSTATE

@@ -7,14 +7,16 @@ select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ',
          coalesce(pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_catalog'), 'pg_temp'), false),
        pg_catalog.set_config('standard_conforming_strings', 'on', false),
        pg_catalog.set_config('transform_null_equals', 'off', false),
-       pg_catalog.set_config('array_nulls', 'on', false);
+       pg_catalog.set_config('array_nulls', 'on', false),
+       -- A policy that hides rows makes an error (42501), never a shorter log.
+       pg_catalog.set_config('row_security', 'off', false);
 
 -- name: pin_for_command
 -- Defaults of the database or the role that would keep a command from reading or from recording what it found. What the
 -- caller's own PGOPTIONS say counts.
 select set_config(s.name, v.value, false)
 from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
-             ('default_transaction_deferrable', 'off'), ('row_security', 'off'), ('statement_timeout', '0'),
+             ('default_transaction_deferrable', 'off'), ('statement_timeout', '0'),
              ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'))
      as v(name, value)
 join pg_settings as s on s.name = v.name
@@ -55,7 +57,8 @@ set session characteristics as transaction read only;
 select installation_id, role_prefix, installed_at from installation;
 
 -- name: installed_migrations
-select name, checksum, applied_at, applied_by, server_version from installed_migrations order by name;
+select name, checksum, applied_at, applied_by, server_version from installed_migrations
+order by substring(name from '^[0-9]{1,18}')::bigint nulls first, name;
 
 -- name: yoyo_history_exists
 -- A table, not somebody's view of that name.
