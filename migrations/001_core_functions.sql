@@ -416,7 +416,7 @@ $function$;
 comment on function forget_attempts(text) is 'Drops the counters of a table. Called by rollbacks.';
 
 create function refuse(
-  code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null
+  code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null, column_name text default null
 ) returns void
 language plpgsql
 set search_path from current
@@ -449,10 +449,11 @@ begin
     detail  = coalesce(detail, ''),
     hint    = coalesce(hint, ''),
     schema  = current_schema(),
-    table   = table_name;
+    table   = table_name,
+    column  = coalesce(column_name, '');
 end
 $function$;
-comment on function refuse(text, text, text, text, text, text, bigint) is
+comment on function refuse(text, text, text, text, text, text, bigint, text) is
   'Writes the log line "alpha-db attempt {json}", counts, and raises the code. Never returns.';
 
 create function reject_change() returns trigger
@@ -463,7 +464,7 @@ begin
   perform refuse(
     tg_argv[case tg_op when 'UPDATE' then 1 else 2 end],
     format('%s on %s refused', tg_op, tg_argv[0]),
-    format('Row %s of %s would be changed by %s.', to_jsonb(old) ->> 'id', tg_argv[0], session_user),
+    format('%s of %s would be changed by %s.', coalesce('Row ' || (to_jsonb(old) ->> 'id'), 'A row'), tg_argv[0], session_user),
     'Rows of this table are never changed or removed. To correct one, record a new row.',
     tg_argv[0], tg_op, (to_jsonb(old) ->> 'id')::bigint);
   return null;
@@ -602,7 +603,7 @@ comment on function rejected_attempts() is
   'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
 
 ------------------------------------------------------------------------------------------------------------------------
--- Exact decimals. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
+-- Values that a column cannot hold. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
 ------------------------------------------------------------------------------------------------------------------------
 
 create function refuse_decimal(value numeric, digits integer, scale integer) returns boolean
@@ -642,6 +643,30 @@ end
 $function$;
 comment on function refuse_float(text, regtype) is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
 
+create function refuse_too_long(table_name text, column_names text[], given text[]) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  item record;
+begin
+  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest into item
+  from unnest(column_names, given) with ordinality as n(column_name, value, place)
+  join pg_attribute as a on a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attname = n.column_name
+  where a.atttypid = 'varchar'::regtype and char_length(n.value) > a.atttypmod - 4 and a.atttypmod >= 4
+  order by n.place limit 1;
+  if found then
+    perform refuse(
+      'AUD-012', format('%s of %s is too long', item.column_name, table_name),
+      format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
+             item.length, item.longest, to_json(item.beginning)),
+      'Send a shorter value: the database never cuts one silently.', table_name, 'INSERT', column_name => item.column_name);
+  end if;
+end
+$function$;
+comment on function refuse_too_long(text, text[], text[]) is
+  'Raises AUD-012 if one of these values is longer than its varchar column, which PostgreSQL would refuse without naming the column, or cut if it ends in blanks.';
+
 create domain decimal_28_10 as numeric
   constraint decimal_28_10_is_exact check (
     case when value is null then true
@@ -675,14 +700,17 @@ create table chains (
   position          integer  not null,
   is_internal       boolean  not null,
   open_in_lockdown  boolean  not null,
+  row_limit         bigint   not null  default 16777216,
   constraint chains_pkey primary key (table_name),
-  constraint chains_position_key unique (position)
+  constraint chains_position_key unique (position),
+  constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
 );
 comment on table  chains                  is 'The chained tables. Transactions that write several take them in the order of position.';
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
+comment on column chains.row_limit        is 'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
 
 create table chain_columns (
   id            bigserial    not null,
@@ -952,24 +980,81 @@ comment on function _refuse_other_relation(text, regclass) is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
 
 create function hashed_columns(table_name text)
-returns table (column_name text, declared_type text, type_name text, decimal_scale integer)
+returns table (column_name text, declared_type regtype, base_type text, type_name text, decimal_scale integer, is_bounded boolean)
 language sql stable
 set search_path from current
 as $function$
-  select a.attname::text, format_type(a.atttypid, a.atttypmod),
-         case when e.oid is not null then e.typname when b.oid is not null then b.typname else t.typname end::text,
-         (regexp_match(t.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer
-  from pg_class as registry
-  join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = hashed_columns.table_name
-  join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
-  join pg_type as t on t.oid = a.atttypid
-  left join pg_type as b on b.oid = nullif(t.typbasetype, 0)
-  left join pg_type as e on e.oid = nullif(coalesce(b.typelem, t.typelem), 0) and coalesce(b.typcategory, t.typcategory) = 'A'
-  where registry.oid = 'chains'::regclass
-  order by a.attnum;
+  with recursive columns as (
+    select a.attnum, a.attname, t.typname, t.oid as type_oid, a.atttypmod as typmod
+    from pg_class as registry
+    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = hashed_columns.table_name
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
+    join pg_type as t on t.oid = a.atttypid
+    where registry.oid = 'chains'::regclass
+  ), unwrapped as (  -- a domain may be one over another domain
+    select c.attnum, c.type_oid, c.typmod from columns as c
+    union all
+    select u.attnum, t.typbasetype, t.typtypmod
+    from unwrapped as u join pg_type as t on t.oid = u.type_oid and t.typtype = 'd'
+  )
+  select c.attname::text, c.type_oid::regtype, format_type(b.oid, -1), coalesce(e.typname, b.typname)::text,
+         (regexp_match(c.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer,
+         e.oid is null and (b.typname in ('int2', 'int4', 'int8', 'float4', 'float8', 'bool', 'uuid', 'inet', 'cidr', 'date', 'timestamp',
+                                          'timestamptz', 'interval')
+                            or b.typname in ('varchar', 'bpchar') and u.typmod between 4 and 1004
+                            or c.typname ~ '^decimal_[0-9]+_[0-9]+$' or c.attname = 'recorded_by')
+  from columns as c
+  join unwrapped as u on u.attnum = c.attnum
+  join pg_type as b on b.oid = u.type_oid and b.typtype <> 'd'
+  left join pg_type as e on e.oid = b.typelem and b.typcategory = 'A'
+  order by c.attnum;
 $function$;
 comment on function hashed_columns(text) is
-  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order, with their type as declared, and the base or element type of it.';
+  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no value prints to more than a few kB.';
+
+create function _refuse_other_types(table_name text, known_types regtype[]) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-011', format('%s was altered: its rows would not be hashed as they are stored', table_name),
+    (select string_agg(format('Column %s is of type %s; its chain was made for %s.', h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
+     from unnest(known_types) with ordinality as k(known_type, place)
+     join (select h.*, row_number() over () as place from hashed_columns(table_name) as h) as h on h.place = k.place
+     where h.declared_type <> k.known_type),
+    'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
+end
+$function$;
+comment on function _refuse_other_types(text, regtype[]) is
+  'Raises AUD-011: columns of a chained table have other types than when its chain trigger was made.';
+
+create function _refuse_large_row(table_name text, row_bytes bigint, row_limit bigint) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-012', format('the row of %s is too large', table_name),
+    format('Its long values print to %s bytes; the limit is %s. A short number can have a long text: 1e100000 prints 100,001 digits.',
+           coalesce(row_bytes::text, 'more than 1,073,741,823'), row_limit),
+    'Store the document elsewhere, and record its SHA-256 here.', table_name, 'INSERT');
+end
+$function$;
+comment on function _refuse_large_row(text, bigint, bigint) is 'Raises AUD-012: the row''s text would be longer than its chain takes.';
+
+create function _print_large(value anyelement, table_name text, row_limit bigint) returns json
+language plpgsql
+set search_path from current
+as $function$
+begin
+  return to_json(value);
+exception when program_limit_exceeded or out_of_memory then  -- text ends at 1 GB
+  perform _refuse_large_row(table_name, null, row_limit);
+end
+$function$;
+comment on function _print_large(anyelement, text, bigint) is
+  'What to_json gives of a value that may print to more than PostgreSQL can hold; raises AUD-012 then.';
 
 create function chain_generate(table_name text) returns void
 language plpgsql
@@ -979,6 +1064,11 @@ declare
   chain       chains := chain_or_error(table_name);
   columns     text;
   attributes  text;
+  known_types text;
+  other_types text;
+  variables   text;
+  printing    text;
+  total       text;
   rounding    text;
   settings    text := '';
   lockdown    text := '';
@@ -994,16 +1084,34 @@ begin
     raise exception 'chain of %: no stable text for %', table_name, unhashed
       using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
   end if;
-  select string_agg(format('new.%I', h.column_name), ', '),
-         string_agg(format('%I %s', h.column_name, h.declared_type), ', '),
+  -- What is hashed is what is stored. Values that may be long are printed before the lock is taken, whatever their type. The others
+  -- go into the hashed row as they are: without a length, because a cast to varchar(20) cuts without a word.
+  select string_agg(case when h.is_bounded then format('new.%I', h.column_name) else format('printed_%s', h.place) end, ', ' order by h.place),
+         string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', ' order by h.place),
+         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
+         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or ' order by h.place)
+           filter (where h.is_bounded),
+         coalesce(string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded), ''),
+         -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
+         coalesce(string_agg(format(
+           E'  if pg_column_size(new.%2$I) < 65536 and pg_column_compression(new.%2$I) is null then\n'
+           '    printed_%1$s := to_json(new.%2$I);\n'
+           '  elsif new.%2$I is not null then\n'
+           '    printed_%1$s := _print_large(new.%2$I, tg_argv[0], %3$s);\n'
+           '  end if;\n', h.place, h.column_name, chain.row_limit), '' order by h.place) filter (where not h.is_bounded), ''),
+         string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place) filter (where not h.is_bounded),
          coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
                   filter (where h.decimal_scale is not null), '')
       || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
          case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
       || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
-    into columns, attributes, rounding, settings
-  from hashed_columns(table_name) as h;
+    into columns, attributes, known_types, other_types, variables, printing, total, rounding, settings
+  from (select c.*, row_number() over () as place from hashed_columns(table_name) as c) as h;
+  if total is not null then
+    printing := printing || format(E'  if %s > %s then\n    perform _refuse_large_row(tg_argv[0], %s, %s);\n  end if;\n',
+                                   total, chain.row_limit, total, chain.row_limit);
+  end if;
 
   -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
   if not chain.open_in_lockdown then
@@ -1037,11 +1145,14 @@ declare
   tail_hash        text;
   tail_created_at  timestamptz;
   mark             bigint;
-begin
+%13$sbegin
   if tg_relid <> %12$L::regclass then
     perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-%9$s  lock table only %4$I in share update exclusive mode;
+  if %14$s then
+    perform _refuse_other_types(tg_argv[0], %15$L);
+  end if;
+%9$s%16$s  lock table only %4$I in share update exclusive mode;
   if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
     -- The transaction's first row, or others have had the lock since its last one.
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
@@ -1070,7 +1181,8 @@ $chain$
 $template$,
     'chain_' || table_name, current_schema(), settings, 'lock_' || table_name,
     quote_ident('writer_' || table_name), quote_ident('tail_' || table_name), table_name,
-    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name));
+    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name),
+    variables, other_types, known_types, printing);
   execute format('comment on function %I() is %L', 'chain_' || table_name,
                  format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
@@ -1114,6 +1226,9 @@ begin
                    table_name, table_name);
     execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
                    'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
+  end if;
+  if not is_internal then
+    perform count_attempts('AUD-011', table_name, 'INSERT'), count_attempts('AUD-012', table_name, 'INSERT');
   end if;
   perform chain_extend(table_name);
 end
@@ -1197,6 +1312,24 @@ end
 $function$;
 comment on function chain_extend(text) is
   'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay verifiable. No effect if there are none.';
+
+create function chain_limit(table_name text, row_limit bigint) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform chain_or_error(table_name);
+  if row_limit is null or row_limit not between 65536 and 134217728 then
+    raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %', coalesce(row_limit::text, 'NULL')
+      using errcode = '22023', hint = 'The limit is 16,777,216 (16 MiB) by default.';
+  end if;
+  execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
+  update only chains as c set row_limit = chain_limit.row_limit where c.table_name = chain_limit.table_name;
+  perform chain_generate(table_name);
+end
+$function$;
+comment on function chain_limit(text, bigint) is
+  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until record_guards accepts it. Only the owner may, with alpha.maintenance set.';
 
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable

@@ -242,7 +242,7 @@ execute format('grant execute on function
   record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible),
   record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible),
   record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible),
-  refuse_decimal(numeric, integer, integer), refuse_float(text, regtype), refuse_signal_reuse(signals, signals) to %I', trading);
+  refuse_decimal(numeric, integer, integer), refuse_float(text, regtype), refuse_too_long(text, text[], text[]), refuse_signal_reuse(signals, signals) to %I', trading);
 execute format('grant execute on procedure
   append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible),
   append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible),

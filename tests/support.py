@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,11 +30,22 @@ MIGRATIONS = sorted(
 )
 ROLLBACKS = sorted((ROOT / "migrations").glob("*.rollback.sql"), key=by_number, reverse=True)
 SUPERUSER = ROOT / "superuser"
+#: How many seconds a test waits, at most, for what takes a moment on an idle machine. It is for machines that are many
+#: times slower, so it is no assertion on how fast anything is.
+PATIENCE = 120.0
 AUDIT_TABLES = ("signals", "ai_debates", "order_execution", "order_events")
 
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+def result_of(text: str, exit_code: int) -> Any:
+    """The result in a command's JSON answer, whose frame must say the exit code."""
+    answer = json.loads(text)
+    assert list(answer) == ["ok", "exit_code", "result", "error"]
+    assert (answer["ok"], answer["exit_code"]) == (exit_code == 0, exit_code)
+    return answer["result"]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -259,7 +271,7 @@ def assert_healthy(connection: Connection) -> None:
 
 
 def wait_until(
-    connection: Connection, condition: str, parameters: Sequence[Any] = (), timeout: float = 20
+    connection: Connection, condition: str, parameters: Sequence[Any] = (), timeout: float = PATIENCE
 ) -> None:
     """Ask again until the condition, a query of one boolean, is true. Fails after the timeout."""
     end = time.monotonic() + timeout
@@ -268,7 +280,7 @@ def wait_until(
         time.sleep(0.005)
 
 
-def wait_blocked(connection: Connection, pid: int, timeout: float = 20) -> None:
+def wait_blocked(connection: Connection, pid: int, timeout: float = PATIENCE) -> None:
     """Wait until a backend waits for a lock that another one holds."""
     wait_until(
         connection,

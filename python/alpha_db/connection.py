@@ -15,9 +15,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
-from alpha_db.errors import ConnectionFailed, squeeze
+from alpha_db.errors import ConnectionFailed, WrongType, squeeze
 from alpha_db.loaders import read_what_is_there
 from alpha_db.queries import query
+from alpha_db.sqlstates import HINTS, state_while_connecting
 
 logger = logging.getLogger("alpha_db.server")
 
@@ -96,8 +97,12 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
 def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:
     """Return libpq's parameters for a DSN (URL, keyword string, or none), with our defaults added.
 
-    Raises ConnectionFailed for a DSN that libpq cannot read.
+    Raises ConnectionFailed for a DSN that libpq cannot read, WrongType for what is no str.
     """
+    for name, said in (("dsn", dsn), ("schema", schema)):
+        if said is not None and not isinstance(said, str):
+            hint = f"Pass {name} as a str."
+            raise WrongType(f"{name} came as {type(said).__name__}", hint=hint, sqlstate="42804", column=name)
     try:
         given = {name: value for name, value in kwargs.items() if value is not None}
         params = conninfo_to_dict(_plain_scheme(_dsn(dsn)), **given)
@@ -208,7 +213,8 @@ def _looks_broken(dsn: str | None) -> bool:
 
 def _connection_failed(exc: psycopg.Error, dsn: str | None) -> ConnectionFailed:
     message = redact(squeeze(str(exc)), dsn)
-    hint = None
+    state = exc.sqlstate or state_while_connecting(message)
+    hint = HINTS.get(state)
     if _looks_broken(dsn):
         hint = "is there an @ or / in the user name or password? percent-encode it (%40, %2F)"
-    return ConnectionFailed(message, hint=hint, sqlstate=exc.sqlstate or "08001")
+    return ConnectionFailed(message, hint=hint, sqlstate=state)

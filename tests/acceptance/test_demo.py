@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -22,6 +21,7 @@ import pytest
 from alpha_db.cli.main import main
 from alpha_db.demo import risk, story
 from alpha_db.embedded import Server, find_binaries
+from tests.support import result_of
 
 # The story and its text; the SQL that it shows is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -61,7 +61,7 @@ def printed(binaries: Path) -> Completed:
 def document(binaries: Path) -> dict[str, Any]:
     said = demo(binaries, "--json")
     assert (said.returncode, said.stderr) == (0, "")
-    found: dict[str, Any] = json.loads(said.stdout)
+    found: dict[str, Any] = result_of(said.stdout, 0)
     return found
 
 
@@ -130,7 +130,6 @@ def test_risk_limits_are_changed_by_agents_and_by_nobody_else(document: dict[str
 
 
 def test_the_rest_of_the_document(document: dict[str, Any], binaries: Path) -> None:
-    assert document["ok"] is True
     assert document["server_version"] == find_binaries(binaries).version
     assert document["connect"] is None
     assert 0 < document["seconds"] < 60
@@ -175,7 +174,7 @@ def test_two_runs_print_the_same_story(printed: Completed, document: dict[str, A
 def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
     said = demo(binaries, "--signals", str(count), "--json")
     assert said.returncode == 0
-    found = json.loads(said.stdout)
+    found = result_of(said.stdout, 0)
     assert found["rows_written"]["signals"] == count
     assert found["tamper_found"]["id"] == (count + 1) // 2
     assert found["checkpoint"]["found"]["missing_rows"] == 1
@@ -202,7 +201,7 @@ def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> No
     said = demo(binaries, "--signals", "9", "--json", "--directory", str(directory))
     try:
         assert (said.returncode, said.stderr) == (0, "")
-        connect = json.loads(said.stdout)["connect"]
+        connect = result_of(said.stdout, 0)["connect"]
         assert connect["directory"] == str(directory)
         assert connect["stop"].endswith(f"server stop '{directory}'")
         with psycopg.connect(connect["url"]) as conn:
@@ -249,7 +248,7 @@ def test_broken_promise_is_exit_1(
     assert "AUD-002  UPDATE signals" in text, "what the database answered, not what was hoped for"
     assert text.count("THIS IS NOT WHAT ALPHA-DB PROMISES") == 1
     assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["ok"] is False
+    result_of(capsys.readouterr().out, 1)
 
 
 def test_change_that_is_not_applied_is_exit_1(
@@ -259,8 +258,8 @@ def test_change_that_is_not_applied_is_exit_1(
     monkeypatch.setattr(risk, "TIGHTER", risk.LOOSER)
     monkeypatch.setattr(risk, "_PATIENCE", 4.0)  # what never comes is waited for to the end
     assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["risk"]["seen_by_hydrator_ms"]) == (False, None)
+    found = result_of(capsys.readouterr().out, 1)
+    assert found["risk"]["seen_by_hydrator_ms"] is None
     assert found["risk"]["applied"]["version"] == 1
     assert threading.active_count() == before, "the hydrators are stopped"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import psycopg
 from alpha_db.checkpoint.keys import SigningKey
 from alpha_db.cli.main import main
 from tests.cluster import Server
-from tests.support import fill
+from tests.support import fill, result_of
 
 NAME = "audit.example.org/trading"
 
@@ -29,7 +28,7 @@ class Result:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        return result_of(self.out, self.code)
 
 
 def run(*arguments: object, expect: int | None = 0) -> Result:
@@ -82,7 +81,7 @@ class Book:
 
     def verify(self, *options: object, expect: int | None = 0) -> Any:
         """alpha-db verify-chain --checkpoints; gives its JSON document."""
-        checkpoints = ("--checkpoints", self.checkpoints, "--key", public(self.key))
+        checkpoints = ("--checkpoints", self.checkpoints, "--trust", public(self.key))
         return run("--dsn", self.dsn, "verify-chain", *checkpoints, "--json", *options, expect=expect).json
 
     def findings(self, *options: object, expect: int = 1) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from alpha_db.checkpoint.store import Store, StoreError
 from tests.checkpoint.book import Book, run
 from tests.cluster import client_environment
 from tests.fix_database import Connection, LoginRole
-from tests.support import ROOT, make_signal, one, query
+from tests.support import ROOT, make_signal, one, query, result_of
 
 # The command line and the files; the SQL behind them is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -48,7 +47,7 @@ def test_as_the_auditor(new_book: Book, login_role: LoginRole) -> None:
     new_book.write(1)
     dsn = new_book.server.dsn(new_book.dbname, login)
     run("--dsn", dsn, "checkpoint", "create", "--key", new_book.key, new_book.checkpoints)
-    checkpoints = ("--checkpoints", new_book.checkpoints, "--key", new_book.vkey)
+    checkpoints = ("--checkpoints", new_book.checkpoints, "--trust", new_book.vkey)
     assert run("--dsn", dsn, "verify-chain", *checkpoints).out.endswith(
         f"As signed in {new_book.runs[0].name}.\n"
     )
@@ -63,13 +62,13 @@ def test_to_stdout(new_book: Book, tmp_path: Path) -> None:
     printed = new_book.create("--stdout")
     file = tmp_path / "notes"
     file.write_text(printed.out)
-    (checked,) = run("checkpoint", "verify", file, "--key", new_book.vkey, "--json").json["checked"]
+    (checked,) = run("checkpoint", "verify", file, "--trust", new_book.vkey, "--json").json["checked"]
     with new_book.connect() as conn:
         assert len(checked["sizes"]) == one(conn, "select count(*) from chain_status()")
     assert checked["is_whole_run"] is True
     notes = printed.out.split("\n\nalpha-db/")
     file.write_text("\n\nalpha-db/".join(notes[:-1]) + "\n")
-    some = run("checkpoint", "verify", file, "--key", new_book.vkey, "--json").json["checked"]
+    some = run("checkpoint", "verify", file, "--trust", new_book.vkey, "--json").json["checked"]
     assert len(some) == len(notes) - 1
     assert not any(checked["is_whole_run"] for checked in some), "one was left out"
     assert "compared with nothing" in printed.err
@@ -80,7 +79,7 @@ def test_to_stdout(new_book: Book, tmp_path: Path) -> None:
     assert document["notes"]["signals"].split("\n")[1] == "3"
     assert len(new_book.runs) == 1
     file.write_text(document["notes"]["signals"])
-    assert "A note alone does not tell" in run("checkpoint", "verify", file, "--key", new_book.vkey).out
+    assert "A note alone does not tell" in run("checkpoint", "verify", file, "--trust", new_book.vkey).out
 
 
 def test_usage(new_book: Book, tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ def test_concurrent_runs_follow_each_other(new_book: Book) -> None:
         for process in running:
             out, err = process.communicate(timeout=60)
             assert (process.returncode, err) == (0, "")
-            made.append(json.loads(out))
+            made.append(result_of(out, 0))
     finally:
         for process in running:
             process.kill()
@@ -213,7 +212,7 @@ def test_concurrent_runs_follow_each_other(new_book: Book) -> None:
     made.sort(key=lambda document: str(document["run"]))
     assert [document["previous"] for document in made] == [None, made[0]["run"], made[1]["run"]]
     assert [path.name for path in new_book.runs] == [document["run"] for document in made]
-    run("checkpoint", "verify", new_book.checkpoints, "--key", new_book.vkey)
+    run("checkpoint", "verify", new_book.checkpoints, "--trust", new_book.vkey)
 
 
 def _wait_for_the_lock(lock: Path, pids: list[int]) -> None:
@@ -238,7 +237,7 @@ def test_reading_writes_nothing(book: Book) -> None:
     before = sorted(book.checkpoints.rglob("*"))
     for path in [*before, book.checkpoints]:
         path.chmod(path.stat().st_mode & ~0o222)
-    run("checkpoint", "verify", book.checkpoints, "--key", book.vkey)
+    run("checkpoint", "verify", book.checkpoints, "--trust", book.vkey)
     run("checkpoint", "list", book.checkpoints)
     book.verify()
     assert sorted(book.checkpoints.rglob("*")) == before

@@ -1,4 +1,4 @@
-"""alpha-db guards --since: what changed since a checkpoint, accepted or not, and who had a hand in it."""
+"""alpha-db guards --checkpoints: what changed since a checkpoint, accepted or not, and who had a hand in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import query, tamper
 
 def test_what_changed(book: Book) -> None:
     def since(path: Path, expect: int) -> dict[str, object]:
-        command = ("--dsn", book.dsn, "guards", "--since", path, "--key", book.vkey, "--json")
+        command = ("--dsn", book.dsn, "guards", "--checkpoints", path, "--trust", book.vkey, "--json")
         found: dict[str, object] = run(*command, expect=expect).json
         return found
 
@@ -34,7 +34,7 @@ def test_what_changed(book: Book) -> None:
         assert [row["reason"] for row in found["guard_states"]] == ["ticket 42"]  # type: ignore[attr-defined]
         assert found["maintenance_events"] == (None if path.is_file() else [])
         assert found["note"] is None
-    text = run("--dsn", book.dsn, "guards", "--since", latest, "--key", book.vkey, expect=1).out
+    text = run("--dsn", book.dsn, "guards", "--checkpoints", latest, "--trust", book.vkey, expect=1).out
     assert "fillfactor=90" in text
     assert "ticket 42" in text
     # signed as they are: the run itself tells that they were not as recorded
@@ -47,7 +47,7 @@ def test_what_changed(book: Book) -> None:
 
 def test_what_is_refused(book: Book, tmp_path: Path) -> None:
     def since(path: Path, expect: int, key: str = book.vkey) -> str:
-        return run("--dsn", book.dsn, "guards", "--since", path, "--key", key, expect=expect).err
+        return run("--dsn", book.dsn, "guards", "--checkpoints", path, "--trust", key, expect=expect).err
 
     latest = book.runs[-1]
     assert "is no checkpoint of guard_states" in since(latest / "signals.note", 3)
@@ -69,7 +69,15 @@ def test_maintenance_appears_in_the_chain(
         query(conn, "set local alpha.maintenance = 'a smaller table'")
         query(conn, "alter table signals set (fillfactor = 90)")
         query(conn, "alter table signals reset (fillfactor)")
-    command = ("--dsn", new_book.dsn, "guards", "--since", new_book.checkpoints, "--key", new_book.vkey)
+    command = (
+        "--dsn",
+        new_book.dsn,
+        "guards",
+        "--checkpoints",
+        new_book.checkpoints,
+        "--trust",
+        new_book.vkey,
+    )
     found = run(*command, "--json").json
     assert [
         (row["command_tag"], row["object_identity"], row["reason"]) for row in found["maintenance_events"]

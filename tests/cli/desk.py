@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from alpha_db.cli.main import main
+from tests.support import result_of
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Result:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        return result_of(self.out, self.code)
 
 
 @dataclass
@@ -43,7 +43,9 @@ class Desk:
         return Result(code, out, err)
 
     def keygen(self, name: str, *options: str) -> Path:
-        made = self.run("agents", "keygen", "--out", str(self.key(name)), "--name", name, "--json", *options)
+        made = self.run(
+            "agents", "keygen", "--output", str(self.key(name)), "--name", name, "--json", *options
+        )
         file = self.folder / f"{name}.json"
         file.write_text(made.out)
         self.names.append(name)

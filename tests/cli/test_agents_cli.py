@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.cli.desk import Desk
 from tests.fix_database import Connect, LoginRole
-from tests.support import Connection, one, query
+from tests.support import Connection, one, query, result_of
 
 # The command line and the files; the SQL behind them is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -26,17 +26,23 @@ def public_key(file: Path, passphrase: bytes | None = None) -> str:
     return key.public_key().public_bytes_raw().hex()  # type: ignore[union-attr]
 
 
+def agent_in(file: Path) -> dict[str, str]:
+    """The agent in a file that keygen --json filled."""
+    found: dict[str, str] = result_of(file.read_text(), 0)
+    return found
+
+
 def test_keygen_makes_a_private_file(desk: Desk) -> None:
     before = os.umask(0)
     try:
-        made = json.loads(desk.keygen("ada").read_text())
+        made = agent_in(desk.keygen("ada"))
     finally:
         os.umask(before)
     file = desk.key("ada")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert set(made) == {"agent_id", "name", "role", "public_key"}
     assert made["public_key"] == public_key(file)
-    again = desk.run("agents", "keygen", "--out", str(file), expect=3)
+    again = desk.run("agents", "keygen", "--output", str(file), expect=3)
     assert "File exists" in again.err
     assert public_key(file) == made["public_key"]
 
@@ -44,7 +50,7 @@ def test_keygen_makes_a_private_file(desk: Desk) -> None:
 def test_keygen_encrypts(desk: Desk) -> None:
     secret = desk.folder / "secret"
     secret.write_text("correct horse\n")
-    result = desk.run("agents", "keygen", "--out", str(desk.key("eve")), "--passphrase-file", str(secret))
+    result = desk.run("agents", "keygen", "--output", str(desk.key("eve")), "--passphrase-file", str(secret))
     assert "correct horse" not in result.out + result.err
     assert b"ENCRYPTED" in desk.key("eve").read_bytes()
     assert public_key(desk.key("eve"), b"correct horse") in result.out
@@ -52,7 +58,7 @@ def test_keygen_encrypts(desk: Desk) -> None:
 
 def test_keygen_asks_for_a_passphrase_on_a_terminal_only(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("correct horse\ncorrect horse\n"))
-    result = desk.run("agents", "keygen", "--out", str(desk.key("eve")), "--encrypt", expect=2)
+    result = desk.run("agents", "keygen", "--output", str(desk.key("eve")), "--encrypt", expect=2)
     assert "--passphrase-file" in result.err
     assert result.err.count("\n") == 1
     assert not desk.key("eve").exists()
@@ -63,7 +69,7 @@ def test_keygen_asks_for_a_passphrase_on_a_terminal_only(desk: Desk, monkeypatch
     [["--name", ""], ["--name", "x" * 51], ["--name", "ad\u200ba"], ["--name", "\udcff"], ["--role", " "]],
 )
 def test_keygen_makes_no_agent_that_could_not_be_enrolled(desk: Desk, given: list[str]) -> None:
-    result = desk.run("agents", "keygen", "--out", str(desk.key("eve")), *given, expect=2)
+    result = desk.run("agents", "keygen", "--output", str(desk.key("eve")), *given, expect=2)
     assert result.err.startswith("alpha-db: usage: ")
     assert not desk.key("eve").exists()
 
@@ -75,7 +81,7 @@ def test_keygen_needs_no_database(desk: Desk) -> None:
 
 def test_bootstrap_once(desk: Desk, db: Connection) -> None:
     result = desk.bootstrap("ada", "ben", "cyd")
-    keys = {json.loads((desk.folder / f"{name}.json").read_text())["public_key"] for name in desk.names}
+    keys = {agent_in(desk.folder / f"{name}.json")["public_key"] for name in desk.names}
     assert {row["public_key"] for row in query(db, "select public_key from vw_agents")} == keys
     assert all(key in result.out for key in keys)
     again = desk.run("agents", "bootstrap", str(desk.folder / "ada.json"), *desk.sign_all("ada"), expect=1)
@@ -86,9 +92,10 @@ def test_each_agent_signs_the_bootstrap_on_a_machine_of_its_own(desk: Desk) -> N
     files = [str(desk.keygen(name)) for name in ("ada", "ben", "cyd")]
     signed = []
     for name, order in (("ada", files), ("ben", files[::-1]), ("cyd", files[1:] + files[:1])):
-        made = desk.run("agents", "sign-bootstrap", "--key", str(desk.key(name)), "--yes", *order)
+        form = ["--json"] if name == "ben" else []  # bootstrap takes both
+        made = desk.run("agents", "sign-bootstrap", "--key", str(desk.key(name)), "--yes", *form, *order)
         assert "alpha-db/bootstrap/v1" in made.err
-        assert made.json["name"] == name
+        assert (made.json if form else json.loads(made.out))["name"] == name
         (desk.folder / f"{name}.signed.json").write_text(made.out)
         signed.append(str(desk.folder / f"{name}.signed.json"))
     assert len(desk.run("agents", "bootstrap", *signed, "--json").json["agents"]) == 3
@@ -117,7 +124,7 @@ def test_a_key_that_is_nobody_s_signs_no_bootstrap(desk: Desk) -> None:
 
 
 def test_bootstrap_takes_an_array(desk: Desk) -> None:
-    agents = [json.loads(desk.keygen(name).read_text()) for name in ("ada", "ben", "cyd")]
+    agents = [agent_in(desk.keygen(name)) for name in ("ada", "ben", "cyd")]
     file = desk.folder / "all.json"
     file.write_text(json.dumps(agents))
     signed = desk.run("agents", "bootstrap", str(file), "--json", *desk.sign_all("ada", "ben", "cyd"))
@@ -128,7 +135,7 @@ def test_bootstrap_refuses_two_and_weak_keys(desk: Desk) -> None:
     files = [str(desk.keygen(name)) for name in ("ada", "ben")]
     two = desk.run("agents", "bootstrap", *files, *desk.sign_all("ada", "ben"), expect=1)
     assert "at least three" in two.err
-    weak = json.loads(Path(files[0]).read_text()) | {"public_key": "00" * 32}
+    weak = agent_in(Path(files[0])) | {"public_key": "00" * 32}
     (desk.folder / "weak.json").write_text(json.dumps(weak))
     found = desk.run("agents", "bootstrap", *files, str(desk.folder / "weak.json"), expect=1)
     assert "[RSK-003]" in found.err
@@ -188,12 +195,12 @@ def test_pins_are_what_the_hydrator_reads(trio: Desk) -> None:
     file.write_text(trio.run("agents", "list", "--pins").out)
     pins = load_pins(file)
     assert len(pins.keys) == 3
-    trio.run("risk", "verify", "--pins", str(file))
+    trio.run("risk", "verify", "--trust", str(file))
     said = json.loads(file.read_text())
     first = next(name for name in said if name != "origin")
-    said[first] = json.loads(trio.keygen("eve").read_text())["public_key"]
+    said[first] = agent_in(trio.keygen("eve"))["public_key"]
     file.write_text(json.dumps(said))
-    assert "pinned" in trio.run("risk", "verify", "--pins", str(file), expect=1).out
+    assert "pinned" in trio.run("risk", "verify", "--trust", str(file), expect=1).out
 
 
 def test_list_is_readable_for_every_role(trio: Desk, login_role: LoginRole, connect: Connect) -> None:

@@ -19,7 +19,7 @@ from tests.cli.desk import Desk
 from tests.cluster import Server, client_environment
 from tests.fix_database import LoginRole
 from tests.risk.council import unguarded
-from tests.support import ROOT, Connection, fill, one, query, tamper, verdicts
+from tests.support import ROOT, Connection, fill, one, query, result_of, tamper, verdicts
 
 # The command line and the files; the SQL behind them is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -110,7 +110,7 @@ def test_what_get_config_writes_can_be_proposed(governed: Desk) -> None:
         "risk", "update-param", "--from", str(file), "--reason", "x", *governed.sign("ada"), expect=2
     )
     assert "nothing would change" in same.err
-    document = json.loads(file.read_text())
+    document = result_of(file.read_text(), 0)
     document["limits"][DRAWDOWN] = "0.02"
     for text in (document, document["limits"]):
         file.write_text(json.dumps(text))

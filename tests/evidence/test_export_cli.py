@@ -30,7 +30,6 @@ def export(evidence: Evidence, name: str, *arguments: str, expect: int = 0) -> P
 
 def verify(evidence: Evidence, *arguments: object, expect: int = 0) -> list[dict[str, object]]:
     done = evidence.desk.run("verify-export", *map(str, arguments), "--json", expect=expect)
-    assert done.json["exit_code"] == expect
     exports: list[dict[str, object]] = done.json["exports"]
     return exports
 
@@ -47,7 +46,7 @@ def test_a_whole_book(evidence: Evidence) -> None:
     for table in tables:
         assert (folder / f"{table}.jsonl").read_bytes() == b"".join(book_of(db, table).export()), table
     runs = evidence.run_of(*tables)
-    found = verify(evidence, *sorted(folder.iterdir()), "--checkpoint", runs, "--key", evidence.key)
+    found = verify(evidence, *sorted(folder.iterdir()), "--checkpoint", runs, "--trust", evidence.key)
     assert {one["verdict"] for one in found} == {"holds"}
     assert all(one["signed_to"] == one["last_id"] for one in found)
     done = evidence.desk.run("verify-export", str(folder / "signals.jsonl"))
@@ -63,10 +62,10 @@ def test_ranges(evidence: Evidence) -> None:
             evidence, f"{first}-{last}", "--table", "signals", f"--from-id={first}", f"--to-id={last}"
         )
         assert path.read_bytes() == b"".join(book.export(first, last))
-    (found,) = verify(evidence, evidence.path("2-9"), "--checkpoint", note, "--key", evidence.key)
+    (found,) = verify(evidence, evidence.path("2-9"), "--checkpoint", note, "--trust", evidence.key)
     assert (found["first_id"], found["signed_to"]) == (2, 9)
     # a part that ends before the checkpoint does is not what was signed
-    (found,) = verify(evidence, evidence.path("1-4"), "--checkpoint", note, "--key", evidence.key, expect=1)
+    (found,) = verify(evidence, evidence.path("1-4"), "--checkpoint", note, "--trust", evidence.key, expect=1)
     assert found["reason"] == "the end is missing: 9 rows were signed, the export ends at row 4"
     for wrong in (["--to-id=10"], ["--from-id=11"], ["--from-id=5", "--to-id=3"], ["--from-id=0"]):
         export(evidence, "wrong", "--table", "signals", *wrong, expect=2)
@@ -79,7 +78,7 @@ def test_since_a_checkpoint(evidence: Evidence) -> None:
     runs = evidence.run_of("signals", "ai_debates", "order_events")
     make_signal(db, 20)
     make_signal(db, 21)
-    key = ("--key", str(evidence.key))
+    key = ("--trust", str(evidence.key))
     folder = export(evidence, "since", "--since-checkpoint", str(runs), *key, "--gzip")
     parts = {file.name.split(".")[0]: gzip.decompress(file.read_bytes()) for file in folder.iterdir()}
     assert parts["signals"] == b"".join(book_of(db, "signals").export(4))
@@ -95,10 +94,10 @@ def test_since_a_checkpoint(evidence: Evidence) -> None:
 def test_since_a_checkpoint_that_does_not_fit(evidence: Evidence) -> None:
     db = evidence.db
     fill(db, signals=5)
-    note, key = evidence.note(), ("--key", str(evidence.key))
+    note, key = evidence.note(), ("--trust", str(evidence.key))
     since = ("export", "-o", str(evidence.path("x")), "--since-checkpoint", str(note))
-    assert "needs --key" in evidence.desk.run(*since, expect=2).err
-    assert "none of the trusted keys" in evidence.desk.run(*since, "--key", OTHER.vkey, expect=1).err
+    assert "needs --trust" in evidence.desk.run(*since, expect=2).err
+    assert "none of the trusted keys" in evidence.desk.run(*since, "--trust", OTHER.vkey, expect=1).err
     assert "exclude" in evidence.desk.run(*since, *key, "--from-id", "2", "--table", "signals", expect=2).err
     tamper(db, "delete from signals where id = 5")
     assert "has 4 rows, and had 5" in evidence.desk.run(*since, *key, expect=1).err
@@ -225,7 +224,7 @@ def test_standard_output_has_the_rows_and_nothing_else(
     assert main(["--dsn", dsn, "export", "--table", "signals", "-o", "-", "--json"]) == 0
     out, err = capfdbinary.readouterr()
     assert out == b"".join(book_of(db, "signals").export())
-    assert json.loads(err)["exports"][0]["rows"] == 3
+    assert json.loads(err)["result"]["exports"][0]["rows"] == 3
     for data in (out, gzip.compress(out)):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
         assert main(["verify-export", "-", "--json"]) == 0
@@ -261,7 +260,7 @@ def test_columns_that_were_added_later(evidence: Evidence) -> None:
     make_signal(db, 30)
     rows = export(evidence, "s", "--table", "signals").read_bytes().splitlines()[1:-1]
     assert [b"50% more" in row for row in rows] == [False, False, False, True]
-    verify(evidence, evidence.path("s"), "--checkpoint", evidence.note(), "--key", evidence.key)
+    verify(evidence, evidence.path("s"), "--checkpoint", evidence.note(), "--trust", evidence.key)
 
 
 def test_who_may(evidence: Evidence, server: Server, login_role: LoginRole) -> None:
@@ -303,7 +302,7 @@ def test_verify_export_without_a_database(
     Path("debates").write_bytes(b"".join(Book.of(3, "ai_debates").export()))
     Path("note").write_text(book.note(), encoding="utf-8")
     Path("forged").write_text(book.note().replace("guards ab", "guards ac"), encoding="utf-8")
-    against = ("--checkpoint", "note", "--key", SIGNER.vkey)
+    against = ("--checkpoint", "note", "--trust", SIGNER.vkey)
     for code, arguments, words in (
         (0, ("good",), "ok       good  signals  rows 1 to 3\n"),
         (0, ("good", *against), "Signed by desk.example/log at 2026-01-25T12:00:00.123456Z.\n"),
@@ -315,12 +314,12 @@ def test_verify_export_without_a_database(
         (3, (".",), "not run  .  "),
         (3, ("note",), "not run  note  line 1 "),
         (3, ("debates", *against), "there is no checkpoint of ai_debates"),
-        (2, ("good", "--checkpoint", "note"), "--checkpoint needs --key"),
+        (2, ("good", "--checkpoint", "note"), "--checkpoint needs --trust"),
         (2, (), "Missing argument"),
-        (1, ("good", "--checkpoint", "forged", "--key", SIGNER.vkey), "the note was changed"),
-        (1, ("good", "--checkpoint", "note", "--key", OTHER.vkey), "none of the trusted keys"),
-        (3, ("good", "--checkpoint", "good", "--key", SIGNER.vkey), "good: this is not a signed note"),
-        (2, ("good", "--checkpoint", "note", "--key", "nonsense"), "nonsense"),
+        (1, ("good", "--checkpoint", "forged", "--trust", SIGNER.vkey), "the note was changed"),
+        (1, ("good", "--checkpoint", "note", "--trust", OTHER.vkey), "none of the trusted keys"),
+        (3, ("good", "--checkpoint", "good", "--trust", SIGNER.vkey), "good: this is not a signed note"),
+        (2, ("good", "--checkpoint", "note", "--trust", "nonsense"), "nonsense"),
     ):  # fmt: skip
         assert main(["verify-export", *arguments]) == code, arguments
         out, err = capsys.readouterr()

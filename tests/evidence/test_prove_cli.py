@@ -19,7 +19,7 @@ def test_every_row_of_a_book(evidence: Evidence) -> None:
     fill(evidence.db, signals=6)
     book, runs = book_of(evidence.db, "signals"), evidence.run_of("signals", "order_events")
     make_signal(evidence.db, 30)
-    keys = ("--key", str(evidence.key))
+    keys = ("--trust", str(evidence.key))
     for n in range(1, 7):
         made = evidence.desk.run("prove", "signals", str(n), "--checkpoints", str(runs), *keys)
         proof = json.loads(made.out)
@@ -49,9 +49,9 @@ def test_nothing_is_proved_that_is_not_so(evidence: Evidence) -> None:
     fill(db, signals=5)
     book, note = book_of(db, "signals"), evidence.note()
     prove = ("prove", "signals", "3", "--checkpoints", str(note), "-o", str(evidence.path("p")))
-    key = ("--key", str(evidence.key))
-    assert "Missing option '--key'" in evidence.desk.run(*prove, expect=2).err
-    assert "none of the trusted keys" in evidence.desk.run(*prove, "--key", OTHER.vkey, expect=1).err
+    key = ("--trust", str(evidence.key))
+    assert "Missing option '--trust'" in evidence.desk.run(*prove, expect=2).err
+    assert "none of the trusted keys" in evidence.desk.run(*prove, "--trust", OTHER.vkey, expect=1).err
     unknown = evidence.desk.run("prove", "ai_debates", "1", "--checkpoints", str(note), *key, expect=3)
     assert "no checkpoint of ai_debates" in unknown.err
     book.installation = "00000000" + book.installation[8:]
@@ -81,7 +81,8 @@ def test_who_may(evidence: Evidence, server: Server, login_role: LoginRole) -> N
     for role, code in (("app_auditor", 0), ("app_trading", 3)):
         dsn = server.dsn(evidence.db.info.dbname, login_role(role))
         assert (
-            main(["--dsn", dsn, "prove", "signals", "2", "--checkpoints", note, "--key", SIGNER.vkey]) == code
+            main(["--dsn", dsn, "prove", "signals", "2", "--checkpoints", note, "--trust", SIGNER.vkey])
+            == code
         )
 
 
@@ -96,21 +97,21 @@ def test_verify_proof_without_a_database(
     Path("none").write_bytes(b"\xff" * 10)
     Path("keys").write_text(f"{OTHER.vkey}\n{SIGNER.vkey}\n")
     for code, arguments, words in (
-        (0, ("good", "--key", "keys"), "ok  row 2 was among the 5 rows that desk.example/log signed\n"),
-        (1, ("bad", "--key", "keys"), "row 2 does not give its hash"),
-        (1, ("good", "--key", OTHER.vkey), "none of the trusted keys"),
-        (3, ("none", "--key", "keys"), "none is not UTF-8"),
-        (3, ("keys", "--key", "keys"), "alpha-db/proof/v1"),
-        (3, ("absent", "--key", "keys"), "No such file"),
-        (2, ("good",), "Missing option '--key'"),
+        (0, ("good", "--trust", "keys"), "ok  row 2 was among the 5 rows that desk.example/log signed\n"),
+        (1, ("bad", "--trust", "keys"), "row 2 does not give its hash"),
+        (1, ("good", "--trust", OTHER.vkey), "none of the trusted keys"),
+        (3, ("none", "--trust", "keys"), "none is not UTF-8"),
+        (3, ("keys", "--trust", "keys"), "alpha-db/proof/v1"),
+        (3, ("absent", "--trust", "keys"), "No such file"),
+        (2, ("good",), "Missing option '--trust'"),
     ):
         assert main(["verify-proof", *arguments]) == code
         out, err = capsys.readouterr()
         assert words in out + err, (arguments, out, err)
         assert "Traceback" not in err
         assert err.count("\n") == (0 if code == 0 else 1)
-    monkeypatch.setenv("ALPHA_DB_CHECKPOINT_KEYS", SIGNER.vkey)
+    monkeypatch.setenv("ALPHA_DB_TRUST", SIGNER.vkey)
     assert main(["verify-proof", "good", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["row_data"] == book.rows[1]
+    assert json.loads(capsys.readouterr().out)["result"]["row_data"] == book.rows[1]
     assert main(["verify-proof", "bad", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["verdict"] == "refused"
+    assert json.loads(capsys.readouterr().out)["result"]["verdict"] == "refused"

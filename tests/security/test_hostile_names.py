@@ -392,7 +392,7 @@ def test_commands(book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     risk.names = root.names
     risk.first_limits()
     root.run("checkpoint", "keygen", "--name", "a.example/b", "-o", str(tmp_path / "c.key"))
-    notes, trust = str(tmp_path / "notes"), ("--key", str(tmp_path / "c.key.vkey"))
+    notes, trust = str(tmp_path / "notes"), ("--trust", str(tmp_path / "c.key.vkey"))
     (tmp_path / "notes").mkdir()
     for arguments in (
         ["status"], ["migrate", "--list"], ["migrate", "--dry-run"], ["verify-chain", "--jobs", "2"],
@@ -401,7 +401,7 @@ def test_commands(book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ["checkpoint", "create", notes, "--key", str(tmp_path / "c.key")],
         ["checkpoint", "verify", notes, *trust], ["checkpoint", "list", notes],
         ["verify-chain", "--checkpoints", notes, *trust],
-        ["guards", "--since", notes, *trust],
+        ["guards", "--checkpoints", notes, *trust],
         ["prove", "signals", "1", "--checkpoints", notes, *trust, "-o", str(tmp_path / "p")],
         ["export", "-o", str(tmp_path / "book")],
         ["risk", "get-config"], ["risk", "history"], ["risk", "verify"], ["risk", "proposals"],

@@ -83,7 +83,7 @@ def _refuses(stage: Stage, words: str) -> None:
     refusals = [row["detail"] for row in found.values() if row["verdict"] == "checkpoint_refused"]
     assert refusals, found
     assert any(words in detail for detail in refusals), refusals
-    run("checkpoint", "verify", stage.book.checkpoints, "--key", stage.book.vkey, expect=1)
+    run("checkpoint", "verify", stage.book.checkpoints, "--trust", stage.book.vkey, expect=1)
 
 
 def refuses(words: str) -> object:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
-from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows
+from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows, write_json
 from alpha_db.cli.signing import (
     Signing,
     ask_yes,
@@ -22,6 +22,7 @@ from alpha_db.cli.signing import (
     show_bootstrap,
 )
 from alpha_db.errors import SignatureRefused
+from alpha_db.frame import unframed
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 from alpha_db.security.payloads import check_name, key_of
@@ -39,7 +40,12 @@ def agents() -> None:
 
 @agents.command(short_help="Make a key.")
 @click.option(
-    "--out", metavar="FILE", type=_FILE, required=True, help="Where the private key goes; never overwritten."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=_FILE,
+    required=True,
+    help="Where the private key goes; never overwritten.",
 )
 @click.option("--name", metavar="NAME", help="What people call the agent.")
 @click.option(
@@ -52,7 +58,7 @@ def agents() -> None:
 @json_option
 @debug_option
 def keygen(
-    out: Path, name: str | None, role: str, encrypt: bool, passphrase_file: Path | None, as_json: bool
+    output: Path, name: str | None, role: str, encrypt: bool, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """Make an agent's key: the private key in a file of mode 0600, the public half on the screen.
 
@@ -60,10 +66,10 @@ def keygen(
 
     \b
     Examples:
-      alpha-db agents keygen --out ada.key --name ada --json > ada.json
-      alpha-db agents keygen --out ada.key --name ada --encrypt
+      alpha-db agents keygen --output ada.key --name ada --json > ada.json
+      alpha-db agents keygen --output ada.key --name ada --encrypt
     """
-    name = out.stem if name is None else name
+    name = output.stem if name is None else name
     try:
         check_name(name, role)
     except ValueError as problem:
@@ -76,7 +82,7 @@ def keygen(
             raise click.UsageError("there is no terminal to ask for a passphrase on: give --passphrase-file")
         passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
     signer = AuditSigner.generate()
-    signer.save(out, passphrase)
+    signer.save(output, passphrase)
     agent = {
         "agent_id": str(uuid4()),
         "name": name,
@@ -88,7 +94,7 @@ def keygen(
         return
     rows([[member, value] for member, value in agent.items()], styles=[DIM] * len(agent))
     kept = "encrypted" if passphrase else "not encrypted"
-    line((f"The private key is in {clean(out)}, {kept}. Nobody else needs it, and no database.", DIM))
+    line((f"The private key is in {clean(output)}, {kept}. Nobody else needs it, and no database.", DIM))
 
 
 @agents.command("sign-bootstrap", short_help="Sign the list of the first agents.")
@@ -119,7 +125,6 @@ def sign_bootstrap(
     Example:
       alpha-db agents sign-bootstrap --key ada.key ada.json ben.json cyd.json > ada.signed.json
     """
-    del as_json  # it prints nothing else
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
     signer = load_key(key, passphrase_file)
     with settings.installed() as (conn, _):
@@ -128,7 +133,8 @@ def sign_bootstrap(
     mine = _of_key(given, signer)
     show_bootstrap(text, [mine["name"]])
     ask_yes("Sign this bootstrap?", yes)
-    emit_json({member: mine[member] for member in MEMBERS} | {"signature": signer.sign(text).hex()})
+    signed = {member: mine[member] for member in MEMBERS} | {"signature": signer.sign(text).hex()}
+    (emit_json if as_json else write_json)(signed)
 
 
 @agents.command(short_help="Enrol the first agents, once.")
@@ -207,7 +213,7 @@ def list_(settings: Settings, as_json: bool, every: bool, pins: bool) -> None:
         origin = manager.active()["origin"] if pins else None
     if pins:
         first = {str(agent.agent_id): agent.public_key for agent in known if agent.proposal_id is None}
-        emit_json({"origin": origin, **first})
+        (emit_json if as_json else write_json)({"origin": origin, **first})
         return
     shown = [agent for agent in known if every or agent.revoked_at is None]
     if as_json:
@@ -335,7 +341,7 @@ def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
 def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
     """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
     try:
-        said: Any = load_json(file.read_text("utf-8"))
+        said: Any = unframed(load_json(file.read_text("utf-8")))
     except OSError as problem:
         raise click.UsageError(f"cannot read {file}: {problem.strerror}") from None
     except ValueError as problem:

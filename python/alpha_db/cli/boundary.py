@@ -16,21 +16,26 @@ from collections.abc import Callable
 import click
 import psycopg
 
+from alpha_db.cli.output import begin, emit_json, want_json, write_frame
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_USAGE, AlphaDbError, from_any, squeeze
 
 _BY_SIGNAL = 128
 
 
-def run(program: Callable[[], int | None], *, debug: bool) -> int:
-    """Run the program and return its exit code, having printed what went wrong."""
+def run(program: Callable[[], int | None], *, debug: bool, as_json: bool = False) -> int:
+    """Run the program and return its exit code, having printed what went wrong, and the JSON answer if there is one.
+
+    `as_json` is what counts until the options are read.
+    """
+    begin(as_json=as_json)
     try:
         code = program() or 0
         sys.stdout.flush()
     except click.exceptions.Exit as exc:
-        return _flushed(exc.exit_code)
+        return _answered(exc.exit_code)
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")
-        return _BY_SIGNAL + signal.SIGINT
+        return _answered(_BY_SIGNAL + signal.SIGINT, _error("interrupted"))
     except BrokenPipeError:
         return _broken_pipe()
     except SystemExit as exc:
@@ -42,34 +47,61 @@ def run(program: Callable[[], int | None], *, debug: bool) -> int:
         if type(exc).__name__ == "NoArgsIsHelpError":  # click before 8.2 does not have it
             click.echo(exc.format_message(), err=True)
             return EXIT_USAGE
-        where = f" (see {exc.ctx.command_path} --help)" if exc.ctx else ""
-        say(f"usage: {squeeze(exc.format_message())}{where}")
-        return EXIT_USAGE
+        if exc.ctx and _json_by_environment(exc.ctx):
+            want_json(True)
+        message, see = (
+            squeeze(exc.format_message()),
+            f"see {exc.ctx.command_path} --help" if exc.ctx else None,
+        )
+        say(f"usage: {message}" + (f" ({see})" if see else ""))
+        return _answered(EXIT_USAGE, _error(message, hint=see))
     except click.ClickException as exc:
         say(f"error: {squeeze(exc.format_message())}")
-        return EXIT_NOT_RUN
+        return _answered(EXIT_NOT_RUN, _error(squeeze(exc.format_message())))
     except Exception as exc:
         if debug:
             traceback.print_exc()
         error = from_any(exc) if isinstance(exc, psycopg.Error) else exc
         say(one_line(error))
-        return error.exit_code if isinstance(error, AlphaDbError) else EXIT_NOT_RUN
-    return code
+        return _answered(
+            error.exit_code if isinstance(error, AlphaDbError) else EXIT_NOT_RUN, as_members(error)
+        )
+    return _answered(code)
 
 
 def one_line(exc: BaseException) -> str:
     """Return an error as one line: code, message, its causes, DETAIL and HINT."""
+    said = as_members(exc)
+    line = f"error [{said['code']}]: " if said["code"] else "error: "
+    line += str(said["message"])
+    for name in ("detail", "hint"):
+        if said[name]:
+            line += f"{'' if line.endswith(('.', '?', '!')) else '.'} {name.upper()}: {said[name]}"
+    return line
+
+
+def as_members(exc: BaseException) -> dict[str, str | None]:
+    """Return an error as the members of a JSON answer: code, message with its causes, detail and hint."""
     if not isinstance(exc, AlphaDbError):
         kind = "" if isinstance(exc, OSError) else f"{type(exc).__name__}: "
-        return f"error: {kind}{_causes(exc, squeeze(str(exc)))}"
-    code = exc.code or exc.sqlstate
+        return _error(f"{kind}{_causes(exc, squeeze(str(exc)))}")
     message = exc.message.removeprefix(f"{exc.code}: ")
-    line = f"error [{code}]: " if code else "error: "
-    line += _causes(exc, squeeze(message))
-    for name, text in (("DETAIL", exc.detail), ("HINT", exc.hint)):
-        if text:
-            line += f"{'' if line.endswith(('.', '?', '!')) else '.'} {name}: {squeeze(text)}"
-    return line
+    detail, hint = (squeeze(text) if text else None for text in (exc.detail, exc.hint))
+    return _error(_causes(exc, squeeze(message)), exc.code or exc.sqlstate, detail, hint)
+
+
+def _error(
+    message: str, code: str | None = None, detail: str | None = None, hint: str | None = None
+) -> dict[str, str | None]:
+    return {"code": code, "message": message, "detail": detail, "hint": hint}
+
+
+def _json_by_environment(ctx: click.Context) -> bool:
+    """Whether a variable asks for JSON, where the options themselves could not be read."""
+    for option in ctx.command.params:
+        if option.name == "as_json":
+            return option.type_cast_value(ctx, option.resolve_envvar_value(ctx)) is True
+    return False
 
 
 def say(text: str) -> None:
@@ -83,7 +115,7 @@ def _causes(exc: BaseException, line: str) -> str:
     while cause is not None:
         text = squeeze(str(cause))
         if isinstance(cause, psycopg.Error):
-            text = squeeze(cause.diag.message_primary or text)
+            text = squeeze(from_any(cause).message)
             text = re.sub(r"^(AUD|RSK)-[0-9]{3}: ", "", text)  # the line begins with the code
         elif isinstance(cause, OSError) and cause.strerror:
             text = cause.strerror
@@ -94,8 +126,17 @@ def _causes(exc: BaseException, line: str) -> str:
     return line
 
 
-def _flushed(code: int) -> int:
+def _answered(code: int, error: dict[str, str | None] | None = None) -> int:
+    """Print the JSON answer, if one is asked for, and return the exit code, another if that cannot be printed."""
     try:
+        try:
+            write_frame(code, error)
+        except (TypeError, ValueError, RecursionError) as exc:
+            said = f"the result cannot be printed as JSON: {squeeze(str(exc))}"
+            say(f"error: {said}")
+            emit_json(None)
+            code = code or EXIT_NOT_RUN
+            write_frame(code, error or _error(said))
         sys.stdout.flush()
     except BrokenPipeError:
         return _broken_pipe()

@@ -36,14 +36,14 @@ def checkpoint() -> None:
 @click.option("--name", required=True, help="Name of the key, which stands in every signature.")
 @click.option(
     "-o",
-    "--out",
+    "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     help="New file for the private key; the public one goes into FILE.vkey.",
     metavar="FILE",
 )
 @json_option
-def keygen(as_json: bool, name: str, out: Path) -> None:
+def keygen(as_json: bool, name: str, output: Path) -> None:
     """Make a key that signs checkpoints; print its public half.
 
     The private key belongs where checkpoints are made, readable by that account only. The public key belongs to
@@ -57,10 +57,10 @@ def keygen(as_json: bool, name: str, out: Path) -> None:
         key = SigningKey.generate(name)
     except BadKey as problem:
         raise click.BadParameter(f"{problem.message}. {problem.hint}", param_hint="--name") from None
-    public = out.with_name(f"{out.name}.vkey")
+    public = output.with_name(f"{output.name}.vkey")
     if public.exists():
         raise StoreError(f"cannot write the public key {public}: File exists")
-    key.save(out)
+    key.save(output)
     try:
         with public.open("x", encoding="utf-8") as stream:
             stream.write(f"{key.vkey}\n")
@@ -72,13 +72,13 @@ def keygen(as_json: bool, name: str, out: Path) -> None:
                 "name": name,
                 "key_id": key.key_id.hex(),
                 "vkey": key.vkey,
-                "private_file": str(out),
+                "private_file": str(output),
                 "public_file": str(public),
             }
         )
         return
     line(key.vkey)
-    note(("private  ", DIM), f"{clean(out)}: keep it where checkpoints are made, and nowhere else")
+    note(("private  ", DIM), f"{clean(output)}: keep it where checkpoints are made, and nowhere else")
     note(("public   ", DIM), f"{clean(public)}: give it to everybody who verifies")
 
 
@@ -107,7 +107,7 @@ def keygen(as_json: bool, name: str, out: Path) -> None:
     metavar="S",
     help=f"How long to wait for standbys, in seconds; default: {_WAIT:g}.",
 )
-@trusted_keys_option(name="--trust", required=False)
+@trusted_keys_option(required=False)
 @database_options
 def create(
     settings: Settings,
@@ -158,7 +158,7 @@ def create(
     if made.guards_changed:
         note(
             ("The guards are not those of the last checkpoint, and are signed as they are now", WARN),
-            f": alpha-db guards --since {clean(made.previous)} names what changed.",
+            f": alpha-db guards --checkpoints {clean(made.previous)} names what changed.",
         )
     if made.broken:
         note(
@@ -187,13 +187,13 @@ def verify(as_json: bool, paths: Sequence[str], keys: list[Key]) -> None:
 
     \b
     Examples:
-      alpha-db checkpoint verify /mnt/witness/trading --key checkpoint.key.vkey
-      alpha-db checkpoint verify signals.note --key 'audit.example.org/trading+0a1b2c3d+ARq…'
+      alpha-db checkpoint verify /mnt/witness/trading --trust checkpoint.key.vkey
+      alpha-db checkpoint verify signals.note --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
     results = [checked for path in paths for checked in check_path(path, keys)]
     bad = [checked for checked in results if checked.reason]
     if as_json:
-        emit_json({"ok": not bad, "checked": [_checked(result) for result in results]})
+        emit_json({"checked": [_checked(result) for result in results]})
     else:
         _tell_checked(results)
     finish(EXIT_DAMAGE if bad else 0)

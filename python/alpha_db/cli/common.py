@@ -13,6 +13,7 @@ from typing import Any
 import click
 import psycopg
 
+from alpha_db.cli.output import want_json
 from alpha_db.connection import connect_for_command
 from alpha_db.errors import LockTimeout, translate
 from alpha_db.installation import Place, require_installed
@@ -72,6 +73,8 @@ class NamedOption(click.Option):
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """Return what the environment says: ALPHA_DB_STATUS_JSON for --json, which is ``as_json`` here."""
+        if named := click.Parameter.resolve_envvar_value(self, ctx):  # ALPHA_DB_TRUST, for all commands
+            return named
         name = self.opts[0].lstrip("-").replace("-", "_").upper()
         return os.environ.get(f"{ctx.auto_envvar_prefix}_{name}") or None
 
@@ -109,8 +112,20 @@ def debug_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json, which the function gets as ``as_json``."""
-    told = "Print one JSON document."
-    return click.option("--json", "as_json", is_flag=True, cls=NamedOption, help=told)(function)
+
+    def read(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+        want_json(value)
+        return value
+
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        is_eager=True,  # so that an error in another option is answered in JSON, too
+        cls=NamedOption,
+        callback=read,
+        help="Answer with one JSON object: ok, exit_code, result, error.",
+    )(function)
 
 
 def database_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -65,7 +65,8 @@ def demo(as_json: bool, pg: str | None, signals: int | None, stay: bool, directo
     found = document(steps)
     if as_json:
         emit_json(
-            found | {"server_version": binaries.version, "seconds": round(seconds, 3), "connect": connect}
+            {name: value for name, value in found.items() if name != "ok"}
+            | {"server_version": binaries.version, "seconds": round(seconds, 3), "connect": connect}
         )
     else:
         render.conclusion(ok=found["ok"], seconds=seconds, connect=connect)

@@ -13,7 +13,7 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.evidence import EvidenceRefused, Notes, open_notes
 from alpha_db.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.cli.new_file import new_file, refuse_existing
-from alpha_db.cli.output import BAD, GOOD, clean, emit_json, line, note
+from alpha_db.cli.output import BAD, GOOD, clean, emit_json, leave_stdout, line, note
 from alpha_db.cli.progress import progress_bar
 from alpha_db.cli.trusted_keys import trusted_keys_option
 from alpha_db.errors import EXIT_DAMAGE, EXIT_OK
@@ -38,7 +38,7 @@ class Part(NamedTuple):
     "--since-checkpoint",
     metavar="DIR|NOTE",
     type=click.Path(path_type=Path),
-    help="Only the rows after those of this checkpoint (of a directory: its latest). Needs --key.",
+    help="Only the rows after those of this checkpoint (of a directory: its latest). Needs --trust.",
 )
 @trusted_keys_option(required=False)
 @click.option(
@@ -79,14 +79,16 @@ def export(
       alpha-db export -o book/
       alpha-db export --table signals -o signals.jsonl.gz
       alpha-db export --table signals --from-id 1000 --to-id 2000 -o - | gzip > part.jsonl.gz
-      alpha-db export --since-checkpoint checkpoints/ --key desk.vkey -o today/ --gzip
+      alpha-db export --since-checkpoint checkpoints/ --trust desk.vkey -o today/ --gzip
     """
     if since_checkpoint and not keys:
-        raise click.UsageError("--since-checkpoint needs --key, or an edited note could leave rows out")
+        raise click.UsageError("--since-checkpoint needs --trust, or an edited note could leave rows out")
     if since_checkpoint and from_id is not None:
         raise click.UsageError("--since-checkpoint and --from-id exclude each other")
     if table is None and (from_id is not None or to_id is not None):
         raise click.UsageError("--from-id and --to-id need --table")
+    if str(output) == "-":
+        leave_stdout()
     if from_id is not None and to_id is not None and to_id < from_id - 1:
         raise click.UsageError(f"--to-id {to_id} is before --from-id {from_id}")
     notes = open_notes(since_checkpoint, keys) if since_checkpoint else None
@@ -107,7 +109,7 @@ def export(
             parts.append(Part(log, first, _last(log, first, to_id), path))
         results = [(part, _write(conn, part, force)) for part in parts]
     code = EXIT_DAMAGE if any(written.problem for _, written in results) else EXIT_OK
-    _report(results, code, as_json)
+    _report(results, as_json)
     finish(code)
 
 
@@ -160,7 +162,7 @@ def _write(conn: psycopg.Connection[Any], part: Part, force: bool) -> Written:
         return write_export(conn, part.log, part.first_id, part.last_id, stream, progress)
 
 
-def _report(results: Sequence[tuple[Part, Written]], code: int, as_json: bool) -> None:
+def _report(results: Sequence[tuple[Part, Written]], as_json: bool) -> None:
     # the rows themselves may be on stdout
     to_stdout = str(results[0][0].path) == "-"
     if as_json:
@@ -168,7 +170,7 @@ def _report(results: Sequence[tuple[Part, Written]], code: int, as_json: bool) -
             {"file": str(part.path), "origin": part.log.origin, "table": part.log.table, **written._asdict()}
             for part, written in results
         ]
-        emit_json({"exit_code": code, "exports": document}, err=to_stdout)
+        emit_json({"exports": document})
         return
     width = max(len(part.log.table) for part, _ in results)
     for part, written in results:

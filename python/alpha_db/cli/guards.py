@@ -21,17 +21,17 @@ from alpha_db.queries import query
 
 @click.command(short_help="List every guard that is not as installed.")
 @click.option(
-    "--since",
-    metavar="DIR|RUN|NOTE",
+    "--checkpoints",
+    metavar="DIR|NOTE",
     type=click.Path(exists=True, path_type=Path),
-    help="Compare with a checkpoint: the latest of a directory, one run, or the note guard_states.note.",
+    help="Checkpoints to compare with: a directory (its latest run), one run, or a note; needs --trust.",
 )
 @trusted_keys_option(required=False)
 @database_options
-def guards(settings: Settings, as_json: bool, since: Path | None, keys: list[Key]) -> None:
+def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: list[Key]) -> None:
     """List every guard that is not as installed: triggers, functions, grants, owners, columns.
 
-    With --since: what is not as it was when a checkpoint was made, also if somebody accepted it, who recorded
+    With --checkpoints: what is not as it was when a checkpoint was made, also if somebody accepted it, who recorded
     states of the guards since, and who used the maintenance setting. Exits 0 if all are as they were, 1 if any
     is not.
 
@@ -39,16 +39,16 @@ def guards(settings: Settings, as_json: bool, since: Path | None, keys: list[Key
     Examples:
       alpha-db guards
       alpha-db guards --json
-      alpha-db guards --since /mnt/witness/trading --key checkpoint.key.vkey
+      alpha-db guards --checkpoints /mnt/witness/trading --trust checkpoint.key.vkey
     """
-    if since is None:
+    if checkpoints is None:
         _installed(settings, as_json)
         return
     if not keys:
         raise click.UsageError(
-            f"--since needs --key, or {ENVIRONMENT}: whose checkpoints are to be believed?"
+            f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
         )
-    run = open_latest(since, keys)
+    run = open_latest(checkpoints, keys)
     with settings.installed() as (conn, _):
         found = guards_since(conn, run)
     if as_json:

@@ -99,7 +99,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         return result if isinstance(result, int) else 0
 
-    return boundary.run(program, debug=debug)
+    return boundary.run(program, debug=debug, as_json="--json" in options)
 
 
 def _prepare_streams() -> None:

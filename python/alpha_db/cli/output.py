@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from alpha_db.frame import frame
 from alpha_db.security.signed_text import HIDDEN
 
 GOOD, BAD, WARN, DIM, HEAD = "green", "bold red", "yellow", "dim", "bold"
@@ -92,7 +95,57 @@ def note(*parts: str | tuple[str, str]) -> None:
     PlainConsole(stderr=True).print(text)
 
 
-def emit_json(document: object, *, err: bool = False) -> None:
+@dataclass
+class Answer:
+    """The JSON answer of this run: whether one is asked for, and the result as far as there is one."""
+
+    is_wanted: bool = False
+    is_given: bool = False
+    result: object = None
+    is_on_stderr: bool = False
+
+
+_answer: ContextVar[Answer] = ContextVar("answer")
+
+
+def begin(*, as_json: bool) -> None:
+    """Begin the answer of a run; an earlier run in this process may have left one."""
+    _answer.set(Answer(as_json))
+
+
+def want_json(wanted: bool) -> None:
+    """Say whether this run answers in JSON: the option decides, once it is read."""
+    _answer.get().is_wanted = wanted
+
+
+def leave_stdout() -> None:
+    """Say that stdout carries something else, such as rows: the JSON answer then goes to stderr."""
+    _answer.get().is_on_stderr = True
+
+
+def emit_json(result: object) -> None:
+    """Give the result of the command; the error boundary prints it, framed, once the exit code is known."""
+    answer = _answer.get()
+    answer.result, answer.is_given = result, True
+
+
+def write_frame(exit_code: int, error: Mapping[str, Any] | None = None) -> None:
+    """Print the answer, if one is asked for and there is anything to say.
+
+    Raises OSError, and TypeError, ValueError or RecursionError for a result that cannot be printed as JSON.
+    """
+    answer = _answer.get()
+    if answer.is_wanted and (answer.is_given or exit_code):
+        write_json(frame(answer.result, exit_code, error), err=answer.is_on_stderr)
+
+
+def write_part(result: object, exit_code: int) -> None:
+    """Print one of several answers at once, of a command that goes on."""
+    write_json(frame(result, exit_code))
+    sys.stdout.flush()
+
+
+def write_json(document: object, *, err: bool = False) -> None:
     """Print a document as JSON, on stdout or stderr: times as ISO 8601, decimals as strings."""
     (sys.stderr if err else sys.stdout).write(json.dumps(document, indent=2, default=_to_json) + "\n")
 

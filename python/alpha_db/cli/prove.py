@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.evidence import EvidenceRefused, EvidenceUnreadable, judged, open_notes
 from alpha_db.cli.new_file import new_file, refuse_existing
-from alpha_db.cli.output import GOOD, clean, emit_json, line
+from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line
 from alpha_db.cli.trusted_keys import trusted_keys_option
 from alpha_db.offline_check import Checkpoint, Key, verify_proof
 from alpha_db.queries import query
@@ -59,10 +59,12 @@ def prove(
 
     \b
     Examples:
-      alpha-db prove signals 17 --checkpoints checkpoints/ --key desk.vkey -o signals-17.proof.json
-      alpha-db prove signals 17 --checkpoints signals.note --key desk.vkey | alpha-db verify-proof - --key desk.vkey
+      alpha-db prove signals 17 --checkpoints checkpoints/ --trust desk.vkey -o signals-17.proof.json
+      alpha-db prove signals 17 --checkpoints signals.note --trust desk.vkey | alpha-db verify-proof - --trust desk.vkey
     """
-    if str(output) != "-":
+    if str(output) == "-":
+        leave_stdout()
+    else:
         refuse_existing(output, force)
     notes = open_notes(checkpoints, keys)
     signed = notes.of(table)
@@ -76,7 +78,7 @@ def prove(
         verify_proof(proof, keys)
     with new_file(output, force) as stream:
         stream.write(json.dumps(proof, ensure_ascii=False, indent=2).encode() + b"\n")
-    if str(output) == "-":
+    if str(output) == "-" and not as_json:
         return
     if as_json:
         told = {name: proof[name] for name in ("origin", "table", "id", "row_hash", "size")}

@@ -13,7 +13,7 @@ import click
 
 from alpha_db.cli.command_runner import run_command, without_postgres
 from alpha_db.cli.common import NamedOption, debug_option, finish, json_option
-from alpha_db.cli.output import DIM, GOOD, WARN, clean, emit_json, line
+from alpha_db.cli.output import DIM, GOOD, WARN, clean, emit_json, leave_stdout, line
 from alpha_db.connection import ensure_database
 from alpha_db.embedded import EmbeddedError, Server, throwaway_server
 from alpha_db.errors import EXIT_NOT_RUN
@@ -151,11 +151,13 @@ def url(directory: Path, database: str, as_json: bool) -> None:
 @server.command(context_settings=_rest)
 @_directory
 @_database_option
-@click.option("--json", "as_json", is_flag=True, help="Print psql's command line, instead of running it.")
+@json_option
 @debug_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(directory: Path, database: str, as_json: bool, arguments: tuple[str, ...]) -> None:
     """Open psql on the server of DIR; options of this command stand before DIR, psql's after it.
+
+    With --json psql is not run: the answer is its command line.
 
     \b
     Examples:
@@ -171,7 +173,7 @@ def psql(directory: Path, database: str, as_json: bool, arguments: tuple[str, ..
 
 @server.command(context_settings=_rest)
 @_pg_option
-@click.option("--json", "as_json", is_flag=True, help="Tell on stderr, as JSON, what the command was given.")
+@json_option
 @debug_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(pg: str | None, as_json: bool, command: tuple[str, ...]) -> None:
@@ -179,6 +181,7 @@ def run(pg: str | None, as_json: bool, command: tuple[str, ...]) -> None:
 
     The command finds it by ALPHA_DB_DSN and by PGHOST, PGPORT, PGUSER and PGDATABASE. Nothing of the server
     is left afterwards, however the command ends. 127: no such command, 126: not a program, 3: no server.
+    With --json the answer stands on stderr, because stdout is the command's, and says what it was given.
 
     \b
     Examples:
@@ -186,13 +189,14 @@ def run(pg: str | None, as_json: bool, command: tuple[str, ...]) -> None:
       alpha-db server run --pg 16 -- psql -c 'select * from chain_status()'
       alpha-db server run -- sh -c 'my-service --dsn "$ALPHA_DB_DSN" selftest'
     """
+    leave_stdout()  # it is the command's
     with throwaway_server(pg) as throwaway:
         ensure_database(throwaway.url(), _DATABASE)
         migrate(throwaway.url(_DATABASE))
         given = {**throwaway.environment(_DATABASE), "ALPHA_DB_DSN": throwaway.url(_DATABASE)}
         code = run_command(command, {**without_postgres(os.environ), **given})
         if as_json:
-            emit_json({"exit_code": code, "environment": given}, err=True)
+            emit_json({"environment": given})
     finish(code)
 
 

@@ -41,7 +41,7 @@ def status(settings: Settings, as_json: bool) -> None:
     with settings.installed() as (conn, place):
         report = collect(conn, place)
     if as_json:
-        emit_json(report)
+        emit_json({name: value for name, value in report.items() if name != "exit_code"})
     else:
         status_report.text(report)
     finish(report["exit_code"])

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from alpha_db.checkpoint.keys import BadKey, trusted_keys
+from alpha_db.cli.common import NamedOption
 from alpha_db.offline_check import Key
 
-ENVIRONMENT = "ALPHA_DB_CHECKPOINT_KEYS"
+ENVIRONMENT = "ALPHA_DB_TRUST"
 
 
 def read_keys(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -> list[Key]:
@@ -23,14 +24,15 @@ def read_keys(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]
 
 
 def trusted_keys_option(
-    function: Callable[..., Any] | None = None, *, name: str = "--key", required: bool = True
+    function: Callable[..., Any] | None = None, *, required: bool = True
 ) -> Callable[..., Any]:
-    """Add --key (or another name), which the function gets as ``keys``, a list of Key."""
+    """Add --trust, which the function gets as ``keys``, a list of Key."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         return click.option(
-            name,
+            "--trust",
             "keys",
+            cls=NamedOption,
             metavar="VKEY|FILE",
             multiple=True,
             required=required,

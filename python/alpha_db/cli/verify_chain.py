@@ -110,7 +110,7 @@ def verify_chain(
       alpha-db verify-chain --since-last --full-every 24
       alpha-db verify-chain --jobs 8 --no-lockdown --json
       alpha-db verify-chain --format prometheus > alpha_db.prom
-      alpha-db verify-chain --checkpoints /mnt/witness/trading --key checkpoint.key.vkey
+      alpha-db verify-chain --checkpoints /mnt/witness/trading --trust checkpoint.key.vkey
     """
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format} exclude each other")
@@ -138,7 +138,6 @@ def verify_chain(
     code = code or (EXIT_NOT_RUN if found.run and found.run.get("problem") else EXIT_OK)
     if form == "json":
         document = {
-            "exit_code": code,
             "lockdown": found.lockdown,
             "lockdown_recorded": found.is_recorded,
             "run": found.run,

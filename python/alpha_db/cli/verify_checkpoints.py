@@ -22,12 +22,12 @@ from alpha_db.offline_check import Key
 
 
 def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --checkpoints and --key; the function gets ``checkpoints`` and ``keys``."""
+    """Add --checkpoints and --trust; the function gets ``checkpoints`` and ``keys``."""
     option = click.option(
         "--checkpoints",
         metavar="DIR",
         type=click.Path(path_type=Path),
-        help="Compare with the checkpoints in DIR, too; needs --key.",
+        help="Compare with the checkpoints in DIR, too; needs --trust.",
     )
     decorated: Callable[..., Any] = option(trusted_keys_option(required=False)(function))
     return decorated
@@ -73,7 +73,7 @@ def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool)
         )
     if not keys:
         raise click.UsageError(
-            f"--checkpoints needs --key, or {ENVIRONMENT}: whose checkpoints are to be believed?"
+            f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
         )
     try:
         return Against(directory, read_history(Store(directory), keys))

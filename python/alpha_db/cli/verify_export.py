@@ -33,7 +33,7 @@ _NOT_COMPARED = (
     "checkpoint_path",
     metavar="NOTE|DIR",
     type=click.Path(path_type=Path),
-    help="What the rows must be: a note, a run's directory, or a directory of runs (its latest). Needs --key.",
+    help="What the rows must be: a note, a run's directory, or a directory of runs (its latest). Needs --trust.",
 )
 @trusted_keys_option(required=False)
 @json_option
@@ -50,17 +50,17 @@ def verify_export_command(
     \b
     Examples:
       alpha-db verify-export signals.jsonl
-      alpha-db verify-export book/*.jsonl --checkpoint checkpoints/ --key desk.vkey
+      alpha-db verify-export book/*.jsonl --checkpoint checkpoints/ --trust desk.vkey
       gunzip < signals.jsonl.gz | alpha-db verify-export - --json
     """
     if checkpoint_path and not keys:
-        raise click.UsageError("--checkpoint needs --key: without a trusted key a signature says nothing")
+        raise click.UsageError("--checkpoint needs --trust: without a trusted key a signature says nothing")
     notes = open_notes(checkpoint_path, keys) if checkpoint_path else None
     results = [_check(file, notes) for file in files]
     verdicts = {result["verdict"] for result in results}
     code = EXIT_DAMAGE if "refused" in verdicts else EXIT_NOT_RUN if "not_run" in verdicts else EXIT_OK
     if as_json:
-        emit_json({"exit_code": code, "exports": results})
+        emit_json({"exports": results})
     else:
         _show(results)
     finish(code)

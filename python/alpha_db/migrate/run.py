@@ -30,6 +30,7 @@ from alpha_db.errors import (
     MigrationFailed,
     PermissionDenied,
     ReadOnlyServer,
+    Refused,
     from_any,
     squeeze,
     translate,
@@ -292,6 +293,6 @@ def _apply_one(backend: Backend, file: MigrationFile, *, mark_only: bool) -> Non
 
 def _failed(name: str, cause: AlphaDbError) -> AlphaDbError:
     """The cause with the name of the migration, which yoyo does not tell; a coded refusal keeps its class."""
-    cls = type(cause) if cause.code else MigrationFailed
+    cls = type(cause) if isinstance(cause, Refused) else MigrationFailed
     message = f"{name}: {cause.message}"
     return cls(message, detail=cause.detail, hint=cause.hint, sqlstate=cause.sqlstate)

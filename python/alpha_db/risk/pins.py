@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError
+from alpha_db.frame import unframed
 from alpha_db.security.payloads import key_of
 from alpha_db.security.replay import Keys
 from alpha_db.security.signed_text import UUID_TEXT, load_json
@@ -30,7 +31,7 @@ class Pins:
 def load_pins(path: Path | str) -> Pins:
     """Read a file of pinned keys. Raises PinsError."""
     try:
-        said = load_json(Path(path).read_text(encoding="utf-8"))
+        said = unframed(load_json(Path(path).read_text(encoding="utf-8")))
         if not isinstance(said, dict):
             raise ValueError("it is not an object")
         origin = said.pop("origin", None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alpha_db.cli.common import Settings, database_options, finish
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line, rows
 from alpha_db.cli.risk.history import approvers, read_or_text
 from alpha_db.errors import EXIT_DAMAGE, RiskTampered
@@ -16,13 +16,15 @@ from alpha_db.risk.pins import Pins, load_pins
 
 
 def pins_option(function: Any) -> Any:
-    """Add --pins."""
+    """Add --trust, the file of pinned keys, which the function gets as ``pins``."""
     return click.option(
-        "--pins",
+        "--trust",
+        "pins",
+        cls=NamedOption,
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        envvar="ALPHA_DB_PINS",
-        help="Pinned keys of the agents: the database's own are then not believed.",
+        envvar="ALPHA_DB_RISK_TRUST",
+        help="File of the agents' public keys that are trusted, pinned; the database's own are then not believed.",
     )(function)
 
 
@@ -38,7 +40,7 @@ def get_config(settings: Settings, as_json: bool, pins: Path | None) -> None:
     \b
     Examples:
       alpha-db risk get-config
-      alpha-db risk get-config --pins keys.json --json > limits.json
+      alpha-db risk get-config --trust keys.json --json > limits.json
     """
     pinned = load_pins(pins) if pins else None
     with settings.installed() as (conn, _):

@@ -14,6 +14,7 @@ import click
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.signing import Signing, proposal_options, send_proposal
 from alpha_db.errors import RiskValueRefused
+from alpha_db.frame import unframed
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import MEMBERS, check_payload
 from alpha_db.security.signed_text import load_json
@@ -158,7 +159,7 @@ def read_limits(source: Path) -> dict[str, str]:
     """Return the three limits of a JSON file: a payload, or what get-config --json prints."""
     try:
         text = sys.stdin.read() if str(source) == "-" else source.read_text("utf-8")
-        said = load_json(text)
+        said = unframed(load_json(text))
     except OSError as problem:
         raise click.UsageError(f"cannot read {source}: {problem.strerror}") from None
     except ValueError as problem:

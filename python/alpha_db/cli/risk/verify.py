@@ -26,7 +26,7 @@ def verify(settings: Settings, as_json: bool, pins: Path | None) -> None:
     \b
     Examples:
       alpha-db risk verify
-      alpha-db risk verify --pins keys.json --json
+      alpha-db risk verify --trust keys.json --json
     """
     pinned = load_pins(pins) if pins else None
     with settings.installed() as (conn, _):
@@ -52,7 +52,6 @@ def verify(settings: Settings, as_json: bool, pins: Path | None) -> None:
                 "is_valid": valid,
                 "error_code": None if valid else "RSK-007",
                 "sources": results,
-                "exit_code": code,
             }
         )
     else:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alpha_db.cli.common import Settings, database_options, finish
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, emit_json
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, emit_json, write_part
 from alpha_db.cli.risk.get_config import pins_option
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK
 from alpha_db.risk import GuardrailState, RiskGuardrailService
@@ -42,12 +42,12 @@ def watch(
 ) -> None:
     """Show the limits as a running guardrail holds them, verified, with its lease; Ctrl-C ends.
 
-    With --once exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one document, or without
+    With --once exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one answer, or without
     --once one at each change; so does a pipe or a file, in words.
 
     \b
     Examples:
-      alpha-db risk watch --pins keys.json
+      alpha-db risk watch --trust keys.json
       alpha-db risk watch --once --json
     """
     with settings.installed():
@@ -56,8 +56,9 @@ def watch(
     with service:
         if once:
             service.wait_for(lambda state: state.is_normal, timeout)
-            _print(service.state, as_json)
-            finish(EXIT_OK if service.state.is_normal else EXIT_NOT_RUN)
+            state = service.state
+            _print(state, as_json, is_last=True)
+            finish(_code(state))
             return
         with contextlib.suppress(KeyboardInterrupt):
             if as_json or not PlainConsole().is_terminal:
@@ -71,7 +72,7 @@ def _follow(service: RiskGuardrailService, as_json: bool) -> None:
     while True:
         state = service.state
         if shown is None or _facts(state) != _facts(shown):
-            _print(state, as_json)
+            _print(state, as_json, is_last=False)
             sys.stdout.flush()
             shown = state
         service.wait_for(lambda now: _facts(now) != _facts(state), 1.0)  # noqa: B023
@@ -89,22 +90,28 @@ def _facts(state: GuardrailState) -> tuple[Any, ...]:
     return state.mode, state.reason, state.version, state.state_hash
 
 
-def _print(state: GuardrailState, as_json: bool) -> None:
+def _code(state: GuardrailState) -> int:
+    return EXIT_OK if state.is_normal else EXIT_NOT_RUN
+
+
+def _print(state: GuardrailState, as_json: bool, *, is_last: bool) -> None:
     if not as_json:
         PlainConsole().print(_text(state, None))
         return
-    emit_json(
-        {
-            "mode": state.mode.value,
-            "reason": state.reason,
-            "version": state.version,
-            "state_hash": state.state_hash,
-            "limits": {name: getattr(state, name) for name in _LIMITS},
-            "kill_thresholds": [vars(item) for item in state.kill_thresholds.values()],
-            "is_locked": state.is_locked,
-            "verified_at": state.verified_at,
-        }
-    )
+    document = {
+        "mode": state.mode.value,
+        "reason": state.reason,
+        "version": state.version,
+        "state_hash": state.state_hash,
+        "limits": {name: getattr(state, name) for name in _LIMITS},
+        "kill_thresholds": [vars(item) for item in state.kill_thresholds.values()],
+        "is_locked": state.is_locked,
+        "verified_at": state.verified_at,
+    }
+    if is_last:
+        emit_json(document)
+    else:
+        write_part(document, _code(state))
 
 
 def _text(state: GuardrailState, lease: float | None) -> Text:
