@@ -134,12 +134,15 @@ if role_name is not null then
     using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
 end if;
 -- And what somebody left here while he could would stand beside our own functions.
-select string_agg(format('%s of %I', o.name, pg_get_userbyid(o.owner)), ', ') into role_name
-from (select p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
+select string_agg(distinct format('%s of %I', coalesce((
+         select 'extension ' || e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
+         where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e' and (d.classid, d.objid) = (o.classid, o.oid)), o.name),
+         pg_get_userbyid(o.owner)), ', ') into role_name
+from (select 'pg_proc'::regclass as classid, p.oid, p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
              exists (select from pg_proc as s where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
       from pg_proc as p
       union all
-      select q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
+      select 'pg_operator'::regclass, q.oid, q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
 join pg_namespace as n on n.oid = o.namespace and n.nspname = install_schema
 where not pg_has_role(o.owner, owner_role, 'member')
   and (not pg_has_role(o.owner, n.nspowner, 'member')
@@ -2262,6 +2265,19 @@ as $function$
     join pg_namespace as n on n.oid = c.relnamespace
     join pg_roles as o on o.rolname = owner_role()
   ),
+  -- Extensions whose objects are in this schema: a fact each, not one for every object.
+  extensions as materialized (
+    select e.oid, e.extname, e.extversion, e.extowner, d.classid, d.objid
+    from home
+    join pg_extension as e on true
+    join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
+    where e.oid in (select x.refobjid from pg_depend as x
+                    where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
+                      and home.oid in ((select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
+                                       (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
+                                       (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
+                                       (select o.oprnamespace from pg_operator as o where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
+  ),
   relations as materialized (
     select c.*, r.rolname as owner_name,
            case when h.table_name is not null then h.table_name else g.table_name end as chain
@@ -2271,13 +2287,15 @@ as $function$
     left join only chains as h on h.table_name = c.relname
     left join only chains as g on c.relname in ('lock_' || g.table_name, 'writer_' || g.table_name, 'tail_' || g.table_name, 'hashed_' || g.table_name,
                                                  g.table_name || '_id_seq')
-    where c.relowner = home.owner or h.table_name is not null
+    where h.table_name is not null
+       or c.relowner = home.owner and not exists (select from extensions as e where e.classid = 'pg_class'::regclass and e.objid = c.oid)
   ),
   functions as materialized (
     select p.*, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as signature, g.table_name as chain
     from home
     join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
     left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
+    where not exists (select from extensions as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid)
   ),
   ours as materialized (
     select r.oid, r.rolname::text as name, r.oid = home.owner as is_owner
@@ -2316,13 +2334,16 @@ as $function$
   ),
   -- Whatever of ours can have a type, an operator or an expression
   parts (classid, objid) as materialized (
-    select 'pg_class'::regclass::oid, c.oid from home join pg_class as c on c.relnamespace = home.oid
-    union all
-    select 'pg_proc'::regclass, p.oid from home join pg_proc as p on p.pronamespace = home.oid
-    union all
-    select 'pg_type'::regclass, t.oid from home join pg_type as t on t.typnamespace = home.oid
+    (select 'pg_class'::regclass::oid, c.oid from home join pg_class as c on c.relnamespace = home.oid
+     union all
+     select 'pg_proc'::regclass, p.oid from home join pg_proc as p on p.pronamespace = home.oid
+     union all
+     select 'pg_type'::regclass, t.oid from home join pg_type as t on t.typnamespace = home.oid
+     except all
+     select e.classid, e.objid from extensions as e)
     union all
     select 'pg_constraint'::regclass, c.oid from home join pg_constraint as c on c.connamespace = home.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) in (('pg_class'::regclass, c.conrelid), ('pg_type'::regclass, c.contypid)))
     union all
     select 'pg_attrdef'::regclass, d.oid from relations as r join pg_attrdef as d on d.adrelid = r.oid
     union all
@@ -2620,6 +2641,17 @@ as $function$
     union all
     select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner', pg_get_userbyid(p.proowner)::text
     from home join pg_proc as p on p.pronamespace = home.oid and p.proowner <> home.owner
+    where not exists (select from extensions as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid)
+    union all
+    -- … and so could an extension's. What it consists of, and whose that is, is in the hash.
+    select null, 'extension', e.extname::text, 'in the schema',
+           format('of %s, version %s, %s objects, sha256 %s', pg_get_userbyid(e.extowner), e.extversion, count(*),
+                  encode(sha256(convert_to(string_agg(concat_ws(' ', i.type, i.identity, pg_get_userbyid(p.proowner), p.probin, p.prosrc), E'\n'
+                                                      order by i.type collate "C", i.identity collate "C"), 'UTF8')), 'hex'))
+    from extensions as e
+    cross join lateral pg_identify_object(e.classid, e.objid, 0) as i
+    left join pg_proc as p on e.classid = 'pg_proc'::regclass and p.oid = e.objid
+    group by e.oid, e.extname, e.extowner, e.extversion
 
     -- domains and other types
     union all
@@ -2627,6 +2659,7 @@ as $function$
     from home
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
                      and t.typcategory <> 'A'
+                     and not exists (select from extensions as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
     cross join lateral (values
       ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end
                || coalesce(' collate ' || _collation_text(nullif(nullif(t.typcollation, 0), 100)), '')),
@@ -2650,6 +2683,7 @@ as $function$
     union all
     select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner', pg_get_userbyid(o.oprowner)::text
     from home join pg_operator as o on o.oprnamespace = home.oid
+    where not exists (select from extensions as e where e.classid = 'pg_operator'::regclass and e.objid = o.oid)
     union all
     select null, 'cast', format('%s as %s', c.castsource::regtype, c.casttarget::regtype), 'context', c.castcontext::text
     from home
