@@ -455,6 +455,13 @@ from only maintenance_events where id > %(size)s::bigint order by id;
 -- name: timeline_history
 select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s::integer)), 8, '0')), 0, 1000000, true);
 
+-- name: unsealed_rows
+-- How many rows of a log no stored node covers; null for what is no chained table.
+select coalesce(c.last_id, 0) - 256 * (select coalesce(max(n.index) + 1, 0) from only log_nodes as n
+                                        where n.table_name = c.table_name and n.level = 8)
+from chain_status() as c
+where c.table_name = %(table_name)s::text;
+
 -- name: logs
 select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",
        c.last_id as last_id

@@ -90,6 +90,7 @@ def verify_chain(
     engage_for: float,
     output_format: str | None,
     checkpoints: Path | None,
+    without: tuple[str, ...],
     keys: list[Key],
 ) -> None:
     """Recompute every hash and tell whether the log is what was written.
@@ -104,7 +105,8 @@ def verify_chain(
     With --since-last a run that finds nothing wrong is remembered in verification_runs.
 
     With --checkpoints the rows are compared with what was signed, too: a cut tail, a rewritten chain, an older copy
-    and changed guards show only there. A directory that is unreadable or empty is exit code 3.
+    and changed guards show only there. A directory or a note that cannot be read is exit code 3, an empty or missing
+    directory 5; what can be read is compared all the same.
 
     \b
     Examples:
@@ -125,7 +127,7 @@ def verify_chain(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
     wish = Wish(table, from_id, to_id, jobs, since_last, full_every, not no_lockdown, engage_for)
-    against = verify_checkpoints.read_checkpoints(checkpoints, keys, is_range=wish.is_range)
+    against = verify_checkpoints.read_checkpoints(checkpoints, without, keys, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
     started = time.monotonic()
     try:
