@@ -414,7 +414,7 @@ $function$;
 comment on function forget_attempts(text) is 'Drops the counters of a table. Called by rollbacks.';
 
 create function refuse(
-  code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null
+  code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null, column_name text default null
 ) returns void
 language plpgsql
 set search_path from current
@@ -447,10 +447,11 @@ begin
     detail  = coalesce(detail, ''),
     hint    = coalesce(hint, ''),
     schema  = current_schema(),
-    table   = table_name;
+    table   = table_name,
+    column  = coalesce(column_name, '');
 end
 $function$;
-comment on function refuse(text, text, text, text, text, text, bigint) is
+comment on function refuse(text, text, text, text, text, text, bigint, text) is
   'Writes the log line "alpha-db attempt {json}", counts, and raises the code. Never returns.';
 
 create function reject_change() returns trigger
@@ -461,7 +462,7 @@ begin
   perform refuse(
     tg_argv[case tg_op when 'UPDATE' then 1 else 2 end],
     format('%s on %s refused', tg_op, tg_argv[0]),
-    format('Row %s of %s would be changed by %s.', to_jsonb(old) ->> 'id', tg_argv[0], session_user),
+    format('%s of %s would be changed by %s.', coalesce('Row ' || (to_jsonb(old) ->> 'id'), 'A row'), tg_argv[0], session_user),
     'Rows of this table are never changed or removed. To correct one, record a new row.',
     tg_argv[0], tg_op, (to_jsonb(old) ->> 'id')::bigint);
   return null;
@@ -600,7 +601,7 @@ comment on function rejected_attempts() is
   'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
 
 ------------------------------------------------------------------------------------------------------------------------
--- Exact decimals. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
+-- Values that a column cannot hold. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
 ------------------------------------------------------------------------------------------------------------------------
 
 create function refuse_decimal(value numeric, digits integer, scale integer) returns boolean
@@ -640,6 +641,30 @@ end
 $function$;
 comment on function refuse_float(text, regtype) is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
 
+create function refuse_too_long(table_name text, column_names text[], given text[]) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  item record;
+begin
+  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest into item
+  from unnest(column_names, given) with ordinality as n(column_name, value, place)
+  join pg_attribute as a on a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attname = n.column_name
+  where a.atttypid = 'varchar'::regtype and char_length(n.value) > a.atttypmod - 4 and a.atttypmod >= 4
+  order by n.place limit 1;
+  if found then
+    perform refuse(
+      'AUD-012', format('%s of %s is too long', item.column_name, table_name),
+      format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
+             item.length, item.longest, to_json(item.beginning)),
+      'Send a shorter value: the database never cuts one silently.', table_name, 'INSERT', column_name => item.column_name);
+  end if;
+end
+$function$;
+comment on function refuse_too_long(text, text[], text[]) is
+  'Raises AUD-012 if one of these values is longer than its varchar column, which PostgreSQL would refuse without naming the column, or cut if it ends in blanks.';
+
 create domain decimal_28_10 as numeric
   constraint decimal_28_10_is_exact check (
     case when value is null then true
@@ -673,14 +698,17 @@ create table chains (
   position          integer  not null,
   is_internal       boolean  not null,
   open_in_lockdown  boolean  not null,
+  row_limit         bigint   not null  default 16777216,
   constraint chains_pkey primary key (table_name),
-  constraint chains_position_key unique (position)
+  constraint chains_position_key unique (position),
+  constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
 );
 comment on table  chains                  is 'The chained tables. Transactions that write several take them in the order of position.';
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
+comment on column chains.row_limit        is 'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
 
 create table chain_columns (
   id            bigserial    not null,
@@ -707,6 +735,7 @@ comment on column chain_columns.recorded_by  is 'The login that made it.';
 create function _check_chain_columns() returns trigger
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   present  text[];
@@ -755,9 +784,24 @@ as $function$
 $function$;
 comment on function chain_genesis(text) is 'The previous hash of a table''s row 1, in hex.';
 
+create function _require_register() returns void
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if to_regclass(format('%I.chains', current_schema())) is null then
+    raise exception 'AUD-009: the register of the chains is gone: there is no table chains in schema %', current_schema()
+      using errcode = 'AUD09', detail = 'It says which tables are chained, so nothing can be verified without it.',
+            hint = 'Restore schema and data from a dump: docs/operations.md.';
+  end if;
+end
+$function$;
+comment on function _require_register() is 'Raises AUD-009 if the table chains itself was dropped or renamed.';
+
 create function chain_or_error(table_name text) returns chains
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   chain chains;
@@ -772,6 +816,91 @@ begin
 end
 $function$;
 comment on function chain_or_error(text) is 'The entry of a chained table; raises 42P01 if there is none.';
+
+create function _missing_part(table_name text) returns text
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+declare
+  relation  regclass := to_regclass(format('%I.%I', current_schema(), table_name));
+  kind      text := (select c.relkind from pg_class as c where c.oid = relation);
+  needed    text[] := '{id,created_at,row_hash}';
+  lost      text;
+begin
+  if relation is null then
+    return format('the table %s is not there: it was dropped, renamed or moved to another schema', table_name);
+  elsif kind <> 'r' then
+    return format('%s is not an ordinary table any more, but %s', table_name,
+                  case kind when 'v' then 'a view' when 'm' then 'a materialized view' when 'p' then 'a partitioned table'
+                            when 'f' then 'a foreign table' else 'something else' end);
+  end if;
+  if to_regclass(format('%I.chain_columns', current_schema())) is not null then
+    needed := needed || array(select distinct u.name from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
+                              where c.table_name = _missing_part.table_name);
+  end if;
+  select string_agg(n.name, ', ' order by n.place) into lost
+  from unnest(needed) with ordinality as n(name, place)
+  where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped);
+  return case when lost is not null then format('%s has lost what its rows were hashed with: %s', table_name, lost) end;
+end
+$function$;
+comment on function _missing_part(text) is
+  'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if nothing is.';
+
+create function _require_chain(table_name text) returns chains
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  chain    chains := chain_or_error(table_name);
+  missing  text := _missing_part(table_name);
+begin
+  if missing is not null then
+    raise exception 'AUD-009: %', missing
+      using errcode = 'AUD09', table = table_name, detail = 'Evidence is read from it, so none can be given.',
+            hint = 'alpha-db verify-chain verifies all others. Restore this one from a dump: docs/operations.md.';
+  end if;
+  return chain;
+end
+$function$;
+comment on function _require_chain(text) is
+  'The entry of a chained table; raises 42P01 if there is none, and AUD-009 if the table or a column of it is gone.';
+
+create function _sees_every_row(table_names text[]) returns boolean
+language plpgsql immutable
+set search_path from current
+as $function$
+declare
+  name text;
+begin
+  -- IMMUTABLE, so that it is asked when a query is planned: a policy that lets no row through makes a plan that asks nothing
+  -- any more. What could change the answer (ALTER TABLE, SET ROLE, row_security) makes PostgreSQL plan again.
+  foreach name in array table_names loop
+    if row_security_active(quote_ident(name)) then
+      raise exception 'row-level security of % would hide rows from %', name, current_user
+        using errcode = '42501', table = name,
+              hint = format('The audit log is read whole or not at all. Let its owner run: alter table %I disable row level security', name);
+    end if;
+  end loop;
+  return true;
+end
+$function$;
+comment on function _sees_every_row(text[]) is
+  'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, which can pin no setting.';
+
+create function _ahead_of_clock(moment timestamptz) returns text
+language sql volatile
+set search_path from current
+set intervalstyle = 'postgres'
+as $function$
+  -- Ten seconds are what two servers, one after the other, may differ by.
+  select format('the last row is %s ahead of the server''s clock', date_trunc('second', moment - c.now)::text)
+  from (select clock_timestamp() as now) as c
+  where isfinite(moment) and moment > c.now + interval '10 seconds';
+$function$;
+comment on function _ahead_of_clock(timestamptz) is
+  'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. Later rows get that time, too, until the clock has passed it.';
 
 -- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
 -- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
@@ -845,24 +974,81 @@ comment on function _refuse_other_relation(text, regclass) is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
 
 create function hashed_columns(table_name text)
-returns table (column_name text, declared_type text, type_name text, decimal_scale integer)
+returns table (column_name text, declared_type regtype, base_type text, type_name text, decimal_scale integer, is_bounded boolean)
 language sql stable
 set search_path from current
 as $function$
-  select a.attname::text, format_type(a.atttypid, a.atttypmod),
-         case when e.oid is not null then e.typname when b.oid is not null then b.typname else t.typname end::text,
-         (regexp_match(t.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer
-  from pg_class as registry
-  join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = hashed_columns.table_name
-  join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
-  join pg_type as t on t.oid = a.atttypid
-  left join pg_type as b on b.oid = nullif(t.typbasetype, 0)
-  left join pg_type as e on e.oid = nullif(coalesce(b.typelem, t.typelem), 0) and coalesce(b.typcategory, t.typcategory) = 'A'
-  where registry.oid = 'chains'::regclass
-  order by a.attnum;
+  with recursive columns as (
+    select a.attnum, a.attname, t.typname, t.oid as type_oid, a.atttypmod as typmod
+    from pg_class as registry
+    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = hashed_columns.table_name
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
+    join pg_type as t on t.oid = a.atttypid
+    where registry.oid = 'chains'::regclass
+  ), unwrapped as (  -- a domain may be one over another domain
+    select c.attnum, c.type_oid, c.typmod from columns as c
+    union all
+    select u.attnum, t.typbasetype, t.typtypmod
+    from unwrapped as u join pg_type as t on t.oid = u.type_oid and t.typtype = 'd'
+  )
+  select c.attname::text, c.type_oid::regtype, format_type(b.oid, -1), coalesce(e.typname, b.typname)::text,
+         (regexp_match(c.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer,
+         e.oid is null and (b.typname in ('int2', 'int4', 'int8', 'float4', 'float8', 'bool', 'uuid', 'inet', 'cidr', 'date', 'timestamp',
+                                          'timestamptz', 'interval')
+                            or b.typname in ('varchar', 'bpchar') and u.typmod between 4 and 1004
+                            or c.typname ~ '^decimal_[0-9]+_[0-9]+$' or c.attname = 'recorded_by')
+  from columns as c
+  join unwrapped as u on u.attnum = c.attnum
+  join pg_type as b on b.oid = u.type_oid and b.typtype <> 'd'
+  left join pg_type as e on e.oid = b.typelem and b.typcategory = 'A'
+  order by c.attnum;
 $function$;
 comment on function hashed_columns(text) is
-  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order, with their type as declared, and the base or element type of it.';
+  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no value prints to more than a few kB.';
+
+create function _refuse_other_types(table_name text, known_types regtype[]) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-011', format('%s was altered: its rows would not be hashed as they are stored', table_name),
+    (select string_agg(format('Column %s is of type %s; its chain was made for %s.', h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
+     from unnest(known_types) with ordinality as k(known_type, place)
+     join (select h.*, row_number() over () as place from hashed_columns(table_name) as h) as h on h.place = k.place
+     where h.declared_type <> k.known_type),
+    'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
+end
+$function$;
+comment on function _refuse_other_types(text, regtype[]) is
+  'Raises AUD-011: columns of a chained table have other types than when its chain trigger was made.';
+
+create function _refuse_large_row(table_name text, row_bytes bigint, row_limit bigint) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform refuse(
+    'AUD-012', format('the row of %s is too large', table_name),
+    format('Its long values print to %s bytes; the limit is %s. A short number can have a long text: 1e100000 prints 100,001 digits.',
+           coalesce(row_bytes::text, 'more than 1,073,741,823'), row_limit),
+    'Store the document elsewhere, and record its SHA-256 here.', table_name, 'INSERT');
+end
+$function$;
+comment on function _refuse_large_row(text, bigint, bigint) is 'Raises AUD-012: the row''s text would be longer than its chain takes.';
+
+create function _print_large(value anyelement, table_name text, row_limit bigint) returns json
+language plpgsql
+set search_path from current
+as $function$
+begin
+  return to_json(value);
+exception when program_limit_exceeded or out_of_memory then  -- text ends at 1 GB
+  perform _refuse_large_row(table_name, null, row_limit);
+end
+$function$;
+comment on function _print_large(anyelement, text, bigint) is
+  'What to_json gives of a value that may print to more than PostgreSQL can hold; raises AUD-012 then.';
 
 create function chain_generate(table_name text) returns void
 language plpgsql
@@ -872,6 +1058,11 @@ declare
   chain       chains := chain_or_error(table_name);
   columns     text;
   attributes  text;
+  known_types text;
+  other_types text;
+  variables   text;
+  printing    text;
+  total       text;
   rounding    text;
   settings    text := '';
   lockdown    text := '';
@@ -887,16 +1078,34 @@ begin
     raise exception 'chain of %: no stable text for %', table_name, unhashed
       using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
   end if;
-  select string_agg(format('new.%I', h.column_name), ', '),
-         string_agg(format('%I %s', h.column_name, h.declared_type), ', '),
+  -- What is hashed is what is stored. Values that may be long are printed before the lock is taken, whatever their type. The others
+  -- go into the hashed row as they are: without a length, because a cast to varchar(20) cuts without a word.
+  select string_agg(case when h.is_bounded then format('new.%I', h.column_name) else format('printed_%s', h.place) end, ', ' order by h.place),
+         string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', ' order by h.place),
+         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
+         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or ' order by h.place)
+           filter (where h.is_bounded),
+         coalesce(string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded), ''),
+         -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
+         coalesce(string_agg(format(
+           E'  if pg_column_size(new.%2$I) < 65536 and pg_column_compression(new.%2$I) is null then\n'
+           '    printed_%1$s := to_json(new.%2$I);\n'
+           '  elsif new.%2$I is not null then\n'
+           '    printed_%1$s := _print_large(new.%2$I, tg_argv[0], %3$s);\n'
+           '  end if;\n', h.place, h.column_name, chain.row_limit), '' order by h.place) filter (where not h.is_bounded), ''),
+         string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place) filter (where not h.is_bounded),
          coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
                   filter (where h.decimal_scale is not null), '')
       || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
          case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
       || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
-    into columns, attributes, rounding, settings
-  from hashed_columns(table_name) as h;
+    into columns, attributes, known_types, other_types, variables, printing, total, rounding, settings
+  from (select c.*, row_number() over () as place from hashed_columns(table_name) as c) as h;
+  if total is not null then
+    printing := printing || format(E'  if %s > %s then\n    perform _refuse_large_row(tg_argv[0], %s, %s);\n  end if;\n',
+                                   total, chain.row_limit, total, chain.row_limit);
+  end if;
 
   -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
   if not chain.open_in_lockdown then
@@ -930,11 +1139,14 @@ declare
   tail_hash        text;
   tail_created_at  timestamptz;
   mark             bigint;
-begin
+%13$sbegin
   if tg_relid <> %12$L::regclass then
     perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-%9$s  lock table only %4$I in share update exclusive mode;
+  if %14$s then
+    perform _refuse_other_types(tg_argv[0], %15$L);
+  end if;
+%9$s%16$s  lock table only %4$I in share update exclusive mode;
   if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
     -- The transaction's first row, or others have had the lock since its last one.
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
@@ -963,7 +1175,8 @@ $chain$
 $template$,
     'chain_' || table_name, current_schema(), settings, 'lock_' || table_name,
     quote_ident('writer_' || table_name), quote_ident('tail_' || table_name), table_name,
-    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name));
+    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name),
+    variables, other_types, known_types, printing);
   execute format('comment on function %I() is %L', 'chain_' || table_name,
                  format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
@@ -1008,6 +1221,9 @@ begin
     execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
                    'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
   end if;
+  if not is_internal then
+    perform count_attempts('AUD-011', table_name, 'INSERT'), count_attempts('AUD-012', table_name, 'INSERT');
+  end if;
   perform chain_extend(table_name);
 end
 $function$;
@@ -1040,6 +1256,7 @@ comment on function chain_detach(text) is 'Undoes chain_attach, protect_table an
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
 declare
@@ -1090,9 +1307,28 @@ $function$;
 comment on function chain_extend(text) is
   'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay verifiable. No effect if there are none.';
 
+create function chain_limit(table_name text, row_limit bigint) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  perform chain_or_error(table_name);
+  if row_limit is null or row_limit not between 65536 and 134217728 then
+    raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %', coalesce(row_limit::text, 'NULL')
+      using errcode = '22023', hint = 'The limit is 16,777,216 (16 MiB) by default.';
+  end if;
+  execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
+  update only chains as c set row_limit = chain_limit.row_limit where c.table_name = chain_limit.table_name;
+  perform chain_generate(table_name);
+end
+$function$;
+comment on function chain_limit(text, bigint) is
+  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until record_guards accepts it. Only the owner may, with alpha.maintenance set.';
+
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   epoch       record;
@@ -1127,10 +1363,11 @@ create function chain_rows(table_name text, from_id bigint default null, to_id b
 returns table (id bigint, row_data text, row_hash text)
 language plpgsql stable
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
 begin
-  perform chain_or_error(table_name);
+  perform _require_chain(table_name);
   return query execute format(
     'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
@@ -1140,23 +1377,66 @@ comment on function chain_rows(text, bigint, bigint) is
   'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
 
 create function chain_status()
-returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz)
+returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz, error_code text, problem text)
 language plpgsql stable
 set search_path from current
-set enable_seqscan = off
+set enable_seqscan = off set row_security = off
 as $function$
 declare
   chain record;
 begin
+  perform _require_register();
   for chain in select c.table_name from only chains as c order by c.position loop
     table_name := chain.table_name;
-    execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
-      into last_id, head_hash, last_created_at;
+    last_id := null;
+    head_hash := null;
+    last_created_at := null;
+    error_code := null;
+    problem := null;
+    begin
+      problem := _missing_part(table_name);
+      if problem is not null then
+        error_code := 'AUD-009';
+      else
+        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
+          into last_id, head_hash, last_created_at;
+        problem := _ahead_of_clock(last_created_at);
+      end if;
+    exception when others then
+      error_code := sqlstate;
+      problem := 'could not be read: ' || sqlerrm;
+    end;
     return next;
   end loop;
 end
 $function$;
-comment on function chain_status() is 'The head of every chain: last id, its hash, its time; nulls for an empty one.';
+comment on function chain_status() is
+  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null for a last row that is ahead of the clock.';
+
+create function _known_heads()
+returns table (table_name text, last_id bigint, head_hash text, "position" bigint)
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  chain record;
+begin
+  for chain in select s.* from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place) loop
+    if chain.error_code = 'AUD-009' then
+      perform _require_chain(chain.name);
+    elsif chain.error_code is not null then
+      raise exception '%: %', chain.name, chain.problem using errcode = chain.error_code, table = chain.name;
+    end if;
+    table_name := chain.name;
+    last_id := coalesce(chain.last_id, 0);
+    head_hash := chain.head_hash;
+    "position" := chain.place;
+    return next;
+  end loop;
+end
+$function$;
+comment on function _known_heads() is
+  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Verifying (docs/chain-format.md, "Verdicts")
@@ -1180,10 +1460,10 @@ comment on column chain_verdict.table_name    is 'The chained table.';
 comment on column chain_verdict.rows_checked  is 'How many rows were read and recomputed.';
 comment on column chain_verdict.first_id      is 'First row that was checked.';
 comment on column chain_verdict.last_id       is 'Last row that was checked.';
-comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked.';
+comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked, or is not there.';
 comment on column chain_verdict.error_code    is 'AUD-009 for damage, AUD-011 for changed guards, otherwise null.';
-comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, checkpoint_mismatch, consensus_mismatch, guard_changed, acknowledged or not_run.';
-comment on column chain_verdict.broken_id     is 'First damaged or missing row.';
+comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, table_missing, checkpoint_mismatch, consensus_mismatch, guard_changed, acknowledged, not_there or not_run.';
+comment on column chain_verdict.broken_id     is 'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
@@ -1252,6 +1532,7 @@ create function find_chain_damage(table_name text, from_id bigint default null, 
 returns table (damaged_table text, id bigint, verdict text, expected_hash text, actual_hash text, detail text)
 language plpgsql stable
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
@@ -1260,6 +1541,13 @@ declare
   beyond   boolean;
 begin
   perform chain_or_error(table_name);
+  detail := _missing_part(table_name);
+  if detail is not null then
+    damaged_table := table_name;
+    verdict := 'table_missing';
+    return next;
+    return;
+  end if;
   return query execute format(
     'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail from (%s) as p where p.verdict is not null order by p.at_id',
     chain_places_sql(table_name))
@@ -1286,6 +1574,19 @@ $function$;
 comment on function find_chain_damage(text, bigint, bigint) is
   'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is listed too.';
 
+create function _acknowledged_if_known()
+returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text)
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  return query select a.table_name, a.id, a.verdict, a.actual_hash, a.expected_hash from acknowledged_damage() as a;
+exception when undefined_table or undefined_function or undefined_object or undefined_column then
+  return;  -- without lockdown_events there are no releases, and damage is damage
+end
+$function$;
+comment on function _acknowledged_if_known() is 'The rows of acknowledged_damage(); none if what it reads was dropped.';
+
 create function chain_check_sql(table_name text) returns text
 language sql stable
 set search_path from current
@@ -1311,6 +1612,7 @@ comment on function chain_check_sql(text) is 'Text of the query that counts the 
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
 language plpgsql
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
@@ -1324,7 +1626,16 @@ declare
   places       bigint;
   first_place  jsonb;
   known        bigint;
+  tail_id      bigint;
+  tail_time    timestamptz;
+  ahead        text;
+  first_lost   bigint;
 begin
+  perform chain_or_error(table_name);
+  found_here.detail := _missing_part(table_name);
+  if found_here.detail is not null then
+    return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
+  end if;
   begin
     execute format('select t.id, t.row_hash::text, t.created_at from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
       into before_id, before_hash, before_time using first_id;
@@ -1337,16 +1648,21 @@ begin
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places
       using first_id, last_id, chain_genesis(table_name);
   end;
+  execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name) into tail_id, tail_time;
+  if to_id is null then
+    ahead := _ahead_of_clock(tail_time);
+  end if;
   found_here.table_name := table_name;
   found_here.is_valid := true;
   found_here.verdict := 'intact';
-  found_here.detail := format('%s rows', found_here.rows_checked);
-  if places = 0 and (to_id is null or found_here.last_id = to_id) then
+  found_here.detail := concat_ws('; ', format('%s rows', found_here.rows_checked), ahead);
+  -- The row behind the last one is where a run goes on that read to the end: there is nothing yet, and nothing is missing.
+  if places = 0 and (case when to_id is null then coalesce(from_id <= coalesce(tail_id, 0) + 1, true) else found_here.last_id = to_id end) then
     return found_here;
   end if;
   -- Damage is rare, so only then is the range read a second time.
   with
-  acknowledged as materialized (select a.* from acknowledged_damage() as a),
+  acknowledged as materialized (select a.* from _acknowledged_if_known() as a),
   damage as (
     select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash) || jsonb_build_object('detail', f.detail) as place,
            exists (select from acknowledged as a
@@ -1368,9 +1684,18 @@ begin
     found_here.detail := (first_place ->> 'detail') || case when places > 1 then format(' (first of %s places)', places) else '' end;
   elsif known > 0 then
     found_here.verdict := 'acknowledged';
-    found_here.detail := format('%s rows; damage at %s places, acknowledged by a lockdown release', found_here.rows_checked, known);
-  else
-    found_here.detail := format('%s rows; the chain ends before %s', found_here.rows_checked, to_id);
+    found_here.detail := concat_ws('; ', format('%s rows', found_here.rows_checked),
+                                   format('damage at %s places, acknowledged by a lockdown release', known), ahead);
+  end if;
+  if places = 0 and coalesce(tail_id, 0) < coalesce(to_id, from_id - 1) then
+    first_lost := greatest(coalesce(tail_id, 0) + 1, from_id);
+    found_here.is_valid := null;
+    found_here.verdict := 'not_there';
+    found_here.detail := concat_ws('; ', found_here.detail,
+      format('%s not there: %s', case when to_id is null then format('rows from %s on are', first_lost)
+                                      when to_id = first_lost then format('row %s is', to_id)
+                                      else format('rows %s to %s are', first_lost, to_id) end,
+             case when tail_id is null then format('%s is empty', table_name) else format('%s ends with row %s', table_name, tail_id) end));
   end if;
   return found_here;
 end
@@ -1415,6 +1740,7 @@ create function verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select h.key, (h.value ->> 'id')::bigint, h.value ->> 'row_hash', r.id, coalesce((r.heads -> 'lockdown_events' ->> 'id')::bigint, 0)
   from (select v.id, v.heads from only verification_runs as v order by v.id desc limit 1) as r
@@ -1426,6 +1752,7 @@ comment on function verified_heads() is 'How far the last recorded verification 
 create function compare_with_last_run(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
@@ -1433,10 +1760,16 @@ declare
   stored   text;
   tail_id  bigint;
 begin
-  select h.* into head from verified_heads() as h where h.table_name = found_here.table_name;
-  if not found then
-    return found_here;
-  end if;
+  begin
+    select h.* into strict head from verified_heads() as h where h.table_name = found_here.table_name;
+  exception
+    when no_data_found then
+      return found_here;
+    when others then
+      -- verification_runs has a verdict of its own, and does not take away this one.
+      found_here.detail := format('%s; not compared with the last verification run: %s (%s)', found_here.detail, sqlerrm, sqlstate);
+      return found_here;
+  end;
   execute format('select (select t.row_hash::text from only %1$I as t where t.id = $1), (select max(t.id) from only %1$I as t)', found_here.table_name)
     into stored, tail_id using head.last_id;
   if stored = head.row_hash then
@@ -1473,13 +1806,23 @@ comment on function compare_with_last_run(chain_verdict) is
 create function judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
+set row_security = off
 as $function$
 declare
-  result chain_verdict;
+  result    chain_verdict;
+  compared  chain_verdict;
 begin
   result := verify_chain(table_name, from_id, to_id);
   if result.is_valid and to_id is null then
     result := compare_with_last_run(result);
+  elsif result.verdict = 'not_there' then
+    -- What the last run read, and is not there now, is missing.
+    compared := result;
+    compared.is_valid := true;
+    compared := compare_with_last_run(compared);
+    if not compared.is_valid then
+      result := compared;
+    end if;
   end if;
   if result.is_valid and to_id is null and table_name in ('lockdown_events', 'risk_change_log') then
     result := _compare_with_consensus(result);
@@ -1522,7 +1865,7 @@ begin
   elsif pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
     return 'this session cannot write, so the lockdown is NOT engaged';
   end if;
-  return engage_lockdown(format('%s at %s %s', damage -> 0 ->> 'verdict', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
+  return engage_lockdown(concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
 exception when others then
   return format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
 end
@@ -1541,18 +1884,30 @@ end
 $function$;
 comment on function check_range(bigint, bigint) is 'Raises 22023 for what is no range of ids.';
 
+create function _attend_alarm_if_possible(wanted boolean) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _attend_alarm(wanted);
+exception when others then null;  -- lockdown_events or its alarm was dropped: that is found below, and nothing else is hidden by it
+end
+$function$;
+comment on function _attend_alarm_if_possible(boolean) is 'As _attend_alarm; nothing if what it needs was dropped.';
+
 create function verify_range(
   table_name text, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
 ) returns chain_verdict
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   result chain_verdict;
 begin
   perform chain_or_error(table_name), check_range(from_id, to_id);
   if to_id is null then
-    perform _attend_alarm(engage_lockdown);
+    perform _attend_alarm_if_possible(engage_lockdown);
   end if;
   result := judge_range(table_name, from_id, to_id);
   if result.error_code = 'AUD-009' then
@@ -1569,6 +1924,7 @@ create function verify_chain_integrity(
 ) returns setof chain_verdict
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   chain    record;
@@ -1576,14 +1932,20 @@ declare
   damage   jsonb := '[]';
   results  chain_verdict[] := '{}';
   guards   jsonb;
+  unknown  text;
   outcome  text;
 begin
+  perform _require_register();
   perform chain_or_error(table_name) where table_name is not null;
   perform check_range(from_id, to_id);
-  perform _attend_alarm(engage_lockdown);
+  perform _attend_alarm_if_possible(engage_lockdown);
   -- Guards belong to the whole, not to a range of rows.
   if from_id is null and to_id is null then
-    select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
+    begin
+      select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
+    exception when others then
+      unknown := format('the guards could not be compared: %s (%s)', sqlerrm, sqlstate);
+    end;
   end if;
   for chain in
     select c.table_name from only chains as c
@@ -1593,11 +1955,20 @@ begin
     result := judge_range(chain.table_name, from_id, to_id);
     if result.error_code = 'AUD-009' then
       damage := damage || damage_of(result);
-    elsif result.is_valid and guards ? chain.table_name then
+    elsif (result.is_valid or result.verdict = 'not_run') and guards ? chain.table_name then
+      -- What cannot be read because somebody changed its guards is told as that.
+      result.detail := concat_ws('; ', guards ->> chain.table_name, case when result.verdict = 'not_run' then 'not verified: ' || result.detail end);
       result.is_valid := false;
       result.error_code := 'AUD-011';
       result.verdict := 'guard_changed';
-      result.detail := guards ->> chain.table_name;
+    elsif result.is_valid and chain.table_name = 'guard_states' and unknown is not null then
+      result.is_valid := null;
+      result.verdict := 'not_run';
+      result.detail := unknown;
+    elsif result.verdict = 'intact' and from_id is not null and result.rows_checked = 0 then
+      result.is_valid := null;
+      result.verdict := 'not_there';
+      result.detail := format('0 rows; rows from %s on are not there: %s ends before', from_id, chain.table_name);
     end if;
     results := results || result;
   end loop;
@@ -1631,6 +2002,7 @@ create function verification_plan(since_last boolean default false, full_every i
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   last_run   bigint;
@@ -1641,6 +2013,7 @@ begin
   if full_every < 1 or rows_per_range < 1 then
     raise exception 'full_every and rows_per_range are at least 1, not % and %', full_every, rows_per_range using errcode = '22023';
   end if;
+  perform _require_register();
   select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
   turn := last_run - last_full;  -- ids have no gaps
   is_full := not since_last or turn is null or turn + 1 >= full_every;
@@ -1673,6 +2046,7 @@ comment on function verification_plan(boolean, integer, bigint) is
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
@@ -1721,6 +2095,7 @@ comment on function record_verification(boolean, jsonb, bigint) is
 create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
@@ -2366,10 +2741,28 @@ language plpgsql stable
 set search_path from current
 set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
 as $function$
+declare
+  -- what is read here, and what it is read by
+  registers constant text[] := '{guard_states,verification_runs,installation,installed_migrations,chains,attempt_counters}';
 begin
   if to_regclass(format('%I.guard_states', current_schema())) is null then
     return query select 'schema', coalesce(current_schema()::text, ''), 'name', null::text, null::text,
                         'renamed or gone: the functions look for their tables elsewhere', null::text;
+    return;
+  end if;
+  -- Without all of them nothing can be compared; what is wrong with them is said instead.
+  return query
+    select 'relation', n.name, 'kind', 'r', null::text, 'missing', n.name
+    from unnest(registers) as n(name) where to_regclass(format('%I.%I', current_schema(), n.name)) is null;
+  if found then
+    return;
+  end if;
+  if exists (select from unnest(registers) as n(name) where row_security_active(quote_ident(n.name))) then
+    return query
+      select 'relation', c.relname::text, 'row security', '', concat_ws(', ', 'on', case when c.relforcerowsecurity then 'forced' end), 'changed', c.relname::text
+      from pg_class as c
+      where c.relnamespace = (select r.relnamespace from pg_class as r where r.oid = 'guard_states'::regclass) and c.relrowsecurity
+      order by 2;
     return;
   end if;
   return query

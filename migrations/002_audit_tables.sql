@@ -256,6 +256,7 @@ create function acknowledged_damage()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
   -- own chain, or that no quorum signed, acknowledges nothing, least of all itself.
@@ -273,6 +274,7 @@ create function _forged_releases()
 returns table (id bigint, row_hash text)
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   with forged as materialized (
     select l.id, l.row_hash::text as row_hash from only lockdown_events as l where l.event_type = 'RELEASED' and not _release_holds(l))
@@ -288,6 +290,7 @@ comment on function _forged_releases() is 'RELEASED events that no approved, sig
 create function _last_release() returns bigint
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select coalesce((select l.id from only lockdown_events as l where l.event_type = 'RELEASED' and _release_holds(l) order by l.id desc limit 1), 0);
 $function$;
@@ -297,6 +300,7 @@ create function open_damage()
 returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   with acknowledged as materialized (select a.* from acknowledged_damage() as a)  -- once: each release costs its signatures
   select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash
@@ -340,6 +344,7 @@ create function lockdown_status()
 returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
 language plpgsql stable security definer
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare

@@ -86,7 +86,8 @@ left join lateral (
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v
-  where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true;
+  where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true
+where _sees_every_row('{signals,ai_debates,order_execution,order_events}'::text[]);
 comment on view vw_trade_audit_full is
   'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes of all of them.';
 comment on column vw_trade_audit_full.deepseek_reasoning  is 'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
@@ -127,7 +128,7 @@ select
 from only order_events as e
 join only order_execution as o on o.id = e.order_execution_id
 join only signals as s on s.correlation_id = o.correlation_id
-where e.event_type::text = 'KILL_SWITCH'::text;
+where e.event_type::text = 'KILL_SWITCH'::text and _sees_every_row('{signals,order_execution,order_events}'::text[]);
 comment on view vw_kill_switch_events is
   'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
 comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
@@ -233,7 +234,7 @@ for item in select c.table_name from only chains as c where not c.is_internal or
 end loop;
 execute format('grant select on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events to %I', auditor);
 execute format('grant select on vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts to %I, %I, %I', trading, auditor, risk);
-execute format('grant execute on function rejected_attempts(), lockdown_status(), lock_holders() to %I, %I, %I', trading, auditor, risk);
+execute format('grant execute on function _sees_every_row(text[]), rejected_attempts(), lockdown_status(), lock_holders() to %I, %I, %I', trading, auditor, risk);
 
 -- What the writing functions and the domains' checks call runs with the writer's rights.
 execute format('grant execute on function
@@ -241,7 +242,7 @@ execute format('grant execute on function
   record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible),
   record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible),
   record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible),
-  refuse_decimal(numeric, integer, integer), refuse_float(text, regtype), refuse_signal_reuse(signals, signals) to %I', trading);
+  refuse_decimal(numeric, integer, integer), refuse_float(text, regtype), refuse_too_long(text, text[], text[]), refuse_signal_reuse(signals, signals) to %I', trading);
 execute format('grant execute on procedure
   append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible),
   append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible),
@@ -255,7 +256,8 @@ execute format('grant execute on function
   verification_plan(boolean, integer, bigint), record_verification(boolean, jsonb, bigint),
   verify_guards(), guard_facts(), _collation_text(oid), _switches_off(text, text), _view_text(oid), _counters(), _lowered_counters(), grants_text(aclitem[], oid), owner_role(), app_role(text),
   chain_status(), chain_rows(text, bigint, bigint), chain_rows_sql(text), chain_check_sql(text), chain_links_sql(text), chain_places_sql(text),
-  chain_or_error(text), chain_genesis(text), acknowledged_damage(), _damage_item(text, bigint, text, text, text) to %I', auditor);
+  chain_or_error(text), _require_register(), _missing_part(text), _require_chain(text), _ahead_of_clock(timestamptz), _known_heads(),
+  chain_genesis(text), _acknowledged_if_known(), acknowledged_damage(), _damage_item(text, bigint, text, text, text) to %I', auditor);
 execute format('grant execute on function open_damage() to %I, %I', auditor, risk);
 
 perform finish_migration('004_security_hardening');

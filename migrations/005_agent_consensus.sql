@@ -626,6 +626,7 @@ comment on function next_state_text(text, text, jsonb) is 'The state that a prop
 create function current_state_text() returns text
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select coalesce((select c.state_text from only risk_change_log as c order by c.id desc limit 1), state_text(0, null, '[]'));
 $function$;
@@ -643,6 +644,7 @@ create function active_agents()
 returns table (agent_id uuid, name text, role text, public_key bytea)
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select a.agent_id, a.name::text, a.role::text, a.public_key
   from only agents as a
@@ -654,6 +656,7 @@ create function quorum()
 returns table (tighten integer, loosen integer, govern integer)
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select coalesce((p.payload ->> 'tighten')::integer, 1), coalesce((p.payload ->> 'loosen')::integer, 2), coalesce((p.payload ->> 'govern')::integer, 2)
   from (select) as one
@@ -801,6 +804,7 @@ create function _replay_consensus(only_agents boolean default false, to_version 
 returns setof replayed_change
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   entry      record;
@@ -930,6 +934,7 @@ create function _agent_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select 'agents', b.id, b.problem from _bootstrap_problems() as b
   where exists (select from unnest(changes) as c where c.version = 0)  -- as the replay found
@@ -1264,6 +1269,7 @@ comment on function check_payload(text, jsonb) is 'Raises RSK-001 or RSK-003 unl
 create function bootstrap_message(agents jsonb) returns text
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   select bootstrap_text(installation_origin(), bootstrap_message.agents);
 $function$;
@@ -1273,6 +1279,7 @@ comment on function bootstrap_message(jsonb) is
 create function bootstrap_agents(agents jsonb) returns setof agents
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   item     jsonb;
@@ -1334,6 +1341,7 @@ create function proposal_message(
 ) returns text
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   select proposal_text(installation_origin(), proposal_message.proposal_id, proposal_message.kind,
                        coalesce(proposal_message.previous, text_digest(current_state_text())),
@@ -1345,6 +1353,7 @@ comment on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz,
 create function approval_message(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz) returns text
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   select approval_text(p.origin, approval_message.decision, p.digest, approval_message.agent_id, approval_message.signed_at)
   from only proposals as p where p.proposal_id = approval_message.proposal_id;
@@ -1356,6 +1365,7 @@ create function propose(
 ) returns proposals
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   key      bytea;
@@ -1473,7 +1483,13 @@ as $function$
 declare
   too_many  text;
   too_few   text;
+  missing   text;
 begin
+  select string_agg(d.value ->> 'table', ', ') into missing from jsonb_array_elements(damage) as d where d.value ->> 'verdict' = 'table_missing';
+  if missing is not null then
+    perform refuse_consensus('RSK-005', 'a release cannot acknowledge a table that is gone', format('Missing, in whole or in part: %s.', missing),
+      'Restore it from a dump (docs/operations.md), then propose again.');
+  end if;
   select string_agg(x.value::text, ', ') into too_many
   from (select e.value from (select l.value from jsonb_array_elements(listed) as l
                              except all select d.value from jsonb_array_elements(damage) as d) as e limit 5) as x;
@@ -1487,7 +1503,7 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_other_damage(jsonb, jsonb) is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else.';
+comment on function _refuse_other_damage(jsonb, jsonb) is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
 
 create function check_allowed(kind text, payload jsonb, state jsonb) returns void
 language plpgsql
@@ -1537,6 +1553,7 @@ comment on function _refuse_closed(proposals) is 'Raises RSK-005 or RSK-006 for 
 create function vote(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz, signature bytea) returns text
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   proposal     proposals;
@@ -1819,6 +1836,7 @@ comment on function validate_revocation() is 'Row trigger of agent_revocations: 
 create or replace function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select exists (
     select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
@@ -1850,6 +1868,7 @@ create function proposal_progress(proposal_id uuid)
 returns table (status text, approvals bigint, needed integer)
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
   -- What was applied had what it needed, in the state that it was made for.
@@ -1875,6 +1894,7 @@ returns table (agent_id uuid, name text, role text, public_key text, replaces uu
                revoked_at timestamptz, signature text)
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   select a.agent_id, a.name::text, a.role::text, encode(a.public_key, 'hex'), a.replaces, a.proposal_id, a.created_at,
       r.created_at,
@@ -1889,6 +1909,7 @@ create function damaged_rows(proposal_id uuid default null)
 returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text, row_data text)
 language plpgsql stable security definer
 set search_path from current
+set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres' set enable_seqscan = off
 as $function$
 declare
@@ -1906,6 +1927,13 @@ begin
     where exists (select from jsonb_array_elements(damage) as d where d.value ->> 'table' = c.table_name)
     order by c.position
   loop
+    if _missing_part(chain.table_name) is not null then
+      return query
+        select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash, null::text
+        from jsonb_to_recordset(damage) as d("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
+        where d."table" = chain.table_name order by d.id, d.verdict;
+      continue;
+    end if;
     return query execute format($query$
       select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash, left(r.row_data, 2000)
       from jsonb_to_recordset($1) as d("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
@@ -1923,6 +1951,7 @@ returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigin
                row_hash text)
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id,
       text_digest(l.damage::text),
@@ -1953,7 +1982,8 @@ select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as propose
        p.created_at, s.status, s.approvals, s.needed
 from only proposals as p
 join only agents as a on a.agent_id = p.proposer
-cross join lateral proposal_progress(p.proposal_id) as s(status, approvals, needed);
+cross join lateral proposal_progress(p.proposal_id) as s(status, approvals, needed)
+where _sees_every_row('{proposals,agents}'::text[]);
 comment on view vw_proposals is 'Proposals and where they stand.';
 comment on column vw_proposals.proposal_id   is 'Identity of the proposal.';
 comment on column vw_proposals.kind          is 'What it changes.';

@@ -98,21 +98,23 @@ comment on function merkle_path(bytea, integer) is 'The hashes by which the node
 create function log_tail(table_name text) returns bigint
 language plpgsql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
-  chain  chains := chain_or_error(table_name);
+  chain  chains := _require_chain(table_name);
   tail   bigint;
 begin
   execute format('select coalesce(max(t.id), 0) from only %I as t', chain.table_name) into tail;
   return tail;
 end
 $function$;
-comment on function log_tail(text) is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table.';
+comment on function log_tail(text) is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
 
 create function log_unbroken_to(table_name text, size bigint) returns bigint
 language plpgsql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off set jit = off
 as $function$
 declare
@@ -146,6 +148,7 @@ comment on function refuse_leaves(text, bigint, bigint) is 'Raises AUD-009: a ro
 create function log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
 declare
@@ -162,6 +165,7 @@ comment on function log_row_hash(text, bigint) is 'The hash of a row, 32 bytes; 
 create function log_leaves(table_name text, first bigint, last bigint) returns bytea
 language plpgsql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off set jit = off
 as $function$
 declare
@@ -185,6 +189,7 @@ comment on function log_leaves(text, bigint, bigint) is 'The hashes of the leave
 create function log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off set jit = off
 as $function$
 declare
@@ -231,6 +236,7 @@ comment on function log_subtree(text, bigint, bigint, boolean) is
 create function log_next_node(table_name text, level integer) returns bigint
 language sql stable
 set search_path from current
+set row_security = off
 set enable_seqscan = off
 as $function$
   -- A row's hash covers all rows before it, so below a node whose last row still stands all are good.
@@ -267,6 +273,7 @@ create function seal_log(table_name text default null, max_rows bigint default n
 returns table (sealed_table text, sealed_from bigint, sealed_to bigint)
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   first  bigint;
@@ -287,11 +294,11 @@ begin
     order by c.position
   loop
     first := log_next_node(sealed_table, 8) << 8;
-    last := first + greatest(least(log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
-    continue when last = first;
     begin
+      last := first + greatest(least(log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
+      continue when last = first;
       perform seal_table(sealed_table, last);
-    exception when sqlstate 'AUD09' then continue;  -- a log with a missing row is not sealed over it; the others are
+    exception when sqlstate 'AUD09' then continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
     end;
     sealed_from := first + 1;
     sealed_to := last;
@@ -325,6 +332,7 @@ comment on function check_log_size(text, bigint) is 'Raises 22023 unless a table
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 begin
   perform check_log_size(table_name, size);
@@ -337,6 +345,7 @@ comment on function log_root(text, bigint) is
 create function recompute_log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 begin
   perform check_log_size(table_name, size);
@@ -348,6 +357,7 @@ comment on function recompute_log_root(text, bigint) is 'The same as log_root, f
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   height  integer := 0;
@@ -414,6 +424,7 @@ comment on function consistency_ranges(bigint, bigint) is 'Over which leaves, fi
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 begin
   perform check_log_size(table_name, size2);
@@ -537,6 +548,7 @@ create function find_log_damage(table_name text)
 returns table (damaged_table text, level integer, index bigint, stored_hash bytea, computed_hash bytea)
 language plpgsql stable
 set search_path from current
+set row_security = off
 as $function$
 declare
   unbroken bigint := log_unbroken_to(table_name, log_tail(table_name));
@@ -566,6 +578,7 @@ comment on function find_log_damage(text) is
 create function guards_hash() returns text
 language sql stable
 set search_path from current
+set row_security = off
 set quote_all_identifiers = off
 as $function$
   -- The text that record_guards hashes, of the guards as they are now.
@@ -612,6 +625,7 @@ returns table (origin text, table_name text, size bigint, root bytea, head_hash 
                system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   -- One statement, one snapshot: what it returns belongs together.
   with
@@ -620,19 +634,20 @@ as $function$
            (select p.system_identifier::text from pg_control_system() as p) as system_identifier
     from only installation as i cross join wal_position() as w
   )
-  select format('alpha-db/%s/%s', p.installation_id, s.table_name), s.table_name, coalesce(s.last_id, 0),
-         log_root_if_any(s.table_name, coalesce(s.last_id, 0)), s.head_hash, p.installation_id, p.guards_hash,
+  select format('alpha-db/%s/%s', p.installation_id, s.table_name), s.table_name, s.last_id,
+         log_root_if_any(s.table_name, s.last_id), s.head_hash, p.installation_id, p.guards_hash,
          p.system_identifier, p.timeline, p.wal_lsn, statement_timestamp()
   from place as p
-  cross join chain_status() with ordinality as s(table_name, last_id, head_hash, last_created_at, position)
+  cross join _known_heads() as s
   order by s.position;
 $function$;
 comment on function checkpoint_facts() is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Changes nothing.';
+  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
 
 create function compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
 set search_path from current
+set row_security = off
 as $function$
 declare
   found_here   chain_verdict;
@@ -640,6 +655,10 @@ declare
   found_root   bytea;
 begin
   found_here.table_name := table_name;
+  found_here.detail := _missing_part(table_name);
+  if found_here.detail is not null then
+    return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
+  end if;
   found_here.rows_checked := log_unbroken_to(table_name, size);
   found_here.first_id := case when found_here.rows_checked > 0 then 1 end;
   found_here.last_id := nullif(found_here.rows_checked, 0);
@@ -689,6 +708,7 @@ comment on function compare_checkpoint(text, bigint, bytea) is 'Recomputes the l
 create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
 language plpgsql security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   result chain_verdict;

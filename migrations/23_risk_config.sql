@@ -176,6 +176,7 @@ comment on function stored_kill_thresholds() is 'The current kill thresholds as 
 create function stored_state_text() returns text
 language sql stable
 set search_path from current
+set row_security = off
 as $function$
   select state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0), stored_limits(), stored_kill_thresholds());
 $function$;
@@ -365,6 +366,7 @@ create function verify_config_integrity()
 returns table (source text, hash text, is_valid boolean, detail text)
 language plpgsql stable security definer
 set search_path from current
+set row_security = off
 as $function$
 declare
   changes     replayed_change[] := array(select c from _replay_consensus() as c);
@@ -405,6 +407,7 @@ create function active_risk_state()
 returns table (version bigint, state_text text, state_hash text, origin text, is_locked boolean, read_at timestamptz, limits_valid_from timestamptz)
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   -- One statement, one snapshot: what it returns belongs together.
   select (s.text::jsonb ->> 'version')::bigint, s.text, text_digest(s.text), installation_origin(), (select l.is_locked from lockdown_status() as l),
@@ -419,6 +422,7 @@ returns table (version bigint, kind text, previous text, state_text text, state_
                proposal_signature text, reason text, payload jsonb, approved_by uuid, approvals jsonb, applied_at timestamptz)
 language sql stable security definer
 set search_path from current
+set row_security = off
 as $function$
   select c.version, c.kind::text, c.previous::text, c.state_text, c.state_hash::text, p.signed_text, p.proposer, encode(p.proposer_key, 'hex'),
          encode(p.signature, 'hex'), p.reason, p.payload, c.approved_by, c.approvals, c.created_at

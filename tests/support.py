@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MIGRATIONS = sorted(p for p in (ROOT / "migrations").glob("*.sql") if not p.name.endswith(".rollback.sql"))
 ROLLBACKS = sorted((ROOT / "migrations").glob("*.rollback.sql"), reverse=True)
 SUPERUSER = ROOT / "superuser"
+#: How many seconds a test waits, at most, for what takes a moment on an idle machine. It is for machines that are many
+#: times slower, so it is no assertion on how fast anything is.
+PATIENCE = 120.0
 AUDIT_TABLES = ("signals", "ai_debates", "order_execution", "order_events")
 
 Connection = psycopg.Connection[Any]
@@ -259,7 +262,7 @@ def assert_healthy(connection: Connection) -> None:
 
 
 def wait_until(
-    connection: Connection, condition: str, parameters: Sequence[Any] = (), timeout: float = 20
+    connection: Connection, condition: str, parameters: Sequence[Any] = (), timeout: float = PATIENCE
 ) -> None:
     """Ask again until the condition, a query of one boolean, is true. Fails after the timeout."""
     end = time.monotonic() + timeout
@@ -268,7 +271,7 @@ def wait_until(
         time.sleep(0.005)
 
 
-def wait_blocked(connection: Connection, pid: int, timeout: float = 20) -> None:
+def wait_blocked(connection: Connection, pid: int, timeout: float = PATIENCE) -> None:
     """Wait until a backend waits for a lock that another one holds."""
     wait_until(
         connection,

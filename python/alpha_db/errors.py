@@ -10,12 +10,14 @@ of it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
 import psycopg
+
+from alpha_db.objects import may_fit, ours, routines, signature
+from alpha_db.sqlstates import HINTS, RULES, column_of, state_while_connecting
 
 #: Exit codes of the command line: it holds; it does not hold (damage, changed guards, a refusal); usage; could not be
 #: read or could not run; damage was found, but the lockdown or its event could not be recorded; what was asked about
@@ -27,16 +29,26 @@ EXIT_NOT_THERE = 5
 class AlphaDbError(Exception):
     """Base class of everything that alpha-db raises."""
 
-    code: ClassVar[str | None] = None
+    #: AUD-… or RSK-…; for what PostgreSQL itself says, and for what is refused as it would, the SQLSTATE.
+    code: str | None = None
     exit_code: ClassVar[int] = EXIT_NOT_RUN
 
     def __init__(
-        self, message: str, *, detail: str | None = None, hint: str | None = None, sqlstate: str | None = None
+        self,
+        message: str,
+        *,
+        detail: str | None = None,
+        hint: str | None = None,
+        sqlstate: str | None = None,
+        column: str | None = None,
     ) -> None:
         super().__init__(message)
         self.detail = detail
         self.hint = hint
         self.sqlstate = sqlstate
+        self.column = column
+        if self.code is None:
+            self.code = sqlstate
 
     @property
     def message(self) -> str:
@@ -170,6 +182,30 @@ class NotThere(AlphaDbError):
     exit_code = EXIT_NOT_THERE
 
 
+class FileUnreadable(AlphaDbError):
+    """A file cannot be read: it is none, may not be read, is too large, or holds something else."""
+
+
+class ValueRefused(AlphaDbError):
+    """A value is not one that its column or argument takes: wrong kind, missing, out of range, or against a rule."""
+
+
+class WrongType(ValueRefused, TypeError):
+    """A value is of a type that the function does not take."""
+
+
+class WrongCall(AlphaDbError):
+    """A function of ours is called with arguments that it does not take."""
+
+
+class WrongState(AlphaDbError):
+    """The connection is in a state in which the statement cannot run: in a transaction, failed, or closed."""
+
+
+class ServerLimit(AlphaDbError):
+    """A limit of the server was reached: memory, disk, depth, or the number of something."""
+
+
 class RetryNeeded(AlphaDbError):
     """The transaction lost a race (serialization failure or deadlock): run it again."""
 
@@ -246,90 +282,149 @@ def sqlstate_of(code: str) -> str:
     return f"{family}{int(number):02d}"
 
 
+def squeeze(text: str) -> str:
+    """Return the text on one line: libpq's messages have line breaks and tabs."""
+    return " ".join(text.split())
+
+
+def shorten(text: str, most: int = 80) -> str:
+    """Return the text with its middle left out if it is longer than that."""
+    return text if len(text) <= most else f"{text[: most - most // 4]} … {text[-(most // 4) :]}"
+
+
 _BY_SQLSTATE: dict[str, type[AlphaDbError]] = {sqlstate_of(str(c.code)): c for c in CODED} | {
+    "25006": ReadOnlyServer,
+    "25P03": ConnectionFailed,
+    "25P04": ConnectionFailed,
+    "26000": WrongState,
+    "2D000": WrongState,
+    "3D000": ConnectionFailed,
     "40001": RetryNeeded,
     "40P01": RetryNeeded,
     "42501": PermissionDenied,
-    "25006": ReadOnlyServer,
-    "57014": StatementCancelled,
+    "42725": WrongCall,
+    "42804": WrongCall,
+    "42P05": WrongState,
+    "42P18": WrongCall,
+    "53300": ConnectionFailed,
     "55P03": LockTimeout,
+    "57014": StatementCancelled,
     "57P01": ConnectionFailed,
     "57P02": ConnectionFailed,
     "57P03": ConnectionFailed,
     "57P05": ConnectionFailed,
 }
 
-# Classes of SQLSTATE that mean "no usable connection": connection exception, invalid authorization.
-_CONNECTION_CLASSES = ("08", "28")
-
-# A missing relation or function means "not installed" only if it is one of ours: a caller's own typo is not.
-_MISSING = ("42P01", "42883", "3F000")
-_OURS = re.compile(
-    r"\b(signals|ai_debates|order_execution|order_events|lockdown_events|maintenance_events|guard_states|chain_columns"
-    r"|installation|installed_migrations|vw_trade_audit_full|vw_kill_switch_events|vw_rejected_attempts"
-    r"|record_signal|record_ai_debate|record_order|record_order_event"
-    r"|verification_plan|verified_heads|judge_range|verify_range|record_verification"
-    r"|verify_chain_integrity|find_chain_damage|verify_guards|lockdown_status|chain_status|chain_rows|chain_genesis"
-    r"|agents|agent_revocations|proposals|votes|risk_change_log|risk_configurations|risk_asset_kill_thresholds"
-    r"|vw_agents|vw_proposals|bootstrap_agents|propose|vote|proposal_message|approval_message|proposal_progress|agent_keys"
-    r"|bootstrap_message|damaged_rows|lockdown_evidence"
-    r"|active_risk_state|risk_evidence|verify_config_integrity"
-    r"|log_nodes|seal_log|log_root|recompute_log_root|inclusion_proof|consistency_proof|checkpoint_facts|verify_checkpoint"
-    r"|guards_hash|wal_position)\b"
-)
-
-_HINTS: dict[type[AlphaDbError], str] = {
-    NotInstalled: "run alpha-db migrate, or name the schema with --schema or ALPHA_DB_SCHEMA",
-    RetryNeeded: "run the transaction again",
+# Classes of SQLSTATE: no usable connection, a value, the state of the transaction, a limit.
+_BY_CLASS: dict[str, type[AlphaDbError]] = {
+    "08": ConnectionFailed,
+    "22": ValueRefused,
+    "23": ValueRefused,
+    "25": WrongState,
+    "28": ConnectionFailed,
+    "53": ServerLimit,
+    "54": ServerLimit,
 }
 
+# A missing relation or function means "not installed" only if it is one of ours: a caller's own typo is not.
+_MISSING = ("42P01", "42883", "42704", "3F000")
+_INSTALL = "run alpha-db migrate, or name the schema with --schema or ALPHA_DB_SCHEMA"
+#: How much of what PostgreSQL itself says is shown: it may quote a value of many megabytes.
+_MESSAGE, _DETAIL = 240, 400
 
-def from_database(exc: psycopg.Error) -> AlphaDbError | None:
-    """Return the exception of this package that stands for a database error, or None if there is none.
 
-    Takes any psycopg.Error; raises nothing. The caller raises the result ``from`` the original.
+def from_database(exc: psycopg.Error) -> AlphaDbError:
+    """Return the exception of this package that stands for a database error.
+
+    Takes any psycopg.Error; raises nothing. DatabaseFailure stands for what has no class of its own. The caller
+    raises the result ``from`` the original.
     """
     state = exc.sqlstate
-    cls = _BY_SQLSTATE.get(state or "")
-    primary = exc.diag.message_primary or str(exc)
-    if cls is None and state in _MISSING and _OURS.search(primary):
-        cls = NotInstalled
-    # libpq itself gives no SQLSTATE
-    unreachable = isinstance(exc, psycopg.OperationalError) and (state or "08")[:2] in _CONNECTION_CLASSES
-    if cls is None and unreachable:
-        cls = ConnectionFailed
-    return None if cls is None else _build(cls, exc, primary)
+    if state is None:
+        return _without_state(exc)
+    diag = exc.diag
+    message = squeeze(diag.message_primary or str(exc))
+    if state[:3] in ("AUD", "RSK"):
+        return _refusal(state, message, exc)
+    cls = _BY_SQLSTATE.get(state) or _BY_CLASS.get(state[:2]) or DatabaseFailure
+    column = diag.column_name or column_of(diag.constraint_name, diag.table_name)
+    detail, hint = diag.message_detail, diag.message_hint or HINTS.get(state)
+    name = ours(message) if state in (*_MISSING, "42501") else None
+    if name and state == "42883":
+        cls, detail, hint = _missing_function(name, message)
+    elif name and state in _MISSING:
+        cls, hint = NotInstalled, _INSTALL
+    elif name and cls is PermissionDenied:
+        hint = diag.message_hint or _who_may(name)
+    elif diag.constraint_name in RULES:
+        hint = RULES[diag.constraint_name][1]
+    return cls(
+        shorten(message, _MESSAGE),
+        detail=detail and shorten(detail, _DETAIL),
+        hint=hint,
+        sqlstate=state,
+        column=column,
+    )
 
 
-def from_any(exc: psycopg.Error) -> AlphaDbError:
-    """Like from_database, with DatabaseFailure for what has no class of its own."""
-    return from_database(exc) or _build(DatabaseFailure, exc, exc.diag.message_primary or str(exc))
+#: The same, by the name it had when from_database could give None.
+from_any = from_database
 
 
 @contextmanager
 def translate() -> Iterator[None]:
-    """Raise this package's exception for a database error that has one; let every other pass as it is."""
+    """Raise this package's exception for every error of the database or of the driver."""
     try:
         yield
     except psycopg.Error as exc:
-        mine = from_database(exc)
-        if mine is None:
-            raise
-        raise mine from exc
+        raise from_database(exc) from exc
 
 
-def _build(cls: type[AlphaDbError], exc: psycopg.Error, message: str) -> AlphaDbError:
-    hint = exc.diag.message_hint or _HINTS.get(cls)
-    if hint is None and cls is PermissionDenied and re.search(r"\bbootstrap_agents\b", message):
-        hint = "only the owner of the installation may: the login that migrates, a member of alpha_owner"
-    if hint is None and cls is PermissionDenied and _OURS.search(message):
-        hint = (
-            "app_trading writes, app_auditor reads everything and verifies, app_risk proposes and votes:"
-            " GRANT one of them to the role"
-        )
-    return cls(squeeze(message), detail=exc.diag.message_detail, hint=hint, sqlstate=exc.sqlstate)
+def _refusal(state: str, message: str, exc: psycopg.Error) -> AlphaDbError:
+    """One of our own codes; one that a newer database has and this package has not is Refused."""
+    cls = _BY_SQLSTATE.get(state, Refused)
+    diag = exc.diag
+    found = cls(
+        message,
+        detail=diag.message_detail,
+        hint=diag.message_hint,
+        sqlstate=state,
+        column=diag.column_name or None,
+    )
+    found.code = cls.code or f"{state[:3]}-0{state[3:]}"
+    return found
 
 
-def squeeze(text: str) -> str:
-    """Return the text on one line: libpq's messages have line breaks and tabs."""
-    return " ".join(text.split())
+def _without_state(exc: psycopg.Error) -> AlphaDbError:
+    """What libpq or psycopg themselves say: they give no SQLSTATE."""
+    message = squeeze(str(exc)) or type(exc).__name__
+    shown = shorten(message, _MESSAGE)
+    if "NUL" in message and isinstance(exc, psycopg.DataError):
+        return ValueRefused(shown, hint=HINTS["22021"], sqlstate="22021")
+    if isinstance(exc, psycopg.DataError) or "cannot adapt type" in message:
+        return WrongType(shown, hint=HINTS["42804"], sqlstate="42804")
+    if isinstance(exc, psycopg.OperationalError):
+        state = state_while_connecting(message)
+        return ConnectionFailed(message, hint=HINTS.get(state), sqlstate=state)
+    if isinstance(exc, psycopg.ProgrammingError | psycopg.InterfaceError):
+        return WrongState(shown)
+    return DatabaseFailure(shown)
+
+
+def _missing_function(name: str, message: str) -> tuple[type[AlphaDbError], str | None, str]:
+    """Tell a function that is not there from arguments that it does not take: PostgreSQL says the same of both."""
+    if name not in routines():
+        return NotInstalled, None, _INSTALL
+    takes = signature(name)
+    if not may_fit(name, message):
+        return WrongCall, None, f"{takes}: pass these arguments, by name and of these types."
+    return NotInstalled, f"If it is installed, these arguments do not fit {takes}.", _INSTALL
+
+
+def _who_may(name: str) -> str:
+    if name == "bootstrap_agents":
+        return "only the owner of the installation may: the login that migrates, a member of alpha_owner"
+    return (
+        "app_trading writes, app_auditor reads everything and verifies, app_risk proposes and votes:"
+        " GRANT one of them to the role"
+    )

@@ -1,67 +1,27 @@
 """Reading what PostgreSQL holds and Python cannot: as the server's text, so that no row hides the others.
 
-A time before year 1 or after 9999, 'infinity', an interval of a million years, JSON that is nested too deeply or has
-a number that no float or int can be made of: psycopg raises for each, and the whole result is lost.
+A time before year 1 or after 9999, 'infinity', an interval of a million years, JSON that is nested too deeply: psycopg
+raises for each, and the whole result is lost. JSON is read exactly (exact_json): a fraction is a Decimal.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from math import isinf
+from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg.abc import Buffer
+from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader
 from psycopg.types import datetime as times
 from psycopg.types import net
 
-#: Levels of JSON that are read: what Python reads with less than its recursion limit, it may not be able to print.
-DEEPEST = 100
+from alpha_db.exact_json import loads
 
 
-def text_if_unreadable(loads: Callable[[str | bytes], Any], text: str | bytes) -> Any:
-    """Return what `loads` makes of JSON text, and the text itself if it cannot read it."""
-    try:
-        return loads(text)
-    except (ValueError, ArithmeticError, RecursionError):
-        return text if isinstance(text, str) else text.decode("utf-8", "backslashreplace")
-
-
-def read_what_is_there(conn: psycopg.Connection[Any]) -> None:
-    """Make a connection give text for a value that Python has no value for, instead of raising DataError."""
+def read_what_is_there(reader: psycopg.Connection[Any] | psycopg.Cursor[Any]) -> None:
+    """Make a connection or a cursor give text for a value that Python has not, instead of raising DataError."""
     for name, loader in _LOADERS.items():
-        conn.adapters.register_loader(name, loader)
-
-
-def _read_json(text: str | bytes) -> Any:
-    value = json.loads(text, parse_float=_finite)
-    brackets = (
-        text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
-    )
-    if brackets > DEEPEST and _is_deep(value):
-        raise ValueError(f"more than {DEEPEST} levels")
-    return value
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [
-            item
-            for outer in level
-            if isinstance(outer, dict | list)
-            for item in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return any(isinstance(item, dict | list) for item in level)
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if isinf(number):
-        raise ValueError(f"no float is {digits:.40}")
-    return number
+        reader.adapters.register_loader(name, loader)
 
 
 def _or_text(base: type[Loader]) -> type[Loader]:
@@ -78,9 +38,16 @@ def _or_text(base: type[Loader]) -> type[Loader]:
     return OrText
 
 
-class _JsonOrText(Loader):
+class _ExactJson(Loader):
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._encoding = "utf-8"
+        with suppress(psycopg.Error, NotImplementedError):
+            if self.connection and self.connection.info.encoding != "ascii":
+                self._encoding = self.connection.info.encoding
+
     def load(self, data: Buffer) -> Any:
-        return text_if_unreadable(_read_json, bytes(data))
+        return loads(bytes(data).decode(self._encoding, "backslashreplace"))
 
 
 _LOADERS: dict[str, type[Loader]] = {
@@ -92,6 +59,6 @@ _LOADERS: dict[str, type[Loader]] = {
     "interval": _or_text(times.IntervalLoader),
     "inet": _or_text(net.InetLoader),
     "cidr": _or_text(net.CidrLoader),
-    "json": _JsonOrText,
-    "jsonb": _JsonOrText,
+    "json": _ExactJson,
+    "jsonb": _ExactJson,
 }

@@ -1,13 +1,14 @@
 """Checks alpha-db's evidence with no database, no network, and nothing but Python's standard library.
 
-    python3 offline_check.py export FILE [--checkpoint NOTE --key KEY]   every row, and whether they are the signed ones
-    python3 offline_check.py proof FILE --key KEY                        one row, without the others
-    python3 offline_check.py checkpoint NOTE... --key KEY                what was signed, and by whom
+    python3 offline_check.py export FILE [--checkpoint NOTE --trust KEY]   every row, and whether it was signed
+    python3 offline_check.py proof FILE --trust KEY                        one row, without the others
+    python3 offline_check.py checkpoint NOTE... --trust KEY                what was signed, and by whom
 
-This file imports nothing of alpha-db and can be copied anywhere. It is short so that who relies on it can read it. In
-order: Ed25519 (RFC 8032), Merkle trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note,
-c2sp.org/tlog-checkpoint), exports, proofs, the command line. docs/chain-format.md and docs/auditor-guide.md describe
-the formats. Exit codes: 0 all holds, 1 evidence that does not hold, 2 usage, 3 could not be checked.
+This file imports nothing of alpha-db and can be copied anywhere. It is short so that anyone who relies on it can read
+it. In order: Ed25519 (RFC 8032), Merkle trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note,
+c2sp.org/tlog-checkpoint), exports, proofs, strict reading, the command line. docs/chain-format.md and
+docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does not hold, 2 usage, 3 could not
+be checked, 5 not there.
 """
 
 from __future__ import annotations
@@ -17,23 +18,35 @@ import base64
 import gzip
 import io
 import json
+import os
 import re
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from hashlib import sha256, sha512
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what reads a string in json.loads
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-MAX_LINE = 1 << 28  #: of an export, in bytes. A jsonb value of PostgreSQL cannot be longer than this.
+MAX_LINE = 1 << 30  #: of an export, in bytes. PostgreSQL makes no value that is longer, so no line either.
+MAX_PROOF = 1 << 32  #: of a proof, in bytes: a row, in which each character may need an escape
 MAX_NOTE = 1 << 20  #: of a signed note, in bytes
+MAX_NOTES = 1 << 26  #: of a file with several notes in it, in bytes
+MAX_SIGNATURES = 100  #: of a signed note
+MAX_SHOWN = 4_000  #: characters of a row that are printed on a terminal
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ORIGIN = re.compile(
     r"alpha-db/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/([^/\x00-\x1f]+)"
 )
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
+_SERVER = re.compile(r"[0-9]+ timeline [0-9]{1,10} lsn [0-9A-F]{1,8}/[0-9A-F]{1,8}")
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+# Between two notes that were written one behind the other: an empty line that no signature follows.
+_BETWEEN = re.compile(r"(?<=\n)\n(?=[^\n])(?!— )")
 
 
 class Refused(ValueError):  # noqa: N818
@@ -42,6 +55,10 @@ class Refused(ValueError):  # noqa: N818
 
 class Unreadable(ValueError):  # noqa: N818
     """What was given is not complete, well-formed evidence, so nothing was concluded from it."""
+
+
+class NotThere(ValueError):  # noqa: N818
+    """There is no file of the name that was given."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -252,7 +269,7 @@ def parse_vkey(text: str) -> Key:
     if data[0] != 1 or key_id_of(name, data[1:]) != key_id:
         raise Unreadable("the public key is not of Ed25519, or its id is not that of the name and the key")
     if _point(data[1:]) is None:
-        raise Refused("the public key is weak: anybody could sign for it")
+        raise Refused("the public key is weak: anyone could sign for it")
     return Key(name, key_id, data[1:])
 
 
@@ -263,10 +280,10 @@ def load_keys(given: Iterable[str]) -> list[Key]:
         if re.fullmatch(r"[^\s+]+\+[0-9a-f]{8}\+\S+", text):
             keys.append(parse_vkey(text))
             continue
-        lines = [line.strip() for line in read_text(Path(text), MAX_NOTE).splitlines()]
+        lines = [line.strip() for line in read_text(text, MAX_NOTE).splitlines()]
         found = [parse_vkey(line) for line in lines if line and not line.startswith("#")]
         if not found:
-            raise Unreadable(f"{text} has no public key")
+            raise Unreadable("there is no public key in it")
         keys.extend(found)
     return keys
 
@@ -277,11 +294,13 @@ def open_note(note: str, keys: Sequence[Key], verify: Verify = verify_signature)
     Raises Unreadable for what is no signed note, Refused if no trusted key signed it, or if a signature under a
     trusted key's name and id is not the key's. Signatures of other keys are ignored.
     """
+    _check_line_ends(note)
     text, separator, signatures = note.removesuffix("\n").rpartition("\n\n")
     text, lines = text + "\n", signatures.split("\n")
-    malformed = not separator or not note.endswith("\n") or re.search(r"[\x00-\x09\x0b-\x1f]", note)
-    if malformed or len(note) > MAX_NOTE or len(lines) > 100:
-        raise Unreadable("this is not a signed note")
+    if len(note) > MAX_NOTE or len(lines) > MAX_SIGNATURES:
+        raise Unreadable(f"a signed note has no more than {MAX_NOTE:,} bytes and {MAX_SIGNATURES} signatures")
+    if not separator or not note.endswith("\n") or re.search(r"[\x00-\x09\x0b-\x1f]", note):
+        raise Unreadable("it is not a signed note, or not the whole of it" if note else "it is empty")
     signers: list[Key] = []
     for line in lines:
         found = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
@@ -314,10 +333,32 @@ def open_checkpoint(note: str, keys: Sequence[Key], verify: Verify = verify_sign
     extensions = dict(line.partition(" ")[::2] for line in lines[3:])
     if len(extensions) != len(lines) - 3:
         raise Unreadable("a line of the checkpoint stands there twice")
-    if extensions.get("installation", installation) != installation:
+    for name in ("installation", "guards", "server", "time", "logs"):
+        if name not in extensions:
+            raise Unreadable(f"the checkpoint has no line '{name}'")
+    if extensions["installation"] != installation:
         raise Refused("the checkpoint names two installations")
+    if not _SERVER.fullmatch(extensions["server"]):
+        raise Unreadable("the line 'server' of the checkpoint is malformed")
+    parse_time(extensions["time"])
     root = _base64(lines[2], 32)
     return Checkpoint(lines[0], int(lines[1]), root, extensions, text, key.name)
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time that a checkpoint names. Raises Unreadable, also for another spelling of it."""
+    try:
+        time = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        time = None
+    if time is None or time.strftime(_TIME) != text:
+        raise Unreadable("the line 'time' of the checkpoint is malformed")
+    return time
+
+
+def split_notes(text: str) -> list[str]:
+    """Return the notes of a text in which one or several stand, one behind the other, an empty line between."""
+    return _BETWEEN.split(text)
 
 
 def digest_of_run(logs: Iterable[tuple[str, int, bytes]]) -> str:
@@ -373,6 +414,8 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes]:
             yield line
     except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
         raise Unreadable(f"the gzip file is damaged or cut short: {problem}") from None
+    except OSError as problem:
+        raise Unreadable(f"it cannot be read: {problem.strerror or problem}") from None
     finally:
         if not stream.closed:
             packed.detach()  # the stream is the caller's: it stays open
@@ -409,13 +452,13 @@ def verify_export(
             raise Unreadable(f"line {number} is not a row: bad JSON, or not UTF-8") from None
         row_id += 1
         if text[end:] != "}\n":
+            _check_line_ends(text[end:])
             raise Unreadable(f"line {number} is cut short, or has more in it than a row")
         if int(told_id) != row_id:
             raise Refused(f"row {row_id} is missing, or stands elsewhere: line {number} is row {told_id}")
         if previous.hex() != told_hash:
             raise Refused(f"row {row_id} does not give its hash {shown(told_hash)}, but {previous.hex()}")
-        if not row_data.startswith(f'{{"id":{told_id},'):
-            _check_id(row_data, row_id)
+        _check_id(row_data, row_id)
         if row_id <= goal:
             leaves.append(sha256(b"\0" + previous).digest())
         if not number & 1023:
@@ -451,19 +494,26 @@ def _header(line: bytes) -> tuple[dict[str, Any], MerkleTree]:
         raise Unreadable("the header of the export is malformed")
     if first == 1 and previous != genesis(table).hex():
         raise Refused("the export begins with row 1, but not with the genesis of its table")
-    return header, MerkleTree(first - 1, [_base64(node, 32) for node in header["subtrees"]])
+    subtrees = [_base64(node, 32) for node in header["subtrees"]]
+    if first % 2 == 0 and subtrees[:1] != [leaf_hash(bytes.fromhex(previous))]:
+        raise Refused("the header contradicts itself: the row before the first has two hashes")
+    return header, MerkleTree(first - 1, subtrees)
 
 
 def _goal(checkpoint: Checkpoint, origin: str, first: int) -> int:
     if checkpoint.origin != origin:
         raise Refused(f"the export is of {shown(origin)}, the checkpoint of {shown(checkpoint.origin)}")
-    if first > 1 and checkpoint.size < first:
+    if checkpoint.size < first - 1:
         raise Unreadable(f"{checkpoint.size} rows were signed, the export begins behind them at {first}")
     return checkpoint.size
 
 
 def _whole(line: bytes, number: int) -> bytes:
+    if number == 1:
+        _check_marks(line)
     if not line.endswith(b"}\n"):
+        if line.endswith(b"\r\n"):
+            _check_line_ends("\r\n")
         raise Unreadable(f"line {number} is cut short, or does not end with LF alone")
     if not line.startswith(b'{"format":"'):
         raise Unreadable(f"line {number} is neither a row, nor the first or last line of an export")
@@ -535,6 +585,7 @@ def _object(text: bytes, form: str, members: dict[str, type]) -> dict[str, Any]:
             raise ValueError("a member stands there twice")
         return dict(pairs)
 
+    _check_marks(text)
     try:
         found = json.loads(text.decode(), object_pairs_hook=once)
     except (ValueError, RecursionError):
@@ -550,12 +601,32 @@ def _object(text: bytes, form: str, members: dict[str, type]) -> dict[str, Any]:
 
 def _check_id(row_data: str, row_id: int) -> None:
     """The id is part of what is hashed, so a row cannot be passed off as another one."""
-    try:
-        found = json.loads(row_data)["id"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        found = None
-    if type(found) is not int or found != row_id:
-        raise Refused(f"row {row_id} says of itself that it is row {shown(str(found))}")
+    if row_data.startswith(f'{{"id":{row_id},') or row_data == f'{{"id":{row_id}}}':
+        return
+    found = _id_of(row_data)
+    if found != str(row_id):
+        told = f"row {shown(found[:20])}" if found else "another one, or none"
+        raise Refused(f"row {row_id} says of itself that it is {told}")
+
+
+# Whatever a row holds: no number is converted, nothing is nested, and a string is one step.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[^\s"\[\]{},:]++|[\[\]{},:]', re.DOTALL)
+
+
+def _id_of(row_data: str) -> str | None:
+    """The member "id" of a row, where it is not the first, as it is spelled; None if there is none, or several."""
+    depth, before, last = 0, "", ""
+    values = []
+    for found in _TOKEN.finditer(row_data):
+        token = found[0]
+        if depth == 1 and last == ":" and before == '"id"':
+            values.append(token)
+        if token in ("{", "["):
+            depth += 1
+        elif token in ("}", "]"):
+            depth -= 1
+        before, last = last, token
+    return values[0] if len(values) == 1 and row_data.startswith("{") else None
 
 
 def _parts(origin: str) -> tuple[str, str]:
@@ -582,34 +653,103 @@ def _utf8(text: str) -> bytes:
         raise Unreadable("there is half a character in the text") from None
 
 
-def read_text(path: Path, limit: int) -> str:
-    """Return a file's text. Raises Unreadable if it is not UTF-8 or longer than the limit, and OSError."""
-    if str(path) == "-":
-        data = sys.stdin.buffer.read(limit + 1)
-    else:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+def _check_marks(data: bytes) -> None:
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise Unreadable("it begins with a byte order mark (remove it with: tail -c +4 FILE)")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Unreadable("it is UTF-16 (make it UTF-8 again with: iconv -f UTF-16 -t UTF-8 FILE)")
+
+
+def _check_line_ends(text: str) -> None:
+    if text.startswith("\ufeff"):
+        _check_marks(b"\xef\xbb\xbf")
+    if "\r\n" in text:
+        raise Unreadable("it has CRLF line ends (remove them with: tr -d '\\r' < FILE)")
+
+
+_KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading, without a buffer; - is standard input.
+
+    Raises NotThere, and Unreadable for what may not be read or is no plain file: a FIFO may wait for ever. What the
+    shell opened itself (/dev/fd/63, of a process substitution) may be one.
+    """
+    name = os.fspath(path)
+    if name == "-":
+        return sys.stdin.buffer
+    is_open = name == "/dev/stdin" or name.startswith(("/dev/fd/", "/proc/self/fd/"))
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if is_open else getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     try:
-        if len(data) <= limit:
-            return data.decode()
+        # before it is opened, because that alone can do something to a device; and after, in case it was exchanged
+        _check_kind(Path(name).stat().st_mode, is_open)
+        descriptor = os.open(name, flags)
+        try:
+            _check_kind(os.fstat(descriptor).st_mode, is_open)
+            return os.fdopen(descriptor, "rb", buffering=0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except (FileNotFoundError, NotADirectoryError):
+        if Path(name).is_symlink():
+            raise NotThere("it is a link to a file that is not there") from None
+        raise NotThere("there is no such file") from None
+    except OSError as problem:
+        raise Unreadable(f"it cannot be read: {problem.strerror or problem}") from None
+
+
+def _check_kind(mode: int, is_open: bool) -> None:
+    if not stat.S_ISREG(mode) and not (is_open and not stat.S_ISDIR(mode)):
+        kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "a device")
+        raise Unreadable(f"it is {kind}, not a file (to read from a pipe, give - and redirect)")
+
+
+def read_text(path: str | os.PathLike[str], limit: int) -> str:
+    """Return a file's text; - is standard input.
+
+    Raises NotThere, and Unreadable if it cannot be read, is not UTF-8, or has more bytes than the limit.
+    """
+    data = bytearray()
+    stream = open_file(path)
+    try:
+        while len(data) <= limit and (more := stream.read(1 << 20)):
+            data += more
+    except OSError as problem:
+        raise Unreadable(f"it cannot be read: {problem.strerror or problem}") from None
+    finally:
+        if stream is not sys.stdin.buffer:
+            stream.close()
+    if len(data) > limit:
+        raise Unreadable(f"it is longer than {limit:,} bytes")
+    _check_marks(bytes(data[:3]))
+    try:
+        return data.decode()
     except UnicodeDecodeError:
-        pass
-    raise Unreadable(f"{shown(str(path))} is not UTF-8, or longer than {limit:,} bytes")
+        raise Unreadable("it is not UTF-8") from None
 
 
 def shown(text: str) -> str:
     """Return a text of unknown origin so that a terminal can print it."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    if text.isprintable():
+        return text
+    return re.sub(r"[^ -~]", lambda c: c[0] if c[0].isprintable() else f"\\u{ord(c[0]):04x}", text)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command line
 
+OK, REFUSED, NOT_CHECKED, NOT_THERE = 0, 1, 3, 5  #: exit codes; 2 is usage
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="offline_check.py", description="Checks alpha-db's evidence offline."
+        prog="offline_check.py",
+        description="Checks alpha-db's evidence offline.",
+        epilog="Exit codes: 0 all holds, 1 something does not hold, 2 usage, 3 could not be checked, 5 not there."
+        " Of several, 1 comes before 3, and 3 before 5.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser("export", help="check the rows of an export")
@@ -621,65 +761,111 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checkpoint.add_argument("file", nargs="+", help="signed notes")
     for command in (export, proof, checkpoint):
         told = "a public key, NAME+ID+BASE64, or a file of them; again for another one"
-        command.add_argument("--key", metavar="KEY", action="append", default=[], help=told)
+        command.add_argument("--trust", metavar="KEY", action="append", default=[], help=told)
     given = parser.parse_args(arguments)
-    if not given.key and (given.command != "export" or given.checkpoint):
-        parser.error("--key is missing: without a key that you trust, a signature says nothing")
+    if not given.trust and (given.command != "export" or given.checkpoint):
+        parser.error("--trust is missing: without a key that you trust, a signature says nothing")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
+    codes = {OK}
     try:
-        for line in _run(given):
+        for line in _run(given, codes):
             print(line)
         sys.stdout.flush()
-    except Refused as problem:
-        print(f"REFUSED: {shown(str(problem))}", file=sys.stderr)
-        return 1
-    except (Unreadable, OSError, MemoryError) as problem:
-        print(f"NOT CHECKED: {shown(str(problem) or type(problem).__name__)}", file=sys.stderr)
-        return 3
+    except OSError as problem:
+        print(f"NOT CHECKED: the result cannot be printed: {problem.strerror or problem}", file=sys.stderr)
+        codes.add(NOT_CHECKED)
     except KeyboardInterrupt:
         print("NOT CHECKED: interrupted", file=sys.stderr)
-        return 3
-    return 0
+        codes.add(NOT_CHECKED)
+    return next(code for code in (REFUSED, NOT_CHECKED, NOT_THERE, OK) if code in codes)
 
 
-def _run(given: argparse.Namespace) -> Iterator[str]:
-    keys = load_keys(given.key)
+@contextmanager
+def _judging(file: str, codes: set[int]) -> Iterator[None]:
+    """Print what is wrong with a file, and go on: one that cannot be read hides no other."""
+    try:
+        yield
+        return
+    except Refused as problem:
+        code, word, reason = REFUSED, "REFUSED", str(problem)
+    except NotThere as problem:
+        code, word, reason = NOT_THERE, "NOT THERE", str(problem)
+    except Unreadable as problem:
+        code, word, reason = NOT_CHECKED, "NOT CHECKED", str(problem)
+    except MemoryError:
+        code, word, reason = NOT_CHECKED, "NOT CHECKED", "this machine does not have the memory for it"
+    codes.add(code)
+    print(f"{word}: {shown(file)}: {shown(reason)}", file=sys.stderr)
+
+
+def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
+    keys: list[Key] = []
+    for text in given.trust:
+        with _judging(text if Path(text).exists() else text.partition("+")[0], codes):
+            keys += load_keys([text])
+    if len(codes) > 1:
+        return  # nothing is judged by some of the keys that are to be trusted
     if given.command == "export":
-        checkpoint = (
-            open_checkpoint(read_text(Path(given.checkpoint), MAX_NOTE), keys) if given.checkpoint else None
-        )
-        with sys.stdin.buffer if given.file == "-" else Path(given.file).open("rb") as stream:
+        yield from _run_export(given, keys, codes)
+    elif given.command == "proof":
+        with _judging(given.file, codes):
+            proof = verify_proof(read_text(given.file, MAX_PROOF), keys)
+            yield f"log        {shown(proof.origin)}"
+            yield f"row        {proof.id}"
+            yield f"row_hash   {proof.row_hash}"
+            yield f"row_data   {_for_terminal(proof.row_data)}"
+            yield from _described(proof.checkpoint)
+    else:
+        is_first = True
+        for file in given.file:
+            with _judging(file, codes):
+                for note in split_notes(read_text(file, MAX_NOTES)):
+                    with _judging(file, codes):
+                        checkpoint = open_checkpoint(note, keys)
+                        if not is_first:
+                            yield ""
+                        is_first = False
+                        yield f"log        {shown(checkpoint.origin)}"
+                        yield from _described(checkpoint)
+
+
+def _run_export(given: argparse.Namespace, keys: Sequence[Key], codes: set[int]) -> Iterator[str]:
+    checkpoint = None
+    if given.checkpoint:
+        with _judging(given.checkpoint, codes):
+            checkpoint = open_checkpoint(read_text(given.checkpoint, MAX_NOTE), keys)
+    with _judging(given.file, codes):
+        stream = open_file(given.file)
+        try:
             export = verify_export(read_lines(stream), checkpoint)
+        finally:
+            if stream is not sys.stdin.buffer:
+                stream.close()
         yield f"log        {shown(export.origin)}"
         yield f"rows       {export.first_id} to {export.last_id}" if export.rows else "rows       none"
         yield f"before     {export.previous_hash}"
         yield f"last hash  {export.last_hash}"
-        if checkpoint is None:
-            yield "signed     not looked at: a chain that was written anew, or cut at its end, holds as well"
-        else:
+        if checkpoint is not None:
             yield from _described(checkpoint)
             yield f"signed     the rows up to {checkpoint.size}; {export.last_id - checkpoint.size} came later"
-    elif given.command == "proof":
-        proof = verify_proof(read_text(Path(given.file), MAX_LINE), keys)
-        yield f"log        {shown(proof.origin)}"
-        yield f"row        {proof.id}"
-        yield f"row_hash   {proof.row_hash}"
-        yield f"row_data   {shown(proof.row_data)}"
-        yield from _described(proof.checkpoint)
-    else:
-        for number, file in enumerate(given.file):
-            if number:
-                yield ""
-            checkpoint = open_checkpoint(read_text(Path(file), MAX_NOTE), keys)
-            yield f"log        {shown(checkpoint.origin)}"
-            yield from _described(checkpoint)
+        elif given.checkpoint:
+            yield "signed     not known: the checkpoint could not be used"
+        else:
+            yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
 
 
 def _described(checkpoint: Checkpoint) -> Iterator[str]:
     yield f"checkpoint {checkpoint.size} rows, root {checkpoint.root.hex()}, signed by {shown(checkpoint.signer)}"
     for name, value in checkpoint.extensions.items():
         yield f"  {shown(name)} {shown(value)}"
+
+
+def _for_terminal(text: str) -> str:
+    """All of a text, but to a terminal no more than somebody reads."""
+    if len(text) <= MAX_SHOWN or not sys.stdout.isatty():
+        return shown(text)
+    return f"{shown(text[:MAX_SHOWN])}… ({len(text):,} characters; redirect the output to have all)"
 
 
 if __name__ == "__main__":

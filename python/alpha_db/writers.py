@@ -6,17 +6,18 @@ autocommit they CALL the procedure, which holds no other writer up while it wait
 no procedure can commit, they do what ``record_*`` do.
 
 Money is a Decimal, an int, or a string of decimal digits; a float has lost digits already, so it raises
-DecimalError (AUD-001). JSON is a dict or list, or JSON text as it arrived; the fractions in a returned row's
-JSON are Decimal. To keep a payload's digits, read it with ``json.loads(text, parse_float=decimal.Decimal)``,
-or hand over the text.
+DecimalError (AUD-001). JSON is a dict or list, or JSON text as it arrived. To keep a payload's digits, read it with
+``json.loads(text, parse_float=decimal.Decimal)``, or hand over the text.
+
+What was stored is returned, whatever it holds: in a returned row's JSON every number is exact (fractions and integers
+of more than 4,300 digits are Decimal), JSON of more than 100 levels is a JsonText, a str.
 """
 
 from __future__ import annotations
 
 import inspect
-import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Concatenate, ParamSpec
@@ -24,24 +25,31 @@ from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb, set_json_loads
 
-from alpha_db.errors import DecimalError, translate
-from alpha_db.exact_json import dumps, loads
-from alpha_db.loaders import text_if_unreadable
+from alpha_db.arguments import (
+    Json,
+    Money,
+    address,
+    fits,
+    flag,
+    json_text,
+    money,
+    optional_money,
+    optional_text,
+    text,
+    uuid,
+    whole,
+)
+from alpha_db.errors import AlphaDbError, WrongType, translate
+from alpha_db.loaders import read_what_is_there
+from alpha_db.pooled import qualified
 from alpha_db.queries import query
-
-#: What the functions take for an amount.
-Money = Decimal | int | str
-#: What they take for JSON: a value, or the JSON text itself.
-Json = Mapping[str, Any] | Sequence[Any] | str
 
 Row = dict[str, Any]
 Arguments = dict[str, object]
 P = ParamSpec("P")
+_JSON = ("raw_payload", "reasoning_json", "positions_closed")
 Writer = Callable[Concatenate[psycopg.Connection[Any], P], Row]
-
-_DIGITS = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
 
 def _signal(
@@ -62,15 +70,15 @@ def _signal(
     ChainMismatch (AUD-009: lockdown). Source: docs/sql-api.md.
     """
     return Arguments(
-        signal_id=signal_id,
-        symbol=symbol,
-        side=side,
-        price=_money("price", price),
-        quantity=_money("quantity", quantity),
-        raw_payload=_json(raw_payload),
-        source_ip=None if source_ip is None else str(source_ip),
-        hmac_verified=hmac_verified,
-        correlation_id=correlation_id,
+        signal_id=text("signal_id", signal_id),
+        symbol=text("symbol", symbol),
+        side=text("side", side),
+        price=money("price", price),
+        quantity=money("quantity", quantity),
+        raw_payload=json_text("raw_payload", raw_payload),
+        source_ip=address("source_ip", source_ip),
+        hmac_verified=flag("hmac_verified", hmac_verified),
+        correlation_id=None if correlation_id is None else uuid("correlation_id", correlation_id),
     )
 
 
@@ -89,12 +97,12 @@ def _ai_debate(
     lockdown). Source: docs/sql-api.md.
     """
     return Arguments(
-        correlation_id=correlation_id,
-        model_name=model_name,
-        reasoning_json=_json(reasoning_json),
-        confidence_score=_money("confidence_score", confidence_score),
-        elapsed_ms=operator.index(elapsed_ms),
-        is_timeout=is_timeout,
+        correlation_id=uuid("correlation_id", correlation_id),
+        model_name=text("model_name", model_name),
+        reasoning_json=json_text("reasoning_json", reasoning_json),
+        confidence_score=money("confidence_score", confidence_score),
+        elapsed_ms=whole("elapsed_ms", elapsed_ms, 32),
+        is_timeout=flag("is_timeout", is_timeout),
     )
 
 
@@ -115,14 +123,14 @@ def _order(
     lockdown). Source: docs/sql-api.md.
     """
     return Arguments(
-        correlation_id=correlation_id,
-        order_type=order_type,
-        symbol=symbol,
-        side=side,
-        quantity=_money("quantity", quantity),
-        price=_optional_money("price", price),
-        exchange_order_id=exchange_order_id,
-        status=status,
+        correlation_id=uuid("correlation_id", correlation_id),
+        order_type=text("order_type", order_type),
+        symbol=text("symbol", symbol),
+        side=text("side", side),
+        quantity=money("quantity", quantity),
+        price=optional_money("price", price),
+        exchange_order_id=optional_text("exchange_order_id", exchange_order_id),
+        status=text("status", status),
     )
 
 
@@ -142,14 +150,16 @@ def _order_event(
     Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: docs/sql-api.md.
     """
     return Arguments(
-        order_execution_id=operator.index(order_execution_id),
-        event_type=event_type,
-        fill_quantity=_optional_money("fill_quantity", fill_quantity),
-        fill_price=_optional_money("fill_price", fill_price),
-        zar_equity=_optional_money("zar_equity", zar_equity),
-        positions_closed=None if positions_closed is None else _json(positions_closed),
-        rejection_reason=rejection_reason,
-        exchange_error_code=exchange_error_code,
+        order_execution_id=whole("order_execution_id", order_execution_id, 64),
+        event_type=text("event_type", event_type),
+        fill_quantity=optional_money("fill_quantity", fill_quantity),
+        fill_price=optional_money("fill_price", fill_price),
+        zar_equity=optional_money("zar_equity", zar_equity),
+        positions_closed=None
+        if positions_closed is None
+        else json_text("positions_closed", positions_closed),
+        rejection_reason=optional_text("rejection_reason", rejection_reason),
+        exchange_error_code=optional_text("exchange_error_code", exchange_error_code),
     )
 
 
@@ -157,6 +167,7 @@ def _joining(name: str, arguments: Callable[P, Arguments]) -> Writer[P]:
     """Make the writer that joins the caller's transaction."""
 
     def record(conn: psycopg.Connection[Any], /, *args: P.args, **kwargs: P.kwargs) -> Row:
+        _require_connection(conn)
         return _call(conn, name, arguments(*args, **kwargs))
 
     return _named(record, name, arguments)
@@ -166,6 +177,7 @@ def _committing(what: str, arguments: Callable[P, Arguments]) -> Writer[P]:
     """Make the writer that returns when the row is on disk, unless the connection is in a transaction."""
 
     def append(conn: psycopg.Connection[Any], /, *args: P.args, **kwargs: P.kwargs) -> Row:
+        _require_connection(conn)
         name = f"append_{what}" if _commits_by_itself(conn) else f"record_{what}"
         row = _call(conn, name, arguments(*args, **kwargs))
         return {column: row.get(column) for column in ("id", "correlation_id", "row_hash")}
@@ -184,6 +196,16 @@ def _named(writer: Writer[P], name: str, arguments: Callable[P, Arguments]) -> W
     return writer
 
 
+def _require_connection(conn: object) -> None:
+    if isinstance(conn, psycopg.AsyncConnection) or not hasattr(conn, "cursor"):
+        raise WrongType(
+            f"the first argument is not a connection: it came as {type(conn).__name__}",
+            hint="Pass what alpha_db.connect() or psycopg.connect() returned.",
+            sqlstate="42804",
+            column="conn",
+        )
+
+
 def _commits_by_itself(conn: psycopg.Connection[Any]) -> bool:
     """Whether a CALL can commit: in autocommit, in no transaction, and in no pipeline, which is one."""
     return (
@@ -193,45 +215,42 @@ def _commits_by_itself(conn: psycopg.Connection[Any]) -> bool:
     )
 
 
-def _loads(text: str | bytes) -> Any:
-    # no closure: psycopg makes a class of each, and warns of it
-    return text_if_unreadable(loads, text)
-
-
 def _call(conn: psycopg.Connection[Any], name: str, arguments: Arguments) -> Row:
-    with translate(), conn.cursor(row_factory=dict_row) as cursor:
-        set_json_loads(_loads, cursor)
-        row = cursor.execute(query(name), arguments).fetchone()
+    try:
+        with translate(), conn.cursor(row_factory=dict_row) as cursor:
+            read_what_is_there(cursor)
+            statement = qualified(query(name), conn) if name.startswith("append_") else query(name)
+            row = cursor.execute(statement, arguments).fetchone()
+    except AlphaDbError as problem:
+        if problem.column is None:
+            problem.column = _column_of(problem, arguments)
+        raise
     assert row is not None  # each gives exactly one row
     return row
 
 
-def _money(name: str, value: Any) -> Decimal:
-    # by what is allowed, not by what is not: numpy's floats are of many types, and bool is an int
-    is_text = isinstance(value, str) and _DIGITS.fullmatch(value)
-    if isinstance(value, Decimal):
-        amount = value
-    elif (isinstance(value, int) and not isinstance(value, bool)) or is_text:
-        amount = Decimal(value)
-    else:
-        raise DecimalError(
-            f"AUD-001: {name} cannot be taken from {type(value).__name__} {value!r:.60}",
-            detail="A binary float has lost digits before it gets here.",
-            hint="Pass a decimal.Decimal, an int, or a string of decimal digits.",
-            sqlstate="AUD01",
-        )
-    if not amount.is_finite():
-        message = f"AUD-001: {name} is {amount}"
-        raise DecimalError(message, detail=f"{amount} is not an amount.", sqlstate="AUD01")
-    return amount
-
-
-def _optional_money(name: str, value: Any) -> Decimal | None:
-    return None if value is None else _money(name, value)
-
-
-def _json(value: Json) -> Jsonb | str:
-    return value if isinstance(value, str) else Jsonb(value, dumps=dumps)
+def _column_of(problem: AlphaDbError, arguments: Arguments) -> str | None:
+    """Return which argument the database refused, where it does not say: the only one that it can be."""
+    if (
+        found := re.search(r"decimal\(([0-9]+),([0-9]+)\)", problem.message)
+        if problem.code == "AUD-001"
+        else None
+    ):
+        digits, scale = int(found[1]), int(found[2])
+        amounts = {name: value for name, value in arguments.items() if isinstance(value, Decimal)}
+        wrong = [name for name, value in amounts.items() if not fits(value, digits, scale)]
+        return wrong[0] if len(wrong) == 1 else None
+    if problem.sqlstate in ("22P02", "22P05", "22003", "54001"):
+        return next((name for name in arguments if name in _JSON), None)
+    found = re.search(r"\(([0-9]+)\)", problem.message) if problem.sqlstate == "22001" else None
+    if found:
+        length = int(found[1])
+        texts = {
+            name: value for name, value in arguments.items() if isinstance(value, str) and name not in _JSON
+        }
+        longer = [name for name, value in texts.items() if len(value.rstrip(" ")) > length]
+        return longer[0] if len(longer) == 1 else None
+    return None
 
 
 record_signal, append_signal = _joining("record_signal", _signal), _committing("signal", _signal)

@@ -18,7 +18,7 @@ from alpha_db.checkpoint.keys import BadKey, SigningKey, trusted_keys
 from alpha_db.checkpoint.note import Facts, Position, compose, parse_time
 from alpha_db.security.private_file import KeyFileError
 from tests.checkpoint.book import NAME, Book, make_key, public, run
-from tests.support import ROOT, one, query
+from tests.support import ROOT, Connection, one, query
 
 
 class Opened(NamedTuple):
@@ -207,12 +207,29 @@ def test_a_table_whose_name_is_no_file_name() -> None:
             compose([facts], key)
 
 
-def test_the_note_on_the_page_is_a_real_one() -> None:
-    page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
-    found = re.search(r"((?:    .+\n)+)\n    (— .+\n)", page)
-    vkey = re.search(r"^    (audit\S+) +public", page, re.M)
+PAGE = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+
+
+def note_on_the_page() -> str:
+    found = re.search(r"^```text\n(alpha-db/.*?\n\n— .*?\n)```$", PAGE, re.DOTALL | re.M)
     assert found
+    return found[1]
+
+
+def test_the_note_on_the_page_is_a_real_one() -> None:
+    vkey = re.search(r"^(audit\S+) +public", PAGE, re.M)
     assert vkey
-    text = re.sub("^    ", "", found[1], flags=re.M)
-    assert open_note(f"{text}\n{found[2]}".encode(), vkey[1]).signers == [NAME]
-    assert f"'signals', {text.splitlines()[1]}, decode('{text.splitlines()[2]}'" in page
+    note = note_on_the_page()
+    assert open_note(note.encode(), vkey[1]).signers == [NAME]
+    assert f"'signals', {note.splitlines()[1]}, decode('{note.splitlines()[2]}'" in PAGE
+
+
+@pytest.mark.reads_only
+def test_the_page_counts_the_notes_of_a_run(db: Connection) -> None:
+    notes = one(db, "select count(*) from chains")
+    size = len(note_on_the_page().encode())
+    assert f"\nlogs {notes} " in note_on_the_page()
+    said = re.search(r"a run is (\d+) notes of about (\d+) bytes, so (\d+) MB of text a\nyear", PAGE)
+    assert said
+    assert (int(said[1]), int(said[2])) == (notes, round(size, -1))
+    assert int(said[3]) == round(notes * int(said[2]) * 24 * 365 / 1e6)

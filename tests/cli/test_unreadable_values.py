@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -45,8 +46,6 @@ def force(db: Connection, statement: str, parameters: Any = ()) -> None:
         ("interval", "170000000 years"),
         ("interval", "-170000000 years"),
         ("jsonb", DEEP),
-        ("jsonb", "1" * 5000),
-        ("json", '{"n": 1e400}'),
         ("json", DEEP),
     ],
 )
@@ -65,7 +64,7 @@ def test_a_value_that_python_has_not_is_text(server: Server, database: str, kind
 def test_a_value_that_python_has_is_what_it_was(server: Server, database: str) -> None:
     statement = """
         select '2026-01-02 03:04:05.678+00'::timestamptz, '2026-01-02'::date, '1 day'::interval, '10.0.0.1'::inet,
-               '{"a": [1, 2.5, null, {"b": "c"}]}'::jsonb, '12:00'::time, 'NaN'::numeric, '::1/64'::inet, 'null'::jsonb
+               '{"a": [1, 2, null, {"b": "c"}]}'::jsonb, '12:00'::time, 'NaN'::numeric, '::1/64'::inet, 'null'::jsonb
     """
     with (
         open_connection(server.dsn(database)) as ours,
@@ -73,6 +72,16 @@ def test_a_value_that_python_has_is_what_it_was(server: Server, database: str) -
     ):
         here, there = ours.execute(statement).fetchone(), plain.execute(statement).fetchone()
     assert repr(here) == repr(there)
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonb"])
+@pytest.mark.reads_only
+def test_numbers_in_json_are_exact(server: Server, database: str, kind: str) -> None:
+    """As everywhere else: no fraction becomes a float, no integer is too long."""
+    digits = "7" * 5000
+    with open_connection(server.dsn(database)) as conn:
+        found = conn.execute(f"select %s::{kind}", [f"[0.1, 1e400, {digits}, 3]"]).fetchone()
+    assert found == ([Decimal("0.1"), Decimal("1e400"), Decimal(digits), 3],)
 
 
 @pytest.mark.reads_only
@@ -100,10 +109,10 @@ def test_the_databases_datestyle_hides_nothing(governed: Desk, db: Connection) -
     assert found["expires_at"][10] == "T"
 
 
-@pytest.mark.parametrize("payload", [f'{{"deep": {DEEP}}}', '{"n": 1e5000}'], ids=["deep", "huge"])
 def test_a_writer_gives_back_the_text_of_a_payload_that_python_cannot_read(
-    server: Server, database: str, payload: str
+    server: Server, database: str
 ) -> None:
+    payload = f'{{"deep": {DEEP}}}'
     with open_connection(server.dsn(database), autocommit=True) as conn:
         row = record_signal(
             conn, signal_id="x", symbol="X", side="BUY", price="1", quantity="1", raw_payload=payload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from alpha_db import offline_check
 from tests.cluster import client_environment
-from tests.evidence.book import OTHER, SIGNER, Book, root_of
+from tests.evidence.book import OTHER, SIGNER, Book, Signer, root_of
 from tests.evidence.desk import Evidence, book_of
 from tests.support import ROOT, fill, make_signal
 
@@ -24,10 +25,13 @@ SHOWN = [text for kind, text in BLOCKS if kind == "text"]
 BY_TOOL, BY_HAND = COMMANDS[:2], "".join(COMMANDS[2:])
 SIZE = 100
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("bash") and shutil.which("openssl") and shutil.which("sha256sum")),
-    reason="no bash, openssl or sha256sum here",
-)
+pytestmark = [
+    pytest.mark.any_server,  # what the page says; what a server prints is tested with exports
+    pytest.mark.skipif(
+        not (shutil.which("bash") and shutil.which("openssl") and shutil.which("sha256sum")),
+        reason="no bash, openssl or sha256sum here",
+    ),
+]
 
 
 def row(n: int) -> str:
@@ -92,48 +96,162 @@ def test_by_hand(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", shown(SHOWN[1] + SHOWN[2]))
 
 
-def by_hand(tmp_path: Path) -> tuple[int, str, str, str]:
-    """Exit code, the last but two lines, and whether both roots are the same."""
-    done = bash(tmp_path, BY_HAND)
-    roots = dict(
-        line.split() for line in done.stdout.splitlines() if line.startswith(("computed", "signed "))
+SMALL = Book(BOOK.rows[:5])
+LINES = SMALL.export()
+
+
+def swapped(lines: list[bytes], n: int, m: int) -> list[bytes]:
+    lines = list(lines)
+    lines[n], lines[m] = lines[m], lines[n]
+    return lines
+
+
+def edited(lines: list[bytes], n: int, old: bytes, new: bytes) -> list[bytes]:
+    assert old in lines[n]
+    return [*lines[:n], lines[n].replace(old, new, 1), *lines[n + 1 :]]
+
+
+def upper(lines: list[bytes], n: int, name: bytes) -> list[bytes]:
+    found = re.search(rb'"' + name + rb'":"([0-9a-f]{64})"', lines[n])
+    assert found
+    return edited(lines, n, found[1], found[1].upper())
+
+
+ANEW = Book([*SMALL.rows[:3], SMALL.rows[3].replace("4.50", "4.51"), SMALL.rows[4]])
+INSIDE = Book([SMALL.rows[0].replace('"id":1', '"id":2')])
+
+#: Exports that must not pass, and the exit code of both ways of checking them.
+BROKEN: dict[str, tuple[int, list[bytes]]] = {
+    "a changed row": (1, edited(LINES, 3, b"3.50", b"3.51")),
+    "a changed row, and a cut end": (1, edited(LINES, 3, b"3.50", b"3.51")[:-1]),
+    "a hash in upper case": (1, upper(LINES, 3, b"row_hash")),
+    "the last hash in upper case": (1, upper(LINES, 6, b"last_hash")),
+    "the first hash in upper case": (3, upper(LINES, 0, b"previous_hash")),
+    "a row left out": (1, [*LINES[:3], *LINES[4:]]),
+    "a row twice": (1, [*LINES[:4], *LINES[3:]]),
+    "two rows swapped": (1, swapped(LINES, 2, 3)),
+    "rows in reverse": (1, [LINES[0], *LINES[5:0:-1], LINES[6]]),
+    "an id that jumps": (1, edited(LINES, 3, b'{"id":3', b'{"id":4')),
+    "an id that is text": (3, edited(LINES, 3, b'{"id":3', b'{"id":"3"')),
+    "an id inside that is another": (1, INSIDE.export()),
+    "no end line": (3, LINES[:-1]),
+    "an end line too early": (1, [*LINES[:4], LINES[6]]),
+    "an end line of fewer rows, honestly made": (1, SMALL.export(last=4)),
+    "two end lines": (1, [*LINES, LINES[6]]),
+    "two exports": (1, [*LINES, *LINES]),
+    "a row behind the end": (1, [*LINES, LINES[5]]),
+    "an end line of another number": (1, edited(LINES, 6, b'"rows":5', b'"rows":4')),
+    "an end line with a member more": (3, edited(LINES, 6, b"}", b',"more":1}')),
+    "a row with a member more": (3, edited(LINES, 3, b'"}\n', b'","more":1}\n')),
+    "a row with a member more that looks like its text": (3, edited(LINES, 3, b'"}\n', b'","more":"1"}\n')),
+    "a row with blanks": (3, edited(LINES, 3, b'{"id":', b'{"id": ')),
+    "a bad escape": (3, edited(LINES, 3, b'\\"n', b'\\q\\"n')),
+    "a bare quote": (3, edited(LINES, 3, b'\\"n', b'"n')),
+    "no header": (3, LINES[1:]),
+    "the header of another installation": (1, edited(LINES, 0, b"alpha-db/6f", b"alpha-db/7f")),
+    "the header of another table": (1, [Book(SMALL.rows, "votes").export()[0], *LINES[1:]]),
+    "a header that begins with nothing": (1, edited(LINES, 0, SMALL.hashes[0].hex().encode(), b"0" * 64)),
+    "two headers": (3, [LINES[0], *LINES]),
+    "a blank line": (3, [*LINES[:3], b"\n", *LINES[3:]]),
+    "a blank line at the end": (1, [*LINES, b"\n"]),
+    "something without a line end behind it": (1, [*LINES, b"x"]),
+    "CRLF": (3, [line.replace(b"\n", b"\r\n") for line in LINES]),
+    "CRLF in one line": (3, edited(LINES, 3, b"\n", b"\r\n")),
+    "a byte order mark": (3, [b"\xef\xbb\xbf", *LINES]),
+    "no line end at the end": (3, [b"".join(LINES).removesuffix(b"\n")]),
+    "half a last row": (3, [b"".join(LINES[:5])[:-9]]),
+    "a NUL": (3, edited(LINES, 3, b"two", b"t\0wo")),
+    "a tab": (3, edited(LINES, 3, b"two", b"t\two")),
+    "bad UTF-8": (3, edited(LINES, 3, "é".encode(), b"\xe9")),
+    "nothing": (3, []),
+    "something else": (3, [b"hello\n"]),
+    "written anew, with a root of its own": (1, ANEW.export()),
+}
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    sample(tmp_path, SMALL, 5)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def by_tool() -> int:
+    """The first command of the page, in this process."""
+    python, dash_i, _, *arguments = COMMANDS[0].split()
+    assert (python, dash_i) == ("python3", "-I")
+    return offline_check.main(arguments)
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_export_by_tool_and_by_hand(small: Path, what: str) -> None:
+    code, lines = BROKEN[what]
+    (small / "signals.jsonl").write_bytes(b"".join(lines))
+    assert by_tool() == code
+    hand = bash(small, BY_HAND)
+    if what == "something without a line end behind it":
+        code = 3  # read before the rows are
+    if what == "the header of another table":
+        code = 3  # by hand for signals only
+    assert hand.returncode == code, hand
+    assert hand.stdout.splitlines()[-1].startswith({1: "DOES NOT HOLD: ", 3: "NOT CHECKED: "}[code])
+    assert "it holds" not in hand.stdout
+
+
+def test_the_end_is_what_the_page_says(small: Path) -> None:
+    done = bash(small, BY_HAND)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        0,
+        "it holds: rows 1 to 5 were signed, 0 came later",
     )
-    return done.returncode, done.stdout, roots.get("computed", "none"), roots.get("signed", "no")
+    for size in (0, 3):
+        (small / "signals.note").write_text(SMALL.note(size), encoding="utf-8")
+        done = bash(small, BY_HAND)
+        assert f"it holds: rows 1 to {size} were signed, {5 - size} came later\n" in done.stdout, done
+    export = (small / "signals.jsonl").read_bytes()
+    (small / "signals.jsonl").write_bytes(gzip.compress(export))
+    assert bash(small, BY_HAND).stdout.startswith("NOT CHECKED: signals.jsonl is packed")
 
 
-def test_by_hand_what_does_not_hold_shows(tmp_path: Path) -> None:
-    small = Book(BOOK.rows[:7])
-    export, note = tmp_path / "signals.jsonl", tmp_path / "signals.note"
+NAMESAKE = Signer(SIGNER.name, b"9" * 32)
 
-    sample(tmp_path, small, 7)
-    code, out, computed, signed = by_hand(tmp_path)
-    assert (code, computed) == (0, signed)
+#: Notes, and the exit code of both ways.
+NOTES = {
+    "of another signer": (1, SMALL.note(signer=OTHER)),
+    "of a namesake": (1, SMALL.note(signer=NAMESAKE)),
+    "changed": (1, SMALL.note().replace("guards ab", "guards ac")),
+    "of another root": (1, ANEW.note()),
+    "of another log": (1, Book(SMALL.rows, "votes").note()),
+    "of more rows": (1, BOOK.note(7)),
+    "signed twice": (0, SMALL.note() + SIGNER.signature_line(SMALL.text())),
+    "signed by a namesake, too": (0, SMALL.note() + NAMESAKE.signature_line(SMALL.text())),
+    "signed by others first": (0, OTHER.sign(SMALL.text()) + SIGNER.signature_line(SMALL.text())),
+    "with a bad signature besides": (1, SMALL.note() + SIGNER.signature_line("x\n")),
+    "CRLF": (3, SMALL.note().replace("\n", "\r\n")),
+    "cut": (3, SMALL.note()[:-1]),
+    "empty": (3, ""),
+}
 
-    export.write_bytes(export.read_bytes().replace(b"3.50", b"3.51"))
-    code, out, computed, signed = by_hand(tmp_path)
-    assert code == 1
-    assert out.endswith("row 3 does not hold\n")
 
-    export.write_bytes(b"".join(line for n, line in enumerate(small.export()) if n != 3))
-    assert by_hand(tmp_path)[:2] == (1, "Signature Verified Successfully\nrow 3 does not hold\n")
+@pytest.mark.parametrize("what", NOTES)
+def test_a_note_by_tool_and_by_hand(small: Path, what: str) -> None:
+    code, note = NOTES[what]
+    (small / "signals.note").write_text(note, encoding="utf-8", newline="")
+    assert by_tool() == code
+    hand = bash(small, BY_HAND)
+    if what == "of another log":
+        code = 3  # by hand for signals only
+    assert hand.returncode == code, hand
+    assert ("it holds" in hand.stdout) == (code == 0)
 
-    anew = Book([*small.rows[:5], small.rows[5].replace("6.50", "6.51"), small.rows[6]])
-    export.write_bytes(b"".join(anew.export()))
-    code, out, computed, signed = by_hand(tmp_path)
-    assert "rows 1 to 7 hold" in out
-    assert computed != signed
-    assert len(computed) == len(signed) == 64
 
-    export.write_bytes(b"".join(small.export(last=6)))
-    code, out, computed, signed = by_hand(tmp_path)
-    assert code == 1
-    assert out.endswith("rows are missing at the end\n")
-
-    for wrong in (small.note().replace("guards ab", "guards ac"), small.note(signer=OTHER)):
-        note.write_text(wrong, encoding="utf-8")
-        done = bash(tmp_path, BY_HAND)
-        assert done.returncode != 0
-        assert "Verified Successfully" not in done.stdout
+def test_what_is_not_there_by_tool_and_by_hand(small: Path) -> None:
+    for file in ("signals.jsonl", "signals.note"):
+        (small / file).rename(small / "away")
+        assert by_tool() == 5
+        done = bash(small, BY_HAND)
+        assert (done.returncode, done.stdout) == (5, f"NOT THERE: {file}\n")
+        (small / "away").rename(small / file)
 
 
 def test_a_real_book_by_hand_and_by_tool(evidence: Evidence) -> None:
@@ -152,4 +270,4 @@ def test_a_real_book_by_hand_and_by_tool(evidence: Evidence) -> None:
         done = bash(evidence.folder, script)
         assert (done.returncode, done.stderr) == (0, "")
     root = root_of(book_of(evidence.db, "signals").leaves).hex()
-    assert done.stdout.endswith(f"computed {root}\nsigned   {root}\n")
+    assert f"computed {root}\nsigned   {root}\nit holds: rows 1 to 5 were signed, 0" in done.stdout

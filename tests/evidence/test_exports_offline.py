@@ -24,6 +24,7 @@ from alpha_db.offline_check import (
     parse_vkey,
     read_lines,
     verify_export,
+    verify_proof,
 )
 from tests.evidence.book import SIGNER, Book, bit_flips, gzipped, line
 
@@ -67,10 +68,41 @@ def test_every_range_of_a_book_and_every_checkpoint() -> None:
                 if size > last:
                     with pytest.raises((Refused, Unreadable)):
                         check(BOOK.export(first, last), signed(size=size))
-                elif first == 1 or first <= size:
+                elif first <= size + 1:
                     assert check(BOOK.export(first, last), signed(size=size)).signed_to == size
                 else:
                     unreadable(BOOK.export(first, last), "begins behind them", signed(size=size))
+
+
+def test_an_increment_without_new_rows_continues_what_was_signed() -> None:
+    for size in range(13):
+        assert check(BOOK.export(size + 1, size), signed(size=size)).signed_to == size
+    other = Book([*BOOK.rows[:4], BOOK.rows[4].replace(".50", ".51"), *BOOK.rows[5:]])
+    refused(other.export(9, 8), "rows 1 to 8 are not those", signed(size=8))
+    refused(other.export(9, 12), "rows 1 to 8 are not those", signed(size=8))
+    refused(BOOK.export(9, 8), "12 rows were signed, the export ends at row 8", signed())
+    unreadable(BOOK.export(9, 8), "begins behind them", signed(size=7))
+
+
+def test_the_row_before_the_first_has_one_hash() -> None:
+    header = {**BOOK.header(6), "previous_hash": "0" * 64}
+    refused([line(header), line({**BOOK.end(6, 5), "last_hash": "0" * 64})], "contradicts itself")
+
+
+def test_whatever_a_row_holds_no_limit_decides() -> None:
+    numbers = f'{{"id":1,"n":1{"0" * 5000},"m":-0.{"1" * 5000}e99999}}'
+    nested = '{"id":2,"deep":' + "[" * 5000 + "]" * 5000 + "}"
+    long = '{"id":3,"x":"' + 'é\\"\n' * 1_000_000 + '"}'
+    turned = '{"deep":' + '{"id":9,"a":[' * 5000 + "]}" * 5000 + ',"s":"\\"id\\":7","id":4}'
+    book = Book([numbers, nested, long, turned])
+    assert check(book.export(), signed(book)).signed_to == 4
+    for n in range(1, 5):
+        assert verify_proof(book.proof(n), KEYS).id == n
+        assert verify_proof(json.dumps(book.proof(n)), KEYS).id == n
+    wrong = Book(['{"deep":' + "[" * 5000 + "]" * 5000 + ',"id":2}'])
+    refused(wrong.export(), "row 1 says of itself that it is row 2")
+    with pytest.raises(Refused, match="row 1 says of itself that it is row 2"):
+        verify_proof(wrong.proof(1), KEYS)
 
 
 def test_an_empty_table() -> None:
@@ -164,12 +196,15 @@ def test_edits() -> None:
     # a part of it, with the subtrees that belong to it, and with those of the true book
     refused(anew.export(6), "rows 1 to 12 are not those", signed())
     subtrees = BOOK.header(6)["subtrees"]
-    refused([line({**anew.header(6), "subtrees": subtrees}), *anew.export(6)[1:]], "not those", signed())
+    mixed = [line({**anew.header(6), "subtrees": subtrees}), *anew.export(6)[1:]]
+    refused(mixed, "header contradicts itself", signed())
+    subtrees = BOOK.header(7)["subtrees"]
+    refused([line({**anew.header(7), "subtrees": subtrees}), *anew.export(7)[1:]], "not those", signed())
     # rows passed off as others: the ids moved by one, or only named otherwise inside
     moved = Book([BOOK.rows[0].replace('"id":1', '"id":2')])
     refused(moved.export(), "row 1 says of itself that it is row 2")
     for text in ("{}", "[]", "7", "nonsense", '{"id":true}', '{"id":"1"}', '{"id":1.0}', "[" * 100_000):
-        refused(Book([text]).export(), "says of itself that it is row")
+        refused(Book([text]).export(), "row 1 says of itself that it is ")
     # in another column order the id is found as well
     assert check(Book(['{"a":1,"id":1}', '{"id":2}']).export()).rows == 2
 
@@ -266,10 +301,11 @@ def test_a_row_is_written_in_one_way_only() -> None:
 
 def test_line_ends_and_byte_order_marks() -> None:
     export = b"".join(BOOK.export())
-    unreadable(export.replace(b"\n", b"\r\n"), "line 1 .*LF")
+    unreadable(export.replace(b"\n", b"\r\n"), "CRLF line ends .*tr -d")
+    unreadable(export.replace(b"}\n{", b"}\r\n{", 3).replace(b"\r", b"", 1), "CRLF line ends")
     unreadable(export.replace(b"\n", b"\r"), "line 1")
-    unreadable(b"\xef\xbb\xbf" + export, "line 1")
-    unreadable(export.decode().encode("utf-16"), "line 1")
+    unreadable(b"\xef\xbb\xbf" + export, "byte order mark .*tail -c")
+    unreadable(export.decode().encode("utf-16"), "UTF-16")
     unreadable(export.removesuffix(b"\n"), "cut short")
 
 

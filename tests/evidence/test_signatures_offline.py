@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import re
 
 import pytest
 
@@ -179,6 +180,11 @@ def test_malformed_notes() -> None:
         "a foreign log": text.replace("alpha-db/", "beta-db/"),
         "no table": text.replace("/signals", "/"),
         "a line twice": text + f"guards {'cd' * 32}\n",
+        "no guards": re.sub(r"guards .*\n", "", text),
+        "no time": re.sub(r"time .*\n", "", text),
+        "no such time": re.sub(r"time 2026-01", "time 2026-13", text),
+        "a time spelled otherwise": re.sub(r"123456Z", "1234560Z", text),
+        "a server without a position": re.sub(r" lsn .*", "", text),
     }
     for what, body in bodies.items():
         assert body != text, what
@@ -187,5 +193,7 @@ def test_malformed_notes() -> None:
     another = text.replace(f"installation {INSTALLATION}", f"installation {'0' * 8}{INSTALLATION[8:]}")
     with pytest.raises(Refused, match="two installations"):
         open_checkpoint(SIGNER.sign(another), KEYS)
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(Unreadable, match="byte order mark"):
         open_checkpoint("\ufeff" + SIGNER.sign(text), KEYS)
+    with pytest.raises(Unreadable, match="CRLF"):
+        open_checkpoint(SIGNER.sign(text).replace("\n", "\r\n"), KEYS)

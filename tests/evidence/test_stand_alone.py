@@ -37,10 +37,13 @@ class Auditor:
             "proof.json": json.dumps(BOOK.proof(2)).encode(),
             "wrong.json": json.dumps({**BOOK.proof(2), "proof": []}).encode(),
             "keys": f"# of the desk\n\n{SIGNER.vkey}\n".encode(),
+            "turned.jsonl": export.replace(b"3.50", b"3.51"),
             "binary": bytes(range(256)),
             "empty": b"",
         }.items():
             (folder / name).write_bytes(data)
+        os.mkfifo(folder / "fifo")
+        (folder / "dangling").symlink_to("nowhere")
 
     def run(self, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         # -I -S: no environment, no site-packages, not even the current directory
@@ -80,7 +83,7 @@ def test_exports(auditor: Auditor) -> None:
         assert "rows       1 to 5\n" in out
         assert f"last hash  {BOOK.hashes[5].hex()}\n" in out
         assert "signed     not looked at" in out
-    code, out, _ = auditor.run("export", "part.jsonl", "--checkpoint", "signals.note", "--key", "keys")
+    code, out, _ = auditor.run("export", "part.jsonl", "--checkpoint", "signals.note", "--trust", "keys")
     assert code == 0
     assert "rows       3 to 5\n" in out
     assert "signed     the rows up to 5; 0 came later\n" in out
@@ -90,44 +93,85 @@ def test_exports(auditor: Auditor) -> None:
 
 
 def test_proofs_and_checkpoints(auditor: Auditor) -> None:
-    code, out, err = auditor.run("proof", "proof.json", "--key", SIGNER.vkey)
+    code, out, err = auditor.run("proof", "proof.json", "--trust", SIGNER.vkey)
     assert (code, err) == (0, "")
     assert f"row        2\nrow_hash   {BOOK.hashes[2].hex()}\nrow_data   {BOOK.rows[1]}\n" in out
     code, out, err = auditor.run(
-        "checkpoint", "signals.note", "signals.note", "--key", OTHER.vkey, "--key", "keys"
+        "checkpoint", "signals.note", "signals.note", "--trust", OTHER.vkey, "--trust", "keys"
     )
     assert (code, err) == (0, "")
     assert out.count(f"log        {BOOK.origin}\ncheckpoint 5 rows, root ") == 2
 
 
 def test_what_does_not_hold_is_1_and_what_cannot_be_checked_3(auditor: Auditor) -> None:
-    with_note = ("--checkpoint", "signals.note", "--key", "keys")
+    with_note = ("--checkpoint", "signals.note", "--trust", "keys")
     for code, arguments, said in (
-        (1, ("export", "cut.jsonl", *with_note), "REFUSED: the end is missing: 5 rows were signed"),
-        (1, ("proof", "wrong.json", "--key", "keys"), "REFUSED: row 2 is not the row 2 of the log"),
-        (1, ("checkpoint", "foreign.note", "--key", "keys"), "REFUSED: the note is signed by else.example"),
-        (1, ("export", "signals.jsonl", "--checkpoint", "foreign.note", "--key", "keys"), "REFUSED: "),
-        (3, ("export", "truncated.jsonl"), "NOT CHECKED: line 7 is cut short"),
+        (1, ("export", "cut.jsonl", *with_note), "REFUSED: cut.jsonl: the end is missing: 5 rows were signed"),
+        (1, ("proof", "wrong.json", "--trust", "keys"), "REFUSED: wrong.json: row 2 is not the row 2 of the log"),
+        (1, ("checkpoint", "foreign.note", "--trust", "keys"), "REFUSED: foreign.note: the note is signed by else"),
+        (3, ("export", "truncated.jsonl"), "NOT CHECKED: truncated.jsonl: line 7 is cut short"),
         (3, ("export", "binary"), "NOT CHECKED: "),
         (3, ("export", "empty"), "NOT CHECKED: "),
         (3, ("export", "signals.note"), "NOT CHECKED: "),
-        (3, ("export", "absent"), "NOT CHECKED: "),
-        (3, ("export", "."), "NOT CHECKED: "),
-        (3, ("proof", "binary", "--key", "keys"), "NOT CHECKED: "),
-        (3, ("proof", "signals.jsonl", "--key", "keys"), "NOT CHECKED: "),
-        (3, ("checkpoint", "signals.jsonl", "--key", "keys"), "NOT CHECKED: "),
-        (3, ("checkpoint", "signals.note", "--key", "empty"), "NOT CHECKED: empty has no public key"),
-        (3, ("checkpoint", "signals.note", "--key", "absent"), "NOT CHECKED: "),
-        (3, ("checkpoint", "signals.note", "--key", SIGNER.vkey[:-1]), "NOT CHECKED: "),
-        (2, ("checkpoint", "signals.note"), "--key is missing"),
-        (2, ("proof", "proof.json"), "--key is missing"),
-        (2, ("export", "signals.jsonl", "--checkpoint", "signals.note"), "--key is missing"),
+        (5, ("export", "absent"), "NOT THERE: absent: there is no such file"),
+        (5, ("proof", "keys/absent", "--trust", "keys"), "NOT THERE: keys/absent: there is no such file"),
+        (5, ("checkpoint", "dangling", "--trust", "keys"), "NOT THERE: dangling: it is a link to a file that"),
+        (3, ("export", "."), "NOT CHECKED: .: it is a directory"),
+        (3, ("export", "fifo"), "NOT CHECKED: fifo: it is a FIFO"),
+        (3, ("checkpoint", "fifo", "--trust", "keys"), "NOT CHECKED: fifo: it is a FIFO"),
+        (3, ("proof", "/dev/null", "--trust", "keys"), "NOT CHECKED: /dev/null: it is a device"),
+        (3, ("proof", "binary", "--trust", "keys"), "NOT CHECKED: "),
+        (3, ("proof", "signals.jsonl", "--trust", "keys"), "NOT CHECKED: "),
+        (3, ("checkpoint", "signals.jsonl", "--trust", "keys"), "NOT CHECKED: "),
+        (3, ("checkpoint", "signals.note", "--trust", "empty"), "NOT CHECKED: empty: there is no public key in it"),
+        (5, ("checkpoint", "signals.note", "--trust", "absent"), "NOT THERE: absent: "),
+        (3, ("checkpoint", "signals.note", "--trust", SIGNER.vkey[:-1]), "NOT CHECKED: "),
+        (2, ("checkpoint", "signals.note"), "--trust is missing"),
+        (2, ("proof", "proof.json"), "--trust is missing"),
+        (2, ("export", "signals.jsonl", "--checkpoint", "signals.note"), "--trust is missing"),
         (2, (), "usage: "),
         (2, ("verify",), "usage: "),
     ):  # fmt: skip
         found, out, err = auditor.run(*arguments)
         assert (found, out) == (code, ""), (arguments, out, err)
         assert said in err, (arguments, err)
+
+
+def test_one_file_hides_no_other(auditor: Auditor) -> None:
+    """The worst counts: what does not hold, then what cannot be read, then what is not there."""
+    trust = ("--trust", "keys")
+    code, out, err = auditor.run("checkpoint", "absent", "fifo", "signals.note", "foreign.note", *trust)
+    assert (code, out.count("log  ")) == (1, 1)
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        ["NOT THERE", "absent"],
+        ["NOT CHECKED", "fifo"],
+        ["REFUSED", "foreign.note"],
+    ]
+    assert auditor.run("checkpoint", "absent", "empty", *trust)[0] == 3
+    for note, expected in (("fifo", 3), ("absent", 5), ("foreign.note", 1)):
+        against = ("--checkpoint", note, *trust)
+        code, out, err = auditor.run("export", "signals.jsonl", *against)
+        assert code == expected, err
+        assert "rows       1 to 5\n" in out
+        assert "signed     not known: the checkpoint could not be used" in out
+        code, out, err = auditor.run("export", "turned.jsonl", *against)
+        assert (code, out) == (1, ""), "the rows do not hold, whatever the checkpoint is"
+        assert "REFUSED: turned.jsonl: " in err
+
+
+def test_several_notes_in_one_file(auditor: Auditor) -> None:
+    notes = "\n".join(Book.of(3, table).note() for table in ("signals", "votes"))
+    (auditor.folder / "notes").write_text(notes, encoding="utf-8")
+    code, out, err = auditor.run("checkpoint", "notes", "--trust", "keys")
+    assert (code, err, out.count("log  ")) == (0, "", 2)
+
+
+def test_what_the_shell_opened_may_be_a_pipe(auditor: Auditor) -> None:
+    script = 'exec "$0" -I offline_check.py export <(gzip -dc signals.jsonl.gz)'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable], cwd=auditor.folder, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_reader_that_goes_away_is_no_traceback(auditor: Auditor) -> None:
@@ -143,7 +187,7 @@ def test_a_reader_that_goes_away_is_no_traceback(auditor: Auditor) -> None:
 
 
 def test_a_terminal_that_cannot_show_it_is_no_traceback(auditor: Auditor) -> None:
-    command = [sys.executable, "-S", "offline_check.py", "proof", "proof.json", "--key", "keys"]
+    command = [sys.executable, "-S", "offline_check.py", "proof", "proof.json", "--trust", "keys"]
     environment = {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, cwd=auditor.folder, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -153,6 +197,6 @@ def test_a_terminal_that_cannot_show_it_is_no_traceback(auditor: Auditor) -> Non
 def test_what_is_printed_cannot_steer_a_terminal(auditor: Auditor) -> None:
     evil = Book(['{"id":1,"x":"\x9b2J\u202e"}'])
     (auditor.folder / "evil.json").write_text(json.dumps(evil.proof(1)), encoding="utf-8")
-    code, out, _ = auditor.run("proof", "evil.json", "--key", "keys")
+    code, out, _ = auditor.run("proof", "evil.json", "--trust", "keys")
     assert code == 0
     assert '{"id":1,"x":"\\u009b2J\\u202e"}' in out

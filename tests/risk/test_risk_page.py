@@ -16,9 +16,11 @@ from tests.support import ROOT, Connection, one
 
 PAGE = (ROOT / "docs" / "risk.md").read_text(encoding="utf-8")
 VECTORS = PAGE[PAGE.index("### Test vectors") : PAGE.index("## What the database checks")]
-PROPOSAL, APPROVAL, STATE, BOOTSTRAP = re.findall(r"^```text\n(.*?)^```$", VECTORS, re.DOTALL | re.M)
-HASHES = re.findall(r"^ {4}sha256 +(\w+)$", VECTORS, re.M)
-SIGNATURES = [bytes.fromhex(text) for text in re.findall(r"^ {4}signature +(\w+)$", VECTORS, re.M)]
+PROPOSAL, APPROVAL, STATE, BOOTSTRAP = re.findall(
+    r"^```text\n((?:alpha-db/|\{).*?)^```$", VECTORS, re.DOTALL | re.M
+)
+HASHES = re.findall(r"^sha256 +(\w+)$", VECTORS, re.M)
+SIGNATURES = [bytes.fromhex(text) for text in re.findall(r"^signature +(\w+)$", VECTORS, re.M)]
 KEYS = {
     name: (agent_id, bytes.fromhex(private), bytes.fromhex(public))
     for name, agent_id, private, public in re.findall(

@@ -93,7 +93,7 @@ def test_every_kind_is_logged_with_its_table_and_operation(
             "AUD-001",
             "signals",
             "INSERT",
-        ): "select record_signal('x', 'B', 'BUY', 1, 1, '{\"price\": 1.00000000001}')",
+        ): "select record_signal('x', 'B', 'BUY', 1, 1, '{\"price\": 1.0000000001}')",
         ("AUD-008", "ai_debates", "INSERT"): f"select record_ai_debate('{nobody}', 'm', '{{}}', 1, 1)",
         ("AUD-010", "signals", "INSERT"): "select record_signal('tv-000001', 'B', 'BUY', 1, 1, '{}')",
     }

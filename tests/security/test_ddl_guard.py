@@ -27,7 +27,7 @@ from tests.support import (
 GUARD = SUPERUSER / "ddl_guard.sql"
 UNGUARD = SUPERUSER / "ddl_guard.rollback.sql"
 
-REFUSE = "refuse(text, text, text, text, text, text, bigint)"
+REFUSE = "refuse(text, text, text, text, text, text, bigint, text)"
 REFUSED = [
     # triggers
     "alter table signals disable trigger _100_reject_change",

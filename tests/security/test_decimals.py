@@ -264,18 +264,31 @@ def test_null_amounts_where_the_column_takes_them(session: Connection) -> None:
 # The payload against the columns
 
 LOST = [
-    # payload's number, what the column would hold
+    # payload's number, what the column would hold: neither it nor its rounding, but nearer to it than 2^-23
+    ("64123.55", "64123.5498046875"),  # single precision
+    ("64123.55", "64123.551"),
+    ("0.0873051234567", "0.08730512"),
+    ("0.0873051234567", "0.0873051234"),  # cut, not rounded
+    ("0.123456789012345678", "0.1234567891"),
+    ("1.0000000001", "1"),  # ten decimals, none of which need be lost
+    ("0.9999999999", "1"),
+    ("1.00000000005001", "1"),
+    ("123456789012345678.5", "123456789012345680"),  # double precision
+]
+ROUNDED = [
+    # payload's number, what the column holds: the number rounded to ten decimals
+    ("0.0873051234567", "0.0873051235"),
     ("64123.55000000001", "64123.55"),
-    ("1.00000000001", "1"),
-    ("0.99999999999", "1"),
     ("1.00000000004999", "1.0"),
     ("0.123456789012345678", "0.123456789"),
     ("123456789012345678.00000000001", "123456789012345678"),
+    ("0.00000000015", "0.0000000001"),  # a tie, to even
+    ("0.00000000015", "0.0000000002"),  # and up
 ]
 DRIFT = [
     '{"price": "64123.55000000001", "quantity": "1.00000000001"}',  # strings
     '{"price": 65000, "quantity": 17}',  # other numbers
-    '{"price": 1.0000000001, "quantity": 0.9999999999}',  # ten decimals off is another number, not a rounding
+    '{"price": 64123.56, "quantity": 1.0000002}',  # a tick away; farther than 2^-23 of it
     '{"nested": {"price": 1.00000000001}, "list": [{"quantity": 1.00000000001}]}',
     '{"Price": 1.00000000001, "QUANTITY": 1.00000000001}',
     '{"price": null, "quantity": true}',
@@ -308,6 +321,19 @@ def test_a_payload_that_lost_digits_is_refused(
     with undone(session), refused("AUD-001", "signals"):
         copy_in(session, f"signals ({', '.join(row)})", "\t".join(v.strip("'") for v in row.values()))
     assert attempts(session)["AUD-001", "signals", "INSERT"] == before + 3
+
+
+@pytest.mark.parametrize("member", ["price", "quantity"])
+@pytest.mark.parametrize(("payload", "column"), ROUNDED)
+def test_a_payload_with_more_digits_than_the_column_is_stored_rounded(
+    session: Connection, member: str, payload: str, column: str
+) -> None:
+    changes = {member: f"'{column}'", "raw_payload": f"""'{{"{member}": {payload}}}'"""}
+    with undone(session):
+        (row,) = query(
+            session, insert("signals", changes) + f" returning {member}, raw_payload ->> '{member}' as said"
+        )
+        assert (row[member], row["said"]) == (Decimal(column), payload)
 
 
 @pytest.mark.parametrize("payload", DRIFT)

@@ -240,7 +240,7 @@ HOSTILE = {
     + "create trigger aaa before insert on public.maintenance_events for each row execute function evil.tell_trigger()",
     "refuse with the caller's rights": MAINTAIN
     + "create or replace function public.refuse(code text, message text, detail text, hint text, table_name text,"
-    " operation text, row_id bigint default null) returns void language plpgsql as"
+    " operation text, row_id bigint default null, column_name text default null) returns void language plpgsql as"
     " $$ begin perform evil.tell(); end $$",
 }  # fmt: skip
 # A deferred trigger runs at commit as whoever commits, before PostgreSQL 18 (which notes who queued it).
@@ -252,8 +252,8 @@ DEFERRED = (
 HOSTILE_DEFERRED = {
     "refuse": DEFERRED
     + " create or replace function public.refuse(code text, message text, detail text, hint text, table_name text,"
-    " operation text, row_id bigint default null) returns void language plpgsql security definer"
-    " set search_path = public, pg_temp as $$ begin insert into evil.queue values (1); end $$",
+    " operation text, row_id bigint default null, column_name text default null) returns void language plpgsql"
+    " security definer set search_path = public, pg_temp as $$ begin insert into evil.queue values (1); end $$",
     "record_maintenance": DEFERRED
     + " create or replace function public.record_maintenance(reason text, command_tag text, object_identity text)"
     " returns void language sql security definer set search_path = public, pg_temp as"

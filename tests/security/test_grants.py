@@ -105,6 +105,7 @@ FUNCTIONS: dict[str, set[str]] = {
         # what the writing functions and the domains' CHECKs call with the writer's rights
         "refuse_decimal(numeric,integer,integer)",
         "refuse_float(text,regtype)",
+        "refuse_too_long(text,text[],text[])",
         "refuse_signal_reuse(signals,signals)",
         "begin_append()",
         "append_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,uuid,bigint,text,anycompatible)",

@@ -44,7 +44,8 @@ COLUMN = ("type", "not null", "default", "generated")
 CONSTRAINT = ("definition", "enforced", "triggers")
 FUNCTION = ("body", "arguments", "result", "attributes", "settings")
 REFUSE = (
-    "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint)"
+    "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint,"
+    " column_name text)"
 )
 
 # A register lets its owner change it only by a migration.

@@ -193,8 +193,8 @@ sql(
 sql(
     "rounds-the-payload",
     "Writes a price that lost the payload's last digits",
-    """select record_signal('x', 'B', 'BUY', 1.00000000004::numeric::float4::text::numeric, 1,
-                            '{"price": 1.00000000004}')""",
+    """select record_signal('x', 'B', 'BUY', 64123.55::float4::float8::numeric, 1,
+                            '{\"price\": 64123.55}')""",
     refused("AUD-001"),
 )
 sql(

@@ -464,10 +464,11 @@ sql(
 sql(
     "quiets-a-function",
     "Gives the refusing function a setting that keeps it out of the log",
-    "alter function refuse(text, text, text, text, text, text, bigint) set lock_timeout = 1",
+    "alter function refuse(text, text, text, text, text, text, bigint, text) set lock_timeout = 1",
     guards(
         "function",
-        "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint)",
+        "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint,"
+        " column_name text)",
         "settings",
         "changed",
     ),

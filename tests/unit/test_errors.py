@@ -10,6 +10,7 @@ import pytest
 
 from alpha_db import errors
 from alpha_db.cli.boundary import one_line
+from alpha_db.sqlstates import HINTS
 
 
 class FakeDiagnostic:
@@ -79,10 +80,33 @@ def test_each_class_is_one_sentence(cls: type[errors.AlphaDbError]) -> None:
         ("57P01", "terminating connection due to administrator command", errors.ConnectionFailed),
         ("28P01", "password authentication failed", errors.ConnectionFailed),
         (None, "server closed the connection unexpectedly", errors.ConnectionFailed),
+        (None, "the connection is closed", errors.ConnectionFailed),
+        ("53300", "sorry, too many clients already", errors.ConnectionFailed),
+        ("3D000", 'database "trading" does not exist', errors.ConnectionFailed),
+        ("25P03", "terminating connection due to idle-in-transaction timeout", errors.ConnectionFailed),
         ("42P01", 'relation "signals" does not exist', errors.NotInstalled),
+        ("42P01", "Relation »signals« existiert nicht", errors.NotInstalled),
         ("42883", "function verify_guards() does not exist", errors.NotInstalled),
+        ("42883", "procedure append_signal(unknown, unknown, unknown, unknown, unknown, unknown) does not exist",
+         errors.NotInstalled),
+        ("42883", "function record_signal(unknown) does not exist", errors.WrongCall),
+        ("42883", "function vote(proposal => unknown) does not exist", errors.WrongCall),
+        ("42883", "function lockdown_status(integer) does not exist", errors.WrongCall),
+        ("42804", "argument of WHERE must be type boolean, not type integer", errors.WrongCall),
+        ("22001", "value too long for type character varying(20)", errors.ValueRefused),
+        ("22P02", 'invalid input syntax for type uuid: "x"', errors.ValueRefused),
+        ("22P05", "unsupported Unicode escape sequence", errors.ValueRefused),
+        ("23505", "duplicate key value violates unique constraint", errors.ValueRefused),
+        ("2D000", "invalid transaction termination", errors.WrongState),
+        ("42P05", 'prepared statement "_pg3_0" already exists', errors.WrongState),
+        ("25P02", "current transaction is aborted", errors.WrongState),
+        ("54001", "stack depth limit exceeded", errors.ServerLimit),
+        ("53200", "out of memory", errors.ServerLimit),
+        ("42P01", 'relation "my_signals_table" does not exist', errors.DatabaseFailure),
+        ("42883", "function my_own(signals) does not exist", errors.DatabaseFailure),
+        ("XX000", "something else", errors.DatabaseFailure),
     ],
-)
+)  # fmt: skip
 def test_general_sqlstates(sqlstate: str | None, message: str, expected: type[errors.AlphaDbError]) -> None:
     found = errors.from_database(database_error(sqlstate, message))
     assert type(found) is expected
@@ -90,19 +114,72 @@ def test_general_sqlstates(sqlstate: str | None, message: str, expected: type[er
 
 
 @pytest.mark.parametrize(
-    ("sqlstate", "message"),
+    "raised",
     [
-        ("42P01", 'relation "my_signals_table" does not exist'),
-        ("42883", "function my_own() does not exist"),
-        ("22012", "division by zero"),
-        ("23505", "duplicate key value violates unique constraint"),
+        psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"),
+        psycopg.ProgrammingError("cannot adapt type 'object' using placeholder '%s' (format: AUTO)"),
+        psycopg.InterfaceError("the cursor is closed"),
+        psycopg.ProgrammingError("set_autocommit() cannot be used during a transaction"),
+        psycopg.NotSupportedError("no"),
+        psycopg.Error("who knows"),
+    ],
+    ids=str,
+)
+def test_what_the_driver_says_is_translated_too(raised: psycopg.Error) -> None:
+    with pytest.raises(errors.AlphaDbError) as caught, errors.translate():
+        raise raised
+    assert caught.value.__cause__ is raised
+    assert caught.value.message
+
+
+def test_a_code_of_a_newer_database_is_a_refusal() -> None:
+    error = errors.from_database(database_error("AUD99", "AUD-099: something new"))
+    assert (type(error), error.code, error.exit_code) == (errors.Refused, "AUD-099", errors.EXIT_DAMAGE)
+
+
+@pytest.mark.parametrize("sqlstate", sorted(HINTS))
+def test_postgresqls_own_codes_bring_code_and_hint(sqlstate: str) -> None:
+    error = errors.from_database(database_error(sqlstate, "no"))
+    assert (error.code, error.sqlstate, error.hint) == (sqlstate, sqlstate, HINTS[sqlstate])
+
+
+def test_the_hint_of_a_missing_function_is_not_about_casts() -> None:
+    casts = (
+        "No function matches the given name and argument types. You might need to add explicit type casts."
+    )
+    message = "procedure append_order_event(unknown, unknown) does not exist"
+    missing = errors.from_database(database_error("42883", message, message_hint=casts))
+    assert (type(missing), "alpha-db migrate" in str(missing.hint)) == (errors.NotInstalled, True)
+    message = "procedure append_order_event(unknown, text => unknown) does not exist"
+    wrong = errors.from_database(database_error("42883", message, message_hint=casts))
+    assert "append_order_event(order_execution_id bigint, event_type text, fill_quantity numeric (opt" in str(
+        wrong.hint
+    )
+
+
+def test_a_long_value_is_shortened() -> None:
+    error = errors.from_database(
+        database_error("22P02", f'invalid input syntax for type uuid: "{"x" * 10_000}"')
+    )
+    assert len(error.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("fields", "column"),
+    [
+        ({"column_name": "symbol"}, "symbol"),
+        ({"table_name": "signals", "constraint_name": "signals_side_is_known"}, "side"),
+        ({"table_name": "signals", "constraint_name": "signals_signal_id_key"}, "signal_id"),
+        (
+            {"table_name": "order_events", "constraint_name": "order_events_rejection_has_reason"},
+            "rejection_reason",
+        ),
+        ({"table_name": "mine", "constraint_name": "no_name_like_ours"}, None),
+        ({}, None),
     ],
 )
-def test_errors_that_are_not_ours_have_no_class(sqlstate: str, message: str) -> None:
-    error = database_error(sqlstate, message)
-    assert errors.from_database(error) is None
-    with pytest.raises(type(error)), errors.translate():
-        raise error
+def test_the_column_is_named_where_it_can_be_known(fields: dict[str, str], column: str | None) -> None:
+    assert errors.from_database(database_error("23514", "violates", **fields)).column == column
 
 
 def test_translate_keeps_the_cause() -> None:

@@ -15,11 +15,11 @@ import psycopg
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.checkpoint.durable import make_durable, wait_for_standbys
-from alpha_db.checkpoint.history import Run, Signed, open_run
+from alpha_db.checkpoint.history import Latest, Run, Signed, UnreadableNote, read_latest
 from alpha_db.checkpoint.keys import SigningKey
 from alpha_db.checkpoint.note import Facts, Position, compose, run_name
 from alpha_db.checkpoint.store import Store, StoreError
-from alpha_db.errors import AlphaDbError, ChainMismatch, ReadOnlyServer
+from alpha_db.errors import AlphaDbError, ChainMismatch, NotThere, ReadOnlyServer
 from alpha_db.installation import Place
 from alpha_db.offline_check import Key, Refused, verify_consistency
 from alpha_db.queries import query
@@ -35,7 +35,11 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Created:
-    """A run that was made; path is None if it was not written to a directory. Logs of `broken` tables have no root."""
+    """A run that was made; path is None if it was not written to a directory. Logs of `broken` tables have no root.
+
+    `unreadable` is what of the directory could not be read, so that an older checkpoint was compared with instead.
+    `clock_was_ahead`: the last run names a later time than this one, which was made after it.
+    """
 
     name: str
     path: Path | None
@@ -45,12 +49,18 @@ class Created:
     guards_changed: bool
     standbys: list[str]
     broken: list[str]
+    unreadable: list[UnreadableNote]
+    clock_was_ahead: bool
 
 
-def seal(conn: Connection, progress: Progress) -> None:
-    """Extend the stored nodes of every log to its tail as it is now. Raises psycopg.Error."""
+def seal(conn: Connection, progress: Progress, only: str | None = None) -> None:
+    """Extend the stored nodes of every log, or of one, to its tail as it is now. Raises psycopg.Error."""
     cursor = conn.cursor(row_factory=dict_row)
-    goals = {row["table_name"]: row["last_id"] or 0 for row in cursor.execute(query("chain_status"))}
+    goals = {
+        row["table_name"]: row["last_id"] or 0
+        for row in cursor.execute(query("chain_status")).fetchall()
+        if only in (None, row["table_name"])
+    }
     total, done = sum(goals.values()), 0
     for table, goal in goals.items():
         reached = 0
@@ -104,7 +114,8 @@ def _make(
     target: Store | None,
     standby_timeout: float | None,
 ) -> Created:
-    last = _last_run(source, [key.trusted, *trusted]) if source else None
+    latest = _latest(source, [key.trusted, *trusted]) if source else None
+    last = latest.run if latest else None
     with conn.transaction():
         conn.execute(query("one_snapshot"))
         facts, broken = read_facts(conn)
@@ -114,19 +125,21 @@ def _make(
     make_durable(conn, written)
     standbys = [] if standby_timeout is None else wait_for_standbys(conn, written, standby_timeout)
     name = run_name(facts[0].time)
-    if last and name <= last.name:
+    is_behind = last is not None and name <= last.name
+    if last and is_behind and not last.any.server.is_before(facts[0].server):
         raise StoreError(
-            f"the last checkpoint is of {last.name}, and the server's clock says {name}",
-            hint="set the server's clock right: checkpoints are in the order of their time",
+            f"the last checkpoint is of {last.name}, and the clock of this other server says {name}",
+            hint="set the server's clock right, or begin a new directory if the clock was wrong then",
         )
     notes = compose(facts, key)
     path = target.write(name, notes) if target else None
     changed = last is not None and last.any.guards != facts[0].guards
-    return Created(name, path, facts, notes, last.name if last else None, changed, standbys, broken)
+    previous, unreadable = (last.name, latest.unreadable) if last and latest else (None, [])
+    return Created(name, path, facts, notes, previous, changed, standbys, broken, unreadable, is_behind)
 
 
 def read_facts(conn: Connection) -> tuple[list[Facts], list[str]]:
-    """Return what the database says of every log, and the tables whose log has no root, for a row is missing.
+    """Return what the database says of every log, and the tables whose log has no root because a row is missing.
 
     Raises psycopg.Error, and ChainMismatch (AUD-009) if no log has a root.
     """
@@ -156,15 +169,16 @@ def read_facts(conn: Connection) -> tuple[list[Facts], list[str]]:
     return facts, broken
 
 
-def _last_run(store: Store, keys: Sequence[Key]) -> Run | None:
-    names = store.names()
-    if not names:
-        return None
+def _latest(store: Store, keys: Sequence[Key]) -> Latest | None:
     try:
-        return open_run(store.read(names[-1]), keys)
+        return read_latest(store, keys)
+    except NotThere:
+        if store.path.is_dir():
+            return None
+        raise
     except Refused as problem:
         raise _contradiction(
-            f"checkpoint_refused: {names[-1]}: {problem}",
+            f"checkpoint_refused: {problem}",
             "It was changed, or another key made it: --trust names the public keys of others that are believed.",
         ) from None
 
@@ -181,7 +195,7 @@ def _compare(conn: Connection, last: Run, run: Sequence[Facts], broken: Sequence
         )
     for table, before in last.logs.items():
         facts = now.get(table)
-        signed = f"{before.size} were signed in {last.name}"
+        signed = f"{before.size} were signed in {run_name(before.time)}"
         if table in broken:
             raise _contradiction(f"missing_rows: rows of {table} are missing, and {signed}", hint)
         if facts is None:
@@ -192,7 +206,8 @@ def _compare(conn: Connection, last: Run, run: Sequence[Facts], broken: Sequence
             raise _contradiction(said, hint)
         if not is_continuation(conn, before, facts.size, facts.root):
             said = (
-                f"checkpoint_mismatch: rows 1 to {before.size} of {table} are not those signed in {last.name}"
+                f"checkpoint_mismatch: rows 1 to {before.size} of {table} are not those signed in"
+                f" {run_name(before.time)}"
             )
             raise _contradiction(said, hint)
 

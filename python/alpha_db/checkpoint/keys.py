@@ -15,12 +15,20 @@ import os
 import re
 from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alpha_db.errors import AlphaDbError
-from alpha_db.offline_check import Key, Refused, Unreadable, load_keys, parse_vkey
+from alpha_db.offline_check import (
+    MAX_NOTE,
+    Key,
+    NotThere,
+    Refused,
+    Unreadable,
+    load_keys,
+    parse_vkey,
+    read_text,
+)
 from alpha_db.security.ed25519 import is_weak_key
 from alpha_db.security.private_file import KeyFileError, read_private, write_private
 
@@ -57,7 +65,18 @@ class SigningKey:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SigningKey:
         """Read a private key. Raises KeyFileError if it is missing, none, or may be read by others."""
-        found = _PRIVATE.fullmatch(read_private(path).decode("utf-8", "replace"))
+        content = read_private(path).decode("utf-8", "replace")
+        found = _PRIVATE.fullmatch(content)
+        if not found and content[:1] == "\ufeff":
+            raise KeyFileError(
+                f"the private key {os.fspath(path)} begins with a byte order mark",
+                hint=f"remove it with: sed -i '1s/^\\xEF\\xBB\\xBF//' {os.fspath(path)}",
+            )
+        if not found and "\r" in content:
+            raise KeyFileError(
+                f"the private key {os.fspath(path)} has CRLF line ends",
+                hint=f"remove them with: sed -i 's/\\r$//' {os.fspath(path)}",
+            )
         seed = _bytes_of(found[3]) if found else b""
         if not found or len(seed) != 33 or seed[:1] != _ED25519:
             raise KeyFileError(
@@ -116,9 +135,8 @@ def trusted_keys(given: Sequence[str]) -> list[Key]:
         shown = text if "+" not in text else text.partition("+")[0]
         try:
             keys += load_keys([text])
-        except OSError as problem:
-            reason = problem.strerror or str(problem)
-            raise BadKey(f"{shown} is neither a public key nor a file of them: {reason}") from None
+        except NotThere as problem:
+            raise BadKey(f"{shown} is neither a public key nor a file of them: {problem}") from None
         except (Refused, Unreadable) as problem:
             hint = (
                 "the private key is for checkpoint create; what verifies is the public one beside it, .vkey"
@@ -129,8 +147,8 @@ def trusted_keys(given: Sequence[str]) -> list[Key]:
 
 def _is_private(text: str) -> bool:
     try:
-        return text.startswith("PRIVATE+") or Path(text).read_bytes().startswith(b"PRIVATE+")
-    except (OSError, ValueError):
+        return text.startswith("PRIVATE+") or read_text(text, MAX_NOTE).startswith("PRIVATE+")
+    except ValueError:
         return False
 
 

@@ -50,6 +50,11 @@ class Position:
             raise ValueError(f"not a server's position: {text!r}")
         return cls(found[1], int(found[2]), found[3])
 
+    def is_before(self, other: Position) -> bool:
+        """Return whether the same server was here earlier than there."""
+        is_same = self.system_identifier == other.system_identifier
+        return is_same and (self.timeline, self.offset) < (other.timeline, other.offset)
+
     @property
     def offset(self) -> int:
         """The WAL position as a number."""
@@ -86,14 +91,6 @@ def signed_time(time: datetime) -> str:
     return time.astimezone(UTC).strftime(_TIME)
 
 
-def parse_time(text: str) -> datetime:
-    """Return the time that a checkpoint names. Raises ValueError, also for another spelling of it."""
-    time = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-    if signed_time(time) != text:
-        raise ValueError(f"not a time of a checkpoint: {text!r}")
-    return time
-
-
 class Glance(NamedTuple):
     """What a note says of itself, unverified."""
 
@@ -106,6 +103,15 @@ def glance(note: str) -> Glance | None:
     """Return what a note says, without believing it; None for what is no checkpoint."""
     found = _GLANCE.match(note)
     return Glance(int(found[1]), found[2], found[3]) if found else None
+
+
+def server_of(note: str) -> Position | None:
+    """Return the position that a note names, without believing it; None if it names none."""
+    found = re.search(r"^server (.+)$", note, re.MULTILINE)
+    try:
+        return Position.parse(found[1]) if found else None
+    except ValueError:
+        return None
 
 
 def compose(run: Sequence[Facts], key: SigningKey) -> dict[str, str]:

@@ -2,98 +2,138 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from alpha_db.checkpoint.history import (
     CheckpointRefused,
+    Latest,
     Run,
+    RunRefused,
     Signed,
     check_together,
     open_run,
     open_signed,
     read_history,
+    read_latest,
 )
 from alpha_db.checkpoint.note import run_name
 from alpha_db.checkpoint.store import Store, StoreError, is_run_name, read_note, read_run
-from alpha_db.offline_check import Key, Refused, Unreadable
+from alpha_db.errors import AlphaDbError, NotThere
+from alpha_db.offline_check import MAX_NOTE, MAX_NOTES, Key, Refused, Unreadable, split_notes
 
-# Between two notes that were written one after the other: an empty line that no signature follows.
-_BETWEEN = re.compile(r"(?<=\n)\n(?!— )")
+
+class Verdict(StrEnum):
+    """What can be said of a run or a note."""
+
+    HOLDS = "holds"
+    REFUSED = "refused"
+    NOT_RUN = "not_run"
+    NOT_THERE = "not_there"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A run or a note: what it says, or why it must not be relied on."""
+    """A run or a note: what it says, or why it must not be relied on, or why nothing can be said."""
 
     what: str
-    run: Run | None
+    run: Run | None = None
     reason: str | None = None
+    verdict: Verdict = Verdict.HOLDS
     is_whole: bool = True
+    clock_was_ahead: bool = False
 
 
 def check_path(path: str, keys: Sequence[Key]) -> Iterator[Checked]:
-    """Yield what came of each run or note that a path names; - is stdin.
-
-    Raises StoreError for what cannot be read, or is no checkpoint.
-    """
+    """Yield what came of each run or note that a path names; - is stdin. Raises nothing: one hides no other."""
     place = Path(path)
-    if path == "-":
-        yield from _notes("stdin", sys.stdin.buffer.read().decode("utf-8", "replace"), keys)
-    elif not place.is_dir():
-        yield from _notes(path, read_note(place), keys)
-    elif is_run_name(place.resolve().name) or any(place.glob("*.note")):
-        try:
-            yield Checked(path, open_run(read_run(place), keys))
-        except Refused as problem:
-            yield Checked(path, None, str(problem))
+    try:
+        if path == "-" or not place.is_dir():
+            yield from _notes("stdin" if path == "-" else path, read_note(place, MAX_NOTES), keys)
+        elif is_run_name(place.resolve().name) or any(place.glob("*.note")):
+            yield from _run(path, place, keys)
+        else:
+            yield from _runs(place, keys)
+    except NotThere as problem:
+        yield Checked(path, reason=_without(path, problem), verdict=Verdict.NOT_THERE)
+    except AlphaDbError as problem:
+        yield Checked(path, reason=_without(path, problem), verdict=Verdict.NOT_RUN)
+    except OSError as problem:
+        yield Checked(path, reason=f"it cannot be read: {problem.strerror}", verdict=Verdict.NOT_RUN)
+
+
+def _without(path: str, problem: AlphaDbError) -> str:
+    return problem.message.removeprefix(f"{path}: ")
+
+
+def _run(path: str, place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
+    try:
+        run, unreadable = open_run(read_run(place), keys)
+    except RunRefused as problem:
+        yield Checked(path, reason=str(problem), verdict=Verdict.REFUSED)
+        unreadable = problem.unreadable
     else:
-        history = read_history(Store(place), keys)
-        every = [Checked(run.name, run) for run in history.runs]
-        every += [Checked(run.name, None, run.reason) for run in history.refused]
-        yield from sorted(every, key=lambda checked: checked.what)
+        if run.logs:
+            yield Checked(path, run, is_whole=run.is_whole)
+    for note in unreadable:
+        yield Checked(str(place / note.note), reason=note.reason, verdict=Verdict.NOT_RUN)
+
+
+def _runs(place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
+    history = read_history(Store(place), keys)
+    every = [
+        Checked(run.name, run, is_whole=run.is_whole, clock_was_ahead=run.name in history.ahead)
+        for run in history.runs
+    ]
+    every += [Checked(run.name, reason=run.reason, verdict=Verdict.REFUSED) for run in history.refused]
+    every += [Checked(one.name, reason=one.reason, verdict=Verdict.NOT_RUN) for one in history.unreadable]
+    yield from sorted(every, key=lambda checked: checked.what)
 
 
 def open_latest(path: Path, keys: Sequence[Key]) -> Run:
     """Return the run that a path names: a run's directory, a note of it, or the latest run of a directory.
 
-    A note stands for itself, without the others of its run. Raises CheckpointRefused, and StoreError.
+    A note stands for itself, without the others of its run. Raises CheckpointRefused, NotThere, and StoreError.
     """
+    return read_checkpoints(path, keys).run
+
+
+def read_checkpoints(path: Path, keys: Sequence[Key]) -> Latest:
+    """Like open_latest, with what could not be read, so that an older checkpoint of a table stands in."""
     try:
-        return _latest(path, keys)
+        if not path.is_dir():
+            signed = _note(path, keys)
+            return Latest(Run(path.name, {signed.table: signed}), [])
+        if not is_run_name(path.resolve().name):
+            return read_latest(Store(path), keys)
+        run, unreadable = open_run(read_run(path), keys)
     except Refused as problem:
         raise CheckpointRefused(f"checkpoint_refused: {path}: {problem}") from None
+    if not run.logs:
+        raise StoreError(f"{path / unreadable[0].note}: {unreadable[0].reason}")
+    return Latest(run, unreadable)
 
 
-def _latest(path: Path, keys: Sequence[Key]) -> Run:
-    if not path.is_dir():
-        try:
-            signed = open_signed(read_note(path), keys)
-        except Unreadable as problem:
-            raise StoreError(f"{path}: {problem}") from None
-        return Run(path.name, {signed.table: signed})
-    if is_run_name(path.resolve().name):
-        return open_run(read_run(path), keys)
-    names = Store(path).names()
-    if not names:
-        raise StoreError(f"there is no checkpoint in {path}")
-    return open_run(Store(path).read(names[-1]), keys)
+def _note(path: Path, keys: Sequence[Key]) -> Signed:
+    try:
+        return open_signed(read_note(path, MAX_NOTE), keys)
+    except Unreadable as problem:
+        raise StoreError(f"{path}: {problem}") from None
 
 
 def _notes(what: str, text: str, keys: Sequence[Key]) -> Iterator[Checked]:
-    notes = _BETWEEN.split(text)
+    notes = split_notes(text)
     found: list[Checked] = []
     for number, one in enumerate(notes, 1):
         name = what if len(notes) == 1 else f"{what}, note {number}"
         try:
             signed = open_signed(one, keys)
         except Unreadable as problem:
-            raise StoreError(f"{name}: {problem}") from None
+            found.append(Checked(name, reason=str(problem), verdict=Verdict.NOT_RUN))
         except Refused as problem:
-            found.append(Checked(name, None, str(problem)))
+            found.append(Checked(name, reason=str(problem), verdict=Verdict.REFUSED))
         else:
             run = Run(name, {signed.table: signed})
             found.append(Checked(f"{name} ({signed.table})", run, is_whole=False))
@@ -105,7 +145,6 @@ def _notes(what: str, text: str, keys: Sequence[Key]) -> Iterator[Checked]:
 
 def _are_one_run(logs: dict[str, Signed]) -> bool:
     try:
-        check_together(logs.values())
+        return check_together(logs.values())
     except Refused:
         return False
-    return True

@@ -16,17 +16,18 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from alpha_db.errors import AlphaDbError
+from alpha_db.errors import AlphaDbError, NotThere
+from alpha_db.offline_check import MAX_NOTE, Unreadable, read_text
+from alpha_db.offline_check import NotThere as NoFile
 
 _RUN = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
 _SUFFIX = ".note"
 _NEW = ".new-"
 _POLL = 0.05
-_LIMIT = 64 * 1024  # a note has a few hundred bytes
 
 
 class StoreError(AlphaDbError):
@@ -34,11 +35,15 @@ class StoreError(AlphaDbError):
 
 
 class StoredRun(NamedTuple):
-    """A run as it lies in its directory: the text of each note by the name of its table, unverified."""
+    """A run as it lies in its directory: the text of each note by the name of its table, unverified.
+
+    `unreadable` says why of each file that could not be read, "" for the directory itself.
+    """
 
     name: str
     path: Path
     notes: dict[str, str]
+    unreadable: dict[str, str]
 
 
 class Store:
@@ -48,20 +53,35 @@ class Store:
         self.path = Path(path)
 
     def names(self) -> list[str]:
-        """Return the names of the runs, oldest first. Raises StoreError if the directory cannot be read."""
+        """Return the names of the runs, in the order of their names, whether they can be read or not.
+
+        Raises NotThere if there is no such directory, StoreError if it cannot be read.
+        """
         try:
-            found = [entry.name for entry in os.scandir(self.path) if entry.is_dir()]
+            with os.scandir(self.path) as entries:
+                return sorted(entry.name for entry in entries if is_run_name(entry.name))
+        except FileNotFoundError:
+            raise NotThere(f"there is no directory {self.path}") from None
+        except NotADirectoryError:
+            raise StoreError(f"{self.path} is not a directory") from None
         except OSError as problem:
             raise StoreError(f"cannot read {self.path}: {problem.strerror}") from None
-        return sorted(name for name in found if is_run_name(name))
 
     def read(self, name: str) -> StoredRun:
-        """Return a run. Raises StoreError if it cannot be read, or has no note in it."""
+        """Return a run, as far as it can be read."""
         return read_run(self.path / name)
 
     def runs(self) -> Iterator[StoredRun]:
-        """Yield every run, oldest first. Raises StoreError."""
+        """Yield every run in the order of their names. Raises NotThere and StoreError, of the directory only."""
         return map(self.read, self.names())
+
+    def glance(self, name: str) -> str:
+        """Return the text of one note of a run, empty if there is none that can be read."""
+        with suppress(OSError, NoFile, Unreadable), os.scandir(self.path / name) as entries:
+            for entry in entries:
+                if entry.name.endswith(_SUFFIX) and entry.name[0] != ".":
+                    return read_text(entry.path, MAX_NOTE)
+        return ""
 
     @contextmanager
     def locked(self, timeout: float = 30) -> Iterator[None]:
@@ -132,28 +152,36 @@ def is_run_name(name: str) -> bool:
 
 
 def read_run(path: Path) -> StoredRun:
-    """Return the notes of a run's directory. Raises StoreError if it cannot be read, or has no note in it."""
+    """Return the notes of a run's directory, as far as they can be read."""
+    notes: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
     try:
         files = sorted(file for file in path.iterdir() if file.suffix == _SUFFIX and file.name[0] != ".")
+    except FileNotFoundError:
+        return StoredRun(path.name, path, {}, {"": "it is a link to a directory that is not there"})
+    except NotADirectoryError:
+        return StoredRun(path.name, path, {}, {"": "it is not a directory"})
     except OSError as problem:
-        raise StoreError(f"cannot read {path}: {problem.strerror}") from None
-    if not files:
-        raise StoreError(f"there is no checkpoint in {path}")
-    return StoredRun(path.name, path, {file.name.removesuffix(_SUFFIX): read_note(file) for file in files})
+        return StoredRun(path.name, path, {}, {"": f"it cannot be read: {problem.strerror}"})
+    for file in files:
+        try:
+            notes[file.name.removesuffix(_SUFFIX)] = read_text(file, MAX_NOTE)
+        except (NoFile, Unreadable) as problem:
+            unreadable[file.name] = str(problem)
+    return StoredRun(path.name, path, notes, unreadable if files else {"": "there is no note in it"})
 
 
-def read_note(file: Path) -> str:
-    """Return the text of a note, byte for byte. Raises StoreError if it cannot be read or is no text."""
+def read_note(file: Path, limit: int = MAX_NOTE) -> str:
+    """Return the text of a note, byte for byte; - is stdin.
+
+    Raises NotThere, and StoreError if it cannot be read or is no text.
+    """
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_LIMIT + 1)
-        if len(content) > _LIMIT:
-            raise StoreError(f"{file} is too long for a checkpoint")
-        return content.decode("utf-8")
-    except OSError as problem:
-        raise StoreError(f"cannot read {file}: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise StoreError(f"{file} is no checkpoint: it is not UTF-8") from None
+        return read_text(file, limit)
+    except NoFile as problem:
+        raise NotThere(f"{file}: {problem}") from None
+    except Unreadable as problem:
+        raise StoreError(f"{file}: {problem}") from None
 
 
 def _fsync(folder: Path) -> None:

@@ -6,8 +6,9 @@ Rows of the result look like those of verify_chain_integrity, with `subject` (a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -62,8 +63,7 @@ def compare(
 
 def not_compared(directory: str, problem: Exception, history: History | None = None) -> Comparison:
     """Return the finding that nothing could be compared, and why."""
-    error = from_any(problem) if isinstance(problem, psycopg.Error) else problem
-    detail = squeeze(error.message if isinstance(error, AlphaDbError) else str(error))
+    detail = _told(problem)
     latest, runs = (history.latest, len(history.runs)) if history else (None, 0)
     return Comparison(directory, runs, latest, [_row(directory, None, verdict="not_run", detail=detail)])
 
@@ -85,27 +85,48 @@ def _compare(
         _row(run.name, run.name, verdict="checkpoint_refused", is_valid=False, detail=run.reason)
         for run in refused
     ]
+    results += [
+        _row(one.name, one.run, verdict="not_run", detail=f"could not be read: {one.reason}")
+        for one in history.unreadable
+        if table is None or one.note in ("", f"{table}.note")
+    ]
     if not runs:
         return Comparison(directory, len(history.runs), None, results)
     latest = runs[-1]
+    covered = {name: run for run in runs for name in run.logs}  # the latest run that has each table
     place = Whereabouts(
         Position(here["system_identifier"], here["timeline"], here["wal_lsn"]), here["in_recovery"]
     )
     if table is None:
-        results.append(_guards(conn, latest, here["guards"]))
+        results.append(_tried(GUARDS, latest, None, lambda: _guards(conn, latest, here["guards"])))
     chains = [row[0] for row in conn.cursor(row_factory=tuple_row).execute(query("chain_status"))]
-    gone = [name for name in latest.logs if name not in chains]
+    gone = [name for name in covered if name not in chains]
     for name in [*chains, *gone]:
         if table not in (None, name):
             continue
-        if name not in latest.logs:
+        if name not in covered:
             detail = f"{latest.name} has no checkpoint of it: a new one covers it, unless rows are missing"
             results.append(_row(name, latest.name, name, verdict="not_run", detail=detail))
         elif name in gone:
-            results.append(_gone(latest, latest.logs[name]))
+            results.append(_gone(covered[name], covered[name].logs[name]))
         else:
-            results.append(_table(conn, runs, name, place, engage_lockdown))
+            results.append(
+                _tried(name, covered[name], name, partial(_table, conn, runs, name, place, engage_lockdown))
+            )
     return Comparison(directory, len(history.runs), latest, results)
+
+
+def _tried(subject: str, run: Run, table: str | None, compare: Callable[[], Row]) -> Row:
+    """The finding, which is not_run for what cannot be compared: that hides no other finding."""
+    try:
+        return compare()
+    except (AlphaDbError, psycopg.Error) as problem:
+        return _row(subject, run.name, table, verdict="not_run", detail=_told(problem))
+
+
+def _told(problem: Exception) -> str:
+    error = from_any(problem) if isinstance(problem, psycopg.Error) else problem
+    return squeeze(error.message if isinstance(error, AlphaDbError) else str(error))
 
 
 def _here(conn: Connection) -> Row:
@@ -157,7 +178,7 @@ def _gone(latest: Run, signed: Signed) -> Row:
         missing_rows=signed.size,
         expected_hash=signed.root.hex(),
         detail=f"the table is no chain of this database any more: {_rows(signed.size)} missing;"
-        " the lockdown is NOT engaged by this, for there is no chain to verify",
+        " the lockdown is NOT engaged by this, because there is no chain to verify",
     )
 
 
@@ -175,11 +196,12 @@ def _verdict(conn: Connection, signed: Signed, *, engage: bool) -> Row | None:
 
 
 def _table(conn: Connection, runs: Sequence[Run], name: str, place: Whereabouts, engage: bool) -> Row:
-    latest = runs[-1].logs[name]
+    mine = [run for run in runs if name in run.logs]
+    latest = mine[-1].logs[name]
     found = _verdict(conn, latest, engage=engage)
     assert found is not None
-    row = _row(name, runs[-1].name, name) | found | {"size": latest.size}
-    older = _older(runs, name)
+    row = _row(name, mine[-1].name, name) | found | {"size": latest.size}
+    older = _older(mine, name)
     if row["verdict"] == "tail_missing":
         _explain_missing(conn, row, latest, older, place)
     elif row["verdict"] == "checkpoint_mismatch":
@@ -191,7 +213,7 @@ def _table(conn: Connection, runs: Sequence[Run], name: str, place: Whereabouts,
 
 def _older(runs: Sequence[Run], name: str) -> list[tuple[Run, Signed]]:
     """The checkpoints of a table before the latest, oldest first, each size once."""
-    by_size = {run.logs[name].size: (run, run.logs[name]) for run in reversed(runs) if name in run.logs}
+    by_size = {run.logs[name].size: (run, run.logs[name]) for run in reversed(runs)}
     latest = runs[-1].logs[name]
     return [by_size[size] for size in sorted(by_size) if 0 < size < latest.size]
 

@@ -22,12 +22,12 @@ from alpha_db.cli.signing import (
     send_proposal,
     show_bootstrap,
 )
-from alpha_db.errors import SignatureRefused
+from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
 from alpha_db.frame import unframed
+from alpha_db.reading import read_json
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 from alpha_db.security.payloads import check_name, key_of
-from alpha_db.security.signed_text import load_json
 
 MEMBERS = ("agent_id", "name", "role", "public_key")
 SIGNED = (*MEMBERS, "signature")
@@ -377,11 +377,9 @@ def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
 def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
     """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
     try:
-        said: Any = unframed(load_json(file.read_text("utf-8")))
-    except OSError as problem:
-        raise click.UsageError(f"cannot read {file}: {problem.strerror}") from None
-    except ValueError as problem:
-        raise click.UsageError(f"{file} is not JSON: {problem}") from None
+        said: Any = unframed(read_json(file))
+    except (NotThere, FileUnreadable) as problem:
+        raise click.UsageError(problem.message) from None
     found = said if isinstance(said, list) else [said]
     for agent in found:
         allowed = (MEMBERS, SIGNED) if may_be_signed else (MEMBERS,)

@@ -115,7 +115,7 @@ def _causes(exc: BaseException, line: str) -> str:
     while cause is not None:
         text = squeeze(str(cause))
         if isinstance(cause, psycopg.Error):
-            text = squeeze(cause.diag.message_primary or text)
+            text = squeeze(from_any(cause).message)
             text = re.sub(r"^(AUD|RSK)-[0-9]{3}: ", "", text)  # the line begins with the code
         elif isinstance(cause, OSError) and cause.strerror:
             text = cause.strerror

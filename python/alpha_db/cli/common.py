@@ -12,12 +12,14 @@ from typing import Any
 
 import click
 import psycopg
+from psycopg.rows import dict_row
 
 from alpha_db.cli.output import want_json
 from alpha_db.connection import connect_for_command
 from alpha_db.errors import LockTimeout, translate
 from alpha_db.installation import Place, require_installed
 from alpha_db.locks import timed_out
+from alpha_db.pooled import PinningConnection, is_pooled
 from alpha_db.queries import query
 
 
@@ -41,10 +43,17 @@ class Settings:
         """
         conn = connect_for_command(self.dsn, schema=self.schema)
         # 0 is for ever, so what is less than a millisecond is one
-        values = {"milliseconds": ceil(self.seconds * 1000), "is_given": self.lock_timeout is not None}
+        values = {
+            "milliseconds": ceil(self.seconds * 1000),
+            "is_given": self.lock_timeout is not None,
+            "is_pooled": is_pooled(conn),
+        }
         try:
-            with translate():
-                conn.execute(query("prepare_command"), values)
+            with translate(), conn.cursor(row_factory=dict_row) as cursor:
+                settings = cursor.execute(query("prepare_command"), values).fetchone() or {}
+            if isinstance(conn, PinningConnection) and conn.pins is not None:
+                for name, value in settings.items():
+                    conn.pin(name, value)
         except BaseException:
             conn.close()
             raise

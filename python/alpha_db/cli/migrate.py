@@ -65,6 +65,9 @@ def migrate(
     --lock-timeout says. An applied file that was edited since is reported (exit 1). For CI there is --check:
     it exits 0 only if every migration is applied as it is here.
 
+    Applying needs the server itself, not a pooler such as PgBouncer: the lock that keeps two migrations apart is a
+    session's. --list and --dry-run work through a pooler.
+
     \b
     Examples:
       alpha-db migrate --dry-run

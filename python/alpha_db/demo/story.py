@@ -5,18 +5,14 @@ A step that did not go as promised says so in ``ok`` and the demo goes on; what 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg.types.json import set_json_loads
 
 from alpha_db.connection import connect
 from alpha_db.demo import cut
@@ -218,9 +214,7 @@ class Story:
     def _connect(self, database: str, user: str) -> Connection:
         # TRUNCATE … CASCADE would tell what it cascades to
         options = "-cclient_min_messages=warning"
-        conn = connect(self._dsn(database, user), autocommit=True, options=options)
-        set_json_loads(partial(json.loads, parse_float=Decimal), conn)
-        return conn
+        return connect(self._dsn(database, user), autocommit=True, options=options)
 
 
 def _rows(conn: Connection, sql: Any, values: Row | None = None) -> list[Row]:
@@ -243,8 +237,5 @@ def _refusal(conn: Connection, name: str) -> str | None:
         with conn.transaction(force_rollback=True):
             conn.execute(statement(name))
     except psycopg.Error as exc:
-        error = from_database(exc)
-        if error is None:
-            raise
-        return error.code or exc.sqlstate
+        return from_database(exc).code
     return None

@@ -26,10 +26,12 @@ from alpha_db.connection import (
 )
 from alpha_db.errors import (
     AlphaDbError,
+    ConnectionFailed,
     LockTimeout,
     MigrationFailed,
     PermissionDenied,
     ReadOnlyServer,
+    Refused,
     from_any,
     squeeze,
     translate,
@@ -38,6 +40,7 @@ from alpha_db.installation import Place, locate
 from alpha_db.migrate.sources import FIRST, MigrationFile, find_directory, read_files
 from alpha_db.migrate.state import MigrationState, Status, read_states, refuse_edited, refuse_newer
 from alpha_db.migrate.yoyo_backend import Backend, open_backend
+from alpha_db.pooled import is_pooled
 from alpha_db.queries import query
 
 
@@ -98,6 +101,11 @@ def migrate(
         _require_rights(conn, place)
         if not _to_do(states):
             return events
+        if is_pooled(conn):
+            message = (
+                "cannot migrate through a pooler: the lock that keeps two migrations apart is a session's"
+            )
+            raise ConnectionFailed(message, hint="name the server itself in --dsn", sqlstate="08001")
         wait = _Wait(conn, lock_timeout, tell)
         by_name = {file.name: file for file in files}
         if not place.installed and by_name[FIRST].checksum:
@@ -291,6 +299,6 @@ def _apply_one(backend: Backend, file: MigrationFile, *, mark_only: bool) -> Non
 
 def _failed(name: str, cause: AlphaDbError) -> AlphaDbError:
     """The cause with the name of the migration, which yoyo does not tell; a coded refusal keeps its class."""
-    cls = type(cause) if cause.code else MigrationFailed
+    cls = type(cause) if isinstance(cause, Refused) else MigrationFailed
     message = f"{name}: {cause.message}"
     return cls(message, detail=cause.detail, hint=cause.hint, sqlstate=cause.sqlstate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -13,8 +12,9 @@ import click
 
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.signing import Signing, proposal_options, send_proposal
-from alpha_db.errors import RiskValueRefused
+from alpha_db.errors import FileUnreadable, NotThere, RiskValueRefused
 from alpha_db.frame import unframed
+from alpha_db.reading import read_json
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import MEMBERS, check_payload
 from alpha_db.security.signed_text import load_json
@@ -164,12 +164,9 @@ def quorum_policy(
 def read_limits(source: Path) -> dict[str, str]:
     """Return the three limits of a JSON file: a payload, or what get-config --json prints."""
     try:
-        text = sys.stdin.read() if str(source) == "-" else source.read_text("utf-8")
-        said = unframed(load_json(text))
-    except OSError as problem:
-        raise click.UsageError(f"cannot read {source}: {problem.strerror}") from None
-    except ValueError as problem:
-        raise click.UsageError(f"{source} is not JSON: {problem}") from None
+        said = unframed(read_json(source))
+    except (NotThere, FileUnreadable) as problem:
+        raise click.UsageError(problem.message) from None
     limits = said.get("limits", said) if isinstance(said, dict) else None
     if not isinstance(limits, dict) or set(limits) != set(NAMES):
         raise click.UsageError(f"{source} does not hold exactly {', '.join(NAMES)}")

@@ -43,6 +43,8 @@ def watch(
 ) -> None:
     """Show the limits as a running guardrail holds them, verified, with its lease; Ctrl-C ends.
 
+    Through a pooler such as PgBouncer no notification arrives: limits are then read every half second only.
+
     With --once exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one answer, or without
     --once one at each change; so does a pipe or a file, in words.
 

@@ -1,0 +1,229 @@
+"""What the writers' arguments must be, looked at before anything is sent: each refusal names its column.
+
+What only the database can judge (lengths, keys, rules between columns) is left to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address, ip_interface
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+from alpha_db.errors import DecimalError, ValueRefused, WrongType, shorten
+from alpha_db.exact_json import dumps
+from alpha_db.sqlstates import HINTS
+
+#: What the functions take for an amount.
+Money = Decimal | int | str
+#: What they take for JSON: a value, or the JSON text itself.
+Json = Mapping[str, Any] | Sequence[Any] | str
+
+_DIGITS = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_NOT_FINITE = re.compile(r"[+-]?(nan|snan|inf|infinity)", re.IGNORECASE)
+_MONEY = "Pass a decimal.Decimal, an int, or a string of decimal digits."
+# PostgreSQL's numeric has so many digits before the point and behind it; it would round, or overflow
+_MOST_BEFORE, _MOST_BEHIND = 131072, 16383
+
+
+def money(column: str, value: Any) -> Decimal:
+    """Return an amount exactly. Raises DecimalError (AUD-001), whose DETAIL says what is wrong with this value."""
+    # by what is allowed, not by what is not: numpy's floats are of many types, and bool is an int
+    is_text = isinstance(value, str) and _DIGITS.fullmatch(value)
+    if isinstance(value, Decimal):
+        amount = value
+    elif (isinstance(value, int) and not isinstance(value, bool)) or is_text:
+        amount = Decimal(value)
+    else:
+        raise _no_amount(column, *_wrong_with(value))
+    if not amount.is_finite():
+        raise _no_amount(column, f"is {amount}", f"{amount} is not an amount.")
+    exponent = amount.as_tuple().exponent
+    if amount.adjusted() >= _MOST_BEFORE or (isinstance(exponent, int) and -exponent > _MOST_BEHIND):
+        raise _no_amount(column, "has too many digits", "No column holds so many digits.")
+    return amount
+
+
+def fits(amount: Decimal, digits: int, scale: int) -> bool:
+    """Return whether a column decimal(digits, scale) holds an amount exactly."""
+    if not amount:
+        return True
+    _, numbers, exponent = amount.as_tuple()
+    zeros = next((place for place, number in enumerate(reversed(numbers)) if number), 0)
+    return isinstance(exponent, int) and -(exponent + zeros) <= scale and amount.adjusted() < digits - scale
+
+
+def optional_money(column: str, value: Any) -> Decimal | None:
+    """As money(), and None for None."""
+    return None if value is None else money(column, value)
+
+
+def text(column: str, value: Any) -> str:
+    """Return a text that must be given. Raises ValueRefused, WrongType."""
+    if value is None:
+        raise _missing(column)
+    if not isinstance(value, str):
+        raise _wrong_type(column, value, "a text", "Pass a str.")
+    return _sendable(column, str.__str__(value))  # of an Enum its value, where psycopg would send its name
+
+
+def optional_text(column: str, value: Any) -> str | None:
+    """As text(), and None for None."""
+    return None if value is None else text(column, value)
+
+
+def whole(column: str, value: Any, bits: int) -> int:
+    """Return a whole number that fits a column of so many bits. Raises ValueRefused, WrongType."""
+    if value is None:
+        raise WrongType(
+            f"{column} is missing", hint=f"Pass {column}, an int.", sqlstate="23502", column=column
+        )
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise _wrong_type(column, value, "a whole number", "Pass an int.")
+    number = int(value.__index__())
+    most = 2 ** (bits - 1) - 1
+    if not -most <= number <= most:
+        detail = f"It has {number.bit_length()} bits."
+        hint = f"From {-most} to {most}."
+        raise ValueRefused(
+            f"{column} is out of range", detail=detail, hint=hint, sqlstate="22003", column=column
+        )
+    return number
+
+
+def flag(column: str, value: Any) -> bool:
+    """Return true or false. Raises WrongType."""
+    if not isinstance(value, bool):
+        raise _wrong_type(column, value, "true or false", "Pass True or False.")
+    return value
+
+
+def uuid(column: str, value: Any) -> UUID:
+    """Return a uuid. Raises ValueRefused, WrongType."""
+    if value is None:
+        raise _missing(column)
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str):
+        raise _wrong_type(column, value, "a uuid", "Pass a uuid.UUID or its text.")
+    try:
+        return UUID(value)
+    except ValueError:
+        raise _malformed(
+            column, value, "a uuid", "Pass the correlation_id that record_signal returned."
+        ) from None
+
+
+def address(column: str, value: Any) -> str | None:
+    """Return an address of the network, or None. Raises ValueRefused, WrongType."""
+    if value is None:
+        return None
+    if not isinstance(value, str | IPv4Address | IPv6Address):
+        raise _wrong_type(
+            column, value, "an address", "Pass the address as text, or an ipaddress.IPv4Address."
+        )
+    try:
+        ip_interface(str(value))
+    except ValueError:
+        hint = "Pass an IPv4 or IPv6 address without port and name: 203.0.113.7."
+        raise _malformed(column, str(value), "an address", hint) from None
+    if "%" in str(value):
+        hint = "Leave out the zone, which stands behind the percent sign."
+        raise _malformed(column, str(value), "an address that can be stored", hint)
+    return str(value)
+
+
+def json_text(column: str, value: Any) -> str:
+    """Return JSON as the text that is sent. Raises DecimalError (AUD-001), ValueRefused, WrongType."""
+    if value is None:
+        raise _missing(column)
+    if isinstance(value, str):
+        return _sendable(column, str.__str__(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        hint = "Pass a dict, a list, or JSON text: body.decode() of a webhook's body."
+        raise _wrong_type(column, value, "JSON", hint)
+    try:
+        return dumps(value)
+    except DecimalError as problem:
+        problem.column = column
+        raise
+    except WrongType as problem:
+        said = f"{column}: {problem.message}"
+        raise WrongType(said, hint=problem.hint, sqlstate="42804", column=column) from None
+
+
+def _sendable(column: str, value: str) -> str:
+    if "\0" in value:
+        problem = "holds a NUL character"
+    elif not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        problem = "holds half of a character (a lone surrogate)"
+    else:
+        return value
+    raise ValueRefused(f"{column} {problem}", hint=HINTS["22021"], sqlstate="22021", column=column)
+
+
+def _no_amount(column: str, problem: str, detail: str) -> DecimalError:
+    return DecimalError(
+        f"AUD-001: {column} {problem}", detail=detail, hint=_MONEY, sqlstate="AUD01", column=column
+    )
+
+
+def _wrong_with(value: Any) -> tuple[str, str]:
+    """What is wrong with a value that is no amount: for the message, and in a sentence."""
+    kind = type(value).__name__
+    if value is None:
+        return "is missing", "It is missing, and the column must be given."
+    if isinstance(value, str):
+        return "is not a decimal number", _wrong_with_text(value)
+    if isinstance(value, bool):
+        return "is not a decimal number", f"It is {str(value).lower()}, a truth value."
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"cannot be taken from {kind}", "It came as bytes: decode them first."
+    if isinstance(value, float) and not isfinite(value):
+        return f"is {value}", f"{value} is not an amount."
+    if isinstance(value, float) or "float" in kind.lower():
+        return f"cannot be taken from {kind}", "A binary float has lost digits before it gets here."
+    return f"cannot be taken from {kind}", f"{kind} is not a decimal number."
+
+
+def _wrong_with_text(value: str) -> str:
+    shown = f'It is "{shorten(value, 60)}"'
+    bare = value.strip()
+    if not bare:
+        return "It is empty." if not value else "It is blank."
+    if "{{" in value or "}}" in value or re.match(r"\$\{|<\w+>|%\w", value):
+        return f"{shown}: a placeholder that the sender did not fill in."
+    if _NOT_FINITE.fullmatch(bare):
+        return f"{bare} is not an amount."
+    if _DIGITS.fullmatch(bare):
+        return f"{shown}: leave out the blanks around it."
+    if re.fullmatch(r"[+-]?0[xXoObB]\w+", bare):
+        return f"{shown}: only decimal digits are taken."
+    if re.fullmatch(r"[+-]?[0-9_.eE+-]*_[0-9_.eE+-]*", bare):
+        return f"{shown}: leave out the underscores."
+    if re.fullmatch(r"[+-]?[0-9][0-9.,' ]*", bare):
+        return f"{shown}: the decimal separator is a point, and digits are not grouped."
+    if any(character.isdigit() and not character.isascii() for character in bare):
+        return f"{shown}: only the digits 0 to 9 are taken."
+    if re.fullmatch(r"[+-]?[0-9.]+[eE][+-]?[0-9]{5,}", bare):
+        return f"{shown}: no column holds so many digits."
+    return f"{shown}, which is not a decimal number."
+
+
+def _missing(column: str) -> ValueRefused:
+    return ValueRefused(f"{column} is missing", hint=f"Pass {column}.", sqlstate="23502", column=column)
+
+
+def _wrong_type(column: str, value: Any, wanted: str, hint: str) -> WrongType:
+    said = f"{column} is not {wanted}: it came as {type(value).__name__}"
+    return WrongType(said, hint=hint, sqlstate="42804", column=column)
+
+
+def _malformed(column: str, value: str, wanted: str, hint: str) -> ValueRefused:
+    detail = f'It is "{shorten(value)}".' if value else "It is empty."
+    return ValueRefused(
+        f"{column} is not {wanted}", detail=detail, hint=hint, sqlstate="22P02", column=column
+    )

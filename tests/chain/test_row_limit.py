@@ -1,0 +1,124 @@
+"""A row whose text is too large, or a value too long for its column, is refused (AUD-012) before the chain's lock."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.chain.behind import judge
+from tests.fix_database import Connect
+from tests.security.refusals import refused
+from tests.support import Connection, fill, make_signal, one
+
+MIB = 1 << 20
+BOMB = "[" + "1e131071," * 150 + "1]"  # 1.4 kB that print to 19 MB
+PAYLOADS = {
+    "short numbers with long texts": BOMB,
+    "nested": '{"a": {"b": ' + BOMB + "}}",
+    "a long string": '"' + "x" * (17 * MIB) + '"',
+    "a string of escapes": '"' + "\\u0001" * (3 * MIB) + '"',
+}
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
+def test_a_row_that_prints_too_large_is_refused(db: Connection, payload: str) -> None:
+    with refused("AUD-012", "signals"):
+        make_signal(db, raw_payload=payload)
+    with refused("AUD-012", "signals"):
+        db.execute(
+            "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+            " values ('a', 'BTCUSD', 'BUY', 1, 1, %s)",
+            [payload],
+        )
+    assert one(db, "select count(*) from signals") == 0
+
+
+def test_a_row_that_no_text_can_hold_is_refused_with_the_same_code(db: Connection) -> None:
+    with refused("AUD-012", "signals"):
+        make_signal(db, raw_payload="[" + "1e131071," * 9000 + "1]")
+
+
+def test_a_compressed_document_is_measured_too(db: Connection) -> None:
+    db.execute("create temporary table kept (doc jsonb)")
+    db.execute("insert into kept values (%s)", ["[" + "1e131071," * 900 + "1]"])
+    assert one(db, "select pg_column_compression(doc) is not null from kept")
+    with refused("AUD-012", "signals"):
+        db.execute(
+            "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+            " select 'a', 'BTCUSD', 'BUY', 1, 1, doc from kept"
+        )
+
+
+@pytest.mark.parametrize("column", ["rejection_reason", "positions_closed"])
+def test_every_long_column_counts(db: Connection, column: str) -> None:
+    order = fill(db).limit_order
+    value = {"rejection_reason": "\x01" * (3 * MIB), "positions_closed": BOMB}[column]
+    with refused("AUD-012", "order_events"):
+        db.execute(
+            f"select record_order_event(%s, 'REJECTED', rejection_reason => 'no', {column} => %s)"
+            if column != "rejection_reason"
+            else "select record_order_event(%s, 'REJECTED', rejection_reason => %s)",
+            [order, value],
+        )
+
+
+def test_what_is_refused_took_no_lock(db: Connection, connect: Connect) -> None:
+    with connect() as writer, writer.transaction():
+        make_signal(writer)  # has the chain until it commits
+        with refused("AUD-012", "signals"):
+            db.execute("set lock_timeout = '1ms'")
+            make_signal(db, 2, raw_payload=BOMB)
+
+
+def test_the_limit_can_be_raised(db: Connection) -> None:
+    with db.transaction():
+        db.execute("set local role alpha_owner")
+        db.execute("set local alpha.maintenance = 'larger documents'")
+        db.execute("select chain_limit('signals', %s)", [64 * MIB])
+        db.execute("select record_guards('larger documents')")
+    make_signal(db, raw_payload='"' + "x" * (20 * MIB) + '"')
+    assert judge(db, "signals").verdict == "intact"
+
+
+@pytest.mark.parametrize("limit", [0, -1, 65535, 134217729, None])
+def test_a_limit_out_of_bounds_is_refused(db: Connection, limit: int | None) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        db.execute("select chain_limit('signals', %s)", [limit])
+
+
+TOO_LONG = [
+    ("signals", "signal_id", "select record_signal(%s, 'X', 'BUY', 1, 1, '{}')", 64),
+    ("signals", "symbol", "select record_signal('a', %s, 'BUY', 1, 1, '{}')", 20),
+    ("signals", "side", "select record_signal('a', 'X', %s, 1, 1, '{}')", 10),
+    ("ai_debates", "model_name", "select record_ai_debate(gen_random_uuid(), %s, '{}', 1, 1)", 50),
+    ("order_execution", "order_type", "select record_order(gen_random_uuid(), %s, 'X', 'BUY', 1)", 20),
+    ("order_execution", "symbol", "select record_order(gen_random_uuid(), 'MARKET', %s, 'BUY', 1)", 20),
+    ("order_execution", "side", "select record_order(gen_random_uuid(), 'MARKET', 'X', %s, 1)", 10),
+    ("order_execution", "exchange_order_id",
+     "select record_order(gen_random_uuid(), 'MARKET', 'X', 'BUY', 1, exchange_order_id => %s)", 64),
+    ("order_execution", "status", "select record_order(gen_random_uuid(), 'MARKET', 'X', 'BUY', 1, status => %s)", 20),
+    ("order_events", "event_type", "select record_order_event(1, %s)", 30),
+    ("order_events", "exchange_error_code", "select record_order_event(1, 'REJECTED', exchange_error_code => %s)", 50),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["x", " "])
+@pytest.mark.parametrize(
+    ("table", "column", "call", "longest"),
+    TOO_LONG,
+    ids=[f"{table}.{column}" for table, column, *_ in TOO_LONG],
+)
+def test_a_value_too_long_is_refused_with_its_column(
+    db: Connection, table: str, column: str, call: str, longest: int, end: str
+) -> None:
+    """Of blanks at the end too, which PostgreSQL would cut without a word."""
+    with refused("AUD-012", table) as caught:
+        db.execute(call, ["k" * longest + end])
+    assert caught.value.diag.column_name == column
+    assert f"takes {longest}" in str(caught.value.diag.message_detail)
+    assert "again" not in str(caught.value.diag.message_hint)
+
+
+def test_a_key_as_long_as_its_column_is_found_again(db: Connection) -> None:
+    first = make_signal(db, signal_id="k" * 63 + " ")
+    assert make_signal(db, signal_id="k" * 63 + " ") == first

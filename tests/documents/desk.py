@@ -1,0 +1,110 @@
+"""What a page's reader has: a server, a copy of the checkout, a home of his own and a terminal to answer on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from tests.cluster import Server, client_environment
+from tests.documents.blocks import Page
+from tests.documents.output import is_as_said
+from tests.documents.script import printed_by, script_of
+from tests.risk.proxy import Proxy
+from tests.support import PATIENCE, ROOT, fill, migrate_with_psql
+
+_LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "tests", "__pycache__", ".*_cache", "*.egg-info")
+
+#: what the database `trading` holds when a page begins
+BEGINNINGS = ("an empty database", "an installation", "a filled log")
+
+
+def prepare(server: Server, beginning: str) -> None:
+    """Make the database `trading`, whose owner is `dba`, and, unless it is to be empty, its logins."""
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute("create role dba login createrole")
+        admin.execute("create database trading owner dba template template0")
+    if beginning == "an empty database":
+        return
+    migrate_with_psql(server, "trading", user="dba")
+    server.psql("trading", "-f", ROOT / "examples" / "logins.sql", user="dba")
+    if beginning == "a filled log":
+        with psycopg.connect(server.dsn("trading"), autocommit=True) as db:
+            fill(db)
+
+
+def environment(server: Server, port: int, home: Path) -> dict[str, str]:
+    """The reader's environment: every host name in a URL is this server, by PGHOSTADDR."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(server.bin), os.environ["PATH"]])
+    return client_environment(
+        {
+            "PATH": path,
+            "PYTHONPATH": str(ROOT / "python"),
+            "HOME": str(home),
+            "COLUMNS": "200",
+            "PGHOSTADDR": "127.0.0.1",
+            "PGPORT": str(port),
+            "PGUSER": "dba",
+            "PGDATABASE": "trading",
+        }
+    )
+
+
+@contextmanager
+def terminal(answers: list[str]) -> Iterator[str]:
+    """The name of a terminal at which these lines were typed already."""
+    master, slave = pty.openpty()
+    try:
+        modes = termios.tcgetattr(slave)
+        modes[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, modes)
+        os.write(master, "".join(f"{answer}\n" for answer in answers).encode())
+        yield os.ttyname(slave)
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
+def run_page(page: Page, server: Server, folder: Path) -> None:
+    """Run every block of a page. Raises AssertionError with the block that failed, or that printed other text."""
+    prepare(server, page.comments.get("begins with", BEGINNINGS[0]))
+    home, checkout = folder / "home", folder / "alpha-db"
+    home.mkdir()
+    shutil.copytree(ROOT, checkout, ignore=_LEFT_OUT)
+    with Proxy(server.directory / ".s.PGSQL.5432") as proxy:
+        run_blocks(page, checkout, environment(server, proxy.port, home), folder / "steps")
+
+
+def run_blocks(page: Page, where: Path, environment: dict[str, str], steps: Path) -> None:
+    """Run a page's blocks in a directory, and compare what they print. `steps` is a new folder for what is run."""
+    steps.mkdir()
+    script = steps / "page.sh"
+    script.write_text(script_of(page, steps), encoding="utf-8")
+    answers = [word for block in page.blocks for word in block.comments.get("types", "").split()]
+    with terminal(answers) as tty:
+        process = subprocess.Popen(
+            ["bash", script], cwd=where, env=environment | {"TERMINAL": tty}, process_group=0,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            said, _ = process.communicate(timeout=10 * PATIENCE)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+    at = (steps / "at").read_text().strip()
+    last = steps / f"{at}.out"
+    out = last.read_text(errors="replace") if last.exists() else ""
+    assert process.returncode == 0, f"{page.path.name}, line {at}: exit {process.returncode}\n{said}{out}"
+    for line, text in printed_by(page).items():
+        printed = (steps / f"{line}.out").read_text(errors="replace")
+        assert is_as_said(text, printed), f"{page.path.name}, line {line}, prints\n{printed}\nnot\n{text}"
