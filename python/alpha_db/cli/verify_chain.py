@@ -51,7 +51,7 @@ DEFAULT_JOBS = min(4, os.cpu_count() or 1)
     "--jobs",
     type=click.IntRange(1, 64),
     default=DEFAULT_JOBS,
-    show_default=True,
+    show_default="4, or as many as there are processors",
     help="How many connections verify ranges side by side.",
 )
 @click.option(
