@@ -14,6 +14,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.support import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("quickstart", "test", "bench", "lint")
 # what the scripts call before they have a Python
@@ -220,7 +222,7 @@ def test_two_scripts_wait_for_each_other(ensure_venv: ModuleType, tmp_path: Path
         other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert other.stdout
         assert other.stdout.readline() == "waits\n"
-    assert other.communicate(timeout=30)[0] == "has it\n"
+    assert other.communicate(timeout=PATIENCE)[0] == "has it\n"
 
 
 def test_setup_cfg_names_every_package() -> None:
