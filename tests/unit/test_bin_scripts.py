@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 
 from tests.cli.test_tree import COMMANDS
+from tests.support import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("quickstart", "test", "bench", "lint")
@@ -284,7 +285,7 @@ def test_two_scripts_wait_for_each_other(ensure_venv: ModuleType, tmp_path: Path
         other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert other.stdout
         assert other.stdout.readline() == "waits\n"
-    assert other.communicate(timeout=30)[0] == "has it\n"
+    assert other.communicate(timeout=PATIENCE)[0] == "has it\n"
 
 
 def test_setup_cfg_names_every_package() -> None:
