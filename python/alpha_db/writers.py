@@ -42,6 +42,7 @@ from alpha_db.arguments import (
 )
 from alpha_db.errors import AlphaDbError, WrongType, translate
 from alpha_db.loaders import read_what_is_there
+from alpha_db.pooled import qualified
 from alpha_db.queries import query
 
 Row = dict[str, Any]
@@ -218,7 +219,8 @@ def _call(conn: psycopg.Connection[Any], name: str, arguments: Arguments) -> Row
     try:
         with translate(), conn.cursor(row_factory=dict_row) as cursor:
             read_what_is_there(cursor)
-            row = cursor.execute(query(name), arguments).fetchone()
+            statement = qualified(query(name), conn) if name.startswith("append_") else query(name)
+            row = cursor.execute(statement, arguments).fetchone()
     except AlphaDbError as problem:
         if problem.column is None:
             problem.column = _column_of(problem, arguments)

@@ -19,6 +19,7 @@ from alpha_db.checkpoint.note import glance
 from alpha_db.checkpoint.read import Checked, check_path
 from alpha_db.checkpoint.store import Store, StoreError
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
+from alpha_db.cli.options import KEY_HELP
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, rows
 from alpha_db.cli.trusted_keys import trusted_keys_option
 from alpha_db.errors import EXIT_DAMAGE
@@ -33,7 +34,9 @@ def checkpoint() -> None:
 
 
 @checkpoint.command()
-@click.option("--name", required=True, help="Name of the key, which stands in every signature.")
+@click.option(
+    "--name", metavar="NAME", required=True, help="Name of the key, which stands in every signature."
+)
 @click.option(
     "-o",
     "--output",
@@ -51,7 +54,8 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
 
     \b
     Examples:
-      alpha-db checkpoint keygen --name audit.example.org/trading -o checkpoint.key
+      alpha-db checkpoint keygen --name audit.example.org/trading \\
+        -o checkpoint.key
     """
     try:
         key = SigningKey.generate(name)
@@ -93,7 +97,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The private key that signs.",
+    help=KEY_HELP,
 )
 @click.option(
     "--stdout",
@@ -106,7 +110,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
-    metavar="S",
+    metavar="SECONDS",
     help=f"How long to wait for standbys, in seconds; default: {_WAIT:g}.",
 )
 @trusted_keys_option(required=False)
@@ -130,8 +134,10 @@ def create(
     \b
     Examples:
       alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading
-      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading --wait-for-standby --timeout 300
-      alpha-db checkpoint create --key new.key --trust old.key.vkey /mnt/witness/trading
+      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading \\
+        --wait-for-standby --timeout 300
+      alpha-db checkpoint create --key new.key \\
+        --trust old.key.vkey /mnt/witness/trading
       alpha-db checkpoint create --key checkpoint.key --stdout
     """
     if directory is None and not to_stdout:
@@ -190,7 +196,8 @@ def verify(as_json: bool, paths: Sequence[str], keys: list[Key]) -> None:
     \b
     Examples:
       alpha-db checkpoint verify /mnt/witness/trading --trust checkpoint.key.vkey
-      alpha-db checkpoint verify signals.note --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
+      alpha-db checkpoint verify signals.note \\
+        --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
     results = [checked for path in paths for checked in check_path(path, keys)]
     bad = [checked for checked in results if checked.reason]

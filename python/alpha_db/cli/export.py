@@ -13,6 +13,7 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.evidence import EvidenceRefused, Notes, open_notes
 from alpha_db.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.cli.new_file import new_file, refuse_existing
+from alpha_db.cli.options import force_option, table_option
 from alpha_db.cli.output import BAD, GOOD, clean, emit_json, leave_stdout, line, note
 from alpha_db.cli.progress import progress_bar
 from alpha_db.cli.trusted_keys import trusted_keys_option
@@ -31,9 +32,11 @@ class Part(NamedTuple):
 
 
 @click.command(short_help="Write rows with their hashes into files that can be checked offline.")
-@click.option("--table", metavar="NAME", help="One chained table; default: all, one file for each.")
-@click.option("--from-id", type=click.IntRange(min=1), help="First row; default: 1.")
-@click.option("--to-id", type=click.IntRange(min=0), help="Last row; default: the last there is.")
+@table_option
+@click.option("--from-id", metavar="ID", type=click.IntRange(min=1), help="First row; default: 1.")
+@click.option(
+    "--to-id", metavar="ID", type=click.IntRange(min=0), help="Last row; default: the last there is."
+)
 @click.option(
     "--since-checkpoint",
     metavar="DIR|NOTE",
@@ -52,7 +55,7 @@ class Part(NamedTuple):
 @click.option(
     "--gzip", "packed", is_flag=True, cls=NamedOption, help="Pack the files in a directory: TABLE.jsonl.gz."
 )
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@force_option
 @database_options
 def export(
     settings: Settings,
@@ -78,8 +81,10 @@ def export(
     Examples:
       alpha-db export -o book/
       alpha-db export --table signals -o signals.jsonl.gz
-      alpha-db export --table signals --from-id 1000 --to-id 2000 -o - | gzip > part.jsonl.gz
-      alpha-db export --since-checkpoint checkpoints/ --trust desk.vkey -o today/ --gzip
+      alpha-db export --table signals --from-id 1000 --to-id 2000 -o - | gzip \\
+        > part.jsonl.gz
+      alpha-db export --since-checkpoint checkpoints/ --trust desk.vkey \\
+        -o today/ --gzip
     """
     if since_checkpoint and not keys:
         raise click.UsageError("--since-checkpoint needs --trust, or an edited note could leave rows out")

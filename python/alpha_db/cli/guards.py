@@ -39,7 +39,8 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
     Examples:
       alpha-db guards
       alpha-db guards --json
-      alpha-db guards --checkpoints /mnt/witness/trading --trust checkpoint.key.vkey
+      alpha-db guards --checkpoints /mnt/witness/trading \\
+        --trust checkpoint.key.vkey
     """
     if checkpoints is None:
         _installed(settings, as_json)

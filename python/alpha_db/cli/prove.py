@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.evidence import EvidenceRefused, EvidenceUnreadable, judged, open_notes
 from alpha_db.cli.new_file import new_file, refuse_existing
+from alpha_db.cli.options import force_option
 from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line
 from alpha_db.cli.trusted_keys import trusted_keys_option
 from alpha_db.offline_check import Checkpoint, Key, verify_proof
@@ -39,7 +40,7 @@ from alpha_db.queries import query
     default="-",
     help="Where the proof goes; default: standard output.",
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@force_option
 @database_options
 def prove(
     settings: Settings,
@@ -59,8 +60,10 @@ def prove(
 
     \b
     Examples:
-      alpha-db prove signals 17 --checkpoints checkpoints/ --trust desk.vkey -o signals-17.proof.json
-      alpha-db prove signals 17 --checkpoints signals.note --trust desk.vkey | alpha-db verify-proof - --trust desk.vkey
+      alpha-db prove signals 17 --checkpoints checkpoints/ --trust desk.vkey \\
+        -o signals-17.proof.json
+      alpha-db prove signals 17 --checkpoints signals.note --trust desk.vkey \\
+        | alpha-db verify-proof - --trust desk.vkey
     """
     if str(output) == "-":
         leave_stdout()

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption
+from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
 from alpha_db.errors import EXIT_NOT_RUN, FileUnreadable, NotThere
 from alpha_db.reading import read_text
@@ -76,7 +77,6 @@ def read_passphrase(file: Path) -> str:
 
 def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --agent, --key, --passphrase-file and --yes; the function gets ``signing``."""
-    path = click.Path(dir_okay=False, path_type=Path)
 
     @click.option(
         "--agent",
@@ -87,19 +87,13 @@ def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--key",
         metavar="FILE",
-        type=path,
+        type=FILE,
         envvar="ALPHA_DB_KEY",
         required=True,
-        help="The agent's private key.",
+        help=KEY_HELP,
     )
-    @click.option(
-        "--passphrase-file",
-        metavar="FILE",
-        type=path,
-        envvar="ALPHA_DB_PASSPHRASE_FILE",
-        help="Its first line is the key's passphrase; default: ask.",
-    )
-    @click.option("--yes", is_flag=True, help="Sign and send without asking.")
+    @passphrase_option
+    @yes_option
     @functools.wraps(function)
     def wrapper(agent: str | None, key: Path, passphrase_file: Path | None, yes: bool, **kwargs: Any) -> Any:
         return function(signing=Signing(agent, key, passphrase_file, yes), **kwargs)

@@ -31,7 +31,7 @@ def status(settings: Settings, as_json: bool) -> None:
 
     Exits 1 if the lockdown is engaged, guards are not as installed or a migration was edited; 3 if the role
     may not see one of these. This does not verify the chains: alpha-db verify-chain does. Warnings do not
-    count.
+    count, nor do pending migrations: alpha-db migrate --check exits 1 for those.
 
     \b
     Examples:

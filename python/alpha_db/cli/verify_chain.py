@@ -16,6 +16,7 @@ from alpha_db.checkpoint.verify import Comparison
 from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
+from alpha_db.cli.options import table_option
 from alpha_db.cli.output import emit_json, spinner
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
@@ -38,9 +39,11 @@ DEFAULT_JOBS = min(4, os.cpu_count() or 1)
 
 
 @click.command("verify-chain", short_help="Recompute every hash, tell what is damaged.")
-@click.option("--table", metavar="NAME", help="One chained table; default: all.")
-@click.option("--from-id", type=click.IntRange(min=1), help="First row of a range.")
-@click.option("--to-id", type=click.IntRange(min=1), help="Last row of a range.")
+@table_option
+@click.option("--from-id", metavar="ID", type=click.IntRange(min=1), help="First row; default: 1.")
+@click.option(
+    "--to-id", metavar="ID", type=click.IntRange(min=1), help="Last row; default: the last there is."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
@@ -105,7 +108,8 @@ def verify_chain(
       alpha-db verify-chain --since-last --full-every 24
       alpha-db verify-chain --jobs 8 --no-lockdown --json
       alpha-db verify-chain --format prometheus > alpha_db.prom
-      alpha-db verify-chain --checkpoints /mnt/witness/trading --trust checkpoint.key.vkey
+      alpha-db verify-chain --checkpoints /mnt/witness/trading \\
+        --trust checkpoint.key.vkey
     """
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format} exclude each other")

@@ -50,7 +50,8 @@ def verify_export_command(
     \b
     Examples:
       alpha-db verify-export signals.jsonl
-      alpha-db verify-export book/*.jsonl --checkpoint checkpoints/ --trust desk.vkey
+      alpha-db verify-export book/*.jsonl --checkpoint checkpoints/ \\
+        --trust desk.vkey
       gunzip < signals.jsonl.gz | alpha-db verify-export - --json
     """
     if checkpoint_path and not keys:

@@ -28,7 +28,8 @@ def verify_proof_command(file: str, keys: Sequence[Key], as_json: bool) -> None:
     \b
     Examples:
       alpha-db verify-proof signals-17.proof.json --trust desk.vkey
-      alpha-db verify-proof - --trust desk.example+9d2a4c01+AX... --json < signals-17.proof.json
+      alpha-db verify-proof - --trust desk.example+9d2a4c01+AX... \\
+        --json < signals-17.proof.json
     """
     try:
         with judged(file):

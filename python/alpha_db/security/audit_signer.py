@@ -5,8 +5,11 @@ A private key never leaves its file but into memory: not into the database, a lo
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from pathlib import Path
+from uuid import UUID
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -86,6 +89,19 @@ class AuditSigner:
     def public_key_hex(self) -> str:
         """The public key as 64 hex digits, as bootstrap_agents and agent_enrol take it."""
         return self.public_key.hex()
+
+    @property
+    def agent_id(self) -> UUID:
+        """The id of an agent with this key: it follows from the key, so that it can be told again."""
+        digest = bytearray(hashlib.sha256(b"alpha-db/agent/v1" + self.public_key).digest()[:16])
+        digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80  # a UUID of version 8
+        return UUID(bytes=bytes(digest))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the public key, short enough to be read out over the telephone, as OpenSSH prints it."""
+        digest = hashlib.sha256(self.public_key).digest()
+        return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
     def sign(self, text: str) -> bytes:
         """Return the signature, 64 bytes, of the text's UTF-8 bytes."""

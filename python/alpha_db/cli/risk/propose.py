@@ -50,8 +50,10 @@ def update_param(
 
     \b
     Examples:
-      alpha-db risk update-param max_leverage_ratio 1.5 --reason "thin book" --key ada.key
-      alpha-db risk update-param --from limits.json --reason "ticket 42" --agent ada --key ada.key --yes
+      alpha-db risk update-param max_leverage_ratio 1.5 --reason "thin book" \\
+        --key ada.key
+      alpha-db risk update-param --from limits.json --reason "ticket 42" \\
+        --agent ada --key ada.key --yes
     """
     given = _pairs(pairs)
     if bool(given) == (source is not None):
@@ -93,9 +95,12 @@ def set_kill_threshold(
 
     \b
     Examples:
-      alpha-db risk set-kill-threshold BTC --loss-pct 0.1 --price 30000 --reason "limit" --key ada.key
-      alpha-db risk set-kill-threshold BTC --price none --reason "no stop" --key ada.key
-      alpha-db risk set-kill-threshold BTC --retire --reason "delisted" --key ada.key
+      alpha-db risk set-kill-threshold BTC --loss-pct 0.1 --price 30000 \\
+        --reason "limit" --key ada.key
+      alpha-db risk set-kill-threshold BTC --price none --reason "no stop" \\
+        --key ada.key
+      alpha-db risk set-kill-threshold BTC --retire --reason "delisted" \\
+        --key ada.key
     """
     if retire == bool(loss_pct or price):
         raise click.UsageError("give --loss-pct or --price, or --retire")
@@ -145,7 +150,8 @@ def quorum_policy(
 
     \b
     Example:
-      alpha-db risk quorum-policy --tighten 1 --loosen 3 --govern 3 --reason "two desks more" --key ada.key
+      alpha-db risk quorum-policy --tighten 1 --loosen 3 --govern 3 \\
+        --reason "two desks more" --key ada.key
     """
     payload = {"tighten": tighten, "loosen": loosen, "govern": govern}
     _check("quorum_policy", payload)
