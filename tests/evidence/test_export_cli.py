@@ -19,7 +19,7 @@ from tests.cluster import Server, client_environment
 from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
 from tests.evidence.desk import Evidence, book_of
 from tests.fix_database import LoginRole
-from tests.support import AUDIT_TABLES, ROOT, Connection, fill, make_signal, one, query, tamper
+from tests.support import AUDIT_TABLES, PATIENCE, ROOT, Connection, fill, make_signal, one, query, tamper
 
 
 def export(evidence: Evidence, name: str, *arguments: str, expect: int = 0) -> Path:
@@ -252,7 +252,7 @@ def test_a_reader_that_goes_away_ends_it(server: Server, db: Connection) -> None
         assert child.stdout is not None
         assert child.stdout.read(10) == b'{"format":'
         child.stdout.close()
-        assert child.wait(timeout=60) == 128 + signal.SIGPIPE
+        assert child.wait(timeout=PATIENCE) == 128 + signal.SIGPIPE
         assert child.stderr is not None
         assert child.stderr.read() == b""
 
