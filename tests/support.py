@@ -32,7 +32,7 @@ ROLLBACKS = sorted((ROOT / "migrations").glob("*.rollback.sql"), key=by_number, 
 SUPERUSER = ROOT / "superuser"
 #: How many seconds a test waits, at most, for what takes a moment on an idle machine. It is for machines that are many
 #: times slower, so it is no assertion on how fast anything is.
-PATIENCE = 120.0
+PATIENCE = 120
 AUDIT_TABLES = ("signals", "ai_debates", "order_execution", "order_events")
 
 Connection = psycopg.Connection[Any]

@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 
 from alpha_db.errors import ConnectionFailed, WrongType, squeeze
 from alpha_db.loaders import read_what_is_there
+from alpha_db.pooled import PinningConnection, PinningCursor, is_pooled, read_options
 from alpha_db.queries import query
 from alpha_db.sqlstates import HINTS, state_while_connecting
 
@@ -27,6 +28,13 @@ CONNECT_TIMEOUT = 10
 
 # psycopg's own arguments of connect(); every other is libpq's
 _PSYCOPG = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
+
+_ALWAYS = {
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
+    "row_security": "off",
+}
 
 _LEVELS = {"WARNING": logging.WARNING, "DEBUG": logging.DEBUG, "LOG": logging.DEBUG}
 
@@ -41,7 +49,9 @@ def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any)
     The first statement pins search_path to that schema and pg_temp: from then on no object of another schema can
     stand in front of PostgreSQL's own, whatever the database, the role or the session has set. It also switches
     row_security off: what a policy would hide raises 42501 instead. An application that reads tables of its own under
-    row-level security over this connection runs ``set row_security = on`` first.
+    row-level security over this connection runs ``set row_security = on`` first. Behind a pooler such as PgBouncer each
+    transaction is told so again, and statements are not prepared; it is known by the server's process being another
+    than the one that was announced.
     """
     ours = {name: kwargs.pop(name) for name in _PSYCOPG if name in kwargs}
     params = parameters(dsn, schema=schema, **kwargs)
@@ -69,11 +79,12 @@ def open_pinned(params: dict[str, Any], *, autocommit: bool = False, **ours: Any
 
     The other arguments are those of ``psycopg.connect``.
     """
-    conn: psycopg.Connection[Any] = psycopg.connect(make_conninfo(**params), autocommit=True, **ours)
+    conn = _open(params, ours)
     conn.add_notice_handler(log_notice)
     read_what_is_there(conn)
     try:
-        pin_names(conn)
+        if pin_names(conn) and "prepare_threshold" not in ours:
+            conn.prepare_threshold = None  # the next transaction meets another session
         conn.autocommit = autocommit
     except BaseException:
         conn.close()
@@ -81,17 +92,85 @@ def open_pinned(params: dict[str, Any], *, autocommit: bool = False, **ours: Any
     return conn
 
 
-def pin_names(conn: psycopg.Connection[Any]) -> None:
+def pin_names(conn: psycopg.Connection[Any]) -> bool:
     """Pin what every name and every string in SQL means on a connection, for as long as it lasts.
 
-    Must be the connection's first statement, in autocommit: a rollback would undo it.
+    Must be the connection's first statement, in autocommit: a rollback would undo it. Returns whether a pooler stands
+    between the connection and the server. Raises ConnectionFailed if one does and the connection is not of connect().
     """
-    conn.cursor(row_factory=tuple_row).execute(query("pin_names"), prepare=False)
+    if is_pooled(conn):
+        return True
+    values = {"pid": conn.info.backend_pid}
+    row = conn.cursor(row_factory=tuple_row).execute(query("pin_names"), values, prepare=False).fetchone()
+    if not row or not row[-1]:
+        return False
+    if not isinstance(conn, PinningConnection):
+        message = "a pooler gives each transaction of this connection another session"
+        raise ConnectionFailed(
+            message, hint="connect with alpha_db.connect, or to the server itself", sqlstate="08001"
+        )
+    _pin_each_transaction(conn)
+    return True
 
 
 def pin_for_command(conn: psycopg.Connection[Any]) -> None:
     """Pin what a default of the database or the role must not take away from a command."""
-    conn.cursor(row_factory=tuple_row).execute(query("pin_for_command"), prepare=False)
+    pooled = is_pooled(conn)
+    values = {"is_pooled": pooled}
+    rows = (
+        conn.cursor(row_factory=tuple_row).execute(query("pin_for_command"), values, prepare=False).fetchall()
+    )
+    if pooled and isinstance(conn, PinningConnection):
+        options = conn.options or {}
+        for name, value in rows:
+            if name not in options:
+                conn.pin(name, value)
+        conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+
+
+def pin(conn: psycopg.Connection[Any], name: str, value: str) -> None:
+    """Set a setting for as long as the connection lasts."""
+    if isinstance(conn, PinningConnection) and conn.pins is not None:
+        conn.pin(name, value)
+    else:
+        conn.execute(query("set_for_session"), {"name": name, "value": value})
+
+
+def _open(params: dict[str, Any], ours: dict[str, Any]) -> PinningConnection:
+    """Connect; through a pooler that refuses options without them, for they are pinned later. Raises psycopg.Error."""
+    given = params.get("options") or os.environ.get("PGOPTIONS", "")
+    factories = {"cursor_factory": PinningCursor, **ours}
+    try:
+        conn = PinningConnection.connect(make_conninfo(**params), autocommit=True, **factories)
+    except psycopg.OperationalError as problem:
+        if not given or "unsupported startup parameter: options" not in str(problem):
+            raise
+        without = {**params, "options": ""}
+        conn = PinningConnection.connect(make_conninfo(**without), autocommit=True, **factories)
+    conn.options = read_options(given)
+    return conn
+
+
+def _pin_each_transaction(conn: PinningConnection) -> None:
+    options = dict(conn.options or {})
+    with conn.transaction():
+        cursor = psycopg.Cursor(conn, row_factory=tuple_row)
+        cursor.execute(query("pooled_path"), {"path": options.pop("search_path", None)}, prepare=False)
+        schema, in_recovery = cursor.execute(query("pooled_schema"), prepare=False).fetchone() or (
+            "pg_catalog",
+            True,
+        )
+    conn.pins, conn.schema = {}, schema
+    conn.pin("search_path", sql.SQL("{}, pg_temp").format(sql.Identifier(schema)))
+    for name, value in {**_ALWAYS, **options}.items():
+        conn.pin(name, value)
+    if not in_recovery:
+        conn.read_only = options.get("default_transaction_read_only", "off").lower() in (
+            "on",
+            "true",
+            "yes",
+            "1",
+        )
 
 
 def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -150,7 +229,10 @@ def ensure_database(dsn: str, name: str) -> bool:
 
 def be_read_only(conn: psycopg.Connection[Any]) -> None:
     """Make every later statement on the connection fail that would write."""
-    conn.execute(query("be_read_only"))
+    if is_pooled(conn):
+        conn.read_only = True
+    else:
+        conn.execute(query("be_read_only"))
 
 
 def log_notice(diag: Diagnostic) -> None:

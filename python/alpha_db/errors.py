@@ -182,6 +182,10 @@ class NotThere(AlphaDbError):
     exit_code = EXIT_NOT_THERE
 
 
+class FileUnreadable(AlphaDbError):
+    """A file cannot be read: it is none, may not be read, is too large, or holds something else."""
+
+
 class ValueRefused(AlphaDbError):
     """A value is not one that its column or argument takes: wrong kind, missing, out of range, or against a rule."""
 
@@ -383,7 +387,11 @@ def _refusal(state: str, message: str, exc: psycopg.Error) -> AlphaDbError:
     cls = _BY_SQLSTATE.get(state, Refused)
     diag = exc.diag
     found = cls(
-        message, detail=diag.message_detail, hint=diag.message_hint, sqlstate=state, column=diag.column_name
+        message,
+        detail=diag.message_detail,
+        hint=diag.message_hint,
+        sqlstate=state,
+        column=diag.column_name or None,
     )
     found.code = cls.code or f"{state[:3]}-0{state[3:]}"
     return found

@@ -3,18 +3,31 @@
 -- name: pin_names
 -- The first statement of every connection. Until it has run, any name could be somebody else's: all of its own are
 -- PostgreSQL's, by name. A path without a schema that exists becomes pg_catalog's, where nothing is installed.
+-- Behind a pooler the server's process is another than the one that libpq was told; there this lasts for the statement
+-- only, so that nobody else finds it in a session that is not ours.
+with pooler as materialized (select pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %(pid)s::pg_catalog.int4 as is_there)
 select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ',
-         coalesce(pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_catalog'), 'pg_temp'), false),
-       pg_catalog.set_config('standard_conforming_strings', 'on', false),
-       pg_catalog.set_config('transform_null_equals', 'off', false),
-       pg_catalog.set_config('array_nulls', 'on', false),
+         coalesce(pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_catalog'), 'pg_temp'), is_there),
+       pg_catalog.set_config('standard_conforming_strings', 'on', is_there),
+       pg_catalog.set_config('transform_null_equals', 'off', is_there),
+       pg_catalog.set_config('array_nulls', 'on', is_there),
        -- A policy that hides rows makes an error (42501), never a shorter log.
-       pg_catalog.set_config('row_security', 'off', false);
+       pg_catalog.set_config('row_security', 'off', is_there),
+       is_there
+from pooler;
+
+-- name: pooled_path
+-- The path of the login, or the caller's own; not what another client of the pooler left in this session.
+select pg_catalog.set_config('search_path', coalesce(%(path)s::pg_catalog.text, s.reset_val), true)
+from pg_catalog.pg_settings as s where s.name operator(pg_catalog.=) 'search_path'::pg_catalog.text;
+
+-- name: pooled_schema
+select coalesce(pg_catalog.current_schema(), 'pg_catalog')::pg_catalog.text, pg_catalog.pg_is_in_recovery();
 
 -- name: pin_for_command
 -- Defaults of the database or the role that would keep a command from reading or from recording what it found. What the
 -- caller's own PGOPTIONS say counts.
-select set_config(s.name, v.value, false)
+select s.name, case when not %(is_pooled)s::boolean then set_config(s.name, v.value, false) else v.value end
 from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
              ('default_transaction_deferrable', 'off'), ('statement_timeout', '0'),
              ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'))
@@ -80,6 +93,9 @@ select migration_id, applied_at_utc from _yoyo_migration order by migration_id;
 -- name: may_create
 select pg_catalog.has_schema_privilege(current_schema()::text, 'create'::text);
 
+-- name: set_for_session
+select set_config(%(name)s, %(value)s, false);
+
 -- name: set_lock_timeout
 select set_config('lock_timeout', %(timeout)s, false);
 
@@ -137,8 +153,8 @@ select setting::numeric / 1000 from pg_settings where name = 'lock_timeout';
 -- A command neither waits for a lock for ever nor longer than its login is allowed to, and reads ISO dates.
 select set_config('lock_timeout',
          case when not %(is_given)s::boolean and s.setting::bigint between 1 and %(milliseconds)s::bigint
-              then s.setting else %(milliseconds)s::text end, false),
-       set_config('datestyle', 'ISO', false)
+              then s.setting else %(milliseconds)s::text end, %(is_pooled)s::boolean) as lock_timeout,
+       set_config('datestyle', 'ISO', %(is_pooled)s::boolean) as datestyle
 from pg_settings as s where s.name = 'lock_timeout';
 
 -- name: notify
@@ -239,30 +255,32 @@ select * from record_order_event(
   rejection_reason => %(rejection_reason)s::text, exchange_error_code => %(exchange_error_code)s::text);
 
 -- name: append_signal
+-- A CALL that commits has no transaction around it, so through a pooler its names are not pinned: pooled.py puts the
+-- schema in front, and the types are named with theirs.
 call append_signal(
-  signal_id => %(signal_id)s::text, symbol => %(symbol)s::text, side => %(side)s::text,
-  price => %(price)s::numeric, quantity => %(quantity)s::numeric, raw_payload => %(raw_payload)s::jsonb,
-  source_ip => %(source_ip)s::inet, hmac_verified => %(hmac_verified)s::boolean,
-  correlation_id => %(correlation_id)s::uuid);
+  signal_id => %(signal_id)s::pg_catalog.text, symbol => %(symbol)s::pg_catalog.text, side => %(side)s::pg_catalog.text,
+  price => %(price)s::numeric, quantity => %(quantity)s::numeric, raw_payload => %(raw_payload)s::pg_catalog.jsonb,
+  source_ip => %(source_ip)s::pg_catalog.inet, hmac_verified => %(hmac_verified)s::boolean,
+  correlation_id => %(correlation_id)s::pg_catalog.uuid);
 
 -- name: append_ai_debate
 call append_ai_debate(
-  correlation_id => %(correlation_id)s::uuid, model_name => %(model_name)s::text,
-  reasoning_json => %(reasoning_json)s::jsonb, confidence_score => %(confidence_score)s::numeric,
+  correlation_id => %(correlation_id)s::pg_catalog.uuid, model_name => %(model_name)s::pg_catalog.text,
+  reasoning_json => %(reasoning_json)s::pg_catalog.jsonb, confidence_score => %(confidence_score)s::numeric,
   elapsed_ms => %(elapsed_ms)s::integer, is_timeout => %(is_timeout)s::boolean);
 
 -- name: append_order
 call append_order(
-  correlation_id => %(correlation_id)s::uuid, order_type => %(order_type)s::text, symbol => %(symbol)s::text,
-  side => %(side)s::text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
-  exchange_order_id => %(exchange_order_id)s::text, status => %(status)s::text);
+  correlation_id => %(correlation_id)s::pg_catalog.uuid, order_type => %(order_type)s::pg_catalog.text, symbol => %(symbol)s::pg_catalog.text,
+  side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
+  exchange_order_id => %(exchange_order_id)s::pg_catalog.text, status => %(status)s::pg_catalog.text);
 
 -- name: append_order_event
 call append_order_event(
-  order_execution_id => %(order_execution_id)s::bigint, event_type => %(event_type)s::text,
+  order_execution_id => %(order_execution_id)s::bigint, event_type => %(event_type)s::pg_catalog.text,
   fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
-  zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::jsonb,
-  rejection_reason => %(rejection_reason)s::text, exchange_error_code => %(exchange_error_code)s::text);
+  zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::pg_catalog.jsonb,
+  rejection_reason => %(rejection_reason)s::pg_catalog.text, exchange_error_code => %(exchange_error_code)s::pg_catalog.text);
 
 -- name: replay_lag
 -- Whether this is a standby, and then for how many seconds it may have seen nothing of its primary. On an idle
@@ -294,9 +312,6 @@ listen alpha_risk;
 
 -- name: listen_lockdown
 listen alpha_lockdown;
-
--- name: set_statement_timeout
-select set_config('statement_timeout', %(timeout)s, false);
 
 -- name: bootstrap_agents
 select agent_id, name, role, encode(public_key, 'hex') as public_key
@@ -439,6 +454,13 @@ from only maintenance_events where id > %(size)s::bigint order by id;
 
 -- name: timeline_history
 select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s::integer)), 8, '0')), 0, 1000000, true);
+
+-- name: unsealed_rows
+-- How many rows of a log no stored node covers; null for what is no chained table.
+select coalesce(c.last_id, 0) - 256 * (select coalesce(max(n.index) + 1, 0) from only log_nodes as n
+                                        where n.table_name = c.table_name and n.level = 8)
+from chain_status() as c
+where c.table_name = %(table_name)s::text;
 
 -- name: logs
 select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",

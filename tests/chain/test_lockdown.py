@@ -10,6 +10,7 @@ import pytest
 from tests.chain.behind import broken_in_python, release
 from tests.fix_database import Connect
 from tests.support import (
+    PATIENCE,
     Connection,
     Filled,
     as_role,
@@ -181,7 +182,7 @@ def test_engaging_waits_for_no_writer(damaged: Connection, connect: Connect) -> 
     """A writer that idles in its transaction holds its chain, and is refused at its next row."""
     writer = connect(autocommit=False)
     make_signal(writer, 8)
-    query(damaged, "set statement_timeout = '2s'")
+    query(damaged, f"set statement_timeout = '{PATIENCE}s'")
     found = verdicts(damaged)["signals"]
     assert (found.verdict, found.broken_id) == ("content_mismatch", 2)
     assert "lockdown engaged (event 1)" in found.detail

@@ -13,6 +13,7 @@ from tests.cluster import client_environment
 from tests.migration.desk import MIGRATION, Desk, contents, facts, guard_log, hint, last_writes, registered
 from tests.support import (
     MIGRATIONS,
+    PATIENCE,
     Connection,
     assert_healthy,
     changed_guards,
@@ -158,7 +159,7 @@ def test_a_killed_migration_leaves_nothing_and_can_be_resumed(
                 pid = backend_of(connection, "migration to be killed")
                 wait_blocked(connection, pid)
                 connection.execute("select pg_terminate_backend(%s)", [pid])
-                _, said = process.communicate(timeout=30)
+                _, said = process.communicate(timeout=PATIENCE)
             finally:
                 process.kill()
         assert process.returncode != 0

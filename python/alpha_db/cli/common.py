@@ -12,12 +12,14 @@ from typing import Any
 
 import click
 import psycopg
+from psycopg.rows import dict_row
 
 from alpha_db.cli.output import want_json
 from alpha_db.connection import connect_for_command
 from alpha_db.errors import LockTimeout, translate
 from alpha_db.installation import Place, require_installed
 from alpha_db.locks import timed_out
+from alpha_db.pooled import PinningConnection, is_pooled
 from alpha_db.queries import query
 
 
@@ -41,10 +43,17 @@ class Settings:
         """
         conn = connect_for_command(self.dsn, schema=self.schema)
         # 0 is for ever, so what is less than a millisecond is one
-        values = {"milliseconds": ceil(self.seconds * 1000), "is_given": self.lock_timeout is not None}
+        values = {
+            "milliseconds": ceil(self.seconds * 1000),
+            "is_given": self.lock_timeout is not None,
+            "is_pooled": is_pooled(conn),
+        }
         try:
-            with translate():
-                conn.execute(query("prepare_command"), values)
+            with translate(), conn.cursor(row_factory=dict_row) as cursor:
+                settings = cursor.execute(query("prepare_command"), values).fetchone() or {}
+            if isinstance(conn, PinningConnection) and conn.pins is not None:
+                for name, value in settings.items():
+                    conn.pin(name, value)
         except BaseException:
             conn.close()
             raise
@@ -134,27 +143,17 @@ def database_options(function: Callable[..., Any]) -> Callable[..., Any]:
     All but --json stand before or after the command's name; after it they count.
     """
 
-    @lock_timeout_option
-    @functools.wraps(function)
-    def wrapper(lock_timeout: float | None, settings: Settings, **kwargs: Any) -> Any:
-        if lock_timeout is not None:
-            settings = replace(settings, lock_timeout=lock_timeout)
-        return function(settings=settings, **kwargs)
-
-    return connection_options(wrapper)
-
-
-def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what database_options adds but --lock-timeout, for a command that has one of its own."""
-
     @dsn_option
     @schema_option
+    @lock_timeout_option
     @json_option
     @debug_option
     @functools.wraps(function)
-    def wrapper(dsn: str | None, schema: str | None, **kwargs: Any) -> Any:
+    def wrapper(dsn: str | None, schema: str | None, lock_timeout: float | None, **kwargs: Any) -> Any:
         given = click.get_current_context().find_object(Settings) or Settings()
         settings = replace(given, dsn=dsn or given.dsn, schema=schema or given.schema)
+        if lock_timeout is not None:
+            settings = replace(settings, lock_timeout=lock_timeout)
         return function(settings=settings, **kwargs)
 
     return wrapper

@@ -31,7 +31,8 @@ def status(settings: Settings, as_json: bool) -> None:
 
     Exits 1 if the lockdown is engaged, guards are not as installed, a chained table is gone or a migration was
     edited; 3 if one of these cannot be seen. This does not verify the chains: alpha-db verify-chain does. Warnings
-    do not count, that the last row is ahead of the clock among them.
+    do not count, that the last row is ahead of the clock among them, nor do pending migrations: alpha-db migrate
+    --check exits 1 for those.
 
     \b
     Examples:

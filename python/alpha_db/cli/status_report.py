@@ -141,6 +141,9 @@ def _conclusion(report: Report) -> None:
     elif report["exit_code"] == EXIT_NOT_RUN:
         names = ", ".join(sorted(report["unavailable"]))
         line((f"Not everything could be checked: {names}.", WARN))
+    elif pending := [state for state in report["migrations"] or [] if state["status"] == "pending"]:
+        is_are = "migration is" if len(pending) == 1 else "migrations are"
+        line((f"Not complete: {len(pending)} {is_are} pending. Run alpha-db migrate.", WARN))
     else:
         line(("No problem found.", GOOD))
 

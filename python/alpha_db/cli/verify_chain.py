@@ -16,6 +16,7 @@ from alpha_db.checkpoint.verify import Comparison
 from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
+from alpha_db.cli.options import table_option
 from alpha_db.cli.output import emit_json, note, spinner
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
@@ -41,14 +42,16 @@ DEFAULT_JOBS = min(4, os.cpu_count() or 1)
 
 
 @click.command("verify-chain", short_help="Recompute every hash, tell what is damaged.")
-@click.option("--table", metavar="NAME", help="One chained table; default: all.")
-@click.option("--from-id", type=click.IntRange(1, LAST_ID), help="First row of a range.")
-@click.option("--to-id", type=click.IntRange(1, LAST_ID), help="Last row of a range.")
+@table_option
+@click.option("--from-id", metavar="ID", type=click.IntRange(1, LAST_ID), help="First row; default: 1.")
+@click.option(
+    "--to-id", metavar="ID", type=click.IntRange(1, LAST_ID), help="Last row; default: the last there is."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     default=DEFAULT_JOBS,
-    show_default=True,
+    show_default="4, or as many as there are processors",
     help="How many connections verify ranges side by side.",
 )
 @click.option(
@@ -87,6 +90,7 @@ def verify_chain(
     engage_for: float,
     output_format: str | None,
     checkpoints: Path | None,
+    without: tuple[str, ...],
     keys: list[Key],
 ) -> None:
     """Recompute every hash and tell whether the log is what was written.
@@ -101,7 +105,8 @@ def verify_chain(
     With --since-last a run that finds nothing wrong is remembered in verification_runs.
 
     With --checkpoints the rows are compared with what was signed, too: a cut tail, a rewritten chain, an older copy
-    and changed guards show only there. A directory that is unreadable or empty is exit code 3.
+    and changed guards show only there. A directory or a note that cannot be read is exit code 3, an empty or missing
+    directory 5; what can be read is compared all the same.
 
     \b
     Examples:
@@ -110,7 +115,8 @@ def verify_chain(
       alpha-db verify-chain --since-last --full-every 24
       alpha-db verify-chain --jobs 8 --no-lockdown --json
       alpha-db verify-chain --format prometheus > alpha_db.prom
-      alpha-db verify-chain --checkpoints /mnt/witness/trading --trust checkpoint.key.vkey
+      alpha-db verify-chain --checkpoints /mnt/witness/trading \\
+        --trust checkpoint.key.vkey
     """
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format} exclude each other")
@@ -121,7 +127,7 @@ def verify_chain(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
     wish = Wish(table, from_id, to_id, jobs, since_last, full_every, not no_lockdown, engage_for)
-    against = verify_checkpoints.read_checkpoints(checkpoints, keys, is_range=wish.is_range)
+    against = verify_checkpoints.read_checkpoints(checkpoints, without, keys, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
     started = time.monotonic()
     try:

@@ -26,6 +26,7 @@ from alpha_db.connection import (
 )
 from alpha_db.errors import (
     AlphaDbError,
+    ConnectionFailed,
     LockTimeout,
     MigrationFailed,
     PermissionDenied,
@@ -39,6 +40,7 @@ from alpha_db.installation import Place, locate
 from alpha_db.migrate.sources import FIRST, MigrationFile, find_directory, read_files
 from alpha_db.migrate.state import MigrationState, Status, read_states, refuse_edited, refuse_newer
 from alpha_db.migrate.yoyo_backend import Backend, open_backend
+from alpha_db.pooled import is_pooled
 from alpha_db.queries import query
 
 
@@ -99,6 +101,11 @@ def migrate(
         _require_rights(conn, place)
         if not _to_do(states):
             return events
+        if is_pooled(conn):
+            message = (
+                "cannot migrate through a pooler: the lock that keeps two migrations apart is a session's"
+            )
+            raise ConnectionFailed(message, hint="name the server itself in --dsn", sqlstate="08001")
         wait = _Wait(conn, lock_timeout, tell)
         by_name = {file.name: file for file in files}
         if not place.installed and by_name[FIRST].checksum:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -11,11 +12,13 @@ from typing import Any, Protocol
 
 import psycopg
 
-from alpha_db.connection import pin_names
+from alpha_db.connection import pin, pin_names
 from alpha_db.queries import query
 from alpha_db.security.evidence import Reading, read_evidence
 
 ConnectionFactory = Callable[[], psycopg.Connection[Any]]
+
+logger = logging.getLogger(__name__)
 
 # cannot LISTEN during recovery
 _STANDBY = "25006"
@@ -56,7 +59,7 @@ class PostgresSource:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Connect and LISTEN; a standby cannot, there polling has to do."""
+        """Connect and LISTEN; on a standby and through a pooler that cannot be, and polling has to do."""
         conn = self._connect()
         with self._lock:
             self._conn = conn
@@ -64,8 +67,11 @@ class PostgresSource:
             raise psycopg.OperationalError("given up while connecting")
         conn.rollback()
         conn.autocommit = True
-        pin_names(conn)
-        conn.execute(query("set_statement_timeout"), {"timeout": f"{self._statement_timeout * 1000:.0f}ms"})
+        pooled = pin_names(conn)
+        pin(conn, "statement_timeout", f"{self._statement_timeout * 1000:.0f}ms")
+        if pooled:
+            logger.info("no LISTEN through a pooler: limits are read every poll interval")
+            return
         try:
             conn.execute(query("listen_risk"))
             conn.execute(query("listen_lockdown"))

@@ -24,10 +24,11 @@ _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ra
 @click.option("--once", is_flag=True, help="Wait for a verified state, print it and end.")
 @click.option(
     "--timeout",
+    metavar="SECONDS",
     type=click.FloatRange(min=0),
     default=10,
     show_default=True,
-    help="Seconds that --once waits.",
+    help="How long --once waits.",
 )
 @click.option(
     "--high-water",
@@ -41,6 +42,8 @@ def watch(
     settings: Settings, as_json: bool, once: bool, timeout: float, pins: Path | None, high_water: Path | None
 ) -> None:
     """Show the limits as a running guardrail holds them, verified, with its lease; Ctrl-C ends.
+
+    Through a pooler such as PgBouncer no notification arrives: limits are then read every half second only.
 
     With --once exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one answer, or without
     --once one at each change; so does a pipe or a file, in words.

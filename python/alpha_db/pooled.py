@@ -1,0 +1,139 @@
+"""Connections through a pooler that gives each transaction another server session, as PgBouncer does.
+
+There nothing lasts that a session is told, and what another client told it may still hold. So each transaction
+begins by saying again what must hold in it; statements in autocommit get a transaction of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.abc import Params, Query
+from psycopg.pq import TransactionStatus
+from psycopg.rows import Row
+
+# What PostgreSQL runs in no transaction, or what makes one; none of it is ours but CALL, whose names are qualified.
+_ALONE = re.compile(
+    r"(?:\s|--[^\n]*\n)*(?:call|vacuum|(?:create|drop)\s+(?:database|tablespace|(?:unique\s+)?index\s+concurrently)"
+    r"|reindex|cluster|alter\s+system|begin|start|commit|end|abort|rollback|prepare\s+transaction|discard|listen"
+    r"|unlisten|set|reset|show|checkpoint)\b",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|\S)*)")
+
+
+class PinningConnection(psycopg.Connection[Any]):
+    """psycopg's connection; with pins, one that a pooler stands behind."""
+
+    #: what each transaction is told first: the name of a setting, and its value in SQL
+    pins: dict[str, sql.Composable] | None = None
+    #: the schema that alpha-db is looked for in, if there is a pooler
+    schema: str | None = None
+    #: what the caller's options said, which a pooler does not pass on
+    options: dict[str, str] | None = None
+
+    def pin(self, name: str, value: str | sql.Composable) -> None:
+        """Have a setting told to each transaction from now on."""
+        assert self.pins is not None
+        self.pins[name] = sql.Literal(value) if isinstance(value, str) else value
+
+    @contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        """As psycopg's; an outermost one begins with the pins."""
+        begins = self.info.transaction_status == TransactionStatus.IDLE
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            if begins:
+                self._tell()
+            yield transaction
+
+    @contextmanager
+    def pinned(self, statement: Query) -> Iterator[None]:
+        """Give a statement its transaction, or the transaction that it begins its pins."""
+        if self.pins is None or self.info.transaction_status != TransactionStatus.IDLE:
+            yield
+        elif not self.autocommit:
+            self._tell()
+            yield
+        elif _ALONE.match(_text(statement, self)):
+            yield
+        else:
+            with self.transaction():
+                yield
+
+    def _tell(self) -> None:
+        if self.pins:
+            # SET takes no snapshot, so the transaction's isolation may still be chosen
+            told = (sql.SQL("set local {} = {}").format(sql.SQL(n), v) for n, v in self.pins.items())
+            psycopg.Cursor(self).execute(sql.SQL("; ").join(told), prepare=False)
+
+
+class PinningCursor(psycopg.Cursor[Row]):
+    """psycopg's cursor, on a PinningConnection."""
+
+    def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> Self:
+        """As psycopg's, within a transaction that has the pins."""
+        with _pinned(self.connection, query):
+            return super().execute(cast(Any, query), params, prepare=prepare, binary=binary)
+
+    def executemany(self, query: Query, params_seq: Any, *, returning: bool = False) -> None:
+        """As psycopg's, within a transaction that has the pins."""
+        with _pinned(self.connection, query):
+            super().executemany(query, params_seq, returning=returning)
+
+    @contextmanager
+    def copy(
+        self, statement: Query, params: Params | None = None, *, writer: Any = None
+    ) -> Iterator[psycopg.Copy]:
+        """As psycopg's, within a transaction that has the pins."""
+        with _pinned(self.connection, statement), super().copy(statement, params, writer=writer) as copy:
+            yield copy
+
+
+def qualified(call: str, conn: psycopg.Connection[Any]) -> str:
+    """Return a CALL with the schema in front of the procedure's name, where no search_path can be relied on."""
+    if isinstance(conn, PinningConnection) and conn.schema is not None:
+        schema = sql.Identifier(conn.schema).as_string(conn).replace("%", "%%")
+        return re.sub(r"^call ", lambda _: f"call {schema}.", call, count=1, flags=re.MULTILINE)
+    return call
+
+
+def is_pooled(conn: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler stands between this connection and the server."""
+    return isinstance(conn, PinningConnection) and conn.pins is not None
+
+
+def read_options(options: str) -> dict[str, str]:
+    """Return the settings in libpq's ``options``: -c name=value, -cname=value, --name=value."""
+    found = {}
+    for name, value in _OPTION.findall(options):
+        found[name.replace("-", "_").lower()] = re.sub(r"\\(.)", r"\1", value)
+    return found
+
+
+@contextmanager
+def _pinned(conn: psycopg.Connection[Any], statement: Query) -> Iterator[None]:
+    if isinstance(conn, PinningConnection):
+        with conn.pinned(statement):
+            yield
+    else:
+        yield
+
+
+def _text(statement: Query, conn: psycopg.Connection[Any]) -> str:
+    if isinstance(statement, bytes):
+        return statement.decode("utf-8", "replace")
+    return statement if isinstance(statement, str) else statement.as_string(conn)  # type: ignore[union-attr]

@@ -1,0 +1,130 @@
+"""Every command through PgBouncer in transaction mode, with a single server connection, three times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from alpha_db.cli.main import cli
+from tests.cli.desk import Desk
+from tests.cluster import Server
+from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
+from tests.support import Connection, assert_healthy, fill
+
+pytest_plugins = ["tests.cli.fix_desk"]
+pytestmark = [
+    pytest.mark.any_server,
+    pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer here (Debian: apt-get install pgbouncer)"),
+]
+
+#: commands that ask no database, or one of their own
+ELSEWHERE = {
+    "demo", "server psql", "server run", "server start", "server status", "server stop", "server url", "server exec",
+    "checkpoint keygen", "checkpoint list", "checkpoint verify", "verify-proof", "verify-export",
+    "agents keygen", "agents show", "completion", "man",
+}  # fmt: skip
+
+#: commands that change nothing, or may be run again
+AGAIN: dict[str, list[str]] = {
+    "migrate": ["--list"],
+    "status": [],
+    "verify-chain": ["--jobs", "2"],
+    "guards": [],
+    "attempts": [],
+    "lockdown status": [],
+    "checkpoint create": ["--key", "{key}", "{runs}"],
+    "prove": ["signals", "1", "--checkpoints", "{runs}", "--trust", "{key}.vkey", "--output", "-"],
+    "export": ["--table", "signals", "--output", "-"],
+    "agents list": [],
+    "risk get-config": [],
+    "risk history": [],
+    "risk verify": [],
+    "risk proposals": [],
+    "risk watch": ["--once"],
+}
+#: commands of agents: test_agents_propose_and_vote runs them
+SIGNED = {
+    "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
+    "risk approve", "risk reject", "risk update-param", "risk set-kill-threshold", "risk quorum-policy",
+}  # fmt: skip
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The commands of a group, each with the groups that it is in."""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            inner = command.get_command(click.Context(command), name)
+            assert inner is not None
+            yield from leaves(inner, (*path, name))
+    else:
+        yield " ".join(path)
+
+
+def test_every_command_is_tried() -> None:
+    assert set(leaves(cli)) - ELSEWHERE - AGAIN.keys() - SIGNED == set()
+
+
+@pytest.fixture
+def pooled(server: Server, desk: Desk, database: str) -> Iterator[Desk]:
+    """The desk behind a pooler that has one connection to the server."""
+    with pgbouncer(server, 1, "postgres") as folder:
+        desk.dsn = through(folder, database, "postgres")
+        yield desk
+
+
+def test_commands_that_read(pooled: Desk, db: Connection, tmp_path: Path) -> None:
+    fill(db)
+    pooled.bootstrap("ada", "ben", "cyd")
+    pooled.first_limits()
+    key, runs = tmp_path / "key", tmp_path / "runs"
+    runs.mkdir()
+    pooled.run("checkpoint", "keygen", "--name", "desk.example/log", "--output", str(key))
+    for name, arguments in AGAIN.items():
+        for schema in ([], ["--schema", "public"], ["--schema", "public"]):
+            given = [argument.format(key=key, runs=runs) for argument in arguments]
+            pooled.run(*schema, *name.split(), *given)
+    for _ in range(3):
+        pooled.run("verify-chain", "--since-last")
+        pooled.run("verify-chain", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
+        pooled.run("guards", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
+    assert_healthy(db)
+
+
+def test_agents_propose_and_vote(pooled: Desk) -> None:
+    files = [str(pooled.keygen(name)) for name in ("ada", "ben", "cyd")]
+    for name in pooled.names:
+        signed = pooled.run("agents", "sign-bootstrap", "--key", str(pooled.key(name)), *files, "--yes")
+        (pooled.folder / f"{name}.signed").write_text(signed.out)
+    pooled.run(
+        "agents", "bootstrap", *(str(pooled.folder / f"{name}.signed") for name in pooled.names), "--yes"
+    )
+    pooled.first_limits()
+
+    def agreed(*arguments: str) -> None:
+        assert pooled.approve(pooled.propose("ada", *arguments), "ben", "cyd")[-1] == "APPLIED"
+
+    for n in (3, 4, 5):
+        agreed("risk", "update-param", "max_leverage_ratio", str(n))
+    agreed("risk", "quorum-policy", "--loosen", "2", "--govern", "2", "--tighten", "2")
+    agreed("risk", "set-kill-threshold", "BTCUSD", "--loss-pct", "0.1")
+    dan = pooled.keygen("dan")
+    agreed("agents", "enrol", str(dan))
+    agreed("agents", "rotate", "dan", str(pooled.keygen("dan2")))
+    agreed("agents", "revoke", "dan2")
+    withdrawn = pooled.propose("ada", "risk", "update-param", "max_leverage_ratio", "9")
+    pooled.run("risk", "reject", withdrawn, *pooled.sign("ada"))
+    shown = pooled.run("lockdown", "release", "--reason", "none", *pooled.sign("ada"), expect=1)
+    assert "RSK-005" in shown.err
+
+
+def test_migrate_refuses(server: Server, empty_database: str, tmp_path: Path, capsys: Any) -> None:
+    with pgbouncer(server, 2, "postgres") as folder:
+        desk = Desk(through(folder, empty_database, "postgres"), tmp_path, capsys)
+        desk.run("migrate", "--dry-run")
+        said = desk.run("migrate", expect=3)
+    assert "cannot migrate through a pooler" in said.err
+    assert "name the server itself" in said.err
