@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.cli.main import main
-from alpha_db.cli.new_file import new_file
+from alpha_db.cli.new_file import NotWritten, new_file
 from tests.cluster import Server, client_environment
 from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
 from tests.evidence.desk import Evidence, book_of
@@ -194,7 +194,7 @@ def test_a_writer_that_fails_or_comes_second_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotWritten, match="File exists"):
         second()
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.gz", b"first")]
     with new_file(target, force=True) as stream:
