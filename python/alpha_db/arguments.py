@@ -47,6 +47,15 @@ def money(column: str, value: Any) -> Decimal:
     return amount
 
 
+def fits(amount: Decimal, digits: int, scale: int) -> bool:
+    """Return whether a column decimal(digits, scale) holds an amount exactly."""
+    if not amount:
+        return True
+    _, numbers, exponent = amount.as_tuple()
+    zeros = next((place for place, number in enumerate(reversed(numbers)) if number), 0)
+    return isinstance(exponent, int) and -(exponent + zeros) <= scale and amount.adjusted() < digits - scale
+
+
 def optional_money(column: str, value: Any) -> Decimal | None:
     """As money(), and None for None."""
     return None if value is None else money(column, value)

@@ -182,6 +182,10 @@ class NotThere(AlphaDbError):
     exit_code = EXIT_NOT_THERE
 
 
+class FileUnreadable(AlphaDbError):
+    """A file cannot be read: it is none, may not be read, is too large, or holds something else."""
+
+
 class ValueRefused(AlphaDbError):
     """A value is not one that its column or argument takes: wrong kind, missing, out of range, or against a rule."""
 
@@ -346,7 +350,9 @@ def from_database(exc: psycopg.Error) -> AlphaDbError:
     column = diag.column_name or column_of(diag.constraint_name, diag.table_name)
     detail, hint = diag.message_detail, diag.message_hint or HINTS.get(state)
     name = ours(message) if state in (*_MISSING, "42501") else None
-    if name and state == "42883":
+    if state == "42P01" and message.endswith(" is not a chained table"):
+        cls = NotThere
+    elif name and state == "42883":
         cls, detail, hint = _missing_function(name, message)
     elif name and state in _MISSING:
         cls, hint = NotInstalled, _INSTALL
@@ -381,7 +387,11 @@ def _refusal(state: str, message: str, exc: psycopg.Error) -> AlphaDbError:
     cls = _BY_SQLSTATE.get(state, Refused)
     diag = exc.diag
     found = cls(
-        message, detail=diag.message_detail, hint=diag.message_hint, sqlstate=state, column=diag.column_name
+        message,
+        detail=diag.message_detail,
+        hint=diag.message_hint,
+        sqlstate=state,
+        column=diag.column_name or None,
     )
     found.code = cls.code or f"{state[:3]}-0{state[3:]}"
     return found

@@ -25,7 +25,7 @@ HINTS = {
     "28000": "Look at the user, and at pg_hba.conf on the server.",
     "28P01": "Give the right password: in the DSN, PGPASSWORD or ~/.pgpass.",
     "2D000": "Call append_* outside a transaction, on a connection in autocommit; inside one use record_*.",
-    "3D000": "Name a database that exists; alpha-db migrate --create-database makes one.",
+    "3D000": "Name a database that exists, or make it: createdb NAME.",
     "40001": "Run the transaction again.",
     "40P01": "Run the transaction again; take the order signals, ai_debates, order_execution, order_events.",
     "42804": "Cast the value to the type that the argument has.",

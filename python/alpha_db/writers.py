@@ -18,6 +18,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
@@ -29,6 +30,7 @@ from alpha_db.arguments import (
     Json,
     Money,
     address,
+    fits,
     flag,
     json_text,
     money,
@@ -228,7 +230,16 @@ def _call(conn: psycopg.Connection[Any], name: str, arguments: Arguments) -> Row
 
 
 def _column_of(problem: AlphaDbError, arguments: Arguments) -> str | None:
-    """Return which argument PostgreSQL refused, where it does not say: the only JSON, or the only text too long."""
+    """Return which argument the database refused, where it does not say: the only one that it can be."""
+    if (
+        found := re.search(r"decimal\(([0-9]+),([0-9]+)\)", problem.message)
+        if problem.code == "AUD-001"
+        else None
+    ):
+        digits, scale = int(found[1]), int(found[2])
+        amounts = {name: value for name, value in arguments.items() if isinstance(value, Decimal)}
+        wrong = [name for name, value in amounts.items() if not fits(value, digits, scale)]
+        return wrong[0] if len(wrong) == 1 else None
     if problem.sqlstate in ("22P02", "22P05", "22003", "54001"):
         return next((name for name in arguments if name in _JSON), None)
     found = re.search(r"\(([0-9]+)\)", problem.message) if problem.sqlstate == "22001" else None

@@ -85,7 +85,7 @@ def test_to_stdout(new_book: Book, tmp_path: Path) -> None:
 def test_usage(new_book: Book, tmp_path: Path) -> None:
     assert "name a DIRECTORY" in new_book.create(expect=2).err
     assert "--timeout is for" in new_book.create(new_book.checkpoints, "--timeout", "1", expect=2).err
-    missing = new_book.create(tmp_path / "missing", expect=3)
+    missing = new_book.create(tmp_path / "missing", expect=5)
     assert "mkdir" in missing.err
     assert not (tmp_path / "missing").exists(), "a mount that is not there must not begin a new series"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from alpha_db.cli.main import main
 from tests.cli.desk import Desk
 from tests.fix_database import Connect, LoginRole
 from tests.support import Connection, one, query, result_of
@@ -208,3 +209,31 @@ def test_list_is_readable_for_every_role(trio: Desk, login_role: LoginRole, conn
     for role in ("app_risk", "app_auditor", "app_trading"):
         again = Desk(f"{trio.dsn} user={login_role(role)}", trio.folder, trio.capsys)
         assert "ada" in again.run("agents", "list").out
+
+
+def test_show_prints_again_what_keygen_printed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = desk.keygen("ben").read_text()
+    monkeypatch.setenv("PGHOST", "/nowhere")  # it asks no database
+    capsys.readouterr()
+    assert main(["agents", "show", "--key", str(desk.key("ben")), "--json"]) == 0
+    assert capsys.readouterr().out == made
+    assert main(["agents", "show", "--key", str(desk.key("ben"))]) == 0
+    assert "fingerprint  SHA256:" in capsys.readouterr().out
+
+
+def test_show_asks_for_the_passphrase(desk: Desk, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame\n")
+    made = desk.keygen("eve", "--passphrase-file", str(secret)).read_text()
+    show = ("agents", "show", "--key", str(desk.key("eve")), "--json")
+    assert desk.run(*show, "--passphrase-file", str(secret)).out == made
+    assert "--passphrase-file" in desk.run(*show, expect=3).err
+
+
+def test_the_answer_of_a_failed_keygen_is_no_agent(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "ben.json"
+    file.write_text(desk.run("agents", "keygen", "--output", "/nowhere/ben.key", "--json", expect=3).out)
+    said = desk.run("agents", "bootstrap", str(file), expect=2)
+    assert "the answer of a command that failed" in said.err

@@ -72,7 +72,7 @@ def test_no_login_can_hold_the_name_before_an_install(
 def test_advisory_locks_keep_nobody_waiting(empty: Desk, server: Server, login_role: LoginRole) -> None:
     with closing(psycopg.connect(server.dsn(empty.dbname, login_role()), autocommit=True)) as login:
         login.execute(ADVISORY)
-        assert migrate(empty, "--lock-timeout", "0") == 0
+        assert migrate(empty, "--lock-timeout", "0.001") == 0
         empty.server.psql(empty.dbname, "-c", "set lock_timeout = '1s'", "-f", MIGRATION["001"])
         empty.server.psql(
             empty.dbname, "-1", "-c", "set lock_timeout = '1s'", "-f", SUPERUSER / "ddl_guard.sql"
@@ -107,7 +107,7 @@ def test_a_prepared_transaction_that_holds_it_is_told(
     connection.execute("lock table lock_migrations in share update exclusive mode")
     connection.execute("prepare transaction 'orphan'")
     try:
-        assert migrate(desk, "--lock-timeout", "0") == 3
+        assert migrate(desk, "--lock-timeout", "0.001") == 3
         assert f"prepared transaction orphan of {connection.info.user}" in capsys.readouterr().err
     finally:
         root(desk).execute("rollback prepared 'orphan'")
@@ -141,7 +141,7 @@ def test_migrate_has_nothing_to_wait_for_if_all_is_applied(empty: Desk, root: Ro
     connection = root(empty)
     with connection.transaction():
         connection.execute("lock table lock_migrate_sessions")
-        assert migrate(empty, "--lock-timeout", "0") == 0
+        assert migrate(empty, "--lock-timeout", "0.001") == 0
 
 
 def test_the_owner_of_the_locks_is_alpha_owner(installed: Desk, root: Root) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
+from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows, write_json
 from alpha_db.cli.signing import (
     Signing,
@@ -21,16 +22,25 @@ from alpha_db.cli.signing import (
     send_proposal,
     show_bootstrap,
 )
-from alpha_db.errors import SignatureRefused
-from alpha_db.frame import unframed
+from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
+from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 from alpha_db.security.payloads import check_name, key_of
-from alpha_db.security.signed_text import load_json
 
 MEMBERS = ("agent_id", "name", "role", "public_key")
 SIGNED = (*MEMBERS, "signature")
-_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _described(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --name and --role."""
+    name = click.option(
+        "--name", metavar="NAME", help="What people call the agent; default: the file's name."
+    )
+    role = click.option(
+        "--role", metavar="ROLE", default="risk", show_default=True, help="What it does, in a word or two."
+    )
+    return name(role(function))
 
 
 @click.group()
@@ -43,18 +53,13 @@ def agents() -> None:
     "-o",
     "--output",
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     required=True,
     help="Where the private key goes; never overwritten.",
 )
-@click.option("--name", metavar="NAME", help="What people call the agent.")
-@click.option(
-    "--role", metavar="ROLE", default="risk", show_default=True, help="What it does, in a word or two."
-)
-@click.option("--encrypt", is_flag=True, help="Ask for a passphrase to encrypt the key with.")
-@click.option(
-    "--passphrase-file", metavar="FILE", type=_FILE, help="Encrypt with the first line of this file."
-)
+@_described
+@click.option("--encrypt", is_flag=True, help="Encrypt the key with a passphrase.")
+@passphrase_option
 @json_option
 @debug_option
 def keygen(
@@ -69,11 +74,7 @@ def keygen(
       alpha-db agents keygen --output ada.key --name ada --json > ada.json
       alpha-db agents keygen --output ada.key --name ada --encrypt
     """
-    name = output.stem if name is None else name
-    try:
-        check_name(name, role)
-    except ValueError as problem:
-        raise click.UsageError(f"{problem}, all of them visible: give another --name or --role") from None
+    name = _checked_name(name, role, output)
     passphrase = None
     if passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file)
@@ -83,30 +84,39 @@ def keygen(
         passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
     signer = AuditSigner.generate()
     signer.save(output, passphrase)
-    agent = {
-        "agent_id": str(uuid4()),
-        "name": name,
-        "role": role,
-        "public_key": signer.public_key_hex,
-    }
+    _print_agent(signer, name, role, as_json=as_json)
     if as_json:
-        emit_json(agent)
         return
-    rows([[member, value] for member, value in agent.items()], styles=[DIM] * len(agent))
     kept = "encrypted" if passphrase else "not encrypted"
     line((f"The private key is in {clean(output)}, {kept}. Nobody else needs it, and no database.", DIM))
 
 
+@agents.command(short_help="Show the public half of a key.")
+@click.option("--key", metavar="FILE", type=FILE, envvar="ALPHA_DB_KEY", required=True, help=KEY_HELP)
+@_described
+@passphrase_option
+@json_option
+@debug_option
+def show(key: Path, name: str | None, role: str, passphrase_file: Path | None, as_json: bool) -> None:
+    """Show the public half of a key that keygen made: agent_id, public key and fingerprint.
+
+    Needs no database. What --json prints is what sign-bootstrap, bootstrap, enrol and rotate take; the agent's
+    name and role do not stand in the key: give those that keygen was given.
+
+    \b
+    Examples:
+      alpha-db agents show --key ben.key
+      alpha-db agents show --key ben.key --name ben --json > ben.json
+    """
+    name = _checked_name(name, role, key)
+    _print_agent(load_key(key, passphrase_file), name, role, as_json=as_json)
+
+
 @agents.command("sign-bootstrap", short_help="Sign the list of the first agents.")
-@click.argument("files", metavar="FILE.json...", nargs=-1, type=_FILE, required=True)
-@click.option("--key", metavar="FILE", type=_FILE, required=True, help="The private key of one of them.")
-@click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    type=_FILE,
-    help="Its first line is the key's passphrase; default: ask.",
-)
-@click.option("--yes", is_flag=True, help="Sign without asking.")
+@click.argument("files", metavar="FILE.json...", nargs=-1, type=FILE, required=True)
+@click.option("--key", metavar="FILE", type=FILE, required=True, help=KEY_HELP)
+@passphrase_option
+@yes_option
 @database_options
 def sign_bootstrap(
     settings: Settings,
@@ -123,7 +133,8 @@ def sign_bootstrap(
 
     \b
     Example:
-      alpha-db agents sign-bootstrap --key ada.key ada.json ben.json cyd.json > ada.signed.json
+      alpha-db agents sign-bootstrap --key ada.key ada.json ben.json cyd.json \\
+        > ada.signed.json
     """
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
     signer = load_key(key, passphrase_file)
@@ -138,16 +149,16 @@ def sign_bootstrap(
 
 
 @agents.command(short_help="Enrol the first agents, once.")
-@click.argument("files", metavar="FILE.json...", nargs=-1, type=_FILE, required=True)
+@click.argument("files", metavar="FILE.json...", nargs=-1, type=FILE, required=True)
 @click.option(
     "--key",
     "keys",
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     multiple=True,
-    help="Sign here with this private key of one of them; repeatable.",
+    help=KEY_HELP,
 )
-@click.option("--yes", is_flag=True, help="Sign without asking.")
+@yes_option
 @database_options
 def bootstrap(
     settings: Settings, as_json: bool, files: tuple[Path, ...], keys: tuple[Path, ...], yes: bool
@@ -156,12 +167,14 @@ def bootstrap(
 
     Each of them signs the whole list, so that an agent who is added or replaced later by force shows. A file
     holds an agent, as sign-bootstrap prints it, or an array of them. For those whose keys are here, what
-    keygen --json printed and --key suffice.
+    keygen --json printed and --key, once for each, suffice.
 
     \b
     Examples:
-      alpha-db --dsn service=owner agents bootstrap ada.signed.json ben.signed.json cyd.signed.json
-      alpha-db agents bootstrap a.json b.json c.json --key a.key --key b.key --key c.key
+      alpha-db --dsn service=owner agents bootstrap \\
+        ada.signed.json ben.signed.json cyd.signed.json
+      alpha-db agents bootstrap a.json b.json c.json --key a.key --key b.key \\
+        --key c.key
     """
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
     signers = [load_key(key, None) for key in keys]
@@ -230,7 +243,7 @@ def list_(settings: Settings, as_json: bool, every: bool, pins: bool) -> None:
 
 
 @agents.command(short_help="Propose a further agent.")
-@click.argument("file", metavar="FILE.json", type=_FILE)
+@click.argument("file", metavar="FILE.json", type=FILE)
 @proposal_options
 @database_options
 def enrol(
@@ -240,14 +253,15 @@ def enrol(
 
     \b
     Example:
-      alpha-db agents enrol dan.json --reason "night shift" --agent ada --key ada.key
+      alpha-db agents enrol dan.json --reason "night shift" --agent ada \\
+        --key ada.key
     """
     _propose_agent(settings, as_json, signing, file, None, reason, lifetime)
 
 
 @agents.command(short_help="Propose a new key in the place of an agent's.")
 @click.argument("whom", metavar="AGENT")
-@click.argument("file", metavar="FILE.json", type=_FILE)
+@click.argument("file", metavar="FILE.json", type=FILE)
 @proposal_options
 @database_options
 def rotate(
@@ -263,7 +277,8 @@ def rotate(
 
     \b
     Example:
-      alpha-db agents rotate cyd cyd2.json --reason "laptop stolen" --agent ada --key ada.key
+      alpha-db agents rotate cyd cyd2.json --reason "laptop stolen" --agent ada \\
+        --key ada.key
     """
     _propose_agent(settings, as_json, signing, file, whom, reason, lifetime)
 
@@ -326,6 +341,26 @@ def _propose_agent(
         )
 
 
+def _checked_name(name: str | None, role: str, key: Path) -> str:
+    """Return the agent's name, by default that of the key's file. Raises a usage error for a bad name or role."""
+    name = key.stem if name is None else name
+    try:
+        check_name(name, role)
+    except ValueError as problem:
+        raise click.UsageError(f"{problem}, all of them visible: give another --name or --role") from None
+    return name
+
+
+def _print_agent(signer: AuditSigner, name: str, role: str, *, as_json: bool) -> None:
+    members = (str(signer.agent_id), name, role, signer.public_key_hex)
+    agent = dict(zip(MEMBERS, members, strict=True))
+    if as_json:
+        emit_json(agent)
+        return
+    shown = [*agent.items(), ("fingerprint", signer.fingerprint)]
+    rows([[member, value] for member, value in shown], styles=[DIM] * len(shown))
+
+
 def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
     """Return the agent whose key this is. Raises SignatureRefused (RSK-003)."""
     for agent in agents:
@@ -341,11 +376,9 @@ def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
 def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
     """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
     try:
-        said: Any = unframed(load_json(file.read_text("utf-8")))
-    except OSError as problem:
-        raise click.UsageError(f"cannot read {file}: {problem.strerror}") from None
-    except ValueError as problem:
-        raise click.UsageError(f"{file} is not JSON: {problem}") from None
+        said: Any = read_answer(file)
+    except (NotThere, FileUnreadable) as problem:
+        raise click.UsageError(problem.message) from None
     found = said if isinstance(said, list) else [said]
     for agent in found:
         allowed = (MEMBERS, SIGNED) if may_be_signed else (MEMBERS,)

@@ -143,27 +143,17 @@ def database_options(function: Callable[..., Any]) -> Callable[..., Any]:
     All but --json stand before or after the command's name; after it they count.
     """
 
-    @lock_timeout_option
-    @functools.wraps(function)
-    def wrapper(lock_timeout: float | None, settings: Settings, **kwargs: Any) -> Any:
-        if lock_timeout is not None:
-            settings = replace(settings, lock_timeout=lock_timeout)
-        return function(settings=settings, **kwargs)
-
-    return connection_options(wrapper)
-
-
-def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what database_options adds but --lock-timeout, for a command that has one of its own."""
-
     @dsn_option
     @schema_option
+    @lock_timeout_option
     @json_option
     @debug_option
     @functools.wraps(function)
-    def wrapper(dsn: str | None, schema: str | None, **kwargs: Any) -> Any:
+    def wrapper(dsn: str | None, schema: str | None, lock_timeout: float | None, **kwargs: Any) -> Any:
         given = click.get_current_context().find_object(Settings) or Settings()
         settings = replace(given, dsn=dsn or given.dsn, schema=schema or given.schema)
+        if lock_timeout is not None:
+            settings = replace(settings, lock_timeout=lock_timeout)
         return function(settings=settings, **kwargs)
 
     return wrapper

@@ -65,7 +65,8 @@ def release(settings: Settings, as_json: bool, signing: Signing, reason: str, li
 
     \b
     Examples:
-      alpha-db lockdown release --reason "disk fault, ticket 42" --agent ada --key ada.key
+      alpha-db lockdown release --reason "disk fault, ticket 42" --agent ada \\
+        --key ada.key
     """
     with settings.installed() as (conn, _):
         manager = ConfigManager(conn)

@@ -14,8 +14,10 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption
+from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
-from alpha_db.errors import EXIT_NOT_RUN
+from alpha_db.errors import EXIT_NOT_RUN, FileUnreadable, NotThere
+from alpha_db.reading import read_text
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
 
@@ -65,11 +67,9 @@ def load_key(path: Path, passphrase_file: Path | None) -> AuditSigner:
 def read_passphrase(file: Path) -> str:
     """Return the first line of a file. Raises KeyFileError."""
     try:
-        with file.open(encoding="utf-8") as stream:
-            passphrase = stream.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8"
-        raise KeyFileError(f"cannot read the passphrase from {file}: {reason}") from None
+        passphrase = read_text(file, most=64 * 1024).split("\n")[0].rstrip("\r")
+    except (NotThere, FileUnreadable) as problem:
+        raise KeyFileError(f"cannot read the passphrase: {problem.message}", hint=problem.hint) from None
     if not passphrase:
         raise KeyFileError(f"the first line of {file} is empty")
     return passphrase
@@ -77,7 +77,6 @@ def read_passphrase(file: Path) -> str:
 
 def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --agent, --key, --passphrase-file and --yes; the function gets ``signing``."""
-    path = click.Path(dir_okay=False, path_type=Path)
 
     @click.option(
         "--agent",
@@ -88,19 +87,13 @@ def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--key",
         metavar="FILE",
-        type=path,
+        type=FILE,
         envvar="ALPHA_DB_KEY",
         required=True,
-        help="The agent's private key.",
+        help=KEY_HELP,
     )
-    @click.option(
-        "--passphrase-file",
-        metavar="FILE",
-        type=path,
-        envvar="ALPHA_DB_PASSPHRASE_FILE",
-        help="Its first line is the key's passphrase; default: ask.",
-    )
-    @click.option("--yes", is_flag=True, help="Sign and send without asking.")
+    @passphrase_option
+    @yes_option
     @functools.wraps(function)
     def wrapper(agent: str | None, key: Path, passphrase_file: Path | None, yes: bool, **kwargs: Any) -> Any:
         return function(signing=Signing(agent, key, passphrase_file, yes), **kwargs)

@@ -42,6 +42,11 @@ class Binaries:
         return self.directory / name
 
     @property
+    def names(self) -> list[str]:
+        """The names of all programs that are there."""
+        return sorted(file.name for file in self.directory.iterdir() if os.access(file, os.X_OK))
+
+    @property
     def prefix(self) -> Path:
         """The installation that the programs belong to."""
         return self.directory.parent

@@ -1,6 +1,7 @@
 """A PostgreSQL server of one's own, supervised by means of pg_ctl.
 
-It listens on a socket in a private directory and on nothing else, which is why it asks for no password.
+It listens on a socket in a private directory, which is why it asks for no password there; on TCP only if asked
+to, and there with a password.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from alpha_db.embedded import datadir, processes, sockets
+from alpha_db.embedded import tcp as network
 from alpha_db.embedded.accounts import Account, Command, run_as, server_account
 from alpha_db.embedded.binaries import Binaries, find_binaries
 from alpha_db.embedded.errors import EmbeddedError
 from alpha_db.embedded.locks import locked
 from alpha_db.embedded.relocate import reachable
 from alpha_db.embedded.settings import Value, check_options, write_settings
+from alpha_db.embedded.tcp import Tcp
 
 SUPERUSER = "postgres"
 
@@ -43,8 +46,8 @@ class Server:
 
     Takes the data directory (made at the first start), the programs (a Binaries, what find_binaries() takes,
     or None: those of the version that made the data directory, else the newest), whether to flush to disk,
-    and settings of PostgreSQL for the next start. The constructor raises EmbeddedError for settings that are
-    refused, and touches nothing. Source: README.md (``server``).
+    settings of PostgreSQL for the next start, and what to listen on besides the socket. The constructor raises
+    EmbeddedError for settings that are refused, and touches nothing. Source: README.md (``server``).
     """
 
     def __init__(
@@ -55,11 +58,13 @@ class Server:
         options: Mapping[str, Value] | None = None,
         *,
         socket_dir: Path | None = None,
+        tcp: Tcp | None = None,
     ) -> None:
         self.data_dir = Path(data_dir).expanduser().resolve()
         self.fsync = fsync
         self.options = check_options(options or {})
         self._socket_dir = socket_dir
+        self._wanted = tcp
         self._chosen = binaries
         self._binaries: Binaries | None = None
         if "\n" in str(self.data_dir) or '"' in str(self.data_dir):
@@ -95,6 +100,16 @@ class Server:
             raise EmbeddedError(f"the server in {self.data_dir} was never started")
         return found
 
+    @property
+    def tcp(self) -> Tcp | None:
+        """What it listens on besides the socket, or did when it ran last."""
+        return network.remembered(self.data_dir)
+
+    @property
+    def port(self) -> int:
+        """The port, by which the socket is named as well."""
+        return self.tcp.port if self.tcp else sockets.PORT
+
     def start(self, timeout: float = 120) -> Server:
         """Make the cluster, if there is none, and start it, if it does not run; return self.
 
@@ -107,13 +122,25 @@ class Server:
             if not datadir.check_version(self.data_dir, binaries):
                 datadir.initialise(self.data_dir, account, binaries, fsync=self.fsync)
             if processes.running_pid(self.data_dir, account) is not None:
-                if sockets.socket_in(self.socket_dir).exists():
+                if sockets.socket_in(self.socket_dir, self.port).exists():
+                    self._refuse_other_tcp()
                     return self
                 self._stop(account, "fast", timeout)  # /tmp was cleaned: nobody could connect any more
             socket_dir = self._socket_dir or sockets.ensure(self.data_dir, account)
             self._clear_after_crash(account, socket_dir)
-            write_settings(self.data_dir, account, socket_dir, self.options, fsync=self.fsync)
+            wanted = self._wanted.chosen() if self._wanted else None
+            reached = network.remember(self.data_dir, wanted, account)
+            write_settings(
+                self.data_dir,
+                account,
+                socket_dir,
+                self.options,
+                fsync=self.fsync,
+                network={"port": self.port, **reached},
+            )
             self._launch(account, timeout)
+            if wanted:
+                self._set_password(wanted, account)
         return self
 
     def stop(self, mode: str = "fast", timeout: float = 120) -> bool:
@@ -149,18 +176,33 @@ class Server:
     def url(self, dbname: str = "postgres", user: str = SUPERUSER) -> str:
         """Return the connection string of a database, for libpq and what is built on it."""
         host = quote(str(self.socket_dir), safe="")
-        return (
-            f"postgresql://{quote(user, safe='')}@/{quote(dbname, safe='')}?host={host}&port={sockets.PORT}"
-        )
+        return f"postgresql://{quote(user, safe='')}@/{quote(dbname, safe='')}?host={host}&port={self.port}"
 
     def environment(self, dbname: str = "postgres", user: str = SUPERUSER) -> dict[str, str]:
         """Return libpq's environment variables for a database."""
-        port = str(sockets.PORT)
+        port = str(self.port)
         return {"PGHOST": str(self.socket_dir), "PGPORT": port, "PGUSER": user, "PGDATABASE": dbname}
+
+    def tcp_url(self, dbname: str = "postgres") -> str | None:
+        """Return the connection string by TCP, which names the file with the password; None without TCP."""
+        tcp = self.tcp
+        if tcp is None:
+            return None
+        host = f"[{tcp.host}]" if ":" in tcp.host else tcp.host
+        passwords = quote(str(network.password_file(self.data_dir)), safe="")
+        return f"postgresql://{SUPERUSER}@{host}:{tcp.port}/{quote(dbname, safe='')}?passfile={passwords}"
+
+    def tcp_environment(self, dbname: str = "postgres") -> dict[str, str]:
+        """Return libpq's environment variables by TCP, password included; what leads to the socket without TCP."""
+        tcp = self.tcp
+        if tcp is None:
+            return self.environment(dbname)
+        password = network.read_password(self.data_dir)
+        return {**self.environment(dbname), "PGHOST": tcp.host, "PGPASSWORD": password}
 
     def psql(self, dbname: str = "postgres", *arguments: str, user: str = SUPERUSER) -> list[str]:
         """Return the command line of psql for a database, with more arguments."""
-        where = ["-h", str(self.socket_dir), "-p", str(sockets.PORT), "-U", user, "-d", dbname]
+        where = ["-h", str(self.socket_dir), "-p", str(self.port), "-U", user, "-d", dbname]
         return [str(self.binaries.program("psql")), "-X", *where, *arguments]
 
     def _clear_after_crash(self, account: Account, socket_dir: Path) -> None:
@@ -171,7 +213,24 @@ class Server:
             time.sleep(0.1)  # what a killed server leaves behind ends by itself
         if processes.names_a_stranger(self.data_dir, account):
             (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
-            sockets.lock_in(socket_dir).unlink(missing_ok=True)
+            sockets.lock_in(socket_dir, self.port).unlink(missing_ok=True)
+
+    def _refuse_other_tcp(self) -> None:
+        wanted, now = self._wanted, self.tcp
+        if wanted and (now is None or wanted.address != now.address or wanted.port not in (0, now.port)):
+            how = f"on {now.address}, port {now.port}" if now else "without TCP"
+            raise EmbeddedError(
+                f"the server in {self.data_dir} runs already, {how}",
+                hint=f"alpha-db server stop {self.data_dir}, then start it again",
+            )
+
+    def _set_password(self, tcp: Tcp, account: Account) -> None:
+        verifier = network.make_password(self.data_dir, tcp, SUPERUSER, account)
+        statement = f"alter role {SUPERUSER} password '{verifier}'"
+        said = run_as(account, self.psql("postgres", "-q", "-c", statement), timeout=60)
+        if said.returncode != 0:
+            self._stop(account, "fast", 60)
+            raise EmbeddedError(f"no password could be set: {datadir.told(said.stdout)}")
 
     def _launch(self, account: Account, timeout: float) -> None:
         written = self.log_file.stat().st_size if self.log_file.exists() else 0

@@ -29,11 +29,18 @@ _OURS = frozenset(
 
 
 def write_settings(
-    data_dir: Path, account: Account, socket_dir: Path, options: Mapping[str, Value], *, fsync: bool
+    data_dir: Path,
+    account: Account,
+    socket_dir: Path,
+    options: Mapping[str, Value],
+    *,
+    fsync: bool,
+    network: Mapping[str, Value],
 ) -> None:
     """Write the settings file of a data directory and have postgresql.conf include it.
 
-    Raises EmbeddedError for an option that is not a name, or that would change how the server is reached.
+    `network` are our own settings of how it is reached besides the socket. Raises EmbeddedError for an option
+    that is not a name, or that would change how the server is reached.
     """
     settings: dict[str, Value] = {"timezone": "UTC", "log_timezone": "UTC", "log_line_prefix": "%m [%p] "}
     if not enough_shared_memory(Path("/dev/shm")):
@@ -43,9 +50,9 @@ def write_settings(
     settings |= check_options(options)
     settings |= {
         "listen_addresses": "",
-        "port": 5432,
         "unix_socket_directories": '"' + str(socket_dir).replace('"', '""') + '"',
         "unix_socket_permissions": "0700",
+        **network,
     }
     lines = [f"{name} = {quote(value)}" for name, value in settings.items()]
     header = (

@@ -16,8 +16,8 @@ from alpha_db.embedded.settings import is_there, read_file, replace_file
 PORT = 5432
 
 _MEMORY = "alpha-db.socket"
-# sun_path has 104 bytes on macOS and 108 on Linux; "/.s.PGSQL.5432" and a zero byte come after the directory
-_LONGEST = 104 - len("/.s.PGSQL.5432") - 1
+# sun_path has 104 bytes on macOS and 108 on Linux; "/.s.PGSQL.65535" and a zero byte come after the directory
+_LONGEST = 104 - len("/.s.PGSQL.65535") - 1
 
 
 def remembered(data_dir: Path) -> Path | None:
@@ -70,14 +70,14 @@ def fits(directory: Path) -> bool:
     return len(os.fsencode(directory)) <= _LONGEST
 
 
-def socket_in(directory: Path) -> Path:
+def socket_in(directory: Path, port: int = PORT) -> Path:
     """Return the path of the server's socket."""
-    return directory / f".s.PGSQL.{PORT}"
+    return directory / f".s.PGSQL.{port}"
 
 
-def lock_in(directory: Path) -> Path:
+def lock_in(directory: Path, port: int = PORT) -> Path:
     """Return the path of the file by which a server claims its socket."""
-    return directory / f".s.PGSQL.{PORT}.lock"
+    return directory / f".s.PGSQL.{port}.lock"
 
 
 def give(path: Path, account: Account) -> None:

@@ -16,6 +16,7 @@ from alpha_db.embedded.errors import EmbeddedError
 from alpha_db.embedded.server import Server
 from alpha_db.embedded.settings import Value, enough_shared_memory
 from alpha_db.embedded.sockets import fits, give
+from alpha_db.embedded.tcp import Tcp
 
 # Waits until the pipe from this process closes, which a kill -9 does too. It has the programs and the
 # directory as arguments, so that no path is read as shell.
@@ -30,6 +31,7 @@ def throwaway_server(
     *,
     fsync: bool = False,
     options: Mapping[str, Value] | None = None,
+    tcp: Tcp | None = None,
 ) -> Iterator[Server]:
     """Start a server in a temporary directory, on shared memory where there is enough; then remove it all.
 
@@ -42,7 +44,7 @@ def throwaway_server(
         socket_dir = directory / "s"
         socket_dir.mkdir(mode=0o700)
         give(socket_dir, account)
-        server = Server(directory / "data", binaries, fsync, options, socket_dir=socket_dir)
+        server = Server(directory / "data", binaries, fsync, options, socket_dir=socket_dir, tcp=tcp)
         watch = _watch(server, directory, account)
         try:
             server.start()

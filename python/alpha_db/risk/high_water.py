@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from alpha_db.errors import AlphaDbError
+from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere
+from alpha_db.reading import read_json, reason_of
 from alpha_db.security.config_integrity import Verified
 from alpha_db.security.replay import Replay, tampered
 
@@ -74,7 +75,10 @@ class HighWater:
             return self._mark
         assert self._path is not None
         try:
-            said = json.loads(self._path.read_text(encoding="utf-8"))
+            said = read_json(self._path)
+            known = set(Mark.__dataclass_fields__)
+            if not (isinstance(said, dict) and known - {"locked_at"} <= set(said) <= known):
+                raise TypeError("its members are others")
             mark = Mark(**said)
             if [type(v) for v in (mark.origin, mark.agents, mark.version, mark.state_hash)] != [
                 str,
@@ -85,14 +89,12 @@ class HighWater:
                 raise TypeError("its members are of other types")
             if type(mark.locked_at) not in (int, type(None)):
                 raise TypeError("its members are of other types")
-        except FileNotFoundError:
+        except NotThere:
             mark = None
-        except OSError as problem:
-            raise HighWaterError(f"cannot read {self._path}: {problem.strerror}") from None
-        except (ValueError, TypeError) as problem:
+        except (FileUnreadable, TypeError) as problem:
             raise HighWaterError(
                 f"{self._path} does not hold the highest version: {problem}",
-                hint="restore it from a backup; to begin anew, remove it after alpha-db risk verify",
+                hint="restore it from a backup; to begin again, remove it after alpha-db risk verify",
             ) from None
         self._mark, self._loaded = mark, True
         return mark
@@ -118,8 +120,8 @@ class HighWater:
                 os.fsync(directory)
             finally:
                 os.close(directory)
-        except OSError as problem:
-            raise HighWaterError(f"cannot write {self._path}: {problem.strerror}") from None
+        except (OSError, ValueError) as problem:
+            raise HighWaterError(f"cannot write {self._path}: {reason_of(problem)}") from None
 
 
 def _compare(mark: Mark, verified: Verified) -> None:

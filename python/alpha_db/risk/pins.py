@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from alpha_db.errors import AlphaDbError
-from alpha_db.frame import unframed
+from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shorten
+from alpha_db.reading import read_answer
 from alpha_db.security.payloads import key_of
 from alpha_db.security.replay import Keys
-from alpha_db.security.signed_text import UUID_TEXT, load_json
+from alpha_db.security.signed_text import UUID_TEXT
 
 
 class PinsError(AlphaDbError):
@@ -31,19 +31,21 @@ class Pins:
 def load_pins(path: Path | str) -> Pins:
     """Read a file of pinned keys. Raises PinsError."""
     try:
-        said = unframed(load_json(Path(path).read_text(encoding="utf-8")))
+        said = read_answer(path)
         if not isinstance(said, dict):
             raise ValueError("it is not an object")
         origin = said.pop("origin", None)
         if origin is not None and not (isinstance(origin, str) and UUID_TEXT.fullmatch(origin)):
             raise ValueError("origin is not a uuid")
         if wrong := [agent for agent in said if not UUID_TEXT.fullmatch(agent)]:
-            raise ValueError(f"not an agent_id: {wrong[0]!r:.60}")
+            raise ValueError(f"not an agent_id: {shorten(wrong[0], 60)}")
         keys = {agent: key_of(key) for agent, key in said.items()}
         if not keys or len(set(keys.values())) != len(keys):
             raise ValueError("it pins no key, or one key twice")
-    except OSError as problem:
-        raise PinsError(f"cannot read the pinned keys {path}: {problem.strerror}") from None
+    except NotThere as problem:
+        raise PinsError(f"cannot read the pinned keys: {problem.message}") from None
+    except FileUnreadable as problem:
+        raise PinsError(f"{path} does not pin keys: {problem.message}", hint=problem.hint) from None
     except ValueError as problem:
         raise PinsError(f"{path} does not pin keys: {problem}") from None
     return Pins(keys, origin)

@@ -5,14 +5,17 @@ A private key never leaves its file but into memory: not into the database, a lo
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from pathlib import Path
+from uuid import UUID
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alpha_db.security.ed25519 import is_weak_key, verify
+from alpha_db.security.key_formats import private_key_of
 from alpha_db.security.private_file import KeyFileError, read_private, write_private
 from alpha_db.security.signed_text import (
     approval_text,
@@ -54,25 +57,13 @@ class AuditSigner:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], passphrase: str | None = None) -> AuditSigner:
-        """Read a private key (PEM, PKCS8).
+        """Read a private key: PEM or DER of PKCS#8, or OpenSSH's own form, however its lines end.
 
         Raises KeyFileError if the file is missing, may be read by others than its owner, is no Ed25519 key,
-        or the passphrase is missing or wrong.
+        or the passphrase is missing or wrong; it says what the file holds instead, and what converts it.
         """
         file = Path(path)
-        content = read_private(file)
-        password = passphrase.encode() if passphrase is not None else None
-        try:
-            key = serialization.load_pem_private_key(content, password)
-        except TypeError:
-            wanted = "needs a passphrase" if password is None else "has no passphrase"
-            raise KeyFileError(f"the private key {file} {wanted}") from None
-        except (ValueError, UnsupportedAlgorithm):
-            message = f"{file} is not a private key in PEM form, or the passphrase is wrong"
-            raise KeyFileError(message) from None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise KeyFileError(f"{file} is not an Ed25519 key", hint="alpha-db agents keygen makes one")
-        return cls(key)
+        return cls(private_key_of(read_private(file), str(file), passphrase))
 
     def save(self, path: str | os.PathLike[str], passphrase: str | None = None) -> None:
         """Write the private key into a new file of mode 0600 (PEM, PKCS8), encrypted if there is a passphrase.
@@ -98,6 +89,19 @@ class AuditSigner:
     def public_key_hex(self) -> str:
         """The public key as 64 hex digits, as bootstrap_agents and agent_enrol take it."""
         return self.public_key.hex()
+
+    @property
+    def agent_id(self) -> UUID:
+        """The id of an agent with this key: it follows from the key, so that it can be told again."""
+        digest = bytearray(hashlib.sha256(b"alpha-db/agent/v1" + self.public_key).digest()[:16])
+        digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80  # a UUID of version 8
+        return UUID(bytes=bytes(digest))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the public key, short enough to be read out over the telephone, as OpenSSH prints it."""
+        digest = hashlib.sha256(self.public_key).digest()
+        return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
     def sign(self, text: str) -> bytes:
         """Return the signature, 64 bytes, of the text's UTF-8 bytes."""

@@ -5,33 +5,40 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 
-from alpha_db.errors import AlphaDbError
+from alpha_db.reading import reason_of
+from alpha_db.security.key_formats import KeyFileError
+
+__all__ = ["KeyFileError", "read_private", "write_private"]
 
 _LIMIT = 64 * 1024
-
-
-class KeyFileError(AlphaDbError):
-    """A private key file is missing, unreadable, readable by others, or needs another passphrase."""
 
 
 def read_private(path: str | os.PathLike[str]) -> bytes:
     """Return what stands in a private key file; KeyFileError if it is missing or others may read it."""
     file = Path(path)
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise KeyFileError(f"{file} is not a file")
-            if mode & 0o077:
-                raise KeyFileError(
-                    f"the private key {file} can be read by others (mode {stat.S_IMODE(mode):04o})",
-                    hint=f"chmod 600 {file}",
-                )
-            return stream.read(_LIMIT)
-    except OSError as problem:
-        raise KeyFileError(f"cannot read the private key {file}: {problem.strerror}") from None
+        # O_NONBLOCK: a named pipe is refused, and not waited for
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            _require_private(file, os.fstat(descriptor).st_mode)
+            return os.read(descriptor, _LIMIT)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as problem:
+        raise KeyFileError(f"cannot read the private key {file}: {reason_of(problem)}") from None
+
+
+def _require_private(file: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise KeyFileError(f"{file} is not a file: it is {kind}")
+    if mode & 0o077:
+        raise KeyFileError(
+            f"the private key {file} can be read by others (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod 600 {quote(str(file))}",
+        )
 
 
 def write_private(path: str | os.PathLike[str], content: bytes) -> None:
@@ -44,5 +51,6 @@ def write_private(path: str | os.PathLike[str], content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(descriptor)
-    except OSError as problem:
-        raise KeyFileError(f"cannot write the private key {os.fspath(path)}: {problem.strerror}") from None
+    except (OSError, ValueError) as problem:
+        shown = os.fsdecode(path)
+        raise KeyFileError(f"cannot write the private key {shown}: {reason_of(problem)}") from None

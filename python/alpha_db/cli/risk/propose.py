@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -13,8 +12,8 @@ import click
 
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.signing import Signing, proposal_options, send_proposal
-from alpha_db.errors import RiskValueRefused
-from alpha_db.frame import unframed
+from alpha_db.errors import FileUnreadable, NotThere, RiskValueRefused
+from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import MEMBERS, check_payload
 from alpha_db.security.signed_text import load_json
@@ -50,8 +49,10 @@ def update_param(
 
     \b
     Examples:
-      alpha-db risk update-param max_leverage_ratio 1.5 --reason "thin book" --key ada.key
-      alpha-db risk update-param --from limits.json --reason "ticket 42" --agent ada --key ada.key --yes
+      alpha-db risk update-param max_leverage_ratio 1.5 --reason "thin book" \\
+        --key ada.key
+      alpha-db risk update-param --from limits.json --reason "ticket 42" \\
+        --agent ada --key ada.key --yes
     """
     given = _pairs(pairs)
     if bool(given) == (source is not None):
@@ -93,9 +94,12 @@ def set_kill_threshold(
 
     \b
     Examples:
-      alpha-db risk set-kill-threshold BTC --loss-pct 0.1 --price 30000 --reason "limit" --key ada.key
-      alpha-db risk set-kill-threshold BTC --price none --reason "no stop" --key ada.key
-      alpha-db risk set-kill-threshold BTC --retire --reason "delisted" --key ada.key
+      alpha-db risk set-kill-threshold BTC --loss-pct 0.1 --price 30000 \\
+        --reason "limit" --key ada.key
+      alpha-db risk set-kill-threshold BTC --price none --reason "no stop" \\
+        --key ada.key
+      alpha-db risk set-kill-threshold BTC --retire --reason "delisted" \\
+        --key ada.key
     """
     if retire == bool(loss_pct or price):
         raise click.UsageError("give --loss-pct or --price, or --retire")
@@ -145,7 +149,8 @@ def quorum_policy(
 
     \b
     Example:
-      alpha-db risk quorum-policy --tighten 1 --loosen 3 --govern 3 --reason "two desks more" --key ada.key
+      alpha-db risk quorum-policy --tighten 1 --loosen 3 --govern 3 \\
+        --reason "two desks more" --key ada.key
     """
     payload = {"tighten": tighten, "loosen": loosen, "govern": govern}
     _check("quorum_policy", payload)
@@ -158,12 +163,9 @@ def quorum_policy(
 def read_limits(source: Path) -> dict[str, str]:
     """Return the three limits of a JSON file: a payload, or what get-config --json prints."""
     try:
-        text = sys.stdin.read() if str(source) == "-" else source.read_text("utf-8")
-        said = unframed(load_json(text))
-    except OSError as problem:
-        raise click.UsageError(f"cannot read {source}: {problem.strerror}") from None
-    except ValueError as problem:
-        raise click.UsageError(f"{source} is not JSON: {problem}") from None
+        said = read_answer(source)
+    except (NotThere, FileUnreadable) as problem:
+        raise click.UsageError(problem.message) from None
     limits = said.get("limits", said) if isinstance(said, dict) else None
     if not isinstance(limits, dict) or set(limits) != set(NAMES):
         raise click.UsageError(f"{source} does not hold exactly {', '.join(NAMES)}")

@@ -24,10 +24,11 @@ _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ra
 @click.option("--once", is_flag=True, help="Wait for a verified state, print it and end.")
 @click.option(
     "--timeout",
+    metavar="SECONDS",
     type=click.FloatRange(min=0),
     default=10,
     show_default=True,
-    help="Seconds that --once waits.",
+    help="How long --once waits.",
 )
 @click.option(
     "--high-water",

@@ -1,0 +1,85 @@
+"""Every command of the tree: one name for one thing, an example, and --json."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from alpha_db.cli.main import cli
+
+pytestmark = pytest.mark.any_server
+
+#: Options whose help says what they are in this command: one meaning, other words.
+OTHER_WORDS = {
+    "--all": "what else is listed",
+    "--name": "of a key that signs checkpoints, or of an agent",
+    "--output": "what is written",
+    "--timeout": "what is waited for",
+    "--checkpoints": "what is compared",
+    "--trust": "keys of checkpoints, or of agents",
+}
+#: Commands whose stdout is the answer itself: a script, a page.
+WITHOUT_JSON = {"alpha-db completion"}
+
+
+def commands(
+    command: click.Command = cli, path: tuple[str, ...] = ("alpha-db",)
+) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with its full name."""
+    if not isinstance(command, click.Group):
+        yield " ".join(path), command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found
+        yield from commands(found, (*path, name))
+
+
+COMMANDS = dict(commands())
+
+
+def described(option: click.Option) -> dict[str, object]:
+    """What an option is, apart from how often it is given and what happens if it is not."""
+    found = {"names": sorted(option.opts), "flag": option.is_flag}
+    if option.opts[-1] in OTHER_WORDS:
+        return found
+    kind = type(option.type).__name__
+    return {**found, "type": kind, "metavar": option.metavar, "help": option.help}
+
+
+def test_the_tree_is_there() -> None:
+    assert {"alpha-db status", "alpha-db risk approve", "alpha-db server run"} <= set(COMMANDS)
+
+
+def test_one_option_is_one_thing_everywhere() -> None:
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, command in [("alpha-db", cli), *COMMANDS.items()]:
+        for option in command.params:
+            if isinstance(option, click.Option):
+                found[option.opts[-1]][str(described(option))].append(name)
+    different = {option: dict(ways) for option, ways in found.items() if len(ways) > 1}
+    assert different == {}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(name: str) -> None:
+    text = COMMANDS[name].help or ""
+    assert re.search(r"\x08\n +Examples?:\n", text), "wrapped, it could not be copied"
+    assert name.removeprefix("alpha-db ") in text.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_JSON))
+def test_every_result_can_be_had_as_json(name: str) -> None:
+    assert "--json" in {option for param in COMMANDS[name].params for option in param.opts}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_80_columns(name: str) -> None:
+    context = click.Context(COMMANDS[name], info_name=name, terminal_width=80)
+    wide = [line for line in COMMANDS[name].get_help(context).splitlines() if len(line) > 80]
+    assert wide == []
