@@ -7,7 +7,6 @@ import os
 import select
 import stat
 import sys
-import time
 from typing import Any
 
 from alpha_db.errors import FileUnreadable, NotThere
@@ -17,7 +16,7 @@ from alpha_db.security.signed_text import load_json
 #: A file of more bytes is none of ours.
 MOST = 64 * 1024 * 1024
 #: How many seconds to wait for what a pipe brings.
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -101,13 +100,17 @@ def reason_of(problem: OSError | ValueError) -> str:
 
 
 def _from_pipe(descriptor: int, shown: str, most: int) -> bytes:
-    end = time.monotonic() + _PATIENCE
     content = b""
     while len(content) <= most:
-        if not select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
-            raise FileUnreadable(f"{shown} is a pipe that nothing came out of for {_PATIENCE:g} s")
-        piece = os.read(descriptor, 65536)
+        try:
+            piece = os.read(descriptor, 65536)
+        except BlockingIOError:  # somebody has it open, and has written nothing yet
+            if not select.select([descriptor], [], [], _PATIENCE)[0]:
+                raise FileUnreadable(f"{shown} is a pipe that nothing came out of for {_PATIENCE:g} s") from None
+            continue
         if not piece:
             break
         content += piece
+    if not content:
+        raise FileUnreadable(f"{shown} is a pipe that nobody writes to")
     return content

@@ -58,6 +58,12 @@ def run(program: Callable[[], int | None], *, debug: bool, as_json: bool = False
     except click.ClickException as exc:
         say(f"error: {squeeze(exc.format_message())}")
         return _answered(EXIT_NOT_RUN, _error(squeeze(exc.format_message())))
+    except UnicodeEncodeError:
+        if debug:
+            traceback.print_exc()
+        message = "an argument, or a variable of the environment, is not UTF-8"
+        say(f"usage: {message}")
+        return _answered(EXIT_USAGE, _error(message))
     except Exception as exc:
         if debug:
             traceback.print_exc()
@@ -82,6 +88,9 @@ def one_line(exc: BaseException) -> str:
 
 def as_members(exc: BaseException) -> dict[str, str | None]:
     """Return an error as the members of a JSON answer: code, message with its causes, detail and hint."""
+    if isinstance(exc, OSError) and exc.strerror:
+        names = ", ".join(os.fsdecode(name) for name in (exc.filename, exc.filename2) if isinstance(name, str | bytes))
+        return _error(f"{names}: {exc.strerror}" if names else exc.strerror)
     if not isinstance(exc, AlphaDbError):
         kind = "" if isinstance(exc, OSError) else f"{type(exc).__name__}: "
         return _error(f"{kind}{_causes(exc, squeeze(str(exc)))}")

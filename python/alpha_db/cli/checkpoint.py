@@ -63,6 +63,8 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
         key = SigningKey.generate(name)
     except BadKey as problem:
         raise click.BadParameter(f"{problem.message}. {problem.hint}", param_hint="--name") from None
+    if not output.name:
+        raise click.UsageError("--output names no file")
     public = output.with_name(f"{output.name}.vkey")
     if public.exists():
         raise StoreError(f"cannot write the public key {public}: File exists")

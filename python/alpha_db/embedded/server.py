@@ -60,7 +60,8 @@ class Server:
         socket_dir: Path | None = None,
         tcp: Tcp | None = None,
     ) -> None:
-        self.data_dir = Path(data_dir).expanduser().resolve()
+        # resolve() raises for a loop of links on some Pythons
+        self.data_dir = Path(os.path.realpath(os.path.expanduser(data_dir)))  # noqa: PTH111
         self.fsync = fsync
         self.options = check_options(options or {})
         self._socket_dir = socket_dir

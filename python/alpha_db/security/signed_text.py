@@ -86,6 +86,9 @@ def load_json(text: str) -> Any:
     """Return the value of JSON text, numbers with a point or an exponent as Decimal. Raises ValueError."""
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as problem:
+        place = f"at line {problem.lineno}, column {problem.colno}"
+        raise ValueError(f"{problem.msg[:1].lower()}{problem.msg[1:]} {place}") from None
     except (RecursionError, ArithmeticError) as problem:
         raise ValueError(f"JSON that Python cannot read: {type(problem).__name__}") from None
 

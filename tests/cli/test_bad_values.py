@@ -1,0 +1,85 @@
+"""Whatever a command is given, it answers in a line that people can read, with an exit code that says what it is."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alpha_db.cli.main import main
+from tests.cli.bad_values import WAITS, Files, arguments, bad_values, commands, complaints, parameters
+from tests.cluster import Server
+from tests.fix_database import Prepared
+from tests.support import Connection, make_signal
+
+pytestmark = pytest.mark.any_server
+
+COMMANDS = dict(commands())
+SECONDS = 5
+
+
+@pytest.fixture(scope="module")
+def dsn(server: Server, prepared: Prepared) -> str:
+    def fill(connection: Connection) -> None:
+        make_signal(connection)
+
+    return server.dsn(prepared("bad_values", fill))
+
+
+@pytest.fixture(scope="module")
+def files(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    def run(*words: str) -> str:
+        out = io.StringIO()
+        with redirect_stdout(out), redirect_stderr(io.StringIO()) as err:
+            code = main(["--dsn", dsn, *words])
+        assert code == 0, (words, err.getvalue())
+        return out.getvalue()
+
+    return Files(tmp_path_factory.mktemp("bad"), run)
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        yield
+
+
+def too_slow(*_: Any) -> None:
+    raise TimeoutError("it hangs")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_bad_value_is_answered_in_words(
+    dsn: str, files: Files, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(files.folder)
+    kind = COMMANDS[name]
+    wrong = []
+    for parameter in parameters(kind):
+        if (name, parameter.name) in WAITS:
+            continue
+        for value in bad_values(parameter, files):
+            given = arguments(name, parameter, value, files, kind)
+            signal.signal(signal.SIGALRM, too_slow)
+            signal.alarm(SECONDS)
+            began = time.monotonic()
+            try:
+                code = main(["--dsn", dsn, *given])
+            finally:
+                signal.alarm(0)
+            out, err = capsys.readouterr()
+            seconds = time.monotonic() - began
+            found = list(complaints(code, out, err))
+            if found or seconds > 1 or os.environ.get("SHOW"):
+                shown = " ".join(word if len(word) < 80 else word[:40] + "…" for word in given)
+                wrong.append(f"{shown!r} -> {code} {seconds:.2f} s: {found} {err[:300]} {out[:100]}")
+    assert not wrong, "\n".join(wrong)
