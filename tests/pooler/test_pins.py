@@ -82,7 +82,13 @@ def test_nothing_is_left_to_others(pooler: Path, database: str) -> None:
 @needs_pgbouncer
 def test_writers(pooler: Path, database: str) -> None:
     dsn = through(pooler, database, "postgres")
-    given: dict[str, Any] = {"symbol": "BTCUSD", "side": "BUY", "price": 1, "quantity": 1, "raw_payload": "{}"}
+    given: dict[str, Any] = {
+        "symbol": "BTCUSD",
+        "side": "BUY",
+        "price": 1,
+        "quantity": 1,
+        "raw_payload": "{}",
+    }
     for n in range(3):
         with alpha_db.connect(dsn, schema="public", autocommit=True) as conn:
             first = alpha_db.append_signal(conn, signal_id=f"a{n}", **given)
