@@ -134,12 +134,15 @@ if role_name is not null then
     using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
 end if;
 -- And what somebody left here while he could would stand beside our own functions.
-select string_agg(format('%s of %I', o.name, pg_get_userbyid(o.owner)), ', ') into role_name
-from (select p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
+select string_agg(distinct format('%s of %I', coalesce((
+         select 'extension ' || e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
+         where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e' and (d.classid, d.objid) = (o.classid, o.oid)), o.name),
+         pg_get_userbyid(o.owner)), ', ') into role_name
+from (select 'pg_proc'::regclass as classid, p.oid, p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
              exists (select from pg_proc as s where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
       from pg_proc as p
       union all
-      select q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
+      select 'pg_operator'::regclass, q.oid, q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
 join pg_namespace as n on n.oid = o.namespace and n.nspname = install_schema
 where not pg_has_role(o.owner, owner_role, 'member')
   and (not pg_has_role(o.owner, n.nspowner, 'member')
@@ -328,8 +331,10 @@ begin
   if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
     raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
   end if;
+  -- By number: 100_x is later than 23_y.
   select m.name into later from only installed_migrations as m
-  where m.name > begin_rollback.name order by m.name desc limit 1;
+  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(begin_rollback.name from '^[0-9]{1,18}')::bigint, begin_rollback.name)
+  order by substring(m.name from '^[0-9]{1,18}')::bigint desc, m.name desc limit 1;
   if found then
     raise exception 'alpha-db: % must be rolled back before %', later, begin_rollback.name using errcode = '55000';
   end if;
@@ -826,7 +831,7 @@ declare
   relation  regclass := to_regclass(format('%I.%I', current_schema(), table_name));
   kind      text := (select c.relkind from pg_class as c where c.oid = relation);
   needed    text[] := '{id,created_at,row_hash}';
-  lost      text;
+  lost      text[];
 begin
   if relation is null then
     return format('the table %s is not there: it was dropped, renamed or moved to another schema', table_name);
@@ -839,10 +844,14 @@ begin
     needed := needed || array(select distinct u.name from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
                               where c.table_name = _missing_part.table_name);
   end if;
-  select string_agg(n.name, ', ' order by n.place) into lost
-  from unnest(needed) with ordinality as n(name, place)
-  where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped);
-  return case when lost is not null then format('%s has lost what its rows were hashed with: %s', table_name, lost) end;
+  lost := array(select n.name from unnest(needed) as n(name)
+                where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped));
+  -- An entry of chain_columns may be forged: only what some state of the guards saw was ever there.
+  if lost <> '{}' and not lost && '{id,created_at,row_hash}' and to_regclass(format('%I.guard_states', current_schema())) is not null then
+    lost := array(select l.name from unnest(lost) as l(name)
+                  where exists (select from only guard_states as g where g.facts @> jsonb_build_array(jsonb_build_array('column', table_name || '.' || l.name, 'type'))));
+  end if;
+  return case when lost <> '{}' then format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', ')) end;
 end
 $function$;
 comment on function _missing_part(text) is
@@ -1402,9 +1411,11 @@ begin
           into last_id, head_hash, last_created_at;
         problem := _ahead_of_clock(last_created_at);
       end if;
-    exception when others then
-      error_code := sqlstate;
-      problem := 'could not be read: ' || sqlerrm;
+    exception
+      when lock_not_available then raise;  -- who holds the lock is seen by whoever waited
+      when others then
+        error_code := sqlstate;
+        problem := 'could not be read: ' || sqlerrm;
     end;
     return next;
   end loop;
@@ -1594,9 +1605,9 @@ as $function$
   -- One pass in id order that only counts. $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time before the first.
   -- It fails (22023) on a hash that is not hex: then, or where a row does not hold, chain_places_sql looks closer.
   select format($query$
-    select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true)
+    select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
     from (
-      select r.id,
+      select r.id, r.created_at,
         r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex') || convert_to(r.row_data, 'UTF8')), 'hex')
         and r.id = lag(r.id, 1, $4) over w + 1
         and r.created_at >= lag(r.created_at, 1, $5) over w and isfinite(r.created_at)
@@ -1607,7 +1618,7 @@ as $function$
     ) as l
   $query$, chain_rows_sql(chain_check_sql.table_name));
 $function$;
-comment on function chain_check_sql(text) is 'Text of the query that counts the rows of a chain and those among them that do not hold.';
+comment on function chain_check_sql(text) is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
 
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
 language plpgsql
@@ -1640,7 +1651,7 @@ begin
     execute format('select t.id, t.row_hash::text, t.created_at from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
       into before_id, before_hash, before_time using first_id;
     execute chain_check_sql(table_name)
-      into found_here.rows_checked, found_here.first_id, found_here.last_id, places
+      into found_here.rows_checked, found_here.first_id, found_here.last_id, places, tail_time
       using first_id, last_id, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0), coalesce(before_time, '-infinity');
   exception when invalid_parameter_value then
     execute format(
@@ -1648,7 +1659,10 @@ begin
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places
       using first_id, last_id, chain_genesis(table_name);
   end;
-  execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name) into tail_id, tail_time;
+  tail_id := found_here.last_id;
+  if tail_time is null or tail_id < to_id then
+    execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name) into tail_id, tail_time;
+  end if;
   if to_id is null then
     ahead := _ahead_of_clock(tail_time);
   end if;
@@ -1961,11 +1975,11 @@ begin
       result.is_valid := false;
       result.error_code := 'AUD-011';
       result.verdict := 'guard_changed';
-    elsif result.is_valid and chain.table_name = 'guard_states' and unknown is not null then
+    elsif result.is_valid and unknown is not null and (chain.table_name = 'guard_states' or verify_chain_integrity.table_name is not null) then
       result.is_valid := null;
       result.verdict := 'not_run';
       result.detail := unknown;
-    elsif result.verdict = 'intact' and from_id is not null and result.rows_checked = 0 then
+    elsif result.verdict = 'intact' and from_id > 1 and result.rows_checked = 0 then
       result.is_valid := null;
       result.verdict := 'not_there';
       result.detail := format('0 rows; rows from %s on are not there: %s ends before', from_id, chain.table_name);
@@ -2000,7 +2014,7 @@ comment on function split_range(bigint, bigint, bigint) is 'A range of ids in pa
 
 create function verification_plan(since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path from current
 set row_security = off
 as $function$
@@ -2021,7 +2035,7 @@ begin
     select c.table_name, least(coalesce(c.last_id, 0), 4611686018427387904) as last_id,  -- a forged id must not overflow what is added to it
            case when verification_plan.is_full then 0 else least(coalesce(h.last_id, 0), coalesce(c.last_id, 0)) end as known_to,
            least(coalesce((f.heads -> c.table_name ->> 'id')::bigint, 0), coalesce(c.last_id, 0), 4611686018427387904) as full_to
-    from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, place)
+    from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)
     left join verified_heads() as h on h.table_name = c.table_name
     left join only verification_runs as f on f.id = last_full
     order by c.place
@@ -2251,6 +2265,19 @@ as $function$
     join pg_namespace as n on n.oid = c.relnamespace
     join pg_roles as o on o.rolname = owner_role()
   ),
+  -- Extensions whose objects are in this schema: a fact each, not one for every object.
+  extensions as materialized (
+    select e.oid, e.extname, e.extversion, e.extowner, d.classid, d.objid
+    from home
+    join pg_extension as e on true
+    join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
+    where e.oid in (select x.refobjid from pg_depend as x
+                    where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
+                      and home.oid in ((select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
+                                       (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
+                                       (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
+                                       (select o.oprnamespace from pg_operator as o where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
+  ),
   relations as materialized (
     select c.*, r.rolname as owner_name,
            case when h.table_name is not null then h.table_name else g.table_name end as chain
@@ -2260,13 +2287,15 @@ as $function$
     left join only chains as h on h.table_name = c.relname
     left join only chains as g on c.relname in ('lock_' || g.table_name, 'writer_' || g.table_name, 'tail_' || g.table_name, 'hashed_' || g.table_name,
                                                  g.table_name || '_id_seq')
-    where c.relowner = home.owner or h.table_name is not null
+    where h.table_name is not null
+       or c.relowner = home.owner and not exists (select from extensions as e where e.classid = 'pg_class'::regclass and e.objid = c.oid)
   ),
   functions as materialized (
     select p.*, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as signature, g.table_name as chain
     from home
     join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
     left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
+    where not exists (select from extensions as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid)
   ),
   ours as materialized (
     select r.oid, r.rolname::text as name, r.oid = home.owner as is_owner
@@ -2305,13 +2334,16 @@ as $function$
   ),
   -- Whatever of ours can have a type, an operator or an expression
   parts (classid, objid) as materialized (
-    select 'pg_class'::regclass::oid, c.oid from home join pg_class as c on c.relnamespace = home.oid
-    union all
-    select 'pg_proc'::regclass, p.oid from home join pg_proc as p on p.pronamespace = home.oid
-    union all
-    select 'pg_type'::regclass, t.oid from home join pg_type as t on t.typnamespace = home.oid
+    (select 'pg_class'::regclass::oid, c.oid from home join pg_class as c on c.relnamespace = home.oid
+     union all
+     select 'pg_proc'::regclass, p.oid from home join pg_proc as p on p.pronamespace = home.oid
+     union all
+     select 'pg_type'::regclass, t.oid from home join pg_type as t on t.typnamespace = home.oid
+     except all
+     select e.classid, e.objid from extensions as e)
     union all
     select 'pg_constraint'::regclass, c.oid from home join pg_constraint as c on c.connamespace = home.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) in (('pg_class'::regclass, c.conrelid), ('pg_type'::regclass, c.contypid)))
     union all
     select 'pg_attrdef'::regclass, d.oid from relations as r join pg_attrdef as d on d.adrelid = r.oid
     union all
@@ -2609,6 +2641,17 @@ as $function$
     union all
     select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner', pg_get_userbyid(p.proowner)::text
     from home join pg_proc as p on p.pronamespace = home.oid and p.proowner <> home.owner
+    where not exists (select from extensions as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid)
+    union all
+    -- … and so could an extension's. What it consists of, and whose that is, is in the hash.
+    select null, 'extension', e.extname::text, 'in the schema',
+           format('of %s, version %s, %s objects, sha256 %s', pg_get_userbyid(e.extowner), e.extversion, count(*),
+                  encode(sha256(convert_to(string_agg(concat_ws(' ', i.type, i.identity, pg_get_userbyid(p.proowner), p.probin, p.prosrc), E'\n'
+                                                      order by i.type collate "C", i.identity collate "C"), 'UTF8')), 'hex'))
+    from extensions as e
+    cross join lateral pg_identify_object(e.classid, e.objid, 0) as i
+    left join pg_proc as p on e.classid = 'pg_proc'::regclass and p.oid = e.objid
+    group by e.oid, e.extname, e.extowner, e.extversion
 
     -- domains and other types
     union all
@@ -2616,6 +2659,7 @@ as $function$
     from home
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
                      and t.typcategory <> 'A'
+                     and not exists (select from extensions as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
     cross join lateral (values
       ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || case when t.typnotnull then ' not null' else '' end
                || coalesce(' collate ' || _collation_text(nullif(nullif(t.typcollation, 0), 100)), '')),
@@ -2639,6 +2683,7 @@ as $function$
     union all
     select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner', pg_get_userbyid(o.oprowner)::text
     from home join pg_operator as o on o.oprnamespace = home.oid
+    where not exists (select from extensions as e where e.classid = 'pg_operator'::regclass and e.objid = o.oid)
     union all
     select null, 'cast', format('%s as %s', c.castsource::regtype, c.casttarget::regtype), 'context', c.castcontext::text
     from home

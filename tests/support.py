@@ -18,12 +18,21 @@ from psycopg.rows import class_row, dict_row
 from tests.cluster import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-MIGRATIONS = sorted(p for p in (ROOT / "migrations").glob("*.sql") if not p.name.endswith(".rollback.sql"))
-ROLLBACKS = sorted((ROOT / "migrations").glob("*.rollback.sql"), reverse=True)
+
+
+def by_number(file: Path) -> tuple[int, str]:
+    """The order of migrations: 100_x comes after 23_y."""
+    return int(file.name.split("_")[0]), file.name
+
+
+MIGRATIONS = sorted(
+    (p for p in (ROOT / "migrations").glob("*.sql") if not p.name.endswith(".rollback.sql")), key=by_number
+)
+ROLLBACKS = sorted((ROOT / "migrations").glob("*.rollback.sql"), key=by_number, reverse=True)
 SUPERUSER = ROOT / "superuser"
 #: How many seconds a test waits, at most, for what takes a moment on an idle machine. It is for machines that are many
 #: times slower, so it is no assertion on how fast anything is.
-PATIENCE = 120.0
+PATIENCE = 120
 AUDIT_TABLES = ("signals", "ai_debates", "order_execution", "order_events")
 
 Connection = psycopg.Connection[Any]

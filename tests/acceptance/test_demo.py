@@ -21,7 +21,7 @@ import pytest
 from alpha_db.cli.main import main
 from alpha_db.demo import risk, story
 from alpha_db.embedded import Server, find_binaries
-from tests.support import result_of
+from tests.support import PATIENCE, result_of
 
 # The story and its text; the SQL that it shows is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -39,7 +39,13 @@ def environment(**extra: str) -> dict[str, str]:
 def demo(binaries: Path, *arguments: str, **env: str) -> Completed:
     command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries), *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=environment(**env), cwd="/"
+        command,
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE,
+        check=False,
+        env=environment(**env),
+        cwd="/",
     )
 
 
@@ -132,7 +138,7 @@ def test_risk_limits_are_changed_by_agents_and_by_nobody_else(document: dict[str
 def test_the_rest_of_the_document(document: dict[str, Any], binaries: Path) -> None:
     assert document["server_version"] == find_binaries(binaries).version
     assert document["connect"] is None
-    assert 0 < document["seconds"] < 60
+    assert 0 < document["seconds"] < 5 * PATIENCE
 
 
 def test_text_is_for_a_newcomer(printed: Completed) -> None:
@@ -288,7 +294,7 @@ def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.
                 break
         assert directory.exists()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "\nalpha-db: interrupted\n"), "below the ^C"
     assert not directory.exists()
     assert list(place.iterdir()) == []
@@ -308,7 +314,7 @@ def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
         process.stdout.close()
         assert process.stderr is not None
         errors = process.stderr.read()
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGPIPE
     assert errors == ""
     assert not directory.exists()

@@ -37,7 +37,6 @@ def book(db: Connection) -> Connection:
         (None, 5, 1, 5),
         (5, 9, 5, 9),
         (12, 12, 12, 12),
-        (10, 99, 10, 12),
     ],
 )
 def test_a_range_checks_its_rows_and_no_others(
@@ -48,17 +47,44 @@ def test_a_range_checks_its_rows_and_no_others(
     assert (verdict.first_id, verdict.last_id, verdict.rows_checked) == (first, last, last - first + 1)
 
 
-def test_a_range_beyond_the_end_says_where_the_chain_ends(book: Connection) -> None:
-    verdict = judge(book, "signals", 10, 99)
-    assert "ends before 99" in verdict.detail
-    verdict = judge(book, "signals", 50, 99)
-    assert (verdict.rows_checked, verdict.first_id, verdict.last_id) == (0, None, None)
-    assert "ends before 99" in verdict.detail
+@pytest.mark.parametrize(
+    ("from_id", "to_id", "rows", "said"),
+    [
+        (10, 99, 3, "3 rows; rows 13 to 99 are not there: signals ends with row 12"),
+        (50, 99, 0, "0 rows; rows 50 to 99 are not there: signals ends with row 12"),
+        (13, 13, 0, "0 rows; row 13 is not there: signals ends with row 12"),
+        (50, None, 0, "0 rows; rows from 50 on are not there: signals ends with row 12"),
+        (13, None, 0, "0 rows; rows from 13 on are not there: signals ends before"),
+        (
+            2,
+            9223372036854775807,
+            11,
+            "11 rows; rows 13 to 9223372036854775807 are not there: signals ends with row 12",
+        ),
+    ],
+)
+def test_rows_beyond_the_end_are_not_there(
+    book: Connection, from_id: int, to_id: int | None, rows: int, said: str
+) -> None:
+    """Neither intact nor damage: what is there is verified."""
+    verdict = judge(book, "signals", from_id, to_id)
+    assert (verdict.verdict, verdict.is_valid, verdict.error_code) == ("not_there", None, None)
+    assert (verdict.rows_checked, verdict.detail) == (rows, said)
 
 
-def test_an_open_range_beyond_the_end_checks_nothing(book: Connection) -> None:
-    verdict = judge(book, "signals", 50)
-    assert (verdict.verdict, verdict.rows_checked) == ("intact", 0)
+def test_damage_outweighs_rows_that_are_not_there(book: Connection) -> None:
+    with behind_its_back(book, "signals"):
+        query(book, "update signals set price = 1 where id = 11")
+        assert judge(book, "signals", 10, 99).verdict == "content_mismatch"
+
+
+def test_rows_that_the_last_run_read_are_missing_not_absent(book: Connection) -> None:
+    query(book, "select record_verification(true, '{\"signals\": 12}', 12)")
+    with behind_its_back(book, "signals"):
+        query(book, "delete from signals where id > 9")
+        assert [judge(book, "signals", *ids).verdict for ids in ((8, 12), (11,), (13, 20))] == [
+            "tail_missing"
+        ] * 3
 
 
 def test_only_the_hash_of_the_row_before_is_needed(book: Connection) -> None:
@@ -90,7 +116,6 @@ def test_only_the_hash_of_the_row_before_is_needed(book: Connection) -> None:
         ([9], 5, 8, None),  # after it
         ([3], 5, 8, None),
         ([1], None, 8, 1),
-        ([12], 5, 12, None),  # a cut tail
     ],
 )
 def test_gaps(book: Connection, gone: list[int], from_id: int | None, to_id: int, broken: int | None) -> None:
@@ -121,7 +146,8 @@ def test_ranges_find_together_what_the_whole_finds(book: Connection) -> None:
 
 def test_ranges_of_an_intact_chain_sum_up_to_it(book: Connection) -> None:
     for width in range(1, ROWS + 1):
-        ranges = [judge(book, "signals", start, start + width - 1) for start in range(1, ROWS + 1, width)]
+        starts = range(1, ROWS + 1, width)
+        ranges = [judge(book, "signals", start, min(start + width - 1, ROWS)) for start in starts]
         assert sum(verdict.rows_checked for verdict in ranges) == ROWS
         assert {verdict.verdict for verdict in ranges} == {"intact"}
 

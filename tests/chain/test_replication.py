@@ -8,7 +8,17 @@ import pytest
 from tests.chain.behind import TABLES, broken_in_python, fill_all, judge
 from tests.cluster import Server
 from tests.fix_database import Connect
-from tests.support import AUDIT_TABLES, Connection, assert_healthy, fill, make_signal, one, query, wait_until
+from tests.support import (
+    AUDIT_TABLES,
+    PATIENCE,
+    Connection,
+    assert_healthy,
+    fill,
+    make_signal,
+    one,
+    query,
+    wait_until,
+)
 
 
 def test_a_replica_s_insert_keeps_what_it_was_given(db: Connection) -> None:
@@ -101,7 +111,9 @@ def test_logical_replication(
     try:
         fill(db, first=50)
         wait_until(
-            replica, "select count(*) = 4 and bool_and(srsubstate = 'r') from pg_subscription_rel", timeout=60
+            replica,
+            "select count(*) = 4 and bool_and(srsubstate = 'r') from pg_subscription_rel",
+            timeout=PATIENCE,
         )
         wait_until(replica, "select count(*) = 8 from order_events")
         for table in AUDIT_TABLES:

@@ -17,7 +17,7 @@ from alpha_db.checkpoint.store import Store, StoreError
 from tests.checkpoint.book import Book, run
 from tests.cluster import client_environment
 from tests.fix_database import Connection, LoginRole
-from tests.support import ROOT, make_signal, one, query, result_of
+from tests.support import PATIENCE, ROOT, make_signal, one, query, result_of
 
 # The command line and the files; the SQL behind them is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -85,7 +85,7 @@ def test_to_stdout(new_book: Book, tmp_path: Path) -> None:
 def test_usage(new_book: Book, tmp_path: Path) -> None:
     assert "name a DIRECTORY" in new_book.create(expect=2).err
     assert "--timeout is for" in new_book.create(new_book.checkpoints, "--timeout", "1", expect=2).err
-    missing = new_book.create(tmp_path / "missing", expect=3)
+    missing = new_book.create(tmp_path / "missing", expect=5)
     assert "mkdir" in missing.err
     assert not (tmp_path / "missing").exists(), "a mount that is not there must not begin a new series"
 
@@ -202,7 +202,7 @@ def test_concurrent_runs_follow_each_other(new_book: Book) -> None:
         os.close(lock)
         made = []
         for process in running:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE)
             assert (process.returncode, err) == (0, "")
             made.append(result_of(out, 0))
     finally:
@@ -217,7 +217,7 @@ def test_concurrent_runs_follow_each_other(new_book: Book) -> None:
 
 def _wait_for_the_lock(lock: Path, pids: list[int]) -> None:
     """Wait until each process has opened the lock's file, which it does to ask for the lock again and again."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     if not Path("/proc/self/fd").exists():
         return  # not Linux: they may come one after the other, which is a weaker test
     while not all(_has_open(lock, pid) for pid in pids):

@@ -10,7 +10,7 @@ import pytest
 from alpha_db.courtesy import LOCKDOWN, RISK, tell
 from tests.cli.desk import Desk
 from tests.fix_database import Connect
-from tests.support import Connection, fill, one, tamper
+from tests.support import PATIENCE, Connection, fill, one, tamper
 
 pytest_plugins = ["tests.cli.fix_desk"]
 
@@ -34,7 +34,7 @@ def test_those_who_listen_hear_the_schemas_name(db: Connection, connect: Connect
     listener = connect()
     listener.execute("listen alpha_risk; listen alpha_lockdown")
     tell(db, RISK, LOCKDOWN)
-    heard = [(notice.channel, notice.payload) for notice in listener.notifies(timeout=10, stop_after=2)]
+    heard = [(notice.channel, notice.payload) for notice in listener.notifies(timeout=PATIENCE, stop_after=2)]
     assert heard == [("alpha_risk", "public"), ("alpha_lockdown", "public")]
 
 

@@ -19,7 +19,7 @@ from tests.cli.desk import Desk
 from tests.cluster import Server, client_environment
 from tests.fix_database import LoginRole
 from tests.risk.council import unguarded
-from tests.support import ROOT, Connection, fill, one, query, result_of, tamper, verdicts
+from tests.support import PATIENCE, ROOT, Connection, fill, one, query, result_of, tamper, verdicts
 
 # The command line and the files; the SQL behind them is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -229,7 +229,7 @@ def test_it_asks_on_a_terminal(governed: Desk, db: Connection, answer: str, code
     )
     os.close(theirs)
     os.write(ours, f"{answer}\n".encode())
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=PATIENCE)
     os.close(ours)
     assert child.returncode == code, (out, err)
     assert b"Sign and send" in err

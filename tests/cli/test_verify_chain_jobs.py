@@ -157,7 +157,7 @@ def test_changed_guards_are_told_beside_ranges(desk: Desk, db: Connection) -> No
 
 
 def test_an_unknown_table_is_named(desk: Desk) -> None:
-    assert "nosuch is not a chained table" in desk.run("verify-chain", "--table", "nosuch", expect=3).err
+    assert "nosuch is not a chained table" in desk.run("verify-chain", "--table", "nosuch", expect=5).err
 
 
 def test_an_interrupted_run_leaves_no_statement_and_no_connection(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from tests.support import Connection, query, wait_blocked
+from tests.support import PATIENCE, Connection, query, wait_blocked
 
 TIMEOUT = 30
 
@@ -15,7 +15,7 @@ class Background:
     """Runs a statement on a connection; `blocked` waits until the server says that it waits for a lock."""
 
     def __init__(self, connection: Connection, statement: str, parameters: Any = ()) -> None:
-        connection.execute("set statement_timeout = '30s'")  # a fault is to fail, not to hang
+        connection.execute(f"set statement_timeout = '{PATIENCE}s'")  # a fault is to fail, not to hang
         self.pid = connection.info.backend_pid
         pool = ThreadPoolExecutor(1)
         self._future: Future[Any] = pool.submit(query, connection, statement, parameters)

@@ -10,7 +10,7 @@ import pytest
 from tests.chain.behind import judge
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
-from tests.support import AUDIT_TABLES, Connection, fill, make_signal, one, query
+from tests.support import AUDIT_TABLES, PATIENCE, Connection, fill, make_signal, one, query
 
 STRICT = ("repeatable read", "serializable")
 SIGNAL = "select id from record_signal(%(key)s, 'X', 'BUY', 1, 1, '{}')"
@@ -28,7 +28,7 @@ def begin(connect: Connect) -> Begin:
     """Factory: a session in a transaction of the level, whose snapshot is taken."""
 
     def begin(level: str) -> Connection:
-        session = connect(autocommit=False, statement_timeout="30s")
+        session = connect(autocommit=False, statement_timeout=f"{PATIENCE}s")
         session.execute(f"set transaction isolation level {level}")
         session.execute("select")
         return session
@@ -258,7 +258,7 @@ def test_a_writer_holds_only_the_chains_that_it_wrote(book: Connection, begin: B
 def test_readers_wait_for_nobody(book: Connection, begin: Begin, connect: Connect) -> None:
     writer = begin("read committed")
     fill(writer, first=50)
-    reader = connect(lock_timeout="100ms", statement_timeout="10s")
+    reader = connect(lock_timeout="100ms", statement_timeout=f"{PATIENCE}s")
     assert one(reader, "select count(distinct id) from vw_trade_audit_full") == one(
         book, "select count(*) from signals"
     )

@@ -12,6 +12,7 @@ from tests.chain.behind import release
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
 from tests.support import (
+    PATIENCE,
     Connection,
     Parameters,
     fill,
@@ -47,7 +48,7 @@ def begin(connect: Connect) -> Begin:
     """Factory: a session in a transaction of the level, whose snapshot is taken."""
 
     def begin(level: str) -> Connection:
-        session = connect(autocommit=False, statement_timeout="30s")
+        session = connect(autocommit=False, statement_timeout=f"{PATIENCE}s")
         session.execute(f"set transaction isolation level {level}")
         session.execute("select")
         return session
@@ -294,7 +295,7 @@ def test_traders_that_hold_all_chains_do_not_keep_it_off(
     trader = connect(login_role("app_trading"), autocommit=False)
     for statement in CLOSED.values():
         query(trader, statement, arguments(book, "held"))
-    query(book, "set statement_timeout = '2s'")
+    query(book, f"set statement_timeout = '{PATIENCE}s'")
     assert "lockdown engaged (event 1)" in verdicts(book)["order_events"].detail
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.chain.behind import broken_in_python, judge, places
 from tests.fix_database import Connect, LoginRole
-from tests.support import AUDIT_TABLES, Connection, fill, one, query, verdicts
+from tests.support import AUDIT_TABLES, PATIENCE, Connection, fill, one, query, verdicts
 
 WRITERS = 25
 LEVELS = ("read committed", "repeatable read", "serializable")
@@ -114,7 +114,8 @@ def test_many_writers(
     )
     before = {table: one(db, f"select count(*) from {table}") for table in AUDIT_TABLES}
     writers = [
-        Writer(connect(user=login, statement_timeout="60s"), number, levels) for number in range(WRITERS)
+        Writer(connect(user=login, statement_timeout=f"{PATIENCE}s"), number, levels)
+        for number in range(WRITERS)
     ]
     enough = Event()
     runs: list[set[str]] = []

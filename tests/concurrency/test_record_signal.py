@@ -10,7 +10,7 @@ import pytest
 from tests.chain.behind import judge
 from tests.concurrency.background import Background, all_at_once
 from tests.fix_database import Connect
-from tests.support import Connection, make_signal, one, query
+from tests.support import PATIENCE, Connection, make_signal, one, query
 
 CALL = (
     "select * from record_signal(signal_id => 'same', symbol => 'X', side => 'BUY', price => 1.5, quantity => 1,"
@@ -136,7 +136,9 @@ def test_a_strict_snapshot_gets_the_row_or_40001_but_never_another(
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_ten_strict_sessions_with_retries_get_one_row(db: Connection, connect: Connect, level: str) -> None:
-    sessions = [connect(default_transaction_isolation=level, statement_timeout="30s") for _ in range(10)]
+    sessions = [
+        connect(default_transaction_isolation=level, statement_timeout=f"{PATIENCE}s") for _ in range(10)
+    ]
 
     def call(session: Connection) -> Any:
         for _ in range(50):

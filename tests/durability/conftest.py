@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster import Server
 from tests.durability.book import DATABASE, SETTINGS
-from tests.support import Connection, migrate_with_psql, server_options
+from tests.support import PATIENCE, Connection, migrate_with_psql, server_options
 
 Connecting = Callable[..., Connection]
 
@@ -33,7 +33,7 @@ def session(durable: Server) -> Iterator[Connecting]:
     opened: list[Connection] = []
 
     def connect(server: Server = durable, **settings: Any) -> Connection:
-        options = server_options({"statement_timeout": "60s", **settings})
+        options = server_options({"statement_timeout": f"{PATIENCE}s", **settings})
         opened.append(psycopg.connect(server.dsn(DATABASE, options=options), autocommit=True))
         return opened[-1]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.cluster import Server
-from tests.support import Connection, query
+from tests.support import PATIENCE, Connection, query
 
 #: What writes or flushes WAL in a backend's place.
 FLUSHERS = ("walwriter", "background writer", "checkpointer")
@@ -28,7 +28,7 @@ def state_and_parent(pid: int) -> tuple[str, int] | None:
 
 def _wait_for(pid: int, states: str) -> None:
     """Wait until a process is in one of the states; X stands for gone."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while ((state_and_parent(pid) or ("X",))[0]) not in states:
         assert time.monotonic() < end, f"process {pid} is {state_and_parent(pid)}, not in {states}"
         time.sleep(0.001)

@@ -32,7 +32,7 @@ from tests.durability.book import (
 )
 from tests.durability.conftest import Connecting
 from tests.durability.processes import backends, kill_everything, stopped
-from tests.support import Connection
+from tests.support import PATIENCE, Connection
 
 # What survives a kill is the order of the log's records, which test_flush.py has for every server.
 pytestmark = pytest.mark.any_server
@@ -56,7 +56,7 @@ class Desk:
     def wait_for_more(self, rows: int) -> None:
         with self._news:
             enough = len(self.acknowledged) + rows
-            assert self._news.wait_for(lambda: len(self.acknowledged) >= enough, timeout=60)
+            assert self._news.wait_for(lambda: len(self.acknowledged) >= enough, timeout=PATIENCE)
 
     def call(self, connection: Connection, shared: str) -> None:
         """One after the other until the server is gone; every round one signal that others send, too."""

@@ -19,7 +19,7 @@ from tests.cluster import Server, client_environment
 from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
 from tests.evidence.desk import Evidence, book_of
 from tests.fix_database import LoginRole
-from tests.support import AUDIT_TABLES, ROOT, Connection, fill, make_signal, one, query, tamper
+from tests.support import AUDIT_TABLES, PATIENCE, ROOT, Connection, fill, make_signal, one, query, tamper
 
 
 def export(evidence: Evidence, name: str, *arguments: str, expect: int = 0) -> Path:
@@ -67,8 +67,13 @@ def test_ranges(evidence: Evidence) -> None:
     # a part that ends before the checkpoint does is not what was signed
     (found,) = verify(evidence, evidence.path("1-4"), "--checkpoint", note, "--trust", evidence.key, expect=1)
     assert found["reason"] == "the end is missing: 9 rows were signed, the export ends at row 4"
-    for wrong in (["--to-id=10"], ["--from-id=11"], ["--from-id=5", "--to-id=3"], ["--from-id=0"]):
-        export(evidence, "wrong", "--table", "signals", *wrong, expect=2)
+    for code, wrong in (
+        (5, ["--to-id=10"]),
+        (5, ["--from-id=11"]),
+        (2, ["--from-id=5", "--to-id=3"]),
+        (2, ["--from-id=0"]),
+    ):
+        export(evidence, "wrong", "--table", "signals", *wrong, expect=code)
     assert not evidence.path("wrong").exists()
 
 
@@ -109,7 +114,7 @@ def test_since_a_checkpoint_that_does_not_fit(evidence: Evidence) -> None:
     tamper(db, "update signals set row_hash = repeat('0', 64) where id = 2")
     assert "are not those that desk.example/log signed" in evidence.desk.run(*since, *key, expect=1).err
     evidence.path("empty").mkdir()
-    done = evidence.desk.run(*since[:-1], str(evidence.path("empty")), *key, expect=3)
+    done = evidence.desk.run(*since[:-1], str(evidence.path("empty")), *key, expect=5)
     assert "there is no checkpoint" in done.err
     assert not evidence.path("x").exists()
 
@@ -166,8 +171,10 @@ def test_a_file_is_there_whole_or_not_at_all(evidence: Evidence) -> None:
     export(evidence, "folder", "--table", "signals", "--force")  # one of them
     for arguments in (["-o", "-"], ["-o", str(path)], ["-o", os.devnull, "--table", "signals"],
                       ["-o", str(evidence.path("no/where")), "--table", "signals"], ["-o", str(evidence.path("n/o"))],
-                      ["-o", str(folder), "--from-id", "1"], ["-o", "x", "--table", "installation"]):  # fmt: skip
+                      ["-o", str(folder), "--from-id", "1"]):  # fmt: skip
         evidence.desk.run("export", *arguments, expect=2)
+    unknown = evidence.desk.run("export", "-o", "x", "--table", "installation", expect=5)
+    assert "installation is not a chained table; these are: signals, " in unknown.err
     assert not [file for file in evidence.folder.iterdir() if file.name.startswith(".")]
 
 
@@ -245,7 +252,7 @@ def test_a_reader_that_goes_away_ends_it(server: Server, db: Connection) -> None
         assert child.stdout is not None
         assert child.stdout.read(10) == b'{"format":'
         child.stdout.close()
-        assert child.wait(timeout=60) == 128 + signal.SIGPIPE
+        assert child.wait(timeout=PATIENCE) == 128 + signal.SIGPIPE
         assert child.stderr is not None
         assert child.stderr.read() == b""
 
@@ -310,15 +317,17 @@ def test_verify_export_without_a_database(
         (3, ("good", "short"), "not run  short  line 5 is cut short"),
         (1, ("short", "turned"), "not ok   turned  row "),
         (3, ("packed",), "the gzip file is damaged or cut short"),
-        (3, ("absent",), "not run  absent  No such file or directory"),
-        (3, (".",), "not run  .  "),
+        (5, ("absent",), "absent   absent  there is no such file"),
+        (3, ("absent", "."), "not run  .       it is a directory"),
         (3, ("note",), "not run  note  line 1 "),
-        (3, ("debates", *against), "there is no checkpoint of ai_debates"),
+        (5, ("debates", *against), "there is no checkpoint of ai_debates in note; by itself it holds"),
         (2, ("good", "--checkpoint", "note"), "--checkpoint needs --trust"),
         (2, (), "Missing argument"),
         (1, ("good", "--checkpoint", "forged", "--trust", SIGNER.vkey), "the note was changed"),
         (1, ("good", "--checkpoint", "note", "--trust", OTHER.vkey), "none of the trusted keys"),
-        (3, ("good", "--checkpoint", "good", "--trust", SIGNER.vkey), "good: this is not a signed note"),
+        (3, ("good", "--checkpoint", "good", "--trust", SIGNER.vkey), "not run  good  it is not a signed note"),
+        (5, ("good", "--checkpoint", "nowhere", "--trust", SIGNER.vkey), "absent   nowhere  there is no such file"),
+        (1, ("turned", "--checkpoint", "nowhere", "--trust", SIGNER.vkey), "not ok   turned   row "),
         (2, ("good", "--checkpoint", "note", "--trust", "nonsense"), "nonsense"),
     ):  # fmt: skip
         assert main(["verify-export", *arguments]) == code, arguments

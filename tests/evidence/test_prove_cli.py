@@ -28,7 +28,7 @@ def test_every_row_of_a_book(evidence: Evidence) -> None:
         assert proof == {**book.proof(n), "checkpoint": note}
     assert len(made.out) < 4096
     evidence.desk.run("prove", "order_events", "4", "--checkpoints", str(runs), *keys)
-    done = evidence.desk.run("prove", "signals", "7", "--checkpoints", str(runs), *keys, expect=3)
+    done = evidence.desk.run("prove", "signals", "7", "--checkpoints", str(runs), *keys, expect=5)
     assert (
         "row 7 of signals is not among the 6 rows of the checkpoint. HINT: alpha-db checkpoint create"
         in done.err
@@ -52,7 +52,7 @@ def test_nothing_is_proved_that_is_not_so(evidence: Evidence) -> None:
     key = ("--trust", str(evidence.key))
     assert "Missing option '--trust'" in evidence.desk.run(*prove, expect=2).err
     assert "none of the trusted keys" in evidence.desk.run(*prove, "--trust", OTHER.vkey, expect=1).err
-    unknown = evidence.desk.run("prove", "ai_debates", "1", "--checkpoints", str(note), *key, expect=3)
+    unknown = evidence.desk.run("prove", "ai_debates", "1", "--checkpoints", str(note), *key, expect=5)
     assert "no checkpoint of ai_debates" in unknown.err
     book.installation = "00000000" + book.installation[8:]
     note.write_text(book.note(), encoding="utf-8")
@@ -100,9 +100,9 @@ def test_verify_proof_without_a_database(
         (0, ("good", "--trust", "keys"), "ok  row 2 was among the 5 rows that desk.example/log signed\n"),
         (1, ("bad", "--trust", "keys"), "row 2 does not give its hash"),
         (1, ("good", "--trust", OTHER.vkey), "none of the trusted keys"),
-        (3, ("none", "--trust", "keys"), "none is not UTF-8"),
+        (3, ("none", "--trust", "keys"), "none: it is not UTF-8"),
         (3, ("keys", "--trust", "keys"), "alpha-db/proof/v1"),
-        (3, ("absent", "--trust", "keys"), "No such file"),
+        (5, ("absent", "--trust", "keys"), "absent: there is no such file"),
         (2, ("good",), "Missing option '--trust'"),
     ):
         assert main(["verify-proof", *arguments]) == code

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chain.behind import behind_its_back
 from tests.merkle.logs import WIDE, damage, nodes, root, seal, tree_of, write_signals
-from tests.support import Connection, as_role, fill, one, query, tamper
+from tests.support import PATIENCE, Connection, as_role, fill, one, query, tamper
 
 
 def forge(connection: Connection, statement: str) -> None:
@@ -202,6 +202,6 @@ def test_a_log_with_a_missing_row_does_not_stop_the_others(db: Connection) -> No
 def test_a_forged_id_does_not_make_sealing_count_for_ever(logged: Connection) -> None:
     before = query(logged, "select level, index, hash from log_nodes order by 1, 2")
     tamper(logged, "update signals set id = 9000000000000000000 where id = (select max(id) from signals)")
-    query(logged, "set statement_timeout = '20s'")
+    query(logged, f"set statement_timeout = '{PATIENCE}s'")
     query(logged, "select * from seal_log()")
     assert query(logged, "select level, index, hash from log_nodes order by 1, 2") == before

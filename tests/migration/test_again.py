@@ -13,6 +13,7 @@ from tests.cluster import client_environment
 from tests.migration.desk import MIGRATION, Desk, contents, facts, guard_log, hint, last_writes, registered
 from tests.support import (
     MIGRATIONS,
+    PATIENCE,
     Connection,
     assert_healthy,
     changed_guards,
@@ -59,10 +60,11 @@ def test_each_file_twice_in_one_transaction_writes_once(
 def test_an_older_file_never_overwrites_a_newer_function(installed: Desk, root: Root) -> None:
     """A later migration replaced chain_status; the files before it are applied again."""
     connection = root(installed)
-    body = "select 'newer'::text, 1::bigint, null::text, null::timestamptz"
+    body = "select 'newer'::text, 1::bigint, null::text, null::timestamptz, null::text, null::text"
     connection.execute(
         "create or replace function chain_status() returns table (table_name text, last_id bigint, head_hash text,"
-        f" last_created_at timestamptz) language sql stable set search_path from current as $$ {body} $$"
+        " last_created_at timestamptz, error_code text, problem text)"
+        f" language sql stable set search_path from current as $$ {body} $$"
     )
     connection.execute("set role alpha_owner")
     connection.execute("select record_guards('a later migration')")
@@ -157,7 +159,7 @@ def test_a_killed_migration_leaves_nothing_and_can_be_resumed(
                 pid = backend_of(connection, "migration to be killed")
                 wait_blocked(connection, pid)
                 connection.execute("select pg_terminate_backend(%s)", [pid])
-                _, said = process.communicate(timeout=30)
+                _, said = process.communicate(timeout=PATIENCE)
             finally:
                 process.kill()
         assert process.returncode != 0

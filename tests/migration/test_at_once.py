@@ -29,7 +29,7 @@ def all_at_once(desk: Desk, ways: list[Callable[[Desk], None]], root: Root) -> N
     with ThreadPoolExecutor(len(ways)) as pool:
         running = [pool.submit(way, desk) for way in ways]
         try:
-            wait_until(watch, WAITING, [len(ways), desk.dbname], timeout=60)
+            wait_until(watch, WAITING, [len(ways), desk.dbname])
         finally:
             query(gate, "rollback")
         for done in running:

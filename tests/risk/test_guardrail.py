@@ -127,10 +127,10 @@ def test_a_question_takes_microseconds(verified: Verified) -> None:
     guardrail = Guardrail(lease=60, good_reads=1)
     guardrail.renew(verified, clocks.boottime())
     rounds = 2000
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for _ in range(rounds):
         assert guardrail.state.is_normal
-    assert (time.perf_counter() - begun) / rounds < 100e-6
+    assert (time.thread_time() - begun) / rounds < 100e-6
 
 
 def test_the_clock_counts_suspend_where_the_system_can() -> None:

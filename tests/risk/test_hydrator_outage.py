@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ from alpha_db.risk.source import PostgresSource
 from tests.cluster import Server
 from tests.risk.council import Council, limits
 from tests.risk.proxy import Proxy
-from tests.support import ROOT, migrate_with_psql
+from tests.support import PATIENCE, ROOT, migrate_with_psql
 
-IN_TIME = 30.0
+IN_TIME = PATIENCE
 DATABASE = "desk"
 SELL = Order("ETHZAR", "SELL", Decimal(1), Decimal(1))
 BUY = Order("ETHZAR", "BUY", Decimal(1), Decimal(0), Decimal(1000), Decimal(10**6), Decimal(0), Decimal(0))
@@ -62,6 +62,16 @@ def service_on(server: Server, dsn: str | None = None, **options: Any) -> RiskGu
     return RiskGuardrailService(dsn or server.dsn(DATABASE), backoff=Backoff(0.01, 0.2), **given)
 
 
+def quickest(question: Callable[[], object]) -> float:
+    """The seconds that the quickest of some tries took: a slow machine interrupts some of them, not all."""
+    took = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        question()
+        took.append(time.perf_counter() - begun)
+    return min(took)
+
+
 def in_force(service: RiskGuardrailService) -> None:
     assert service.wait_for(lambda state: state.is_normal, IN_TIME), service.state
 
@@ -86,7 +96,7 @@ def test_a_server_that_is_down_at_boot(running: Server, tmp_path: Path) -> None:
     )
     with_boot = time.monotonic() - begun
     try:
-        assert with_boot < 1
+        assert with_boot < 10, "it waits for no server"
         assert not service.allows(BUY)
         assert service.allows(SELL)
         in_safe_mode(service, "connection")
@@ -145,9 +155,8 @@ def test_a_proxy_that_swallows_bytes(running: Server) -> None:
             with proxy.swallowing:
                 assert proxy.swallowing.wait_for(lambda: proxy.swallowed > 0, IN_TIME)
             in_safe_mode(service)
-            begun = time.perf_counter()
-            assert not service.allows(BUY), "a question does not hang with the socket"
-            assert time.perf_counter() - begun < 0.05
+            assert quickest(lambda: service.allows(BUY)) < 0.05, "a question does not hang with the socket"
+            assert not service.allows(BUY)
             proxy.swallow(False)
             in_force(service)
         readers = [t for t in threading.enumerate() if t.name.startswith("alpha-db-risk")]
@@ -257,8 +266,8 @@ def test_where_listening_fails_polling_has_to_do() -> None:
 DESK = """
 import sys
 from alpha_db.risk.hydrator import RiskGuardrailService
-service = RiskGuardrailService(sys.argv[1], lease=1.0, poll=0.1, read_deadline=0.5, good_reads=4).start()
-service.wait_for(lambda state: state.is_normal, 60)
+service = RiskGuardrailService(sys.argv[1], lease=2.0, poll=0.1, read_deadline=0.5, good_reads=4).start()
+service.wait_for(lambda state: state.is_normal, 120)
 print("ready", flush=True)
 for line in sys.stdin:
     print(service.state.mode, service.state.reason, flush=True)
@@ -296,7 +305,7 @@ def test_a_process_that_was_suspended_asks_no_old_limits(running: Server) -> Non
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
             ask()
             suspended = threading.Event()
-            suspended.wait(1.2)  # longer than the lease; what is waited for is the time itself
+            suspended.wait(2.2)  # longer than the lease; what is waited for is the time itself
             process.send_signal(signal.SIGCONT)
             assert answer().startswith("SAFE_MODE the lease ended")
         finally:

@@ -16,7 +16,7 @@ from tests.fix_database import Connect
 from tests.risk.conftest import NAMES
 from tests.risk.council import Council, agent_id, limits, private_key
 from tests.risk.forging import engage
-from tests.support import Connection, fill, migrate_with_psql, one, query
+from tests.support import PATIENCE, Connection, fill, migrate_with_psql, one, query
 
 
 def test_sql_notifies_nobody(governed: Council, connect: Connect) -> None:
@@ -27,7 +27,7 @@ def test_sql_notifies_nobody(governed: Council, connect: Connect) -> None:
     governed.release()
     governed.enact("risk_config", limits("0.02"), "ada", "ben")
     query(governed.connection, "select pg_notify('alpha_risk', 'the end')")
-    assert next(listener.notifies(timeout=10)).payload == "the end"
+    assert next(listener.notifies(timeout=PATIENCE)).payload == "the end"
 
 
 def manager_votes(governed: Council, kind: str, payload: dict[str, object], *voters: str) -> ConfigManager:
@@ -45,7 +45,7 @@ def test_the_package_tells_the_guardrails_of_a_change(governed: Council, connect
     listener = connect()
     listener.execute("listen alpha_risk")
     manager_votes(governed, "risk_config", limits("0.02"), "ben")
-    assert next(listener.notifies(timeout=10)).payload == "public"
+    assert next(listener.notifies(timeout=PATIENCE)).payload == "public"
 
 
 def test_the_package_tells_the_guardrails_of_a_release(governed: Council, connect: Connect) -> None:
@@ -54,7 +54,7 @@ def test_the_package_tells_the_guardrails_of_a_release(governed: Council, connec
     fill(governed.connection)
     engage(governed.connection)
     manager_votes(governed, "lockdown_release", governed.damage(), "ben", "cyd")
-    assert next(listener.notifies(timeout=10)).payload == "public"
+    assert next(listener.notifies(timeout=PATIENCE)).payload == "public"
 
 
 def test_in_the_caller_s_own_transaction_nothing_is_notified(governed: Council, connect: Connect) -> None:
@@ -68,7 +68,7 @@ def test_in_the_caller_s_own_transaction_nothing_is_notified(governed: Council, 
         manager.vote(ballot, AuditSigner(private_key("ben")))
         tell(governed.connection, RISK)
     query(governed.connection, "select pg_notify('alpha_risk', 'the end')")
-    assert next(listener.notifies(timeout=10)).payload == "the end"
+    assert next(listener.notifies(timeout=PATIENCE)).payload == "the end"
 
 
 # --------------------------------------------------------------------------------------------------

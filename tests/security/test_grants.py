@@ -48,6 +48,7 @@ RELATIONS: dict[str, dict[str, set[str]]] = {
 }
 # what every application role may ask for
 STATE = {
+    "_sees_every_row(text[])",
     "lockdown_evidence()",
     "active_risk_state()",
     "agent_keys()",
@@ -118,7 +119,13 @@ FUNCTIONS: dict[str, set[str]] = {
         *STATE,
         *SIGNING,
         *LOGS,
+        "_acknowledged_if_known()",
+        "_ahead_of_clock(timestamp with time zone)",
         "_collation_text(oid)",
+        "_known_heads()",
+        "_missing_part(text)",
+        "_require_chain(text)",
+        "_require_register()",
         "_counters()",
         "_damage_item(text,bigint,text,text,text)",
         "_lowered_counters()",

@@ -31,7 +31,7 @@ from tests.fix_database import LoginRole, fresh_name
 from tests.migration.conftest import prefix
 from tests.migration.desk import MIGRATION, ROLLBACK, Desk
 from tests.security.hostile import Hostile
-from tests.support import ROOT, SUPERUSER, Connection, migrate_with_psql, tamper
+from tests.support import PATIENCE, ROOT, SUPERUSER, Connection, migrate_with_psql, tamper
 
 __all__ = ["prefix"]  # a fixture
 
@@ -411,7 +411,7 @@ def test_commands(book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert done.code == 0, (arguments, done)
     service = RiskGuardrailService(dsn(book, "app_trading"), good_reads=1).start()
     try:
-        assert service.wait_for(lambda state: state.is_normal, 30)
+        assert service.wait_for(lambda state: state.is_normal, PATIENCE)
     finally:
         service.stop()
     with psycopg.connect(hostile.server.dsn(hostile.dbname), autocommit=True) as conn:

@@ -1,4 +1,4 @@
-"""Settings that decide how SQL is read change nothing: neither what is installed nor what it does."""
+"""Settings of the database or the role change nothing: neither what is installed nor what it does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support import (
     verdicts,
 )
 
-# Values other than the default, of what the parser of SQL or of PL/pgSQL obeys.
+# Values other than the default: of what the parser of SQL or of PL/pgSQL obeys, then of what running it does.
 SETTINGS = {
     "standard_conforming_strings": "off",
     "backslash_quote": "off",
@@ -38,6 +38,21 @@ SETTINGS = {
     "plpgsql.variable_conflict": "use_column",
     "plpgsql.check_asserts": "off",
     "plpgsql.print_strict_params": "on",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "row_security": "off",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "intervalstyle": "iso_8601",
+    "timezone": "Asia/Kathmandu",
+    "xmloption": "document",
+    "default_toast_compression": "pglz",
+    "default_statistics_target": "1",
+    "plan_cache_mode": "force_generic_plan",
+    "from_collapse_limit": "1",
+    "join_collapse_limit": "1",
+    "work_mem": "64kB",
+    "track_functions": "all",
 }
 NAMES = ("ada", "ben", "cyd")
 

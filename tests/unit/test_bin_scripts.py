@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.cli.test_tree import COMMANDS
+from tests.support import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("quickstart", "test", "bench", "lint")
@@ -68,6 +72,10 @@ def run(script: Path, path: Path, *arguments: str, **environment: str) -> subpro
     )
 
 
+def first_line(said: subprocess.CompletedProcess[str]) -> str:
+    return said.stdout.splitlines()[0]
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_python_is_said_in_a_line(checkout: Path, path: Path, name: str) -> None:
     said = run(checkout / "bin" / name, path)
@@ -85,7 +93,7 @@ def test_pythons_that_exist_and_fail_are_passed_over(checkout: Path, path: Path)
     assert "is needed and not found" in run(checkout / "bin" / "test", path).stderr
     put(path, "python", answer("/some/python"))
     said = run(checkout / "bin" / "quickstart", path, "--alerts", "5")
-    assert (said.returncode, said.stdout, said.stderr) == (0, "-m alpha_db demo --alerts 5\n", "")
+    assert (said.returncode, first_line(said), said.stderr) == (0, "-m alpha_db demo --alerts 5", "")
 
 
 def test_a_python_without_venv_is_passed_over_or_named(checkout: Path, path: Path) -> None:
@@ -98,7 +106,7 @@ def test_a_python_without_venv_is_passed_over_or_named(checkout: Path, path: Pat
     )
     assert len(said.stderr.splitlines()) == 1
     put(path, "python3.11", answer("/some/python"))
-    assert run(checkout / "bin" / "quickstart", path).stdout == "-m alpha_db demo\n"
+    assert first_line(run(checkout / "bin" / "quickstart", path)) == "-m alpha_db demo"
 
 
 def test_a_failure_of_the_installation_ends_the_script(checkout: Path, path: Path) -> None:
@@ -112,7 +120,7 @@ def test_python_can_be_named(checkout: Path, path: Path, tmp_path: Path) -> None
     put(path, "python3.14", "exit 1")
     put(tmp_path, "my python", answer("/some/python"))
     said = run(checkout / "bin" / "quickstart", path, PYTHON=str(tmp_path / "my python"))
-    assert said.stdout == "-m alpha_db demo\n"
+    assert first_line(said) == "-m alpha_db demo"
 
 
 @pytest.mark.parametrize("shell", ["sh", "dash", "bash", "busybox"])
@@ -130,7 +138,64 @@ def test_through_a_link_and_in_every_shell(checkout: Path, path: Path, tmp_path:
     said = subprocess.run(
         command, env={"PATH": str(path)}, capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert (said.stdout, said.stderr) == ("-m alpha_db demo\n", "")
+    assert (first_line(said), said.stderr) == ("-m alpha_db demo", "")
+    assert said.stdout.endswith("--help\n")
+
+
+def test_the_quickstart_says_what_next(checkout: Path, path: Path) -> None:
+    """Each command that it prints is one, each page is there, and it fits a terminal."""
+    put(path, "python3", f"case $1 in -I) echo {checkout}/.venv/bin/python ;; -c) exit 0 ;; esac")
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    put(checkout / ".venv" / "bin", "python", "exit 0")
+    command = [checkout / "bin" / "quickstart"]
+    said = subprocess.run(
+        command, env={"PATH": str(path)}, capture_output=True, text=True, check=True, cwd=checkout
+    ).stdout
+    assert [line for line in said.splitlines() if len(line) > 80] == []
+    for page in re.findall(r"[\w/-]+\.md", said):
+        assert (ROOT / page).is_file(), page
+    commands = set(re.findall(r"\.venv/bin/alpha-db ([a-z]+(?: [a-z]+)?)", said))
+    assert commands == {"server start", "server url", "status", "server psql", "server stop"}
+    assert commands <= {name.removeprefix("alpha-db ") for name in COMMANDS}
+
+
+@pytest.mark.parametrize("options", [["--json"], ["--signals", "3", "--json"], ["-h"]], ids=" ".join)
+def test_the_quickstart_adds_nothing_to_an_answer(checkout: Path, path: Path, options: list[str]) -> None:
+    put(path, "python3", answer("/some/python"))
+    said = run(checkout / "bin" / "quickstart", path, *options)
+    assert said.stdout == f"-m alpha_db demo {' '.join(options)}\n"
+
+
+def test_the_quickstart_ends_as_the_demo_does(checkout: Path, path: Path) -> None:
+    put(path, "python3", 'case $1 in -I) echo "$0" ;; -c) exit 0 ;; -m) exit 4 ;; esac')
+    said = run(checkout / "bin" / "quickstart", path)
+    assert (said.returncode, said.stdout) == (4, "")
+
+
+def test_a_long_installation_shows_that_it_goes_on(
+    ensure_venv: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ensure_venv, "TICK", 0.001)
+    monkeypatch.setattr(ensure_venv, "DOTS", 3)
+    environment = ensure_venv.Environment(tmp_path / "venv")
+    mark = tmp_path / "done"
+    with environment.locked(print), ensure_venv.Say("test").dots() as dot:
+        count = 0
+
+        def tick() -> None:
+            nonlocal count
+            dot()
+            count += 1
+            if count == 4:
+                mark.touch()
+
+        waiting = f"until [ -e '{mark}' ]; do :; done; echo so; exit 3"
+        done = environment.run("sh", "-c", waiting, tick=tick)
+    assert (done.returncode, done.stdout) == (3, "so\n")
+    assert capsys.readouterr().err.startswith("test: ...\ntest: .")
 
 
 def test_arguments_of_the_tests(checkout: Path, path: Path, tmp_path: Path) -> None:
@@ -220,7 +285,7 @@ def test_two_scripts_wait_for_each_other(ensure_venv: ModuleType, tmp_path: Path
         other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert other.stdout
         assert other.stdout.readline() == "waits\n"
-    assert other.communicate(timeout=30)[0] == "has it\n"
+    assert other.communicate(timeout=PATIENCE)[0] == "has it\n"
 
 
 def test_setup_cfg_names_every_package() -> None:

@@ -28,6 +28,7 @@ from alpha_db.embedded.datadir import told
 from alpha_db.embedded.processes import recorded_pid
 from alpha_db.embedded.settings import quote
 from alpha_db.embedded.sockets import socket_in
+from tests.support import PATIENCE
 
 AS_ROOT = os.geteuid() == 0
 
@@ -472,7 +473,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: object, seconds: float = 15) -> None:
+def wait_until(condition: object, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     assert callable(condition)
     while not condition():

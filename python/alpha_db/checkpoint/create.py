@@ -38,7 +38,7 @@ class Created:
     """A run that was made; path is None if it was not written to a directory. Logs of `broken` tables have no root.
 
     `unreadable` is what of the directory could not be read, so that an older checkpoint was compared with instead.
-    `clock_was_ahead`: the last run names a later time than this one, which was made after it.
+    `out_of_order`: the last run names a later time than this one, though this one was made after it.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Created:
     standbys: list[str]
     broken: list[str]
     unreadable: list[UnreadableNote]
-    clock_was_ahead: bool
+    out_of_order: bool
 
 
 def seal(conn: Connection, progress: Progress, only: str | None = None) -> None:

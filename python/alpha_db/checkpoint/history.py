@@ -31,6 +31,7 @@ class Signed:
     """A checkpoint whose signature was verified, with what else it pins."""
 
     checkpoint: Checkpoint
+    note: str  #: all of it, with every signature
     installation: str
     guards: str
     server: Position
@@ -108,8 +109,8 @@ class History:
         return self.runs[-1] if self.runs else None
 
     @property
-    def ahead(self) -> list[str]:
-        """The runs whose time is later than that of a run that was made after them: a clock was wrong."""
+    def out_of_order(self) -> list[str]:
+        """The runs whose time is later than that of a run made after them: a clock was wrong, then or since."""
         found, earliest = [], ""
         for run in reversed(self.runs):
             if earliest and run.name > earliest:
@@ -129,6 +130,7 @@ def open_signed(note: str, keys: Sequence[Key]) -> Signed:
     try:
         return Signed(
             checkpoint,
+            note,
             lines["installation"],
             lines["guards"],
             Position.parse(lines["server"]),

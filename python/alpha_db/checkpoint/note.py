@@ -101,7 +101,7 @@ class Glance(NamedTuple):
 
 def glance(note: str) -> Glance | None:
     """Return what a note says, without believing it; None for what is no checkpoint."""
-    found = _GLANCE.match(note)
+    found = _GLANCE.match(note) if note.endswith("\n") else None
     return Glance(int(found[1]), found[2], found[3]) if found else None
 
 

@@ -43,11 +43,14 @@ class Checked:
     reason: str | None = None
     verdict: Verdict = Verdict.HOLDS
     is_whole: bool = True
-    clock_was_ahead: bool = False
+    out_of_order: bool = False
 
 
-def check_path(path: str, keys: Sequence[Key]) -> Iterator[Checked]:
-    """Yield what came of each run or note that a path names; - is stdin. Raises nothing: one hides no other."""
+def check_path(path: str, keys: Sequence[Key], without: Sequence[str] = ()) -> Iterator[Checked]:
+    """Yield what came of each run or note that a path names; - is stdin. Raises nothing: one hides no other.
+
+    Takes the runs of a directory that are left out.
+    """
     place = Path(path)
     try:
         if path == "-" or not place.is_dir():
@@ -55,7 +58,7 @@ def check_path(path: str, keys: Sequence[Key]) -> Iterator[Checked]:
         elif is_run_name(place.resolve().name) or any(place.glob("*.note")):
             yield from _run(path, place, keys)
         else:
-            yield from _runs(place, keys)
+            yield from _runs(Store(place, without), keys)
     except NotThere as problem:
         yield Checked(path, reason=_without(path, problem), verdict=Verdict.NOT_THERE)
     except AlphaDbError as problem:
@@ -81,10 +84,10 @@ def _run(path: str, place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
         yield Checked(str(place / note.note), reason=note.reason, verdict=Verdict.NOT_RUN)
 
 
-def _runs(place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
-    history = read_history(Store(place), keys)
+def _runs(store: Store, keys: Sequence[Key]) -> Iterator[Checked]:
+    history = read_history(store, keys)
     every = [
-        Checked(run.name, run, is_whole=run.is_whole, clock_was_ahead=run.name in history.ahead)
+        Checked(run.name, run, is_whole=run.is_whole, out_of_order=run.name in history.out_of_order)
         for run in history.runs
     ]
     every += [Checked(run.name, reason=run.reason, verdict=Verdict.REFUSED) for run in history.refused]

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -47,10 +47,10 @@ class StoredRun(NamedTuple):
 
 
 class Store:
-    """A directory of checkpoints."""
+    """A directory of checkpoints; runs that are left out of it are as if they were not there."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], without: Sequence[str] = ()) -> None:
+        self.path, self._without = Path(path), set(without)
 
     def names(self) -> list[str]:
         """Return the names of the runs, in the order of their names, whether they can be read or not.
@@ -59,13 +59,16 @@ class Store:
         """
         try:
             with os.scandir(self.path) as entries:
-                return sorted(entry.name for entry in entries if is_run_name(entry.name))
+                found = {entry.name for entry in entries if is_run_name(entry.name)}
         except FileNotFoundError:
             raise NotThere(f"there is no directory {self.path}") from None
         except NotADirectoryError:
             raise StoreError(f"{self.path} is not a directory") from None
         except OSError as problem:
             raise StoreError(f"cannot read {self.path}: {problem.strerror}") from None
+        for name in sorted(self._without - found):
+            raise NotThere(f"there is no run {name} in {self.path} that could be left out")
+        return sorted(found - self._without)
 
     def read(self, name: str) -> StoredRun:
         """Return a run, as far as it can be read."""

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row, tuple_row
 from alpha_db.checkpoint.history import History, RefusedRun, Run, Signed
 from alpha_db.checkpoint.note import Position
 from alpha_db.checkpoint.whereabouts import Whereabouts, why_missing
-from alpha_db.errors import AlphaDbError, from_any, squeeze
+from alpha_db.errors import AlphaDbError, NotThere, from_any, squeeze
 from alpha_db.offline_check import MerkleTree, leaf_hash, verify_consistency
 from alpha_db.queries import query
 
@@ -40,6 +40,9 @@ class Comparison:
     runs: int = 0
     latest: Run | None = None
     results: list[Row] = field(default_factory=list)
+    out_of_order: list[str] = field(
+        default_factory=list
+    )  #: runs whose time is later than that of one made after
 
 
 def compare(
@@ -62,10 +65,10 @@ def compare(
 
 
 def not_compared(directory: str, problem: Exception, history: History | None = None) -> Comparison:
-    """Return the finding that nothing could be compared, and why."""
-    detail = _told(problem)
+    """Return the finding that nothing could be compared, or is there to compare with, and why."""
+    detail, verdict = _told(problem), "not_there" if isinstance(problem, NotThere) else "not_run"
     latest, runs = (history.latest, len(history.runs)) if history else (None, 0)
-    return Comparison(directory, runs, latest, [_row(directory, None, verdict="not_run", detail=detail)])
+    return Comparison(directory, runs, latest, [_row(directory, None, verdict=verdict, detail=detail)])
 
 
 def _compare(
@@ -113,7 +116,7 @@ def _compare(
             results.append(
                 _tried(name, covered[name], name, partial(_table, conn, runs, name, place, engage_lockdown))
             )
-    return Comparison(directory, len(history.runs), latest, results)
+    return Comparison(directory, len(history.runs), latest, results, history.out_of_order)
 
 
 def _tried(subject: str, run: Run, table: str | None, compare: Callable[[], Row]) -> Row:

@@ -23,8 +23,7 @@ from alpha_db.cli.signing import (
     show_bootstrap,
 )
 from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
-from alpha_db.frame import unframed
-from alpha_db.reading import read_json
+from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 from alpha_db.security.payloads import check_name, key_of
@@ -377,7 +376,7 @@ def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
 def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
     """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
     try:
-        said: Any = unframed(read_json(file))
+        said: Any = read_answer(file)
     except (NotThere, FileUnreadable) as problem:
         raise click.UsageError(problem.message) from None
     except ValueError as problem:

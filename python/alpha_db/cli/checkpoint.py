@@ -16,13 +16,15 @@ from alpha_db.checkpoint.create import Progress as Listener
 from alpha_db.checkpoint.create import create as make
 from alpha_db.checkpoint.keys import BadKey, SigningKey
 from alpha_db.checkpoint.note import glance
-from alpha_db.checkpoint.read import Checked, check_path
+from alpha_db.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.checkpoint.store import Store, StoreError
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
+from alpha_db.cli.evidence import worst
 from alpha_db.cli.options import KEY_HELP
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, rows
 from alpha_db.cli.trusted_keys import trusted_keys_option
-from alpha_db.errors import EXIT_DAMAGE
+from alpha_db.cli.verify_checkpoints import without_option
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
 from alpha_db.offline_check import Key
 
 _WAIT = 60.0
@@ -41,7 +43,7 @@ def checkpoint() -> None:
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path, readable=False),
     help="New file for the private key; the public one goes into FILE.vkey.",
     metavar="FILE",
 )
@@ -89,14 +91,14 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
 
 
 @checkpoint.command()
-@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.argument("directory", required=False, type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--key",
     "key_file",
     cls=NamedOption,
     required=True,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help=KEY_HELP,
 )
 @click.option(
@@ -113,6 +115,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
     metavar="SECONDS",
     help=f"How long to wait for standbys, in seconds; default: {_WAIT:g}.",
 )
+@without_option
 @trusted_keys_option(required=False)
 @database_options
 def create(
@@ -123,13 +126,16 @@ def create(
     to_stdout: bool,
     wait_for_standby: bool,
     timeout: float | None,
+    without: tuple[str, ...],
     keys: list[Key],
 ) -> None:
     """Sign where every log stands now, and write it to DIRECTORY.
 
     The rows are on disk before anything is signed. The last checkpoint in DIRECTORY is compared first: if this
-    log is not its continuation, nothing is written, and the exit code is 1. Nothing is ever overwritten.
-    --trust names other keys whose checkpoints in DIRECTORY are believed, after a change of keys.
+    log is not its continuation, nothing is written, and the exit code is 1. Nothing is ever overwritten, and nothing
+    need be removed: what cannot be read is named, and the last one that can be read is compared instead.
+    --trust names other keys whose checkpoints in DIRECTORY are believed, after a change of keys. --without leaves out a
+    run that must not be relied on, and stands in the way.
 
     \b
     Examples:
@@ -147,10 +153,12 @@ def create(
     key = SigningKey.load(key_file)
     if directory and not directory.is_dir():
         # never made by us: on a disk that is not mounted a new series would begin, and nothing be compared
-        raise StoreError(
+        if directory.exists():
+            raise StoreError(f"{directory} is not a directory")
+        raise NotThere(
             f"there is no directory {directory}", hint=f"mkdir {directory}, if a new series begins"
         )
-    store = Store(directory) if directory else None
+    store = Store(directory, without) if directory else None
     with settings.installed() as (conn, place), _bar() as listener:
         made = make(
             conn,
@@ -162,6 +170,15 @@ def create(
             standby_timeout=(_WAIT if timeout is None else timeout) if wait_for_standby else None,
             lock_timeout=settings.seconds,
             progress=listener,
+        )
+    for one in made.unreadable:
+        said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
+        note(("Not read, so an older checkpoint was compared with", WARN), said)
+    if made.out_of_order:
+        note(
+            ("A clock is or was wrong", WARN),
+            f": this checkpoint is named after {clean(made.facts[0].time)}, and the one before it is"
+            f" {clean(made.previous)}. It counts as the later one, by its place in the write-ahead log.",
         )
     if made.guards_changed:
         note(
@@ -185,13 +202,15 @@ def create(
 
 @checkpoint.command()
 @click.argument("paths", nargs=-1, required=True, metavar="DIR|NOTE...")
+@without_option
 @trusted_keys_option
 @json_option
-def verify(as_json: bool, paths: Sequence[str], keys: list[Key]) -> None:
+def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key]) -> None:
     """Verify checkpoints by themselves: signatures, whole runs, sizes that never decrease. Asks no database.
 
     Takes directories of runs, single runs, notes, and - for notes on stdin. Exits 0 if all hold, 1 if any does
-    not, 3 if something cannot be read or is no checkpoint.
+    not, 3 if something cannot be read or is no checkpoint, 5 if something is not there. All are verified, whatever is
+    wrong with one of them; of several codes, 1 comes before 3 before 5.
 
     \b
     Examples:
@@ -199,20 +218,29 @@ def verify(as_json: bool, paths: Sequence[str], keys: list[Key]) -> None:
       alpha-db checkpoint verify signals.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
-    results = [checked for path in paths for checked in check_path(path, keys)]
-    bad = [checked for checked in results if checked.reason]
+    results = [checked for path in paths for checked in check_path(path, keys, without)]
     if as_json:
         emit_json({"checked": [_checked(result) for result in results]})
     else:
         _tell_checked(results)
-    finish(EXIT_DAMAGE if bad else 0)
+    finish(worst([CODES[result.verdict] for result in results]))
+
+
+CODES = {
+    Verdict.HOLDS: EXIT_OK,
+    Verdict.REFUSED: EXIT_DAMAGE,
+    Verdict.NOT_RUN: EXIT_NOT_RUN,
+    Verdict.NOT_THERE: EXIT_NOT_THERE,
+}
 
 
 @checkpoint.command("list")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path(path_type=Path, readable=False))
 @json_option
 def list_(as_json: bool, directory: Path) -> None:
-    """List the runs of a directory, oldest first. Signatures are not verified: that is checkpoint verify.
+    """List the runs of a directory, in the order of their names. Verifies no signatures: that is checkpoint verify.
+
+    Exits 0, 3 if a run or a note cannot be read (the others are listed), 5 if there is no such directory.
 
     \b
     Examples:
@@ -221,30 +249,46 @@ def list_(as_json: bool, directory: Path) -> None:
     """
     found: list[dict[str, Any]] = []
     for stored in Store(directory).runs():
-        notes = [glance(text) for text in stored.notes.values()]
-        if None in notes:
-            raise StoreError(f"there is a note in {stored.path} that is no checkpoint")
-        told = [one for one in notes if one is not None]
+        seen = {table: glance(text) for table, text in stored.notes.items()}
+        told = {table: one for table, one in seen.items() if one is not None}
+        cut = "it is no checkpoint, or not the whole of one"
+        guards = [one.guards for one in told.values()]
         found.append(
             {
                 "run": stored.name,
                 "logs": len(told),
-                "rows": sum(one.size for one in told),
-                "guards": told[0].guards,
-                "signers": sorted({one.signer for one in told}),
-                "sizes": {table: one.size for table, one in zip(stored.notes, told, strict=True)},
+                "rows": sum(one.size for one in told.values()),
+                "guards": guards[0] if guards else None,
+                "signers": sorted({one.signer for one in told.values()}),
+                "sizes": {table: one.size for table, one in told.items()},
+                "unreadable": stored.unreadable
+                | {f"{table}.note": cut for table in seen.keys() - told.keys()},
             }
         )
+    unreadable = [
+        (f"{run['run']}/{name}".removesuffix("/"), reason)
+        for run in found
+        for name, reason in run["unreadable"].items()
+    ]
     if as_json:
         emit_json(found)
     elif not found:
         line(f"There is no checkpoint in {clean(directory)}.")
     else:
         table = [
-            [run["run"], f"{run['logs']}", f"{run['rows']:,}", run["guards"][:16], ", ".join(run["signers"])]
+            [
+                run["run"],
+                f"{run['logs']}",
+                f"{run['rows']:,}",
+                (run["guards"] or "-")[:16],
+                ", ".join(run["signers"]),
+            ]
             for run in found
         ]
         rows(table, head=("run", "logs", "rows", "guards", "signed by (not verified)"), right=[1, 2])
+        for name, reason in unreadable:
+            line(("not read", WARN), f"  {clean(name)}  ", (clean(reason), WARN))
+    finish(EXIT_NOT_RUN if unreadable else EXIT_OK)
 
 
 def _created(made: Created, key: SigningKey, *, with_notes: bool) -> dict[str, Any]:
@@ -257,6 +301,8 @@ def _created(made: Created, key: SigningKey, *, with_notes: bool) -> dict[str, A
         "time": made.facts[0].time,
         "standbys": made.standbys,
         "broken": made.broken,
+        "unreadable": [{"name": one.name, "reason": one.reason} for one in made.unreadable],
+        "out_of_order": made.out_of_order,
         "logs": [
             {"table": one.table, "origin": one.origin, "size": one.size, "root": one.root.hex()}
             for one in made.facts
@@ -289,31 +335,47 @@ def _checked(result: Checked) -> dict[str, Any]:
     return {
         "what": result.what,
         "ok": result.reason is None,
+        "verdict": result.verdict.value,
         "reason": result.reason,
-        "is_whole_run": result.is_whole,
+        "is_whole_run": result.is_whole and run is not None,
+        "out_of_order": result.out_of_order,
         "time": run.any.time if run else None,
         "signers": sorted({one.checkpoint.signer for one in run.logs.values()}) if run else [],
         "sizes": {table: one.size for table, one in run.logs.items()} if run else {},
     }
 
 
+_WORDS = {
+    Verdict.HOLDS: ("ok      ", GOOD),
+    Verdict.REFUSED: ("not ok  ", BAD),
+    Verdict.NOT_RUN: ("not read", WARN),
+    Verdict.NOT_THERE: ("absent  ", WARN),
+}
+
+
 def _tell_checked(results: Sequence[Checked]) -> None:
     width = max((len(clean(result.what)) for result in results), default=0)
     for result in results:
-        run = result.run
+        run, (word, style) = result.run, _WORDS[result.verdict]
         if run is None:
-            line(("not ok  ", BAD), f"{clean(result.what):<{width}}  ", clean(result.reason))
+            line((word, style), f"  {clean(result.what):<{width}}  ", (clean(result.reason), style))
             continue
         total = sum(one.size for one in run.logs.values())
         signers = ", ".join(sorted({one.checkpoint.signer for one in run.logs.values()}))
-        told = f"{len(run.logs)} logs, " if result.is_whole else ""
+        many = len(run.logs) > 1 or result.is_whole
+        told = f"{len(run.logs)} logs, " if many else ""
+        late = ", before a run with an earlier time: a clock was wrong" if result.out_of_order else ""
         line(
-            ("ok      ", GOOD),
-            f"{clean(result.what):<{width}}  {told}{total:,} rows, signed by {clean(signers)}",
+            (word, style),
+            f"  {clean(result.what):<{width}}  {told}{total:,} rows, signed by {clean(signers)}{late}",
         )
-    bad = sum(result.reason is not None for result in results)
+    bad = sum(result.verdict is Verdict.REFUSED for result in results)
+    unknown = sum(result.verdict in (Verdict.NOT_RUN, Verdict.NOT_THERE) for result in results)
     if bad:
         line((f"{bad} of {len(results)} must not be relied on.", BAD))
+    if unknown:
+        line((f"{unknown} of {len(results)} could not be read, so nothing is known of them.", WARN))
+    if bad or unknown:
         return
     line((f"All {len(results)} hold." if len(results) > 1 else "It holds.", GOOD))
     if not all(result.is_whole for result in results):

@@ -23,7 +23,7 @@ from alpha_db.queries import query
 @click.option(
     "--checkpoints",
     metavar="DIR|NOTE",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Checkpoints to compare with: a directory (its latest run), one run, or a note; needs --trust.",
 )
 @trusted_keys_option(required=False)
@@ -101,3 +101,6 @@ def _tell_facts(facts: Sequence[dict[str, Any]], before: str, after: str) -> Non
         )
         line((f"    {before:<8}  ", DIM), clean(row["expected"]))
         line((f"    {after:<8}  ", DIM), clean(row["found"]))
+        if row["object_kind"] == "extension" and row["found"]:
+            name = clean(row["object_name"])
+            line((f"    {'HINT':<8}  ", DIM), f"give it a schema of its own: alter extension {name} set schema ...")

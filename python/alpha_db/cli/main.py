@@ -33,6 +33,7 @@ COMMANDS = {
     "verify-export": "alpha_db.cli.verify_export:verify_export_command",
     "agents": "alpha_db.cli.agents:agents",
     "risk": "alpha_db.cli.risk:risk",
+    "completion": "alpha_db.cli.completion:completion",
 }
 
 
@@ -56,7 +57,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 fine, 1 proven damage, changed guards or a refusal, 2 usage, 3 could not run, "
-    "4 damage, but the lockdown could not be recorded. "
+    "4 damage, but the lockdown could not be recorded, 5 what was asked about is not there. "
     "Every option is also an environment variable: ALPHA_DB_DSN, ALPHA_DB_VERIFY_CHAIN_FORMAT, ...",
 )
 @dsn_option

@@ -134,10 +134,10 @@ def _list(settings: Settings, sources: Path | None, as_json: bool, *, check: boo
 
 
 def _listed(state: MigrationState) -> list[object]:
-    box = "[ ]" if state.status is Status.PENDING else "[X]"
+    box = "[ ]" if state.status is Status.PENDING or (state.problem and not state.applied_at) else "[X]"
     told = {
         Status.PENDING: "pending",
-        Status.EDITED: "EDITED since it was applied",
+        Status.EDITED: f"EDITED: {state.problem}" if state.problem else "EDITED since it was applied",
         Status.UNKNOWN: "not in this package",
         Status.FOREIGN: "not alpha-db's",
     }.get(state.status, f"checksum {state.checksum_state}")

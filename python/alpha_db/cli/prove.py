@@ -12,11 +12,12 @@ import click
 from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options
-from alpha_db.cli.evidence import EvidenceRefused, EvidenceUnreadable, judged, open_notes
+from alpha_db.cli.evidence import EvidenceRefused, judged, open_notes, seal_first
 from alpha_db.cli.new_file import new_file, refuse_existing
 from alpha_db.cli.options import force_option
-from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line
+from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line, spinner
 from alpha_db.cli.trusted_keys import trusted_keys_option
+from alpha_db.errors import NotThere
 from alpha_db.offline_check import Checkpoint, Key, verify_proof
 from alpha_db.queries import query
 
@@ -27,7 +28,7 @@ from alpha_db.queries import query
 @click.option(
     "--checkpoints",
     metavar="DIR|NOTE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     help="A directory of checkpoints (the latest is taken), one of its runs, or a note.",
 )
@@ -36,7 +37,7 @@ from alpha_db.queries import query
     "-o",
     "--output",
     metavar="FILE|-",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default="-",
     help="Where the proof goes; default: standard output.",
 )
@@ -55,8 +56,11 @@ def prove(
     """Write a proof that one row was in the log when a checkpoint was signed: a few kilobytes.
 
     It has the row as it was hashed, its place in the log's Merkle tree, and the signed checkpoint, and shows
-    nothing of the other rows but hashes. It is checked before it is written; exit code 1 if the database does not
-    hold what was signed. alpha-db verify-proof checks it with no database.
+    nothing of the other rows but hashes. It is checked before it is written. alpha-db verify-proof checks it with no
+    database. The log is sealed first, where this session can write.
+
+    Exits 0 if the proof is written, 1 if the database does not hold what was signed, 3 if it cannot be read, 5 if the
+    row, or a checkpoint of it, is not there.
 
     \b
     Examples:
@@ -71,12 +75,13 @@ def prove(
         refuse_existing(output, force)
     notes = open_notes(checkpoints, keys)
     signed = notes.of(table)
+    notes.tell_unread(table)
     if row_id > signed.size:
-        raise EvidenceUnreadable(
+        raise NotThere(
             f"row {row_id} of {table} is not among the {signed.size} rows of the checkpoint",
             hint="alpha-db checkpoint create makes one of the rows as they are now",
         )
-    proof = _prove(settings, table, row_id, signed, notes.texts[table])
+    proof = _prove(settings, table, row_id, signed, notes.text_of(table))
     with judged(f"row {row_id} of {table}, as it is in the database"):
         verify_proof(proof, keys)
     with new_file(output, force) as stream:
@@ -92,14 +97,20 @@ def prove(
 
 def _prove(settings: Settings, table: str, row_id: int, signed: Checkpoint, note: str) -> dict[str, Any]:
     arguments = {"table_name": table, "id": row_id, "size": signed.size}
-    with settings.installed() as (conn, _), conn.cursor(row_factory=dict_row) as cursor:
+    with settings.installed() as (conn, place), conn.cursor(row_factory=dict_row) as cursor:
         logs = {log["table"]: log for log in cursor.execute(query("logs")).fetchall()}
-        if table in logs and logs[table]["origin"] != signed.origin:
+        if table not in logs:
+            raise EvidenceRefused(
+                f"{table} is no chained table here, and {signed.size} rows of it were signed"
+            )
+        if logs[table]["origin"] != signed.origin:
             raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {logs[table]['origin']}")
-        if table in logs and logs[table]["last_id"] < signed.size:
+        if logs[table]["last_id"] < signed.size:
             message = f"{table} has {logs[table]['last_id']} rows, and had {signed.size} when it was signed"
             raise EvidenceRefused(message, hint="alpha-db verify-chain --checkpoints tells more")
-        row = cursor.execute(query("row_to_prove"), arguments).fetchone()
+        seal_first(conn, place, table)
+        with spinner(f"proving row {row_id} of {clean(table)}"):
+            row = cursor.execute(query("row_to_prove"), arguments).fetchone()
     if row is None or row["previous_hash"] is None:
         missing = row_id if row is None else row_id - 1
         raise EvidenceRefused(f"row {missing} of {table} is missing")

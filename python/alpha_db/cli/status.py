@@ -29,9 +29,10 @@ def status(settings: Settings, as_json: bool) -> None:
     Warns of login roles without time-outs, of sessions that have held a lock of a chain, the proposals or the
     migrations for more than 10 seconds, and of every prepared transaction that has locked our tables.
 
-    Exits 1 if the lockdown is engaged, guards are not as installed or a migration was edited; 3 if the role
-    may not see one of these. This does not verify the chains: alpha-db verify-chain does. Warnings do not
-    count, nor do pending migrations: alpha-db migrate --check exits 1 for those.
+    Exits 1 if the lockdown is engaged, guards are not as installed, a chained table is gone or a migration was
+    edited; 3 if one of these cannot be seen. This does not verify the chains: alpha-db verify-chain does. Warnings
+    do not count, that the last row is ahead of the clock among them, nor do pending migrations: alpha-db migrate
+    --check exits 1 for those.
 
     \b
     Examples:
@@ -63,6 +64,12 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
             unavailable[section] = f"not installed: {from_any(exc)}"  # an older database
         except AlphaDbError as exc:
             unavailable[section] = str(exc)
+        except psycopg.errors.LockNotAvailable:
+            raise  # who holds it is told by whoever opened the connection
+        except psycopg.Error as exc:
+            if conn.closed:
+                raise
+            unavailable[section] = str(from_any(exc))
         return None
 
     def fetch(name: str, **arguments: object) -> list[dict[str, Any]]:

@@ -18,11 +18,14 @@ def exit_code(report: Report) -> int:
     """Return 1 for a problem of integrity, 3 if one of its questions has no answer, otherwise 0."""
     edited = any(state["status"] == "edited" for state in report["migrations"] or [])
     locked = (report["lockdown"] or {}).get("is_locked")
-    if edited or locked or report["guards"]:
+    problems = {chain["error_code"] for chain in report["chains"] or []}
+    if any(text.startswith("AUD-009") for text in report["unavailable"].values()):
+        problems.add("AUD-009")
+    if edited or locked or report["guards"] or "AUD-009" in problems:
         return EXIT_DAMAGE
     # what could not be checked is not "fine"
-    unknown = {"migrations", "lockdown", "guards"} & report["unavailable"].keys()
-    return EXIT_NOT_RUN if unknown else EXIT_OK
+    unknown = {"migrations", "lockdown", "guards", "chains"} & report["unavailable"].keys()
+    return EXIT_NOT_RUN if unknown or problems - {None} else EXIT_OK
 
 
 def text(report: Report) -> None:
@@ -112,6 +115,10 @@ def _chains(report: Report) -> None:
             for chain in chains
         ]
         rows(cells, head=("table", "last id", "head hash", "last row"), right=[1], indent="  ")
+        for chain in chains:
+            if chain["problem"]:
+                name, style = ("problem", BAD) if chain["error_code"] else ("warning", WARN)
+                _section(name, (f"{clean(chain['table_name'])}: {clean(chain['problem'])}", style))
     _missing(report, "chains")
 
 

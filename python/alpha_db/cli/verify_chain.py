@@ -17,10 +17,10 @@ from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
 from alpha_db.cli.options import table_option
-from alpha_db.cli.output import emit_json, spinner
+from alpha_db.cli.output import emit_json, note, spinner
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
-from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, from_any
+from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_any
 from alpha_db.locks import timed_out
 from alpha_db.offline_check import Key
 from alpha_db.verification import (
@@ -34,21 +34,24 @@ from alpha_db.verification import (
     verify_ranges,
 )
 
+#: The greatest id that a table can hold.
+LAST_ID = 2**63 - 1
+
 #: More would take more of the server than a verification that runs beside the writers should.
 DEFAULT_JOBS = min(4, os.cpu_count() or 1)
 
 
 @click.command("verify-chain", short_help="Recompute every hash, tell what is damaged.")
 @table_option
-@click.option("--from-id", metavar="ID", type=click.IntRange(min=1), help="First row; default: 1.")
+@click.option("--from-id", metavar="ID", type=click.IntRange(1, LAST_ID), help="First row; default: 1.")
 @click.option(
-    "--to-id", metavar="ID", type=click.IntRange(min=1), help="Last row; default: the last there is."
+    "--to-id", metavar="ID", type=click.IntRange(1, LAST_ID), help="Last row; default: the last there is."
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     default=DEFAULT_JOBS,
-    show_default=True,
+    show_default="4, or as many as there are processors",
     help="How many connections verify ranges side by side.",
 )
 @click.option(
@@ -87,19 +90,23 @@ def verify_chain(
     engage_for: float,
     output_format: str | None,
     checkpoints: Path | None,
+    without: tuple[str, ...],
     keys: list[Key],
 ) -> None:
     """Recompute every hash and tell whether the log is what was written.
 
     Proven damage engages the lockdown, unless --no-lockdown is given or the server is a standby. Exits 0 if
     all chains are intact (or their damage is acknowledged), 1 for damage or changed guards, 3 if something
-    could not be checked, 4 for damage while the lockdown or its event could not be recorded.
+    could not be checked, 4 for damage while the lockdown or its event could not be recorded, 5 if the table or
+    some of the rows that were asked for are not there. A table that is gone is damage. What can be read is
+    verified in every case.
 
     Tables are read in ranges, each a snapshot of its own, so no writer waits and no snapshot is held for long.
     With --since-last a run that finds nothing wrong is remembered in verification_runs.
 
     With --checkpoints the rows are compared with what was signed, too: a cut tail, a rewritten chain, an older copy
-    and changed guards show only there. A directory that is unreadable or empty is exit code 3.
+    and changed guards show only there. A directory or a note that cannot be read is exit code 3, an empty or missing
+    directory 5; what can be read is compared all the same.
 
     \b
     Examples:
@@ -120,7 +127,7 @@ def verify_chain(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
     wish = Wish(table, from_id, to_id, jobs, since_last, full_every, not no_lockdown, engage_for)
-    against = verify_checkpoints.read_checkpoints(checkpoints, keys, is_range=wish.is_range)
+    against = verify_checkpoints.read_checkpoints(checkpoints, without, keys, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
     started = time.monotonic()
     try:
@@ -204,6 +211,7 @@ def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against 
                 jobs=wish.jobs,
                 engage_lockdown=wish.engage_lockdown,
                 on_progress=progress,
+                on_fewer=_say_fewer,
                 spare=conn,
             )
         engager = Engager(settings, conn, seconds=wish.engage_for, can_write=not place.is_read_only)
@@ -214,9 +222,13 @@ def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against 
         ]
         if wish.engage_lockdown:  # first of all: what comes below could fail
             engager.see_to(damaged)
-        found = Found(by_table(verdicts, {} if wish.is_range else changed_guards(conn)))
+        guards, unknown = ({}, None) if wish.is_range else _guards(conn)
+        found = Found(by_table(verdicts, guards, from_id=wish.from_id))
+        for row in found.results if unknown else []:
+            if row["verdict"] == "intact" and (wish.table or row["table_name"] == "guard_states"):
+                row |= {"is_valid": None, "verdict": "not_run", "detail": unknown}
         if wish.since_last:
-            found.run = _remember(conn, plan, found.results)
+            found.run = _remember(conn, plan, found.results, verdicts)
         if against:
             with spinner("comparing with the checkpoints"):
                 found.signed = against.compare(conn, wish.table, engage_lockdown=wish.engage_lockdown)
@@ -230,11 +242,30 @@ def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against 
     return found
 
 
-def _remember(conn: psycopg.Connection[Any], plan: Plan, results: list[dict[str, Any]]) -> dict[str, Any]:
+def _say_fewer(number: int, problem: ConnectionFailed) -> None:
+    """Say that fewer connections than wanted were to be had."""
+    read = f"{number} {'connection' if number == 1 else 'connections'}" if number else "the one that is open"
+    note(f"verifying over {read}, because another could not be opened: {problem}")
+
+
+def _guards(conn: psycopg.Connection[Any]) -> tuple[dict[str, str], str | None]:
+    """Return what of the guards is changed, by chain, and why that cannot be told, if it cannot."""
+    try:
+        return changed_guards(conn), None
+    except psycopg.Error as raised:
+        return {}, f"the guards could not be compared: {from_any(raised)} ({raised.sqlstate})"
+
+
+def _remember(
+    conn: psycopg.Connection[Any],
+    plan: Plan,
+    results: list[dict[str, Any]],
+    verdicts: list[dict[str, Any]],
+) -> dict[str, Any]:
     """Return the run that was remembered. One that should have been, and could not, is said on stderr."""
     run = {"id": None, "is_full": plan.is_full}
     try:
-        return run | {"id": remember(conn, plan, results)}
+        return run | {"id": remember(conn, plan, results, verdicts)}
     except psycopg.errors.LockNotAvailable as raised:
         problem: AlphaDbError = timed_out(conn, raised)
     except psycopg.Error as raised:

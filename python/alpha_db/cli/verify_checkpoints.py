@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,19 +18,30 @@ from alpha_db.cli.engaging import Again
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line, rows
 from alpha_db.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
 from alpha_db.cli.verify_report import Metrics, Verdict, is_bad, is_open
+from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.offline_check import Key
 
 
 def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --checkpoints and --trust; the function gets ``checkpoints`` and ``keys``."""
+    """Add --checkpoints, --without and --trust; the function gets ``checkpoints``, ``without`` and ``keys``."""
     option = click.option(
         "--checkpoints",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         help="Compare with the checkpoints in DIR, too; needs --trust.",
     )
-    decorated: Callable[..., Any] = option(trusted_keys_option(required=False)(function))
+    decorated: Callable[..., Any] = option(without_option(trusted_keys_option(required=False)(function)))
     return decorated
+
+
+def without_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --without, which the function gets as ``without``, names of runs."""
+    return click.option(
+        "--without",
+        metavar="RUN",
+        multiple=True,
+        help="Leave this run of the directory out, because it is known that it cannot be read; repeatable.",
+    )(function)
 
 
 @dataclass
@@ -39,7 +50,7 @@ class Against:
 
     directory: Path
     history: History = field(default_factory=History)
-    problem: StoreError | None = None
+    problem: AlphaDbError | None = None
 
     def compare(
         self, conn: psycopg.Connection[Any], table: str | None, *, engage_lockdown: bool
@@ -60,12 +71,16 @@ class Against:
         ]
 
 
-def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool) -> Against | None:
+def read_checkpoints(
+    directory: Path | None, without: Sequence[str], keys: list[Key], *, is_range: bool
+) -> Against | None:
     """Return the checkpoints that the options name, None if they name none.
 
-    A directory that cannot be read is told with the results: the chains are verified all the same.
+    A directory that cannot be read, or is not there, stands with the results: the chains are verified all the same.
     """
     if directory is None:
+        if without:
+            raise click.UsageError("--without needs --checkpoints")
         return None
     if is_range:
         raise click.UsageError(
@@ -76,8 +91,8 @@ def read_checkpoints(directory: Path | None, keys: list[Key], *, is_range: bool)
             f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
         )
     try:
-        return Against(directory, read_history(Store(directory), keys))
-    except StoreError as problem:
+        return Against(directory, read_history(Store(directory, without), keys))
+    except (StoreError, NotThere) as problem:
         return Against(directory, problem=problem)
 
 
@@ -89,6 +104,7 @@ def document(found: Comparison) -> dict[str, Any]:
         "runs": found.runs,
         "latest": latest.name if latest else None,
         "time": latest.any.time if latest else None,
+        "out_of_order": found.out_of_order,
         "results": found.results,
     }
 
@@ -100,6 +116,11 @@ def text(found: Comparison) -> None:
     if latest:
         made = f" of {clean(found.directory)}, made {clean(latest.any.time)}"
         line((f"Compared with {clean(latest.name)}", HEAD), made)
+        for name in found.out_of_order:
+            line(
+                (f"{clean(name)} is named after a clock that was ahead.", WARN),
+                " It stands where its rows say.",
+            )
     else:
         line(("Compared with nothing", HEAD), f": no run in {clean(found.directory)} can be relied on")
     quiet = [row for row in found.results if not _is_loud(row)]

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, rows
 from alpha_db.demo.desk import MODELS
+from alpha_db.demo.paragraph import line
 from alpha_db.demo.render_cut import cut
 from alpha_db.demo.render_risk import risk
 from alpha_db.demo.replay import Listener

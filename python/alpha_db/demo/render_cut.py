@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from alpha_db.cli.output import BAD, GOOD, clean, line
+from alpha_db.cli.output import BAD, GOOD, clean
+from alpha_db.demo.paragraph import line
 
 
 def cut(data: dict[str, Any]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
-from alpha_db.cli.output import BAD, GOOD, clean, line
+from alpha_db.cli.output import BAD, GOOD, clean
+from alpha_db.demo.paragraph import line
 
 _SHORT = 16
-_WIDTH = 80
 
 
 def risk(data: dict[str, Any]) -> None:
@@ -31,9 +30,7 @@ def risk(data: dict[str, Any]) -> None:
     if not safe["entered"]:
         line(("   A hydrator there DID NOT NOTICE", BAD))
         return
-    said = f"Safe Mode: {clean(safe['reason'])}"
-    for part in textwrap.wrap(said, _WIDTH, initial_indent="   ", subsequent_indent="   "):
-        line((part, GOOD))
+    line("   ", (f"Safe Mode: {clean(safe['reason'])}", GOOD))
 
 
 def _seen(data: dict[str, Any]) -> tuple[str | tuple[str, str], ...]:

@@ -114,6 +114,7 @@ def migrate(
         with _session_lock(params, place, wait):
             states = _checked_states(conn, place, files, role_prefix)
             _apply(states, by_name, params, wait)
+            refuse_edited(read_states(conn, place, files))  # what ran is what the files say
     return events
 
 
@@ -202,7 +203,7 @@ def _install(params: dict[str, Any], file: MigrationFile, wait: _Wait) -> None:
         def attempt() -> None:
             nonlocal made
             with conn.transaction():
-                conn.execute(file.path.read_bytes())
+                conn.execute(file.text.encode())
                 made = bool((conn.execute(query("installed_here")).fetchone() or [False])[0])
 
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yoyo.migrations
 from yoyo import exceptions, read_migrations
 from yoyo.migrations import topological_sort
 
@@ -17,15 +19,25 @@ from alpha_db.errors import AlphaDbError
 FIRST = "001_core_functions"
 
 _BODY = re.compile(r"do \$migration\$.*\$migration\$", re.DOTALL)
+_TAG = {".rollback.sql": "$rollback$", ".sql": "$migration$"}
+_BLANK = re.compile(r"\s+|--[^\n]*(?:\n|\Z)")
+
+# yoyo reads a file in the encoding of the locale
+yoyo.migrations.open = functools.partial(open, encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class MigrationFile:
-    """A migration file; checksum is None for a file that does not record itself in installed_migrations."""
+    """A migration file; checksum is None for a file that does not record itself in installed_migrations.
+
+    `text` is what was read and is run; `problem` says why it must not be run: it holds more than the checksum covers.
+    """
 
     name: str
     path: Path
     checksum: str | None
+    text: str = field(repr=False)
+    problem: str | None
     yoyo: Any = field(repr=False, compare=False)
 
 
@@ -46,7 +58,7 @@ def find_directory(named: Path | None = None) -> Path:
 
 
 def read_files(directory: Path) -> list[MigrationFile]:
-    """Return the migrations of a directory in the order in which yoyo applies them.
+    """Return the migrations of a directory: each after what it depends on, otherwise by number.
 
     Raises AlphaDbError for a directory that does not hold alpha-db's migrations: yoyo itself would do
     nothing, and call that a success.
@@ -54,7 +66,9 @@ def read_files(directory: Path) -> list[MigrationFile]:
     # the pattern characters of glob stand for themselves in a directory's name
     pattern = re.sub(r"([*?[])", r"[\1]", str(directory))
     try:
-        found = list(topological_sort(read_migrations(pattern)))
+        by_number = sorted(read_migrations(pattern), key=lambda migration: in_order(migration.id))
+        found = list(topological_sort(by_number))  # reads the files, too
+        files = [_read(migration) for migration in found]
     except (exceptions.BadMigration, exceptions.MigrationConflict) as exc:
         raise AlphaDbError(f"{directory}: {exc}") from exc
     except (OSError, UnicodeDecodeError) as exc:
@@ -64,13 +78,90 @@ def read_files(directory: Path) -> list[MigrationFile]:
             f"{directory} does not hold alpha-db's migrations: there is no {FIRST}.sql",
             hint="--sources names the directory of the .sql files",
         )
-    return [MigrationFile(m.id, Path(m.path), checksum(Path(m.path)), m) for m in found]
+    return files
 
 
-def checksum(path: Path) -> str | None:
+def in_order(name: str) -> tuple[int, str]:
+    """Return what migrations are sorted by: 100_x comes after 23_y."""
+    number = re.match(r"\d{1,18}", name, re.ASCII)
+    return (int(number.group()) if number else -1, name)
+
+
+def checksum(text: str) -> str | None:
     """Return the SHA-256 that the migration records of itself, in hex; None if it records none.
 
     Of the text from the first ``do $migration$`` to the last ``$migration$``, which is what the server gets.
     """
-    body = _BODY.search(path.read_text(encoding="utf-8"))
+    body = _BODY.search(text)
     return hashlib.sha256(body.group().encode()).hexdigest() if body else None
+
+
+def _read(migration: Any) -> MigrationFile:
+    path = Path(migration.path)
+    text = path.read_bytes().decode("utf-8")
+    covered = checksum(text)
+    problem = None
+    # somebody's own migration may look as it likes
+    if covered is not None:
+        problem = uncovered(path.name, text)
+        rollback = path.with_suffix(".rollback.sql")
+        if problem is None and rollback.is_file():
+            problem = uncovered(rollback.name, rollback.read_bytes().decode("utf-8"))
+        if problem is None and covered != checksum(_run_by_yoyo(migration)):
+            problem = f"{path.name} changed while it was read"
+    return MigrationFile(migration.id, path, covered, text, problem, migration)
+
+
+def _run_by_yoyo(migration: Any) -> str:
+    steps = (getattr(item, "step", item) for item in migration.steps or [])
+    return "\n".join(str(getattr(step, "_apply", "")) for step in steps)
+
+
+def uncovered(name: str, text: str) -> str | None:
+    """Say what a file of ours holds that its checksum does not cover: anything but comments outside its one block.
+
+    Takes the file's name and its text. Returns None if there is nothing.
+    """
+    tag = next(tag for suffix, tag in _TAG.items() if name.endswith(suffix))
+    if text.startswith("\ufeff"):
+        return f"{name} begins with a byte order mark: save it without one"
+    if "\r" in text:
+        return f"{name} has line ends of Windows (CRLF): check it out with LF"
+    places = [found.start() for found in re.finditer(re.escape(tag), text)]
+    start = text.find(f"do {tag}")
+    if len(places) != 2 or start < 0:
+        return f"{name} is not one block, do {tag} ... {tag}"
+    end = places[1] + len(tag)
+    end += text.startswith(";", end)
+    for first, part in ((0, text[:start]), (end, text[end:])):
+        place = _first_statement(part, must_end=first == 0)
+        if place is not None:
+            line = text.count("\n", 0, first + place) + 1
+            return f"{name}, line {line}: what stands outside the block is not covered by the checksum"
+    return None
+
+
+def _first_statement(text: str, *, must_end: bool) -> int | None:
+    """Return where something begins that is neither blank nor a comment; with `must_end` a comment must end, too."""
+    place = 0
+    while place < len(text):
+        blank = _BLANK.match(text, place)
+        if blank is None and not text.startswith("/*", place):
+            return place
+        end = blank.end() if blank else _end_of_comment(text, place)
+        if end is None or (
+            must_end and end == len(text) and text.startswith("--", place) and text[-1] != "\n"
+        ):
+            return place
+        place = end
+    return None
+
+
+def _end_of_comment(text: str, place: int) -> int | None:
+    """Return where the comment ends that begins here; comments may stand in comments."""
+    depth = 0
+    for found in re.compile(r"/\*|\*/").finditer(text, place):
+        depth += 1 if found.group() == "/*" else -1
+        if depth == 0:
+            return found.end()
+    return None

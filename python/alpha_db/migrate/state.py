@@ -38,6 +38,7 @@ class MigrationState:
     recorded_checksum: str | None = None
     file_checksum: str | None = None
     is_marked: bool = False
+    problem: str | None = None  # what the file holds that its checksum does not cover
 
     @property
     def checksum_state(self) -> str:
@@ -94,6 +95,10 @@ def refuse_edited(states: Sequence[MigrationState]) -> None:
     edited = [state for state in states if state.status is Status.EDITED]
     if edited:
         first = edited[0]
+        if first.problem:
+            raise MigrationEdited(
+                first.problem, hint="put the file back; a change belongs in a new migration"
+            )
         raise MigrationEdited(
             ", ".join(f"{s.name}.sql" for s in edited) + " was edited after it was applied",
             detail=f"applied: sha256 {first.recorded_checksum}, file: sha256 {first.file_checksum}",
@@ -116,9 +121,20 @@ def _state(file: MigrationFile, row: DictRow | None, marked_at: datetime | None)
     if row is None:
         if marked and file.checksum is None:
             return MigrationState(file.name, Status.APPLIED, applied_at=marked_at, is_marked=True)
+        if file.problem:
+            return MigrationState(
+                file.name, Status.EDITED, None, None, None, file.checksum, marked, file.problem
+            )
         return MigrationState(file.name, Status.PENDING, file_checksum=file.checksum, is_marked=marked)
     was = row["checksum"]
-    status = Status.APPLIED if was in (None, file.checksum) else Status.EDITED
+    edited = file.problem is not None or was not in (None, file.checksum)
     return MigrationState(
-        file.name, status, row["applied_at"], row["applied_by"], was, file.checksum, is_marked=marked
+        file.name,
+        Status.EDITED if edited else Status.APPLIED,
+        row["applied_at"],
+        row["applied_by"],
+        was,
+        file.checksum,
+        marked,
+        file.problem,
     )

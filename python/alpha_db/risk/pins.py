@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shorten
-from alpha_db.frame import unframed
-from alpha_db.reading import read_json
+from alpha_db.reading import read_answer
 from alpha_db.security.payloads import key_of
 from alpha_db.security.replay import Keys
 from alpha_db.security.signed_text import UUID_TEXT
@@ -32,7 +31,7 @@ class Pins:
 def load_pins(path: Path | str) -> Pins:
     """Read a file of pinned keys. Raises PinsError."""
     try:
-        said = unframed(read_json(path))
+        said = read_answer(path)
         if not isinstance(said, dict):
             raise ValueError("it is not an object")
         origin = said.pop("origin", None)

@@ -75,9 +75,10 @@ def read_or_text(text: str) -> Any:
 
 
 def approvers(approvals: str, names: dict[str, str]) -> list[str]:
-    """The names of those who approved; the text itself if it cannot be read."""
+    """The names of those who approved, in the order in which they signed; the text itself if it cannot be read."""
     votes = read_or_text(approvals)
     try:
+        votes = sorted(votes, key=lambda vote: str(vote["signed_at"]))
         return [names.get(vote["agent_id"], vote["agent_id"]) for vote in votes]
     except (TypeError, LookupError):
         return [str(votes)]

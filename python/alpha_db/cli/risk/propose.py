@@ -13,8 +13,7 @@ import click
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.signing import Signing, proposal_options, send_proposal
 from alpha_db.errors import FileUnreadable, NotThere, RiskValueRefused
-from alpha_db.frame import unframed
-from alpha_db.reading import read_json
+from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import MEMBERS, check_payload
 from alpha_db.security.signed_text import load_json
@@ -164,7 +163,7 @@ def quorum_policy(
 def read_limits(source: Path) -> dict[str, str]:
     """Return the three limits of a JSON file: a payload, or what get-config --json prints."""
     try:
-        said = unframed(read_json(source))
+        said = read_answer(source)
     except (NotThere, FileUnreadable) as problem:
         raise click.UsageError(problem.message) from None
     except ValueError as problem:

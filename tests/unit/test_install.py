@@ -1,0 +1,73 @@
+"""The package as pip installs it from a checkout: the command, the migrations, the man page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import MIGRATIONS, ROOT
+
+pytestmark = pytest.mark.any_server
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `pip install .` put a copy of the checkout. No network: the dependencies are here already."""
+    pytest.importorskip("setuptools.command.bdist_wheel", reason="setuptools 70.1 is needed to build a wheel")
+    place = tmp_path_factory.mktemp("install")
+    source = place / "checkout"
+    kept = ("python", "migrations", "superuser", "docs")
+    for folder in kept:
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (
+        "pyproject.toml",
+        "setup.cfg",
+        "MANIFEST.in",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "yoyo.ini",
+    ):
+        shutil.copy(ROOT / file, source)
+    options = [
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--no-compile",
+        "--prefix",
+        place / "prefix",
+    ]
+    command = [sys.executable, "-I", "-m", "pip", "install", "-q", *map(str, options), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place / "prefix"
+
+
+def run(prefix: Path, *arguments: str) -> str:
+    site = next(prefix.glob("lib/python*/site-packages"))
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(site)}
+    command = [str(prefix / "bin" / "alpha-db"), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd="/", env=environment
+    ).stdout
+
+
+def test_the_command_runs(prefix: Path) -> None:
+    assert run(prefix, "--version").startswith("alpha-db ")
+    assert "verify-chain" in run(prefix, "--help")
+
+
+def test_migrations_come_with_it(prefix: Path) -> None:
+    (package,) = prefix.glob("lib/python*/site-packages/alpha_db")
+    assert {file.name for file in MIGRATIONS} <= {file.name for file in package.glob("migrations/*.sql")}
+    assert list(package.glob("superuser/*.sql"))
+
+
+def test_the_man_page_comes_with_it(prefix: Path) -> None:
+    page = prefix / "share" / "man" / "man1" / "alpha-db.1"
+    assert page.read_bytes() == (ROOT / "docs" / "man" / "alpha-db.1").read_bytes()
