@@ -233,7 +233,7 @@ def test_standard_output_has_the_rows_and_nothing_else(
     assert out == b"".join(book_of(db, "signals").export())
     assert json.loads(err)["result"]["exports"][0]["rows"] == 3
     for data in (out, gzip.compress(out)):
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
         assert main(["verify-export", "-", "--json"]) == 0
 
 

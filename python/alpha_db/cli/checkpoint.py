@@ -91,6 +91,31 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
 
 
 @checkpoint.command()
+@click.option(
+    "--key",
+    "key_file",
+    cls=NamedOption,
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help=KEY_HELP,
+)
+@json_option
+def show(as_json: bool, key_file: Path) -> None:
+    """Print the public half of a key that signs checkpoints, as --trust takes it. Asks no database.
+
+    \b
+    Examples:
+      alpha-db checkpoint show --key checkpoint.key > checkpoint.key.vkey
+    """
+    key = SigningKey.load(key_file)
+    if as_json:
+        emit_json({"name": key.name, "key_id": key.key_id.hex(), "vkey": key.vkey})
+    else:
+        line(key.vkey)
+
+
+@checkpoint.command()
 @click.argument("directory", required=False, type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--key",

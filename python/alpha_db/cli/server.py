@@ -265,7 +265,10 @@ def exec_(ctx: click.Context, directory: Path, database: str, as_json: bool) -> 
         emit_json({"command": command, "environment": given})
         return
     if not found.status().running:
-        note((f"the server in {clean(directory)} does not run", WARN))
+        note(
+            (f"the server in {clean(directory)} does not run", WARN),
+            f": alpha-db server start {clean(directory)}",
+        )
     os.execve(command[0], command, _with_programs({**without_postgres(os.environ), **given}, binaries))
 
 
