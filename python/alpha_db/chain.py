@@ -26,6 +26,7 @@ _STRINGS = {"text", "varchar", "bpchar", "uuid", "inet", "cidr", "date", "bytea"
 _TYPES = _NUMBERS | _VERBATIM | _TIMES | _STRINGS | {"bool"}
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[^\s"\[\]{},:]++|[\[\]{},:]', re.DOTALL)
 _TIMESTAMP = re.compile(r"(\S+) ([\d:.]+)(\+00)?( BC)?", re.ASCII)
 _NO_TIMES = ("null", '"infinity"', '"-infinity"')
 _SETTINGS = "timezone=UTC datestyle=ISO bytea_output=hex extra_float_digits=1 intervalstyle=postgres"
@@ -126,8 +127,8 @@ def _row_data(row: Mapping[str, str], epochs: list[_Epoch]) -> str:
 
 
 def _older_values_hold(row: Mapping[str, str], epochs: list[_Epoch]) -> bool:
-    later = [_parse(epoch.older_values) for epoch in epochs if epoch.from_id > int(row["id"])]
-    return all(_parse(row[name]) == value for older in later for name, value in older.items() if name in row)
+    later = [_members(epoch.older_values) for epoch in epochs if epoch.from_id > int(row["id"])]
+    return all(_is_same(row[name], value) for older in later for name, value in older.items() if name in row)
 
 
 def _json(value: Any, kind: str) -> str:
@@ -148,6 +149,39 @@ def _json(value: Any, kind: str) -> str:
 
 def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _members(text: str) -> dict[str, str]:
+    """The members of a JSON object, each value as it stands there, however deep or long it is."""
+    found, depth, name, start = {}, 0, "", 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "}]":
+            depth -= 1
+        if depth == 1 and token[0] == ":":
+            name, start = json.loads(text[start : token.start()]), token.end()
+        elif depth == 0 or (depth == 1 and token[0] == ","):
+            if name:
+                found[name] = text[start : token.start()]
+            start = token.end()
+        if token[0] in "{[":
+            depth += 1
+    return found
+
+
+def _is_same(one: str, other: str) -> bool:
+    if _tokens(one) == _tokens(other):
+        return True
+    try:
+        return bool(
+            _parse(one) == _parse(other)
+        )  # the members of json, unlike those of jsonb, are in any order
+    except RecursionError:
+        return False
+
+
+def _tokens(text: str) -> list[str]:
+    tokens = _TOKEN.findall(text)
+    return [format(Decimal(one), "f") if _JSON_NUMBER.fullmatch(one) else one for one in tokens]
 
 
 def _parse(text: str) -> Any:

@@ -196,3 +196,19 @@ def test_a_missing_column_and_a_foreign_type_are_errors_not_verdicts(db: Connect
             chain.recompute(db, "signals")
     with pytest.raises(psycopg.errors.UndefinedTable):
         chain.recompute(db, "nothing")
+
+
+@pytest.mark.any_server
+def test_no_limit_of_python_decides_over_a_column_that_came_later() -> None:
+    deep, numbers = "[" * 5000 + "]" * 5000, f'{{"n": 1{"0" * 5000}, "é\\"": {{"a": ",}}"}}}}'
+    later = chain._Epoch(2, ["id"], f'{{"deep": {deep}, "n\\"": {numbers}, "z": null}}')
+    row = {"id": "1", "deep": deep, 'n"': numbers, "z": "null"}
+    assert chain._older_values_hold(row, [later])
+    assert chain._older_values_hold(row | {"id": "2", "z": "1"}, [later])
+    for changed in (
+        {"deep": "[[]]"},
+        {"deep": deep[1:-1]},
+        {'n"': numbers.replace("0,", "1,", 1)},
+        {"z": "1"},
+    ):
+        assert not chain._older_values_hold(row | changed, [later])

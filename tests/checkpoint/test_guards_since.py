@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.checkpoint.book import Book, make_key, run
+from tests.checkpoint.book import Book, Result, make_key, run
 from tests.cluster import Server
 from tests.security.refusals import install_guard
 from tests.support import query, tamper
@@ -88,3 +88,19 @@ def test_maintenance_appears_in_the_chain(
     new_book.sign()
     checkpoints = run("checkpoint", "list", new_book.checkpoints, "--json").json
     assert [row["sizes"]["maintenance_events"] for row in checkpoints] == [0, 2], "and it is signed"
+
+
+def test_an_older_checkpoint_stands_in_for_one_that_cannot_be_read(book: Book) -> None:
+    def since(expect: int) -> Result:
+        command = ("--dsn", book.dsn, "guards", "--checkpoints", book.checkpoints, "--trust", book.vkey)
+        return run(*command, "--json", expect=expect)
+
+    _, second, third = book.runs
+    (third / "guard_states.note").write_text("")
+    found = since(3)
+    assert found.json["run"] == second.name
+    assert found.json["unreadable"] == [{"name": f"{third.name}/guard_states.note", "reason": "it is empty"}]
+    assert f"{third.name}/guard_states.note: it is empty" in found.err
+    with book.connect() as conn:
+        query(conn, "alter table signals set (fillfactor = 90)")
+    assert since(1).json["changed"] is True

@@ -236,3 +236,23 @@ def test_the_page_counts_the_notes_of_a_run(db: Connection) -> None:
     assert said
     assert (int(said[1]), int(said[2])) == (notes, round(size, -1))
     assert int(said[3]) == round(notes * int(said[2]) * 24 * 365 / 1e6)
+
+
+def test_keys_that_an_editor_or_a_mail_changed(tmp_path: Path) -> None:
+    """The public key is read with CRLF; whatever else is not read says why."""
+    key = make_key(tmp_path)
+    private, vkey = key.read_bytes(), public(key).read_bytes()
+    public(key).write_bytes(vkey.replace(b"\n", b"\r\n"))
+    assert len(trusted_keys([str(public(key))])) == 1
+    public(key).write_bytes(b"\xef\xbb\xbf" + vkey)
+    with pytest.raises(BadKey, match="it begins with a byte order mark"):
+        trusted_keys([str(public(key))])
+    for content, words in (
+        (private.replace(b"\n", b"\r\n"), "has CRLF line ends"),
+        (b"\xef\xbb\xbf" + private, "begins with a byte order mark"),
+    ):
+        key.write_bytes(content)
+        with pytest.raises(KeyFileError, match=words) as caught:
+            SigningKey.load(key)
+        assert "remove" in str(caught.value.hint)
+        assert seed_of(key) not in str(caught.value)

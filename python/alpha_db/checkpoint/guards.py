@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from alpha_db.checkpoint.history import Run
-from alpha_db.checkpoint.store import StoreError
+from alpha_db.checkpoint.note import run_name
+from alpha_db.checkpoint.store import StoreError, is_run_name
 from alpha_db.errors import AlphaDbError, ChainMismatch
 from alpha_db.queries import query
 
@@ -54,6 +55,8 @@ def guards_since(conn: psycopg.Connection[Any], run: Run) -> Since:
         raise StoreError(
             f"{run.name} is no checkpoint of guard_states", hint="name guard_states.note, or its run"
         )
+    if is_run_name(run.name):
+        run = replace(run, name=run_name(states.time))  # an older one, if the latest could not be read
     with conn.cursor(row_factory=dict_row) as cursor:
         here = cursor.execute(query("whereabouts")).fetchone()
         if here is None:

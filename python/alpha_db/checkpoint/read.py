@@ -95,16 +95,12 @@ def _runs(store: Store, keys: Sequence[Key]) -> Iterator[Checked]:
     yield from sorted(every, key=lambda checked: checked.what)
 
 
-def open_latest(path: Path, keys: Sequence[Key]) -> Run:
-    """Return the run that a path names: a run's directory, a note of it, or the latest run of a directory.
-
-    A note stands for itself, without the others of its run. Raises CheckpointRefused, NotThere, and StoreError.
-    """
-    return read_checkpoints(path, keys).run
-
-
 def read_checkpoints(path: Path, keys: Sequence[Key]) -> Latest:
-    """Like open_latest, with what could not be read, so that an older checkpoint of a table stands in."""
+    """Return the run that a path names, and what could not be read, so that an older checkpoint of a table stands in.
+
+    The path is that of a run, a note of it (which stands for itself), or a directory of runs (the latest counts).
+    Raises CheckpointRefused, NotThere, and StoreError.
+    """
     try:
         if not path.is_dir():
             signed = _note(path, keys)

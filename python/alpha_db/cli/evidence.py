@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from alpha_db.checkpoint.create import seal
-from alpha_db.checkpoint.history import Signed, UnreadableNote
+from alpha_db.checkpoint.history import Run, Signed, UnreadableNote
 from alpha_db.checkpoint.read import read_checkpoints
 from alpha_db.cli.output import WARN, clean, note
 from alpha_db.cli.progress import progress_bar
@@ -76,9 +76,14 @@ class Notes:
     """The checkpoints that a path names, verified, by table; what could not be read, so that older ones stand in."""
 
     path: Path
-    logs: dict[str, Signed]
+    run: Run
     unreadable: list[UnreadableNote]
     is_run: bool
+
+    @property
+    def logs(self) -> dict[str, Signed]:
+        """The checkpoints by table."""
+        return self.run.logs
 
     def of(self, table: str) -> Checkpoint:
         """Return the checkpoint of a table. Raises NotThere if there is none."""
@@ -112,7 +117,7 @@ def open_notes(path: Path, keys: Sequence[Key]) -> Notes:
     Raises CheckpointRefused for what no trusted key signed, NotThere, and StoreError for what cannot be read.
     """
     latest = read_checkpoints(path, keys)
-    return Notes(path, latest.run.logs, latest.unreadable, is_run=path.is_dir())
+    return Notes(path, latest.run, latest.unreadable, is_run=path.is_dir())
 
 
 def seal_first(conn: psycopg.Connection[Any], place: Place, table: str) -> None:

@@ -10,11 +10,11 @@ import click
 from psycopg.rows import dict_row
 
 from alpha_db.checkpoint.guards import Since, guards_since
-from alpha_db.checkpoint.read import open_latest
 from alpha_db.cli.common import Settings, database_options, finish
+from alpha_db.cli.evidence import open_notes
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line
 from alpha_db.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
-from alpha_db.errors import EXIT_DAMAGE
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.offline_check import Key
 from alpha_db.queries import query
 
@@ -33,7 +33,7 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
 
     With --checkpoints: what is not as it was when a checkpoint was made, also if somebody accepted it, who recorded
     states of the guards since, and who used the maintenance setting. Exits 0 if all are as they were, 1 if any
-    is not.
+    is not, 3 if something or a later checkpoint cannot be read, 5 if the checkpoint is not there.
 
     \b
     Examples:
@@ -49,14 +49,17 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
         raise click.UsageError(
             f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
         )
-    run = open_latest(checkpoints, keys)
+    notes = open_notes(checkpoints, keys)
+    notes.tell_unread("guard_states")
     with settings.installed() as (conn, _):
-        found = guards_since(conn, run)
+        found = guards_since(conn, notes.run)
+    unread = notes.unread("guard_states")
     if as_json:
-        emit_json(found.document)
+        named = [{"name": one.name, "reason": one.reason} for one in unread]
+        emit_json(found.document | {"unreadable": named})
     else:
         _tell_since(found)
-    finish(EXIT_DAMAGE if found.changed else 0)
+    finish(EXIT_DAMAGE if found.changed else EXIT_NOT_RUN if unread else EXIT_OK)
 
 
 def _installed(settings: Settings, as_json: bool) -> None:
