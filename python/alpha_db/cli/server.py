@@ -31,7 +31,6 @@ _directory = click.argument(
     type=click.Path(path_type=Path, file_okay=False),
     default=default_data_dir,
 )
-_rest = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 def _database_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -272,7 +271,7 @@ def exec_(ctx: click.Context, directory: Path, database: str, as_json: bool) -> 
     os.execve(command[0], command, _with_programs({**without_postgres(os.environ), **given}, binaries))
 
 
-@server.command(context_settings=_rest)
+@server.command(context_settings={"allow_interspersed_args": False})
 @pg_option
 @_tcp_options
 @json_option
