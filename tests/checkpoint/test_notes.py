@@ -63,7 +63,7 @@ def merkle(leaves: list[bytes]) -> bytes:
 
 def seed_of(key: Path) -> str:
     """The secret part of a private key's file."""
-    return key.read_text().strip().split("+", 4)[4]
+    return key.read_text(encoding="utf-8").strip().split("+", 4)[4]
 
 
 def test_a_stranger_reads_every_note(signed_book: Book) -> None:
