@@ -103,4 +103,7 @@ def _tell_facts(facts: Sequence[dict[str, Any]], before: str, after: str) -> Non
         line((f"    {after:<8}  ", DIM), clean(row["found"]))
         if row["object_kind"] == "extension" and row["found"]:
             name = clean(row["object_name"])
-            line((f"    {'HINT':<8}  ", DIM), f"give it a schema of its own: alter extension {name} set schema ...")
+            line(
+                (f"    {'HINT':<8}  ", DIM),
+                f"give it a schema of its own: alter extension {name} set schema ...",
+            )
