@@ -113,17 +113,16 @@ class Files:
         run("checkpoint", "create", self.path("notes"), "--key", self.path("note.key"))
         trust = ["--trust", self.path("note.key.vkey")]
         run("export", "--table", "signals", "--output", self.path("export"))
-        if 0:
-            run(
-                "prove",
-                "signals",
-                "1",
-                "--checkpoints",
-                self.path("notes"),
-                *trust,
-                "--output",
-                self.path("proof"),
-            )
+        run(
+            "prove",
+            "signals",
+            "1",
+            "--checkpoints",
+            self.path("notes"),
+            *trust,
+            "--output",
+            self.path("proof"),
+        )
 
     def path(self, name: str) -> str:
         """The path of a file."""
