@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import ClassVar
 
 import psycopg
@@ -290,6 +291,22 @@ def squeeze(text: str) -> str:
 def shorten(text: str, most: int = 80) -> str:
     """Return the text with its middle left out if it is longer than that."""
     return text if len(text) <= most else f"{text[: most - most // 4]} … {text[-(most // 4) :]}"
+
+
+def shown(value: object, most: int = 60) -> str:
+    """Return how a value is shown to people: text in double quotes, numbers as they are, all else by its type."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{shorten(value, most)}"'
+    if isinstance(value, int | float | Decimal):
+        try:
+            return shorten(str(value), most)
+        except ValueError:  # more digits than Python prints
+            return "a number with thousands of digits"
+    return {"dict": "an object", "list": "an array"}.get(type(value).__name__, f"a {type(value).__name__}")
 
 
 _BY_SQLSTATE: dict[str, type[AlphaDbError]] = {sqlstate_of(str(c.code)): c for c in CODED} | {

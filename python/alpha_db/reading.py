@@ -106,7 +106,9 @@ def _from_pipe(descriptor: int, shown: str, most: int) -> bytes:
             piece = os.read(descriptor, 65536)
         except BlockingIOError:  # somebody has it open, and has written nothing yet
             if not select.select([descriptor], [], [], _PATIENCE)[0]:
-                raise FileUnreadable(f"{shown} is a pipe that nothing came out of for {_PATIENCE:g} s") from None
+                raise FileUnreadable(
+                    f"{shown} is a pipe that nothing came out of for {_PATIENCE:g} s"
+                ) from None
             continue
         if not piece:
             break

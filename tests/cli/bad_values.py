@@ -92,9 +92,18 @@ class Files:
         trio = ("ada", "ben", "cyd")
         keys = [word for name in trio for word in ("--key", self.path(f"{name}.key"))]
         run("agents", "bootstrap", *(self.path(f"{name}.json") for name in trio), *keys, "--yes")
-        limits = ["max_position_size_pct", "0.05", "daily_drawdown_limit_pct", "0.03", "max_leverage_ratio", "2"]
+        limits = [
+            "max_position_size_pct",
+            "0.05",
+            "daily_drawdown_limit_pct",
+            "0.03",
+            "max_leverage_ratio",
+            "2",
+        ]
         signed = ["--reason", "first", "--key", self.path("ada.key"), "--yes", "--json"]
-        self.proposal = re.search(r'"proposal_id": "([^"]+)"', run("risk", "update-param", *limits, *signed))[1]  # type: ignore[index]
+        self.proposal = re.search(r'"proposal_id": "([^"]+)"', run("risk", "update-param", *limits, *signed))[
+            1
+        ]  # type: ignore[index]
         for name in ("ben", "cyd"):
             run("risk", "approve", self.proposal, "--key", self.path(f"{name}.key"), "--yes")
         (folder / "pins.json").write_text(run("agents", "list", "--pins"))
@@ -104,7 +113,16 @@ class Files:
         run("checkpoint", "create", self.path("notes"), "--key", self.path("note.key"))
         trust = ["--trust", self.path("note.key.vkey")]
         run("export", "--table", "signals", "--output", self.path("export"))
-        if 0: run("prove", "signals", "1", "--checkpoints", self.path("notes"), *trust, "--output", self.path("proof"))
+        run(
+            "prove",
+            "signals",
+            "1",
+            "--checkpoints",
+            self.path("notes"),
+            *trust,
+            "--output",
+            self.path("proof"),
+        )
 
     def path(self, name: str) -> str:
         """The path of a file."""
@@ -130,7 +148,9 @@ class Files:
 def is_path(parameter: click.Parameter) -> bool:
     """Whether a parameter names a file or a directory."""
     named = f"{parameter.metavar or ''} {parameter.name}".lower()
-    return isinstance(parameter.type, click.Path) or bool(re.search(r"file|path|dir|note|key|trust|check", named))
+    return isinstance(parameter.type, click.Path) or bool(
+        re.search(r"file|path|dir|note|key|trust|check", named)
+    )
 
 
 def bad_values(parameter: click.Parameter, files: Files) -> list[str]:
@@ -163,7 +183,9 @@ def good(command: str, parameter: click.Parameter, files: Files) -> list[str]:
     return [known.get(name, files.path("text") if is_path(parameter) else "x")]
 
 
-def arguments(command: str, tried: click.Parameter, value: str, files: Files, kind: click.Command) -> list[str]:
+def arguments(
+    command: str, tried: click.Parameter, value: str, files: Files, kind: click.Command
+) -> list[str]:
     """The command line: what is required, good, and one bad value."""
     words = command.split()
     options: list[str] = []

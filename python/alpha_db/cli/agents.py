@@ -379,6 +379,8 @@ def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
         said: Any = read_answer(file)
     except (NotThere, FileUnreadable) as problem:
         raise click.UsageError(problem.message) from None
+    except ValueError as problem:
+        raise click.UsageError(f"{file}: {problem}") from None
     found = said if isinstance(said, list) else [said]
     for agent in found:
         allowed = (MEMBERS, SIGNED) if may_be_signed else (MEMBERS,)

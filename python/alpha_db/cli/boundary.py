@@ -89,7 +89,9 @@ def one_line(exc: BaseException) -> str:
 def as_members(exc: BaseException) -> dict[str, str | None]:
     """Return an error as the members of a JSON answer: code, message with its causes, detail and hint."""
     if isinstance(exc, OSError) and exc.strerror:
-        names = ", ".join(os.fsdecode(name) for name in (exc.filename, exc.filename2) if isinstance(name, str | bytes))
+        names = ", ".join(
+            os.fsdecode(name) for name in (exc.filename, exc.filename2) if isinstance(name, str | bytes)
+        )
         return _error(f"{names}: {exc.strerror}" if names else exc.strerror)
     if not isinstance(exc, AlphaDbError):
         kind = "" if isinstance(exc, OSError) else f"{type(exc).__name__}: "

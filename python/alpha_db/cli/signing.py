@@ -16,7 +16,7 @@ import click
 from alpha_db.cli.common import NamedOption
 from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
-from alpha_db.errors import EXIT_NOT_RUN, FileUnreadable, NotThere
+from alpha_db.errors import EXIT_NOT_RUN, FileUnreadable, NotThere, shown
 from alpha_db.reading import read_text
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
@@ -30,7 +30,7 @@ def lifetime_of(_ctx: click.Context, _param: click.Parameter, value: str) -> tim
     """Return a length of time such as 30m, 24h or 7d; fails for anything else."""
     found = re.fullmatch(r"([1-9][0-9]{0,3})([mhd])", value)
     if not found:
-        raise click.BadParameter(f"{value!r} is not a time such as 30m, 24h or 7d")
+        raise click.BadParameter(f"{shown(value)} is not a time such as 30m, 24h or 7d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 

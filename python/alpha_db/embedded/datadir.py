@@ -13,6 +13,7 @@ from alpha_db.embedded.binaries import Binaries
 from alpha_db.embedded.errors import EmbeddedError
 from alpha_db.embedded.settings import is_there, read_file
 from alpha_db.embedded.sockets import give
+from alpha_db.errors import shown
 
 # initdb works in here, and its result is moved up when it is complete; PG_VERSION moves last
 _HALF_MADE = ".alpha-db-initdb"
@@ -28,7 +29,7 @@ def recorded_major(data_dir: Path) -> int | None:
         return None
     text = read_file(data_dir / "PG_VERSION").strip()
     if not text.isdigit():
-        raise EmbeddedError(f"{data_dir} is not a data directory: its PG_VERSION says {text[:20]!r}")
+        raise EmbeddedError(f"{data_dir} is not a data directory: its PG_VERSION says {shown(text[:20])}")
     return int(text)
 
 

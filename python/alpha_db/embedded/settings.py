@@ -14,6 +14,7 @@ from pathlib import Path
 
 from alpha_db.embedded.accounts import Account
 from alpha_db.embedded.errors import EmbeddedError
+from alpha_db.errors import shown
 
 Value = str | int | float | bool
 
@@ -70,7 +71,7 @@ def check_options(options: Mapping[str, Value]) -> dict[str, Value]:
     checked = {}
     for name, value in options.items():
         if not _NAME.fullmatch(name):
-            raise EmbeddedError(f"not the name of a PostgreSQL setting: {name!r}")
+            raise EmbeddedError(f"not the name of a PostgreSQL setting: {shown(name)}")
         if name.lower() in _OURS:
             raise EmbeddedError(
                 f"the setting {name} cannot be chosen: the server is reached by its private socket"
@@ -85,7 +86,7 @@ def quote(value: Value) -> str:
         return "on" if value else "off"
     text = str(value)
     if "\n" in text or "\0" in text:
-        raise EmbeddedError(f"a setting's value cannot hold a line break: {text!r}")
+        raise EmbeddedError(f"a setting's value cannot hold a line break: {shown(text)}")
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 

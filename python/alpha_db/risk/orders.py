@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from alpha_db.errors import shown
 from alpha_db.security.state import EXACT, KillThreshold
 
 if TYPE_CHECKING:
@@ -123,5 +124,5 @@ def _killed(order: Order, position: Decimal, price: Decimal, threshold: KillThre
 
 def _amount(name: str, value: Decimal | None) -> Decimal:
     if not isinstance(value, Decimal) or not value.is_finite():
-        raise ValueError(f"{name} is {value!r:.40}, not a finite Decimal")
+        raise ValueError(f"{name} is {shown(value, 40)}, not a finite Decimal")
     return value

@@ -45,7 +45,8 @@ def load_pins(path: Path | str) -> Pins:
     except NotThere as problem:
         raise PinsError(f"cannot read the pinned keys: {problem.message}") from None
     except FileUnreadable as problem:
-        raise PinsError(f"{path} does not pin keys: {problem.message.removeprefix(f'{path} ')}", hint=problem.hint) from None
+        said = problem.message.removeprefix(f"{path} ")
+        raise PinsError(f"{path} does not pin keys: {said}", hint=problem.hint) from None
     except ValueError as problem:
         raise PinsError(f"{path} does not pin keys: {problem}") from None
     return Pins(keys, origin)

@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from alpha_db.errors import shown
 from alpha_db.security.ed25519 import is_weak_key
 from alpha_db.security.signed_text import HASH_TEXT, UUID_TEXT, is_plain_text
 from alpha_db.security.state import EXACT, bounded, places
@@ -28,7 +29,7 @@ _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,27})(\.[0-9]{1,28})?")
 def check_payload(kind: str, payload: Any) -> None:
     """Raise ValueError unless the payload is complete and well-formed for its kind."""
     if kind not in MEMBERS:
-        raise ValueError(f"unknown kind of proposal: {kind!r:.40}")
+        raise ValueError(f"unknown kind of proposal: {shown(kind, 40)}")
     _members(kind, payload, MEMBERS[kind])
     if kind == "risk_config":
         for name in MEMBERS[kind]:
@@ -60,7 +61,7 @@ def check_payload(kind: str, payload: Any) -> None:
 def decimal_of(name: str, value: Any) -> Decimal:
     """Return the decimal in a payload's string. Raises ValueError."""
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
-        raise ValueError(f"{name} is not a decimal string: {value!r:.60}")
+        raise ValueError(f"{name} is not a decimal string: {shown(value)}")
     number = bounded(name, Decimal(value))
     exponent = number.normalize(EXACT).as_tuple().exponent
     if not isinstance(exponent, int) or -exponent > places(name):
@@ -71,11 +72,23 @@ def decimal_of(name: str, value: Any) -> Decimal:
 def key_of(value: Any) -> bytes:
     """Return the public key in 64 hex digits. Raises ValueError if it is none, or weak."""
     if not isinstance(value, str) or not HASH_TEXT.fullmatch(value):
-        raise ValueError(f"not a public key in hex: {value!r:.80}")
+        raise ValueError(f"not a public key in hex: {shown(value, 80)}{_wrong_with_hex(value)}")
     key = bytes.fromhex(value)
     if is_weak_key(key):
         raise ValueError(f"the public key is weak: {value}")
     return key
+
+
+def _wrong_with_hex(value: Any) -> str:
+    if not isinstance(value, str):
+        return ""
+    bare = value.strip().lower()
+    digits = "".join(bare.removeprefix("0x").replace(":", "").split())
+    if HASH_TEXT.fullmatch(digits):
+        return f", which is written {digits}"
+    if bare.startswith("ssh-") or "begin" in bare:
+        return ", but another form of one; alpha-db agents keygen prints it in hex"
+    return ", which has 64 digits from 0 to 9 and a to f"
 
 
 def check_name(name: str, role: str) -> None:
@@ -96,7 +109,7 @@ def _text(name: str, value: Any, longest: int) -> None:
 
 def _uuid(name: str, value: Any) -> None:
     if not isinstance(value, str) or not UUID_TEXT.fullmatch(value):
-        raise ValueError(f"{name} is not a uuid: {value!r:.60}")
+        raise ValueError(f"{name} is not a uuid: {shown(value)}")
 
 
 def _damage(value: Any) -> None:

@@ -12,6 +12,8 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from alpha_db.errors import shown
+
 PROPOSAL_TAG = "alpha-db/proposal/v1"
 APPROVAL_TAG = "alpha-db/approval/v1"
 BOOTSTRAP_TAG = "alpha-db/bootstrap/v1"
@@ -103,7 +105,7 @@ def signed_time(moment: datetime) -> str:
 def parse_time(text: str) -> datetime:
     """Return the time that a signed text prints, or the last that Python knows. Raises ValueError."""
     if not _TIME.fullmatch(text):
-        raise ValueError(f"not a time of a signed text: {text!r:.60}")
+        raise ValueError(f"not a time of a signed text: {shown(text)}")
     if len(text) > 27:  # the database knows years after 9999
         return datetime.max.replace(tzinfo=UTC)
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
@@ -175,7 +177,7 @@ def parse_proposal(text: str) -> SignedProposal:
     for name, line in zip(_FIELDS, lines, strict=False):
         label, _, raw[name] = line.partition(": ")
         if label != name:
-            raise ValueError(f"a line of the proposal is {label!r:.40}, not {name}")
+            raise ValueError(f"a line of the proposal is {shown(label, 40)}, not {name}")
     strings = {name: _string(raw[name]) for name in _FIELDS if name != "payload"}
     payload = load_json(raw["payload"])
     try:
@@ -186,7 +188,7 @@ def parse_proposal(text: str) -> SignedProposal:
         raise ValueError("the payload is not as jsonb prints it")
     for name in ("origin", "proposal", "proposer"):
         if not UUID_TEXT.fullmatch(strings[name]):
-            raise ValueError(f"{name} is not a uuid: {strings[name]!r:.60}")
+            raise ValueError(f"{name} is not a uuid: {shown(strings[name])}")
     parse_time(strings["expires"])
     if not (
         strings["reason"].strip(" ") and is_plain_text(strings["reason"]) and is_plain_text(raw["payload"])

@@ -8,6 +8,7 @@ from decimal import Context, Decimal
 from types import MappingProxyType
 from typing import Any
 
+from alpha_db.errors import shown
 from alpha_db.security.signed_text import digest_of, json_string, load_json
 
 #: Wide enough for every value; the caller's own decimal context must not round a limit.
@@ -110,7 +111,7 @@ def bounded(name: str, value: Any) -> Decimal:
     """Return a parameter's value as a Decimal. Raises ValueError unless it is finite and within its bounds."""
     number = value if isinstance(value, Decimal) else Decimal(value) if type(value) is int else None
     if number is None or not number.is_finite() or not 0 <= number <= _HIGHEST[name]:
-        raise ValueError(f"{name} is out of bounds: {value!r:.60}")
+        raise ValueError(f"{name} is out of bounds: {shown(value)}")
     if name == "kill_price" and number == 0:
         raise ValueError("kill_price is zero")
     return number
@@ -125,12 +126,12 @@ def places(name: str) -> int:
 
 def _checked(said: Any, names: frozenset[str]) -> dict[str, Any]:
     if not isinstance(said, dict) or set(said) != names:
-        raise ValueError(f"not the members {', '.join(sorted(names))}: {said!r:.100}")
+        raise ValueError(f"not the members {', '.join(sorted(names))}: {shown(said, 100)}")
     values: dict[str, Any] = {}
     for name, value in said.items():
         if name == "asset":
             if not isinstance(value, str) or not value:
-                raise ValueError(f"not an asset: {value!r:.60}")
+                raise ValueError(f"not an asset: {shown(value)}")
             values[name] = value
         elif name == "kill_price" and value is None:
             values[name] = None

@@ -166,6 +166,8 @@ def read_limits(source: Path) -> dict[str, str]:
         said = read_answer(source)
     except (NotThere, FileUnreadable) as problem:
         raise click.UsageError(problem.message) from None
+    except ValueError as problem:
+        raise click.UsageError(f"{source}: {problem}") from None
     limits = said.get("limits", said) if isinstance(said, dict) else None
     if not isinstance(limits, dict) or set(limits) != set(NAMES):
         raise click.UsageError(f"{source} does not hold exactly {', '.join(NAMES)}")
@@ -192,7 +194,9 @@ def _check(kind: str, payload: Mapping[str, Any]) -> None:
     try:
         check_payload(kind, payload)
     except ValueError as problem:
-        raise RiskValueRefused(f"RSK-001: {problem}", sqlstate="RSK01") from None
+        hint = "Decimals have digits and a point, no sign, no exponent; alpha-db risk get-config shows those in force."
+        column = next((name for name in payload if name in str(problem)), None)
+        raise RiskValueRefused(f"RSK-001: {problem}", hint=hint, sqlstate="RSK01", column=column) from None
 
 
 def _send(
