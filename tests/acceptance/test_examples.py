@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from alpha_db.cli.main import main
 from tests.cluster import Server
 from tests.support import Connection, fill, make_signal, tamper
 
@@ -120,6 +121,18 @@ def test_logins_have_limits(server: Server, database: str, db: Connection) -> No
         assert db.execute("select count(*) from verify_guards()").fetchone() == (0,)
     finally:
         db.execute(f'drop role if exists "{prefix}_trader", "{prefix}_auditor"')
+
+
+UNITS = sorted((EXAMPLES / "systemd").glob("*.service"))
+
+
+@pytest.mark.any_server
+def test_units_run_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    program = "^ExecStart=/opt/alpha-db/bin/alpha-db (.+)$"
+    commands = [found for unit in UNITS for found in re.findall(program, unit.read_text(), re.M)]
+    assert commands == ["verify-chain"]
+    assert [main([*command.split(), "--help"]) for command in commands] == [0]
+    assert "Usage: alpha-db verify-chain" in capsys.readouterr().out
 
 
 CRON = re.findall(r"^\d+ +\* +\* +\* +\* +alphadb +(.+)$", (EXAMPLES / "cron" / "alpha-db").read_text(), re.M)
