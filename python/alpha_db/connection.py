@@ -126,6 +126,8 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
             if name not in options:
                 conn.pin(name, value)
         conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        if not conn.in_recovery and "default_transaction_read_only" not in options:
+            conn.read_only = False
 
 
 def pin(conn: psycopg.Connection[Any], name: str, value: str) -> None:
@@ -164,13 +166,10 @@ def _pin_each_transaction(conn: PinningConnection) -> None:
     conn.pin("search_path", sql.SQL("{}, pg_temp").format(sql.Identifier(schema)))
     for name, value in {**_ALWAYS, **options}.items():
         conn.pin(name, value)
-    if not in_recovery:
-        conn.read_only = options.get("default_transaction_read_only", "off").lower() in (
-            "on",
-            "true",
-            "yes",
-            "1",
-        )
+    conn.in_recovery = in_recovery
+    # SET LOCAL of a default comes too late for the transaction that it is told to
+    if options.get("default_transaction_read_only", "").lower() in ("on", "true", "yes", "1"):
+        conn.read_only = True
 
 
 def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:
