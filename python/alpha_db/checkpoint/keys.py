@@ -142,6 +142,8 @@ def trusted_keys(given: Sequence[str]) -> list[Key]:
                 "the private key is for checkpoint create; what verifies is the public one beside it, .vkey"
             )
             raise BadKey(f"{shown}: {problem}", hint=hint if _is_private(text) else None) from None
+        except ValueError:
+            raise BadKey("a public key, or a file of them, has no NUL character in its name") from None
     return list(dict.fromkeys(keys))
 
 
