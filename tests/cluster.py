@@ -147,7 +147,7 @@ class Server:
         Raises RuntimeError with what it said.
         """
         # A file, not a pipe: a server that pg_ctl starts would keep the pipe open.
-        with tempfile.TemporaryFile("w+") as output:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
             run = subprocess.run(
                 [self.bin / program, *arguments],
                 cwd=self.directory,

@@ -802,7 +802,7 @@ def _judging(file: str, codes: set[int]) -> Iterator[None]:
 def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
     keys: list[Key] = []
     for text in given.trust:
-        with _judging(text if Path(text).exists() else text.partition("+")[0], codes):
+        with _judging(text.partition("+")[0], codes):
             keys += load_keys([text])
     if len(codes) > 1:
         return  # nothing is judged by some of the keys that are to be trusted

@@ -238,9 +238,9 @@ def test_a_table_that_is_gone_and_one_that_is_new(book: Book) -> None:
 
 
 def edit(note: Path, old: str, new: str) -> None:
-    text = note.read_text()
+    text = note.read_text(encoding="utf-8")
     assert old in text
-    note.write_text(text.replace(old, new, 1))
+    note.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def refused(book: Book) -> dict[str, str]:

@@ -63,7 +63,7 @@ def merkle(leaves: list[bytes]) -> bytes:
 
 def seed_of(key: Path) -> str:
     """The secret part of a private key's file."""
-    return key.read_text().strip().split("+", 4)[4]
+    return key.read_text(encoding="utf-8").strip().split("+", 4)[4]
 
 
 def test_a_stranger_reads_every_note(signed_book: Book) -> None:
@@ -140,6 +140,8 @@ def test_keygen(tmp_path: Path) -> None:
     assert public(key).read_text() == f"{made.vkey}\n"
     assert seed_of(key) not in repr(made)
     kept = key.read_bytes()
+    shown = run("checkpoint", "show", "--key", key)
+    assert shown.out == public(key).read_text(encoding="utf-8")
     again = run("checkpoint", "keygen", "--name", NAME, "-o", key, expect=3)
     assert "File exists" in again.err
     public(key).unlink()

@@ -29,7 +29,7 @@ def public_key(file: Path, passphrase: bytes | None = None) -> str:
 
 def agent_in(file: Path) -> dict[str, str]:
     """The agent in a file that keygen --json filled."""
-    found: dict[str, str] = result_of(file.read_text(), 0)
+    found: dict[str, str] = result_of(file.read_text(encoding="utf-8"), 0)
     return found
 
 

@@ -344,7 +344,16 @@ def test_watch_into_a_pipe_tells_each_change_at_once(governed: Desk, options: li
         late = threading.Timer(30, watching.kill)
         late.start()
         try:
-            assert any("NORMAL" in said for said in watching.stdout), "it was killed before it said anything"
+            said = ""
+            for line in watching.stdout:
+                said += line
+                # in JSON each change is an answer by itself, framed as all are
+                if "NORMAL" in said and (not options or line == "}\n"):
+                    break
+            assert "NORMAL" in said, "it was killed before it said anything"
+            if options:
+                last = said[said.rindex('{\n  "ok"') :]
+                assert result_of(last, 0)["mode"] == "NORMAL"
         finally:
             late.cancel()
             watching.kill()

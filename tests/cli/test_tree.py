@@ -26,6 +26,9 @@ OTHER_WORDS = {
 WITHOUT_JSON = {"alpha-db completion"}
 
 
+GROUPS: dict[str, click.Command] = {}
+
+
 def commands(
     command: click.Command = cli, path: tuple[str, ...] = ("alpha-db",)
 ) -> Iterator[tuple[str, click.Command]]:
@@ -33,6 +36,7 @@ def commands(
     if not isinstance(command, click.Group):
         yield " ".join(path), command
         return
+    GROUPS[" ".join(path)] = command
     context = click.Context(command)
     for name in command.list_commands(context):
         found = command.get_command(context, name)
@@ -78,8 +82,17 @@ def test_every_result_can_be_had_as_json(name: str) -> None:
     assert "--json" in {option for param in COMMANDS[name].params for option in param.opts}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
 def test_help_fits_80_columns(name: str) -> None:
-    context = click.Context(COMMANDS[name], info_name=name, terminal_width=80)
-    wide = [line for line in COMMANDS[name].get_help(context).splitlines() if len(line) > 80]
+    command = (COMMANDS | GROUPS)[name]
+    context = click.Context(command, info_name=name, terminal_width=80)
+    wide = [line for line in command.get_help(context).splitlines() if len(line) > 80]
     assert wide == []
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_list_of_commands_says_each_in_full(name: str) -> None:
+    text = GROUPS[name].get_help(click.Context(GROUPS[name], info_name=name, terminal_width=80))
+    assert [
+        line for line in text.split("Commands:")[1].split("Exit codes")[0].splitlines() if "..." in line
+    ] == []

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.cli.main import main
-from alpha_db.cli.new_file import new_file
+from alpha_db.cli.new_file import NotWritten, new_file
 from tests.cluster import Server, client_environment
 from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
 from tests.evidence.desk import Evidence, book_of
@@ -194,7 +194,7 @@ def test_a_writer_that_fails_or_comes_second_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotWritten, match="File exists"):
         second()
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.gz", b"first")]
     with new_file(target, force=True) as stream:
@@ -233,7 +233,7 @@ def test_standard_output_has_the_rows_and_nothing_else(
     assert out == b"".join(book_of(db, "signals").export())
     assert json.loads(err)["result"]["exports"][0]["rows"] == 3
     for data in (out, gzip.compress(out)):
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
         assert main(["verify-export", "-", "--json"]) == 0
 
 

@@ -95,7 +95,7 @@ def test_verify_proof_without_a_database(
     Path("good").write_text(json.dumps(book.proof(2)), encoding="utf-8")
     Path("bad").write_text(json.dumps({**book.proof(2), "row_data": "{}"}), encoding="utf-8")
     Path("none").write_bytes(b"\xff" * 10)
-    Path("keys").write_text(f"{OTHER.vkey}\n{SIGNER.vkey}\n")
+    Path("keys").write_text(f"{OTHER.vkey}\n{SIGNER.vkey}\n", encoding="utf-8")
     for code, arguments, words in (
         (0, ("good", "--trust", "keys"), "ok  row 2 was among the 5 rows that desk.example/log signed\n"),
         (1, ("bad", "--trust", "keys"), "row 2 does not give its hash"),

@@ -33,7 +33,7 @@ def stages(server: Server, admin: Connection) -> Callable[[str], str]:
 
     def before(number: str) -> str:
         if number not in made:
-            earlier = [n for n in MIGRATION if n < number]
+            earlier = [n for n in MIGRATION if int(n) < int(number)]
             origin = before(earlier[-1]) if earlier else "template0"
             admin.execute(f"create database before_{number} template {origin}")
             Desk(server, f"before_{number}").migrate(earlier[-1:])

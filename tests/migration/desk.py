@@ -52,7 +52,7 @@ class Desk:
 
     def roll_back(self, numbers: Iterable[str] = tuple(MIGRATION)) -> None:
         """The rollbacks of these migrations, by default all, the last first."""
-        for number in sorted(numbers, reverse=True):
+        for number in sorted(numbers, key=int, reverse=True):
             self.run(ROLLBACK[number])
 
     def guard_ddl(self) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -243,13 +244,17 @@ class Unheard:
 
     def __init__(self) -> None:
         self.autocommit = True
+        self.info = SimpleNamespace(backend_pid=1)
 
     def cursor(self, **_: Any) -> Unheard:
         return self
 
-    def execute(self, statement: str, _: Any = None, **__: Any) -> None:
+    def fetchone(self) -> None: ...
+
+    def execute(self, statement: str, _: Any = None, **__: Any) -> Unheard:
         if statement.startswith("listen"):
             raise psycopg.errors.ReadOnlySqlTransaction("cannot execute LISTEN during recovery")
+        return self
 
     def rollback(self) -> None: ...
 

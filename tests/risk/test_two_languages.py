@@ -87,7 +87,7 @@ STATES = st.builds(
     ),
 )
 PLAIN = SHARE.map("{:f}".format)
-CHANGES = st.one_of(
+CHANGES: st.SearchStrategy[tuple[str, Any]] = st.one_of(
     st.tuples(
         st.just("risk_config"), st.builds(limits, PLAIN, PLAIN, st.integers(0, 100).map("{}.00".format))
     ),

@@ -380,7 +380,9 @@ def test_root_does_not_run_the_server(server: Server) -> None:
     pid = server.start().status().pid
     assert pid is not None
     assert Path(f"/proc/{pid}").stat().st_uid == server_account().uid != 0
-    groups = Path(f"/proc/{pid}/status").read_text().split("Groups:")[1].splitlines()[0].split()
+    groups = (
+        Path(f"/proc/{pid}/status").read_text(encoding="utf-8").split("Groups:")[1].splitlines()[0].split()
+    )
     assert groups == []
 
 
@@ -468,7 +470,7 @@ def test_the_last_error_of_an_output_is_told() -> None:
 def runs(pid: int) -> bool:
     """Whether a process runs; a dead one may wait long for its parent to ask."""
     try:
-        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return False
 

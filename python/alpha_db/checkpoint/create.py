@@ -15,11 +15,11 @@ import psycopg
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.checkpoint.durable import make_durable, wait_for_standbys
-from alpha_db.checkpoint.history import Latest, Run, Signed, UnreadableNote, read_latest
+from alpha_db.checkpoint.history import Latest, NoCheckpoint, Run, Signed, UnreadableNote, read_latest
 from alpha_db.checkpoint.keys import SigningKey
 from alpha_db.checkpoint.note import Facts, Position, compose, run_name
 from alpha_db.checkpoint.store import Store, StoreError
-from alpha_db.errors import AlphaDbError, ChainMismatch, NotThere, ReadOnlyServer
+from alpha_db.errors import AlphaDbError, ChainMismatch, ReadOnlyServer
 from alpha_db.installation import Place
 from alpha_db.offline_check import Key, Refused, verify_consistency
 from alpha_db.queries import query
@@ -172,10 +172,8 @@ def read_facts(conn: Connection) -> tuple[list[Facts], list[str]]:
 def _latest(store: Store, keys: Sequence[Key]) -> Latest | None:
     try:
         return read_latest(store, keys)
-    except NotThere:
-        if store.path.is_dir():
-            return None
-        raise
+    except NoCheckpoint:
+        return None
     except Refused as problem:
         raise _contradiction(
             f"checkpoint_refused: {problem}",

@@ -22,6 +22,10 @@ from alpha_db.offline_check import (
 from alpha_db.security import ed25519
 
 
+class NoCheckpoint(NotThere):
+    """A directory of checkpoints has none in it."""
+
+
 class CheckpointRefused(RefusedByUs):
     """A checkpoint was changed, is of an unknown key, or does not belong with the others of its run."""
 
@@ -246,7 +250,7 @@ def _check_order(known: dict[str, tuple[str, Signed]], last: Run | None, run: Ru
 def read_history(store: Store, keys: Sequence[Key]) -> History:
     """Read all runs of a directory, and tell those that hold from those that do not, and from what cannot be read.
 
-    Raises NotThere if there is no such directory, or no run in it, and StoreError if it cannot be read.
+    Raises NotThere if there is no such directory, NoCheckpoint if no run is in it, StoreError if it cannot be read.
     """
     history, found = History(), []
     for stored in store.runs():
@@ -286,7 +290,7 @@ def read_latest(store: Store, keys: Sequence[Key]) -> Latest:
     """Return the latest run of a directory that can be read, without reading the others.
 
     A table whose note in it cannot be read has its checkpoint from a run before. Raises Refused for a run that must
-    not be relied on, NotThere, and StoreError if nothing can be read.
+    not be relied on, NotThere, NoCheckpoint, and StoreError if nothing can be read.
     """
     names = store.names()
     if not names:
@@ -334,8 +338,8 @@ def _is_out_of_order(store: Store, names: Sequence[str]) -> bool:
     return bool(positions) and any(positions[-1].is_before(position) for position in positions[:-1])
 
 
-def _no_checkpoint(store: Store) -> NotThere:
-    return NotThere(
+def _no_checkpoint(store: Store) -> NoCheckpoint:
+    return NoCheckpoint(
         f"there is no checkpoint in {store.path}, so nothing can be compared",
         hint="alpha-db checkpoint create makes the first one",
     )

@@ -114,6 +114,8 @@ def read_checkpoints(path: Path, keys: Sequence[Key]) -> Latest:
         run, unreadable = open_run(read_run(path), keys)
     except Refused as problem:
         raise CheckpointRefused(f"checkpoint_refused: {path}: {problem}") from None
+    except OSError as problem:
+        raise StoreError(f"cannot read {path}: {problem.strerror}") from None
     if not run.logs:
         raise StoreError(f"{path / unreadable[0].note}: {unreadable[0].reason}")
     return Latest(run, unreadable)

@@ -30,7 +30,7 @@ from alpha_db.offline_check import Key
 _WAIT = 60.0
 
 
-@click.group()
+@click.group(short_help="Signed checkpoints, to be kept outside.")
 def checkpoint() -> None:
     """Signed checkpoints of all logs, to be kept outside of the database."""
 
@@ -88,6 +88,31 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
     line(key.vkey)
     note(("private  ", DIM), f"{clean(output)}: keep it where checkpoints are made, and nowhere else")
     note(("public   ", DIM), f"{clean(public)}: give it to everybody who verifies")
+
+
+@checkpoint.command(short_help="Print the public half of a key.")
+@click.option(
+    "--key",
+    "key_file",
+    cls=NamedOption,
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help=KEY_HELP,
+)
+@json_option
+def show(as_json: bool, key_file: Path) -> None:
+    """Print the public half of a key that signs checkpoints, as --trust takes it. Asks no database.
+
+    \b
+    Examples:
+      alpha-db checkpoint show --key checkpoint.key > checkpoint.key.vkey
+    """
+    key = SigningKey.load(key_file)
+    if as_json:
+        emit_json({"name": key.name, "key_id": key.key_id.hex(), "vkey": key.vkey})
+    else:
+        line(key.vkey)
 
 
 @checkpoint.command()
@@ -200,7 +225,7 @@ def create(
     finish(EXIT_DAMAGE if made.broken else 0)
 
 
-@checkpoint.command()
+@checkpoint.command(short_help="Verify checkpoints by themselves, without a database.")
 @click.argument("paths", nargs=-1, required=True, metavar="DIR|NOTE...")
 @without_option
 @trusted_keys_option

@@ -13,7 +13,7 @@ import psycopg
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.evidence import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
 from alpha_db.cli.export_rows import Log, Written, snapshot, write_export
-from alpha_db.cli.new_file import new_file, refuse_existing
+from alpha_db.cli.new_file import NotWritten, new_file, refuse_existing
 from alpha_db.cli.options import force_option, table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.cli.progress import progress_bar
@@ -152,6 +152,7 @@ def _one(
     """Write one table. What is wrong with it keeps no other from being written, but is raised if it is alone."""
     try:
         with conn.transaction():  # a savepoint
+            log.require()
             first = (wish.from_id or 1) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
             written = _write(conn, Part(log, first, _last(log, first, wish.to_id), path), force)
     except (AlphaDbError, psycopg.Error) as raised:
@@ -174,7 +175,10 @@ def _prepare(directory: Path, is_new: bool) -> None:
     if is_new and not directory.is_dir():
         if not directory.parent.is_dir():
             raise click.UsageError(f"there is no directory {directory.parent}")
-        directory.mkdir()
+        try:
+            directory.mkdir()
+        except OSError as problem:
+            raise NotWritten(f"cannot make the directory {directory}: {problem.strerror}") from None
 
 
 def _chosen(logs: Sequence[Log], table: str | None) -> list[Log]:

@@ -13,9 +13,28 @@ from typing import IO, Any
 
 import click
 
+from alpha_db.errors import AlphaDbError
+
+
+class NotWritten(AlphaDbError):  # noqa: N818
+    """A file could not be written."""
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise NotWritten(f"cannot write {path}: {problem.strerror or problem}") from None
+
 
 def refuse_existing(path: Path, force: bool) -> None:
     """Fail as a usage error if nothing can be written there, before anything is asked of a database."""
+    with _writing(path):
+        _refuse_existing(path, force)
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
     if path.is_dir():
         raise click.UsageError(f"{path} is a directory")
     if path.exists() and not path.is_file():
@@ -31,12 +50,18 @@ def new_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     """Give a stream whose content gets the name only when all of it is written and on disk.
 
     Packs with gzip if the name ends with .gz; - is standard output, unpacked. An existing file is overwritten
-    with ``force`` only. Raises OSError.
+    with ``force`` only. Raises NotWritten.
     """
     if str(path) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    with _writing(path), _new_file(path, force) as stream:
+        yield stream
+
+
+@contextmanager
+def _new_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     target = Path(os.path.realpath(path))  # what a link names, not the link
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

@@ -17,7 +17,7 @@ from alpha_db.checkpoint.verify import GUARDS, Comparison, compare, not_compared
 from alpha_db.cli.engaging import Again
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line, rows
 from alpha_db.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
-from alpha_db.cli.verify_report import Metrics, Verdict, is_bad, is_open
+from alpha_db.cli.verify_report import Metrics, Verdict, is_absent, is_bad, is_open
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.offline_check import Key
 
@@ -139,7 +139,7 @@ def text(found: Comparison) -> None:
 
 def metrics(found: Comparison) -> Metrics:
     """Return the comparison as metrics."""
-    known = [row for row in found.results if row["table_name"] and not is_open(row)]
+    known = [row for row in found.results if row["table_name"] and not is_open(row) and not is_absent(row)]
     result: list[Any] = [
         (
             "checkpoint_valid",
@@ -164,12 +164,12 @@ def metrics(found: Comparison) -> Metrics:
 
 
 def _is_loud(row: Verdict) -> bool:
-    return is_bad(row) or is_open(row) or row["verdict"] == "acknowledged"
+    return is_bad(row) or is_open(row) or is_absent(row) or row["verdict"] == "acknowledged"
 
 
 def _tell(row: Verdict) -> None:
     style = BAD if is_bad(row) else WARN
-    word = "not ok" if is_bad(row) else "not run" if is_open(row) else "ok"
+    word = "not ok" if is_bad(row) else "not run" if is_open(row) else "absent" if is_absent(row) else "ok"
     place = "" if row["broken_id"] is None else f" at id {row['broken_id']}"
     code = f" ({row['error_code']})" if row["error_code"] else ""
     line(
@@ -198,7 +198,7 @@ def _conclusion(found: Comparison) -> tuple[str, str]:
         said.append(f"Checkpoints not to be relied on: {clean(', '.join(refused))}.")
     if any(row["verdict"] == "guard_changed" for row in bad):
         said.append(f"Guards changed since {run}.")
-    unknown = [row["subject"] for row in found.results if is_open(row)]
+    unknown = [row["subject"] for row in found.results if is_open(row) or is_absent(row)]
     if unknown:
         said.append(f"Not compared, so nothing is known of: {clean(', '.join(unknown))}.")
     if said:
