@@ -46,7 +46,7 @@ class SigningKey:
     def __init__(self, name: str, private_key: Ed25519PrivateKey) -> None:
         if not is_key_name(name):
             raise BadKey(
-                f"{name!r} cannot be a key's name",
+                f'"{name}" cannot be a key\'s name',
                 hint="letters, digits and the like, no blank and no '+': audit.example.org/trading",
             )
         if is_weak_key(private_key.public_key().public_bytes_raw()):
