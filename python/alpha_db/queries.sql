@@ -464,10 +464,10 @@ where c.table_name = %(table_name)s::text;
 
 -- name: logs
 select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",
-       c.last_id as last_id
-from _known_heads() as c
+       coalesce(c.last_id, 0) as last_id, c.error_code, c.problem
+from chain_status() with ordinality as c (table_name, last_id, head_hash, last_created_at, error_code, problem, place)
 cross join only installation as i
-order by c."position";
+order by c.place;
 
 -- name: log_root
 select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);

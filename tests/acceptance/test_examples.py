@@ -14,7 +14,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.cluster import Server
-from tests.support import Connection, fill, tamper
+from tests.support import Connection, fill, make_signal, tamper
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -148,5 +148,6 @@ def test_crontab(server: Server, database: str, db: Connection, tmp_path: Path) 
     assert "exit" not in log
     assert re.search(r"^signals\|3\|[0-9a-f]{64}\|", log, re.M)
     assert "alpha_db_" in (tmp_path / "alpha_db.prom").read_text()
-    tamper(db, "update signals set price = 1 where id = 2")
+    make_signal(db, 9)
+    tamper(db, "update signals set price = 1 where id = 4")
     assert "-p user.alert -t alpha-db verify-chain: exit 1\n" in crontab(server, database, tmp_path)

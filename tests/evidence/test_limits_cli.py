@@ -180,6 +180,24 @@ def test_one_table_that_does_not_hold_keeps_no_other_from_being_exported(evidenc
     assert sorted(file.stem for file in folder.iterdir()) == sorted(set(tables) - {"signals"})
 
 
+def test_a_table_that_is_gone_keeps_no_other_from_being_exported_and_proved(evidence: Evidence) -> None:
+    db = evidence.db
+    fill(db, signals=3)
+    note, key = evidence.note(), ("--trust", str(evidence.key))
+    gone = evidence.note("votes").rename(evidence.path("votes.note.then"))
+    db.execute("drop table votes cascade")
+    folder = evidence.path("book")
+    done = evidence.desk.run("export", "-o", str(folder), expect=1)
+    assert "not ok  votes" in done.out
+    assert "the table votes is not there" in done.out
+    assert {"signals.jsonl", "order_events.jsonl"} < {file.name for file in folder.iterdir()}
+    evidence.desk.run("prove", "signals", "2", "--checkpoints", str(note), *key)
+    refused = evidence.desk.run("export", "--table", "votes", "-o", str(evidence.path("v")), expect=1)
+    assert "[AUD-009]" in refused.err
+    unknown = evidence.desk.run("prove", "votes", "1", "--checkpoints", str(gone), *key, expect=5)
+    assert "row 1 of votes is not among the 0 rows" in unknown.err
+
+
 def test_a_log_is_sealed_before_a_row_of_it_is_proved(
     evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,7 @@ def _one(
     """Write one table. What is wrong with it keeps no other from being written, but is raised if it is alone."""
     try:
         with conn.transaction():  # a savepoint
+            log.require()
             first = (wish.from_id or 1) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
             written = _write(conn, Part(log, first, _last(log, first, wish.to_id), path), force)
     except (AlphaDbError, psycopg.Error) as raised:

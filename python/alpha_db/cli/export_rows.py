@@ -15,7 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from alpha_db.cli.evidence import EvidenceRefused
+from alpha_db.cli.evidence import EvidenceRefused, EvidenceUnreadable
+from alpha_db.errors import ChainMismatch
 from alpha_db.offline_check import ExportResult, MerkleTree, Refused, Unreadable, leaf_hash, verify_export
 from alpha_db.queries import query
 
@@ -26,6 +27,16 @@ class Log(NamedTuple):
     origin: str
     table: str
     last_id: int
+    error_code: str | None = None  #: if it cannot be read: AUD-009 for a table that is gone, or an SQLSTATE
+    problem: str | None = None
+
+    def require(self) -> None:
+        """Raise ChainMismatch (AUD-009) if the table is gone, EvidenceUnreadable if it cannot be read."""
+        if self.error_code == "AUD-009":
+            hint = "alpha-db verify-chain verifies all others"
+            raise ChainMismatch(f"AUD-009: {self.problem}", hint=hint, sqlstate="AUD09")
+        if self.error_code:
+            raise EvidenceUnreadable(f"{self.table}: {self.problem}", sqlstate=self.error_code)
 
 
 class Written(NamedTuple):

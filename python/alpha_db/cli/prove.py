@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.evidence import EvidenceRefused, judged, open_notes, seal_first
+from alpha_db.cli.export_rows import Log
 from alpha_db.cli.new_file import new_file, refuse_existing
 from alpha_db.cli.options import force_option
 from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line, spinner
@@ -98,15 +99,16 @@ def prove(
 def _prove(settings: Settings, table: str, row_id: int, signed: Checkpoint, note: str) -> dict[str, Any]:
     arguments = {"table_name": table, "id": row_id, "size": signed.size}
     with settings.installed() as (conn, place), conn.cursor(row_factory=dict_row) as cursor:
-        logs = {log["table"]: log for log in cursor.execute(query("logs")).fetchall()}
+        logs = {log["table"]: Log(**log) for log in cursor.execute(query("logs")).fetchall()}
         if table not in logs:
-            raise EvidenceRefused(
-                f"{table} is no chained table here, and {signed.size} rows of it were signed"
-            )
-        if logs[table]["origin"] != signed.origin:
-            raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {logs[table]['origin']}")
-        if logs[table]["last_id"] < signed.size:
-            message = f"{table} has {logs[table]['last_id']} rows, and had {signed.size} when it was signed"
+            message = f"{table} is no chained table here, and {signed.size} rows of it were signed"
+            raise EvidenceRefused(message)
+        log = logs[table]
+        log.require()
+        if log.origin != signed.origin:
+            raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
+        if log.last_id < signed.size:
+            message = f"{table} has {log.last_id} rows, and had {signed.size} when it was signed"
             raise EvidenceRefused(message, hint="alpha-db verify-chain --checkpoints tells more")
         seal_first(conn, place, table)
         with spinner(f"proving row {row_id} of {clean(table)}"):

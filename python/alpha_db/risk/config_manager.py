@@ -136,7 +136,10 @@ class ConfigManager:
             if agent.public_key != signer.public_key_hex:
                 message = f"RSK-003: the key is not that of agent {agent.name}"
                 raise SignatureRefused(
-                    message, detail=f"Its public key is {agent.public_key}.", sqlstate="RSK03"
+                    message,
+                    detail=f"Its public key is {agent.public_key}.",
+                    hint="Give the key of that agent, or leave its name out.",
+                    sqlstate="RSK03",
                 )
             return agent
         for agent in self.agents():
