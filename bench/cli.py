@@ -45,7 +45,8 @@ PARTS = {
 )
 @click.option("--pg", metavar="18|16|15|DIR", help="PostgreSQL's version, or the directory of its programs.")
 @click.option(
-    "--json",
+    "-o",
+    "--output",
     "json_file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
@@ -79,7 +80,7 @@ def main(
             click.echo(f"{name:10} {part.title}")
         return
     if json_file and not json_file.parent.is_dir():
-        raise click.BadParameter(f"there is no directory {json_file.parent}", param_hint="--json")
+        raise click.BadParameter(f"there is no directory {json_file.parent}", param_hint="--output")
     try:
         found = measure(
             [name for name in PARTS if not parts or name in parts], quick=quick, pg=pg, largest=largest

@@ -909,8 +909,10 @@ begin
             then 'it enrols whom it cannot'
           end;
       end if;
-    exception when others then
-      result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
+    exception
+      when insufficient_privilege then raise;  -- row-level security: nothing is known
+      when others then
+        result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
     end;
     return next result;
     if result.problem is not null then
@@ -1086,7 +1088,7 @@ declare
   wrong text;
 begin
   if jsonb_typeof(payload) is distinct from 'object' then
-    perform refuse_consensus('RSK-001', format('the payload of %s is not an object', kind), left(payload::text, 200), 'docs/risk.md lists the members of each kind.');
+    perform refuse_consensus('RSK-001', format('the payload of %s is not an object', kind), format('It is %s.', left(payload::text, 200)), 'docs/risk.md lists the members of each kind.');
   end if;
   select string_agg(case when m.name is null then 'unknown ' || k.name else 'missing ' || m.name end, ', ') into wrong
   from unnest(members) as m(name)
@@ -1163,7 +1165,7 @@ begin
                              'Make a new key: alpha-db agents keygen.');
   end if;
   if exists (select from only agents as a where a.public_key = key) then
-    perform refuse_consensus('RSK-003', 'public_key was enrolled before', value #>> '{}', 'Each agent has a key of its own, for ever.');
+    perform refuse_consensus('RSK-003', 'public_key was enrolled before', format('Key %s.', value #>> '{}'), 'Each agent has a key of its own, for ever.');
   end if;
   return key;
 end
@@ -1199,7 +1201,7 @@ begin
     perform check_members(kind, payload, array['agent_id', 'name', 'role', 'public_key', 'replaces']);
     agent := check_uuid('agent_id', payload -> 'agent_id');
     if exists (select from only agents as a where a.agent_id = agent) then
-      perform refuse_consensus('RSK-001', 'agent_id is taken', agent::text, 'Each agent has an identity of its own, for ever.');
+      perform refuse_consensus('RSK-001', 'agent_id is taken', format('Agent %s.', agent), 'Each agent has an identity of its own, for ever.');
     end if;
     perform check_text('name', payload -> 'name', 50);
     perform check_text('role', payload -> 'role', 30);
@@ -1207,31 +1209,31 @@ begin
     if payload -> 'replaces' <> 'null' then
       agent := check_uuid('replaces', payload -> 'replaces');
       if not exists (select from active_agents() as a where a.agent_id = agent) then
-        perform refuse_consensus('RSK-003', 'the agent to be replaced is unknown or revoked', agent::text, 'alpha-db agents list shows the active ones.');
+        perform refuse_consensus('RSK-003', 'the agent to be replaced is unknown or revoked', format('Agent %s.', agent), 'alpha-db agents list shows the active ones.');
       end if;
     end if;
   when 'agent_revoke' then
     perform check_members(kind, payload, array['agent_id']);
     agent := check_uuid('agent_id', payload -> 'agent_id');
     if not exists (select from active_agents() as a where a.agent_id = agent) then
-      perform refuse_consensus('RSK-003', 'the agent to be revoked is unknown or revoked', agent::text, 'alpha-db agents list shows the active ones.');
+      perform refuse_consensus('RSK-003', 'the agent to be revoked is unknown or revoked', format('Agent %s.', agent), 'alpha-db agents list shows the active ones.');
     end if;
   when 'quorum_policy' then
     perform check_members(kind, payload, array['tighten', 'loosen', 'govern']);
     most := (select count(*) - 1 from active_agents());
     for item in select v.value from jsonb_each(payload) as v loop
       if jsonb_typeof(item) <> 'number' or (item #>> '{}') !~ '^[1-9]$' or (item #>> '{}')::integer > most then
-        perform refuse_consensus('RSK-001', 'a quorum is out of bounds', payload::text,
+        perform refuse_consensus('RSK-001', 'a quorum is out of bounds', format('It is %s.', left(payload::text, 200)),
                                  format('Whole numbers from 1 to %s, the agents besides the proposer.', most));
       end if;
     end loop;
     if (payload ->> 'loosen')::integer < 2 or (payload ->> 'govern')::integer < 2 then
-      perform refuse_consensus('RSK-001', 'a quorum is out of bounds', payload::text, 'loosen and govern are at least 2.');
+      perform refuse_consensus('RSK-001', 'a quorum is out of bounds', format('It is %s.', left(payload::text, 200)), 'loosen and govern are at least 2.');
     end if;
   when 'lockdown_release' then
     perform check_members(kind, payload, array['damage']);
     if jsonb_typeof(payload -> 'damage') <> 'array' then
-      perform refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', left(payload::text, 200),
+      perform refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', format('It is %s.', left(payload::text, 200)),
                                'alpha-db lockdown release lists it; from psql: select * from damaged_rows().');
     elsif jsonb_array_length(payload -> 'damage') > 10000 then
       perform refuse_consensus('RSK-001', 'a release acknowledges at most 10000 places',
@@ -1251,11 +1253,11 @@ begin
           or length(d.value ->> 'expected_hash') > 64 end
     limit 1;
     if found then
-      perform refuse_consensus('RSK-001', 'not a damaged place', left(item::text, 400),
+      perform refuse_consensus('RSK-001', 'not a damaged place', format('It is %s.', left(item::text, 400)),
         'table is a chained table, id a row of it, verdict what find_chain_damage says, actual_hash and expected_hash the hashes or null.');
     end if;
   else
-    perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', quote_literal(kind)), null,
+    perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', quote_literal(kind)), 'The payload was not looked at.',
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
   end case;
 end
@@ -1288,10 +1290,12 @@ declare
 begin
   lock table only lock_agents in share update exclusive mode;
   if exists (select from only agents as a) then
-    perform refuse_consensus('RSK-002', 'the agents were bootstrapped before', null, 'Further agents are enrolled by proposals of kind agent_enrol.');
+    perform refuse_consensus('RSK-002', 'the agents were bootstrapped before',
+                             format('There are %s of them.', (select count(*) from only agents as a)), 'Further agents are enrolled by proposals of kind agent_enrol.');
   end if;
   if jsonb_typeof(bootstrap_agents.agents) is distinct from 'array' or jsonb_array_length(bootstrap_agents.agents) < 3 then
-    perform refuse_consensus('RSK-003', 'a bootstrap needs at least three agents', null, 'With fewer no quorum could be reached.');
+    perform refuse_consensus('RSK-003', 'a bootstrap needs at least three agents', 'With fewer no quorum could be reached.',
+                             'Give three agents or more, in one array.');
   end if;
   for item in select e.value from jsonb_array_elements(bootstrap_agents.agents) as e loop
     perform check_members('agent', item, array['agent_id', 'name', 'role', 'public_key', 'signature']);
@@ -1306,13 +1310,13 @@ begin
     select e.value ->> 'agent_id' as given
     from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
   if twice is not null then
-    perform refuse_consensus('RSK-001', 'agent_id is taken', twice, 'Each agent has an identity of its own, for ever.');
+    perform refuse_consensus('RSK-001', 'agent_id is taken', format('Agent %s is given twice.', twice), 'Each agent has an identity of its own, for ever.');
   end if;
   select min(d.given) into twice from (
     select e.value ->> 'public_key' as given
     from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
   if twice is not null then
-    perform refuse_consensus('RSK-003', 'public_key is given twice', twice,
+    perform refuse_consensus('RSK-003', 'public_key is given twice', format('Key %s.', twice),
                              'Each agent has a key of its own, for ever.');
   end if;
   message := bootstrap_message(bootstrap_agents.agents);
@@ -1380,17 +1384,17 @@ begin
                              'Sign the UTF-8 bytes of proposal_message(…) with Ed25519.');
   end if;
   if proposal_id is null then
-    perform refuse_consensus('RSK-006', 'a proposal needs a proposal_id', null, 'Choose a new uuid for each proposal.');
+    perform refuse_consensus('RSK-006', 'a proposal needs a proposal_id', 'It is null.', 'Choose a new uuid for each proposal.');
   end if;
   -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
   if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
-    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text,
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', format('Proposal %s.', proposal_id),
                              'Choose a new uuid for each proposal.');
   end if;
   if kind is null or kind not in ('risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol',
                                   'agent_revoke', 'quorum_policy') then
     perform refuse_consensus('RSK-001',
-      format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), null,
+      format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), 'The payload was not looked at.',
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
   end if;
   if jsonb_typeof(payload) is distinct from 'object' or pg_column_size(payload) > 8388608
@@ -1401,7 +1405,8 @@ begin
   end if;
   if reason is null or octet_length(reason) > 8000 or length(reason) > 2000 or btrim(reason) = ''
      or not is_plain_text(reason) then
-    perform refuse_consensus('RSK-001', 'the reason is missing, too long, or hides characters', null,
+    perform refuse_consensus('RSK-001', 'the reason is missing, too long, or hides characters',
+                             format('It has %s characters.', coalesce(length(reason), 0)),
                              'Give a reason of at most 2000 characters, without bidi, zero-width or control characters.');
   end if;
   if not _is_readable_time(expires_at) or expires_at <= clock_timestamp() then
@@ -1410,7 +1415,7 @@ begin
   end if;
   select a.public_key into key from active_agents() as a where a.agent_id = propose.proposer;
   if not found then
-    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', proposer::text,
+    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', format('Agent %s.', coalesce(proposer::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
   state := current_state_text();
@@ -1426,7 +1431,7 @@ begin
                              'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
   end if;
   if not is_plain_text(payload::text) then
-    perform refuse_consensus('RSK-001', 'a text of the payload hides characters', null,
+    perform refuse_consensus('RSK-001', 'a text of the payload hides characters', 'What is signed must show all that it says.',
                              'Leave out bidi, zero-width and control characters.');
   end if;
   perform check_payload(kind, payload);
@@ -1437,7 +1442,7 @@ begin
 
   lock table only lock_proposals in share update exclusive mode;
   if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
-    perform refuse_consensus('RSK-006', 'the proposal_id was used before', proposal_id::text,
+    perform refuse_consensus('RSK-006', 'the proposal_id was used before', format('Proposal %s.', proposal_id),
                              'Choose a new uuid for each proposal.');
   end if;
   if state <> current_state_text() then
@@ -1449,7 +1454,7 @@ begin
   if (select count(*) from only proposals as p
       where p.proposer = propose.proposer and p.previous::text = text_digest(state)
         and proposal_status(p) = 'PENDING') >= 20 then
-    perform refuse_consensus('RSK-006', 'the agent has 20 pending proposals', proposer::text,
+    perform refuse_consensus('RSK-006', 'the agent has 20 pending proposals', format('Agent %s.', proposer),
                              'Withdraw one (the proposer votes REJECT), or wait until one is applied or expires.');
   end if;
   perform check_allowed(kind, payload, state::jsonb);
@@ -1521,10 +1526,10 @@ begin
                                'select * from verify_config_integrity(); the tables were changed by force.');
     end if;
     if change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
-      perform refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', null, 'select * from lockdown_status() shows the damage.');
+      perform refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.', 'select * from lockdown_status() shows the damage.');
     end if;
   elsif kind = 'lockdown_release' and not (select s.is_locked from lockdown_status() as s) then
-    perform refuse_consensus('RSK-005', 'there is no lockdown to release', null, 'select * from lockdown_status() tells.');
+    perform refuse_consensus('RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.', 'Look at it: select * from lockdown_status().');
   end if;
 end
 $function$;
@@ -1543,7 +1548,7 @@ begin
                                     text_digest(current_state_text())),
                              'Propose again for the current state.');
   elsif status <> 'PENDING' then
-    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), proposal.proposal_id::text,
+    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), format('Proposal %s.', proposal.proposal_id),
                              'Propose again if it is still wanted.');
   end if;
 end
@@ -1566,11 +1571,12 @@ begin
   -- What costs, and what locks, only once the signature holds: until then anyone may be calling.
   select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
   if not found then
-    perform refuse_consensus('RSK-006', 'there is no such proposal', proposal_id::text, 'alpha-db risk proposals lists them.');
+    perform refuse_consensus('RSK-006', 'there is no such proposal', format('Proposal %s.', coalesce(proposal_id::text, 'null')),
+                             'List them: alpha-db risk proposals --all.');
   end if;
   if decision is null or decision not in ('APPROVE', 'REJECT') then
     perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')),
-                             null, 'APPROVE or REJECT.');
+                             'A vote is for a proposal or against it.', 'Vote APPROVE or REJECT.');
   end if;
   if signature is null or length(signature) <> 64 then
     perform refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
@@ -1580,11 +1586,11 @@ begin
   if not _is_readable_time(signed_at)
      or signed_at > clock_timestamp() + interval '5 minutes' and decision = 'APPROVE'
         and change_direction(proposal.kind::text, proposal.payload, current_state_text()::jsonb) <> 'tighten' then
-    perform refuse_consensus('RSK-003', 'signed_at is not a time of signing', signed_at::text, 'Set the clock of the signing machine.');
+    perform refuse_consensus('RSK-003', 'signed_at is not a time of signing', format('It is %s.', coalesce(signed_at::text, 'null')), 'Set the clock of the signing machine.');
   end if;
   select a.public_key into key from active_agents() as a where a.agent_id = vote.agent_id;
   if not found then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text,
+    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
   message := approval_text(installation_origin(), decision, proposal.digest, agent_id, signed_at);
@@ -1596,7 +1602,7 @@ begin
   perform _refuse_closed(proposal);
   if exists (select from only votes as v
              where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text,
+    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
                              'Each agent votes once.');
   end if;
   if decision = 'APPROVE' then
@@ -1617,7 +1623,7 @@ begin
       damage := _open_damage_items();
       if not exists (select from only lockdown_events as l where l.event_type::text = 'ENGAGED'::text
                      and l.alarm = standing) then
-        perform refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', null,
+        perform refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', 'Its event is not written yet.',
                                  'select * from verify_chain_integrity() records it. Look at what it finds, and vote again.');
       end if;
     end if;
@@ -1626,19 +1632,21 @@ begin
   lock table only lock_proposals in share update exclusive mode;
   perform _refuse_closed(proposal);
   if not exists (select from active_agents() as a where a.agent_id = vote.agent_id) then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', agent_id::text,
+    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
   if exists (select from only votes as v
              where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', agent_id::text,
+    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
                              'Each agent votes once.');
   end if;
   if decision = 'APPROVE' and (agent_id = proposal.proposer or key = proposal.proposer_key) then
-    perform refuse_consensus('RSK-004', 'a proposer cannot approve his own proposal', agent_id::text, 'Another agent must. To withdraw, the proposer votes REJECT.');
+    perform refuse_consensus('RSK-004', 'a proposer cannot approve its own proposal', format('Agent %s.', agent_id),
+                             'Let another agent approve it. To withdraw, the proposer votes REJECT.');
   end if;
   if agent_id <> proposal.proposer and not exists (select from eligible_voters(proposal) as e(id) where e.id = vote.agent_id) then
-    perform refuse_consensus('RSK-004', 'an agent has no vote on its own revocation or replacement', agent_id::text, null);
+    perform refuse_consensus('RSK-004', 'an agent has no vote on its own revocation or replacement', format('Agent %s.', agent_id),
+                             'Let another agent vote.');
   end if;
   insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at, signed_text, signature)
   values (vote.proposal_id, proposal.digest, installation_origin(), vote.agent_id, key, vote.decision, vote.signed_at, message, vote.signature);

@@ -77,6 +77,8 @@ ABOVE = ("--dsn", "--schema", "--lock-timeout", "--debug", "--help")
 
 def named(option: click.Option) -> str:
     """An option's names and what it takes. Not by click, whose words change from one release to the next."""
+    if "--help" in option.opts:
+        return "-h, --help"  # click keeps the names of whichever context asked first
     names = ", ".join(option.opts)
     if option.is_flag or option.count:
         return names

@@ -17,7 +17,7 @@ from tests.support import ROOT, Connection, one, query
 
 def test_a_quick_run_writes_table_and_json(binaries: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    arguments = ["--quick", "--pg", str(binaries), "--json", str(file), "ed25519"]
+    arguments = ["--quick", "--pg", str(binaries), "--output", str(file), "ed25519"]
     result = CliRunner().invoke(main, arguments, env={"COLUMNS": None})  # which parallel workers set
     assert result.exit_code == 0, result.output
     found = json.loads(file.read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ def test_list_names_every_part() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["no-such-part"], 2), (["--json", "/nonexistent/f"], 2), (["--pg", "/nonexistent"], 3)],
+    [(["no-such-part"], 2), (["--output", "/nonexistent/f"], 2), (["--pg", "/nonexistent"], 3)],
 )
 def test_what_cannot_run_says_why(arguments: list[str], code: int) -> None:
     result = CliRunner().invoke(main, arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,20 @@ import pytest
 from alpha_db.cli import boundary, output
 from alpha_db.cli.main import main
 from tests.cli.desk import Desk
+from tests.cli.test_tree import COMMANDS, WITHOUT_JSON
 from tests.support import Connection, fill, tamper
 
 pytest_plugins = ["tests.cli.fix_desk"]
+
+
+WITH_JSON = sorted(set(COMMANDS) - WITHOUT_JSON)
+#: Commands that ask a database, and take nothing that must be given.
+NEEDING_NOTHING = [
+    name
+    for name in WITH_JSON
+    if "dsn" in {param.name for param in COMMANDS[name].params}
+    and not any(param.required for param in COMMANDS[name].params)
+]
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -65,6 +77,24 @@ def test_usage_is_answered_in_json_too(arguments: list[str], capsys: pytest.Capt
     assert found["error"]["message"] in err
     assert found["error"]["hint"].startswith("see alpha-db")
     assert err.count("\n") == 1
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize("name", WITH_JSON)
+def test_every_command_answers_a_wrong_option_in_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = answer(capsys, *name.split()[1:], "--json", "--no-such-option")
+    assert (code, found["exit_code"], found["result"]) == (2, 2, None)
+    assert "--no-such-option" in found["error"]["message"]
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize("name", NEEDING_NOTHING)
+def test_every_command_answers_in_json_that_there_is_no_server(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, found = answer(capsys, "--dsn", f"host={tmp_path}", *name.split()[1:], "--json")
+    assert (code, found["exit_code"], found["ok"]) == (3, 3, False)
+    assert "connection" in found["error"]["message"]
 
 
 @pytest.mark.any_server

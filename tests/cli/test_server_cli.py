@@ -153,6 +153,11 @@ def test_psql_takes_its_own_options_behind_dashes(host: Host) -> None:
     assert (found.stdout, found.returncode) == ("42\n", 0)
 
 
+def test_run_takes_no_option_for_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["server", "run", "--pgg", "15", "true"]) == 2
+    assert "--pgg" in capsys.readouterr().err
+
+
 def test_run_puts_the_programs_on_the_path_and_listens_if_asked(binaries: Path) -> None:
     script = (
         'psql -XAtc "select 42" && psql -XAtc "select 43" "$ALPHA_DB_DSN" &&'

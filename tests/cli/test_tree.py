@@ -88,3 +88,11 @@ def test_help_fits_80_columns(name: str) -> None:
     context = click.Context(command, info_name=name, terminal_width=80)
     wide = [line for line in command.get_help(context).splitlines() if len(line) > 80]
     assert wide == []
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_list_of_commands_says_each_in_full(name: str) -> None:
+    text = GROUPS[name].get_help(click.Context(GROUPS[name], info_name=name, terminal_width=80))
+    assert [
+        line for line in text.split("Commands:")[1].split("Exit codes")[0].splitlines() if "..." in line
+    ] == []

@@ -14,7 +14,7 @@ from alpha_db.cli.main import cli
 from alpha_db.locks import LONG
 from alpha_db.migrate.sources import find_directory, read_files
 from alpha_db.risk import CEILINGS, RiskGuardrailService
-from tests.support import AUDIT_TABLES, MIGRATIONS, ROOT, Connection, one
+from tests.support import AUDIT_TABLES, MIGRATIONS, ROOT, Connection, query
 
 SQL = "\n".join(path.read_text(encoding="utf-8") for path in MIGRATIONS)
 _SERVICE = inspect.signature(RiskGuardrailService).parameters
@@ -84,7 +84,6 @@ def test_readme_lists_every_migration() -> None:
 def test_operations_names_every_role(db: Connection) -> None:
     table = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("## Roles")[2]
     named = re.findall(r"^\| `(\w+)` \|", table.partition("\n## ")[0], re.M)
-    assert one(
-        db, "select array_agg(rolname::text order by 1) from pg_roles where rolname = any (%s)", [named]
-    ) == (sorted(named))
+    found = query(db, "select rolname from pg_roles where rolname = any (%s)", [named])
+    assert sorted(named) == sorted(row["rolname"] for row in found)
     assert len(named) == ROLES

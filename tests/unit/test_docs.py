@@ -123,6 +123,29 @@ def test_every_code_that_is_raised_has_a_section() -> None:
     assert {code.lower() for code in raised} <= anchors(ROOT / "docs" / "errors.md")
 
 
+def refusals() -> Iterator[list[str]]:
+    """The arguments of each call of refuse() and refuse_consensus() in the migrations."""
+    text = migrations_text()
+    for call in re.finditer(r"perform refuse(?:_consensus)?\(", text):
+        place, depth, quoted, arguments = call.end(), 1, False, [""]
+        while depth:
+            character = text[place]
+            quoted ^= character == "'"
+            depth += 0 if quoted else (character == "(") - (character == ")")
+            if character == "," and depth == 1 and not quoted:
+                arguments.append("")
+            elif depth:
+                arguments[-1] += character
+            place += 1
+        yield [argument.strip() for argument in arguments]
+
+
+def test_every_refusal_has_a_detail_and_a_hint() -> None:
+    found = list(refusals())
+    assert len(found) > 60
+    assert not [call for call in found if "null" in call[1:4] or len(set(call[1:4])) < 3]
+
+
 def test_verdicts_are_listed() -> None:
     comment = re.search(r"comment on column chain_verdict\.verdict +is '([^']+)'", migrations_text())
     assert comment

@@ -18,7 +18,7 @@ from alpha_db.queries import query
 def attempts(settings: Settings, as_json: bool, show_all: bool) -> None:
     """Count what the database refused, also where the transaction was rolled back.
 
-    Who it was stands in the server's log, in the lines that begin with "alpha-db attempt".
+    The server's log says whose attempts they were, in the lines that begin with "alpha-db attempt".
 
     \b
     Examples:

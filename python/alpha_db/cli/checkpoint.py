@@ -30,7 +30,7 @@ from alpha_db.offline_check import Key
 _WAIT = 60.0
 
 
-@click.group()
+@click.group(short_help="Signed checkpoints, to be kept outside.")
 def checkpoint() -> None:
     """Signed checkpoints of all logs, to be kept outside of the database."""
 
@@ -90,7 +90,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
     note(("public   ", DIM), f"{clean(public)}: give it to everybody who verifies")
 
 
-@checkpoint.command()
+@checkpoint.command(short_help="Print the public half of a key.")
 @click.option(
     "--key",
     "key_file",
@@ -225,7 +225,7 @@ def create(
     finish(EXIT_DAMAGE if made.broken else 0)
 
 
-@checkpoint.command()
+@checkpoint.command(short_help="Verify checkpoints by themselves, without a database.")
 @click.argument("paths", nargs=-1, required=True, metavar="DIR|NOTE...")
 @without_option
 @trusted_keys_option

@@ -19,7 +19,7 @@ from alpha_db.embedded import find_binaries
 from alpha_db.errors import EXIT_DAMAGE
 
 
-@click.command()
+@click.command(short_help="Show what alpha-db does, on a server of its own.")
 @pg_option
 @click.option("--signals", type=click.IntRange(min=1), metavar="N", help="Replay the first N webhooks only.")
 @click.option("--stay", is_flag=True, help="Leave the server running, and say how to connect and to stop it.")

@@ -31,9 +31,10 @@ from alpha_db.queries import query
 def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: list[Key]) -> None:
     """List every guard that is not as installed: triggers, functions, grants, owners, columns.
 
-    With --checkpoints: what is not as it was when a checkpoint was made, also if somebody accepted it, who recorded
-    states of the guards since, and who used the maintenance setting. Exits 0 if all are as they were, 1 if any
-    is not, 3 if something or a later checkpoint cannot be read, 5 if the checkpoint is not there.
+    With --checkpoints: what is not as it was when a checkpoint was made, even if somebody accepted it; the logins
+    that have recorded states of the guards since, and those that used the maintenance setting. Exits 0 if all are
+    as they were, 1 if any is not, 3 if something or a later checkpoint cannot be read, 5 if the checkpoint is not
+    there.
 
     \b
     Examples:

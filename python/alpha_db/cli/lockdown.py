@@ -53,7 +53,7 @@ def status(settings: Settings, as_json: bool) -> None:
     finish(EXIT_NOT_RUN if row["is_locked"] is None else EXIT_DAMAGE if row["is_locked"] else 0)
 
 
-@lockdown.command()
+@lockdown.command(short_help="Propose that the lockdown be lifted.")
 @proposal_options
 @database_options
 def release(settings: Settings, as_json: bool, signing: Signing, reason: str, lifetime: timedelta) -> None:

@@ -43,7 +43,10 @@ _STYLES = {
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would be applied; change nothing.")
 @click.option(
-    "--sources", type=click.Path(path_type=Path), help="Directory of the .sql files; default: the package's."
+    "--sources",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Directory of the .sql files; default: the package's.",
 )
 @click.option(
     "--role-prefix", metavar="PREFIX", help="First install: what stands before the names of the roles."

@@ -31,7 +31,6 @@ _directory = click.argument(
     type=click.Path(path_type=Path, file_okay=False),
     default=default_data_dir,
 )
-_rest = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 def _database_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,7 +88,7 @@ def server() -> None:
     """
 
 
-@server.command()
+@server.command(short_help="Start a server that keeps its data.")
 @_directory
 @pg_option
 @_database_option
@@ -141,7 +140,7 @@ def start(
 @json_option
 @debug_option
 def stop(directory: Path, as_json: bool) -> None:
-    """Stop the server of DIR; its data stay. Exits 0 also if it did not run.
+    """Stop the server of DIR; its data stay. Exits 0 even if it did not run.
 
     \b
     Examples:
@@ -204,7 +203,7 @@ def url(directory: Path, database: str, as_json: bool) -> None:
         line(found.url(database))
 
 
-@server.command(cls=WithRest)
+@server.command(cls=WithRest, short_help="Open psql on a server.")
 @_directory
 @_database_option
 @json_option
@@ -272,7 +271,10 @@ def exec_(ctx: click.Context, directory: Path, database: str, as_json: bool) -> 
     os.execve(command[0], command, _with_programs({**without_postgres(os.environ), **given}, binaries))
 
 
-@server.command(context_settings=_rest)
+@server.command(
+    context_settings={"allow_interspersed_args": False},
+    short_help="Run a command with a throw-away server.",
+)
 @pg_option
 @_tcp_options
 @json_option

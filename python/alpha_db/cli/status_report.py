@@ -139,13 +139,27 @@ def _conclusion(report: Report) -> None:
     if report["exit_code"] == EXIT_DAMAGE:
         line(("There is a problem of integrity: see above.", BAD))
     elif report["exit_code"] == EXIT_NOT_RUN:
-        names = ", ".join(sorted(report["unavailable"]))
+        unread = [chain["table_name"] for chain in report["chains"] or [] if chain["error_code"]]
+        names = ", ".join([*sorted(report["unavailable"]), *map(clean, unread)])
         line((f"Not everything could be checked: {names}.", WARN))
     elif pending := [state for state in report["migrations"] or [] if state["status"] == "pending"]:
         is_are = "migration is" if len(pending) == 1 else "migrations are"
         line((f"Not complete: {len(pending)} {is_are} pending. Run alpha-db migrate.", WARN))
+    elif number := _warnings(report):
+        line(
+            (
+                f"No problem found; {number} {'warning' if number == 1 else 'warnings'} above.",
+                WARN,
+            )
+        )
     else:
         line(("No problem found.", GOOD))
+
+
+def _warnings(report: Report) -> int:
+    """How many things somebody should look at, though they are no problem of integrity."""
+    ahead = [chain for chain in report["chains"] or [] if chain["problem"]]
+    return len(ahead) + len(overdue(report["locks"] or [])) + len(report["logins_without_timeouts"] or [])
 
 
 def _section(name: str, *parts: str | tuple[str, str]) -> None:

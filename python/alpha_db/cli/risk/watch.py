@@ -20,7 +20,7 @@ from alpha_db.risk import GuardrailState, RiskGuardrailService
 _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ratio")
 
 
-@click.command(short_help="Watch what an order path would be told.")
+@click.command(short_help="Watch the limits as an order path gets them.")
 @click.option("--once", is_flag=True, help="Wait for a verified state, print it and end.")
 @click.option(
     "--timeout",
