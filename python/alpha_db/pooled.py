@@ -34,6 +34,8 @@ class PinningConnection(psycopg.Connection[Any]):
     pins: dict[str, sql.Composable] | None = None
     #: the schema that alpha-db is looked for in, if there is a pooler
     schema: str | None = None
+    #: whether the server is a standby, if there is a pooler
+    in_recovery: bool = False
     #: what the caller's options said, which a pooler does not pass on
     options: dict[str, str] | None = None
 

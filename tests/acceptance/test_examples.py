@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from alpha_db.cli.main import main
 from tests.cluster import Server
 from tests.support import Connection, fill, make_signal, tamper
 
@@ -122,18 +123,30 @@ def test_logins_have_limits(server: Server, database: str, db: Connection) -> No
         db.execute(f'drop role if exists "{prefix}_trader", "{prefix}_auditor"')
 
 
+UNITS = sorted((EXAMPLES / "systemd").glob("*.service"))
+
+
+@pytest.mark.any_server
+def test_units_run_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    program = "^ExecStart=/opt/alpha-db/bin/alpha-db (.+)$"
+    commands = [found for unit in UNITS for found in re.findall(program, unit.read_text(), re.M)]
+    assert commands == ["verify-chain"]
+    assert [main([*command.split(), "--help"]) for command in commands] == [0]
+    assert "Usage: alpha-db verify-chain" in capsys.readouterr().out
+
+
 CRON = re.findall(r"^\d+ +\* +\* +\* +\* +alphadb +(.+)$", (EXAMPLES / "cron" / "alpha-db").read_text(), re.M)
 
 
-def crontab(server: Server, dbname: str, folder: Path) -> str:
-    """Run every line of the crontab; gives what was logged. Files of /var/lib are the folder's."""
+def crontab(server: Server, dbname: str, folder: Path, commands: list[str]) -> str:
+    """Run lines of the crontab; gives what was logged. Files of /var/lib are the folder's."""
     logger = folder / "logger"
     logger.write_text(f'#!/bin/sh\n{{ echo "$*"; [ $# -gt 2 ] || cat; }} >> "{folder}/log"\n')
     logger.chmod(0o755)
     given = environment(server, dbname) | {"ALPHA_DB_DSN": server.dsn(dbname)}
     given["PATH"] = f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
     given["PYTHONPATH"] = str(EXAMPLES.parent / "python")
-    for command in CRON:
+    for command in commands:
         here = command.replace("/var/lib/node_exporter", str(folder))
         subprocess.run(["sh", "-c", here], env=given, check=True, stdout=subprocess.DEVNULL)
     return (folder / "log").read_text()
@@ -144,10 +157,10 @@ def test_crontab(server: Server, database: str, db: Connection, tmp_path: Path) 
     assert len(CRON) == 4
     assert not [command for command in CRON if "%" in command], "cron makes a line break of it"
     fill(db)
-    log = crontab(server, database, tmp_path)
+    log = crontab(server, database, tmp_path, CRON)
     assert "exit" not in log
     assert re.search(r"^signals\|3\|[0-9a-f]{64}\|", log, re.M)
     assert "alpha_db_" in (tmp_path / "alpha_db.prom").read_text()
     make_signal(db, 9)
     tamper(db, "update signals set price = 1 where id = 4")
-    assert "-p user.alert -t alpha-db verify-chain: exit 1\n" in crontab(server, database, tmp_path)
+    assert "-p user.alert -t alpha-db verify-chain: exit 1\n" in crontab(server, database, tmp_path, CRON[:1])

@@ -24,7 +24,7 @@ pytestmark = [
 #: commands that ask no database, or one of their own
 ELSEWHERE = {
     "demo", "server psql", "server run", "server start", "server status", "server stop", "server url", "server exec",
-    "checkpoint keygen", "checkpoint list", "checkpoint verify", "verify-proof", "verify-export",
+    "checkpoint keygen", "checkpoint show", "checkpoint list", "checkpoint verify", "verify-proof", "verify-export",
     "agents keygen", "agents show", "completion", "man",
 }  # fmt: skip
 

@@ -108,6 +108,21 @@ def test_options_of_the_caller_hold(dsn: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_pgbouncer
+def test_a_default_of_the_database_counts_but_not_for_commands(
+    pooler: Path, database: str, db: Connection
+) -> None:
+    db.execute(f"alter database {database} set default_transaction_read_only = on")
+    dsn = through(pooler, database, "postgres")
+    shown = "select current_setting('transaction_read_only')"
+    with alpha_db.connect(dsn, autocommit=True) as conn:
+        assert one(conn, shown) == "on"
+    with connect_for_command(dsn) as conn:
+        assert one(conn, shown) == "off"
+    with connect_for_command(f"{dsn} options='-c default_transaction_read_only=on'") as conn:
+        assert one(conn, shown) == "on"
+
+
+@needs_pgbouncer
 def test_hydrator_polls(dsn: str) -> None:
     source = PostgresSource(lambda: alpha_db.connect(dsn, schema="public"), 5)
     source.open()
