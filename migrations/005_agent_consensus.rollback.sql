@@ -61,7 +61,7 @@ for item in
   where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole
     and p.proname in (
       'damaged_rows', 'lockdown_evidence', 'bootstrap_message', 'bootstrap_text', '_check_bootstrap', '_require_consensus', '_open_damage_items',
-      '_refuse_other_damage', '_is_readable_time', 'agent_keys', 'proposal_progress', 'validate_revocation', 'validate_agent', 'validate_change', 'validate_vote', 'validate_proposal',
+      '_refuse_other_damage', '_refuse_missing_tables', '_is_readable_time', 'agent_keys', 'proposal_progress', 'validate_revocation', 'validate_agent', 'validate_change', 'validate_vote', 'validate_proposal',
       'refuse_direct_change', 'vote', 'check_allowed', 'propose', 'approval_message', 'proposal_message', 'check_payload', 'check_public_key',
       'check_uuid', 'check_text', 'check_decimal', 'check_members', 'refuse_consensus', 'change_direction', 'quorum', 'active_agents',
       'installation_origin', 'current_state_text', 'next_state_text', 'state_text', 'signs', 'text_digest', 'approval_text', 'proposal_text',

@@ -1172,6 +1172,23 @@ end
 $function$;
 comment on function check_public_key(jsonb) is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
 
+create function _refuse_missing_tables(damage jsonb) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  missing text;
+begin
+  select string_agg(left(d.value ->> 'table', 63), ', ') into missing
+  from jsonb_array_elements(damage) as d where d.value ->> 'verdict' = 'table_missing';
+  if missing is not null then
+    perform refuse_consensus('RSK-005', 'a release cannot acknowledge a table that is gone',
+      format('Missing, in whole or in part: %s.', left(missing, 400)), 'Restore it from a dump (docs/operations.md), then propose again.');
+  end if;
+end
+$function$;
+comment on function _refuse_missing_tables(jsonb) is 'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
+
 create function check_payload(kind text, payload jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1240,6 +1257,7 @@ begin
         format('It lists %s.', jsonb_array_length(payload -> 'damage')),
         'So much damage is not a matter of acknowledging rows: restore from a backup, or install into a new schema and keep this one as evidence.');
     end if;
+    perform _refuse_missing_tables(payload -> 'damage');
     select d.value into item
     from jsonb_array_elements(payload -> 'damage') as d
     where case when jsonb_typeof(d.value) <> 'object' then true else
@@ -1488,13 +1506,8 @@ as $function$
 declare
   too_many  text;
   too_few   text;
-  missing   text;
 begin
-  select string_agg(d.value ->> 'table', ', ') into missing from jsonb_array_elements(damage) as d where d.value ->> 'verdict' = 'table_missing';
-  if missing is not null then
-    perform refuse_consensus('RSK-005', 'a release cannot acknowledge a table that is gone', format('Missing, in whole or in part: %s.', missing),
-      'Restore it from a dump (docs/operations.md), then propose again.');
-  end if;
+  perform _refuse_missing_tables(damage);
   select string_agg(x.value::text, ', ') into too_many
   from (select e.value from (select l.value from jsonb_array_elements(listed) as l
                              except all select d.value from jsonb_array_elements(damage) as d) as e limit 5) as x;

@@ -39,6 +39,15 @@ def test_a_table_that_is_gone_is_damage_beside_the_others(desk: Desk, db: Connec
     assert "problem       ai_debates: the table ai_debates is not there" in shown
 
 
+def test_no_release_of_a_table_that_is_gone(trio: Desk, db: Connection) -> None:
+    query(db, "drop table ai_debates cascade")
+    trio.run("verify-chain", expect=1)
+    ended = trio.run("lockdown", "release", "--reason", "why not", *trio.sign("ada"), expect=1)
+    assert "RSK-005" in ended.err
+    assert "a table that is gone" in ended.err
+    assert "Restore it from a dump" in ended.err
+
+
 def test_status_and_verification_without_the_register(desk: Desk, db: Connection) -> None:
     query(db, "drop table chains cascade")
     assert "the register of the chains is gone" in desk.run("verify-chain", expect=1).err
