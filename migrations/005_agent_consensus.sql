@@ -909,8 +909,10 @@ begin
             then 'it enrols whom it cannot'
           end;
       end if;
-    exception when others then
-      result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
+    exception
+      when insufficient_privilege then raise;  -- row-level security: nothing is known
+      when others then
+        result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
     end;
     return next result;
     if result.problem is not null then

@@ -20,7 +20,7 @@ if exists (select from only risk_configurations) or exists (select from only ris
 end if;
 
 drop table risk_configurations, risk_asset_kill_thresholds;
-drop function active_risk_state(), risk_evidence(bigint), verify_config_integrity(), replayed_state_text(), guard_risk_change(),
+drop function active_risk_state(), risk_evidence(bigint), verify_config_integrity(), _unless_gone(text, text), replayed_state_text(), guard_risk_change(),
   apply_risk_change(risk_change_log, proposals), stored_state_text(), stored_kill_thresholds(), stored_limits();
 create or replace function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)

@@ -26,7 +26,7 @@ set search_path from current
 as $function$
 begin
   perform refuse(
-    'RSK-001', format('a risk parameter cannot hold %s exactly', left(value::text, 60)),
+    'RSK-001', format('a risk parameter cannot hold %s exactly', _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not a limit.', value)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
     'Propose a value with fewer digits.', format('risk_%s_%s', digits, scale), 'CAST');
@@ -362,6 +362,15 @@ $function$;
 comment on function replayed_state_text() is
   'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
 
+create function _unless_gone(state text, source text) returns text[]
+language sql immutable
+set search_path from current
+as $function$
+  -- a table, a column, a function, a type that was dropped
+  select case when state in ('42P01', '42703', '42883', '42704') then '{}'::text[] else array[source] end;
+$function$;
+comment on function _unless_gone(text, text) is 'The source that could not be read, or none if what it reads is gone.';
+
 create function verify_config_integrity()
 returns table (source text, hash text, is_valid boolean, detail text)
 language plpgsql stable security definer
@@ -369,30 +378,57 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  changes     replayed_change[] := array(select c from _replay_consensus() as c);
-  last        replayed_change   := changes[cardinality(changes)];
+  changes     replayed_change[];
+  last        replayed_change;
   stored      text;
-  recomputed  text := text_digest(stored_state_text());
+  recomputed  text;
   replayed    text;
+  in_entry    text;
   in_tables   text;
   in_log      text;
+  unread      text[] := '{}';
 begin
-  stored := coalesce((select c.state_hash::text from only risk_change_log as c order by c.id desc limit 1),
-                     text_digest(state_text(0, null, '[]')));
-  if last.problem is null then
-    replayed := text_digest(coalesce(last.state_text, state_text(0, null, '[]')));
-  end if;
-  select string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') into in_tables
-  from (select r.* from _risk_table_problems(changes) as r order by r.table_name, r.id limit 5) as p;
-  select string_agg(concat_ws(' ', p.table_name, p.id::text) || ': ' || p.problem, '; ') into in_log
-  from (select r.* from (select * from _agent_problems(changes) union all select * from _release_problems(changes)) as r
-        order by r.table_name, r.id limit 5) as p;
+  -- Each by itself: what is gone is damage, what cannot be read is not known, and neither hides the others.
+  begin
+    stored := coalesce((select c.state_hash::text from only risk_change_log as c order by c.id desc limit 1),
+                       text_digest(state_text(0, null, '[]')));
+  exception when others then
+    in_entry := sqlerrm;
+    unread := unread || _unless_gone(sqlstate, 'stored');
+  end;
+  begin
+    changes := array(select c from _replay_consensus() as c);
+    last := changes[cardinality(changes)];
+    if last.problem is null then
+      replayed := text_digest(coalesce(last.state_text, state_text(0, null, '[]')));
+    end if;
+    select string_agg(concat_ws(' ', p.table_name, p.id::text) || ': ' || p.problem, '; ') into in_log
+    from (select r.* from (select * from _agent_problems(changes) union all select * from _release_problems(changes)) as r
+          order by r.table_name, r.id limit 5) as p;
+  exception when others then
+    replayed := null;
+    in_log := sqlerrm;
+    unread := unread || _unless_gone(sqlstate, 'replayed');
+  end;
+  begin
+    recomputed := text_digest(stored_state_text());
+    if 'replayed' <> all (unread) then
+      select string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') into in_tables
+      from (select r.* from _risk_table_problems(changes) as r order by r.table_name, r.id limit 5) as p;
+    end if;
+  exception when others then
+    recomputed := null;
+    in_tables := sqlerrm;
+    unread := unread || _unless_gone(sqlstate, 'recomputed');
+  end;
   return query
     select v.source, v.hash,
-           v.hash is not null and stored = recomputed and recomputed = replayed and v.problem is null,
+           case when v.source = any (unread) then null
+                else coalesce(v.hash is not null and stored = recomputed and recomputed = replayed and v.problem is null,
+                              case when unread = '{}' then false end) end,
            coalesce(v.problem, v.detail)
     from (values
-      ('stored', stored, null, 'state_hash of the last entry of risk_change_log'),
+      ('stored', stored, in_entry, 'state_hash of the last entry of risk_change_log'),
       ('recomputed', recomputed, in_tables,
        'SHA-256 of the state that stands in the risk tables; closed versions compared with the proposals'),
       ('replayed', replayed, in_log,
@@ -401,7 +437,7 @@ begin
 end
 $function$;
 comment on function verify_config_integrity() is
-  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and with it every version, agent, revocation and release; a row for each source, valid if all agree. Raises nothing.';
+  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could not be read. Raises nothing.';
 
 create function active_risk_state()
 returns table (version bigint, state_text text, state_hash text, origin text, is_locked boolean, read_at timestamptz, limits_valid_from timestamptz)

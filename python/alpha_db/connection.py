@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
-from alpha_db.errors import ConnectionFailed, WrongType, squeeze
+from alpha_db.errors import ConnectionFailed, ValueRefused, WrongType, squeeze
 from alpha_db.loaders import read_what_is_there
 from alpha_db.pooled import PinningConnection, PinningCursor, is_pooled, read_options
 from alpha_db.queries import query
@@ -175,12 +175,14 @@ def _pin_each_transaction(conn: PinningConnection) -> None:
 def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:
     """Return libpq's parameters for a DSN (URL, keyword string, or none), with our defaults added.
 
-    Raises ConnectionFailed for a DSN that libpq cannot read, WrongType for what is no str.
+    Raises ConnectionFailed for a DSN that libpq cannot read, WrongType and ValueRefused for what is no text.
     """
     for name, said in (("dsn", dsn), ("schema", schema)):
         if said is not None and not isinstance(said, str):
             hint = f"Pass {name} as a str."
             raise WrongType(f"{name} came as {type(said).__name__}", hint=hint, sqlstate="42804", column=name)
+        if said is not None and any("\ud800" <= character <= "\udfff" for character in said):
+            raise ValueRefused(f"{name} is not UTF-8", hint=HINTS["22021"], sqlstate="22021", column=name)
     try:
         given = {name: value for name, value in kwargs.items() if value is not None}
         params = conninfo_to_dict(_plain_scheme(_dsn(dsn)), **given)

@@ -187,7 +187,7 @@ class FileUnreadable(AlphaDbError):
     """A file cannot be read: it is none, may not be read, is too large, or holds something else."""
 
 
-class ValueRefused(AlphaDbError):
+class ValueRefused(AlphaDbError, ValueError):
     """A value is not one that its column or argument takes: wrong kind, missing, out of range, or against a rule."""
 
 

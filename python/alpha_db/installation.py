@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from alpha_db.connection import quote_identifier
-from alpha_db.errors import NotInstalled, PermissionDenied, translate
+from alpha_db.errors import ChainMismatch, NotInstalled, PermissionDenied, translate
 from alpha_db.queries import query
 
 
@@ -62,9 +62,21 @@ def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
 
 
 def require_installed(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
-    """Like locate, and raises NotInstalled (HINT: alpha-db migrate) if alpha-db is not in that schema."""
+    """Like locate, and raises NotInstalled (HINT: alpha-db migrate) if alpha-db is not in that schema.
+
+    Raises ChainMismatch (AUD-009) if it is, but the register of its migrations is gone.
+    """
     place = locate(conn, schema)
     if not place.installed:
+        with translate():
+            remains = (conn.execute(query("remains")).fetchone() or [None])[0]
+        if remains:
+            raise ChainMismatch(
+                f'AUD-009: schema "{place.schema}" of database {place.database} holds {", ".join(remains)},'
+                " but installed_migrations is gone",
+                hint="it was dropped or renamed: restore schema and data from a dump",
+                sqlstate="AUD09",
+            )
         message = f'alpha-db is not installed in schema "{place.schema}" of database {place.database}'
         if place.elsewhere:
             names = ", ".join(place.elsewhere)

@@ -58,6 +58,14 @@ select pg_catalog.current_database()                                      as dat
         join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%%alpha_owner'::text
         where c.relname = 'installed_migrations'::name)                   as installed_in;
 
+-- name: remains
+-- What of an installation is in the schema though the register of its migrations is not.
+select pg_catalog.array_agg(c.relname::text order by c.relname)
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.current_schema()
+join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%alpha_owner'::text
+where c.relname::text in ('chains', 'guard_states', 'signals');
+
 -- name: database_exists
 select true from pg_database where datname = %(name)s;
 

@@ -45,6 +45,16 @@ def test_status_and_verification_without_the_register(desk: Desk, db: Connection
     assert "the register of the chains is gone" in desk.run("status", expect=1).out
 
 
+@pytest.mark.parametrize("command", ["verify-chain", "status", "guards"])
+def test_without_the_register_of_migrations_it_is_not_just_not_installed(
+    desk: Desk, db: Connection, command: str
+) -> None:
+    query(db, "drop table installed_migrations cascade")
+    said = desk.run(command, expect=1).err
+    assert "AUD-009" in said
+    assert "installed_migrations is gone" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "rows", "said"),
     [

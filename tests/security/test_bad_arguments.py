@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 import alpha_db
 from alpha_db import arguments, errors, objects, writers
 from alpha_db.exact_json import JsonText
+from alpha_db.risk.config_manager import ConfigManager
+from alpha_db.security.audit_signer import AuditSigner
 from alpha_db.sqlstates import RULES
 from tests.cluster import Server
 from tests.support import Connection, make_signal, one, query
@@ -301,3 +305,43 @@ def test_every_rule_of_a_table_that_applications_write_is_told(session: Connecti
         " ('{signals,ai_debates,order_execution,order_events}'::regclass[])",
     )
     assert {row["name"] for row in rules} == set(RULES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"dbname": "no_such_database"}, "3D000"),
+        ({"user": "no_such_user"}, "28000"),
+        ({"host": "/nowhere"}, "08001"),
+    ],
+)
+def test_a_connection_that_fails_has_its_code(server: Server, changes: dict[str, str], code: str) -> None:
+    dsn = make_conninfo(server.dsn("postgres"), **changes)
+    with pytest.raises(errors.ConnectionFailed) as caught:
+        alpha_db.connect(dsn)
+    assert caught.value.code == code
+    with pytest.raises(errors.ConnectionFailed) as plain, errors.translate():
+        psycopg.connect(dsn)
+    assert plain.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("nonsense", {}),
+        ("risk_config", {}),
+        ("risk_config", None),
+        ("risk_config", {"max_leverage_ratio": 1.5}),
+        ("risk_config", {"max_leverage_ratio": Decimal("NaN")}),
+        ("asset_kill_threshold", {"asset": None, "kill_loss_pct": "x", "kill_price": 1, "retired": 0}),
+        ("quorum_policy", {"tighten": "x", "loosen": None, "govern": {}}),
+    ],
+    ids=str,
+)
+def test_a_draft_of_what_is_no_proposal_is_refused(session: Connection, kind: str, payload: Any) -> None:
+    with pytest.raises(errors.AlphaDbError) as caught:
+        ConfigManager(session).propose(
+            ConfigManager(session).draft(kind, payload, reason="r", proposer=uuid4()), AuditSigner.generate()
+        )
+    assert str(caught.value.code).startswith("RSK-")
+    assert caught.value.hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.checkpoint.book import run
 from tests.support import MIGRATIONS, SUPERUSER, make_signal, one, query, wait_until
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import command, guards, harmless, in_vain, is_shut_again, refused, shown, told
+from tests.tampering.outcomes import chain, command, guards, harmless, in_vain, is_shut_again, refused, shown, told
 from tests.tampering.stage import Stage
 
 dba = Section(
@@ -416,6 +416,7 @@ sql(
     "As owner of the schema, drops a table of the kit",
     "drop table votes cascade",
     guards("relation", "votes", "kind", "missing"),
+    chain("votes", "table_missing"),
     prepare=OWNS_SCHEMA,
 )
 sql(

@@ -424,6 +424,24 @@ sql(
     guards("relation", "signals", "row security", "changed"),
 )
 sql(
+    "drops-a-chained-table",
+    "Drops a table of the log",
+    "drop table ai_debates cascade",
+    chain("ai_debates", "table_missing"),
+)
+sql(
+    "drops-a-hashed-column",
+    "Drops a column that rows were hashed with",
+    "alter table order_events drop column fill_price cascade",
+    chain("order_events", "table_missing"),
+)
+sql(
+    "drops-the-memory",
+    "Drops the table that remembers verification runs",
+    "drop table verification_runs cascade",
+    chain("verification_runs", "table_missing"),
+)
+sql(
     "unlogs-a-table",
     "Makes a table unlogged, so that a crash empties it",
     "alter table order_events set unlogged",

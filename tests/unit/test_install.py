@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -39,6 +40,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-build-isolation",
         "--no-index",
         "--no-compile",
+        "--ignore-installed",  # or pip takes away what the tests themselves run by
         "--prefix",
         place / "prefix",
     ]
@@ -71,3 +73,8 @@ def test_migrations_come_with_it(prefix: Path) -> None:
 def test_the_man_page_comes_with_it(prefix: Path) -> None:
     page = prefix / "share" / "man" / "man1" / "alpha-db.1"
     assert page.read_bytes() == (ROOT / "docs" / "man" / "alpha-db.1").read_bytes()
+
+
+def test_what_the_tests_run_by_stays(prefix: Path) -> None:
+    assert prefix
+    assert importlib.metadata.version("alpha-db")

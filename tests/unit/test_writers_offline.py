@@ -101,6 +101,46 @@ def test_refused_as_money(function: Any, arguments: dict[str, Any], name: str, v
     assert caught.value.sqlstate == "AUD01"
 
 
+@pytest.mark.parametrize(
+    ("value", "detail"),
+    [
+        ("", "It is empty."),
+        ("  ", "It is blank."),
+        ("NaN", "NaN is not an amount."),
+        ("-inf", "-inf is not an amount."),
+        ("{{strategy.order.price}}", "a placeholder that the sender did not fill in"),
+        ("${price}", "a placeholder that the sender did not fill in"),
+        (" 1.5 ", "leave out the blanks around it"),
+        ("1,5", "the decimal separator is a point"),
+        ("1,234.50", "digits are not grouped"),
+        ("0x10", "only decimal digits are taken"),
+        ("1_0", "leave out the underscores"),
+        ("\u0661", "only the digits 0 to 9 are taken"),
+        ("1e99999", "no column holds so many digits"),
+        ("ten", 'It is "ten", which is not a decimal number.'),
+        (None, "It is missing"),
+        (True, "It is true, a truth value."),
+        (b"1", "It came as bytes"),
+        (0.1, "A binary float has lost digits"),
+        (1e400, "inf is not an amount."),
+        (float("nan"), "nan is not an amount."),
+        (Decimal("NaN"), "NaN is not an amount."),
+        (Decimal("1e-20000"), "No column holds so many digits."),
+        (Decimal("1e200000"), "No column holds so many digits."),
+        ([1], "list is not a decimal number."),
+        ("1" * 100_000 + "x", "which is not a decimal number"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_the_detail_says_what_is_wrong_with_this_amount(value: object, detail: str) -> None:
+    with pytest.raises(errors.DecimalError) as caught:
+        writers.record_signal(NO_CONNECTION, **(SIGNAL | {"price": value}))
+    assert detail in str(caught.value.detail)
+    assert ("float" in str(caught.value.detail)) == (value == 0.1)
+    assert (caught.value.column, caught.value.code, bool(caught.value.hint)) == ("price", "AUD-001", True)
+    assert len(str(caught.value.detail)) < 200
+
+
 @pytest.mark.parametrize("value", [Decimal("1.50"), 7, "1.50", "-0.1", ".5", "5.", "1e-8", "6.4E+4", 10**40])
 def test_taken_as_money(value: Any) -> None:
     with pytest.raises(AssertionError, match="something was sent"):
@@ -131,6 +171,30 @@ def test_json_has_no_nan(value: object) -> None:
 def test_what_is_not_json(value: object) -> None:
     with pytest.raises(TypeError):
         exact_json.dumps(value)
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(errors.WrongType, match="contains itself"):
+        exact_json.dumps({"x": endless})
+    twice = [1]
+    assert exact_json.dumps([twice, twice]) == "[[1], [1]]"
+
+
+def test_no_limit_of_python_is_met() -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    text = exact_json.dumps(deep)
+    assert text == "[" * 100_000 + "1" + "]" * 100_000
+    assert exact_json.loads(text) == text
+    long = exact_json.dumps({"n": 10**5000})
+    assert exact_json.loads(long) == {"n": 10**5000}
+    while isinstance(
+        deep, list
+    ):  # taken apart from outside, because Python frees what is nested by recursion
+        deep = deep[0]
 
 
 JSON_VALUES = st.recursive(

@@ -46,7 +46,7 @@ class SigningKey:
     def __init__(self, name: str, private_key: Ed25519PrivateKey) -> None:
         if not is_key_name(name):
             raise BadKey(
-                f"{name!r} cannot be a key's name",
+                f'"{name}" cannot be a key\'s name',
                 hint="letters, digits and the like, no blank and no '+': audit.example.org/trading",
             )
         if is_weak_key(private_key.public_key().public_bytes_raw()):
@@ -142,6 +142,8 @@ def trusted_keys(given: Sequence[str]) -> list[Key]:
                 "the private key is for checkpoint create; what verifies is the public one beside it, .vkey"
             )
             raise BadKey(f"{shown}: {problem}", hint=hint if _is_private(text) else None) from None
+        except ValueError:
+            raise BadKey("a public key, or a file of them, has no NUL character in its name") from None
     return list(dict.fromkeys(keys))
 
 

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from alpha_db.checkpoint.keys import SigningKey
+from alpha_db.errors import shown
 from alpha_db.offline_check import digest_of_run
 
 _SERVER = re.compile(r"(\d+) timeline (\d+) lsn ([0-9A-F]+/[0-9A-F]+)", re.ASCII)
@@ -47,7 +48,7 @@ class Position:
         """Return the position that str() printed. Raises ValueError."""
         found = _SERVER.fullmatch(text)
         if not found:
-            raise ValueError(f"not a server's position: {text!r}")
+            raise ValueError(f"not a server's position: {shown(text)}")
         return cls(found[1], int(found[2]), found[3])
 
     def is_before(self, other: Position) -> bool:
@@ -120,7 +121,7 @@ def compose(run: Sequence[Facts], key: SigningKey) -> dict[str, str]:
     notes = {}
     for facts in run:
         if not _FILE_NAME.fullmatch(facts.table) or "\n" in facts.origin:
-            raise ValueError(f"a log cannot be called {facts.table!r}")
+            raise ValueError(f"a log cannot be called {shown(facts.table)}")
         text = (
             f"{facts.origin}\n{facts.size}\n{base64.b64encode(facts.root).decode()}\n"
             f"installation {facts.installation}\n"

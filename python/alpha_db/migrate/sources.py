@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ def find_directory(named: Path | None = None) -> Path:
         [here.parents[1] / "migrations", here.parents[3] / "migrations"] if named is None else [named]
     )
     for candidate in candidates:
-        if candidate.is_dir():
+        if os.path.isdir(candidate):  # noqa: PTH112 - is_dir() raises for a name that is too long
             return candidate
     raise AlphaDbError(f"no migrations: {candidates[-1]} is not a directory", hint="name it with --sources")
 

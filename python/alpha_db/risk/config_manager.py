@@ -187,7 +187,8 @@ class ConfigManager:
         limits it may be unknown (None) if the log does not hold. Raises RiskTampered (RSK-007) otherwise, and
         RiskValueRefused (RSK-001) for a reason that the database would refuse.
         """
-        if not (reason.strip(" ") and len(reason) <= LONGEST_REASON and is_plain_text(reason)):
+        is_text = isinstance(reason, str)  # callers are not all typed
+        if not (is_text and reason.strip(" ") and len(reason) <= LONGEST_REASON and is_plain_text(reason)):
             raise RiskValueRefused(
                 "RSK-001: the reason is missing, too long, or hides characters",
                 hint=f"Give a reason of at most {LONGEST_REASON} characters, all of them visible.",
@@ -195,16 +196,19 @@ class ConfigManager:
             )
         proposal_id, active = uuid4(), self.active()
         expires_at = self._scalar("server_time") + lifetime
-        text = proposal_text(
-            origin=active["origin"],
-            proposal_id=proposal_id,
-            kind=kind,
-            previous=active["state_hash"],
-            payload=payload,
-            reason=reason,
-            proposer=proposer,
-            expires_at=expires_at,
-        )
+        try:
+            text = proposal_text(
+                origin=active["origin"],
+                proposal_id=proposal_id,
+                kind=kind,
+                previous=active["state_hash"],
+                payload=payload,
+                reason=reason,
+                proposer=proposer,
+                expires_at=expires_at,
+            )
+        except (ValueError, TypeError, AttributeError) as problem:
+            raise _not_a_payload(problem) from None
         draft = Draft(proposal_id, kind, payload, reason, proposer, expires_at, active["state_hash"], text)
         try:
             replay = self.verified().replay
@@ -212,8 +216,11 @@ class ConfigManager:
             if kind in _ON_LIMITS:
                 raise
             return draft
-        said = parse_proposal(text)
-        way, needed = direction(kind, payload, replay.state), approvals_needed(replay, said)
+        try:
+            said = parse_proposal(text)
+            way, needed = direction(kind, payload, replay.state), approvals_needed(replay, said)
+        except (ValueError, TypeError, LookupError, ArithmeticError) as problem:
+            raise _not_a_payload(problem) from None
         return Draft(**{**vars(draft), "direction": way, "needed": needed})
 
     def propose(self, draft: Draft, signer: AuditSigner) -> Row:
@@ -325,6 +332,16 @@ def _check_signed(proposal: Row, stored: Row, *, must_be_readable: bool) -> Sign
     ]:
         raise _tampered("the proposal's text says otherwise than its row", text)
     return said
+
+
+def _not_a_payload(problem: Exception) -> RiskValueRefused:
+    what = (
+        str(problem)
+        if isinstance(problem, ValueError)
+        else "a member of the payload is missing or of another type"
+    )
+    hint = "A payload has exactly the members of its kind, decimals as strings: docs/risk.md lists them."
+    return RiskValueRefused(f"RSK-001: {what}", hint=hint, sqlstate="RSK01")
 
 
 def _tampered(problem: str, detail: str) -> RiskTampered:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 
 from alpha_db.connection import connect as connect_to
-from alpha_db.errors import AlphaDbError, from_any, squeeze
+from alpha_db.errors import AlphaDbError, ValueRefused, from_any, squeeze
 from alpha_db.risk.backoff import Backoff
 from alpha_db.risk.clock import Clock, boottime
 from alpha_db.risk.guardrail import CEILINGS, Ceilings, Guardrail, GuardrailState
@@ -90,7 +90,11 @@ class RiskGuardrailService:
         backoff: Backoff | None = None,
     ) -> None:
         if not (0 < poll < lease and 0 < read_deadline <= lease and good_reads >= 1 and clock_tolerance >= 0):
-            raise ValueError("0 < poll < lease, 0 < read_deadline <= lease, good_reads >= 1")
+            raise ValueRefused(
+                "the times of the guardrail do not fit together",
+                hint="Keep 0 < poll < lease, 0 < read_deadline <= lease, and good_reads >= 1.",
+                sqlstate="22023",
+            )
         # libpq waits at least 2 seconds
         connect_timeout = max(2, round(lease))
         opener = connect or (

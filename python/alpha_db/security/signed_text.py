@@ -92,7 +92,8 @@ def load_json(text: str) -> Any:
         place = f"at line {problem.lineno}, column {problem.colno}"
         raise ValueError(f"{problem.msg[:1].lower()}{problem.msg[1:]} {place}") from None
     except (RecursionError, ArithmeticError) as problem:
-        raise ValueError(f"JSON that Python cannot read: {type(problem).__name__}") from None
+        is_deep = isinstance(problem, RecursionError)
+        raise ValueError("it is nested too deeply" if is_deep else "a number in it is too large") from None
 
 
 def signed_time(moment: datetime) -> str:
