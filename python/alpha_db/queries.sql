@@ -26,10 +26,11 @@ select coalesce(pg_catalog.current_schema(), 'pg_catalog')::pg_catalog.text, pg_
 
 -- name: pin_for_command
 -- Defaults of the database or the role that would keep a command from reading or from recording what it found. What the
--- caller's own PGOPTIONS say counts.
+-- caller's own PGOPTIONS say counts. jit: compiling takes seconds where the planner takes our functions for costly, and saves
+-- nothing, because what takes time is hashing.
 select s.name, case when not %(is_pooled)s::boolean then set_config(s.name, v.value, false) else v.value end
 from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
-             ('default_transaction_deferrable', 'off'), ('statement_timeout', '0'),
+             ('default_transaction_deferrable', 'off'), ('statement_timeout', '0'), ('jit', 'off'),
              ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'))
      as v(name, value)
 join pg_settings as s on s.name = v.name

@@ -57,6 +57,7 @@ def test_nothing_left_by_others_counts(dsn: str, schema: str | None) -> None:
             "search_path": "public, pg_temp",
             "statement_timeout": "0",
             "row_security": "off",
+            "jit": "off",
             "transaction_read_only": "off",
             "transaction_isolation": "read committed",
         }.items():
@@ -150,6 +151,13 @@ def test_a_direct_connection_is_no_pooled_one(server: Server, database: str, db:
         assert not is_pooled(conn)
         assert conn.prepare_threshold == 5
         assert one(conn, "select current_setting('search_path')") == "public, pg_temp"
+
+
+def test_commands_compile_no_query(server: Server, database: str, db: Connection) -> None:
+    """Compiling took seconds in each command, on servers with LLVM."""
+    db.execute(f"alter database {database} set jit = on")
+    with connect_for_command(server.dsn(database)) as conn:
+        assert one(conn, "select current_setting('jit')") == "off"
 
 
 @pytest.mark.parametrize(
