@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -23,7 +22,9 @@ from tests.support import Connection, make_signal
 pytestmark = pytest.mark.any_server
 
 COMMANDS = dict(commands())
-SECONDS = 5
+HANGS = "this takes for ever"
+#: What takes so long hangs, however busy the machine is.
+SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,15 @@ def no_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def too_slow(*_: Any) -> None:
-    raise TimeoutError("it hangs")
+@pytest.fixture(autouse=True)
+def no_hanging() -> Iterator[None]:
+    def too_slow(*_: Any) -> None:
+        raise TimeoutError(HANGS)
+
+    before = signal.signal(signal.SIGALRM, too_slow)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -69,17 +77,12 @@ def test_a_bad_value_is_answered_in_words(
             continue
         for value in bad_values(parameter, files):
             given = arguments(name, parameter, value, files, kind)
-            signal.signal(signal.SIGALRM, too_slow)
             signal.alarm(SECONDS)
-            began = time.monotonic()
-            try:
-                code = main(["--dsn", dsn, *given])
-            finally:
-                signal.alarm(0)
+            code = main(["--dsn", dsn, *given])
+            signal.alarm(0)
             out, err = capsys.readouterr()
-            seconds = time.monotonic() - began
             found = list(complaints(code, out, err))
-            if found or seconds > 1 or os.environ.get("SHOW"):
+            if found or HANGS in out + err:
                 shown = " ".join(word if len(word) < 80 else word[:40] + "…" for word in given)
-                wrong.append(f"{shown!r} -> {code} {seconds:.2f} s: {found} {err[:300]} {out[:100]}")
+                wrong.append(f"{shown!r} -> {code}: {found} {err[:300]} {out[:100]}")
     assert not wrong, "\n".join(wrong)
