@@ -5,7 +5,17 @@ from __future__ import annotations
 from tests.checkpoint.book import run
 from tests.support import MIGRATIONS, SUPERUSER, make_signal, one, query, wait_until
 from tests.tampering.catalogue import Section
-from tests.tampering.outcomes import chain, command, guards, harmless, in_vain, is_shut_again, refused, shown, told
+from tests.tampering.outcomes import (
+    chain,
+    command,
+    guards,
+    harmless,
+    in_vain,
+    is_shut_again,
+    refused,
+    shown,
+    told,
+)
 from tests.tampering.stage import Stage
 
 dba = Section(

@@ -13,7 +13,6 @@ from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK, AlphaDbError, Ri
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.risk.pins import load_pins
 
-
 _WORDS = {True: ("ok", GOOD), False: ("not ok", BAD), None: ("not run", WARN)}
 
 
