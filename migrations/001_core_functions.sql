@@ -609,13 +609,22 @@ comment on function rejected_attempts() is
 -- Values that a column cannot hold. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
 ------------------------------------------------------------------------------------------------------------------------
 
+create function _shortened(value numeric) returns text
+language sql immutable
+set search_path from current
+as $function$
+  select case when char_length(v.digits) <= 60 then v.digits else format('%s… (%s characters)', left(v.digits, 40), char_length(v.digits)) end
+  from (select value::text as digits) as v;
+$function$;
+comment on function _shortened(numeric) is 'A number as text, and of a long one the beginning and its length.';
+
 create function refuse_decimal(value numeric, digits integer, scale integer) returns boolean
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
   perform refuse(
-    'AUD-001', format('decimal(%s,%s) cannot hold %s exactly', digits, scale, left(value::text, 60)),
+    'AUD-001', format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not an amount.', value)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
     'Round or reject the value in the application: the database never drops a digit silently.',

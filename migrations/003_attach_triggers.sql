@@ -28,7 +28,7 @@ begin
   perform refuse(
     'AUD-001', format('%s lost digits between the payload and the column', member),
     format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s number rounded to 10 decimals.',
-           case when char_length(given::text) > 60 then left(given::text, 60) || '…' else given::text end, stored),
+           _shortened(given), stored),
     'Parse the payload''s numbers as decimals, never as binary floats, and round them to 10 decimals at most.',
     table_name, 'INSERT', column_name => member);
 end

@@ -26,7 +26,7 @@ set search_path from current
 as $function$
 begin
   perform refuse(
-    'RSK-001', format('a risk parameter cannot hold %s exactly', left(value::text, 60)),
+    'RSK-001', format('a risk parameter cannot hold %s exactly', _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not a limit.', value)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
     'Propose a value with fewer digits.', format('risk_%s_%s', digits, scale), 'CAST');
