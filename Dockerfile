@@ -2,6 +2,7 @@
 FROM python:3.12-slim
 WORKDIR /src
 COPY pyproject.toml setup.cfg MANIFEST.in README.md CHANGELOG.md LICENSE yoyo.ini ./
+COPY docs/man docs/man
 COPY python python
 COPY migrations migrations
 COPY superuser superuser

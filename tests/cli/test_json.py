@@ -40,6 +40,14 @@ def test_a_result(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.any_server
+def test_a_format_is_framed_as_the_option_is(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    for way in (["--json"], ["--format", "json"]):
+        code, found = answer(capsys, "--dsn", desk.dsn, "verify-chain", *way)
+        assert (code, found["ok"], found["result"]["lockdown"]["is_locked"]) == (0, True, False)
+        assert answer(capsys, "verify-chain", *way, "--jobs", "many")[1]["exit_code"] == 2
+
+
 def test_damage_is_a_result_and_no_error(desk: Desk, db: Connection) -> None:
     fill(db)
     tamper(db, "update signals set quantity = 7 where id = 2")

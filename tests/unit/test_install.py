@@ -16,25 +16,25 @@ from tests.support import MIGRATIONS, ROOT
 pytestmark = pytest.mark.any_server
 
 
+def copied() -> list[tuple[str, str]]:
+    """What the Dockerfile copies, and where to."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line.split()[1:] for line in text.splitlines() if line.startswith("COPY ")]
+    return [(name, target) for *names, target in lines for name in names]
+
+
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where `pip install .` put a copy of the checkout. No network: the dependencies are here already."""
+    """Where `pip install .` put what the Dockerfile copies. No network: the dependencies are here already."""
     pytest.importorskip("setuptools.command.bdist_wheel", reason="setuptools 70.1 is needed to build a wheel")
     place = tmp_path_factory.mktemp("install")
     source = place / "checkout"
-    kept = ("python", "migrations", "superuser", "docs")
-    for folder in kept:
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (
-        "pyproject.toml",
-        "setup.cfg",
-        "MANIFEST.in",
-        "README.md",
-        "CHANGELOG.md",
-        "LICENSE",
-        "yoyo.ini",
-    ):
-        shutil.copy(ROOT / file, source)
+    for name, target in copied():
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            source.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, source / target)
     options = [
         "--no-deps",
         "--no-build-isolation",
@@ -78,3 +78,9 @@ def test_the_man_page_comes_with_it(prefix: Path) -> None:
 def test_what_the_tests_run_by_stays(prefix: Path) -> None:
     assert prefix
     assert importlib.metadata.version("alpha-db")
+
+
+@pytest.mark.skipif(not (ROOT / ".dockerignore").exists(), reason="there is no .dockerignore here")
+def test_docker_is_given_what_it_copies() -> None:
+    given = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert given == {name for name, _ in copied()}

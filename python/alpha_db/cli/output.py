@@ -99,6 +99,7 @@ def note(*parts: str | tuple[str, str]) -> None:
 class Answer:
     """The JSON answer of this run: whether one is asked for, and the result as far as there is one."""
 
+    is_guessed: bool = False  # from the command line as it stands, before it is parsed
     is_wanted: bool = False
     is_given: bool = False
     result: object = None
@@ -114,8 +115,10 @@ def begin(*, as_json: bool) -> None:
 
 
 def want_json(wanted: bool) -> None:
-    """Say whether this run answers in JSON: the option decides, once it is read."""
-    _answer.get().is_wanted = wanted
+    """Say whether an option asks for an answer in JSON; what was guessed of the command line counts no more."""
+    answer = _answer.get()
+    answer.is_guessed = False
+    answer.is_wanted = answer.is_wanted or wanted
 
 
 def leave_stdout() -> None:
@@ -135,7 +138,7 @@ def write_frame(exit_code: int, error: Mapping[str, Any] | None = None) -> None:
     Raises OSError, and TypeError, ValueError or RecursionError for a result that cannot be printed as JSON.
     """
     answer = _answer.get()
-    if answer.is_wanted and (answer.is_given or exit_code):
+    if (answer.is_wanted or answer.is_guessed) and (answer.is_given or exit_code):
         write_json(frame(answer.result, exit_code, error), err=answer.is_on_stderr)
 
 

@@ -17,7 +17,7 @@ from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
 from alpha_db.cli.options import table_option
-from alpha_db.cli.output import emit_json, note, spinner
+from alpha_db.cli.output import emit_json, note, spinner, want_json
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_any
@@ -39,6 +39,13 @@ LAST_ID = 2**63 - 1
 
 #: More would take more of the server than a verification that runs beside the writers should.
 DEFAULT_JOBS = min(4, os.cpu_count() or 1)
+
+
+def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Answer in JSON from here on, if that is the format; in an error, too."""
+    if value == "json":
+        want_json(True)
+    return value
 
 
 @click.command("verify-chain", short_help="Recompute every hash, tell what is damaged.")
@@ -73,6 +80,8 @@ DEFAULT_JOBS = min(4, os.cpu_count() or 1)
     "output_format",
     cls=NamedOption,
     type=click.Choice(["text", "json", "prometheus"]),
+    is_eager=True,
+    callback=_read_format,
     help="Default: text.",
 )
 @verify_checkpoints.checkpoint_options
