@@ -1063,6 +1063,7 @@ begin
   return to_json(value);
 exception when program_limit_exceeded or out_of_memory then  -- text ends at 1 GB
   perform _refuse_large_row(table_name, null, row_limit);
+  return null;
 end
 $function$;
 comment on function _print_large(anyelement, text, bigint) is

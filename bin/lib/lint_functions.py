@@ -73,9 +73,10 @@ ACCEPTED = [
     ),
     (r".", r"target type is different type than source type", "a constant's cast, as in x jsonb := '[]'"),
     (r".", r"OUT variable \"\w+\" is maybe unmodified", "RETURN QUERY EXECUTE sets it"),
+    (r"^damaged_rows\(", r"parameter \"table\" is reserved", "a release's payload names its members so"),
     (r"^append_", r"unmodified OUT variable \"correlation_id\"", "the caller gave it"),
     (
-        r"^(chain_rows|chain_generate|chain_attach|chain_extend|find_chain_damage|verify_chain|revoke_from_public)\(",
+        r"^(chain_rows|chain_generate|chain_attach|chain_extend|find_chain_damage|verify_chain|damaged_rows|revoke_from_public)\(",
         r"text type variable is not sanitized",
         "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
     ),
