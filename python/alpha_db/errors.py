@@ -386,10 +386,6 @@ def from_database(exc: psycopg.Error) -> AlphaDbError:
     )
 
 
-#: The same, by the name it had when from_database could give None.
-from_any = from_database
-
-
 @contextmanager
 def translate() -> Iterator[None]:
     """Raise this package's exception for every error of the database or of the driver."""

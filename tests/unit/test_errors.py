@@ -215,11 +215,11 @@ def test_one_line_tells_a_refusal_once() -> None:
 @pytest.mark.parametrize("name", ["verification_plan", "verified_heads", "judge_range"])
 def test_what_verify_chain_asks_first_is_ours(name: str) -> None:
     """So that who lacks the right is told which role has it."""
-    error = errors.from_any(database_error("42501", f"permission denied for function {name}"))
+    error = errors.from_database(database_error("42501", f"permission denied for function {name}"))
     assert "app_auditor" in str(error.hint)
 
 
 def test_only_the_owner_is_told_of_no_role() -> None:
-    error = errors.from_any(database_error("42501", "permission denied for function bootstrap_agents"))
+    error = errors.from_database(database_error("42501", "permission denied for function bootstrap_agents"))
     assert "alpha_owner" in str(error.hint)
     assert "app_trading" not in str(error.hint)

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row, tuple_row
 from alpha_db.checkpoint.history import History, RefusedRun, Run, Signed
 from alpha_db.checkpoint.note import Position
 from alpha_db.checkpoint.whereabouts import Whereabouts, why_missing
-from alpha_db.errors import AlphaDbError, NotThere, from_any, squeeze
+from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
 from alpha_db.offline_check import MerkleTree, leaf_hash, verify_consistency
 from alpha_db.queries import query
 
@@ -128,7 +128,7 @@ def _tried(subject: str, run: Run, table: str | None, compare: Callable[[], Row]
 
 
 def _told(problem: Exception) -> str:
-    error = from_any(problem) if isinstance(problem, psycopg.Error) else problem
+    error = from_database(problem) if isinstance(problem, psycopg.Error) else problem
     return squeeze(error.message if isinstance(error, AlphaDbError) else str(error))
 
 

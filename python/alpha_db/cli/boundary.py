@@ -17,7 +17,7 @@ import click
 import psycopg
 
 from alpha_db.cli.output import begin, emit_json, want_json, write_frame
-from alpha_db.errors import EXIT_NOT_RUN, EXIT_USAGE, AlphaDbError, from_any, squeeze
+from alpha_db.errors import EXIT_NOT_RUN, EXIT_USAGE, AlphaDbError, from_database, squeeze
 
 _BY_SIGNAL = 128
 
@@ -67,7 +67,7 @@ def run(program: Callable[[], int | None], *, debug: bool, as_json: bool = False
     except Exception as exc:
         if debug:
             traceback.print_exc()
-        error = from_any(exc) if isinstance(exc, psycopg.Error) else exc
+        error = from_database(exc) if isinstance(exc, psycopg.Error) else exc
         say(one_line(error))
         return _answered(
             error.exit_code if isinstance(error, AlphaDbError) else EXIT_NOT_RUN, as_members(error)
@@ -126,7 +126,7 @@ def _causes(exc: BaseException, line: str) -> str:
     while cause is not None:
         text = squeeze(str(cause))
         if isinstance(cause, psycopg.Error):
-            text = squeeze(from_any(cause).message)
+            text = squeeze(from_database(cause).message)
             text = re.sub(r"^(AUD|RSK)-[0-9]{3}: ", "", text)  # the line begins with the code
         elif isinstance(cause, OSError) and cause.strerror:
             text = cause.strerror

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings
 from alpha_db.cli.output import clean, note
-from alpha_db.errors import AlphaDbError, ConnectionFailed, from_any
+from alpha_db.errors import AlphaDbError, ConnectionFailed, from_database
 from alpha_db.locks import describe, lock_holders
 from alpha_db.queries import query
 
@@ -116,7 +116,7 @@ def _attempt(conn: Connection, places: Sequence[Again]) -> tuple[list[Row], list
 
 
 def _ours(raised: AlphaDbError | psycopg.Error) -> AlphaDbError:
-    return from_any(raised) if isinstance(raised, psycopg.Error) else raised
+    return from_database(raised) if isinstance(raised, psycopg.Error) else raised
 
 
 @contextmanager

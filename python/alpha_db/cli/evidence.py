@@ -24,7 +24,7 @@ from alpha_db.errors import (
     EXIT_OK,
     AlphaDbError,
     NotThere,
-    from_any,
+    from_database,
 )
 from alpha_db.installation import Place
 from alpha_db.offline_check import Checkpoint, Key, Refused, Unreadable
@@ -143,6 +143,6 @@ def seal_first(conn: psycopg.Connection[Any], place: Place, table: str) -> None:
     except psycopg.Error as raised:
         if conn.closed:
             raise
-        problem = from_any(raised).message
+        problem = from_database(raised).message
     said = f": {clean(problem)}. alpha-db checkpoint create on the primary seals it."
     note((f"The log of {clean(table)} is not sealed, so this takes long", WARN), said)

@@ -18,7 +18,7 @@ from alpha_db.cli.options import force_option, table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.cli.progress import progress_bar
 from alpha_db.cli.trusted_keys import trusted_keys_option
-from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_any, squeeze
+from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_database, squeeze
 from alpha_db.offline_check import Key
 from alpha_db.queries import query
 
@@ -156,7 +156,7 @@ def _one(
             first = (wish.from_id or 1) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
             written = _write(conn, Part(log, first, _last(log, first, wish.to_id), path), force)
     except (AlphaDbError, psycopg.Error) as raised:
-        problem = from_any(raised) if isinstance(raised, psycopg.Error) else raised
+        problem = from_database(raised) if isinstance(raised, psycopg.Error) else raised
         if is_alone or conn.closed:
             raise
         return Result(log, path, None, squeeze(problem.message), verdict_of(problem), problem.exit_code)

@@ -14,7 +14,7 @@ import alpha_db
 from alpha_db.cli import status_report
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import emit_json
-from alpha_db.errors import AlphaDbError, PermissionDenied, from_any
+from alpha_db.errors import AlphaDbError, PermissionDenied, from_database
 from alpha_db.installation import Place
 from alpha_db.locks import lock_holders
 from alpha_db.migrate import find_directory, read_files, read_states
@@ -59,9 +59,9 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         try:
             return get()
         except (psycopg.errors.InsufficientPrivilege, PermissionDenied) as exc:
-            unavailable[section] = str(from_any(exc) if isinstance(exc, psycopg.Error) else exc)
+            unavailable[section] = str(from_database(exc) if isinstance(exc, psycopg.Error) else exc)
         except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable) as exc:
-            unavailable[section] = f"not installed: {from_any(exc)}"  # an older database
+            unavailable[section] = f"not installed: {from_database(exc)}"  # an older database
         except AlphaDbError as exc:
             unavailable[section] = str(exc)
         except psycopg.errors.LockNotAvailable:
@@ -69,7 +69,7 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         except psycopg.Error as exc:
             if conn.closed:
                 raise
-            unavailable[section] = str(from_any(exc))
+            unavailable[section] = str(from_database(exc))
         return None
 
     def fetch(name: str, **arguments: object) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from alpha_db.cli.options import table_option
 from alpha_db.cli.output import emit_json, note, spinner, want_json
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
-from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_any
+from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
 from alpha_db.locks import timed_out
 from alpha_db.offline_check import Key
 from alpha_db.verification import (
@@ -262,7 +262,7 @@ def _guards(conn: psycopg.Connection[Any]) -> tuple[dict[str, str], str | None]:
     try:
         return changed_guards(conn), None
     except psycopg.Error as raised:
-        return {}, f"the guards could not be compared: {from_any(raised)} ({raised.sqlstate})"
+        return {}, f"the guards could not be compared: {from_database(raised)} ({raised.sqlstate})"
 
 
 def _remember(
@@ -278,6 +278,6 @@ def _remember(
     except psycopg.errors.LockNotAvailable as raised:
         problem: AlphaDbError = timed_out(conn, raised)
     except psycopg.Error as raised:
-        problem = from_any(raised)
+        problem = from_database(raised)
     boundary.say(boundary.one_line(problem))
     return run | {"problem": problem.message}

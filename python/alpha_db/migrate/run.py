@@ -32,7 +32,7 @@ from alpha_db.errors import (
     PermissionDenied,
     ReadOnlyServer,
     Refused,
-    from_any,
+    from_database,
     squeeze,
     translate,
 )
@@ -209,7 +209,7 @@ def _install(params: dict[str, Any], file: MigrationFile, wait: _Wait) -> None:
         try:
             wait.for_lock(_limit(conn), attempt)
         except psycopg.Error as exc:
-            raise _failed(file.name, from_any(exc)) from exc
+            raise _failed(file.name, from_database(exc)) from exc
     if made:
         wait.applied.add(file.name)
         wait.tell(Event("applied", file.name, round((time.monotonic() - started) * 1000)))
@@ -272,7 +272,7 @@ def _apply(
             try:
                 wait.for_lock(backend.limit_waiting, apply)
             except psycopg.Error as exc:
-                raise _failed(state.name, from_any(exc)) from exc
+                raise _failed(state.name, from_database(exc)) from exc
             except exceptions.LockTimeout as exc:
                 raise MigrationFailed(f"{state.name}: {squeeze(str(exc))}") from exc
             elapsed = round((time.monotonic() - started) * 1000)

@@ -14,7 +14,7 @@ from yoyo.connections import DatabaseURI
 from yoyo.migrations import default_migration_table
 
 from alpha_db.connection import open_pinned, pin_for_command
-from alpha_db.errors import from_any
+from alpha_db.errors import from_database
 from alpha_db.queries import query
 
 
@@ -27,7 +27,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
             conn = open_pinned(dburi.args, autocommit=True)
             pin_for_command(conn)
         except psycopg.Error as exc:
-            raise from_any(exc) from exc
+            raise from_database(exc) from exc
         return conn
 
     _lock_timeout = "0"

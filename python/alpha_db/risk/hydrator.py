@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 
 from alpha_db.connection import connect as connect_to
-from alpha_db.errors import AlphaDbError, ValueRefused, from_any, squeeze
+from alpha_db.errors import AlphaDbError, ValueRefused, from_database, squeeze
 from alpha_db.risk.backoff import Backoff
 from alpha_db.risk.clock import Clock, boottime
 from alpha_db.risk.guardrail import CEILINGS, Ceilings, Guardrail, GuardrailState
@@ -257,7 +257,7 @@ class RiskGuardrailService:
     def _missed(self, problem: BaseException) -> None:
         """The source failed: data that cannot be right trips at once, all else when the lease ends."""
         if isinstance(problem, psycopg.Error):
-            message = squeeze(from_any(problem).message)
+            message = squeeze(from_database(problem).message)
             if (problem.sqlstate or "")[:2] in _BROKEN_DATA:
                 self._trip(f"RSK-007: the risk tables cannot be read: {message}")
                 return

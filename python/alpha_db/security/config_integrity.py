@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from alpha_db.errors import AlphaDbError, from_any
+from alpha_db.errors import AlphaDbError, from_database
 from alpha_db.security.ed25519 import verify
 from alpha_db.security.evidence import (
     ActiveState,
@@ -91,7 +91,7 @@ class IntegrityChecker:
                 raise AlphaDbError("the checker has no connection to read by")
             _same(config, self.check(self._read()).state)
         except psycopg.Error as problem:
-            self.problem = from_any(problem)
+            self.problem = from_database(problem)
         except AlphaDbError as problem:
             self.problem = problem
         except Exception as problem:  # fail closed, whatever it is
