@@ -21,7 +21,7 @@ from alpha_db.checkpoint.store import Store, StoreError
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.evidence import worst
 from alpha_db.cli.options import KEY_HELP
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, put, rows
 from alpha_db.cli.trusted_keys import trusted_keys_option
 from alpha_db.cli.verify_checkpoints import without_option
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
@@ -220,7 +220,8 @@ def create(
         emit_json(_created(made, key, with_notes=to_stdout))
     else:
         if to_stdout:
-            sys.stdout.write("\n".join(made.notes.values()))
+            text = "\n".join(made.notes.values())
+            put(lambda is_lost: (sys.stderr if is_lost else sys.stdout).write(text))
         _tell_created(made, key, store, err=to_stdout)
     finish(EXIT_DAMAGE if made.broken else 0)
 
