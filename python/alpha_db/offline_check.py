@@ -484,7 +484,10 @@ def verify_export(
         raise Refused("something stands behind the end line")
     tree.add(*leaves)
     if row_id < goal:
-        raise Refused(f"the end is missing: {goal} rows were signed, the export ends at row {row_id}")
+        raise Refused(
+            f"the end is missing: {goal} rows were signed, the export ends at row {row_id}"
+            f" (if only a part was exported, give a checkpoint of at most {row_id} rows)"
+        )
     if checkpoint is not None and tree.root() != checkpoint.root:
         raise Refused(f"rows 1 to {goal} are not those that {checkpoint.signer} signed: the root differs")
     signed_to = None if checkpoint is None else goal

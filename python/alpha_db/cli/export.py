@@ -79,6 +79,8 @@ def export(
     there nevertheless, and says what the database says. Exit code 3 if a table cannot be read, 5 if the table, the
     rows or the checkpoint are not there; the other tables are written all the same.
 
+    A part that ends before a checkpoint does cannot be checked against it: only against one of no more rows.
+
     \b
     Examples:
       alpha-db export -o book/
