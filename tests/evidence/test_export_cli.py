@@ -66,7 +66,9 @@ def test_ranges(evidence: Evidence) -> None:
     assert (found["first_id"], found["signed_to"]) == (2, 9)
     # a part that ends before the checkpoint does is not what was signed
     (found,) = verify(evidence, evidence.path("1-4"), "--checkpoint", note, "--trust", evidence.key, expect=1)
-    assert found["reason"].startswith("the end is missing: 9 rows were signed, the export ends at row 4 (")
+    assert str(found["reason"]).startswith(
+        "the end is missing: 9 rows were signed, the export ends at row 4 ("
+    )
     for code, wrong in (
         (5, ["--to-id=10"]),
         (5, ["--from-id=11"]),

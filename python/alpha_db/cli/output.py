@@ -51,6 +51,11 @@ def clean(value: object) -> str:
     return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", str(value))
 
 
+def since(when: object) -> str:
+    """Return since when something is so, as words that stand behind it."""
+    return ", nobody recorded since when" if when is None else f" since {clean(when)}"
+
+
 def line(*parts: str | tuple[str, str]) -> None:
     """Print a line; a part is text, or text and its style."""
     text = Text()
