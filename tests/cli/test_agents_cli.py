@@ -151,11 +151,11 @@ def test_bootstrap_is_the_owners(desk: Desk, login_role: LoginRole) -> None:
 
 
 @pytest.mark.parametrize("text", ["nonsense", "{}", '{"agent_id": "x"}', "[1]"])
-def test_files_that_hold_no_agent_are_usage(desk: Desk, text: str) -> None:
+def test_files_that_hold_no_agent(desk: Desk, text: str) -> None:
     file = desk.folder / "bad.json"
     file.write_text(text)
-    desk.run("agents", "bootstrap", str(file), expect=2)
-    desk.run("agents", "bootstrap", str(desk.folder / "none.json"), expect=2)
+    desk.run("agents", "bootstrap", str(file), expect=3)
+    desk.run("agents", "bootstrap", str(desk.folder / "none.json"), expect=5)
 
 
 def test_enrol_rotate_and_revoke(trio: Desk, db: Connection) -> None:
@@ -235,5 +235,5 @@ def test_show_asks_for_the_passphrase(desk: Desk, tmp_path: Path) -> None:
 def test_the_answer_of_a_failed_keygen_is_no_agent(desk: Desk, tmp_path: Path) -> None:
     file = tmp_path / "ben.json"
     file.write_text(desk.run("agents", "keygen", "--output", "/nowhere/ben.key", "--json", expect=3).out)
-    said = desk.run("agents", "bootstrap", str(file), expect=2)
+    said = desk.run("agents", "bootstrap", str(file), expect=3)
     assert "the answer of a command that failed" in said.err

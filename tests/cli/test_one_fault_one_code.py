@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from alpha_db.checkpoint.guards import Since
 from alpha_db.checkpoint.keys import SigningKey
+from alpha_db.cli.guards import _tell_since
 from alpha_db.cli.main import main
+from alpha_db.cli.output import since
+from alpha_db.offline_check import Refused, open_note
 from alpha_db.security.audit_signer import AuditSigner
 
 pytestmark = pytest.mark.any_server
@@ -59,6 +63,29 @@ def test_a_private_key_that_others_can_read_is_refused(
     (tmp_path / "k").chmod(0o644)
     assert main(["checkpoint", "show", "--key", "k"]) == 3
     assert "can be read by others (mode 0644). HINT: chmod 600" in capsys.readouterr().err
+
+
+def test_since_when_nobody_recorded() -> None:
+    assert since(None) == ", nobody recorded since when"
+    assert since("noon") == " since noon"
+
+
+def test_one_fact_and_two_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    for count, words in (
+        (1, "1 fact about the guards is not as in R"),
+        (2, "2 facts about the guards are not as in R"),
+    ):
+        fact = dict.fromkeys(("problem", "object_kind", "object_name", "fact", "expected", "found"), "x")
+        _tell_since(Since("R", "desk", True, [fact] * count, [], [], None))
+        assert words in capsys.readouterr().out
+
+
+def test_the_keys_of_namesakes_are_told_apart() -> None:
+    one, other = SigningKey.generate("desk"), SigningKey.generate("desk")
+    with pytest.raises(Refused) as caught:
+        open_note(f"x\n\n{one.sign('x' + chr(10))}", [other.trusted])
+    assert f"desk (key {one.key_id.hex()}), which is none" in str(caught.value)
+    assert str(caught.value).endswith(f"desk (key {other.key_id.hex()})")
 
 
 def test_a_number_is_called_a_number(capsys: pytest.CaptureFixture[str]) -> None:

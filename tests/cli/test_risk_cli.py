@@ -197,7 +197,6 @@ def test_usage(governed: Desk) -> None:
         ["update-param", POSITION, "0.1", POSITION, "0.2", *signed],
         ["update-param", POSITION, "0.05", *signed],
         ["update-param", POSITION, "0.1", "--from", "x.json", *signed],
-        ["update-param", "--from", "no-such-file.json", *signed],
         ["update-param", POSITION, "0.1", *governed.sign("ada")],
         ["update-param", POSITION, "0.1", "--reason", "x", "--yes"],
         ["update-param", POSITION, "0.1", "--expires-in", "soon", *signed],
