@@ -413,7 +413,8 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes]:
                 raise Unreadable(f"a line is longer than {MAX_LINE:,} bytes")
             yield line
     except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-        raise Unreadable(f"the gzip file is damaged or cut short: {problem}") from None
+        behind = ": something else stands behind its end" if "Not a gzipped" in str(problem) else ""
+        raise Unreadable(f"the gzip file is damaged or cut short{behind}") from None
     except OSError as problem:
         raise Unreadable(f"it cannot be read: {problem.strerror or problem}") from None
     finally:
