@@ -22,7 +22,7 @@ from alpha_db.cli.signing import (
     send_proposal,
     show_bootstrap,
 )
-from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
+from alpha_db.errors import FileUnreadable, SignatureRefused
 from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
@@ -324,7 +324,7 @@ def _propose_agent(
 ) -> None:
     found = _read_agents(file)
     if len(found) != 1:
-        raise click.UsageError(f"{file} holds {len(found)} agents; one is enrolled at a time")
+        raise FileUnreadable(f"{file} holds {len(found)} agents; one is enrolled at a time")
     with settings.installed() as (conn, _):
         manager = ConfigManager(conn)
         old = manager.find_agent(replaces) if replaces else None
@@ -376,18 +376,13 @@ def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
 
 
 def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
-    """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
-    try:
-        said: Any = read_answer(file)
-    except (NotThere, FileUnreadable) as problem:
-        raise click.UsageError(problem.message) from None
-    except ValueError as problem:
-        raise click.UsageError(f"{file}: {problem}") from None
+    """Return the agents of a file. Raises what read_answer raises, SignatureRefused (RSK-003) for a bad key."""
+    said: Any = read_answer(file)
     found = said if isinstance(said, list) else [said]
     for agent in found:
         allowed = (MEMBERS, SIGNED) if may_be_signed else (MEMBERS,)
         if not isinstance(agent, dict) or set(agent) not in map(set, allowed):
-            raise click.UsageError(f"{file}: an agent is {', '.join(MEMBERS)}, no more and no less")
+            raise FileUnreadable(f"{file}: an agent is {', '.join(MEMBERS)}, no more and no less")
         try:
             key_of(agent["public_key"])
         except ValueError as problem:

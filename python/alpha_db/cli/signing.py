@@ -20,6 +20,7 @@ from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shown
 from alpha_db.reading import read_text
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
+from alpha_db.security.private_file import KeyFileNotThere
 
 #: How many characters of a damaged row damaged_rows() gives.
 MOST_OF_A_ROW = 2000
@@ -68,7 +69,9 @@ def read_passphrase(file: Path) -> str:
     """Return the first line of a file. Raises KeyFileError."""
     try:
         passphrase = read_text(file, most=64 * 1024).split("\n")[0].rstrip("\r")
-    except (NotThere, FileUnreadable) as problem:
+    except NotThere as problem:
+        raise KeyFileNotThere(f"cannot read the passphrase: {problem.message}") from None
+    except FileUnreadable as problem:
         raise KeyFileError(f"cannot read the passphrase: {problem.message}", hint=problem.hint) from None
     if not passphrase:
         raise KeyFileError(f"the first line of {file} is empty")
