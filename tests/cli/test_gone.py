@@ -152,6 +152,8 @@ def test_other_tables_are_exported_while_one_is_locked(desk: Desk, connect: Conn
         ("lockdown_events", "risk get-config"),
         ("lockdown_events", "lockdown status"),
         ("installation", "risk verify"),
+        ("chains", "guards"),
+        ("installation", "guards"),
     ],
 )
 def test_what_was_dropped_by_force_is_exit_1(desk: Desk, db: Connection, table: str, command: str) -> None:
@@ -176,3 +178,8 @@ def test_guards_name_the_table_of_their_states(desk: Desk, db: Connection) -> No
     query(db, "drop table guard_states cascade")
     (fact,) = desk.run("guards", "--json", expect=1).json
     assert (fact["object_name"], fact["problem"]) == ("guard_states", "missing")
+
+
+def test_an_export_says_which_table_is_gone(desk: Desk, db: Connection) -> None:
+    query(db, "drop table installation cascade")
+    assert "installation is gone" in desk.run("export", "--output", str(desk.folder / "out"), expect=1).err
