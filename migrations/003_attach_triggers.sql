@@ -176,6 +176,7 @@ comment on function _record_lockdown(text, jsonb, bigint) is
 create function engage_lockdown(reason text, damage jsonb) returns text
 language plpgsql security definer
 set search_path from current
+set lock_timeout = '2s'
 as $function$
 declare
   alarm bigint;

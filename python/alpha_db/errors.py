@@ -352,7 +352,10 @@ _BY_CLASS: dict[str, type[AlphaDbError]] = {
 
 # A missing relation or function means "not installed" only if it is one of ours: a caller's own typo is not.
 _MISSING = ("42P01", "42883", "42704", "3F000")
-_INSTALL = "run alpha-db migrate, or name the schema with --schema or ALPHA_DB_SCHEMA"
+_INSTALL = (
+    "run alpha-db migrate, or name the schema with --schema or ALPHA_DB_SCHEMA;"
+    " if it was here before, restore it from a dump (docs/operations.md)"
+)
 #: How much of what PostgreSQL itself says is shown: it may quote a value of many megabytes.
 _MESSAGE, _DETAIL = 240, 400
 
