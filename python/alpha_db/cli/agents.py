@@ -22,7 +22,7 @@ from alpha_db.cli.signing import (
     send_proposal,
     show_bootstrap,
 )
-from alpha_db.errors import FileUnreadable, SignatureRefused
+from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
 from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
