@@ -1402,7 +1402,8 @@ set search_path from current
 set enable_seqscan = off set row_security = off
 as $function$
 declare
-  chain record;
+  chain    record;
+  timeout  text := current_setting('lock_timeout');
 begin
   perform _require_register();
   for chain in select c.table_name from only chains as c order by c.position loop
@@ -1421,14 +1422,16 @@ begin
           into last_id, head_hash, last_created_at;
         problem := _ahead_of_clock(last_created_at);
       end if;
-    exception
-      when lock_not_available then raise;  -- who holds the lock is seen by whoever waited
-      when others then
-        error_code := sqlstate;
-        problem := 'could not be read: ' || sqlerrm;
+    exception when others then
+      error_code := sqlstate;
+      problem := 'could not be read: ' || sqlerrm;
     end;
+    if error_code = '55P03' then
+      perform set_config('lock_timeout', '100ms', true);  -- has waited long enough; the next one may be locked as well
+    end if;
     return next;
   end loop;
+  perform set_config('lock_timeout', timeout, true);
 end
 $function$;
 comment on function chain_status() is
@@ -1596,17 +1599,25 @@ comment on function find_chain_damage(text, bigint, bigint) is
   'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is listed too.';
 
 create function _acknowledged_if_known()
-returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text)
+returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language plpgsql stable
 set search_path from current
 as $function$
 begin
-  return query select a.table_name, a.id, a.verdict, a.actual_hash, a.expected_hash from acknowledged_damage() as a;
-exception when undefined_table or undefined_function or undefined_object or undefined_column then
-  return;  -- without lockdown_events there are no releases, and damage is damage
+  return query select a.* from acknowledged_damage() as a;
+exception
+  when undefined_table or undefined_function or undefined_object or undefined_column then
+    return;  -- without lockdown_events there are no releases, and damage is damage
+  when lock_not_available then
+    -- Nothing was ever released if there never was an alarm, and nothing is lost by another one while one stands.
+    if pg_sequence_last_value('lockdown_alarm'::regclass) is not distinct from pg_sequence_last_value('lockdown_lifted'::regclass)
+       and pg_sequence_last_value('lockdown_alarm'::regclass) is not null then
+      raise;
+    end if;
 end
 $function$;
-comment on function _acknowledged_if_known() is 'The rows of acknowledged_damage(); none if what it reads was dropped.';
+comment on function _acknowledged_if_known() is
+  'The rows of acknowledged_damage(); none if what it reads was dropped, or is locked while no release can count.';
 
 create function chain_check_sql(table_name text) returns text
 language sql stable
@@ -1811,7 +1822,7 @@ begin
     found_here.detail := format('rows %s to %s, which verification run %s read, are missing', found_here.broken_id, head.last_id, head.run_id);
   end if;
   -- By a release since that run: what it lost at its end may have been written anew by now.
-  if exists (select from acknowledged_damage() as a
+  if exists (select from _acknowledged_if_known() as a
              where a.table_name = found_here.table_name and a.release_id > head.lockdown_event
                and (a.id = found_here.broken_id::text and a.actual_hash is not distinct from found_here.actual_hash
                     or a.verdict = 'tail_missing' and a.actual_hash is null and case when a.id ~ '^[0-9]{1,18}$' then a.id::bigint <= found_here.broken_id end)) then
@@ -1860,6 +1871,31 @@ end
 $function$;
 comment on function judge_range(text, bigint, bigint) is
   'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with the last verification run, too.';
+
+create function _is_registered() returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select to_regclass(format('%I.chains', current_schema())) is not null;
+$function$;
+comment on function _is_registered() is 'Whether the table chains, which says what is chained, is there.';
+
+create function _judge_range_if_possible(table_name text, from_id bigint, to_id bigint) returns chain_verdict
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if not _is_registered() then
+    return row('chains', 0, null, null, false, 'AUD-009', 'table_missing', null, null, null,
+               'the register of the chains is gone: it says which tables are chained, so nothing can be verified without it')::chain_verdict;
+  end if;
+  return judge_range(table_name, from_id, to_id);
+exception when others then
+  return row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')')::chain_verdict;
+end
+$function$;
+comment on function _judge_range_if_possible(text, bigint, bigint) is
+  'As judge_range; not_run if that function was dropped, and damage of the table chains if that was.';
 
 create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text) returns jsonb
 language sql immutable
@@ -1929,11 +1965,14 @@ as $function$
 declare
   result chain_verdict;
 begin
-  perform chain_or_error(table_name), check_range(from_id, to_id);
+  if _is_registered() then
+    perform chain_or_error(table_name);
+  end if;
+  perform check_range(from_id, to_id);
   if to_id is null then
     perform _attend_alarm_if_possible(engage_lockdown);
   end if;
-  result := judge_range(table_name, from_id, to_id);
+  result := _judge_range_if_possible(table_name, from_id, to_id);
   if result.error_code = 'AUD-009' then
     result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
   end if;
@@ -1959,7 +1998,10 @@ declare
   unknown  text;
   outcome  text;
 begin
-  perform _require_register();
+  if not _is_registered() then
+    return next verify_range(table_name, from_id, to_id, engage_lockdown);
+    return;
+  end if;
   perform chain_or_error(table_name) where table_name is not null;
   perform check_range(from_id, to_id);
   perform _attend_alarm_if_possible(engage_lockdown);
@@ -1967,8 +2009,11 @@ begin
   if from_id is null and to_id is null then
     begin
       select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
-    exception when others then
-      unknown := format('the guards could not be compared: %s (%s)', sqlerrm, sqlstate);
+    exception
+      when undefined_table or undefined_function or undefined_object or undefined_column then
+        guards := jsonb_build_object('guard_states', format('what compares the guards is gone: %s', sqlerrm));
+      when others then
+        unknown := format('the guards could not be compared: %s (%s)', sqlerrm, sqlstate);
     end;
   end if;
   for chain in
@@ -1976,7 +2021,7 @@ begin
     where verify_chain_integrity.table_name is null or c.table_name = verify_chain_integrity.table_name
     order by c.position
   loop
-    result := judge_range(chain.table_name, from_id, to_id);
+    result := _judge_range_if_possible(chain.table_name, from_id, to_id);
     if result.error_code = 'AUD-009' then
       damage := damage || damage_of(result);
     elsif (result.is_valid or result.verdict = 'not_run') and guards ? chain.table_name then
@@ -2029,26 +2074,39 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  last_run   bigint;
-  last_full  bigint;
-  turn       bigint;
-  chain      record;
+  last_run    bigint;
+  last_full   bigint;
+  last_heads  jsonb;
+  full_heads  jsonb;
+  turn        bigint;
+  chain       record;
 begin
   if full_every < 1 or rows_per_range < 1 then
     raise exception 'full_every and rows_per_range are at least 1, not % and %', full_every, rows_per_range using errcode = '22023';
   end if;
-  perform _require_register();
-  select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
+  if not _is_registered() then
+    return query select 'chains', null::bigint, null::bigint, true;
+    return;
+  end if;
+  begin
+    select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
+    select r.heads into last_heads from only verification_runs as r where r.id = last_run;
+    select r.heads into full_heads from only verification_runs as r where r.id = last_full;
+  exception when others then  -- verification_runs has a verdict of its own; without it every row is read
+    last_run := null;
+    last_full := null;
+  end;
   turn := last_run - last_full;  -- ids have no gaps
   is_full := not since_last or turn is null or turn + 1 >= full_every;
   for chain in
-    select c.table_name, least(coalesce(c.last_id, 0), 4611686018427387904) as last_id,  -- a forged id must not overflow what is added to it
-           case when verification_plan.is_full then 0 else least(coalesce(h.last_id, 0), coalesce(c.last_id, 0)) end as known_to,
-           least(coalesce((f.heads -> c.table_name ->> 'id')::bigint, 0), coalesce(c.last_id, 0), 4611686018427387904) as full_to
-    from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)
-    left join verified_heads() as h on h.table_name = c.table_name
-    left join only verification_runs as f on f.id = last_full
-    order by c.place
+    select n.table_name, least(coalesce(n.last_id, 0), 4611686018427387904) as last_id,  -- a forged id must not overflow what is added to it
+           case when verification_plan.is_full then 0 else least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)) end as known_to,
+           least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904) as full_to
+    from (select c.table_name, c.place, (last_heads -> c.table_name ->> 'id')::bigint as known_to, (full_heads -> c.table_name ->> 'id')::bigint as full_to,
+                 -- of a table that cannot be read now, what is known of it
+                 coalesce(c.last_id, case when c.error_code is not null then (last_heads -> c.table_name ->> 'id')::bigint end) as last_id
+          from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)) as n
+    order by n.place
   loop
     -- What the last full run read has had its turn when the next one is due.
     if not is_full then
@@ -2800,7 +2858,7 @@ declare
   -- what is read here, and what it is read by
   registers constant text[] := '{guard_states,verification_runs,installation,installed_migrations,chains,attempt_counters}';
 begin
-  if to_regclass(format('%I.guard_states', current_schema())) is null then
+  if not exists (select from unnest(registers) as n(name) where to_regclass(format('%I.%I', current_schema(), n.name)) is not null) then
     return query select 'schema', coalesce(current_schema()::text, ''), 'name', null::text, null::text,
                         'renamed or gone: the functions look for their tables elsewhere', null::text;
     return;

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import dict_row
 
 from alpha_db.connection import quote_identifier
-from alpha_db.errors import ChainMismatch, NotInstalled, PermissionDenied, translate
+from alpha_db.errors import (
+    ChainMismatch,
+    NotInstalled,
+    PermissionDenied,
+    ProtectedObject,
+    Refused,
+    from_database,
+    translate,
+)
+from alpha_db.objects import made_by, ours, routines
 from alpha_db.queries import query
+
+#: What to do about a part of an installation that is gone.
+RESTORE = "restore schema and data from a dump (docs/operations.md)"
 
 
 class Place(NamedTuple):
@@ -61,6 +74,53 @@ def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
     raise NotInstalled(message, hint=f"CREATE SCHEMA {name}", sqlstate="3F000")
 
 
+def refuse_remains(conn: psycopg.Connection[Any], place: Place) -> None:
+    """Raise ChainMismatch (AUD-009) if an installation is here, but the register of its migrations is gone."""
+    with translate():
+        remains = (conn.execute(query("remains")).fetchone() or [None])[0]
+    if remains:
+        raise ChainMismatch(
+            f'AUD-009: schema "{place.schema}" of database {place.database} holds {", ".join(remains)},'
+            " but installed_migrations is gone",
+            hint=f"it was dropped or renamed: {RESTORE}",
+            sqlstate="AUD09",
+        )
+
+
+def gone(conn: psycopg.Connection[Any], problem: Exception) -> Refused | None:
+    """Return the error that a part of the installation was dropped or renamed, if that is what the problem says.
+
+    Takes what a statement of ours raised: psycopg's error, or ours. None if it says something else, or if the part
+    may never have been here, because no migration that makes it is recorded.
+    """
+    error = from_database(problem) if isinstance(problem, psycopg.Error) else problem
+    name = ours(error.message) if isinstance(error, NotInstalled) else None
+    migration = made_by(name) if name else None
+    if migration is None or conn.closed:
+        return None
+    try:
+        if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            conn.rollback()
+        found = conn.execute(query("is_gone"), {"name": name, "migration": migration}).fetchone()
+    except psycopg.Error:
+        return None
+    if not found or not found[0]:
+        return None
+    return refuse_gone(str(name), f"{migration} is recorded as applied")
+
+
+def refuse_gone(name: str, why: str, also: Sequence[str] = ()) -> Refused:
+    """Return the error that a table (AUD-009) or a function (AUD-011) of ours was dropped or renamed.
+
+    `also` are other tables that are gone.
+    """
+    message = f"{name} is gone, though {why}" + (f"; so are {', '.join(also)}" if also else "")
+    hint = f"it was dropped or renamed: {RESTORE}"
+    if name in routines():
+        return ProtectedObject(f"AUD-011: {message}", hint=hint, sqlstate="AUD11")
+    return ChainMismatch(f"AUD-009: {message}", hint=hint, sqlstate="AUD09")
+
+
 def require_installed(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
     """Like locate, and raises NotInstalled (HINT: alpha-db migrate) if alpha-db is not in that schema.
 
@@ -68,15 +128,7 @@ def require_installed(conn: psycopg.Connection[Any], schema: str | None = None) 
     """
     place = locate(conn, schema)
     if not place.installed:
-        with translate():
-            remains = (conn.execute(query("remains")).fetchone() or [None])[0]
-        if remains:
-            raise ChainMismatch(
-                f'AUD-009: schema "{place.schema}" of database {place.database} holds {", ".join(remains)},'
-                " but installed_migrations is gone",
-                hint="it was dropped or renamed: restore schema and data from a dump",
-                sqlstate="AUD09",
-            )
+        refuse_remains(conn, place)
         message = f'alpha-db is not installed in schema "{place.schema}" of database {place.database}'
         if place.elsewhere:
             names = ", ".join(place.elsewhere)

@@ -18,6 +18,7 @@ _ROUTINE = re.compile(
 _RELATION = re.compile(
     r"^create (?:or replace |unlogged )?(?:table|view|domain|type|sequence) (?:if not exists )?(\w+)", re.M
 )
+_TABLE = re.compile(r"^create (?:or replace |unlogged )?(?:table|view) (?:if not exists )?(\w+)", re.M)
 _IN_A_STRING = re.compile(r"^\s*execute format\('create (?:table|view) (\w+)", re.M)
 #: What is made for each chained table has its name behind one of these.
 _MADE = re.compile(r"^(?:chain|hashed|lock|tail|writer)_")
@@ -35,12 +36,38 @@ class Argument(NamedTuple):
 @cache
 def migrations_text() -> str:
     """Return the text of all migrations; empty if they are not beside this package."""
-    here = Path(__file__).resolve()
-    for folder in (here.parent / "migrations", here.parents[2] / "migrations"):
-        if folder.is_dir():
-            files = [file for file in sorted(folder.glob("*.sql")) if not file.name.endswith(".rollback.sql")]
-            return "\n".join(file.read_text(encoding="utf-8") for file in files)
+    for folder in _folders():
+        files = [file for file in sorted(folder.glob("*.sql")) if not file.name.endswith(".rollback.sql")]
+        return "\n".join(file.read_text(encoding="utf-8") for file in files)
     return ""
+
+
+def _folders() -> list[Path]:
+    """Where the migrations are: the package's own come before a checkout's."""
+    here = Path(__file__).resolve()
+    return [
+        folder for folder in (here.parent / "migrations", here.parents[2] / "migrations") if folder.is_dir()
+    ]
+
+
+@cache
+def made_by(name: str) -> str | None:
+    """Return the migration that makes a function or a relation of ours; None if the name is not ours."""
+    for folder in _folders():
+        for file in sorted(folder.glob("[0-9]*.sql")):
+            text = "" if file.name.endswith(".rollback.sql") else file.read_text(encoding="utf-8")
+            names = {*_RELATION.findall(text), *_IN_A_STRING.findall(text)}
+            names |= {found[0] for found in _ROUTINE.findall(text)}
+            if name in names or _MADE.sub("", name) in names:
+                return file.name.removesuffix(".sql")
+        return None
+    return None
+
+
+@cache
+def tables() -> tuple[str, ...]:
+    """Return every table and view of ours, in the order in which the migrations make them."""
+    return tuple(dict.fromkeys(_TABLE.findall(migrations_text())))
 
 
 @cache

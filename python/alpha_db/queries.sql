@@ -66,6 +66,22 @@ join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.curr
 join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%alpha_owner'::text
 where c.relname::text in ('chains', 'guard_states', 'signals');
 
+-- name: is_gone
+-- Whether a migration is recorded, though what it made is in the schema no more.
+select exists (select from installed_migrations as m where m.name = %(migration)s::text)
+   and not exists (select from pg_class as c where c.relname = %(name)s::name and c.relnamespace = n.oid)
+   and not exists (select from pg_proc as p where p.proname = %(name)s::name and p.pronamespace = n.oid)
+   and not exists (select from pg_type as t where t.typname = %(name)s::name and t.typnamespace = n.oid)
+from pg_namespace as n where n.nspname = current_schema();
+
+-- name: missing_tables
+select t.name
+from unnest(%(names)s::text[]) with ordinality as t(name, place)
+where not exists (select from pg_class as c
+                  join pg_namespace as n on n.oid = c.relnamespace and n.nspname = current_schema()
+                  where c.relname = t.name::name)
+order by t.place;
+
 -- name: database_exists
 select true from pg_database where datname = %(name)s;
 
@@ -185,6 +201,10 @@ from verify_chain_integrity(
 -- name: verification_plan
 select table_name, from_id, to_id, is_full
 from verification_plan(since_last => %(since_last)s::boolean, full_every => %(full_every)s::integer);
+
+-- name: every_chain
+-- What a run reads if verification_plan cannot say.
+select table_name from chains order by position;
 
 -- name: verify_range
 select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash,

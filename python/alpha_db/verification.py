@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from alpha_db.errors import ConnectionFailed
+from alpha_db.errors import ConnectionFailed, NotInstalled, from_database
 from alpha_db.queries import query
 
 #: The verdict on rows that were asked for and are not there.
@@ -52,9 +52,21 @@ def _clip(item: Range, from_id: int | None, to_id: int | None) -> Range | None:
 
 
 def make_plan(conn: Connection, *, since_last: bool = False, full_every: int = 24) -> Plan:
-    """Ask the database what a run is to read. Source: verification_plan in docs/sql-api.md."""
+    """Ask the database what a run is to read; all of every chain if it cannot say any more.
+
+    Raises psycopg.Error. Source: verification_plan in docs/sql-api.md.
+    """
     arguments = {"since_last": since_last, "full_every": full_every}
-    found = conn.execute(query("verification_plan"), arguments).fetchall()
+    try:
+        found = conn.execute(query("verification_plan"), arguments).fetchall()
+    except (psycopg.DataError, psycopg.ProgrammingError) as raised:
+        if isinstance(raised, psycopg.errors.InsufficientPrivilege):
+            raise
+        try:
+            chains = conn.execute(query("every_chain")).fetchall()
+        except psycopg.Error:
+            raise raised from None
+        return Plan(tuple(Range(*row) for row in chains), is_full=True)
     return Plan(tuple(Range(*row[:3]) for row in found), is_full=all(row[3] for row in found))
 
 
@@ -128,10 +140,26 @@ def verify_ranges(
 
 
 def verify_range(conn: Connection, item: Range, *, engage_lockdown: bool) -> Verdict:
-    """Verify one range; return its verdict. Raises psycopg.Error."""
+    """Verify one range; return its verdict: not_run if what verifies it is gone or locked. Raises psycopg.Error."""
     values = {**item._asdict(), "table_name": item.table, "engage_lockdown": engage_lockdown}
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query("verify_range"), values).fetchone() or {}
+    try:
+        with conn.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query("verify_range"), values).fetchone() or {}
+    except (psycopg.ProgrammingError, psycopg.errors.LockNotAvailable) as raised:
+        if not isinstance(raised, psycopg.errors.LockNotAvailable) and not is_missing(raised):
+            raise
+        return _not_run(item, f"{raised.diag.message_primary} ({raised.sqlstate})")
+
+
+def is_missing(raised: psycopg.Error) -> bool:
+    """Return whether an error says that a function, a table or a type of ours is not there."""
+    return isinstance(from_database(raised), NotInstalled)
+
+
+def _not_run(item: Range, why: str) -> Verdict:
+    empty = ("first_id", "last_id", "is_valid", "error_code", "broken_id", "expected_hash", "actual_hash")
+    said = {"table_name": item.table, "rows_checked": 0, "verdict": "not_run", "detail": why}
+    return said | dict.fromkeys(empty)
 
 
 def _drain(waiting: SimpleQueue[int]) -> Iterator[int]:

@@ -95,9 +95,13 @@ def test_without_lockdown_events_damage_is_still_found(db: Connection) -> None:
 
 def test_without_the_register_of_chains_nothing_is_fine(db: Connection) -> None:
     query(db, "drop table chains cascade")
-    for call in ("verify_chain_integrity()", "verification_plan()", "chain_status()"):
-        with pytest.raises(psycopg.Error, match="AUD-009: the register of the chains is gone"):
-            query(db, f"select * from {call}")
+    with pytest.raises(psycopg.Error, match="AUD-009: the register of the chains is gone"):
+        query(db, "select * from chain_status()")
+    assert [row["table_name"] for row in query(db, "select * from verification_plan()")] == ["chains"]
+    found = verdicts(db)
+    assert list(found) == ["chains"]
+    assert (found["chains"].verdict, found["chains"].is_valid) == ("table_missing", False)
+    assert "lockdown engaged" in found["chains"].detail
     assert [(g["object_name"], g["problem"]) for g in query(db, "select * from verify_guards()")] == [
         ("chains", "missing")
     ]

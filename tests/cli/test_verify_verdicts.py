@@ -50,7 +50,7 @@ def test_no_release_of_a_table_that_is_gone(trio: Desk, db: Connection) -> None:
 
 def test_status_and_verification_without_the_register(desk: Desk, db: Connection) -> None:
     query(db, "drop table chains cascade")
-    assert "the register of the chains is gone" in desk.run("verify-chain", expect=1).err
+    assert "the register of the chains is gone" in desk.run("verify-chain", expect=1).out
     assert "the register of the chains is gone" in desk.run("status", expect=1).out
 
 

@@ -22,7 +22,7 @@ from alpha_db.cli.signing import (
     send_proposal,
     show_bootstrap,
 )
-from alpha_db.errors import FileUnreadable, SignatureRefused
+from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
 from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
@@ -226,6 +226,8 @@ def list_(settings: Settings, as_json: bool, every: bool, pins: bool) -> None:
         origin = manager.active()["origin"] if pins else None
     if pins:
         first = {str(agent.agent_id): agent.public_key for agent in known if agent.proposal_id is None}
+        if not first:
+            raise NotThere("there are no agents yet, so no key to pin", hint="alpha-db agents bootstrap")
         (emit_json if as_json else write_json)({"origin": origin, **first})
         return
     shown = [agent for agent in known if every or agent.revoked_at is None]

@@ -17,8 +17,8 @@ from psycopg.rows import dict_row
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import want_json
 from alpha_db.connection import connect_for_command
-from alpha_db.errors import LockTimeout, translate
-from alpha_db.installation import Place, require_installed
+from alpha_db.errors import LockTimeout, NotInstalled, translate
+from alpha_db.installation import Place, gone, require_installed
 from alpha_db.locks import timed_out
 from alpha_db.pooled import PinningConnection, is_pooled
 from alpha_db.queries import query
@@ -64,7 +64,8 @@ class Settings:
     def installed(self) -> Iterator[tuple[psycopg.Connection[Any], Place]]:
         """Give a connection to an installation; raises NotInstalled if there is none.
 
-        A lock that was not to be had in time is named, with those who hold it (LockTimeout).
+        A lock that was not to be had in time is named, with those who hold it (LockTimeout); so is a part of the
+        installation that was dropped (AUD-009, AUD-011).
         """
         with closing(self.connect()) as conn:
             place = require_installed(conn, self.schema)
@@ -72,6 +73,10 @@ class Settings:
                 yield conn, place
             except (psycopg.errors.LockNotAvailable, LockTimeout) as problem:
                 raise timed_out(conn, problem) from problem
+            except (psycopg.ProgrammingError, NotInstalled) as problem:
+                if lost := gone(conn, problem):
+                    raise lost from problem
+                raise
 
 
 #: How many seconds a command waits for a lock that others hold.

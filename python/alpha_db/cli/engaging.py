@@ -46,8 +46,11 @@ def engage_for_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def lockdown_of(conn: Connection) -> Row | None:
-    """Return the row of lockdown_status(); None if the role may not ask. Raises psycopg.Error."""
-    with suppress(psycopg.errors.InsufficientPrivilege):
+    """Return the row of lockdown_status(); None if it cannot be read: it is gone or locked, or not for this role.
+
+    Raises nothing of the database, because that would hide the damage that was found.
+    """
+    with suppress(psycopg.Error):
         return conn.cursor(row_factory=dict_row).execute(query("lockdown_status")).fetchone()
     return None
 

@@ -13,10 +13,10 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, emit_json, line, note, rows
 from alpha_db.connection import be_read_only
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN
-from alpha_db.installation import locate
+from alpha_db.installation import RESTORE, locate
 from alpha_db.migrate import Event, find_directory, read_files, read_states
 from alpha_db.migrate import migrate as apply_pending
-from alpha_db.migrate.state import MigrationState, Status
+from alpha_db.migrate.state import MigrationState, Status, missing_tables
 
 _FOR_EVER = 1_000_000.0
 _STYLES = {
@@ -65,7 +65,8 @@ def migrate(
 
     Leaves yoyo's marks, so "yoyo apply" and "psql -f" go on where it stopped, and the other way round.
     Running it again, or in many places at once, does no harm: one waits for the other, as long as
-    --lock-timeout says. An applied file that was edited since is reported (exit 1). For CI there is --check:
+    --lock-timeout says. An applied file that was edited since is reported (exit 1), and so is a
+    table that is gone though its migration is applied: no migration brings it back. For CI there is --check:
     it exits 0 only if every migration is applied as it is here.
 
     Applying needs the server itself, not a pooler such as PgBouncer: the lock that keeps two migrations apart is a
@@ -121,6 +122,7 @@ def _list(settings: Settings, sources: Path | None, as_json: bool, *, check: boo
     with closing(settings.connect()) as conn:
         be_read_only(conn)
         states = read_states(conn, locate(conn, settings.schema), files)
+        missing = missing_tables(conn, states)
     if as_json:
         emit_json([{**asdict(state), "checksum_state": state.checksum_state} for state in states])
     else:
@@ -132,7 +134,9 @@ def _list(settings: Settings, sources: Path | None, as_json: bool, *, check: boo
         note((f"{pending} {is_are} pending", WARN), ": alpha-db migrate applies what is pending.")
     if Status.UNKNOWN in statuses:
         note(f"the database is newer than this alpha-db ({alpha_db.__version__}): upgrade the package")
-    is_bad = Status.EDITED in statuses or (check and pending > 0)
+    if missing:
+        note((f"Gone, though its migration is applied: {', '.join(missing)}", BAD), f" ({RESTORE}).")
+    is_bad = bool(missing) or Status.EDITED in statuses or (check and pending > 0)
     finish(EXIT_DAMAGE if is_bad else EXIT_NOT_RUN if Status.UNKNOWN in statuses else 0)
 
 

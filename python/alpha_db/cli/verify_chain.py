@@ -28,6 +28,7 @@ from alpha_db.verification import (
     Range,
     by_table,
     changed_guards,
+    is_missing,
     make_plan,
     remember,
     verify_range,
@@ -221,6 +222,7 @@ def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against 
                 on_fewer=_say_fewer,
                 spare=conn,
             )
+        _say_locked(conn, verdicts)
         engager = Engager(settings, conn, seconds=wish.engage_for, can_write=not place.is_read_only)
         damaged: list[Again] = [
             partial(verify_range, item=item, engage_lockdown=True)
@@ -255,11 +257,20 @@ def _say_fewer(number: int, problem: ConnectionFailed) -> None:
     note(f"verifying over {read}, because another could not be opened: {problem}")
 
 
+def _say_locked(conn: psycopg.Connection[Any], verdicts: list[dict[str, Any]]) -> None:
+    """Say once who holds what could not be read, because it was locked."""
+    if any(verdict["verdict"] == "not_run" and "(55P03)" in verdict["detail"] for verdict in verdicts):
+        boundary.say(boundary.one_line(timed_out(conn, psycopg.errors.LockNotAvailable())))
+
+
 def _guards(conn: psycopg.Connection[Any]) -> tuple[dict[str, str], str | None]:
     """Return what of the guards is changed, by chain, and why that cannot be told, if it cannot."""
     try:
         return changed_guards(conn), None
     except psycopg.Error as raised:
+        if is_missing(raised):
+            gone = raised.diag.message_primary
+            return {"guard_states": f"what compares the guards is gone: {gone}"}, None
         return {}, f"the guards could not be compared: {from_database(raised)} ({raised.sqlstate})"
 
 

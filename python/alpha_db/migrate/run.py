@@ -38,7 +38,14 @@ from alpha_db.errors import (
 )
 from alpha_db.installation import Place, locate
 from alpha_db.migrate.sources import FIRST, MigrationFile, find_directory, read_files
-from alpha_db.migrate.state import MigrationState, Status, read_states, refuse_edited, refuse_newer
+from alpha_db.migrate.state import (
+    MigrationState,
+    Status,
+    read_states,
+    refuse_edited,
+    refuse_missing,
+    refuse_newer,
+)
 from alpha_db.migrate.yoyo_backend import Backend, open_backend
 from alpha_db.pooled import is_pooled
 from alpha_db.queries import query
@@ -90,15 +97,18 @@ def migrate(
         place = locate(conn, schema)
         if dry_run:
             be_read_only(conn)
-            for state in _checked_states(conn, place, files, role_prefix):
+            states = _checked_states(conn, place, files, role_prefix)
+            for state in states:
                 if state.status is Status.PENDING:
                     tell(Event("pending", state.name))
+            refuse_missing(conn, states)
             return events
         if place.in_recovery or place.read_only:
             what = "server is a standby" if place.in_recovery else "session is read-only"
             raise ReadOnlyServer(f"cannot migrate: the {what}", hint="name the primary", sqlstate="25006")
         states = _checked_states(conn, place, files, role_prefix)
         _require_rights(conn, place)
+        refuse_missing(conn, states)
         if not _to_do(states):
             return events
         if is_pooled(conn):

@@ -12,8 +12,9 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from alpha_db.errors import MigrationEdited, NewerDatabase, translate
-from alpha_db.installation import Place
+from alpha_db.installation import Place, refuse_gone, refuse_remains
 from alpha_db.migrate.sources import MigrationFile
+from alpha_db.objects import made_by, tables
 from alpha_db.queries import query
 
 
@@ -50,6 +51,20 @@ class MigrationState:
         return "ok" if self.recorded_checksum else "not recorded"
 
 
+def missing_tables(conn: psycopg.Connection[Any], states: Sequence[MigrationState]) -> list[str]:
+    """Return the tables and views that applied migrations made, and that are not in the schema any more."""
+    applied = {state.name for state in states if state.recorded_checksum}
+    names = [name for name in tables() if made_by(name) in applied]
+    with translate():
+        return [row[0] for row in conn.execute(query("missing_tables"), {"names": names})]
+
+
+def refuse_missing(conn: psycopg.Connection[Any], states: Sequence[MigrationState]) -> None:
+    """Raise ChainMismatch (AUD-009) if a table that an applied migration made is gone: no migration brings it back."""
+    if missing := missing_tables(conn, states):
+        raise refuse_gone(missing[0], f"{made_by(missing[0])} is recorded as applied", also=missing[1:])
+
+
 def read_states(
     conn: psycopg.Connection[Any], place: Place, files: Sequence[MigrationFile]
 ) -> list[MigrationState]:
@@ -60,7 +75,9 @@ def read_states(
     """
     marks = read_marks(conn)
     recorded: dict[str, DictRow] = {}
-    if place.installed:
+    if not place.installed:
+        refuse_remains(conn, place)
+    else:
         with translate(), conn.cursor(row_factory=dict_row) as cursor:
             recorded = {row["name"]: row for row in cursor.execute(query("installed_migrations"))}
     states = [_state(file, recorded.pop(file.name, None), marks.get(file.name)) for file in files]

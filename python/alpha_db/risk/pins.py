@@ -49,7 +49,7 @@ def load_pins(path: Path | str) -> Pins:
     except NotThere as problem:
         raise PinsNotThere(f"cannot read the pinned keys: {problem.message}") from None
     except FileUnreadable as problem:
-        said = problem.message.removeprefix(f"{path} ")
+        said = problem.message.replace(f"{path} is ", "it is ", 1)
         raise PinsError(f"{path} does not pin keys: {said}", hint=problem.hint) from None
     except ValueError as problem:
         raise PinsError(f"{path} does not pin keys: {problem}") from None

@@ -9,7 +9,8 @@ import click
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line
 from alpha_db.cli.risk.get_config import pins_option
-from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK, AlphaDbError, RiskTampered
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK, AlphaDbError, RiskTampered, squeeze
+from alpha_db.installation import gone
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.risk.pins import load_pins
 
@@ -45,7 +46,9 @@ def verify(settings: Settings, as_json: bool, pins: Path | None) -> None:
         except RiskTampered as problem:
             here["detail"] = problem.message.removeprefix("RSK-007: ")
         except AlphaDbError as problem:  # what the database itself found counts just the same
-            here |= {"is_valid": None, "detail": f"could not be read: {problem.message}"}
+            lost = gone(conn, problem)
+            here["detail"] = squeeze(lost.message) if lost else f"could not be read: {problem.message}"
+            here["is_valid"] = False if lost else None
     results = [*sources, here]
     # the hashes of both can differ only if a change was applied between the two reads
     damaged = any(row["is_valid"] is False for row in results)
