@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,9 @@ def test_an_older_checkpoint_stands_in_for_one_that_cannot_be_read(book: Book) -
     assert found.json["run"] == second.name
     assert found.json["unreadable"] == [{"name": f"{third.name}/guard_states.note", "reason": "it is empty"}]
     assert f"{third.name}/guard_states.note: it is empty" in found.err
+    shutil.rmtree(third)
+    third.write_text("")  # as good as a directory that may not be read
+    assert since(3).json["unreadable"] == [{"name": third.name, "reason": "it is not a directory"}]
     with book.connect() as conn:
         query(conn, "alter table signals set (fillfactor = 90)")
     assert since(1).json["changed"] is True
