@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +94,27 @@ def test_all_rows_of_an_empty_chain_are_there(desk: Desk) -> None:
 def test_damage_comes_before_rows_that_are_not_there(desk: Desk, db: Connection) -> None:
     tamper(db, "update signals set symbol = 'X' where id = 2")
     desk.run("verify-chain", "--from-id", "2", "--to-id", "50", "--no-lockdown", expect=1)
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize("form", ["text", "json", "prometheus"])
+def test_a_full_disk_hides_no_damage(desk: Desk, db: Connection, form: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "alpha_db",
+        "--dsn",
+        desk.dsn,
+        "verify-chain",
+        "--no-lockdown",
+        "--format",
+        form,
+    ]
+    for expected in (3, 1):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, "signals" in done.stderr) == (expected, True), done.stderr
+        tamper(db, "update signals set symbol = 'X' where id = 2")
 
 
 @pytest.mark.any_server

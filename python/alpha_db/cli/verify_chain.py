@@ -17,7 +17,7 @@ from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
 from alpha_db.cli.options import Integer, table_option
-from alpha_db.cli.output import emit_json, note, spinner, want_json
+from alpha_db.cli.output import emit_json, note, put, spinner, want_json
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
@@ -162,7 +162,8 @@ def verify_chain(
     elif form == "prometheus":
         more = verify_checkpoints.metrics(signed) if signed else []
         seconds = time.monotonic() - started
-        click.echo(verify_report.prometheus(results, found.lockdown, seconds, code, more), nl=False)
+        metrics = verify_report.prometheus(results, found.lockdown, seconds, code, more)
+        put(lambda is_lost: click.echo(metrics, nl=False, err=is_lost))
     else:
         verify_report.text(results, found.lockdown, is_recorded=found.is_recorded)
         verify_report.remembered(found.run)
