@@ -5,6 +5,10 @@
 # the text that is signed; the key never leaves its file. Ed25519 needs openssl 3. ALPHA_DB_SCHEMA: the schema, if not public.
 set -eu
 
+case $# in
+    3 | 4) ;;
+    *) echo "usage: approve_with_psql.sh PROPOSAL_ID AGENT_ID KEY_FILE [REJECT]" >&2 && exit 2 ;;
+esac
 proposal=$1
 agent=$2
 key=$3
@@ -24,12 +28,15 @@ trap 'rm -rf "$folder"' EXIT
 
 # What was proposed, as its proposer signed it. psql adds a line feed to the one that a text ends with: the empty
 # line goes.
-echo "select signed_text from vw_proposals where proposal_id = :'proposal'" | ask | sed '$d' >"$folder/proposal"
+echo "select signed_text from vw_proposals where proposal_id = :'proposal'" | ask >"$folder/answer" || exit 3
+[ -s "$folder/answer" ] || { echo "there is no proposal $proposal" >&2 && exit 5; }
+sed '$d' "$folder/answer" >"$folder/proposal"
 cat "$folder/proposal"
 
 # The exact text of the vote. It must name the digest of what was just shown.
 now=$(date -u +%Y-%m-%dT%H:%M:%S.000000Z)
-echo "select approval_message(:'proposal', :'agent', :'decision', :'now')" | ask -v now="$now" | sed '$d' >"$folder/text"
+echo "select approval_message(:'proposal', :'agent', :'decision', :'now')" | ask -v now="$now" >"$folder/answer" || exit 3
+sed '$d' "$folder/answer" >"$folder/text"
 cat "$folder/text"
 digest=$(openssl dgst -sha256 -r "$folder/proposal" | cut -d' ' -f1)
 grep -qx "digest: \"$digest\"" "$folder/text" || { echo "this vote is on another text" >&2 && exit 1; }

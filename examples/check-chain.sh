@@ -6,7 +6,13 @@
 set -euo pipefail
 export LC_ALL=C
 
-table=${1:?usage: check-chain.sh TABLE [LAST_ID LAST_HASH] < rows}
+usage() { echo "usage: check-chain.sh TABLE [LAST_ID LAST_HASH] < rows" >&2 && exit 2; }
+case $# in
+  1) [[ -n $1 ]] || usage ;;
+  3) [[ $1 && $2 =~ ^(0|[1-9][0-9]{0,17})$ && $3 =~ ^[0-9a-f]{64}$ ]] || usage ;;
+  *) usage ;;
+esac
+table=$1
 id=${2:-0}
 hash=${3:-$(printf 'alpha-db/chain/v1/%s' "$table" | sha256sum | cut -d ' ' -f 1)}
 first=$((id + 1))

@@ -80,7 +80,7 @@ begin
       'AUD-008', format('correlation_id of %s does not exist', tg_argv[0]),
       format('There is no signal with correlation_id %s.', new.correlation_id),
       'Record the signal first, and pass the correlation_id that it got.',
-      tg_argv[0], tg_op);
+      tg_argv[0], tg_op, column_name => 'correlation_id');
   end if;
   return new;
 end
@@ -104,7 +104,7 @@ begin
       'AUD-008', format('order_execution_id of %s does not exist', tg_argv[0]),
       format('There is no order with id %s.', new.order_execution_id),
       'Record the order first, and pass the id that it got.',
-      tg_argv[0], tg_op);
+      tg_argv[0], tg_op, column_name => 'order_execution_id');
   end if;
   return new;
 end

@@ -5,15 +5,17 @@ What only the database can judge (lengths, keys, rules between columns) is left 
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from math import isfinite
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from alpha_db.errors import DecimalError, ValueRefused, WrongType, shorten
+from alpha_db.errors import AlphaDbError, DecimalError, ValueRefused, WrongType, shorten
 from alpha_db.exact_json import dumps
 from alpha_db.sqlstates import HINTS
 
@@ -22,20 +24,41 @@ Money = Decimal | int | str
 #: What they take for JSON: a value, or the JSON text itself.
 Json = Mapping[str, Any] | Sequence[Any] | str
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _DIGITS = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|snan|inf|infinity)", re.IGNORECASE)
 _MONEY = "Pass a decimal.Decimal, an int, or a string of decimal digits."
 # PostgreSQL's numeric has so many digits before the point and behind it; it would round, or overflow
 _MOST_BEFORE, _MOST_BEHIND = 131072, 16383
+_PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
 
 
+def _said(read: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+    """Have a value whose own code raises while it is read refused in words, with its column."""
+
+    @functools.wraps(read)
+    def reading(column: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(column, *args, **kwargs)
+        except (AlphaDbError, MemoryError):
+            raise
+        except Exception as problem:
+            said = f"{column} cannot be read: its {type(args[0]).__name__} raised {type(problem).__name__}"
+            hint = "Pass a value of a plain type: str, int, Decimal, dict, list."
+            raise WrongType(said, hint=hint, sqlstate="42804", column=column) from problem
+
+    return reading
+
+
+@_said
 def money(column: str, value: Any) -> Decimal:
     """Return an amount exactly. Raises DecimalError (AUD-001), whose DETAIL says what is wrong with this value."""
     # by what is allowed, not by what is not: numpy's floats are of many types, and bool is an int
     is_text = isinstance(value, str) and _DIGITS.fullmatch(value)
-    if isinstance(value, Decimal):
-        amount = value
-    elif (isinstance(value, int) and not isinstance(value, bool)) or is_text:
+    # of a subclass a plain Decimal is made: its own methods are not asked what is sent
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, Decimal) or is_whole or is_text:
         amount = Decimal(value)
     else:
         raise _no_amount(column, *_wrong_with(value))
@@ -61,6 +84,7 @@ def optional_money(column: str, value: Any) -> Decimal | None:
     return None if value is None else money(column, value)
 
 
+@_said
 def text(column: str, value: Any) -> str:
     """Return a text that must be given. Raises ValueRefused, WrongType."""
     if value is None:
@@ -75,15 +99,35 @@ def optional_text(column: str, value: Any) -> str | None:
     return None if value is None else text(column, value)
 
 
+def identifier(column: str, value: Any) -> str:
+    """As text(), for keys and names, which no placeholder may stand in. Raises ValueRefused, WrongType."""
+    given = text(column, value)
+    if _PLACEHOLDER.search(given):
+        raise ValueRefused(
+            f"{column} holds a placeholder that the sender did not fill in",
+            detail=f'It is "{shorten(given, 60)}".',
+            hint="Have the sender fill it in: a name between {{ and }} is none of its placeholders.",
+            sqlstate="23514",
+            column=column,
+        )
+    return given
+
+
+def optional_identifier(column: str, value: Any) -> str | None:
+    """As identifier(), and None for None."""
+    return None if value is None else identifier(column, value)
+
+
+@_said
 def whole(column: str, value: Any, bits: int) -> int:
     """Return a whole number that fits a column of so many bits. Raises ValueRefused, WrongType."""
     if value is None:
         raise WrongType(
             f"{column} is missing", hint=f"Pass {column}, an int.", sqlstate="23502", column=column
         )
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise _wrong_type(column, value, "a whole number", "Pass an int.")
-    number = int(value.__index__())
+    number = int(operator.index(value))
     most = 2 ** (bits - 1) - 1
     if not -most <= number <= most:
         detail = f"It has {number.bit_length()} bits."
@@ -101,22 +145,24 @@ def flag(column: str, value: Any) -> bool:
     return value
 
 
+@_said
 def uuid(column: str, value: Any) -> UUID:
     """Return a uuid. Raises ValueRefused, WrongType."""
     if value is None:
         raise _missing(column)
     if isinstance(value, UUID):
-        return value
+        return UUID(int=value.int)
     if not isinstance(value, str):
         raise _wrong_type(column, value, "a uuid", "Pass a uuid.UUID or its text.")
     try:
-        return UUID(value)
+        return UUID(str.__str__(value))
     except ValueError:
         raise _malformed(
             column, value, "a uuid", "Pass the correlation_id that record_signal returned."
         ) from None
 
 
+@_said
 def address(column: str, value: Any) -> str | None:
     """Return an address of the network, or None. Raises ValueRefused, WrongType."""
     if value is None:
@@ -136,6 +182,7 @@ def address(column: str, value: Any) -> str | None:
     return str(value)
 
 
+@_said
 def json_text(column: str, value: Any) -> str:
     """Return JSON as the text that is sent. Raises DecimalError (AUD-001), ValueRefused, WrongType."""
     if value is None:

@@ -19,7 +19,7 @@ from alpha_db.errors import ConnectionFailed, ValueRefused, WrongType, squeeze
 from alpha_db.loaders import read_what_is_there
 from alpha_db.pooled import PinningConnection, PinningCursor, is_pooled, read_options
 from alpha_db.queries import query
-from alpha_db.sqlstates import HINTS, state_while_connecting
+from alpha_db.sqlstates import HINTS, hint_while_connecting, state_while_connecting, without_number
 
 logger = logging.getLogger("alpha_db.server")
 
@@ -144,6 +144,8 @@ def _open(params: dict[str, Any], ours: dict[str, Any]) -> PinningConnection:
     factories = {"cursor_factory": PinningCursor, **ours}
     try:
         conn = PinningConnection.connect(make_conninfo(**params), autocommit=True, **factories)
+    except UnicodeError:  # of the encoding for names of hosts
+        raise psycopg.OperationalError("failed to resolve host: no host has such a name") from None
     except psycopg.OperationalError as problem:
         if not given or "unsupported startup parameter: options" not in str(problem):
             raise
@@ -297,7 +299,7 @@ def _looks_broken(dsn: str | None) -> bool:
 def _connection_failed(exc: psycopg.Error, dsn: str | None) -> ConnectionFailed:
     message = redact(squeeze(str(exc)), dsn)
     state = exc.sqlstate or state_while_connecting(message)
-    hint = HINTS.get(state)
+    hint = HINTS.get(state) if exc.sqlstate else hint_while_connecting(message)
     if _looks_broken(dsn):
         hint = "is there an @ or / in the user name or password? percent-encode it (%40, %2F)"
-    return ConnectionFailed(message, hint=hint, sqlstate=state)
+    return ConnectionFailed(without_number(message), hint=hint, sqlstate=state)

@@ -18,7 +18,14 @@ from typing import ClassVar
 import psycopg
 
 from alpha_db.objects import may_fit, ours, routines, signature
-from alpha_db.sqlstates import HINTS, RULES, column_of, state_while_connecting
+from alpha_db.sqlstates import (
+    HINTS,
+    RULES,
+    column_of,
+    hint_while_connecting,
+    state_while_connecting,
+    without_number,
+)
 
 #: Exit codes of the command line: it holds; it does not hold (damage, changed guards, a refusal); usage; could not be
 #: read or could not run; damage was found, but the lockdown or its event could not be recorded; what was asked about
@@ -195,7 +202,7 @@ class WrongType(ValueRefused, TypeError):
     """A value is of a type that the function does not take."""
 
 
-class WrongCall(AlphaDbError):
+class WrongCall(AlphaDbError, TypeError):
     """A function of ours is called with arguments that it does not take."""
 
 
@@ -369,6 +376,10 @@ def from_database(exc: psycopg.Error) -> AlphaDbError:
     cls = _BY_SQLSTATE.get(state) or _BY_CLASS.get(state[:2]) or DatabaseFailure
     column = diag.column_name or column_of(diag.constraint_name, diag.table_name)
     detail, hint = diag.message_detail, diag.message_hint or HINTS.get(state)
+    if state in ("23502", "23514"):
+        detail = None  # PostgreSQL shows the whole row
+    elif state == "54001":
+        hint = HINTS[state]  # PostgreSQL's is to raise a limit of the server
     name = ours(message) if state in (*_MISSING, "42501") else None
     if state == "42P01" and message.endswith(" is not a chained table"):
         cls = NotThere
@@ -422,10 +433,12 @@ def _without_state(exc: psycopg.Error) -> AlphaDbError:
     if isinstance(exc, psycopg.DataError) or "cannot adapt type" in message:
         return WrongType(shown, hint=HINTS["42804"], sqlstate="42804")
     if isinstance(exc, psycopg.OperationalError):
-        state = state_while_connecting(message)
-        return ConnectionFailed(message, hint=HINTS.get(state), sqlstate=state)
+        state, hint = state_while_connecting(message), hint_while_connecting(message)
+        return ConnectionFailed(without_number(message), hint=hint, sqlstate=state)
+    if "connection option" in message:
+        return ConnectionFailed(shown, hint=hint_while_connecting(message), sqlstate="08001")
     if isinstance(exc, psycopg.ProgrammingError | psycopg.InterfaceError):
-        return WrongState(shown)
+        return WrongState(shown, hint="Use a connection and a cursor that are open and in no other use.")
     return DatabaseFailure(shown)
 
 

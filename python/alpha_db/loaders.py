@@ -12,8 +12,9 @@ from typing import Any
 import psycopg
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader
+from psycopg.types import bool as flags
 from psycopg.types import datetime as times
-from psycopg.types import net
+from psycopg.types import net, numeric, string, uuid
 
 from alpha_db.exact_json import loads
 
@@ -22,6 +23,16 @@ def read_what_is_there(reader: psycopg.Connection[Any] | psycopg.Cursor[Any]) ->
     """Make a connection or a cursor give text for a value that Python has not, instead of raising DataError."""
     for name, loader in _LOADERS.items():
         reader.adapters.register_loader(name, loader)
+
+
+def read_as_stored(cursor: psycopg.Cursor[Any]) -> None:
+    """Make a cursor read every type of the audit tables by loaders of this package's choice.
+
+    A row that was committed is returned, even if the connection has a loader of its own that raises or rounds.
+    """
+    for name, loader in _PLAIN.items():
+        cursor.adapters.register_loader(name, loader)
+    read_what_is_there(cursor)
 
 
 def _or_text(base: type[Loader]) -> type[Loader]:
@@ -61,4 +72,15 @@ _LOADERS: dict[str, type[Loader]] = {
     "cidr": _or_text(net.CidrLoader),
     "json": _ExactJson,
     "jsonb": _ExactJson,
+}
+
+_PLAIN: dict[str, type[Loader]] = {
+    "bool": flags.BoolLoader,
+    "bpchar": string.TextLoader,
+    "int4": numeric.IntLoader,
+    "int8": numeric.IntLoader,
+    "numeric": numeric.NumericLoader,
+    "text": string.TextLoader,
+    "uuid": uuid.UUIDLoader,
+    "varchar": string.TextLoader,
 }

@@ -24,12 +24,12 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256, sha512
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what reads a string in json.loads
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 MAX_LINE = 1 << 30  #: of an export, in bytes. PostgreSQL makes no value that is longer, so no line either.
 MAX_PROOF = 1 << 32  #: of a proof, in bytes: a row, in which each character may need an escape
@@ -45,6 +45,7 @@ _ORIGIN = re.compile(
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
 _SERVER = re.compile(r"[0-9]+ timeline [0-9]{1,10} lsn [0-9A-F]{1,8}/[0-9A-F]{1,8}")
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+_SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 # Between two notes that were written one behind the other: an empty line that no signature follows.
 _BETWEEN = re.compile(r"(?<=\n)\n(?=[^\n])(?!— )")
 
@@ -302,21 +303,25 @@ def open_note(note: str, keys: Sequence[Key], verify: Verify = verify_signature)
     if not separator or not note.endswith("\n") or re.search(r"[\x00-\x09\x0b-\x1f]", note):
         raise Unreadable("it is not a signed note, or not the whole of it" if note else "it is empty")
     signers: list[Key] = []
+    others: list[str] = []
     for line in lines:
-        found = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
+        found = _SIGNATURE.fullmatch(line)
         if not found:
             raise Unreadable("a signature line of the note is malformed")
         blob = _base64(found[2], None)
         if len(blob) < 5:
             raise Unreadable("a signature of the note is too short")
+        others.append(f"{shown(found[1])} (key {blob[:4].hex()})")
         for key in keys:
             if (key.name, key.key_id) == (found[1], blob[:4]):
                 if not verify(key.public_key, _utf8(text), blob[4:]):
                     raise Refused(f"the note was changed: it does not have the signature of {key.name}")
                 signers.append(key)
     if not signers:
-        names = ", ".join(shown(line.split(" ")[1]) for line in lines[:3])
-        raise Refused(f"the note is signed by {names}, which is none of the trusted keys")
+        trusted = ", ".join(f"{shown(key.name)} (key {key.key_id.hex()})" for key in keys[:3])
+        raise Refused(
+            f"the note is signed by {', '.join(others[:3])}, which is none of the trusted keys: {trusted}"
+        )
     return text, signers[0]
 
 
@@ -412,8 +417,10 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes]:
             if len(line) > MAX_LINE:
                 raise Unreadable(f"a line is longer than {MAX_LINE:,} bytes")
             yield line
-    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-        raise Unreadable(f"the gzip file is damaged or cut short: {problem}") from None
+    except EOFError:
+        raise Unreadable("the gzip file is cut short") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise Unreadable("the gzip file is damaged, or something else stands behind it") from None
     except OSError as problem:
         raise Unreadable(f"it cannot be read: {problem.strerror or problem}") from None
     finally:
@@ -477,7 +484,10 @@ def verify_export(
         raise Refused("something stands behind the end line")
     tree.add(*leaves)
     if row_id < goal:
-        raise Refused(f"the end is missing: {goal} rows were signed, the export ends at row {row_id}")
+        raise Refused(
+            f"the end is missing: {goal} rows were signed, the export ends at row {row_id}"
+            f" (if only a part was exported, give a checkpoint of at most {row_id} rows)"
+        )
     if checkpoint is not None and tree.root() != checkpoint.root:
         raise Refused(f"rows 1 to {goal} are not those that {checkpoint.signer} signed: the root differs")
     signed_to = None if checkpoint is None else goal
@@ -656,6 +666,8 @@ def _utf8(text: str) -> bytes:
 def _check_marks(data: bytes) -> None:
     if data.startswith(b"\xef\xbb\xbf"):
         raise Unreadable("it begins with a byte order mark (remove it with: tail -c +4 FILE)")
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        raise Unreadable("it is UTF-32 (make it UTF-8 again with: iconv -f UTF-32 -t UTF-8 FILE)")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Unreadable("it is UTF-16 (make it UTF-8 again with: iconv -f UTF-16 -t UTF-8 FILE)")
 
@@ -723,7 +735,7 @@ def read_text(path: str | os.PathLike[str], limit: int) -> str:
             stream.close()
     if len(data) > limit:
         raise Unreadable(f"it is longer than {limit:,} bytes")
-    _check_marks(bytes(data[:3]))
+    _check_marks(bytes(data[:4]))
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -763,22 +775,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = "a public key, NAME+ID+BASE64, or a file of them; again for another one"
         command.add_argument("--trust", metavar="KEY", action="append", default=[], help=told)
     given = parser.parse_args(arguments)
+    if not all(given.trust):
+        parser.error("--trust is empty: name a public key, or a file of them")
     if not given.trust and (given.command != "export" or given.checkpoint):
         parser.error("--trust is missing: without a key that you trust, a signature says nothing")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: only the exit code is asked for
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
     codes = {OK}
+    is_lost = False
     try:
         for line in _run(given, codes):
-            print(line)
-        sys.stdout.flush()
-    except OSError as problem:
-        print(f"NOT CHECKED: the result cannot be printed: {problem.strerror or problem}", file=sys.stderr)
-        codes.add(NOT_CHECKED)
+            is_lost = is_lost or not _print(line)  # all is judged, whether or not it can be printed
     except KeyboardInterrupt:
-        print("NOT CHECKED: interrupted", file=sys.stderr)
+        _complain("NOT CHECKED: interrupted")
+        codes.add(NOT_CHECKED)
+    if is_lost:
         codes.add(NOT_CHECKED)
     return next(code for code in (REFUSED, NOT_CHECKED, NOT_THERE, OK) if code in codes)
+
+
+def _print(line: str) -> bool:
+    """Print a line, and return whether that was possible: the disk may be full, or nobody reads any more."""
+    problem = _problem_of_printing(line, sys.stdout)
+    if problem:
+        _complain(f"NOT CHECKED: the result cannot be printed: {problem.strerror or problem}")
+    return problem is None
+
+
+def _complain(line: str) -> None:
+    _problem_of_printing(line, sys.stderr)
+
+
+def _problem_of_printing(line: str, stream: TextIO) -> OSError | None:
+    try:
+        print(line, file=stream, flush=True)
+    except OSError as problem:
+        with suppress(OSError, ValueError):  # what is left in the buffer must not fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return problem
+    return None
 
 
 @contextmanager
@@ -796,7 +834,7 @@ def _judging(file: str, codes: set[int]) -> Iterator[None]:
     except MemoryError:
         code, word, reason = NOT_CHECKED, "NOT CHECKED", "this machine does not have the memory for it"
     codes.add(code)
-    print(f"{word}: {shown(file)}: {shown(reason)}", file=sys.stderr)
+    _complain(f"{word}: {shown(file)}: {shown(reason)}")
 
 
 def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from alpha_db.security.signed_text import load_json
 MOST = 64 * 1024 * 1024
 #: How many seconds to wait for what a pipe brings.
 _PATIENCE = 60.0
+_UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)  # looked at first: one begins with that of UTF-16
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -85,8 +86,10 @@ def read_answer(path: str | os.PathLike[str]) -> Any:
 
 
 def text_of(content: bytes, shown: str) -> str:
-    """Return bytes as text: UTF-8 with or without a byte order mark, or UTF-16 with one. Raises FileUnreadable."""
+    """Return bytes as text: UTF-8, or UTF-16 or UTF-32 with a byte order mark. Raises FileUnreadable."""
     try:
+        if content.startswith(_UTF32):
+            return content.decode("utf-32")
         return content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
     except UnicodeDecodeError:
         raise FileUnreadable(f"{shown} is not UTF-8", hint="Save it as UTF-8.") from None

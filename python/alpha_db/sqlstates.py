@@ -9,6 +9,9 @@ import re
 
 #: SQLSTATE: what to do. Each has a section in docs/errors.md.
 HINTS = {
+    "08001": "Look at host and port in the DSN, and whether a server runs there and can be reached from here.",
+    "08003": "Open another connection.",
+    "08006": "Connect again, and run the transaction again: what was not committed is not stored.",
     "22001": "Send a shorter value.",
     "22003": "Send a number that the column can hold.",
     "22021": "Send text that is UTF-8 and has no NUL character.",
@@ -33,6 +36,7 @@ HINTS = {
     "53100": "Make room on the server's disk.",
     "53200": "Give the server more memory, or send less at once.",
     "53300": "Close connections, or raise max_connections or the role's CONNECTION LIMIT.",
+    "54000": "Send less at once: keep the long value outside, and record its SHA-256.",
     "54001": "Send JSON that is nested less deeply.",
     "55P03": "Try again when the transaction that holds the lock has ended: select * from lock_holders().",
     "57014": "Try again, with a longer statement_timeout if that ended it.",
@@ -95,12 +99,54 @@ _WHILE_CONNECTING = (
         "57P03",
     ),
     (re.compile(r"permission denied for database"), "42501"),
+    (re.compile(r"the connection is (closed|lost)"), "08003"),
+    (
+        re.compile(
+            r"^(?!connection (failed|is bad)).*(server closed the connection|could not (receive|send) data)"
+        ),
+        "08006",
+    ),
 )
+
+# 08001 is said of all that fails before a server answers.
+_BEFORE_AN_ANSWER = (
+    (
+        re.compile(r"invalid connection option"),
+        "Use an option of libpq (host, port, dbname, user, password, sslmode ...), or autocommit, row_factory,"
+        " cursor_factory, prepare_threshold or context.",
+    ),
+    (
+        re.compile(r"resolve host|translate host|Name or service|no host has"),
+        "Look at the host's name in the DSN, and whether this machine can resolve it.",
+    ),
+    (
+        re.compile(r"definition of service"),
+        "Name a service of ~/.pg_service.conf, or of the file in PGSERVICEFILE.",
+    ),
+    (
+        re.compile(r"^connection is bad: invalid |invalid \w+ value:|bad value for|could not (parse|match)"),
+        "Write the DSN's options as libpq takes them.",
+    ),
+)
+_ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
 
 
 def state_while_connecting(message: str) -> str:
     """Return the SQLSTATE of a failed connection from the server's words; 08001 if they are none of the usual."""
     return next((state for words, state in _WHILE_CONNECTING if words.search(message)), "08001")
+
+
+def hint_while_connecting(message: str) -> str | None:
+    """Return what to do about a failed connection, from the words that it failed with."""
+    state = state_while_connecting(message)
+    if state == "08001":
+        return next((hint for words, hint in _BEFORE_AN_ANSWER if words.search(message)), HINTS[state])
+    return HINTS.get(state)
+
+
+def without_number(message: str) -> str:
+    """Return the message without the number that Python puts in front of what the operating system says."""
+    return _ERRNO.sub("", message)
 
 
 def column_of(constraint: str | None, table: str | None) -> str | None:

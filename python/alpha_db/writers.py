@@ -32,16 +32,18 @@ from alpha_db.arguments import (
     address,
     fits,
     flag,
+    identifier,
     json_text,
     money,
+    optional_identifier,
     optional_money,
     optional_text,
     text,
     uuid,
     whole,
 )
-from alpha_db.errors import AlphaDbError, WrongType, translate
-from alpha_db.loaders import read_what_is_there
+from alpha_db.errors import AlphaDbError, WrongCall, WrongType, shorten, shown, translate
+from alpha_db.loaders import read_as_stored
 from alpha_db.pooled import qualified
 from alpha_db.queries import query
 
@@ -70,8 +72,8 @@ def _signal(
     ChainMismatch (AUD-009: lockdown). Source: docs/sql-api.md.
     """
     return Arguments(
-        signal_id=text("signal_id", signal_id),
-        symbol=text("symbol", symbol),
+        signal_id=identifier("signal_id", signal_id),
+        symbol=identifier("symbol", symbol),
         side=text("side", side),
         price=money("price", price),
         quantity=money("quantity", quantity),
@@ -98,7 +100,7 @@ def _ai_debate(
     """
     return Arguments(
         correlation_id=uuid("correlation_id", correlation_id),
-        model_name=text("model_name", model_name),
+        model_name=identifier("model_name", model_name),
         reasoning_json=json_text("reasoning_json", reasoning_json),
         confidence_score=money("confidence_score", confidence_score),
         elapsed_ms=whole("elapsed_ms", elapsed_ms, 32),
@@ -125,11 +127,11 @@ def _order(
     return Arguments(
         correlation_id=uuid("correlation_id", correlation_id),
         order_type=text("order_type", order_type),
-        symbol=text("symbol", symbol),
+        symbol=identifier("symbol", symbol),
         side=text("side", side),
         quantity=money("quantity", quantity),
         price=optional_money("price", price),
-        exchange_order_id=optional_text("exchange_order_id", exchange_order_id),
+        exchange_order_id=optional_identifier("exchange_order_id", exchange_order_id),
         status=text("status", status),
     )
 
@@ -165,9 +167,11 @@ def _order_event(
 
 def _joining(name: str, arguments: Callable[P, Arguments]) -> Writer[P]:
     """Make the writer that joins the caller's transaction."""
+    check = _checker(name, arguments)
 
     def record(conn: psycopg.Connection[Any], /, *args: P.args, **kwargs: P.kwargs) -> Row:
         _require_connection(conn)
+        check(args, kwargs)
         return _call(conn, name, arguments(*args, **kwargs))
 
     return _named(record, name, arguments)
@@ -175,9 +179,11 @@ def _joining(name: str, arguments: Callable[P, Arguments]) -> Writer[P]:
 
 def _committing(what: str, arguments: Callable[P, Arguments]) -> Writer[P]:
     """Make the writer that returns when the row is on disk, unless the connection is in a transaction."""
+    check = _checker(f"append_{what}", arguments)
 
     def append(conn: psycopg.Connection[Any], /, *args: P.args, **kwargs: P.kwargs) -> Row:
         _require_connection(conn)
+        check(args, kwargs)
         name = f"append_{what}" if _commits_by_itself(conn) else f"record_{what}"
         row = _call(conn, name, arguments(*args, **kwargs))
         return {column: row.get(column) for column in ("id", "correlation_id", "row_hash")}
@@ -194,6 +200,28 @@ def _named(writer: Writer[P], name: str, arguments: Callable[P, Arguments]) -> W
         parameters=[conn, *signature.parameters.values()], return_annotation="Row"
     )
     return writer
+
+
+def _checker(name: str, arguments: Callable[..., Arguments]) -> Callable[[object, dict[str, Any]], None]:
+    """Make the function that refuses a call with too much or too little, by the name that the caller called."""
+    takes = inspect.signature(arguments).parameters
+    needed = [one.name for one in takes.values() if one.default is one.empty]
+
+    def check(args: object, kwargs: dict[str, Any]) -> None:
+        hint = f"Pass by name: {', '.join(takes)}."
+        if args:
+            raise WrongCall(f"{name} takes its arguments by name", hint=hint, sqlstate="42883")
+        for given in kwargs:
+            if given not in takes:
+                said = f"{name} takes no argument {shorten(given, 60)}"
+                raise WrongCall(said, hint=hint, sqlstate="42883", column=given)
+        for column in needed:
+            if column not in kwargs:
+                raise WrongType(
+                    f"{column} is missing", hint=f"Pass {column}.", sqlstate="23502", column=column
+                )
+
+    return check
 
 
 def _require_connection(conn: object) -> None:
@@ -218,12 +246,14 @@ def _commits_by_itself(conn: psycopg.Connection[Any]) -> bool:
 def _call(conn: psycopg.Connection[Any], name: str, arguments: Arguments) -> Row:
     try:
         with translate(), conn.cursor(row_factory=dict_row) as cursor:
-            read_what_is_there(cursor)
+            read_as_stored(cursor)
             statement = qualified(query(name), conn) if name.startswith("append_") else query(name)
             row = cursor.execute(statement, arguments).fetchone()
     except AlphaDbError as problem:
         if problem.column is None:
             problem.column = _column_of(problem, arguments)
+        if problem.sqlstate == "23514" and problem.column in arguments:
+            problem.detail = f"{problem.column} is {shown(arguments[problem.column])}."
         raise
     assert row is not None  # each gives exactly one row
     return row
@@ -242,6 +272,9 @@ def _column_of(problem: AlphaDbError, arguments: Arguments) -> str | None:
         return wrong[0] if len(wrong) == 1 else None
     if problem.sqlstate in ("22P02", "22P05", "22003", "54001"):
         return next((name for name in arguments if name in _JSON), None)
+    if problem.sqlstate in ("AUD12", "54000"):  # the row is too large: what is longest in it
+        lengths = {name: len(value) for name, value in arguments.items() if isinstance(value, str)}
+        return max(lengths, key=lambda name: lengths[name], default=None)
     found = re.search(r"\(([0-9]+)\)", problem.message) if problem.sqlstate == "22001" else None
     if found:
         length = int(found[1])

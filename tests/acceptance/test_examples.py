@@ -98,8 +98,34 @@ class TestCheckChain:
         assert result.returncode == 1
         assert "row 2 of signals is missing" in result.stdout
 
+    @pytest.mark.parametrize(
+        "arguments", [[], [""], ["signals", "2"], ["signals", "x", "0" * 64], ["signals", "2", "x"]]
+    )
+    def test_wrong_arguments_are_usage(self, arguments: list[str]) -> None:
+        result = check_chain("", *arguments)
+        assert (result.returncode, result.stderr.split(":")[0]) == (2, "usage")
+
     def test_nothing_is_not_fine(self) -> None:
         assert check_chain("", "signals").returncode == 3
+
+
+@pytest.mark.any_server
+def test_an_approval_without_arguments_is_usage() -> None:
+    result = subprocess.run([EXAMPLES / "approve_with_psql.sh"], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr.split(":")[0]) == (2, "usage")
+
+
+@pytest.mark.any_server
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
+def test_an_approval_without_a_server_is_not_run() -> None:
+    result = subprocess.run(
+        [EXAMPLES / "approve_with_psql.sh", "p", "a", "k"],
+        env={"PATH": os.environ["PATH"], "PGHOST": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, "another text" in result.stderr) == (3, False)
 
 
 def test_logins_have_limits(server: Server, database: str, db: Connection) -> None:

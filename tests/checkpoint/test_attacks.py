@@ -371,14 +371,20 @@ def test_damage_that_the_chain_shows_is_damage_also_without_checkpoints(book: Bo
 
 
 @pytest.mark.parametrize(
-    "options",
-    [(), ("--trust", "/nowhere"), ("--trust", "x+00000000+AAAA")],
-    ids=["none", "no file", "no key"],
+    ("code", "options"),
+    [
+        (2, ()),
+        (2, ("--trust", "")),
+        (5, ("--trust", "/nowhere")),
+        (3, ("--trust", "/")),
+        (3, ("--trust", "x+00000000+AAAA")),
+    ],
+    ids=["none", "empty", "no file", "a directory", "no key"],
 )
-def test_without_a_trusted_key_nothing_passes(book: Book, options: tuple[str, ...]) -> None:
-    run("checkpoint", "verify", book.checkpoints, *options, expect=2)
-    run("--dsn", book.dsn, "verify-chain", "--checkpoints", book.checkpoints, *options, expect=2)
-    run("--dsn", book.dsn, "guards", "--checkpoints", book.checkpoints, *options, expect=2)
+def test_without_a_trusted_key_nothing_passes(book: Book, code: int, options: tuple[str, ...]) -> None:
+    run("checkpoint", "verify", book.checkpoints, *options, expect=code)
+    run("--dsn", book.dsn, "verify-chain", "--checkpoints", book.checkpoints, *options, expect=code)
+    run("--dsn", book.dsn, "guards", "--checkpoints", book.checkpoints, *options, expect=code)
 
 
 def test_keys_from_the_environment(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,7 @@ def arguments(
 
 #: What no person is to read: Python's own words for things, and errno's numbers.
 _PYTHON = re.compile(
-    r"Traceback|\[Errno|PosixPath|Decimal\(|UUID\(|<class |object at 0x|\bb'|\bNone\b|datetime\.|\(char \d+\)"
+    r"Traceback|\[Errno|PosixPath|Decimal\(|UUID\(|<class |object at 0x|\bb'|\bNone\b|datetime\.|\(char \d+\)|\bsys\.\w"
     r"|\b[A-Z]\w*(?:Error|Exception|Warning)\b(?!:? \[)"
 )
 

@@ -189,6 +189,20 @@ def test_rotated_key_signs_no_more(trio: Desk) -> None:
     assert "revoked" in refused.err
 
 
+def test_without_agents_there_is_nothing_to_pin(desk: Desk) -> None:
+    assert not desk.run("agents", "list", "--pins", expect=5).out
+    answer = json.loads(desk.run("agents", "list", "--pins", "--json", expect=5).out)
+    assert (answer["result"], answer["error"]["hint"]) == (None, "alpha-db agents bootstrap")
+
+
+def test_a_no_is_in_the_answer(trio: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    sign = [word for word in trio.sign("ada") if word != "--yes"]
+    refused = trio.run("agents", "revoke", "ben", "--reason", "x", *sign, "--json", expect=3)
+    assert json.loads(refused.out)["error"]["message"] == "nothing was sent, because the answer was no"
+
+
 def test_pins_are_what_the_hydrator_reads(trio: Desk) -> None:
     from alpha_db.risk.pins import load_pins
 

@@ -66,7 +66,9 @@ def test_ranges(evidence: Evidence) -> None:
     assert (found["first_id"], found["signed_to"]) == (2, 9)
     # a part that ends before the checkpoint does is not what was signed
     (found,) = verify(evidence, evidence.path("1-4"), "--checkpoint", note, "--trust", evidence.key, expect=1)
-    assert found["reason"] == "the end is missing: 9 rows were signed, the export ends at row 4"
+    assert str(found["reason"]).startswith(
+        "the end is missing: 9 rows were signed, the export ends at row 4 ("
+    )
     for code, wrong in (
         (5, ["--to-id=10"]),
         (5, ["--from-id=11"]),
@@ -316,11 +318,11 @@ def test_verify_export_without_a_database(
         (1, ("good", "cut", *against), "not ok   cut   the end is missing: 3 rows were signed"),
         (3, ("good", "short"), "not run  short  line 5 is cut short"),
         (1, ("short", "turned"), "not ok   turned  row "),
-        (3, ("packed",), "the gzip file is damaged or cut short"),
+        (3, ("packed",), "the gzip file is cut short"),
         (5, ("absent",), "absent   absent  there is no such file"),
         (3, ("absent", "."), "not run  .       it is a directory"),
         (3, ("note",), "not run  note  line 1 "),
-        (5, ("debates", *against), "there is no checkpoint of ai_debates in note; by itself it holds"),
+        (1, ("debates", *against), "the export is of alpha-db/"),
         (2, ("good", "--checkpoint", "note"), "--checkpoint needs --trust"),
         (2, (), "Missing argument"),
         (1, ("good", "--checkpoint", "forged", "--trust", SIGNER.vkey), "the note was changed"),

@@ -81,7 +81,7 @@ def test_the_note_of_go() -> None:
     # signatures of others do not matter, wherever they stand
     other = OTHER.signature_line(GO_TEXT)
     assert open_note(f"{GO_TEXT}\n{other}{GO_SIGNATURE}{other}", [key])[1] == key
-    with pytest.raises(Refused, match="PeterNeumann, which is none of the trusted keys"):
+    with pytest.raises(Refused, match=r"PeterNeumann \(key c74f20a3\), which is none of the trusted keys: "):
         open_note(note, [])
     with pytest.raises(Unreadable, match="not a checkpoint"):
         open_checkpoint(note, [key])

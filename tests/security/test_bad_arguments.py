@@ -112,6 +112,43 @@ def test_the_rows_other_columns_hide_nothing(server: Server, session: Connection
     del session
 
 
+class OwnLoader(psycopg.adapt.Loader):
+    """As an application may register one: it fails."""
+
+    def load(self, _data: Any) -> Any:
+        """Fail."""
+        raise ValueError("of the application")
+
+
+@pytest.mark.parametrize("name", ["record", "append"])
+def test_the_applications_own_loaders_hide_nothing(server: Server, session: Connection, name: str) -> None:
+    with psycopg.connect(server.dsn("bad_arguments"), autocommit=True) as conn:
+        for kind in psycopg.postgres.types:
+            conn.adapters.register_loader(kind.oid, OwnLoader)
+        first = write(conn, name, "signal", signal_id=f"own-{name}", source_ip="203.0.113.7")
+        write(conn, name, "ai_debate", correlation_id=first["correlation_id"])
+        order = write(conn, name, "order", correlation_id=first["correlation_id"], exchange_order_id="x")
+        assert write(conn, name, "order_event", order_execution_id=order["id"], positions_closed=[])["id"]
+    del session
+
+
+def test_a_refusal_names_its_column_and_its_value_alone(session: Connection) -> None:
+    for what, column in (
+        ("ai_debate", "correlation_id"),
+        ("order", "correlation_id"),
+        ("order_event", "order_execution_id"),
+    ):
+        with pytest.raises(errors.UnknownReference) as unknown:
+            write(session, "append", what, **{column: 4711 if what == "order_event" else uuid4()})
+        assert unknown.value.column == column
+    with pytest.raises(errors.ValueRefused) as refused:
+        write(session, "append", "signal", side="hold")
+    assert refused.value.detail == 'side is "hold".'
+    with pytest.raises(errors.ValueTooLarge) as large:
+        write(session, "append", "signal", raw_payload={"t": "x" * (17 << 20)})
+    assert large.value.column == "raw_payload"
+
+
 def test_the_clients_encoding_hides_nothing(server: Server, session: Connection) -> None:
     with psycopg.connect(server.dsn("bad_arguments"), client_encoding="LATIN1", autocommit=True) as conn:
         row = write(conn, "record", "signal", signal_id="latin", raw_payload={"t": "é"})
@@ -146,8 +183,7 @@ BAD: list[tuple[str, str, Any]] = [
         )
         for value in [*TEXTS, "", "  ", "x" * 200, "hold", "{{strategy.order.action}}"]
         if not (column == "symbol" and value in ("hold",))
-        and not (column in ("signal_id", "model_name") and value in ("hold", "{{strategy.order.action}}"))
-        and not (column == "symbol" and value == "{{strategy.order.action}}" and len(value) <= 20)
+        and not (column in ("signal_id", "model_name") and value == "hold")
     ],
     *[
         (what, column, value)
@@ -226,8 +262,9 @@ def test_a_closed_and_a_failed_connection_are_said(server: Server, session: Conn
     assert (failed.value.code, bool(failed.value.hint)) == ("25P02", True)
     conn.close()
     for name in ("record", "append"):
-        with pytest.raises(errors.ConnectionFailed, match="closed"):
+        with pytest.raises(errors.ConnectionFailed, match="closed") as gone:
             write(conn, name, "signal", signal_id="closed")
+        assert gone.value.hint
     del session
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
 import pytest
 
 from alpha_db.connection import connect, parameters, set_option
-from alpha_db.errors import ConnectionFailed
+from alpha_db.errors import AlphaDbError, ConnectionFailed, translate
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +115,33 @@ def test_unreachable_server_is_one_line() -> None:
         connect("host=127.0.0.1 port=1 user=u")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ({"conninfo": "host=no.such.host.invalid"}, "the host's name"),
+        ({"conninfo": "host=a..b"}, "the host's name"),
+        ({"conninfo": "host=127.0.0.1 port=1"}, "whether a server runs there"),
+        ({"conninfo": "host=/nowhere", "autocomit": True}, "autocommit"),
+        ({"conninfo": "host=/nowhere port=99999"}, "as libpq takes them"),
+        ({"conninfo": "service=nosuch"}, "pg_service.conf"),
+    ],
+    ids=str,
+)
+def test_what_keeps_a_connection_from_being_has_a_hint(arguments: dict[str, Any], hint: str) -> None:
+    rest = {name: value for name, value in arguments.items() if name != "conninfo"}
+    with pytest.raises(ConnectionFailed) as caught:
+        connect(arguments["conninfo"], **rest)
+    assert (caught.value.code, "Errno" in str(caught.value)) == ("08001", False)
+    assert hint in str(caught.value.hint)
+
+
+def test_what_psycopg_says_of_an_unknown_option_has_a_hint_too() -> None:
+    with pytest.raises(AlphaDbError) as caught, translate():
+        psycopg.connect("host=/nowhere no_such=1")
+    assert (type(caught.value), caught.value.code, bool(caught.value.hint)) == (
+        ConnectionFailed,
+        "08001",
+        True,
+    )

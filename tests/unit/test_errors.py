@@ -182,6 +182,25 @@ def test_the_column_is_named_where_it_can_be_known(fields: dict[str, str], colum
     assert errors.from_database(database_error("23514", "violates", **fields)).column == column
 
 
+def test_a_check_shows_no_row() -> None:
+    row = "Failing row contains (1, a secret)."
+    assert errors.from_database(database_error("23514", "violates", message_detail=row)).detail is None
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [("the connection is closed", "08003"), ("server closed the connection unexpectedly", "08006")],
+)
+def test_a_connection_that_is_gone_brings_code_and_hint(message: str, code: str) -> None:
+    error = errors.from_database(database_error(None, message))
+    assert (error.code, error.hint) == (code, HINTS[code])
+
+
+def test_the_limit_of_the_stack_is_not_to_be_raised() -> None:
+    error = errors.from_database(database_error("54001", "stack depth", message_hint="Increase it."))
+    assert error.hint == HINTS["54001"]
+
+
 def test_translate_keeps_the_cause() -> None:
     original = database_error("AUD03", "AUD-003: DELETE on signals refused")
     with pytest.raises(errors.SignalDeleteRefused) as caught, errors.translate():

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpha_db import errors, exact_json, writers
+from alpha_db.arguments import money
 
 
 class NoConnection:
@@ -151,6 +152,86 @@ def test_taken_as_money(value: Any) -> None:
 def test_milliseconds_are_whole(value: object) -> None:
     with pytest.raises(TypeError):
         writers.record_ai_debate(NO_CONNECTION, **(DEBATE | {"elapsed_ms": value}))
+
+
+class Raising:
+    """A value whose own code fails when it is read."""
+
+    def __index__(self) -> int:
+        raise RuntimeError("no")
+
+
+class RaisingDict(dict[str, Any]):
+    """As Raising."""
+
+    def items(self) -> Any:
+        """Fail."""
+        raise RuntimeError("no")
+
+
+class RaisingDecimal(Decimal):
+    """As Raising."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (writers.record_ai_debate, DEBATE | {"elapsed_ms": int}),
+        (writers.record_ai_debate, DEBATE | {"elapsed_ms": Raising()}),
+        (writers.record_order_event, EVENT | {"order_execution_id": int}),
+        (writers.record_ai_debate, DEBATE | {"reasoning_json": RaisingDict(a=1)}),
+        (writers.record_signal, SIGNAL | {"raw_payload": {"n": RaisingDecimal(1)}}),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_a_wrong_type(function: Any, arguments: dict[str, Any]) -> None:
+    with pytest.raises(errors.WrongType) as caught:
+        function(NO_CONNECTION, **arguments)
+    assert (caught.value.column in arguments, caught.value.code, bool(caught.value.hint)) == (
+        True,
+        "42804",
+        True,
+    )
+
+
+def test_a_decimals_own_methods_are_not_asked() -> None:
+    assert type(money("price", RaisingDecimal("1.5"))) is Decimal
+
+
+@pytest.mark.parametrize("name", ["record_signal", "append_signal"])
+def test_a_call_with_too_much_or_too_little_is_named_as_it_was_called(name: str) -> None:
+    function = getattr(writers, name)
+    with pytest.raises(errors.WrongCall, match=f"^{name} takes no argument colour$") as unknown:
+        function(NO_CONNECTION, **SIGNAL, colour=1)
+    assert (unknown.value.column, unknown.value.code, isinstance(unknown.value, TypeError)) == (
+        "colour",
+        "42883",
+        True,
+    )
+    assert "signal_id, symbol" in str(unknown.value.hint)
+    with pytest.raises(errors.WrongCall, match=f"^{name} takes its arguments by name$"):
+        function(NO_CONNECTION, "s", "BTCUSD")
+    with pytest.raises(errors.WrongType, match="symbol is missing") as missing:
+        function(NO_CONNECTION, **{key: value for key, value in SIGNAL.items() if key != "symbol"})
+    assert missing.value.column == "symbol"
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "column"),
+    [
+        (writers.record_signal, SIGNAL, "signal_id"),
+        (writers.record_signal, SIGNAL, "symbol"),
+        (writers.record_ai_debate, DEBATE, "model_name"),
+        (writers.record_order, ORDER, "symbol"),
+        (writers.record_order, ORDER, "exchange_order_id"),
+    ],
+)
+def test_a_key_or_a_name_is_no_placeholder(function: Any, arguments: dict[str, Any], column: str) -> None:
+    with pytest.raises(errors.ValueRefused, match="a placeholder") as caught:
+        function(NO_CONNECTION, **(arguments | {column: "tv-{{strategy.order.id}}"}))
+    assert (caught.value.column, caught.value.code) == (column, "23514")
 
 
 def test_decimals_in_json_keep_every_digit() -> None:

@@ -18,7 +18,8 @@ from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from alpha_db.errors import AlphaDbError
+from alpha_db import errors
+from alpha_db.errors import EXIT_DAMAGE, AlphaDbError
 from alpha_db.offline_check import (
     MAX_NOTE,
     Key,
@@ -37,7 +38,17 @@ _PRIVATE = re.compile(r"PRIVATE\+KEY\+([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0
 
 
 class BadKey(AlphaDbError):  # noqa: N818
-    """What was given as a key is none, or is a weak one."""
+    """What was given as a key is none, or cannot be read."""
+
+
+class WeakKey(BadKey):
+    """The key is a weak one: anyone could sign for it."""
+
+    exit_code = EXIT_DAMAGE
+
+
+class KeyNotThere(BadKey, errors.NotThere):
+    """There is no file of the name that was given as a key."""
 
 
 class SigningKey:
@@ -67,6 +78,11 @@ class SigningKey:
         """Read a private key. Raises KeyFileError if it is missing, none, or may be read by others."""
         content = read_private(path).decode("utf-8", "replace")
         found = _PRIVATE.fullmatch(content)
+        if not found and re.fullmatch(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}", content.strip()):
+            raise KeyFileError(
+                f"{os.fspath(path)} is a public key, not the private one",
+                hint="Give the file that alpha-db checkpoint keygen made beside it, without .vkey.",
+            )
         if not found and content[:1] == "\ufeff":
             raise KeyFileError(
                 f"the private key {os.fspath(path)} begins with a byte order mark",
@@ -136,8 +152,10 @@ def trusted_keys(given: Sequence[str]) -> list[Key]:
         try:
             keys += load_keys([text])
         except NotThere as problem:
-            raise BadKey(f"{shown} is neither a public key nor a file of them: {problem}") from None
-        except (Refused, Unreadable) as problem:
+            raise KeyNotThere(f"{shown} is neither a public key nor a file of them: {problem}") from None
+        except Refused as problem:
+            raise WeakKey(f"{shown}: {problem}") from None
+        except Unreadable as problem:
             hint = (
                 "the private key is for checkpoint create; what verifies is the public one beside it, .vkey"
             )

@@ -226,6 +226,8 @@ def list_(settings: Settings, as_json: bool, every: bool, pins: bool) -> None:
         origin = manager.active()["origin"] if pins else None
     if pins:
         first = {str(agent.agent_id): agent.public_key for agent in known if agent.proposal_id is None}
+        if not first:
+            raise NotThere("there are no agents yet, so no key to pin", hint="alpha-db agents bootstrap")
         (emit_json if as_json else write_json)({"origin": origin, **first})
         return
     shown = [agent for agent in known if every or agent.revoked_at is None]
@@ -322,7 +324,7 @@ def _propose_agent(
 ) -> None:
     found = _read_agents(file)
     if len(found) != 1:
-        raise click.UsageError(f"{file} holds {len(found)} agents; one is enrolled at a time")
+        raise FileUnreadable(f"{file} holds {len(found)} agents; one is enrolled at a time")
     with settings.installed() as (conn, _):
         manager = ConfigManager(conn)
         old = manager.find_agent(replaces) if replaces else None
@@ -374,18 +376,13 @@ def _of_key(agents: list[Row], signer: AuditSigner) -> Row:
 
 
 def _read_agents(file: Path, *, may_be_signed: bool = False) -> list[Row]:
-    """Return the agents of a file. Raises SignatureRefused (RSK-003) for a weak or malformed key."""
-    try:
-        said: Any = read_answer(file)
-    except (NotThere, FileUnreadable) as problem:
-        raise click.UsageError(problem.message) from None
-    except ValueError as problem:
-        raise click.UsageError(f"{file}: {problem}") from None
+    """Return the agents of a file. Raises what read_answer raises, SignatureRefused (RSK-003) for a bad key."""
+    said: Any = read_answer(file)
     found = said if isinstance(said, list) else [said]
     for agent in found:
         allowed = (MEMBERS, SIGNED) if may_be_signed else (MEMBERS,)
         if not isinstance(agent, dict) or set(agent) not in map(set, allowed):
-            raise click.UsageError(f"{file}: an agent is {', '.join(MEMBERS)}, no more and no less")
+            raise FileUnreadable(f"{file}: an agent is {', '.join(MEMBERS)}, no more and no less")
         try:
             key_of(agent["public_key"])
         except ValueError as problem:

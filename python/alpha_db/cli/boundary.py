@@ -16,8 +16,16 @@ from collections.abc import Callable
 import click
 import psycopg
 
-from alpha_db.cli.output import begin, emit_json, want_json, write_frame
-from alpha_db.errors import EXIT_NOT_RUN, EXIT_USAGE, AlphaDbError, from_database, squeeze
+from alpha_db.cli.output import begin, emit_json, lose, lost, want_json, write_frame
+from alpha_db.errors import (
+    EXIT_NOT_RUN,
+    EXIT_NOT_THERE,
+    EXIT_OK,
+    EXIT_USAGE,
+    AlphaDbError,
+    from_database,
+    squeeze,
+)
 
 _BY_SIGNAL = 128
 
@@ -30,7 +38,6 @@ def run(program: Callable[[], int | None], *, debug: bool, as_json: bool = False
     begin(as_json=as_json)
     try:
         code = program() or 0
-        sys.stdout.flush()
     except click.exceptions.Exit as exc:
         return _answered(exc.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -138,23 +145,44 @@ def _causes(exc: BaseException, line: str) -> str:
 
 
 def _answered(code: int, error: dict[str, str | None] | None = None) -> int:
-    """Print the JSON answer, if one is asked for, and return the exit code, another if that cannot be printed."""
+    """Print the JSON answer, if one is asked for, and return the exit code, another if that cannot be printed.
+
+    Proven damage stays proven: its exit code does not depend on whether there is room for the report.
+    """
     try:
-        try:
-            write_frame(code, error)
-        except (TypeError, ValueError, RecursionError) as exc:
-            said = f"the result cannot be printed as JSON: {squeeze(str(exc))}"
-            say(f"error: {said}")
-            emit_json(None)
-            code = code or EXIT_NOT_RUN
-            write_frame(code, error or _error(said))
+        sys.stdout.flush()
+        if lost() is None:
+            code, error = _framed(code, error)
         sys.stdout.flush()
     except BrokenPipeError:
         return _broken_pipe()
     except OSError as exc:
-        say(one_line(exc))
-        return EXIT_NOT_RUN
+        lose(exc)
+    problem = lost()
+    if problem is None:
+        return code
+    said = as_members(problem)
+    said["message"] = f"standard output takes nothing more: {said['message']}"
+    if code in (EXIT_OK, EXIT_NOT_THERE):
+        code = EXIT_NOT_RUN
+    say(f"error: {said['message']}")
+    with contextlib.suppress(OSError):
+        _framed(code, error or said, err=True)
     return code
+
+
+def _framed(
+    code: int, error: dict[str, str | None] | None, *, err: bool = False
+) -> tuple[int, dict[str, str | None] | None]:
+    try:
+        write_frame(code, error, err=err)
+    except (TypeError, ValueError, RecursionError) as exc:
+        said = f"the result cannot be printed as JSON: {squeeze(str(exc))}"
+        say(f"error: {said}")
+        emit_json(None)
+        code, error = code or EXIT_NOT_RUN, error or _error(said)
+        write_frame(code, error, err=err)
+    return code, error
 
 
 def _broken_pipe() -> int:

@@ -20,8 +20,8 @@ from alpha_db.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.checkpoint.store import Store, StoreError
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.evidence import worst
-from alpha_db.cli.options import KEY_HELP
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, rows
+from alpha_db.cli.options import KEY_HELP, Number
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, put, rows
 from alpha_db.cli.trusted_keys import trusted_keys_option
 from alpha_db.cli.verify_checkpoints import without_option
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
@@ -136,7 +136,7 @@ def show(as_json: bool, key_file: Path) -> None:
 @click.option("--wait-for-standby", is_flag=True, help="Only when every connected standby has the rows, too.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="SECONDS",
     help=f"How long to wait for standbys, in seconds; default: {_WAIT:g}.",
 )
@@ -220,7 +220,8 @@ def create(
         emit_json(_created(made, key, with_notes=to_stdout))
     else:
         if to_stdout:
-            sys.stdout.write("\n".join(made.notes.values()))
+            text = "\n".join(made.notes.values())
+            put(lambda is_lost: (sys.stderr if is_lost else sys.stdout).write(text))
         _tell_created(made, key, store, err=to_stdout)
     finish(EXIT_DAMAGE if made.broken else 0)
 
@@ -348,7 +349,8 @@ def _tell_created(made: Created, key: SigningKey, store: Store | None, *, err: b
     if made.standbys:
         say(("  replayed by ", DIM), clean(", ".join(made.standbys)))
     if made.previous:
-        say(("  continues   ", DIM), f"{made.previous}, by a consistency proof for each log")
+        older = ", from the last checkpoint of it that can be read" if made.unreadable else ""
+        say(("  continues   ", DIM), f"{made.previous}, by a consistency proof for each log{older}")
     elif store:
         say(f"It is the first one in {clean(store.path)}: there was nothing to compare it with.")
     else:

@@ -14,6 +14,7 @@ import click
 import psycopg
 from psycopg.rows import dict_row
 
+from alpha_db.cli.options import Number
 from alpha_db.cli.output import want_json
 from alpha_db.connection import connect_for_command
 from alpha_db.errors import LockTimeout, NotInstalled, translate
@@ -112,7 +113,7 @@ def lock_timeout_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--lock-timeout",
         metavar="SECONDS",
-        type=click.FloatRange(min=0, max=1_000_000),
+        type=Number(min=0, max=1_000_000),
         help=f"How long to wait for a lock that others hold; default: {LOCK_TIMEOUT:g}, or less if the login has"
         " less; 0: for ever.",
     )(function)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from alpha_db.cli.common import finish, json_option
-from alpha_db.cli.options import pg_option
+from alpha_db.cli.options import Integer, pg_option
 from alpha_db.cli.output import emit_json, spinner
 from alpha_db.demo import render
 from alpha_db.demo.document import document
@@ -21,7 +21,7 @@ from alpha_db.errors import EXIT_DAMAGE
 
 @click.command(short_help="Show what alpha-db does, on a server of its own.")
 @pg_option
-@click.option("--signals", type=click.IntRange(min=1), metavar="N", help="Replay the first N webhooks only.")
+@click.option("--signals", type=Integer(min=1), metavar="N", help="Replay the first N webhooks only.")
 @click.option("--stay", is_flag=True, help="Leave the server running, and say how to connect and to stop it.")
 @click.option(
     "--directory",

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings
+from alpha_db.cli.options import Number
 from alpha_db.cli.output import clean, note
 from alpha_db.errors import AlphaDbError, ConnectionFailed, from_database
 from alpha_db.locks import describe, lock_holders
@@ -39,7 +40,7 @@ def engage_for_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--engage-for",
         metavar="SECONDS",
-        type=click.FloatRange(min=0, max=1_000_000),
+        type=Number(min=0, max=1_000_000),
         default=ENGAGE_FOR,
         show_default=True,
         help="How long to keep trying if damage was found and the lockdown cannot be recorded.",

@@ -89,6 +89,13 @@ class Notes:
         """Return the checkpoint of a table. Raises NotThere if there is none."""
         return self._signed(table).checkpoint
 
+    def meant_for(self, table: str) -> Checkpoint:
+        """Return the checkpoint of a table; a single note is meant for whatever it is held against.
+
+        Raises NotThere if there is none.
+        """
+        return self.of(table if self.is_run else next(iter(self.logs)))
+
     def text_of(self, table: str) -> str:
         """Return the note of a table as it stands in its file. Raises NotThere if there is none."""
         return self._signed(table).note

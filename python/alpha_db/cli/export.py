@@ -14,7 +14,7 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.evidence import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
 from alpha_db.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.cli.new_file import NotWritten, new_file, refuse_existing
-from alpha_db.cli.options import force_option, table_option
+from alpha_db.cli.options import Integer, force_option, table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.cli.progress import progress_bar
 from alpha_db.cli.trusted_keys import trusted_keys_option
@@ -34,10 +34,8 @@ class Part(NamedTuple):
 
 @click.command(short_help="Write rows with their hashes into files that can be checked offline.")
 @table_option
-@click.option("--from-id", metavar="ID", type=click.IntRange(min=1), help="First row; default: 1.")
-@click.option(
-    "--to-id", metavar="ID", type=click.IntRange(min=0), help="Last row; default: the last there is."
-)
+@click.option("--from-id", metavar="ID", type=Integer(min=1), help="First row; default: 1.")
+@click.option("--to-id", metavar="ID", type=Integer(min=0), help="Last row; default: the last there is.")
 @click.option(
     "--since-checkpoint",
     metavar="DIR|NOTE",
@@ -78,6 +76,8 @@ def export(
     when it is complete. What is written is checked at the same time: exit code 1 if it does not hold; the file is
     there nevertheless, and says what the database says. Exit code 3 if a table cannot be read, 5 if the table, the
     rows or the checkpoint are not there; the other tables are written all the same.
+
+    A part that ends before a checkpoint does cannot be checked against it: only against one of no more rows.
 
     \b
     Examples:

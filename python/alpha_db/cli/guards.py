@@ -60,6 +60,10 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
         emit_json(found.document | {"unreadable": named})
     else:
         _tell_since(found)
+        if unread:
+            line(
+                ("A later checkpoint could not be read, so nothing is known of what changed before it.", WARN)
+            )
     finish(EXIT_DAMAGE if found.changed else EXIT_NOT_RUN if unread else EXIT_OK)
 
 
@@ -71,7 +75,7 @@ def _installed(settings: Settings, as_json: bool) -> None:
     else:
         _tell_facts(found, "expected", "found")
         if found:
-            line((f"{len(found)} facts about the guards are not as installed.", BAD))
+            line((f"{_counted(found)} not as installed.", BAD))
         else:
             line(("All guards are as installed.", GOOD))
     finish(EXIT_DAMAGE if found else 0)
@@ -90,11 +94,15 @@ def _tell_since(found: Since) -> None:
         line((clean(found.note), WARN))
     when = f"{clean(found.run)}, signed by {clean(found.signer)}"
     if found.facts:
-        line((f"{len(found.facts)} facts about the guards are not as in {when}.", BAD))
+        line((f"{_counted(found.facts)} not as in {when}.", BAD))
     elif found.changed:
         line((f"The guards are not those of {when}.", BAD))
     else:
         line((f"All guards are as in {when}.", GOOD))
+
+
+def _counted(facts: Sequence[object]) -> str:
+    return "1 fact about the guards is" if len(facts) == 1 else f"{len(facts)} facts about the guards are"
 
 
 def _tell_facts(facts: Sequence[dict[str, Any]], before: str, after: str) -> None:

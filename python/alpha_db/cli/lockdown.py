@@ -9,7 +9,7 @@ import click
 from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options, finish
-from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line, note
+from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line, note, since
 from alpha_db.cli.signing import Signing, proposal_options, send_proposal, show_damage
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError, RiskTampered, StaleProposal
 from alpha_db.queries import query
@@ -43,7 +43,7 @@ def status(settings: Settings, as_json: bool) -> None:
     if as_json:
         emit_json(row)
     elif row["is_locked"]:
-        line(("LOCKED DOWN", BAD), f" since {clean(row['since'])}, event {clean(row['event_id'])}")
+        line(("LOCKED DOWN", BAD), f"{since(row['since'])}, event {clean(row['event_id'])}")
         line(("  reason  ", DIM), clean(row["reason"]))
         damage = row["damage"] or []
         for place in [damage] if isinstance(damage, str) else damage:  # text if Python cannot read it

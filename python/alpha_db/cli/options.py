@@ -6,8 +6,21 @@ from pathlib import Path
 
 import click
 
-#: A file, of which the function gets a Path.
-FILE = click.Path(dir_okay=False, path_type=Path)
+
+class Integer(click.IntRange):
+    """An integer within bounds, and called so."""
+
+    name = "integer"
+
+
+class Number(click.FloatRange):
+    """A number within bounds, and called so."""
+
+    name = "number"
+
+
+#: A file, of which the function gets a Path; who reads it says what is wrong with it.
+FILE = click.Path(path_type=Path, readable=False)
 
 table_option = click.option("--table", metavar="NAME", help="One chained table; default: all.")
 force_option = click.option("--force", is_flag=True, help="Overwrite what is there already.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -50,12 +51,17 @@ def clean(value: object) -> str:
     return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", str(value))
 
 
+def since(when: object) -> str:
+    """Return since when something is so, as words that stand behind it."""
+    return ", nobody recorded since when" if when is None else f" since {clean(when)}"
+
+
 def line(*parts: str | tuple[str, str]) -> None:
     """Print a line; a part is text, or text and its style."""
     text = Text()
     for part in parts:
         text.append(*((part,) if isinstance(part, str) else part))
-    PlainConsole().print(text)
+    put(lambda is_lost: PlainConsole(stderr=is_lost).print(text))
 
 
 def rows(
@@ -92,7 +98,42 @@ def note(*parts: str | tuple[str, str]) -> None:
     text = Text()
     for part in parts:
         text.append(*((part,) if isinstance(part, str) else part))
-    PlainConsole(stderr=True).print(text)
+    with suppress(OSError):  # what is said besides decides nothing
+        PlainConsole(stderr=True).print(text)
+
+
+_lost: ContextVar[OSError | None] = ContextVar("lost", default=None)
+
+
+def lost() -> OSError | None:
+    """Return why stdout takes nothing more, if it does not: its disk is full, say."""
+    return _lost.get()
+
+
+def lose(problem: OSError) -> None:
+    """Say that stdout takes nothing more: from now on what belongs there goes to stderr."""
+    _lost.set(problem)
+    # so that what is left in its buffer does not fail again when Python ends
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def put(show: Callable[[bool], object]) -> None:
+    """Print on stdout. What it does not take is printed on stderr, because a verdict must not get lost with it.
+
+    Takes what prints, and is told whether on stderr. Raises BrokenPipeError: nobody reads any more.
+    """
+    if lost() is None:
+        try:
+            show(False)
+            sys.stdout.flush()
+            return
+        except BrokenPipeError:
+            raise
+        except OSError as problem:
+            lose(problem)
+    with suppress(OSError):
+        show(True)
 
 
 @dataclass
@@ -112,6 +153,7 @@ _answer: ContextVar[Answer] = ContextVar("answer")
 def begin(*, as_json: bool) -> None:
     """Begin the answer of a run; an earlier run in this process may have left one."""
     _answer.set(Answer(as_json))
+    _lost.set(None)
 
 
 def want_json(wanted: bool) -> None:
@@ -132,20 +174,19 @@ def emit_json(result: object) -> None:
     answer.result, answer.is_given = result, True
 
 
-def write_frame(exit_code: int, error: Mapping[str, Any] | None = None) -> None:
-    """Print the answer, if one is asked for and there is anything to say.
+def write_frame(exit_code: int, error: Mapping[str, Any] | None = None, *, err: bool = False) -> None:
+    """Print the answer, on stderr if need be, if one is asked for and there is anything to say.
 
     Raises OSError, and TypeError, ValueError or RecursionError for a result that cannot be printed as JSON.
     """
     answer = _answer.get()
     if (answer.is_wanted or answer.is_guessed) and (answer.is_given or exit_code):
-        write_json(frame(answer.result, exit_code, error), err=answer.is_on_stderr)
+        write_json(frame(answer.result, exit_code, error), err=err or answer.is_on_stderr)
 
 
 def write_part(result: object, exit_code: int) -> None:
     """Print one of several answers at once, of a command that goes on."""
-    write_json(frame(result, exit_code))
-    sys.stdout.flush()
+    put(lambda is_lost: write_json(frame(result, exit_code), err=is_lost))
 
 
 def write_json(document: object, *, err: bool = False) -> None:

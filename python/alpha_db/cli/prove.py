@@ -15,7 +15,7 @@ from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.evidence import EvidenceRefused, judged, open_notes, seal_first
 from alpha_db.cli.export_rows import Log
 from alpha_db.cli.new_file import new_file, refuse_existing
-from alpha_db.cli.options import force_option
+from alpha_db.cli.options import Integer, force_option
 from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line, spinner
 from alpha_db.cli.trusted_keys import trusted_keys_option
 from alpha_db.errors import NotThere
@@ -25,7 +25,7 @@ from alpha_db.queries import query
 
 @click.command(short_help="Write the proof of one row, which needs no database to check.")
 @click.argument("table")
-@click.argument("row_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("row_id", metavar="ID", type=Integer(min=1))
 @click.option(
     "--checkpoints",
     metavar="DIR|NOTE",

@@ -14,7 +14,7 @@ import click
 
 from alpha_db.cli.command_runner import NOT_FOUND, run_command, without_postgres
 from alpha_db.cli.common import NamedOption, debug_option, finish, json_option
-from alpha_db.cli.options import pg_option
+from alpha_db.cli.options import Integer, pg_option
 from alpha_db.cli.output import DIM, GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.cli.rest import WithRest, rest_of
 from alpha_db.connection import ensure_database
@@ -48,7 +48,7 @@ def _tcp_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "port",
         metavar="PORT",
         cls=NamedOption,
-        type=click.IntRange(0, 65535),
+        type=Integer(0, 65535),
         help="Listen on TCP as well, and ask for a password there; 0: on any port that is free.",
     )
     @click.option(

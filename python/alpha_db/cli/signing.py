@@ -16,10 +16,11 @@ import click
 from alpha_db.cli.common import NamedOption
 from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
-from alpha_db.errors import EXIT_NOT_RUN, FileUnreadable, NotThere, shown
+from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shown
 from alpha_db.reading import read_text
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
+from alpha_db.security.private_file import KeyFileNotThere
 
 #: How many characters of a damaged row damaged_rows() gives.
 MOST_OF_A_ROW = 2000
@@ -68,7 +69,9 @@ def read_passphrase(file: Path) -> str:
     """Return the first line of a file. Raises KeyFileError."""
     try:
         passphrase = read_text(file, most=64 * 1024).split("\n")[0].rstrip("\r")
-    except (NotThere, FileUnreadable) as problem:
+    except NotThere as problem:
+        raise KeyFileNotThere(f"cannot read the passphrase: {problem.message}") from None
+    except FileUnreadable as problem:
         raise KeyFileError(f"cannot read the passphrase: {problem.message}", hint=problem.hint) from None
     if not passphrase:
         raise KeyFileError(f"the first line of {file} is empty")
@@ -204,7 +207,7 @@ def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
 
 
 def ask(question: str, signing: Signing) -> None:
-    """Ask on the terminal; ends the command (exit 3) if the answer is no."""
+    """Ask on the terminal. Raises AlphaDbError (exit 3) if the answer is no."""
     ask_yes(question, signing.yes)
 
 
@@ -215,8 +218,7 @@ def ask_yes(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on: look at it, then give --yes")
     if not click.confirm(question, err=True):
-        note("Nothing was sent.")
-        raise click.exceptions.Exit(EXIT_NOT_RUN)
+        raise AlphaDbError("nothing was sent, because the answer was no")
 
 
 def _show_draft(draft: Draft, agent: Agent, changes: list[tuple[str, str, str]], *, err: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows, since
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.locks import describe, overdue, remedy
 
@@ -85,7 +85,7 @@ def _lockdown(report: Report) -> None:
             _section(
                 "lockdown",
                 ("ENGAGED", BAD),
-                f" since {clean(lockdown['since'])}: {clean(lockdown['reason'])}",
+                f"{since(lockdown['since'])}: {clean(lockdown['reason'])}",
             )
         else:
             _section("lockdown", ("none", GOOD))

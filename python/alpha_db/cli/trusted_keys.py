@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alpha_db.checkpoint.keys import BadKey, trusted_keys
+from alpha_db.checkpoint.keys import trusted_keys
 from alpha_db.cli.common import NamedOption
 from alpha_db.offline_check import Key
 
@@ -15,12 +15,10 @@ ENVIRONMENT = "ALPHA_DB_TRUST"
 
 
 def read_keys(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -> list[Key]:
-    """Return the keys; fails as a usage error for what is no public key."""
-    try:
-        return trusted_keys(given)
-    except BadKey as problem:
-        hint = f" ({problem.hint})" if problem.hint else ""
-        raise click.BadParameter(f"{problem.message}{hint}") from None
+    """Return the keys. Raises BadKey: nothing is judged by some of the keys that are to be trusted."""
+    if not all(given):
+        raise click.BadParameter("it is empty: name a public key, or a file of them")
+    return trusted_keys(given)
 
 
 def trusted_keys_option(

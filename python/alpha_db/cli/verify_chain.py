@@ -16,7 +16,7 @@ from alpha_db.checkpoint.verify import Comparison
 from alpha_db.cli import boundary, verify_checkpoints, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
-from alpha_db.cli.options import table_option
+from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, spinner, want_json
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
@@ -51,13 +51,11 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
 
 @click.command("verify-chain", short_help="Recompute every hash, tell what is damaged.")
 @table_option
-@click.option("--from-id", metavar="ID", type=click.IntRange(1, LAST_ID), help="First row; default: 1.")
-@click.option(
-    "--to-id", metavar="ID", type=click.IntRange(1, LAST_ID), help="Last row; default: the last there is."
-)
+@click.option("--from-id", metavar="ID", type=Integer(1, LAST_ID), help="First row; default: 1.")
+@click.option("--to-id", metavar="ID", type=Integer(1, LAST_ID), help="Last row; default: the last there is.")
 @click.option(
     "--jobs",
-    type=click.IntRange(1, 64),
+    type=Integer(1, 64),
     default=DEFAULT_JOBS,
     show_default="4, or as many as there are processors",
     help="How many connections verify ranges side by side.",
@@ -69,7 +67,7 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
 )
 @click.option(
     "--full-every",
-    type=click.IntRange(min=1),
+    type=Integer(min=1),
     default=24,
     show_default=True,
     help="With --since-last: how many runs, at most, until all rows are read again.",

@@ -128,7 +128,7 @@ def _check(file: str, notes: Notes | None) -> dict[str, Any]:
             header = next(lines, b"")
             table = _table(header)
             try:
-                checkpoint = notes.of(table) if notes and table else None
+                checkpoint = notes.meant_for(table) if notes and table else None
             except AlphaDbError as problem:
                 missing = problem  # by itself it is checked all the same
             found = verify_export(chain([header], lines), checkpoint, tell)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows, since
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RECORDED, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK
 from alpha_db.verification import NOT_THERE
 
@@ -99,7 +99,7 @@ def conclusion(
     if lockdown is not None and lockdown["is_locked"] and is_recorded is False:
         lines.append([("The lockdown is engaged, but its event could NOT be recorded.", BAD)])
     elif lockdown is not None and lockdown["is_locked"]:
-        lines.append([("The lockdown is engaged", BAD), f" since {clean(lockdown['since'])}."])
+        lines.append([("The lockdown is engaged", BAD), f"{since(lockdown['since'])}."])
     elif damaged or is_recorded is False:
         lines.append([("The lockdown is NOT engaged.", WARN)])
     said: list[str] = []

@@ -20,6 +20,10 @@ class PinsError(AlphaDbError):
     """The file of pinned keys is missing, unreadable, or says something that is no pin."""
 
 
+class PinsNotThere(PinsError, NotThere):  # noqa: N818
+    """There is no file of pinned keys of that name."""
+
+
 @dataclass(frozen=True)
 class Pins:
     """Pinned keys by agent, and the installation they are for, if that is pinned as well."""
@@ -43,9 +47,9 @@ def load_pins(path: Path | str) -> Pins:
         if not keys or len(set(keys.values())) != len(keys):
             raise ValueError("it pins no key, or one key twice")
     except NotThere as problem:
-        raise PinsError(f"cannot read the pinned keys: {problem.message}") from None
+        raise PinsNotThere(f"cannot read the pinned keys: {problem.message}") from None
     except FileUnreadable as problem:
-        said = problem.message.removeprefix(f"{path} ")
+        said = problem.message.replace(f"{path} is ", "it is ", 1)
         raise PinsError(f"{path} does not pin keys: {said}", hint=problem.hint) from None
     except ValueError as problem:
         raise PinsError(f"{path} does not pin keys: {problem}") from None

@@ -17,12 +17,16 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from alpha_db.errors import AlphaDbError, FileUnreadable
+from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere
 from alpha_db.reading import text_of
 
 
 class KeyFileError(AlphaDbError):
     """A private key file is missing, unreadable, readable by others, or needs another passphrase."""
+
+
+class KeyFileNotThere(KeyFileError, NotThere):  # noqa: N818
+    """There is no such key file."""
 
 
 _MAKE = "alpha-db agents keygen makes one"

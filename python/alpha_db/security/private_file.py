@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from shlex import quote
 
 from alpha_db.reading import reason_of
-from alpha_db.security.key_formats import KeyFileError
+from alpha_db.security.key_formats import KeyFileError, KeyFileNotThere
 
-__all__ = ["KeyFileError", "read_private", "write_private"]
+__all__ = ["KeyFileError", "KeyFileNotThere", "read_private", "write_private"]
 
 _LIMIT = 64 * 1024
+# What is plainly public may be read by anyone; whoever reads the key says that it is not the private one.
+_PUBLIC = re.compile(
+    rb"\s*(?:[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\s*\Z|[{\[].*\"public_key\""
+    rb"|-----BEGIN (?:PUBLIC KEY|CERTIFICATE)-----|(?:ssh|ecdsa|sk)-\S+ )",
+    re.DOTALL,
+)
 
 
 def read_private(path: str | os.PathLike[str]) -> bytes:
@@ -22,23 +29,31 @@ def read_private(path: str | os.PathLike[str]) -> bytes:
         # O_NONBLOCK: a named pipe is refused, and not waited for
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            _require_private(file, os.fstat(descriptor).st_mode)
-            return os.read(descriptor, _LIMIT)
+            mode = os.fstat(descriptor).st_mode
+            _require_file(file, mode)
+            content = os.read(descriptor, _LIMIT)
+            if mode & 0o077 and not _PUBLIC.match(content):
+                raise _not_private(file, mode)
+            return content
         finally:
             os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise KeyFileNotThere(f"cannot read the private key {file}: {reason_of(problem)}") from None
     except (OSError, ValueError) as problem:
         raise KeyFileError(f"cannot read the private key {file}: {reason_of(problem)}") from None
 
 
-def _require_private(file: Path, mode: int) -> None:
+def _require_file(file: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise KeyFileError(f"{file} is not a file: it is {kind}")
-    if mode & 0o077:
-        raise KeyFileError(
-            f"the private key {file} can be read by others (mode {stat.S_IMODE(mode):04o})",
-            hint=f"chmod 600 {quote(str(file))}",
-        )
+
+
+def _not_private(file: Path, mode: int) -> KeyFileError:
+    return KeyFileError(
+        f"the private key {file} can be read by others (mode {stat.S_IMODE(mode):04o})",
+        hint=f"chmod 600 {quote(str(file))}",
+    )
 
 
 def write_private(path: str | os.PathLike[str], content: bytes) -> None:

@@ -87,7 +87,7 @@ def jsonb_text(value: Any) -> str:
 def load_json(text: str) -> Any:
     """Return the value of JSON text, numbers with a point or an exponent as Decimal. Raises ValueError."""
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        return json.loads(text, parse_float=Decimal, parse_int=_whole, parse_constant=_refuse_constant)
     except json.JSONDecodeError as problem:
         place = f"at line {problem.lineno}, column {problem.colno}"
         raise ValueError(f"{problem.msg[:1].lower()}{problem.msg[1:]} {place}") from None
@@ -221,6 +221,13 @@ def _string(text: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"not a JSON string: {text:.60}")
     return value
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python reads
+        raise OverflowError from None
 
 
 def _refuse_constant(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
+from alpha_db.cli.options import FILE
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line, rows
 from alpha_db.cli.risk.history import approvers, read_or_text
 from alpha_db.errors import EXIT_DAMAGE, RiskTampered
@@ -22,7 +23,7 @@ def pins_option(function: Any) -> Any:
         "pins",
         cls=NamedOption,
         metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         envvar="ALPHA_DB_RISK_TRUST",
         help="File of the agents' public keys that are trusted, pinned; the database's own are then not believed.",
     )(function)

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import Settings, database_options
+from alpha_db.cli.options import Integer
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line
 from alpha_db.risk.config_manager import Agent, ConfigManager, Row
 from alpha_db.security.signed_text import load_json
 
 
 @click.command(short_help="Show who changed what, when and why.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the last so many changes.")
+@click.option("--limit", type=Integer(min=1), help="Only the last so many changes.")
 @database_options
 def history(settings: Settings, as_json: bool, limit: int | None) -> None:
     """Show every applied change, oldest first: when, what, proposed and approved by whom, and why.

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import Settings, database_options
+from alpha_db.cli.options import FILE
 from alpha_db.cli.signing import Signing, proposal_options, send_proposal
-from alpha_db.errors import FileUnreadable, NotThere, RiskValueRefused
+from alpha_db.errors import FileUnreadable, RiskValueRefused
 from alpha_db.reading import read_answer
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import MEMBERS, check_payload
@@ -28,7 +29,7 @@ NAMES = MEMBERS["risk_config"]
     "--from",
     "source",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="The limits from a JSON file, such as get-config --json writes; - is standard input.",
 )
 @proposal_options
@@ -161,18 +162,16 @@ def quorum_policy(
 
 
 def read_limits(source: Path) -> dict[str, str]:
-    """Return the three limits of a JSON file: a payload, or what get-config --json prints."""
-    try:
-        said = read_answer(source)
-    except (NotThere, FileUnreadable) as problem:
-        raise click.UsageError(problem.message) from None
-    except ValueError as problem:
-        raise click.UsageError(f"{source}: {problem}") from None
+    """Return the three limits of a JSON file: a payload, or what get-config --json prints.
+
+    Raises what read_answer raises, and FileUnreadable for what holds no limits.
+    """
+    said = read_answer(source)
     limits = said.get("limits", said) if isinstance(said, dict) else None
     if not isinstance(limits, dict) or set(limits) != set(NAMES):
-        raise click.UsageError(f"{source} does not hold exactly {', '.join(NAMES)}")
+        raise FileUnreadable(f"{source} does not hold exactly {', '.join(NAMES)}")
     if not all(isinstance(value, str) for value in limits.values()):
-        raise click.UsageError(f"{source}: limits are decimals in quotes, so that no program rounds them")
+        raise FileUnreadable(f"{source}: limits are decimals in quotes, so that no program rounds them")
     return limits
 
 

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alpha_db.cli.common import Settings, database_options, finish
+from alpha_db.cli.options import FILE, Number
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, emit_json, write_part
 from alpha_db.cli.risk.get_config import pins_option
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK
@@ -25,7 +26,7 @@ _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ra
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=10,
     show_default=True,
     help="How long --once waits.",
@@ -33,7 +34,7 @@ _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ra
 @click.option(
     "--high-water",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="File with the highest version seen: an older state is then refused.",
 )
 @pins_option
