@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.checkpoint.book import Book, Result, make_key, run
 from tests.cluster import Server
 from tests.security.refusals import install_guard
@@ -108,3 +110,11 @@ def test_an_older_checkpoint_stands_in_for_one_that_cannot_be_read(book: Book) -
     with book.connect() as conn:
         query(conn, "alter table signals set (fillfactor = 90)")
     assert since(1).json["changed"] is True
+
+
+@pytest.mark.parametrize("table", ["chains", "installation", "guard_states"])
+def test_a_register_that_is_gone_is_no_unreadable_checkpoint(book: Book, table: str) -> None:
+    with book.connect() as conn:
+        query(conn, f"drop table {table} cascade")
+    command = ("--dsn", book.dsn, "guards", "--checkpoints", book.checkpoints, "--trust", book.vkey)
+    assert "AUD-0" in run(*command, expect=1).err

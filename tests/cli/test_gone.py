@@ -46,6 +46,11 @@ def test_without_lockdown_events_all_chains_have_their_verdict(
     assert "does not exist" not in said.err
 
 
+def test_without_lockdown_events_nothing_is_tried_again(desk: Desk, db: Connection) -> None:
+    query(db, "drop table lockdown_events cascade")
+    assert desk.run("verify-chain", "--engage-for", "1000", expect=4).err == ""
+
+
 def test_without_lockdown_events_a_cut_tail_is_still_found(desk: Desk, db: Connection) -> None:
     desk.run("verify-chain", "--since-last")
     tamper(db, "delete from order_events where id = (select max(id) from order_events)")

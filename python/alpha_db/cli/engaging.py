@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -31,6 +32,7 @@ _NOT_ENGAGED = "the lockdown is NOT engaged"
 _PLACES = 20
 # what fails by itself fails the next time, too: a chain that is not there, say
 _IN_VAIN = ("0A", "22", "42")
+_NEVER = re.compile(rf"{_NOT_ENGAGED}: .*\((?:{'|'.join(_IN_VAIN)})\w{{3}}\)$", re.DOTALL)
 
 
 def engage_for_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,7 +98,8 @@ class Engager:
                     verdicts, errors = _attempt(own, places[:_PLACES])
                     if _recorded(own):
                         return True
-                    if not verdicts and all((error.sqlstate or "")[:2] in _IN_VAIN for error in errors):
+                    in_vain = all((error.sqlstate or "")[:2] in _IN_VAIN for error in errors)
+                    if in_vain and all(_NEVER.search(verdict["detail"] or "") for verdict in verdicts):
                         return False
                     problem = f"{verdicts[0]['detail'] if verdicts else errors[0]}{_holder(own)}"
             except (AlphaDbError, psycopg.Error) as raised:
