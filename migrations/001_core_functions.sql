@@ -2334,7 +2334,7 @@ as $function$
     join pg_roles as o on o.rolname = owner_role()
   ),
   -- Extensions whose objects are in this schema: a fact each, not one for every object.
-  extensions as materialized (
+  members as materialized (
     select e.oid, e.extname, e.extversion, e.extowner, d.classid, d.objid
     from home
     join pg_extension as e on true
@@ -2345,6 +2345,13 @@ as $function$
                                        (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
                                        (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
                                        (select o.oprnamespace from pg_operator as o where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
+  ),
+  extensions as materialized (
+    select m.* from members as m
+    union
+    -- older versions do not make the array type of a member one
+    select m.oid, m.extname, m.extversion, m.extowner, m.classid, t.typarray
+    from members as m join pg_type as t on m.classid = 'pg_type'::regclass and t.oid = m.objid and t.typarray <> 0
   ),
   relations as materialized (
     select c.*, r.rolname as owner_name,

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster import Server
 from tests.support import MIGRATIONS, Connection, changed_guards, one, psql_file, query
 
-#: With many functions and operators; every build of PostgreSQL has one of them.
+#: With many functions and operators, and types; every build of PostgreSQL has one of them.
 CANDIDATES = ["pg_trgm", "btree_gist", "hstore", "vector"]
 
 
