@@ -42,6 +42,7 @@ def _or_text(base: type[Loader]) -> type[Loader]:
         def load(self, data: Buffer) -> Any:
             try:
                 return super().load(data)
+            # psycopg's own word for a DateStyle or IntervalStyle that it cannot read is NotImplementedError
             except (psycopg.Error, NotImplementedError, ValueError, ArithmeticError):
                 return bytes(data).decode("utf-8", "backslashreplace")
 
@@ -53,6 +54,7 @@ class _ExactJson(Loader):
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
         self._encoding = "utf-8"
+        # psycopg's own word for an encoding that Python has not is NotImplementedError
         with suppress(psycopg.Error, NotImplementedError):
             if self.connection and self.connection.info.encoding != "ascii":
                 self._encoding = self.connection.info.encoding
