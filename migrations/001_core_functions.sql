@@ -1,6 +1,7 @@
 -- 001_core_functions: what every later migration stands on. Roles, the register of this installation, refusals that
 -- leave a trace, exact decimals, the hash chain, its verification, and the guards over all of it.
 -- Installs into the first schema on search_path. Needs CREATEROLE and CREATE (with grant option) on that schema.
+-- Built from sql/ by bin/build; change it there.
 
 do $migration$
 declare
@@ -157,20 +158,22 @@ end if;
 if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
   execute format('drop table %I.lock_migrations', install_schema);
 end if;
+-- finish_migration gives these back.
+perform set_config('alpha.previous_role', previous_role, true);
+perform set_config('alpha.previous_search_path', previous_path, true);
 perform set_config('role', owner_role, true);
 -- "set search_path from current" below pins every function to this.
 perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/01_install/register.sql
+
 -- The register of this installation
-------------------------------------------------------------------------------------------------------------------------
 
 -- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
 create table lock_migrations ();
 comment on table lock_migrations is 'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
 create table lock_migrate_sessions ();
 comment on table lock_migrate_sessions is 'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their marks for yoyo.';
-
 create table installation (
   singleton        boolean      not null  default true,
   installation_id  uuid         not null  default gen_random_uuid(),
@@ -184,8 +187,7 @@ comment on column installation.singleton       is 'Always true; keeps the table 
 comment on column installation.installation_id is 'Identity of this installation, signed into checkpoints and proposals.';
 comment on column installation.role_prefix     is 'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
 comment on column installation.installed_at    is 'When 001_core_functions was applied.';
-insert into installation (role_prefix) values (prefix);
-
+insert into installation (role_prefix) values (coalesce(current_setting('alpha.role_prefix', true), ''));
 create table installed_migrations (
   name            text         not null,
   checksum        char(64)     null,
@@ -200,7 +202,6 @@ comment on column installed_migrations.checksum       is 'SHA-256 of the migrati
 comment on column installed_migrations.applied_at     is 'When the migration ran.';
 comment on column installed_migrations.applied_by     is 'The login that ran it.';
 comment on column installed_migrations.server_version is 'PostgreSQL version it ran on.';
-
 create function running_migration_checksum() returns text
 language sql volatile
 set search_path from current
@@ -210,24 +211,41 @@ as $function$
   select encode(sha256(convert_to(
            substring(current_query() from '(do [$]migration[$].*[$]migration[$])'), 'UTF8')), 'hex');
 $function$;
-comment on function running_migration_checksum() is
+comment on function running_migration_checksum is
   'SHA-256 of the migration that is running, in hex; null outside a migration.';
-
 create function owner_role() returns text
 language sql stable
 set search_path from current
 as $function$
   select i.role_prefix || 'alpha_owner' from only installation as i;
 $function$;
-comment on function owner_role() is 'Name of the role that owns every object of this installation.';
-
+comment on function owner_role is 'Name of the role that owns every object of this installation.';
 create function app_role(name text) returns text
 language sql stable
 set search_path from current
 as $function$
   select i.role_prefix || app_role.name from only installation as i;
 $function$;
-comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+comment on function app_role is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+create function _grant(privilege text, objects text[], roles text[]) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  object     text;
+  role_name  text;
+begin
+  foreach object in array objects loop
+    foreach role_name in array roles loop
+      execute format('grant %s %I to %I', privilege, object, app_role(role_name));
+    end loop;
+  end loop;
+end
+$function$;
+comment on function _grant is
+  'Grants a privilege, such as "select on" or "execute on routine", on objects of this schema to application roles.';
+
+-- sql/01_install/migrations.sql
 
 -- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
 -- whether begin_migration or begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
@@ -261,9 +279,8 @@ begin
   lock table only lock_migrations in share update exclusive mode;
 end
 $function$;
-comment on function _take_migration_lock() is
+comment on function _take_migration_lock is
   'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
-
 create function begin_migration(name text) returns boolean
 language plpgsql
 as $function$
@@ -287,9 +304,8 @@ begin
   return true;
 end
 $function$;
-comment on function begin_migration(text) is
+comment on function begin_migration is
   'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
-
 create function end_migration() returns void
 language plpgsql
 as $function$
@@ -301,8 +317,7 @@ begin
   perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
 end
 $function$;
-comment on function end_migration() is 'Gives back the role and the search_path that the migration found.';
-
+comment on function end_migration is 'Gives back the role and the search_path that the migration found.';
 create function finish_migration(name text) returns void
 language plpgsql
 as $function$
@@ -316,9 +331,8 @@ begin
   perform end_migration();
 end
 $function$;
-comment on function finish_migration(text) is
+comment on function finish_migration is
   'Last statement of a migration: leaves PUBLIC nothing, records the migration and the guards as installed.';
-
 create function begin_rollback(name text) returns void
 language plpgsql
 as $function$
@@ -353,9 +367,8 @@ begin
   delete from only installed_migrations as m where m.name = begin_rollback.name;
 end
 $function$;
-comment on function begin_rollback(text) is
+comment on function begin_rollback is
   'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
-
 create function finish_rollback(name text) returns void
 language plpgsql
 as $function$
@@ -365,11 +378,11 @@ begin
   perform end_migration();
 end
 $function$;
-comment on function finish_rollback(text) is 'Last statement of a rollback: records the guards as it leaves them.';
+comment on function finish_rollback is 'Last statement of a rollback: records the guards as it leaves them.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/02_refusals/attempts.sql
+
 -- Refusals: an SQLSTATE of their own, a line in the server log, a count that a rollback does not undo
-------------------------------------------------------------------------------------------------------------------------
 
 create table attempt_counters (
   code           text  not null,
@@ -383,7 +396,6 @@ comment on column attempt_counters.code          is 'Error code, AUD-001 and so 
 comment on column attempt_counters.table_name    is 'The table that was protected; for AUD-001 found by a domain, the domain.';
 comment on column attempt_counters.operation     is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column attempt_counters.sequence_name is 'The sequence, in the install schema.';
-
 create function count_attempts(code text, table_name text, operation text) returns void
 language plpgsql
 set search_path from current
@@ -402,8 +414,7 @@ begin
   insert into attempt_counters values (code, table_name, operation, sequence_name);
 end
 $function$;
-comment on function count_attempts(text, text, text) is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
-
+comment on function count_attempts is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
 create function forget_attempts(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -416,7 +427,23 @@ begin
   end loop;
 end
 $function$;
-comment on function forget_attempts(text) is 'Drops the counters of a table. Called by rollbacks.';
+comment on function forget_attempts is 'Drops the counters of a table. Called by rollbacks.';
+create function rejected_attempts()
+returns table (code text, table_name text, operation text, attempts bigint)
+language sql stable security definer
+set search_path from current
+as $function$
+  select a.code, a.table_name, a.operation,
+         coalesce(pg_sequence_last_value(format('%I.%I', n.nspname, a.sequence_name)::regclass), 0)
+  from only attempt_counters as a
+  join pg_class as c on c.oid = a.tableoid
+  join pg_namespace as n on n.oid = c.relnamespace
+  order by a.code, a.table_name, a.operation;
+$function$;
+comment on function rejected_attempts is
+  'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
+
+-- sql/02_refusals/refuse.sql
 
 create function refuse(
   code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null, column_name text default null
@@ -456,8 +483,10 @@ begin
     column  = coalesce(column_name, '');
 end
 $function$;
-comment on function refuse(text, text, text, text, text, text, bigint, text) is
+comment on function refuse is
   'Writes the log line "alpha-db attempt {json}", counts, and raises the code. Never returns.';
+
+-- sql/02_refusals/protect.sql
 
 create function reject_change() returns trigger
 language plpgsql security definer
@@ -473,9 +502,8 @@ begin
   return null;
 end
 $function$;
-comment on function reject_change() is
+comment on function reject_change is
   'Row trigger: refuses every UPDATE and DELETE. Arguments: table, code for UPDATE, code for DELETE.';
-
 create function reject_truncate() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -489,8 +517,7 @@ begin
   return null;
 end
 $function$;
-comment on function reject_truncate() is 'Statement trigger: refuses TRUNCATE. Arguments: table, code.';
-
+comment on function reject_truncate is 'Statement trigger: refuses TRUNCATE. Arguments: table, code.';
 create function protect_table(table_name text, update_code text, delete_code text) returns void
 language plpgsql
 set search_path from current
@@ -509,9 +536,8 @@ begin
   execute format('comment on trigger _200_reject_truncate on %I is %L', table_name, 'Refuses TRUNCATE, also under session_replication_role = replica.');
 end
 $function$;
-comment on function protect_table(text, text, text) is
+comment on function protect_table is
   'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for DELETE and TRUNCATE.';
-
 create function _refuse_foreign_row() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -530,9 +556,8 @@ begin
   return null;
 end
 $function$;
-comment on function _refuse_foreign_row() is
+comment on function _refuse_foreign_row is
   'Row trigger: refuses what alpha-db''s own functions, which write as the owner, did not make. Arguments: table, code.';
-
 create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
 language plpgsql
 set search_path from current
@@ -548,9 +573,8 @@ begin
                  'Refuses rows that alpha-db''s own functions did not make.');
 end
 $function$;
-comment on function _owner_only(text, text, text[]) is
+comment on function _owner_only is
   'Closes a table of the kit to everyone but its functions. Where protect_table refuses UPDATE and DELETE, INSERT is enough.';
-
 create function _protect_register(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -573,9 +597,8 @@ begin
   perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
 end
 $function$;
-comment on function _protect_register(text) is
+comment on function _protect_register is
   'Protects a register, which has no chain: only migrations and rollbacks change its rows, as the owner with alpha.maintenance set.';
-
 create function _sign_migration() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -587,27 +610,12 @@ begin
   return new;
 end
 $function$;
-comment on function _sign_migration() is
+comment on function _sign_migration is
   'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
 
-create function rejected_attempts()
-returns table (code text, table_name text, operation text, attempts bigint)
-language sql stable security definer
-set search_path from current
-as $function$
-  select a.code, a.table_name, a.operation,
-         coalesce(pg_sequence_last_value(format('%I.%I', n.nspname, a.sequence_name)::regclass), 0)
-  from only attempt_counters as a
-  join pg_class as c on c.oid = a.tableoid
-  join pg_namespace as n on n.oid = c.relnamespace
-  order by a.code, a.table_name, a.operation;
-$function$;
-comment on function rejected_attempts() is
-  'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
+-- sql/03_values/decimals.sql
 
-------------------------------------------------------------------------------------------------------------------------
 -- Values that a column cannot hold. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
-------------------------------------------------------------------------------------------------------------------------
 
 create function _shortened(value numeric) returns text
 language sql immutable
@@ -616,8 +624,7 @@ as $function$
   select case when char_length(v.digits) <= 60 then v.digits else format('%s… (%s characters)', left(v.digits, 40), char_length(v.digits)) end
   from (select value::text as digits) as v;
 $function$;
-comment on function _shortened(numeric) is 'A number as text, and of a long one the beginning and its length.';
-
+comment on function _shortened is 'A number as text, and of a long one the beginning and its length.';
 create function refuse_decimal(value numeric, digits integer, scale integer) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -632,8 +639,7 @@ begin
   return false;
 end
 $function$;
-comment on function refuse_decimal(numeric, integer, integer) is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
-
+comment on function refuse_decimal is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
 create function refuse_float(argument text, argument_type regtype) returns void
 language plpgsql security definer
 set search_path from current
@@ -653,8 +659,7 @@ begin
     'Pass numeric, or an untyped literal: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
 end
 $function$;
-comment on function refuse_float(text, regtype) is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
-
+comment on function refuse_float is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
 create function refuse_too_long(table_name text, column_names text[], given text[]) returns void
 language plpgsql security definer
 set search_path from current
@@ -676,9 +681,8 @@ begin
   end if;
 end
 $function$;
-comment on function refuse_too_long(text, text[], text[]) is
+comment on function refuse_too_long is
   'Raises AUD-012 if one of these values is longer than its varchar column, which PostgreSQL would refuse without naming the column, or cut if it ends in blanks.';
-
 create domain decimal_28_10 as numeric
   constraint decimal_28_10_is_exact check (
     case when value is null then true
@@ -697,15 +701,14 @@ create domain decimal_5_4 as numeric
          when min_scale(value) <= 4 and abs(value) < 10 then true
          else refuse_decimal(value, 5, 4) end);
 comment on domain decimal_5_4 is 'decimal(5,4) that refuses (AUD-001) where numeric(5,4) would round: shares and scores.';
-
 perform count_attempts('AUD-001', 'decimal_28_10', 'CAST');
 perform count_attempts('AUD-001', 'decimal_28_2', 'CAST');
 perform count_attempts('AUD-001', 'decimal_5_4', 'CAST');
 perform count_attempts('AUD-001', 'float', 'CAST');
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/04_chain/register.sql
+
 -- The hash chain (docs/chain-format.md)
-------------------------------------------------------------------------------------------------------------------------
 
 create table chains (
   table_name        text     not null,
@@ -723,7 +726,6 @@ comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit        is 'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
-
 create table chain_columns (
   id            bigserial    not null,
   table_name    text         not null,
@@ -745,7 +747,6 @@ comment on column chain_columns.older_values is 'What every older row holds in t
 comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column chain_columns.created_at   is 'When the entry was made.';
 comment on column chain_columns.recorded_by  is 'The login that made it.';
-
 create function _check_chain_columns() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -787,8 +788,10 @@ begin
   return new;
 end
 $function$;
-comment on function _check_chain_columns() is
+comment on function _check_chain_columns is
   'Row trigger of chain_columns: refuses (AUD-011) an entry that is not what the table is like now. Argument: table.';
+
+-- sql/04_chain/condition.sql
 
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
@@ -796,8 +799,7 @@ set search_path from current
 as $function$
   select encode(sha256(convert_to('alpha-db/chain/v1/' || chain_genesis.table_name, 'UTF8')), 'hex');
 $function$;
-comment on function chain_genesis(text) is 'The previous hash of a table''s row 1, in hex.';
-
+comment on function chain_genesis is 'The previous hash of a table''s row 1, in hex.';
 create function _require_register() returns void
 language plpgsql stable
 set search_path from current
@@ -810,8 +812,7 @@ begin
   end if;
 end
 $function$;
-comment on function _require_register() is 'Raises AUD-009 if the table chains itself was dropped or renamed.';
-
+comment on function _require_register is 'Raises AUD-009 if the table chains itself was dropped or renamed.';
 create function chain_or_error(table_name text) returns chains
 language plpgsql stable
 set search_path from current
@@ -829,8 +830,7 @@ begin
   return chain;
 end
 $function$;
-comment on function chain_or_error(text) is 'The entry of a chained table; raises 42P01 if there is none.';
-
+comment on function chain_or_error is 'The entry of a chained table; raises 42P01 if there is none.';
 create function _missing_part(table_name text) returns text
 language plpgsql stable
 set search_path from current
@@ -863,9 +863,8 @@ begin
   return case when lost <> '{}' then format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', ')) end;
 end
 $function$;
-comment on function _missing_part(text) is
+comment on function _missing_part is
   'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if nothing is.';
-
 create function _require_chain(table_name text) returns chains
 language plpgsql stable
 set search_path from current
@@ -882,9 +881,8 @@ begin
   return chain;
 end
 $function$;
-comment on function _require_chain(text) is
+comment on function _require_chain is
   'The entry of a chained table; raises 42P01 if there is none, and AUD-009 if the table or a column of it is gone.';
-
 create function _sees_every_row(table_names text[]) returns boolean
 language plpgsql immutable
 set search_path from current
@@ -904,9 +902,8 @@ begin
   return true;
 end
 $function$;
-comment on function _sees_every_row(text[]) is
+comment on function _sees_every_row is
   'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, which can pin no setting.';
-
 create function _ahead_of_clock(moment timestamptz) returns text
 language sql volatile
 set search_path from current
@@ -917,8 +914,10 @@ as $function$
   from (select clock_timestamp() as now) as c
   where isfinite(moment) and moment > c.now + interval '10 seconds';
 $function$;
-comment on function _ahead_of_clock(timestamptz) is
+comment on function _ahead_of_clock is
   'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. Later rows get that time, too, until the clock has passed it.';
+
+-- sql/04_chain/lock.sql
 
 -- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
 -- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
@@ -942,9 +941,8 @@ begin
   return false;
 end
 $function$;
-comment on function snapshot_sees(bigint) is
+comment on function snapshot_sees is
   'Whether this transaction''s snapshot is newer than the writer of a chain''s mark; null for no mark, which a crash leaves. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
-
 create function refuse_stale_snapshot(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -954,8 +952,7 @@ begin
     using errcode = '40001', hint = 'Run the transaction again.', table = table_name;
 end
 $function$;
-comment on function refuse_stale_snapshot(text) is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
-
+comment on function refuse_stale_snapshot is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
 create function admit_writer(table_name text, mark regclass) returns void
 language plpgsql
 set search_path from current
@@ -970,9 +967,8 @@ begin
   end if;
 end
 $function$;
-comment on function admit_writer(text, regclass) is
+comment on function admit_writer is
   'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does not see the writer of the chain''s mark.';
-
 create function _refuse_other_relation(table_name text, relation regclass) returns void
 language plpgsql
 set search_path from current
@@ -988,8 +984,10 @@ begin
           hint = 'Chained tables cannot be partitioned, distributed or made hypertables. Undo that.';
 end
 $function$;
-comment on function _refuse_other_relation(text, regclass) is
+comment on function _refuse_other_relation is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
+
+-- sql/04_chain/columns.sql
 
 create function hashed_columns(table_name text)
 returns table (column_name text, declared_type regtype, base_type text, type_name text, decimal_scale integer, is_bounded boolean)
@@ -1021,9 +1019,8 @@ as $function$
   left join pg_type as e on e.oid = b.typelem and b.typcategory = 'A'
   order by c.attnum;
 $function$;
-comment on function hashed_columns(text) is
+comment on function hashed_columns is
   'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no value prints to more than a few kB.';
-
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
 language plpgsql
 set search_path from current
@@ -1038,9 +1035,8 @@ begin
     'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
 end
 $function$;
-comment on function _refuse_other_types(text, regtype[]) is
+comment on function _refuse_other_types is
   'Raises AUD-011: columns of a chained table have other types than when its chain trigger was made.';
-
 create function _refuse_large_row(table_name text, row_bytes bigint, row_limit bigint) returns void
 language plpgsql
 set search_path from current
@@ -1053,8 +1049,7 @@ begin
     'Store the document elsewhere, and record its SHA-256 here.', table_name, 'INSERT');
 end
 $function$;
-comment on function _refuse_large_row(text, bigint, bigint) is 'Raises AUD-012: the row''s text would be longer than its chain takes.';
-
+comment on function _refuse_large_row is 'Raises AUD-012: the row''s text would be longer than its chain takes.';
 create function _print_large(value anyelement, table_name text, row_limit bigint) returns json
 language plpgsql
 set search_path from current
@@ -1066,8 +1061,10 @@ exception when program_limit_exceeded or out_of_memory then  -- text ends at 1 G
   return null;
 end
 $function$;
-comment on function _print_large(anyelement, text, bigint) is
+comment on function _print_large is
   'What to_json gives of a value that may print to more than PostgreSQL can hold; raises AUD-012 then.';
+
+-- sql/04_chain/trigger.sql
 
 create function chain_generate(table_name text) returns void
 language plpgsql
@@ -1201,7 +1198,9 @@ $template$,
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
 end
 $function$;
-comment on function chain_generate(text) is 'Writes the chain trigger function of a table for the columns that it has now.';
+comment on function chain_generate is 'Writes the chain trigger function of a table for the columns that it has now.';
+
+-- sql/04_chain/attach.sql
 
 create function chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
 returns void
@@ -1246,9 +1245,8 @@ begin
   perform chain_extend(table_name);
 end
 $function$;
-comment on function chain_attach(text, boolean, boolean) is
+comment on function chain_attach is
   'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by migrations.';
-
 create function chain_detach(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1270,8 +1268,7 @@ begin
   delete from only chains as c where c.table_name = chain_detach.table_name;
 end
 $function$;
-comment on function chain_detach(text) is 'Undoes chain_attach, protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
-
+comment on function chain_detach is 'Undoes chain_attach, protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
@@ -1323,9 +1320,8 @@ begin
   values (table_name, tail_id + 1, present, older);
 end
 $function$;
-comment on function chain_extend(text) is
+comment on function chain_extend is
   'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay verifiable. No effect if there are none.';
-
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
 set search_path from current
@@ -1341,8 +1337,10 @@ begin
   perform chain_generate(table_name);
 end
 $function$;
-comment on function chain_limit(text, bigint) is
+comment on function chain_limit is
   'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until record_guards accepts it. Only the owner may, with alpha.maintenance set.';
+
+-- sql/04_chain/rows.sql
 
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
@@ -1375,9 +1373,8 @@ begin
                 branches, unchanged, table_name, laterals);
 end
 $function$;
-comment on function chain_rows_sql(text) is
+comment on function chain_rows_sql is
   'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
-
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
 language plpgsql stable
@@ -1392,8 +1389,10 @@ begin
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
 end
 $function$;
-comment on function chain_rows(text, bigint, bigint) is
+comment on function chain_rows is
   'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
+
+-- sql/04_chain/status.sql
 
 create function chain_status()
 returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz, error_code text, problem text)
@@ -1434,9 +1433,8 @@ begin
   perform set_config('lock_timeout', timeout, true);
 end
 $function$;
-comment on function chain_status() is
+comment on function chain_status is
   'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null for a last row that is ahead of the clock.';
-
 create function _known_heads()
 returns table (table_name text, last_id bigint, head_hash text, "position" bigint)
 language plpgsql stable
@@ -1459,12 +1457,12 @@ begin
   end loop;
 end
 $function$;
-comment on function _known_heads() is
+comment on function _known_heads is
   'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/05_verify/links.sql
+
 -- Verifying (docs/chain-format.md, "Verdicts")
-------------------------------------------------------------------------------------------------------------------------
 
 create type chain_verdict as (
   table_name     text,
@@ -1491,7 +1489,6 @@ comment on column chain_verdict.broken_id     is 'First damaged or missing row; 
 comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
-
 create function chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
@@ -1521,8 +1518,7 @@ as $function$
     where l.id >= $1
   $query$, chain_rows_sql(chain_links_sql.table_name), chain_links_sql.table_name);
 $function$;
-comment on function chain_links_sql(text) is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
-
+comment on function chain_links_sql is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
 create function chain_places_sql(table_name text) returns text
 language sql stable
 set search_path from current
@@ -1550,7 +1546,9 @@ as $function$
     ) as k
   $query$, chain_links_sql(chain_places_sql.table_name));
 $function$;
-comment on function chain_places_sql(text) is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+comment on function chain_places_sql is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+
+-- sql/05_verify/damage.sql
 
 create function find_chain_damage(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (damaged_table text, id bigint, verdict text, expected_hash text, actual_hash text, detail text)
@@ -1595,9 +1593,8 @@ begin
   end if;
 end
 $function$;
-comment on function find_chain_damage(text, bigint, bigint) is
+comment on function find_chain_damage is
   'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is listed too.';
-
 create function _acknowledged_if_known()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language plpgsql stable
@@ -1616,9 +1613,8 @@ exception
     end if;
 end
 $function$;
-comment on function _acknowledged_if_known() is
+comment on function _acknowledged_if_known is
   'The rows of acknowledged_damage(); none if what it reads was dropped, or is locked while no release can count.';
-
 create function chain_check_sql(table_name text) returns text
 language sql stable
 set search_path from current
@@ -1639,7 +1635,9 @@ as $function$
     ) as l
   $query$, chain_rows_sql(chain_check_sql.table_name));
 $function$;
-comment on function chain_check_sql(text) is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+comment on function chain_check_sql is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+
+-- sql/05_verify/chain.sql
 
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
 language plpgsql
@@ -1735,7 +1733,9 @@ begin
   return found_here;
 end
 $function$;
-comment on function verify_chain(text, bigint, bigint) is 'Recomputes one chain, or a range of it, and gives the verdict. Changes nothing.';
+comment on function verify_chain is 'Recomputes one chain, or a range of it, and gives the verdict. Changes nothing.';
+
+-- sql/05_verify/runs.sql
 
 create table verification_runs (
   id            bigserial    not null,
@@ -1757,7 +1757,6 @@ comment on column verification_runs.recorded_by  is 'The login that recorded it.
 comment on column verification_runs.counters     is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column verification_runs.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column verification_runs.created_at   is 'When the run was recorded.';
-
 create function _counters() returns jsonb
 language sql volatile security definer
 set search_path from current
@@ -1768,9 +1767,8 @@ as $function$
   from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
         from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
 $function$;
-comment on function _counters() is
+comment on function _counters is
   'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read 32 high.';
-
 create function verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
 language sql stable
@@ -1782,7 +1780,9 @@ as $function$
   cross join lateral jsonb_each(r.heads) as h
   where h.value ->> 'id' is not null;
 $function$;
-comment on function verified_heads() is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';
+comment on function verified_heads is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';
+
+-- sql/05_verify/judge.sql
 
 create function compare_with_last_run(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
@@ -1835,9 +1835,8 @@ begin
   return found_here;
 end
 $function$;
-comment on function compare_with_last_run(chain_verdict) is
+comment on function compare_with_last_run is
   'Turns a good verdict into tail_missing or checkpoint_mismatch if the row that ended the last verification run is gone or another: a chain alone cannot see either.';
-
 create function judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
@@ -1869,17 +1868,15 @@ exception when others then
   return result;
 end
 $function$;
-comment on function judge_range(text, bigint, bigint) is
+comment on function judge_range is
   'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with the last verification run, too.';
-
 create function _is_registered() returns boolean
 language sql stable
 set search_path from current
 as $function$
   select to_regclass(format('%I.chains', current_schema())) is not null;
 $function$;
-comment on function _is_registered() is 'Whether the table chains, which says what is chained, is there.';
-
+comment on function _is_registered is 'Whether the table chains, which says what is chained, is there.';
 create function _judge_range_if_possible(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
@@ -1894,9 +1891,8 @@ exception when others then
   return row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')')::chain_verdict;
 end
 $function$;
-comment on function _judge_range_if_possible(text, bigint, bigint) is
+comment on function _judge_range_if_possible is
   'As judge_range; not_run if that function was dropped, and damage of the table chains if that was.';
-
 create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text) returns jsonb
 language sql immutable
 set search_path from current
@@ -1904,17 +1900,15 @@ as $function$
   select jsonb_build_object('table', _damage_item.table_name, 'id', _damage_item.id, 'verdict', _damage_item.verdict,
                             'actual_hash', _damage_item.actual_hash, 'expected_hash', _damage_item.expected_hash);
 $function$;
-comment on function _damage_item(text, bigint, text, text, text) is
+comment on function _damage_item is
   'A damaged place as it stands in lockdown_events.damage and in the payload of a release.';
-
 create function damage_of(verdict chain_verdict) returns jsonb
 language sql immutable
 set search_path from current
 as $function$
   select _damage_item(verdict.table_name, verdict.broken_id, verdict.verdict, verdict.actual_hash, verdict.expected_hash);
 $function$;
-comment on function damage_of(chain_verdict) is 'A verdict as an item of lockdown_events.damage.';
-
+comment on function damage_of is 'A verdict as an item of lockdown_events.damage.';
 create function lockdown_over(damage jsonb, wanted boolean) returns text
 language plpgsql
 set search_path from current
@@ -1930,8 +1924,7 @@ exception when others then
   return format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
 end
 $function$;
-comment on function lockdown_over(jsonb, boolean) is 'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
-
+comment on function lockdown_over is 'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
 create function check_range(from_id bigint, to_id bigint) returns void
 language plpgsql immutable
 set search_path from current
@@ -1942,8 +1935,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_range(bigint, bigint) is 'Raises 22023 for what is no range of ids.';
-
+comment on function check_range is 'Raises 22023 for what is no range of ids.';
 create function _attend_alarm_if_possible(wanted boolean) returns void
 language plpgsql
 set search_path from current
@@ -1953,7 +1945,9 @@ begin
 exception when others then null;  -- lockdown_events or its alarm was dropped: that is found below, and nothing else is hidden by it
 end
 $function$;
-comment on function _attend_alarm_if_possible(boolean) is 'As _attend_alarm; nothing if what it needs was dropped.';
+comment on function _attend_alarm_if_possible is 'As _attend_alarm; nothing if what it needs was dropped.';
+
+-- sql/05_verify/integrity.sql
 
 create function verify_range(
   table_name text, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
@@ -1979,9 +1973,8 @@ begin
   return result;
 end
 $function$;
-comment on function verify_range(text, bigint, bigint, boolean) is
+comment on function verify_range is
   'Verifies one chain or a range of ids of it, without the guards; ranges can be verified side by side. Proven damage engages the lockdown unless engage_lockdown is false.';
-
 create function verify_chain_integrity(
   table_name text default null, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
 ) returns setof chain_verdict
@@ -2052,8 +2045,10 @@ begin
   end loop;
 end
 $function$;
-comment on function verify_chain_integrity(text, bigint, bigint, boolean) is
+comment on function verify_chain_integrity is
   'Verifies all chains, one, or a range of ids, a row for each table. Proven damage engages the lockdown unless engage_lockdown is false.';
+
+-- sql/05_verify/plan.sql
 
 create function split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
@@ -2065,8 +2060,7 @@ as $function$
   from (select greatest(rows_per_range, (last_id - first_id) / 10000 + 1) as width) as w
   cross join lateral generate_series(first_id, last_id, w.width) as s(start);
 $function$;
-comment on function split_range(bigint, bigint, bigint) is 'A range of ids in parts of so many; none if it is empty.';
-
+comment on function split_range is 'A range of ids in parts of so many; none if it is empty.';
 create function verification_plan(since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
 language plpgsql stable security definer
@@ -2122,8 +2116,10 @@ begin
   end loop;
 end
 $function$;
-comment on function verification_plan(boolean, integer, bigint) is
+comment on function verification_plan is
   'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no recorded run has read and a turn of the older ones; at least every full_every runs all of them.';
+
+-- sql/05_verify/record.sql
 
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer
@@ -2171,9 +2167,8 @@ begin
   return event_id;
 end
 $function$;
-comment on function record_verification(boolean, jsonb, bigint) is
+comment on function record_verification is
   'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named keep what is remembered of them. Returns the row of verification_runs. Raises 22023 for a row that is not there. What app_auditor records here is believed.';
-
 create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -2219,13 +2214,12 @@ begin
   return new;
 end
 $function$;
-comment on function _check_verification_run() is
+comment on function _check_verification_run is
   'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and records where the counters stand. Argument: table.';
 
+-- sql/06_guards/states.sql
 
-------------------------------------------------------------------------------------------------------------------------
 -- Guards: is everything that protects the log as it was installed? Facts from the catalogues, by name.
-------------------------------------------------------------------------------------------------------------------------
 
 create table guard_states (
   id           bigserial    not null,
@@ -2249,6 +2243,8 @@ comment on column guard_states.counters    is 'Where the sequences stood that ne
 comment on column guard_states.row_hash    is 'SHA-256 of the previous row_hash and this row.';
 comment on column guard_states.created_at  is 'When the state was recorded.';
 
+-- sql/06_guards/texts.sql
+
 create function grants_text(acl aclitem[], owner oid)
 returns table (grantee text, privileges text)
 language sql stable
@@ -2261,8 +2257,7 @@ as $function$
   where a.grantee <> owner
   group by 1;
 $function$;
-comment on function grants_text(aclitem[], oid) is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
-
+comment on function grants_text is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
 create function _collation_text(collation_oid oid) returns text
 language sql stable
 set search_path from current
@@ -2274,9 +2269,8 @@ as $function$
   from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace
   where c.oid = collation_oid;
 $function$;
-comment on function _collation_text(oid) is
+comment on function _collation_text is
   'A collation by name, with its provider, and whether it takes different texts for equal ones.';
-
 create function _switches_off(name text, value text) returns boolean
 language sql immutable
 set search_path from current
@@ -2296,9 +2290,8 @@ as $function$
     when 'search_path' then value ~ ',[[:space:]]*"?pg_catalog"?[[:space:]]*(,|$)' or value ~ '^[[:space:]]*"?pg_temp"?[[:space:]]*(,|$)'
     else false end;
 $function$;
-comment on function _switches_off(text, text) is
+comment on function _switches_off is
   'Whether a setting of a database, a role or the server switches off what protects the log.';
-
 create function _view_text(view_oid oid) returns text
 language plpgsql stable
 set search_path from current
@@ -2316,8 +2309,10 @@ begin
   return said;
 end
 $function$;
-comment on function _view_text(oid) is
+comment on function _view_text is
   'What a view says, the same on every version of PostgreSQL: brackets, literals and names count, blanks do not.';
+
+-- sql/06_guards/facts.sql
 
 create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -2795,8 +2790,10 @@ as $function$
   )
   select f.table_name::text, f.object_kind, f.object_name, f.fact, f.value from facts as f
 $function$;
-comment on function guard_facts() is
+comment on function guard_facts is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, constraints, triggers, functions, domains, grants.';
+
+-- sql/06_guards/verify.sql
 
 create function _check_guard_state() returns trigger
 language plpgsql security definer
@@ -2820,18 +2817,16 @@ begin
   return new;
 end
 $function$;
-comment on function _check_guard_state() is
+comment on function _check_guard_state is
   'Row trigger of guard_states: records the guards as they are now, and refuses (AUD-011) what says otherwise. Argument: table.';
-
 create function record_guards(reason text) returns bigint
 language sql security definer
 set search_path from current
 as $function$
   insert into guard_states (reason) values (record_guards.reason) returning id;
 $function$;
-comment on function record_guards(text) is
+comment on function record_guards is
   'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may: nobody else is granted it.';
-
 create function _lowered_counters()
 returns table (sequence_name text, recorded bigint, stands_at bigint)
 language sql volatile
@@ -2852,9 +2847,8 @@ as $function$
   -- The alarm takes random values; that it has one does not go away.
   where c.stands_at is null or c.stands_at < c.recorded and c.name <> 'lockdown_alarm';
 $function$;
-comment on function _lowered_counters() is
+comment on function _lowered_counters is
   'The sequences that never go back, and did: what the last verification run or state of the guards recorded, and where they stand.';
-
 create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
 language plpgsql stable
@@ -2906,9 +2900,8 @@ begin
     order by 1, 2, 3;
 end
 $function$;
-comment on function verify_guards() is
+comment on function verify_guards is
   'A row for every guard that is not as last recorded: what, expected, found, and whether it is missing, extra or changed. No row: all as installed.';
-
 create function changed_guards()
 returns table (table_name text, problems text)
 language sql stable
@@ -2920,7 +2913,9 @@ as $function$
   left join only chains as c on c.table_name = g.table_name
   group by 1;
 $function$;
-comment on function changed_guards() is 'What verify_guards reports, a row for each chain that it concerns; what concerns all stands under guard_states.';
+comment on function changed_guards is 'What verify_guards reports, a row for each chain that it concerns; what concerns all stands under guard_states.';
+
+-- sql/06_guards/public.sql
 
 create function revoke_from_public() returns void
 language plpgsql
@@ -2946,11 +2941,11 @@ begin
   end loop;
 end
 $function$;
-comment on function revoke_from_public() is 'Takes from PUBLIC what CREATE FUNCTION and CREATE DOMAIN give it by default, on all objects of the owner role in this schema.';
+comment on function revoke_from_public is 'Takes from PUBLIC what CREATE FUNCTION and CREATE DOMAIN give it by default, on all objects of the owner role in this schema.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/06_guards/attach.sql
+
 -- The kit's own chains
-------------------------------------------------------------------------------------------------------------------------
 
 perform chain_attach('chain_columns');
 perform chain_attach('guard_states');
@@ -2970,8 +2965,7 @@ comment on trigger _500_validate on chain_columns     is 'Refuses an entry that 
 comment on trigger _500_validate on verification_runs is 'Refuses heads that are not there (AUD-011).';
 comment on trigger _500_validate on guard_states      is 'Records the guards as they are, and refuses what says otherwise (AUD-011).';
 comment on trigger _500_sign on installed_migrations  is 'Sets who applied the migration, and when.';
-perform set_config('alpha.previous_role', previous_role, true);
-perform set_config('alpha.previous_search_path', previous_path, true);
+
 perform finish_migration('001_core_functions');
 end
 $migration$;

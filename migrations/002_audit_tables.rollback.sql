@@ -1,4 +1,4 @@
--- Takes back 002_audit_tables. Refuses while an audit table holds rows.
+-- Takes back 002_audit_tables. Built from sql/ by bin/build; change it there.
 
 do $rollback$
 declare
@@ -14,9 +14,21 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform begin_rollback('002_audit_tables');
 
-drop function lockdown_status(), _lockdown_is_lifted(lockdown_events), open_damage(), _last_release(), _forged_releases(), acknowledged_damage(), _damage_items(jsonb),
-  _release_holds(lockdown_events);
-drop table order_events, order_execution, ai_debates, signals, lockdown_events, maintenance_events;
+drop function lockdown_status;
+drop function _lockdown_is_lifted;
+drop function open_damage;
+drop function _last_release;
+drop function _forged_releases;
+drop function acknowledged_damage;
+drop function _damage_items;
+drop function _release_holds;
+drop function record_maintenance;
+drop table maintenance_events;
+drop table lockdown_events;
+drop table order_events;
+drop table order_execution;
+drop table ai_debates;
+drop table signals;
 
 perform finish_rollback('002_audit_tables');
 end

@@ -1,5 +1,6 @@
 -- 003_attach_triggers: from here on the tables reject changes, validate what comes in, and chain it;
 -- and the functions that write them.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 002_audit_tables
 
 do $migration$
@@ -16,9 +17,9 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('003_attach_triggers') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/07_audit/validate.sql
+
 -- Validation
-------------------------------------------------------------------------------------------------------------------------
 
 create function refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
 language plpgsql
@@ -33,9 +34,8 @@ begin
     table_name, 'INSERT', column_name => member);
 end
 $function$;
-comment on function refuse_lost_digits(text, numeric, numeric, text) is
+comment on function refuse_lost_digits is
   'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than single precision can tell.';
-
 create function validate_signal() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -61,9 +61,8 @@ begin
   return new;
 end
 $function$;
-comment on function validate_signal() is
+comment on function validate_signal is
   'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost digits. Argument: table.';
-
 create function validate_correlation() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -85,9 +84,8 @@ begin
   return new;
 end
 $function$;
-comment on function validate_correlation() is
+comment on function validate_correlation is
   'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: table.';
-
 create function validate_order_event() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -109,13 +107,13 @@ begin
   return new;
 end
 $function$;
-comment on function validate_order_event() is
+comment on function validate_order_event is
   'Row trigger of order_events: refuses (AUD-008) an order_execution_id that does not exist. Argument: table.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/08_lockdown/engage.sql
+
 -- The lockdown (docs/chain-format.md, "The lockdown"). It is engaged from the moment at which the alarm is raised, and a sequence
 -- is what nobody can lock, roll back or fill up. The event that records it comes after, and may come late.
-------------------------------------------------------------------------------------------------------------------------
 
 create function _raise_alarm() returns bigint
 language plpgsql
@@ -137,9 +135,8 @@ begin
   return setval('lockdown_alarm'::regclass, alarm);
 end
 $function$;
-comment on function _raise_alarm() is
+comment on function _raise_alarm is
   'Engages the lockdown, at once and for every transaction, and returns the new value of the alarm. Not undone by a rollback; waits for nobody.';
-
 create function _is_recorded(damage jsonb) returns boolean
 language sql stable
 set search_path from current
@@ -153,8 +150,7 @@ as $function$
       where l.event_type = 'ENGAGED' and l.id > r.released and e.value = d.value))
   from (select _last_release() as released offset 0) as r;
 $function$;
-comment on function _is_recorded(jsonb) is 'Whether an event since the last lawful release names each item of this damage.';
-
+comment on function _is_recorded is 'Whether an event since the last lawful release names each item of this damage.';
 create function _record_lockdown(reason text, damage jsonb, alarm bigint) returns bigint
 language plpgsql
 set search_path from current
@@ -170,9 +166,8 @@ begin
   return event_id;
 end
 $function$;
-comment on function _record_lockdown(text, jsonb, bigint) is
+comment on function _record_lockdown is
   'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain of lockdown_events.';
-
 create function engage_lockdown(reason text, damage jsonb) returns text
 language plpgsql security definer
 set search_path from current
@@ -209,9 +204,8 @@ begin
   end;
 end
 $function$;
-comment on function engage_lockdown(text, jsonb) is
+comment on function engage_lockdown is
   'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row in lockdown_events. Says what came of it. No transaction of anybody else keeps it off, and no rollback takes it back.';
-
 create function _attend_alarm(wanted boolean) returns void
 language plpgsql
 set search_path from current
@@ -253,9 +247,8 @@ begin
 exception when others then null;  -- the next verification tries again; until then the lockdown holds all the same
 end
 $function$;
-comment on function _attend_alarm(boolean) is
+comment on function _attend_alarm is
   'Records an alarm that no event records, and raises it anew if somebody set it back, or had writers take it for lifted. Changes nothing while alarm and events agree.';
-
 create function refuse_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -285,8 +278,7 @@ begin
     table_name, 'INSERT');
 end
 $function$;
-comment on function refuse_in_lockdown(text) is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
-
+comment on function refuse_in_lockdown is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
 create function refuse_statement_in_lockdown() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -298,8 +290,10 @@ begin
   return null;
 end
 $function$;
-comment on function refuse_statement_in_lockdown() is
+comment on function refuse_statement_in_lockdown is
   'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm was raised. Argument: table.';
+
+-- sql/08_lockdown/release.sql
 
 create function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
@@ -308,9 +302,8 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _consensus_problems() is
+comment on function _consensus_problems is
   'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus brings them and replaces this.';
-
 create function _compare_with_consensus(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
 set search_path from current
@@ -345,18 +338,16 @@ begin
   return found_here;
 end
 $function$;
-comment on function _compare_with_consensus(chain_verdict) is
+comment on function _compare_with_consensus is
   'Turns a good verdict into consensus_mismatch if a release, an agent, a key, a limit or a quorum is not what the signed, applied proposals lead to.';
-
 create function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
 as $function$
   select false;
 $function$;
-comment on function release_is_approved(uuid, jsonb) is
+comment on function release_is_approved is
   'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals and replaces this.';
-
 create function validate_lockdown_event() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -378,9 +369,8 @@ begin
   return new;
 end
 $function$;
-comment on function validate_lockdown_event() is
+comment on function validate_lockdown_event is
   'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made, or of another alarm than the one that stands and is recorded. Argument: table.';
-
 create function raise_lockdown_alarm() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -401,12 +391,12 @@ begin
   return new;
 end
 $function$;
-comment on function raise_lockdown_alarm() is
+comment on function raise_lockdown_alarm is
   'Row trigger of lockdown_events: the alarm of an event that is replicated, or written by hand, is raised here too; so is a new one for an event that comes after the release of its own.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/07_audit/attach.sql
+
 -- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
-------------------------------------------------------------------------------------------------------------------------
 
 perform protect_table('signals',            'AUD-002', 'AUD-003');
 perform protect_table('ai_debates',         'AUD-004', 'AUD-005');
@@ -415,14 +405,14 @@ perform protect_table('order_events',       'AUD-006', 'AUD-007');
 perform protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 perform protect_table('maintenance_events', 'AUD-011', 'AUD-011');
 perform _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
-
 create trigger _500_validate before insert on signals         for each row execute function validate_signal('signals');
 create trigger _500_validate before insert on ai_debates      for each row execute function validate_correlation('ai_debates');
 create trigger _500_validate before insert on order_execution for each row execute function validate_correlation('order_execution');
 create trigger _500_validate before insert on order_events    for each row execute function validate_order_event('order_events');
 create trigger _500_validate before insert on lockdown_events for each row execute function validate_lockdown_event('lockdown_events');
 create trigger _400_raise_alarm before insert on lockdown_events for each row execute function raise_lockdown_alarm();
-alter table lockdown_events enable always trigger _400_raise_alarm;  -- for rows that are replicated, too
+alter table lockdown_events enable always trigger _400_raise_alarm;
+  -- for rows that are replicated, too
 comment on trigger _500_validate on signals         is 'Refuses a payload that lost digits (AUD-001).';
 comment on trigger _500_validate on ai_debates      is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
@@ -435,7 +425,6 @@ perform count_attempts('AUD-008', 'order_execution', 'INSERT');
 perform count_attempts('AUD-008', 'order_events',    'INSERT');
 perform count_attempts('AUD-009', 'lockdown_events', 'INSERT');
 perform count_attempts('AUD-010', 'signals',         'INSERT');
-
 -- In the order in which a transaction that writes several takes them.
 perform chain_attach('signals',         open_in_lockdown => false, is_internal => false);
 perform chain_attach('ai_debates',      open_in_lockdown => false, is_internal => false);
@@ -445,11 +434,11 @@ perform chain_attach('order_events',    open_in_lockdown => true,  is_internal =
 perform chain_attach('lockdown_events');
 perform chain_attach('maintenance_events');
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/09_write/record.sql
+
 -- Writing functions. They join the caller's transaction and return the stored row (docs/sql-api.md).
 -- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
 -- given, makes an untyped literal and an integer resolve to numeric.
-------------------------------------------------------------------------------------------------------------------------
 
 create function refuse_signal_reuse(stored signals, sent signals) returns void
 language plpgsql security definer
@@ -472,9 +461,8 @@ begin
   end if;
 end
 $function$;
-comment on function refuse_signal_reuse(signals, signals) is
+comment on function refuse_signal_reuse is
   'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
-
 create function record_signal(
   signal_id       text,
   symbol          text,
@@ -532,9 +520,8 @@ begin
   return stored;
 end
 $function$;
-comment on function record_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, anycompatible) is
+comment on function record_signal is
   'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
-
 create function record_ai_debate(
   correlation_id    uuid,
   model_name        text,
@@ -563,9 +550,8 @@ begin
   return stored;
 end
 $function$;
-comment on function record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible) is
+comment on function record_ai_debate is
   'Records what a model said about a signal and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
-
 create function record_order(
   correlation_id     uuid,
   order_type         text,
@@ -599,9 +585,8 @@ begin
   return stored;
 end
 $function$;
-comment on function record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible) is
+comment on function record_order is
   'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
-
 create function record_order_event(
   order_execution_id   bigint,
   event_type           text,
@@ -634,13 +619,13 @@ begin
   return stored;
 end
 $function$;
-comment on function record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible) is
+comment on function record_order_event is
   'Records what became of an order and returns the row; open also in a lockdown. Raises AUD-001, AUD-008, AUD-012.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/09_write/append.sql
+
 -- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
 -- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
-------------------------------------------------------------------------------------------------------------------------
 
 create procedure begin_append()
 language plpgsql
@@ -653,9 +638,10 @@ begin
   ignored := pg_catalog.set_config('synchronous_commit', 'off', true);
 end
 $procedure$;
-comment on procedure begin_append() is
+comment on procedure begin_append is
   'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
-
+do $append$
+begin
 execute format($template$
 create procedure append_signal(
   signal_id              text,
@@ -775,13 +761,15 @@ begin
 end
 $procedure$;
 $template$, current_schema());
-comment on procedure append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible) is
+end
+$append$;
+comment on procedure append_signal is
   'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible) is
+comment on procedure append_ai_debate is
   'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_order(uuid, text, text, text, anycompatible, anycompatible, text, text, bigint, text, anycompatible) is
+comment on procedure append_order is
   'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, uuid, bigint, text, anycompatible) is
+comment on procedure append_order_event is
   'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
 
 perform finish_migration('003_attach_triggers');

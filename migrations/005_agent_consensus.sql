@@ -1,11 +1,10 @@
 -- 005_agent_consensus: agents with Ed25519 keys, proposals and votes as signed text, and the quorum that applies a change.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 004_security_hardening
 
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
-  item      pg_catalog.text;
-  grant_to  pg_catalog.text[];
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
@@ -17,9 +16,9 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('005_agent_consensus') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/11_ed25519/field.sql
+
 -- Ed25519 (RFC 8032), on core PostgreSQL: numeric arithmetic modulo 2^255-19
-------------------------------------------------------------------------------------------------------------------------
 
 create function ed25519_power_250(z numeric) returns numeric
 language plpgsql immutable parallel safe
@@ -46,9 +45,8 @@ begin
   return x;
 end
 $function$;
-comment on function ed25519_power_250(numeric) is
+comment on function ed25519_power_250 is
   'z^(2^250-1) modulo 2^255-19, the common part of the inverse and of the square root (RFC 8032, 5.1).';
-
 create function ed25519_little_endian(bytes bytea) returns numeric
 language plpgsql immutable parallel safe
 set search_path from current
@@ -62,9 +60,8 @@ begin
   return n;
 end
 $function$;
-comment on function ed25519_little_endian(bytea) is
+comment on function ed25519_little_endian is
   'Bytes as a little-endian number.';
-
 create function ed25519_decode(encoded bytea) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
@@ -115,9 +112,8 @@ begin
   return array[x, y];
 end
 $function$;
-comment on function ed25519_decode(bytea) is
+comment on function ed25519_decode is
   'The point (x, y) of an encoding (RFC 8032, 5.1.3); null unless it is canonical and on the curve.';
-
 create function ed25519_is_small_order(encoded bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
@@ -133,9 +129,8 @@ as $function$
     'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa',
     'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f');
 $function$;
-comment on function ed25519_is_small_order(bytea) is
+comment on function ed25519_is_small_order is
   'Whether the encoding is one of the eight points of small order.';
-
 create function ed25519_add(point numeric[], other numeric[]) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
@@ -152,8 +147,10 @@ begin
                (d - c) % p * ((d + c) % p) % p, (b - a) % p * ((b + a) % p) % p];
 end
 $function$;
-comment on function ed25519_add(numeric[], numeric[]) is
+comment on function ed25519_add is
   'Sum of two points in extended coordinates x, y, z, t (RFC 8032, 5.1.4).';
+
+-- sql/11_ed25519/verify.sql
 
 create function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean
 language plpgsql immutable parallel safe
@@ -296,20 +293,19 @@ begin
      and get_byte(r, 31) >> 7 = x % 2;
 end
 $function$;
-comment on function ed25519_verify(bytea, bytea, bytea) is
+comment on function ed25519_verify is
   'Whether the signature is the key''s for the message: RFC 8032, cofactorless and strict (S < L, canonical A and R, none of small order). Malformed or null input is false. Never null, never an error.';
-
 create function ed25519_key_is_weak(public_key bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select public_key is null or ed25519_decode(public_key) is null or ed25519_is_small_order(public_key);
 $function$;
-comment on function ed25519_key_is_weak(bytea) is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
+comment on function ed25519_key_is_weak is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/texts.sql
+
 -- Signed texts (docs/risk.md): one field a line, each value JSON-escaped, so that a person can read what he signs
-------------------------------------------------------------------------------------------------------------------------
 
 create function is_plain_text(value text) returns boolean
 language sql immutable parallel safe
@@ -318,16 +314,14 @@ as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
   select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A\\U000E0000-\\U000E0FFF]';
 $function$;
-comment on function is_plain_text(text) is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
-
+comment on function is_plain_text is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
 create function signed_time(moment timestamptz) returns text
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 $function$;
-comment on function signed_time(timestamptz) is 'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
-
+comment on function signed_time is 'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
 create function proposal_text(
   origin text, proposal_id uuid, kind text, previous text, payload jsonb, reason text, proposer uuid, expires_at timestamptz
 ) returns text
@@ -344,8 +338,7 @@ as $function$
       || 'proposer: ' || to_json(proposer::text)        || E'\n'
       || 'expires: '  || to_json(signed_time(expires_at)) || E'\n';
 $function$;
-comment on function proposal_text(text, uuid, text, text, jsonb, text, uuid, timestamptz) is 'The exact text of a proposal, whose UTF-8 bytes the proposer signs.';
-
+comment on function proposal_text is 'The exact text of a proposal, whose UTF-8 bytes the proposer signs.';
 create function approval_text(origin text, decision text, digest text, agent_id uuid, signed_at timestamptz) returns text
 language sql immutable parallel safe
 set search_path from current
@@ -357,8 +350,7 @@ as $function$
       || 'agent: '     || to_json(agent_id::text)      || E'\n'
       || 'signed_at: ' || to_json(signed_time(signed_at)) || E'\n';
 $function$;
-comment on function approval_text(text, text, text, uuid, timestamptz) is 'The exact text of a vote, whose UTF-8 bytes the agent signs.';
-
+comment on function approval_text is 'The exact text of a vote, whose UTF-8 bytes the agent signs.';
 create function bootstrap_text(origin text, agents jsonb) returns text
 language sql immutable parallel safe
 set search_path from current
@@ -372,8 +364,7 @@ as $function$
            '' order by a.value ->> 'agent_id' collate "C"), '')
   from jsonb_array_elements(case when jsonb_typeof(agents) = 'array' then agents else '[]' end) as a;
 $function$;
-comment on function bootstrap_text(text, jsonb) is 'The exact text of a bootstrap, whose UTF-8 bytes each of its agents signs.';
-
+comment on function bootstrap_text is 'The exact text of a bootstrap, whose UTF-8 bytes each of its agents signs.';
 create function _is_readable_time(moment timestamptz) returns boolean
 language sql immutable parallel safe
 set search_path from current
@@ -382,28 +373,26 @@ as $function$
   select coalesce(moment at time zone 'UTC' >= timestamp '0001-01-02 00:00:00'
               and moment at time zone 'UTC' <  timestamp '9999-12-31 00:00:00', false);
 $function$;
-comment on function _is_readable_time(timestamptz) is
+comment on function _is_readable_time is
   'Whether every client can read a time back, in every time zone: finite, and in the years 1 to 9999.';
-
 create function text_digest(value text) returns text
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select encode(sha256(convert_to(value, 'UTF8')), 'hex');
 $function$;
-comment on function text_digest(text) is 'SHA-256 of the UTF-8 bytes of a text, in hex.';
-
+comment on function text_digest is 'SHA-256 of the UTF-8 bytes of a text, in hex.';
 create function signs(public_key bytea, message text, signature bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select ed25519_verify(public_key, convert_to(message, 'UTF8'), signature);
 $function$;
-comment on function signs(bytea, text, bytea) is 'Whether the signature is the key''s for the UTF-8 bytes of the text.';
+comment on function signs is 'Whether the signature is the key''s for the UTF-8 bytes of the text.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/agents.sql
+
 -- Tables. What a CHECK needs stands in the row itself, tied to its origin by composite foreign keys: a dump restores.
-------------------------------------------------------------------------------------------------------------------------
 
 create table agents (
   id           bigserial    not null,
@@ -440,7 +429,6 @@ comment on column agents.signature   is 'Its Ed25519 signature of the whole boot
 comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agents.created_at  is 'When it was enrolled.';
 comment on column agents.recorded_by is 'The login that did it.';
-
 create table agent_revocations (
   id           bigserial    not null,
   agent_id     uuid         not null,
@@ -459,6 +447,8 @@ comment on column agent_revocations.proposal_id is 'The approved proposal that r
 comment on column agent_revocations.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agent_revocations.created_at  is 'From when on its votes no longer count.';
 comment on column agent_revocations.recorded_by is 'The login that did it.';
+
+-- sql/12_consensus/proposals.sql
 
 create table proposals (
   id            bigserial    not null,
@@ -509,7 +499,6 @@ comment on column proposals.signature    is 'Ed25519 signature of the proposer, 
 comment on column proposals.row_hash     is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column proposals.created_at   is 'When it was made.';
 comment on column proposals.recorded_by  is 'The login that did it.';
-
 create table votes (
   id           bigserial    not null,
   proposal_id  uuid         not null,
@@ -549,6 +538,8 @@ comment on column votes.row_hash    is 'SHA-256 of the previous row_hash and thi
 comment on column votes.created_at  is 'When the vote was stored.';
 comment on column votes.recorded_by is 'The login that did it.';
 
+-- sql/12_consensus/change_log.sql
+
 create table risk_change_log (
   id           bigserial    not null,
   version      bigint       not null,
@@ -585,9 +576,9 @@ comment on column risk_change_log.row_hash    is 'SHA-256 of the previous row_ha
 comment on column risk_change_log.created_at  is 'When it was applied.';
 comment on column risk_change_log.recorded_by is 'The login that did it.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/state.sql
+
 -- State: what the applied proposals lead to, as canonical text
-------------------------------------------------------------------------------------------------------------------------
 
 create function state_text(version bigint, limits jsonb, kill_thresholds jsonb) returns text
 language sql immutable
@@ -604,9 +595,8 @@ as $function$
                                 ',' order by t.value ->> 'asset' collate "C")
               from jsonb_array_elements(kill_thresholds) as t), ''));
 $function$;
-comment on function state_text(bigint, jsonb, jsonb) is
+comment on function state_text is
   'The canonical text of a risk state: JSON without spaces, decimals at column scale, thresholds sorted by asset.';
-
 create function next_state_text(previous_text text, kind text, payload jsonb) returns text
 language sql immutable
 set search_path from current
@@ -621,8 +611,7 @@ as $function$
       else s.state -> 'kill_thresholds' end)
   from (select previous_text::jsonb as state) as s;
 $function$;
-comment on function next_state_text(text, text, jsonb) is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
-
+comment on function next_state_text is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
 create function current_state_text() returns text
 language sql stable
 set search_path from current
@@ -630,15 +619,16 @@ set row_security = off
 as $function$
   select coalesce((select c.state_text from only risk_change_log as c order by c.id desc limit 1), state_text(0, null, '[]'));
 $function$;
-comment on function current_state_text() is 'The state that the last applied proposal led to.';
-
+comment on function current_state_text is 'The state that the last applied proposal led to.';
 create function installation_origin() returns text
 language sql stable
 set search_path from current
 as $function$
   select i.installation_id::text from only installation as i;
 $function$;
-comment on function installation_origin() is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
+comment on function installation_origin is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
+
+-- sql/12_consensus/rules.sql
 
 create function active_agents()
 returns table (agent_id uuid, name text, role text, public_key bytea)
@@ -650,8 +640,7 @@ as $function$
   from only agents as a
   where not exists (select from only agent_revocations as r where r.agent_id = a.agent_id);
 $function$;
-comment on function active_agents() is 'The agents that may propose and vote now.';
-
+comment on function active_agents is 'The agents that may propose and vote now.';
 create function quorum()
 returns table (tighten integer, loosen integer, govern integer)
 language sql stable
@@ -664,9 +653,8 @@ as $function$
     select q.payload from only risk_change_log as c join only proposals as q on q.proposal_id = c.proposal_id
     where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
 $function$;
-comment on function quorum() is
+comment on function quorum is
   'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of agents or the quorum itself.';
-
 create function change_direction(kind text, payload jsonb, state jsonb) returns text
 language sql immutable
 set search_path from current
@@ -690,9 +678,8 @@ as $function$
     else 'govern' end
   from (select (select e.value from jsonb_array_elements(state -> 'kill_thresholds') as e where e.value ->> 'asset' = payload ->> 'asset') as known) as t;
 $function$;
-comment on function change_direction(text, jsonb, jsonb) is
+comment on function change_direction is
   'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer.';
-
 create function eligible_voters(proposal proposals) returns setof uuid
 language sql stable
 set search_path from current
@@ -704,8 +691,7 @@ as $function$
     and a.agent_id::text is distinct from case proposal.kind::text when 'agent_revoke' then proposal.payload ->> 'agent_id'
                                                                 when 'agent_enrol' then proposal.payload ->> 'replaces' end;
 $function$;
-comment on function eligible_voters(proposals) is 'The agents whose approval of a proposal may count now.';
-
+comment on function eligible_voters is 'The agents whose approval of a proposal may count now.';
 create function approvals_needed(proposal proposals, state jsonb) returns integer
 language sql stable
 set search_path from current
@@ -719,8 +705,7 @@ as $function$
   end
   from quorum() as q;
 $function$;
-comment on function approvals_needed(proposals, jsonb) is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
-
+comment on function approvals_needed is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
 create function counted_approvals(proposal proposals)
 returns table (agent_id uuid, agent_key bytea, signed_at timestamptz, signature bytea)
 language sql stable
@@ -733,9 +718,8 @@ as $function$
     and signs(v.agent_key, v.signed_text, v.signature)
   order by v.agent_key, v.id;
 $function$;
-comment on function counted_approvals(proposals) is
+comment on function counted_approvals is
   'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none the proposer''s.';
-
 create function proposal_status(proposal proposals) returns text
 language sql stable
 set search_path from current
@@ -750,13 +734,13 @@ as $function$
     when not exists (select from active_agents() as a where a.agent_id = proposal.proposer) then 'REVOKED'
     else 'PENDING' end;
 $function$;
-comment on function proposal_status(proposals) is
+comment on function proposal_status is
   'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE (made for another state) or REVOKED (its proposer is).';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/replay.sql
+
 -- Re-derivation: what the bootstrap and the applied proposals lead to, believing nothing but signatures. The one place that
 -- everything asks that relies on consensus; what the tables say besides is only compared with it.
-------------------------------------------------------------------------------------------------------------------------
 
 create function _bootstrap_problems()
 returns table (id bigint, problem text)
@@ -775,9 +759,8 @@ as $function$
   from first as f cross join list
   where list.members < 3 or not signs(f.public_key, list.text, f.signature);
 $function$;
-comment on function _bootstrap_problems() is
+comment on function _bootstrap_problems is
   'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is added, removed or altered.';
-
 create type replayed_change as (
   version      bigint,
   kind         text,
@@ -799,7 +782,6 @@ comment on column replayed_change.approved_by is 'The agent whose approval compl
 comment on column replayed_change.applied_at  is 'When it was applied.';
 comment on column replayed_change.state_text  is 'The state that it leads to.';
 comment on column replayed_change.problem     is 'Why it does not hold; null: it holds.';
-
 create function _replay_consensus(only_agents boolean default false, to_version bigint default null)
 returns setof replayed_change
 language plpgsql stable
@@ -929,8 +911,10 @@ begin
   end loop;
 end
 $function$;
-comment on function _replay_consensus(boolean, bigint) is
+comment on function _replay_consensus is
   'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
+
+-- sql/12_consensus/problems.sql
 
 create function _agent_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
@@ -969,9 +953,8 @@ as $function$
     and (c.kind = 'agent_revoke' or c.kind = 'agent_enrol' and c.payload ->> 'replaces' is not null)
     and not exists (select from only agent_revocations as r where r.proposal_id = c.proposal_id);
 $function$;
-comment on function _agent_problems(replayed_change[]) is
+comment on function _agent_problems is
   'Where agents, revocations and the change log are not what the bootstrap and the applied proposals made them.';
-
 create function _release_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -1000,8 +983,7 @@ as $function$
     and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text
                     and l.proposal_id = c.proposal_id);
 $function$;
-comment on function _release_problems(replayed_change[]) is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
-
+comment on function _release_problems is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
 create function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -1009,8 +991,7 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _risk_table_problems(replayed_change[]) is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
-
+comment on function _risk_table_problems is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
 language plpgsql stable security definer
@@ -1024,9 +1005,8 @@ begin
     union all select p.* from _risk_table_problems(changes) as p;
 end
 $function$;
-comment on function _consensus_problems() is
+comment on function _consensus_problems is
   'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
-
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable security definer
 set search_path from current
@@ -1040,9 +1020,8 @@ as $function$
         and r.version = c.version and r.problem is null and r.kind = 'lockdown_release'
             and r.payload -> 'damage' = event.damage), false);
 $function$;
-comment on function _release_holds(lockdown_events) is
+comment on function _release_holds is
   'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and enough other agents, all of whom the bootstrap or signed proposals made agents.';
-
 create function _require_consensus() returns void
 language plpgsql
 set search_path from current
@@ -1061,12 +1040,12 @@ begin
   end if;
 end
 $function$;
-comment on function _require_consensus() is
+comment on function _require_consensus is
   'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, and the current state from the last one. Each proposal signs the whole state before it.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/payloads.sql
+
 -- Refusals
-------------------------------------------------------------------------------------------------------------------------
 
 create function refuse_consensus(code text, message text, detail text, hint text) returns void
 language plpgsql
@@ -1076,10 +1055,9 @@ begin
   perform refuse(code, message, detail, hint, 'consensus', 'VOTE');
 end
 $function$;
-comment on function refuse_consensus(text, text, text, text) is 'Raises an RSK code for a proposal or a vote. Never returns.';
+comment on function refuse_consensus is 'Raises an RSK code for a proposal or a vote. Never returns.';
 perform count_attempts(c.code, 'consensus', 'VOTE')
 from unnest(array['RSK-001', 'RSK-002', 'RSK-003', 'RSK-004', 'RSK-005', 'RSK-006', 'RSK-007', 'AUD-009']) as c(code);
-
 create function check_members(kind text, payload jsonb, members text[]) returns void
 language plpgsql
 set search_path from current
@@ -1100,8 +1078,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_members(text, jsonb, text[]) is 'Raises RSK-001 unless a payload has exactly these members.';
-
+comment on function check_members is 'Raises RSK-001 unless a payload has exactly these members.';
 create function check_decimal(member text, value jsonb, lowest numeric, highest numeric, places integer) returns void
 language plpgsql
 set search_path from current
@@ -1120,8 +1097,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_decimal(text, jsonb, numeric, numeric, integer) is 'Raises RSK-001 unless a member is a decimal string within bounds.';
-
+comment on function check_decimal is 'Raises RSK-001 unless a member is a decimal string within bounds.';
 create function check_text(member text, value jsonb, longest integer) returns void
 language plpgsql
 set search_path from current
@@ -1134,8 +1110,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_text(text, jsonb, integer) is 'Raises RSK-001 unless a member is a visible, non-empty text.';
-
+comment on function check_text is 'Raises RSK-001 unless a member is a visible, non-empty text.';
 create function check_uuid(member text, value jsonb) returns uuid
 language plpgsql
 set search_path from current
@@ -1147,8 +1122,7 @@ begin
   return (value #>> '{}')::uuid;
 end
 $function$;
-comment on function check_uuid(text, jsonb) is 'The uuid in a member; raises RSK-001 if it is none.';
-
+comment on function check_uuid is 'The uuid in a member; raises RSK-001 if it is none.';
 create function check_public_key(value jsonb) returns bytea
 language plpgsql
 set search_path from current
@@ -1170,8 +1144,7 @@ begin
   return key;
 end
 $function$;
-comment on function check_public_key(jsonb) is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
-
+comment on function check_public_key is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
 create function _refuse_missing_tables(damage jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1187,8 +1160,7 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_missing_tables(jsonb) is 'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
-
+comment on function _refuse_missing_tables is 'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
 create function check_payload(kind text, payload jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1280,11 +1252,11 @@ begin
   end case;
 end
 $function$;
-comment on function check_payload(text, jsonb) is 'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
+comment on function check_payload is 'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/bootstrap.sql
+
 -- Proposing, voting, applying
-------------------------------------------------------------------------------------------------------------------------
 
 create function bootstrap_message(agents jsonb) returns text
 language sql stable security definer
@@ -1293,9 +1265,8 @@ set row_security = off
 as $function$
   select bootstrap_text(installation_origin(), bootstrap_message.agents);
 $function$;
-comment on function bootstrap_message(jsonb) is
+comment on function bootstrap_message is
   'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; a "signature" in a member is ignored.';
-
 create function bootstrap_agents(agents jsonb) returns setof agents
 language plpgsql security definer
 set search_path from current
@@ -1355,8 +1326,10 @@ begin
     returning *;
 end
 $function$;
-comment on function bootstrap_agents(jsonb) is
+comment on function bootstrap_agents is
   'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex, "signature": hex}, …], each signing bootstrap_message of the list. Only the owner may. Raises RSK-001, RSK-002, RSK-003.';
+
+-- sql/12_consensus/propose.sql
 
 create function proposal_message(
   proposal_id uuid, kind text, payload jsonb, reason text, proposer uuid, expires_at timestamptz, previous text default null
@@ -1369,9 +1342,8 @@ as $function$
                        coalesce(proposal_message.previous, text_digest(current_state_text())),
                        proposal_message.payload, proposal_message.reason, proposal_message.proposer, proposal_message.expires_at);
 $function$;
-comment on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text) is
+comment on function proposal_message is
   'The exact text to sign for a proposal; previous defaults to the hash of the current state.';
-
 create function approval_message(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz) returns text
 language sql stable security definer
 set search_path from current
@@ -1380,8 +1352,7 @@ as $function$
   select approval_text(p.origin, approval_message.decision, p.digest, approval_message.agent_id, approval_message.signed_at)
   from only proposals as p where p.proposal_id = approval_message.proposal_id;
 $function$;
-comment on function approval_message(uuid, uuid, text, timestamptz) is 'The exact text to sign for a vote; null if there is no such proposal.';
-
+comment on function approval_message is 'The exact text to sign for a vote; null if there is no such proposal.';
 create function propose(
   proposal_id uuid, kind text, payload jsonb, reason text, proposer uuid, expires_at timestamptz, signature bytea, previous text default null
 ) returns proposals
@@ -1486,8 +1457,10 @@ begin
   return stored;
 end
 $function$;
-comment on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text) is
+comment on function propose is
   'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, RSK-007, AUD-009.';
+
+-- sql/12_consensus/vote.sql
 
 create function _open_damage_items() returns jsonb
 language sql stable
@@ -1497,8 +1470,7 @@ as $function$
                                                'actual_hash', d.actual_hash, 'expected_hash', d.expected_hash)), '[]')
   from open_damage() as d;
 $function$;
-comment on function _open_damage_items() is 'The damage that is there, as a release must list it.';
-
+comment on function _open_damage_items is 'The damage that is there, as a release must list it.';
 create function _refuse_other_damage(listed jsonb, damage jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1521,8 +1493,7 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_other_damage(jsonb, jsonb) is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
-
+comment on function _refuse_other_damage is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
 create function check_allowed(kind text, payload jsonb, state jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1546,8 +1517,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_allowed(text, jsonb, jsonb) is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
-
+comment on function check_allowed is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
 create function _refuse_closed(proposal proposals) returns void
 language plpgsql
 set search_path from current
@@ -1566,8 +1536,7 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_closed(proposals) is 'Raises RSK-005 or RSK-006 for a proposal that is not pending.';
-
+comment on function _refuse_closed is 'Raises RSK-005 or RSK-006 for a proposal that is not pending.';
 create function vote(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz, signature bytea) returns text
 language plpgsql security definer
 set search_path from current
@@ -1680,8 +1649,10 @@ begin
   return 'APPLIED';
 end
 $function$;
-comment on function vote(uuid, uuid, text, timestamptz, bytea) is
+comment on function vote is
   'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
+
+-- sql/12_consensus/apply.sql
 
 create function apply_proposal(proposal proposals, approved_by uuid, alarm bigint default null) returns void
 language plpgsql
@@ -1722,12 +1693,12 @@ begin
   end case;
 end
 $function$;
-comment on function apply_proposal(proposals, uuid, bigint) is
+comment on function apply_proposal is
   'Applies an approved proposal: its entry in risk_change_log, then what it changes; a release lifts the given alarm. Called by vote. It notifies nobody: NOTIFY fails at commit once a stranger has filled the queue, and then no change could be made.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/validate.sql
+
 -- Nobody writes these tables but by the functions above: each row is checked against the approved proposal it claims
-------------------------------------------------------------------------------------------------------------------------
 
 create function refuse_direct_change(table_name text, operation text, detail text) returns void
 language plpgsql
@@ -1738,8 +1709,7 @@ begin
                  'select propose(…), then vote(…): docs/risk.md.', table_name, operation);
 end
 $function$;
-comment on function refuse_direct_change(text, text, text) is 'Raises RSK-002. Never returns.';
-
+comment on function refuse_direct_change is 'Raises RSK-002. Never returns.';
 create function validate_proposal() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1752,8 +1722,7 @@ begin
   return new;
 end
 $function$;
-comment on function validate_proposal() is 'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
-
+comment on function validate_proposal is 'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
 create function validate_vote() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1768,8 +1737,7 @@ begin
   return new;
 end
 $function$;
-comment on function validate_vote() is 'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
-
+comment on function validate_vote is 'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
 create function validate_change() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1793,9 +1761,8 @@ begin
   return new;
 end
 $function$;
-comment on function validate_change() is
+comment on function validate_change is
   'Row trigger of risk_change_log: counts the quorum again and recomputes the state, and refuses (RSK-002) all else. Argument: table.';
-
 create function validate_agent() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1818,8 +1785,7 @@ begin
   return new;
 end
 $function$;
-comment on function validate_agent() is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
-
+comment on function validate_agent is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
 create function _check_bootstrap() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1834,9 +1800,8 @@ begin
   return null;
 end
 $function$;
-comment on function _check_bootstrap() is
+comment on function _check_bootstrap is
   'Statement trigger of agents: refuses (RSK-002) rows after which the bootstrap is not a list that each of its agents signed. Argument: table.';
-
 create function validate_revocation() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1852,8 +1817,7 @@ begin
   return new;
 end
 $function$;
-comment on function validate_revocation() is 'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
-
+comment on function validate_revocation is 'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
 create or replace function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
@@ -1866,8 +1830,7 @@ as $function$
       and p.payload -> 'damage' = release_is_approved.damage)
     and not exists (select from only lockdown_events as l where l.proposal_id = release_is_approved.proposal_id);
 $function$;
-comment on function release_is_approved(uuid, jsonb) is 'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
-
+comment on function release_is_approved is 'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
 create trigger _500_validate before insert on proposals         for each row execute function validate_proposal('proposals');
 create trigger _500_validate before insert on votes             for each row execute function validate_vote('votes');
 create trigger _500_validate before insert on risk_change_log   for each row execute function validate_change('risk_change_log');
@@ -1877,13 +1840,15 @@ create trigger _600_check_bootstrap after insert on agents for each statement ex
 comment on trigger _600_check_bootstrap on agents is 'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
 perform protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), chain_attach(t.name)
 from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
-foreach item in array array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log'] loop
-  execute format('comment on trigger _500_validate on %I is %L', item, 'Refuses a row that did not come by proposal and votes (RSK-002).');
-end loop;
+comment on trigger _500_validate on proposals         is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on votes             is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on risk_change_log   is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agents            is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agent_revocations is 'Refuses a row that did not come by proposal and votes (RSK-002).';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/read.sql
+
 -- Reading, and who may
-------------------------------------------------------------------------------------------------------------------------
 
 create function proposal_progress(proposal_id uuid)
 returns table (status text, approvals bigint, needed integer)
@@ -1907,8 +1872,7 @@ as $function$
     from only risk_change_log as l where l.proposal_id = p.proposal_id) as c on true
   where p.proposal_id = proposal_progress.proposal_id;
 $function$;
-comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it had and needed.';
-
+comment on function proposal_progress is 'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it had and needed.';
 create function agent_keys()
 returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
                enrolled_at timestamptz,
@@ -1924,8 +1888,7 @@ as $function$
   left join only agent_revocations as r on r.agent_id = a.agent_id
   order by a.id;
 $function$;
-comment on function agent_keys() is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it is revoked, and its signature of the bootstrap.';
-
+comment on function agent_keys is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it is revoked, and its signature of the bootstrap.';
 create function damaged_rows(proposal_id uuid default null)
 returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text, row_data text)
 language plpgsql stable security definer
@@ -1964,9 +1927,8 @@ begin
   end loop;
 end
 $function$;
-comment on function damaged_rows(uuid) is
+comment on function damaged_rows is
   'The damage that a release has to list now, or that a proposed release lists, each place with the content that stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
-
 create function lockdown_evidence()
 returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text,
                row_hash text)
@@ -1981,9 +1943,8 @@ as $function$
   left join only lockdown_events as l on l.event_type::text = 'RELEASED'::text or l.id = last.id
   order by l.id;
 $function$;
-comment on function lockdown_evidence() is
+comment on function lockdown_evidence is
   'What a client needs to check by itself whether the lockdown is engaged: the alarm, every RELEASED event, and the last event, with the hash of the damage it lists. One row with nulls if there is no event.';
-
 create view vw_agents with (security_invoker = true) as
 select a.agent_id, a.name, a.role, a.public_key, a.replaces, a.proposal_id, a.enrolled_at, a.revoked_at, a.signature
 from agent_keys() as a(agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at, signature);
@@ -1997,7 +1958,6 @@ comment on column vw_agents.proposal_id is 'The proposal that enrolled it; null:
 comment on column vw_agents.enrolled_at is 'Since when it may propose and vote.';
 comment on column vw_agents.revoked_at  is 'Since when it may not any more; null: it may.';
 comment on column vw_agents.signature   is 'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
-
 create view vw_proposals with (security_invoker = true) as
 select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest, p.signed_text, p.expires_at,
        p.created_at, s.status, s.approvals, s.needed
@@ -2020,18 +1980,12 @@ comment on column vw_proposals.created_at    is 'When it was made.';
 comment on column vw_proposals.status        is 'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE or REVOKED.';
 comment on column vw_proposals.approvals     is 'Approvals that count now; of an applied one, those that carried it.';
 comment on column vw_proposals.needed        is 'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
-
-grant_to := array[app_role('app_risk'), app_role('app_auditor')];
-foreach item in array grant_to loop
-  execute format('grant select on agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals to %I', item);
-  execute format('grant execute on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text), bootstrap_message(jsonb),
-    approval_message(uuid, uuid, text, timestamptz), proposal_progress(uuid), damaged_rows(uuid),
-      ed25519_verify(bytea, bytea, bytea) to %I', item);
-end loop;
-execute format('grant execute on function agent_keys(), lockdown_evidence() to %I, %I, %I',
-               app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
-execute format('grant execute on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text),
-  vote(uuid, uuid, text, timestamptz, bytea) to %I', app_role('app_risk'));
+perform _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
+              '{app_risk, app_auditor}');
+perform _grant('execute on routine', '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows,
+                                      ed25519_verify}', '{app_risk, app_auditor}');
+perform _grant('execute on routine', '{agent_keys, lockdown_evidence}', '{app_trading, app_auditor, app_risk}');
+perform _grant('execute on routine', '{propose, vote}', '{app_risk}');
 
 perform finish_migration('005_agent_consensus');
 end

@@ -1,9 +1,8 @@
--- Takes back 006_checkpoints. Refuses while an audit table holds rows. The stored nodes go with it: they are derived.
+-- Takes back 006_checkpoints. Built from sql/ by bin/build; change it there.
 
 do $rollback$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
-  item  pg_catalog.text;
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
@@ -15,19 +14,40 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform begin_rollback('006_checkpoints');
 
-for item in
-  select p.oid::regprocedure::text from pg_proc as p
-  where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole
-    and p.proname in (
-      'verify_checkpoint', 'compare_checkpoint', 'checkpoint_facts', 'wal_position', 'guards_hash',
-      'find_log_damage', 'verify_consistency', 'verify_inclusion', 'is_hashes', 'consistency_proof', 'consistency_ranges', 'inclusion_proof',
-      'recompute_log_root', 'log_root_if_any', 'log_root', 'log_row_hash', 'check_log_size', 'seal_log', 'seal_table', 'log_next_node', 'log_subtree', 'log_level',
-      'log_leaves', 'refuse_leaves', 'log_unbroken_to', 'log_tail', 'merkle_path', 'merkle_root', 'merkle_parents')
-loop
-  execute format('drop function %s', item);
-end loop;
-drop table log_nodes;
+-- Before 006_checkpoints is taken back.
+
 perform forget_attempts('log_nodes');
+
+drop function verify_checkpoint;
+drop function compare_checkpoint;
+drop function checkpoint_facts;
+drop function log_root_if_any;
+drop function wal_position;
+drop function guards_hash;
+drop function find_log_damage;
+drop function verify_consistency;
+drop function verify_inclusion;
+drop function is_hashes;
+drop function consistency_proof;
+drop function consistency_ranges;
+drop function inclusion_proof;
+drop function recompute_log_root;
+drop function log_root;
+drop function check_log_size;
+drop function seal_log;
+drop function seal_table;
+drop function log_next_node;
+drop function log_subtree;
+drop function log_level;
+drop function log_leaves;
+drop function log_row_hash;
+drop function refuse_leaves;
+drop function log_unbroken_to;
+drop function log_tail;
+drop function merkle_path;
+drop function merkle_root;
+drop function merkle_parents;
+drop table log_nodes;
 
 perform finish_rollback('006_checkpoints');
 end

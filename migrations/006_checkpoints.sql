@@ -1,5 +1,6 @@
 -- 006_checkpoints: every chained table as an RFC 6962 Merkle log, so that a few hashes kept elsewhere can show a cut tail,
 -- a rewritten chain or an older copy, and one row can be proven without the book.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 005_agent_consensus
 
 do $migration$
@@ -16,7 +17,8 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not begin_migration('006_checkpoints') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/nodes.sql
+
 -- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
 -- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
 --
@@ -26,7 +28,6 @@ if not begin_migration('006_checkpoints') then return; end if;
 --
 -- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot outlive it:
 -- seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
-------------------------------------------------------------------------------------------------------------------------
 
 create table log_nodes (
   table_name  text     not null,
@@ -47,7 +48,6 @@ comment on column log_nodes.index      is 'Place among the nodes of its level, f
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
 comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
 perform protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
-
 create function merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
@@ -59,8 +59,7 @@ begin
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;
-comment on function merkle_parents(bytea) is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
-
+comment on function merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
 create function merkle_root(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
@@ -72,8 +71,7 @@ begin
   return nodes;
 end
 $function$;
-comment on function merkle_root(bytea) is 'The root over nodes of one height, concatenated.';
-
+comment on function merkle_root is 'The root over nodes of one height, concatenated.';
 create function merkle_path(nodes bytea, place integer) returns bytea[]
 language plpgsql immutable parallel safe
 set search_path from current
@@ -93,7 +91,9 @@ begin
   return path;
 end
 $function$;
-comment on function merkle_path(bytea, integer) is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+comment on function merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+
+-- sql/13_merkle/tree.sql
 
 create function log_tail(table_name text) returns bigint
 language plpgsql stable
@@ -109,8 +109,7 @@ begin
   return tail;
 end
 $function$;
-comment on function log_tail(text) is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
-
+comment on function log_tail is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
 create function log_unbroken_to(table_name text, size bigint) returns bigint
 language plpgsql stable
 set search_path from current
@@ -128,8 +127,7 @@ begin
   return last_id;
 end
 $function$;
-comment on function log_unbroken_to(text, bigint) is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
-
+comment on function log_unbroken_to is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
 create function refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
 set search_path from current
@@ -143,8 +141,7 @@ begin
           hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
 end
 $function$;
-comment on function refuse_leaves(text, bigint, bigint) is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
-
+comment on function refuse_leaves is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
 create function log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -160,8 +157,7 @@ begin
   return row_hash;
 end
 $function$;
-comment on function log_row_hash(text, bigint) is 'The hash of a row, 32 bytes; null if there is none.';
-
+comment on function log_row_hash is 'The hash of a row, 32 bytes; null if there is none.';
 create function log_leaves(table_name text, first bigint, last bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -184,8 +180,7 @@ begin
   return leaves;
 end
 $function$;
-comment on function log_leaves(text, bigint, bigint) is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
-
+comment on function log_leaves is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
 create function log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
 set search_path from current
@@ -212,9 +207,8 @@ begin
   return nodes;
 end
 $function$;
-comment on function log_level(text, integer, bigint, bigint, boolean) is
+comment on function log_level is
   'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
-
 create function log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
@@ -226,12 +220,12 @@ begin
   return merkle_root(log_level(table_name, height - height % 8, first, last, use_stored));
 end
 $function$;
-comment on function log_subtree(text, bigint, bigint, boolean) is
+comment on function log_subtree is
   'MTH(D[first:last]) of RFC 6962: the root over the leaves first to last - 1, one or more, as they occur in proofs.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/seal.sql
+
 -- Sealing: new nodes for the rows that came since
-------------------------------------------------------------------------------------------------------------------------
 
 create function log_next_node(table_name text, level integer) returns bigint
 language sql stable
@@ -245,8 +239,7 @@ as $function$
                      and n.last_hash = log_row_hash(n.table_name, (n.index + 1) << n.level)
                    order by n.index desc limit 1), 0);
 $function$;
-comment on function log_next_node(text, integer) is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
-
+comment on function log_next_node is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
 create function seal_table(table_name text, last bigint) returns void
 language plpgsql
 set search_path from current
@@ -267,8 +260,7 @@ begin
   end loop;
 end
 $function$;
-comment on function seal_table(text, bigint) is 'Stores the nodes that the leaves before last complete and that are not stored yet.';
-
+comment on function seal_table is 'Stores the nodes that the leaves before last complete and that are not stored yet.';
 create function seal_log(table_name text default null, max_rows bigint default null)
 returns table (sealed_table text, sealed_from bigint, sealed_to bigint)
 language plpgsql security definer
@@ -307,12 +299,12 @@ begin
   end loop;
 end
 $function$;
-comment on function seal_log(text, bigint) is
+comment on function seal_log is
   'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a row for each log that grew. Takes no lock that a writer waits for.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/proofs.sql
+
 -- Roots and proofs, of every size up to the tail, sealed or not
-------------------------------------------------------------------------------------------------------------------------
 
 create function check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
@@ -327,8 +319,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_log_size(text, bigint) is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
-
+comment on function check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -339,9 +330,8 @@ begin
   return case size when 0 then sha256('') else log_subtree(table_name, 0, size) end;
 end
 $function$;
-comment on function log_root(text, bigint) is
+comment on function log_root is
   'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, AUD-009 for a missing row.';
-
 create function recompute_log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -352,8 +342,7 @@ begin
   return case size when 0 then sha256('') else log_subtree(table_name, 0, size, use_stored => false) end;
 end
 $function$;
-comment on function recompute_log_root(text, bigint) is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
-
+comment on function recompute_log_root is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -380,9 +369,8 @@ begin
   return proof;
 end
 $function$;
-comment on function inclusion_proof(text, bigint, bigint) is
+comment on function inclusion_proof is
   'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
-
 create function consistency_ranges(size1 bigint, size2 bigint)
 returns table (step integer, first bigint, last bigint)
 language plpgsql immutable parallel safe
@@ -419,8 +407,7 @@ begin
   end if;
 end
 $function$;
-comment on function consistency_ranges(bigint, bigint) is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
-
+comment on function consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -439,8 +426,10 @@ begin
           from consistency_ranges(size1, size2) as r);
 end
 $function$;
-comment on function consistency_proof(text, bigint, bigint) is
+comment on function consistency_proof is
   'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
+
+-- sql/13_merkle/verify.sql
 
 create function is_hashes(hashes bytea[]) returns boolean
 language sql immutable parallel safe
@@ -449,8 +438,7 @@ as $function$
   select hashes is not null and coalesce(array_ndims(hashes), 1) = 1
      and not exists (select from unnest(hashes) as h(hash) where length(h.hash) is distinct from 32);
 $function$;
-comment on function is_hashes(bytea[]) is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
-
+comment on function is_hashes is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
 create function verify_inclusion(leaf_hash bytea, leaf_index bigint, size bigint, proof bytea[], root bytea) returns boolean
 language plpgsql immutable parallel safe
 set search_path from current
@@ -487,9 +475,8 @@ begin
   return last = 0 and hash = root;
 end
 $function$;
-comment on function verify_inclusion(bytea, bigint, bigint, bytea[], bytea) is
+comment on function verify_inclusion is
   'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and root. Malformed or null input is false. Never null, never an error.';
-
 create function verify_consistency(size1 bigint, size2 bigint, root1 bytea, root2 bytea, proof bytea[]) returns boolean
 language plpgsql immutable parallel safe
 set search_path from current
@@ -541,9 +528,8 @@ begin
   return last = 0 and hash1 = root1 and hash2 = root2;
 end
 $function$;
-comment on function verify_consistency(bigint, bigint, bytea, bytea, bytea[]) is
+comment on function verify_consistency is
   'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. Malformed or null input is false. Never null, never an error.';
-
 create function find_log_damage(table_name text)
 returns table (damaged_table text, level integer, index bigint, stored_hash bytea, computed_hash bytea)
 language plpgsql stable
@@ -568,12 +554,12 @@ begin
     order by n.level, n.index;
 end
 $function$;
-comment on function find_log_damage(text) is
+comment on function find_log_damage is
   'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No row: all nodes are right.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/checkpoint.sql
+
 -- Checkpoints: what is signed and kept elsewhere, and what the rows say to it later
-------------------------------------------------------------------------------------------------------------------------
 
 create function guards_hash() returns text
 language sql stable
@@ -586,8 +572,7 @@ as $function$
                 order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
   from guard_facts() as f;
 $function$;
-comment on function guards_hash() is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
-
+comment on function guards_hash is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
 create function wal_position()
 returns table (timeline integer, wal_lsn pg_lsn)
 language plpgsql stable
@@ -606,8 +591,7 @@ begin
   return next;
 end
 $function$;
-comment on function wal_position() is 'Timeline and end of the write-ahead log; on a standby of what it has replayed.';
-
+comment on function wal_position is 'Timeline and end of the write-ahead log; on a standby of what it has replayed.';
 create function log_root_if_any(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -618,8 +602,7 @@ exception when sqlstate 'AUD09' then
   return null;
 end
 $function$;
-comment on function log_root_if_any(text, bigint) is 'Root of a table''s log; null if it has none, for a row is missing.';
-
+comment on function log_root_if_any is 'Root of a table''s log; null if it has none, for a row is missing.';
 create function checkpoint_facts()
 returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
                system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
@@ -641,9 +624,8 @@ as $function$
   cross join _known_heads() as s
   order by s.position;
 $function$;
-comment on function checkpoint_facts() is
+comment on function checkpoint_facts is
   'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
-
 create function compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
 set search_path from current
@@ -703,8 +685,7 @@ begin
   return found_here;
 end
 $function$;
-comment on function compare_checkpoint(text, bigint, bytea) is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
-
+comment on function compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
 create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
 language plpgsql security definer
 set search_path from current
@@ -730,19 +711,15 @@ begin
   return result;
 end
 $function$;
-comment on function verify_checkpoint(text, bigint, bytea, boolean) is
+comment on function verify_checkpoint is
   'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the lockdown unless engage_lockdown is false: a false root can thus only tighten.';
-
-execute format('grant select on log_nodes to %I', app_role('app_auditor'));
-execute format('grant execute on function
-  seal_log(text, bigint), log_root(text, bigint), recompute_log_root(text, bigint), inclusion_proof(text, bigint, bigint),
-  consistency_proof(text, bigint, bigint), verify_inclusion(bytea, bigint, bigint, bytea[], bytea),
-  verify_consistency(bigint, bigint, bytea, bytea, bytea[]), find_log_damage(text), guards_hash(), checkpoint_facts(),
-  verify_checkpoint(text, bigint, bytea, boolean),
-  is_hashes(bytea[]), check_log_size(text, bigint), consistency_ranges(bigint, bigint), log_subtree(text, bigint, bigint, boolean),
-  log_level(text, integer, bigint, bigint, boolean), log_root_if_any(text, bigint), log_row_hash(text, bigint), log_leaves(text, bigint, bigint), refuse_leaves(text, bigint, bigint),
-  log_unbroken_to(text, bigint), log_tail(text), merkle_parents(bytea), merkle_root(bytea), merkle_path(bytea, integer),
-  wal_position() to %I', app_role('app_auditor'));
+perform _grant('select on', '{log_nodes}', '{app_auditor}');
+-- The functions below the public ones run with the auditor's rights, too.
+perform _grant('execute on routine', '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof,
+                                      verify_inclusion, verify_consistency, find_log_damage, guards_hash, checkpoint_facts,
+                                      verify_checkpoint, wal_position, is_hashes, check_log_size, consistency_ranges,
+                                      log_subtree, log_level, log_root_if_any, log_row_hash, log_leaves, refuse_leaves,
+                                      log_unbroken_to, log_tail, merkle_parents, merkle_root, merkle_path}', '{app_auditor}');
 
 perform finish_migration('006_checkpoints');
 end
