@@ -10,11 +10,11 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-if not begin_migration('002_audit_tables') then return; end if;
+if not _begin_migration('002_audit_tables') then return; end if;
 
 -- sql/07_audit/signals.sql
 
@@ -240,14 +240,14 @@ comment on column maintenance_events.object_identity is 'The object that it chan
 comment on column maintenance_events.recorded_by     is 'The login that did it.';
 comment on column maintenance_events.row_hash        is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column maintenance_events.created_at      is 'When it happened.';
-create function record_maintenance(reason text, command_tag text, object_identity text) returns void
+create function _record_maintenance(reason text, command_tag text, object_identity text) returns void
 language sql security definer
 set search_path from current
 as $function$
   insert into maintenance_events (reason, command_tag, object_identity)
-  values (record_maintenance.reason, record_maintenance.command_tag, record_maintenance.object_identity);
+  values (_record_maintenance.reason, _record_maintenance.command_tag, _record_maintenance.object_identity);
 $function$;
-comment on function record_maintenance is
+comment on function _record_maintenance is
   'Records DDL on a protected object that alpha.maintenance let through. Called by the DDL guard.';
 
 -- sql/08_lockdown/damage.sql
@@ -401,6 +401,6 @@ $function$;
 comment on function lockdown_status is
   'One row: whether the lockdown is engaged, since when, by which event (null: none records the alarm that stands yet), why, and all the damage that was found since the last lawful release.';
 
-perform finish_migration('002_audit_tables');
+perform _finish_migration('002_audit_tables');
 end
 $migration$;

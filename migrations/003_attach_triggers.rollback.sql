@@ -8,47 +8,47 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-perform begin_rollback('003_attach_triggers');
+perform _begin_rollback('003_attach_triggers');
 
 -- Before 003_attach_triggers is taken back: what a function or a DO block made.
 
 drop procedure append_signal, append_ai_debate, append_order, append_order_event;
-perform chain_detach(t.name), forget_attempts(t.name)
+perform _chain_detach(t.name), _forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
 
-drop procedure begin_append;
+drop procedure _begin_append;
 drop function record_order_event;
 drop function record_order;
 drop function record_ai_debate;
 drop function record_signal;
-drop function refuse_signal_reuse;
+drop function _refuse_signal_reuse;
 drop trigger _400_raise_alarm on lockdown_events;
 drop trigger _500_validate on lockdown_events;
 drop trigger _500_validate on order_events;
 drop trigger _500_validate on order_execution;
 drop trigger _500_validate on ai_debates;
 drop trigger _500_validate on signals;
-drop function raise_lockdown_alarm;
-drop function validate_lockdown_event;
-drop function release_is_approved;
+drop function _raise_lockdown_alarm;
+drop function _validate_lockdown_event;
+drop function _release_is_approved;
 drop function _compare_with_consensus;
 drop function _consensus_problems;
-drop function refuse_statement_in_lockdown;
-drop function refuse_in_lockdown;
+drop function _refuse_statement_in_lockdown;
+drop function _refuse_in_lockdown;
 drop function _attend_alarm;
-drop function engage_lockdown;
+drop function _engage_lockdown;
 drop function _record_lockdown;
 drop function _is_recorded;
 drop function _raise_alarm;
-drop function validate_order_event;
-drop function validate_correlation;
-drop function validate_signal;
-drop function refuse_lost_digits;
+drop function _validate_order_event;
+drop function _validate_correlation;
+drop function _validate_signal;
+drop function _refuse_lost_digits;
 
-perform finish_rollback('003_attach_triggers');
+perform _finish_rollback('003_attach_triggers');
 end
 $rollback$;

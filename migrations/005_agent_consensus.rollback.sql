@@ -8,11 +8,11 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-perform begin_rollback('005_agent_consensus');
+perform _begin_rollback('005_agent_consensus');
 
 -- Before 005_agent_consensus is taken back: no consensus is thrown away, and what functions made goes first.
 
@@ -24,9 +24,9 @@ begin
   end if;
 end
 $rollback_first$;
-perform chain_detach(t.name), forget_attempts(t.name)
+perform _chain_detach(t.name), _forget_attempts(t.name)
 from unnest(array['risk_change_log', 'votes', 'proposals', 'agent_revocations', 'agents']) as t(name);
-perform forget_attempts('consensus');
+perform _forget_attempts('consensus');
 
 drop view vw_proposals;
 drop view vw_agents;
@@ -40,25 +40,25 @@ drop trigger _500_validate on agents;
 drop trigger _500_validate on risk_change_log;
 drop trigger _500_validate on votes;
 drop trigger _500_validate on proposals;
-create or replace function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+create or replace function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
 as $function$
   select false;
 $function$;
-comment on function release_is_approved is
+comment on function _release_is_approved is
   'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals and replaces this.';
-drop function validate_revocation;
+drop function _validate_revocation;
 drop function _check_bootstrap;
-drop function validate_agent;
-drop function validate_change;
-drop function validate_vote;
-drop function validate_proposal;
-drop function refuse_direct_change;
-drop function apply_proposal;
+drop function _validate_agent;
+drop function _validate_change;
+drop function _validate_vote;
+drop function _validate_proposal;
+drop function _refuse_direct_change;
+drop function _apply_proposal;
 drop function vote;
 drop function _refuse_closed;
-drop function check_allowed;
+drop function _check_allowed;
 drop function _refuse_other_damage;
 drop function _open_damage_items;
 drop function propose;
@@ -66,14 +66,14 @@ drop function approval_message;
 drop function proposal_message;
 drop function bootstrap_agents;
 drop function bootstrap_message;
-drop function check_payload;
+drop function _check_payload;
 drop function _refuse_missing_tables;
-drop function check_public_key;
-drop function check_uuid;
-drop function check_text;
-drop function check_decimal;
-drop function check_members;
-drop function refuse_consensus;
+drop function _check_public_key;
+drop function _check_uuid;
+drop function _check_text;
+drop function _check_decimal;
+drop function _check_members;
+drop function _refuse_consensus;
 drop function _require_consensus;
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable
@@ -98,38 +98,38 @@ drop function _agent_problems;
 drop function _replay_consensus;
 drop type replayed_change;
 drop function _bootstrap_problems;
-drop function proposal_status;
-drop function counted_approvals;
-drop function approvals_needed;
-drop function eligible_voters;
-drop function change_direction;
-drop function quorum;
-drop function active_agents;
-drop function installation_origin;
-drop function current_state_text;
-drop function next_state_text;
-drop function state_text;
+drop function _proposal_status;
+drop function _counted_approvals;
+drop function _approvals_needed;
+drop function _eligible_voters;
+drop function _change_direction;
+drop function _quorum;
+drop function _active_agents;
+drop function _installation_origin;
+drop function _current_state_text;
+drop function _next_state_text;
+drop function _state_text;
 drop table risk_change_log;
 drop table votes;
 drop table proposals;
 drop table agent_revocations;
 drop table agents;
-drop function signs;
-drop function text_digest;
+drop function _signs;
+drop function _text_digest;
 drop function _is_readable_time;
-drop function bootstrap_text;
-drop function approval_text;
-drop function proposal_text;
-drop function signed_time;
-drop function is_plain_text;
-drop function ed25519_key_is_weak;
+drop function _bootstrap_text;
+drop function _approval_text;
+drop function _proposal_text;
+drop function _signed_time;
+drop function _is_plain_text;
+drop function _ed25519_key_is_weak;
 drop function ed25519_verify;
-drop function ed25519_add;
-drop function ed25519_is_small_order;
-drop function ed25519_decode;
-drop function ed25519_little_endian;
-drop function ed25519_power_250;
+drop function _ed25519_add;
+drop function _ed25519_is_small_order;
+drop function _ed25519_decode;
+drop function _ed25519_little_endian;
+drop function _ed25519_power_250;
 
-perform finish_rollback('005_agent_consensus');
+perform _finish_rollback('005_agent_consensus');
 end
 $rollback$;

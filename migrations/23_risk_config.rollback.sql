@@ -8,11 +8,11 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-perform begin_rollback('23_risk_config');
+perform _begin_rollback('23_risk_config');
 
 -- Before 23_risk_config is taken back: no limits are thrown away.
 
@@ -24,14 +24,14 @@ begin
   end if;
 end
 $rollback_first$;
-perform forget_attempts(t.name)
+perform _forget_attempts(t.name)
 from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10', 'risk_configurations', 'risk_asset_kill_thresholds']) as t(name);
 
 drop function risk_evidence;
 drop function active_risk_state;
 drop function verify_config_integrity;
 drop function _unless_gone;
-drop function replayed_state_text;
+drop function _replayed_state_text;
 create or replace function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -44,18 +44,18 @@ drop trigger _200_reject_truncate on risk_asset_kill_thresholds;
 drop trigger _100_reject_change on risk_asset_kill_thresholds;
 drop trigger _200_reject_truncate on risk_configurations;
 drop trigger _100_reject_change on risk_configurations;
-drop function guard_risk_change;
-drop function apply_risk_change;
-drop function stored_state_text;
-drop function stored_kill_thresholds;
-drop function stored_limits;
+drop function _guard_risk_change;
+drop function _apply_risk_change;
+drop function _stored_state_text;
+drop function _stored_kill_thresholds;
+drop function _stored_limits;
 drop table risk_asset_kill_thresholds;
 drop table risk_configurations;
 drop domain risk_28_10;
 drop domain risk_5_2;
 drop domain risk_5_4;
-drop function refuse_risk_decimal;
+drop function _refuse_risk_decimal;
 
-perform finish_rollback('23_risk_config');
+perform _finish_rollback('23_risk_config');
 end
 $rollback$;

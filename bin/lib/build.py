@@ -55,7 +55,13 @@ def read_manifest(sql: Path) -> list[Migration]:
     try:
         entries = tomllib.loads((sql / "manifest.toml").read_text(encoding="utf-8"))["migration"]
         return [
-            Migration(e["name"], e["what"].strip(), tuple(e["files"]), e.get("rollback"), tuple(e.get("released", ())))
+            Migration(
+                e["name"],
+                e["what"].strip(),
+                tuple(e["files"]),
+                e.get("rollback"),
+                tuple(e.get("released", ())),
+            )
             for e in entries
         ]
     except (OSError, KeyError, tomllib.TOMLDecodeError) as problem:
@@ -71,7 +77,9 @@ def statements(file: Path) -> list[Statement]:
         encoded = text.encode()
         found, begin = [], 0
         for tree in trees:
-            end = encoded.index(b";", tree.stmt_location + tree.stmt_len) + 1 if tree.stmt_len else len(encoded)
+            end = (
+                encoded.index(b";", tree.stmt_location + tree.stmt_len) + 1 if tree.stmt_len else len(encoded)
+            )
             part = encoded[begin:end].decode()
             bare = re.sub(r"\A(\s+|--[^\n]*\n)*", "", part)
             found.append(Statement(part.strip("\n"), bare, tree.stmt))
@@ -79,7 +87,9 @@ def statements(file: Path) -> list[Statement]:
     except (pglast.parser.ParseError, ValueError) as problem:
         raise BuildError(f"{file}: {problem}") from problem
     if encoded[begin:].strip():
-        raise BuildError(f"{file}: something stands after the last statement: {encoded[begin:].strip()[:60]!r}")
+        raise BuildError(
+            f"{file}: something stands after the last statement: {encoded[begin:].strip()[:60]!r}"
+        )
     return found
 
 
@@ -90,9 +100,11 @@ def in_plpgsql(file: Path) -> str:
         text = statement.text
         if isinstance(statement.tree, ast.SelectStmt):
             if not statement.bare.startswith("select "):
-                raise BuildError(f"{file}: only a plain SELECT can be called for its effect: {statement.bare[:60]!r}")
+                raise BuildError(
+                    f"{file}: only a plain SELECT can be called for its effect: {statement.bare[:60]!r}"
+                )
             at = len(text) - len(statement.bare.strip("\n"))
-            text = f"{text[:at]}perform {text[at + len('select '):]}"
+            text = f"{text[:at]}perform {text[at + len('select ') :]}"
         parts.append(text)
     return "\n".join(parts)
 
@@ -129,7 +141,9 @@ def _definition(name: str, files: list[Path]) -> str:
         match statement.tree:
             case ast.CreateFunctionStmt() if _name(statement.tree) == name:
                 found = [re.sub(r"\Acreate (or replace )?", "create or replace ", statement.bare)]
-            case ast.CommentStmt(object=ast.ObjectWithArgs() as function) if function.objname[-1].sval == name:
+            case ast.CommentStmt(object=ast.ObjectWithArgs() as function) if (
+                function.objname[-1].sval == name
+            ):
                 found.append(statement.bare)
     if not found:
         raise BuildError(f"{name} is replaced, but no earlier migration makes it")

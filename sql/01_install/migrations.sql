@@ -1,5 +1,5 @@
 -- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
--- whether begin_migration or begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
+-- whether _begin_migration or _begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -33,33 +33,33 @@ $function$;
 comment on function _take_migration_lock is
   'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
 
-create function begin_migration(name text) returns boolean
+create function _begin_migration(name text) returns boolean
 language plpgsql
 as $function$
 declare
   problem  pg_catalog.text;
 begin
   execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
-  perform set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
-  if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
-    perform end_migration();
+  perform set_config('alpha.maintenance', 'migration ' || _begin_migration.name, true);
+  if exists (select from only installed_migrations as m where m.name = _begin_migration.name) then
+    perform _end_migration();
     return false;
   end if;
   -- A migration records the guards as it leaves them: it must not launder what somebody changed before it.
   select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;
   if found then
-    raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', begin_migration.name, problem
+    raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', _begin_migration.name, problem
       using errcode = 'AUD11',
             hint = 'select * from verify_guards() lists them. Undo the changes, or accept them with select record_guards(''reason'').';
   end if;
   return true;
 end
 $function$;
-comment on function begin_migration is
+comment on function _begin_migration is
   'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
 
-create function end_migration() returns void
+create function _end_migration() returns void
 language plpgsql
 as $function$
 begin
@@ -70,25 +70,25 @@ begin
   perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
 end
 $function$;
-comment on function end_migration is 'Gives back the role and the search_path that the migration found.';
+comment on function _end_migration is 'Gives back the role and the search_path that the migration found.';
 
-create function finish_migration(name text) returns void
+create function _finish_migration(name text) returns void
 language plpgsql
 as $function$
 begin
   perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform revoke_from_public();
-  insert into installed_migrations (name, checksum) values (finish_migration.name, running_migration_checksum());
+  perform _revoke_from_public();
+  insert into installed_migrations (name, checksum) values (_finish_migration.name, _running_migration_checksum());
   -- Small tables that verify_guards joins a lot, and that autovacuum never gets to.
   analyze installation, chains;
-  perform record_guards('migration ' || finish_migration.name);
-  perform end_migration();
+  perform record_guards('migration ' || _finish_migration.name);
+  perform _end_migration();
 end
 $function$;
-comment on function finish_migration is
+comment on function _finish_migration is
   'Last statement of a migration: leaves PUBLIC nothing, records the migration and the guards as installed.';
 
-create function begin_rollback(name text) returns void
+create function _begin_rollback(name text) returns void
 language plpgsql
 as $function$
 declare
@@ -97,15 +97,15 @@ declare
   later        pg_catalog.text;
 begin
   execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
-  if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
-    raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
+  if not exists (select from only installed_migrations as m where m.name = _begin_rollback.name) then
+    raise exception 'alpha-db: % is not installed here', _begin_rollback.name using errcode = '55000';
   end if;
   -- By number: 100_x is later than 23_y.
   select m.name into later from only installed_migrations as m
-  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(begin_rollback.name from '^[0-9]{1,18}')::bigint, begin_rollback.name)
+  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(_begin_rollback.name from '^[0-9]{1,18}')::bigint, _begin_rollback.name)
   order by substring(m.name from '^[0-9]{1,18}')::bigint desc, m.name desc limit 1;
   if found then
-    raise exception 'alpha-db: % must be rolled back before %', later, begin_rollback.name using errcode = '55000';
+    raise exception 'alpha-db: % must be rolled back before %', later, _begin_rollback.name using errcode = '55000';
   end if;
   -- By name: once 003 is rolled back, the register of chains no longer knows them.
   foreach audit_table in array array['signals', 'ai_debates', 'order_execution', 'order_events'] loop
@@ -113,25 +113,25 @@ begin
     execute format('lock table only %I in access exclusive mode', audit_table);
     execute format('select exists (select from only %I)', audit_table) into filled;
     if filled then
-      raise exception 'alpha-db: % is not rolled back, for % holds rows', begin_rollback.name, audit_table
+      raise exception 'alpha-db: % is not rolled back, for % holds rows', _begin_rollback.name, audit_table
         using errcode = '55000',
               hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
     end if;
   end loop;
-  perform set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
-  delete from only installed_migrations as m where m.name = begin_rollback.name;
+  perform set_config('alpha.maintenance', 'rollback of ' || _begin_rollback.name, true);
+  delete from only installed_migrations as m where m.name = _begin_rollback.name;
 end
 $function$;
-comment on function begin_rollback is
+comment on function _begin_rollback is
   'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
 
-create function finish_rollback(name text) returns void
+create function _finish_rollback(name text) returns void
 language plpgsql
 as $function$
 begin
   perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform record_guards('rollback of ' || finish_rollback.name);
-  perform end_migration();
+  perform record_guards('rollback of ' || _finish_rollback.name);
+  perform _end_migration();
 end
 $function$;
-comment on function finish_rollback is 'Last statement of a rollback: records the guards as it leaves them.';
+comment on function _finish_rollback is 'Last statement of a rollback: records the guards as it leaves them.';

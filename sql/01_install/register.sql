@@ -36,7 +36,7 @@ comment on column installed_migrations.applied_at     is 'When the migration ran
 comment on column installed_migrations.applied_by     is 'The login that ran it.';
 comment on column installed_migrations.server_version is 'PostgreSQL version it ran on.';
 
-create function running_migration_checksum() returns text
+create function _running_migration_checksum() returns text
 language sql volatile
 set search_path from current
 set standard_conforming_strings = on
@@ -45,24 +45,24 @@ as $function$
   select encode(sha256(convert_to(
            substring(current_query() from '(do [$]migration[$].*[$]migration[$])'), 'UTF8')), 'hex');
 $function$;
-comment on function running_migration_checksum is
+comment on function _running_migration_checksum is
   'SHA-256 of the migration that is running, in hex; null outside a migration.';
 
-create function owner_role() returns text
+create function _owner_role() returns text
 language sql stable
 set search_path from current
 as $function$
   select i.role_prefix || 'alpha_owner' from only installation as i;
 $function$;
-comment on function owner_role is 'Name of the role that owns every object of this installation.';
+comment on function _owner_role is 'Name of the role that owns every object of this installation.';
 
-create function app_role(name text) returns text
+create function _app_role(name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  select i.role_prefix || app_role.name from only installation as i;
+  select i.role_prefix || _app_role.name from only installation as i;
 $function$;
-comment on function app_role is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+comment on function _app_role is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
 create function _grant(privilege text, objects text[], roles text[]) returns void
 language plpgsql
@@ -74,7 +74,7 @@ declare
 begin
   foreach object in array objects loop
     foreach role_name in array roles loop
-      execute format('grant %s %I to %I', privilege, object, app_role(role_name));
+      execute format('grant %s %I to %I', privilege, object, _app_role(role_name));
     end loop;
   end loop;
 end

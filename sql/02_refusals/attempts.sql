@@ -13,7 +13,7 @@ comment on column attempt_counters.table_name    is 'The table that was protecte
 comment on column attempt_counters.operation     is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column attempt_counters.sequence_name is 'The sequence, in the install schema.';
 
-create function count_attempts(code text, table_name text, operation text) returns void
+create function _count_attempts(code text, table_name text, operation text) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -22,7 +22,7 @@ declare
 begin
   if exists (select from only attempt_counters as a
              where (a.code, a.table_name, a.operation)
-                 = (count_attempts.code, count_attempts.table_name, count_attempts.operation)) then
+                 = (_count_attempts.code, _count_attempts.table_name, _count_attempts.operation)) then
     return;
   end if;
   execute format('create sequence %I', sequence_name);
@@ -31,21 +31,21 @@ begin
   insert into attempt_counters values (code, table_name, operation, sequence_name);
 end
 $function$;
-comment on function count_attempts is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
+comment on function _count_attempts is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
 
-create function forget_attempts(table_name text) returns void
+create function _forget_attempts(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
   counter record;
 begin
-  for counter in delete from only attempt_counters as a where a.table_name = forget_attempts.table_name returning a.sequence_name loop
+  for counter in delete from only attempt_counters as a where a.table_name = _forget_attempts.table_name returning a.sequence_name loop
     execute format('drop sequence %I', counter.sequence_name);
   end loop;
 end
 $function$;
-comment on function forget_attempts is 'Drops the counters of a table. Called by rollbacks.';
+comment on function _forget_attempts is 'Drops the counters of a table. Called by rollbacks.';
 
 create function rejected_attempts()
 returns table (code text, table_name text, operation text, attempts bigint)

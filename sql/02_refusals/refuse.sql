@@ -1,4 +1,4 @@
-create function refuse(
+create function _refuse(
   code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null, column_name text default null
 ) returns void
 language plpgsql
@@ -10,7 +10,7 @@ declare
 begin
   if current_setting('transaction_read_only') = 'off' then
     select a.sequence_name into sequence_name from only attempt_counters as a
-    where (a.code, a.table_name, a.operation) = (refuse.code, refuse.table_name, refuse.operation);
+    where (a.code, a.table_name, a.operation) = (_refuse.code, _refuse.table_name, _refuse.operation);
     if found then
       begin
         number := nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
@@ -36,5 +36,5 @@ begin
     column  = coalesce(column_name, '');
 end
 $function$;
-comment on function refuse is
+comment on function _refuse is
   'Writes the log line "alpha-db attempt {json}", counts, and raises the code. Never returns.';

@@ -9,12 +9,12 @@ as $function$
 $function$;
 comment on function _shortened is 'A number as text, and of a long one the beginning and its length.';
 
-create function refuse_decimal(value numeric, digits integer, scale integer) returns boolean
+create function _refuse_decimal(value numeric, digits integer, scale integer) returns boolean
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'AUD-001', format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not an amount.', value)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
@@ -23,9 +23,9 @@ begin
   return false;
 end
 $function$;
-comment on function refuse_decimal is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
+comment on function _refuse_decimal is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
 
-create function refuse_float(argument text, argument_type regtype) returns void
+create function _refuse_float(argument text, argument_type regtype) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -38,15 +38,15 @@ begin
   if base_type not in ('double precision'::regtype, 'real'::regtype) then
     return;
   end if;
-  perform refuse(
+  perform _refuse(
     'AUD-001', format('%s came as %s, a binary float', argument, argument_type),
     'Binary floats cannot hold most decimal fractions, so digits are lost before the database sees them.',
     'Pass numeric, or an untyped literal: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
 end
 $function$;
-comment on function refuse_float is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
+comment on function _refuse_float is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
 
-create function refuse_too_long(table_name text, column_names text[], given text[]) returns void
+create function _refuse_too_long(table_name text, column_names text[], given text[]) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -59,7 +59,7 @@ begin
   where a.atttypid = 'varchar'::regtype and char_length(n.value) > a.atttypmod - 4 and a.atttypmod >= 4
   order by n.place limit 1;
   if found then
-    perform refuse(
+    perform _refuse(
       'AUD-012', format('%s of %s is too long', item.column_name, table_name),
       format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
              item.length, item.longest, to_json(item.beginning)),
@@ -67,29 +67,29 @@ begin
   end if;
 end
 $function$;
-comment on function refuse_too_long is
+comment on function _refuse_too_long is
   'Raises AUD-012 if one of these values is longer than its varchar column, which PostgreSQL would refuse without naming the column, or cut if it ends in blanks.';
 
 create domain decimal_28_10 as numeric
   constraint decimal_28_10_is_exact check (
     case when value is null then true
          when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
-         else refuse_decimal(value, 28, 10) end);
+         else _refuse_decimal(value, 28, 10) end);
 comment on domain decimal_28_10 is 'decimal(28,10) that refuses (AUD-001) where numeric(28,10) would round: prices and quantities.';
 create domain decimal_28_2 as numeric
   constraint decimal_28_2_is_exact check (
     case when value is null then true
          when min_scale(value) <= 2 and abs(value) < 100000000000000000000000000::numeric then true
-         else refuse_decimal(value, 28, 2) end);
+         else _refuse_decimal(value, 28, 2) end);
 comment on domain decimal_28_2 is 'decimal(28,2) that refuses (AUD-001) where numeric(28,2) would round: equity in rand.';
 create domain decimal_5_4 as numeric
   constraint decimal_5_4_is_exact check (
     case when value is null then true
          when min_scale(value) <= 4 and abs(value) < 10 then true
-         else refuse_decimal(value, 5, 4) end);
+         else _refuse_decimal(value, 5, 4) end);
 comment on domain decimal_5_4 is 'decimal(5,4) that refuses (AUD-001) where numeric(5,4) would round: shares and scores.';
 
-select count_attempts('AUD-001', 'decimal_28_10', 'CAST');
-select count_attempts('AUD-001', 'decimal_28_2', 'CAST');
-select count_attempts('AUD-001', 'decimal_5_4', 'CAST');
-select count_attempts('AUD-001', 'float', 'CAST');
+select _count_attempts('AUD-001', 'decimal_28_10', 'CAST');
+select _count_attempts('AUD-001', 'decimal_28_2', 'CAST');
+select _count_attempts('AUD-001', 'decimal_5_4', 'CAST');
+select _count_attempts('AUD-001', 'float', 'CAST');

@@ -1,14 +1,14 @@
-create function chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
+create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
 returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
   insert into chains (table_name, position, is_internal, open_in_lockdown)
-  select chain_attach.table_name,
-         coalesce(max(c.position), case when chain_attach.is_internal then 100 else 0 end) + 1,
-         chain_attach.is_internal, chain_attach.open_in_lockdown
-  from only chains as c where c.is_internal = chain_attach.is_internal;
+  select _chain_attach.table_name,
+         coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
+         _chain_attach.is_internal, _chain_attach.open_in_lockdown
+  from only chains as c where c.is_internal = _chain_attach.is_internal;
   -- The lock of the chain: an advisory lock could be held by anyone, this table is nobody's but the owner's.
   execute format('create table %I ()', 'lock_' || table_name);
   execute format('comment on table %I is %L', 'lock_' || table_name,
@@ -20,31 +20,31 @@ begin
   execute format('create unlogged sequence %I', 'tail_' || table_name);
   execute format('comment on sequence %I is %L', 'tail_' || table_name,
                  format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
-  perform chain_generate(table_name);
+  perform _chain_generate(table_name);
   -- Sorts last among the BEFORE triggers: a later one could change what was hashed.
   -- Not ALWAYS: rows that are replicated or restored keep their hash.
   execute format('create trigger zzz_chain before insert on %I for each row execute function %I(%L)',
                  table_name, 'chain_' || table_name, table_name);
   execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
   if not open_in_lockdown then
-    perform count_attempts('AUD-009', table_name, 'INSERT');
+    perform _count_attempts('AUD-009', table_name, 'INSERT');
     -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is seen here.
     -- Without WHEN, which PostgreSQL would read from its text at each statement, and judge with the writer's rights.
-    execute format('create trigger _900_refuse_in_lockdown after insert on %I for each statement execute function refuse_statement_in_lockdown(%L)',
+    execute format('create trigger _900_refuse_in_lockdown after insert on %I for each statement execute function _refuse_statement_in_lockdown(%L)',
                    table_name, table_name);
     execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
                    'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
   end if;
   if not is_internal then
-    perform count_attempts('AUD-011', table_name, 'INSERT'), count_attempts('AUD-012', table_name, 'INSERT');
+    perform _count_attempts('AUD-011', table_name, 'INSERT'), _count_attempts('AUD-012', table_name, 'INSERT');
   end if;
   perform chain_extend(table_name);
 end
 $function$;
-comment on function chain_attach is
+comment on function _chain_attach is
   'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by migrations.';
 
-create function chain_detach(table_name text) returns void
+create function _chain_detach(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -62,10 +62,10 @@ begin
   execute format('drop sequence %I', 'writer_' || table_name);
   execute format('drop sequence %I', 'tail_' || table_name);
   execute format('drop type %I', 'hashed_' || table_name);
-  delete from only chains as c where c.table_name = chain_detach.table_name;
+  delete from only chains as c where c.table_name = _chain_detach.table_name;
 end
 $function$;
-comment on function chain_detach is 'Undoes chain_attach, protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
+comment on function _chain_detach is 'Undoes _chain_attach, _protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
 
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
@@ -83,9 +83,9 @@ declare
   sample    jsonb;
   added_column text;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
-  select array_agg(h.column_name) into present from hashed_columns(table_name) as h;
+  select array_agg(h.column_name) into present from _hashed_columns(table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = chain_extend.table_name order by c.id desc limit 1;
   if present = known then
@@ -113,7 +113,7 @@ begin
       older := older || jsonb_build_object(added_column, coalesce(sample, 'null'));
     end loop;
   end if;
-  perform chain_generate(table_name);
+  perform _chain_generate(table_name);
   insert into chain_columns (table_name, from_id, column_names, older_values)
   values (table_name, tail_id + 1, present, older);
 end
@@ -126,14 +126,14 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   if row_limit is null or row_limit not between 65536 and 134217728 then
     raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %', coalesce(row_limit::text, 'NULL')
       using errcode = '22023', hint = 'The limit is 16,777,216 (16 MiB) by default.';
   end if;
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
   update only chains as c set row_limit = chain_limit.row_limit where c.table_name = chain_limit.table_name;
-  perform chain_generate(table_name);
+  perform _chain_generate(table_name);
 end
 $function$;
 comment on function chain_limit is

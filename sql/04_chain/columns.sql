@@ -1,4 +1,4 @@
-create function hashed_columns(table_name text)
+create function _hashed_columns(table_name text)
 returns table (column_name text, declared_type regtype, base_type text, type_name text, decimal_scale integer, is_bounded boolean)
 language sql stable
 set search_path from current
@@ -6,7 +6,7 @@ as $function$
   with recursive columns as (
     select a.attnum, a.attname, t.typname, t.oid as type_oid, a.atttypmod as typmod
     from pg_class as registry
-    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = hashed_columns.table_name
+    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = _hashed_columns.table_name
     join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
     join pg_type as t on t.oid = a.atttypid
     where registry.oid = 'chains'::regclass
@@ -28,7 +28,7 @@ as $function$
   left join pg_type as e on e.oid = b.typelem and b.typcategory = 'A'
   order by c.attnum;
 $function$;
-comment on function hashed_columns is
+comment on function _hashed_columns is
   'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no value prints to more than a few kB.';
 
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
@@ -36,11 +36,11 @@ language plpgsql
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'AUD-011', format('%s was altered: its rows would not be hashed as they are stored', table_name),
     (select string_agg(format('Column %s is of type %s; its chain was made for %s.', h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
      from unnest(known_types) with ordinality as k(known_type, place)
-     join (select h.*, row_number() over () as place from hashed_columns(table_name) as h) as h on h.place = k.place
+     join (select h.*, row_number() over () as place from _hashed_columns(table_name) as h) as h on h.place = k.place
      where h.declared_type <> k.known_type),
     'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
 end
@@ -53,7 +53,7 @@ language plpgsql
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'AUD-012', format('the row of %s is too large', table_name),
     format('Its long values print to %s bytes; the limit is %s. A short number can have a long text: 1e100000 prints 100,001 digits.',
            coalesce(row_bytes::text, 'more than 1,073,741,823'), row_limit),

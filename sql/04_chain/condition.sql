@@ -20,7 +20,7 @@ end
 $function$;
 comment on function _require_register is 'Raises AUD-009 if the table chains itself was dropped or renamed.';
 
-create function chain_or_error(table_name text) returns chains
+create function _chain_or_error(table_name text) returns chains
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -28,7 +28,7 @@ as $function$
 declare
   chain chains;
 begin
-  select * into chain from only chains as c where c.table_name = chain_or_error.table_name;
+  select * into chain from only chains as c where c.table_name = _chain_or_error.table_name;
   if not found then
     raise exception '% is not a chained table', coalesce(quote_ident(table_name), 'NULL')
       using errcode = '42P01',
@@ -37,7 +37,7 @@ begin
   return chain;
 end
 $function$;
-comment on function chain_or_error is 'The entry of a chained table; raises 42P01 if there is none.';
+comment on function _chain_or_error is 'The entry of a chained table; raises 42P01 if there is none.';
 
 create function _missing_part(table_name text) returns text
 language plpgsql stable
@@ -79,7 +79,7 @@ language plpgsql stable
 set search_path from current
 as $function$
 declare
-  chain    chains := chain_or_error(table_name);
+  chain    chains := _chain_or_error(table_name);
   missing  text := _missing_part(table_name);
 begin
   if missing is not null then

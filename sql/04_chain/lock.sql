@@ -1,6 +1,6 @@
 -- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
 -- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
-create function snapshot_sees(mark bigint) returns boolean
+create function _snapshot_sees(mark bigint) returns boolean
 language plpgsql
 set search_path from current
 as $function$
@@ -20,10 +20,10 @@ begin
   return false;
 end
 $function$;
-comment on function snapshot_sees is
+comment on function _snapshot_sees is
   'Whether this transaction''s snapshot is newer than the writer of a chain''s mark; null for no mark, which a crash leaves. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
 
-create function refuse_stale_snapshot(table_name text) returns void
+create function _refuse_stale_snapshot(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -32,23 +32,23 @@ begin
     using errcode = '40001', hint = 'Run the transaction again.', table = table_name;
 end
 $function$;
-comment on function refuse_stale_snapshot is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
+comment on function _refuse_stale_snapshot is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
 
-create function admit_writer(table_name text, mark regclass) returns void
+create function _admit_writer(table_name text, mark regclass) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  if snapshot_sees(pg_sequence_last_value(mark)) is not true then
+  if _snapshot_sees(pg_sequence_last_value(mark)) is not true then
     if pg_sequence_last_value(mark) is null then
       -- After a crash, a prepared transaction may have written since this snapshot; under the chain's lock none can any more.
       perform setval(mark, txid_current());
     end if;
-    perform refuse_stale_snapshot(table_name);
+    perform _refuse_stale_snapshot(table_name);
   end if;
 end
 $function$;
-comment on function admit_writer is
+comment on function _admit_writer is
   'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does not see the writer of the chain''s mark.';
 
 create function _refuse_other_relation(table_name text, relation regclass) returns void

@@ -52,8 +52,8 @@ declare
   differs  boolean := false;
   item     record;
 begin
-  perform chain_or_error(new.table_name);
-  select array_agg(h.column_name) into present from hashed_columns(new.table_name) as h;
+  perform _chain_or_error(new.table_name);
+  select array_agg(h.column_name) into present from _hashed_columns(new.table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = new.table_name order by c.id desc limit 1;
   execute format('select coalesce(max(t.id), 0) from only %I as t', new.table_name) into tail_id;
@@ -72,7 +72,7 @@ begin
     end loop;
   end if;
   if differs then
-    perform refuse(
+    perform _refuse(
       'AUD-011', format('chain_columns would say of %s what does not hold', new.table_name),
       format('It has the columns %s, and %s rows.', array_to_string(present, ', '), tail_id),
       format('select chain_extend(%L) records what was added.', new.table_name), tg_argv[0], tg_op);

@@ -1,9 +1,9 @@
-create function chain_generate(table_name text) returns void
+create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  chain       chains := chain_or_error(table_name);
+  chain       chains := _chain_or_error(table_name);
   columns     text;
   attributes  text;
   known_types text;
@@ -19,7 +19,7 @@ declare
 begin
   -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
   select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
-  from hashed_columns(table_name) as h
+  from _hashed_columns(table_name) as h
   where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', 'bool', 'uuid', 'json', 'jsonb',
                             'inet', 'cidr', 'date', 'timestamp', 'timestamptz', 'bytea', 'float4', 'float8', 'interval');
   if unhashed is not null then
@@ -49,7 +49,7 @@ begin
       || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
     into columns, attributes, known_types, other_types, variables, printing, total, rounding, settings
-  from (select c.*, row_number() over () as place from hashed_columns(table_name) as c) as h;
+  from (select c.*, row_number() over () as place from _hashed_columns(table_name) as c) as h;
   if total is not null then
     printing := printing || format(E'  if %s > %s then\n    perform _refuse_large_row(tg_argv[0], %s, %s);\n  end if;\n',
                                    total, chain.row_limit, total, chain.row_limit);
@@ -58,7 +58,7 @@ begin
   -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
   if not chain.open_in_lockdown then
     lockdown := E'  if pg_sequence_last_value(''lockdown_alarm''::regclass) is distinct from pg_sequence_last_value(''lockdown_lifted''::regclass) then\n'
-             || E'    perform refuse_in_lockdown(tg_argv[0]);\n'
+             || E'    perform _refuse_in_lockdown(tg_argv[0]);\n'
              || E'  end if;\n';
   end if;
   -- A row type with a name makes row_to_json a plain expression, which costs half of a query.
@@ -68,7 +68,7 @@ begin
   execute format('create type %I as (%s)', 'hashed_' || table_name, attributes);
   execute format('comment on type %I is %L', 'hashed_' || table_name,
                  format('The columns of %s that its row_hash covers, in the order in which row_data prints them.', table_name));
-  for described in select h.column_name from hashed_columns(table_name) as h loop
+  for described in select h.column_name from _hashed_columns(table_name) as h loop
     execute format('comment on column %I.%I is %L', 'hashed_' || table_name, described.column_name,
                    format('As %s.%s.', table_name, described.column_name));
   end loop;
@@ -98,7 +98,7 @@ declare
   if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
     -- The transaction's first row, or others have had the lock since its last one.
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      perform admit_writer(tg_argv[0], %5$L);
+      perform _admit_writer(tg_argv[0], %5$L);
     end if;
     mark := setval(%5$L::regclass, txid_current());
   end if;
@@ -126,8 +126,8 @@ $template$,
     lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name),
     variables, other_types, known_types, printing);
   execute format('comment on function %I() is %L', 'chain_' || table_name,
-                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
+                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by _chain_generate.', table_name));
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
 end
 $function$;
-comment on function chain_generate is 'Writes the chain trigger function of a table for the columns that it has now.';
+comment on function _chain_generate is 'Writes the chain trigger function of a table for the columns that it has now.';

@@ -20,7 +20,7 @@ declare
   ahead        text;
   first_lost   bigint;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   found_here.detail := _missing_part(table_name);
   if found_here.detail is not null then
     return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
@@ -28,12 +28,12 @@ begin
   begin
     execute format('select t.id, t.row_hash::text, t.created_at from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
       into before_id, before_hash, before_time using first_id;
-    execute chain_check_sql(table_name)
+    execute _chain_check_sql(table_name)
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places, tail_time
       using first_id, last_id, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0), coalesce(before_time, '-infinity');
   exception when invalid_parameter_value then
     execute format(
-      'select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p', chain_places_sql(table_name))
+      'select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p', _chain_places_sql(table_name))
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places
       using first_id, last_id, chain_genesis(table_name);
   end;

@@ -10,7 +10,7 @@ declare
   seen_to  bigint;
   beyond   boolean;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   detail := _missing_part(table_name);
   if detail is not null then
     damaged_table := table_name;
@@ -20,7 +20,7 @@ begin
   end if;
   return query execute format(
     'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail from (%s) as p where p.verdict is not null order by p.at_id',
-    chain_places_sql(table_name))
+    _chain_places_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), chain_genesis(table_name), table_name;
   -- A gap at the end of the range has no row in the range to show it.
   if to_id is not null then
@@ -65,12 +65,12 @@ $function$;
 comment on function _acknowledged_if_known is
   'The rows of acknowledged_damage(); none if what it reads was dropped, or is locked while no release can count.';
 
-create function chain_check_sql(table_name text) returns text
+create function _chain_check_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
   -- One pass in id order that only counts. $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time before the first.
-  -- It fails (22023) on a hash that is not hex: then, or where a row does not hold, chain_places_sql looks closer.
+  -- It fails (22023) on a hash that is not hex: then, or where a row does not hold, _chain_places_sql looks closer.
   select format($query$
     select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
     from (
@@ -83,6 +83,6 @@ as $function$
       where r.id between $1 and $2
       window w as (order by r.id)
     ) as l
-  $query$, chain_rows_sql(chain_check_sql.table_name));
+  $query$, chain_rows_sql(_chain_check_sql.table_name));
 $function$;
-comment on function chain_check_sql is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+comment on function _chain_check_sql is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';

@@ -9,15 +9,15 @@ declare
   result chain_verdict;
 begin
   if _is_registered() then
-    perform chain_or_error(table_name);
+    perform _chain_or_error(table_name);
   end if;
-  perform check_range(from_id, to_id);
+  perform _check_range(from_id, to_id);
   if to_id is null then
     perform _attend_alarm_if_possible(engage_lockdown);
   end if;
   result := _judge_range_if_possible(table_name, from_id, to_id);
   if result.error_code = 'AUD-009' then
-    result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
+    result.detail := result.detail || '; ' || _lockdown_over(jsonb_build_array(_damage_of(result)), engage_lockdown);
   end if;
   return result;
 end
@@ -45,8 +45,8 @@ begin
     return next verify_range(table_name, from_id, to_id, engage_lockdown);
     return;
   end if;
-  perform chain_or_error(table_name) where table_name is not null;
-  perform check_range(from_id, to_id);
+  perform _chain_or_error(table_name) where table_name is not null;
+  perform _check_range(from_id, to_id);
   perform _attend_alarm_if_possible(engage_lockdown);
   -- Guards belong to the whole, not to a range of rows.
   if from_id is null and to_id is null then
@@ -66,7 +66,7 @@ begin
   loop
     result := _judge_range_if_possible(chain.table_name, from_id, to_id);
     if result.error_code = 'AUD-009' then
-      damage := damage || damage_of(result);
+      damage := damage || _damage_of(result);
     elsif (result.is_valid or result.verdict = 'not_run') and guards ? chain.table_name then
       -- What cannot be read because somebody changed its guards is told as that.
       result.detail := concat_ws('; ', guards ->> chain.table_name, case when result.verdict = 'not_run' then 'not verified: ' || result.detail end);
@@ -85,7 +85,7 @@ begin
     results := results || result;
   end loop;
   if damage <> '[]' then
-    outcome := lockdown_over(damage, engage_lockdown);
+    outcome := _lockdown_over(damage, engage_lockdown);
   end if;
   foreach result in array results loop
     if result.error_code = 'AUD-009' then

@@ -1,4 +1,4 @@
-create function compare_with_last_run(found_here chain_verdict) returns chain_verdict
+create function _compare_with_last_run(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -10,7 +10,7 @@ declare
   tail_id  bigint;
 begin
   begin
-    select h.* into strict head from verified_heads() as h where h.table_name = found_here.table_name;
+    select h.* into strict head from _verified_heads() as h where h.table_name = found_here.table_name;
   exception
     when no_data_found then
       return found_here;
@@ -49,10 +49,10 @@ begin
   return found_here;
 end
 $function$;
-comment on function compare_with_last_run is
+comment on function _compare_with_last_run is
   'Turns a good verdict into tail_missing or checkpoint_mismatch if the row that ended the last verification run is gone or another: a chain alone cannot see either.';
 
-create function judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
+create function _judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
 set row_security = off
@@ -63,12 +63,12 @@ declare
 begin
   result := verify_chain(table_name, from_id, to_id);
   if result.is_valid and to_id is null then
-    result := compare_with_last_run(result);
+    result := _compare_with_last_run(result);
   elsif result.verdict = 'not_there' then
     -- What the last run read, and is not there now, is missing.
     compared := result;
     compared.is_valid := true;
-    compared := compare_with_last_run(compared);
+    compared := _compare_with_last_run(compared);
     if not compared.is_valid then
       result := compared;
     end if;
@@ -83,7 +83,7 @@ exception when others then
   return result;
 end
 $function$;
-comment on function judge_range is
+comment on function _judge_range is
   'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with the last verification run, too.';
 
 create function _is_registered() returns boolean
@@ -103,13 +103,13 @@ begin
     return row('chains', 0, null, null, false, 'AUD-009', 'table_missing', null, null, null,
                'the register of the chains is gone: it says which tables are chained, so nothing can be verified without it')::chain_verdict;
   end if;
-  return judge_range(table_name, from_id, to_id);
+  return _judge_range(table_name, from_id, to_id);
 exception when others then
   return row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')')::chain_verdict;
 end
 $function$;
 comment on function _judge_range_if_possible is
-  'As judge_range; not_run if that function was dropped, and damage of the table chains if that was.';
+  'As _judge_range; not_run if that function was dropped, and damage of the table chains if that was.';
 
 create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text) returns jsonb
 language sql immutable
@@ -121,15 +121,15 @@ $function$;
 comment on function _damage_item is
   'A damaged place as it stands in lockdown_events.damage and in the payload of a release.';
 
-create function damage_of(verdict chain_verdict) returns jsonb
+create function _damage_of(verdict chain_verdict) returns jsonb
 language sql immutable
 set search_path from current
 as $function$
   select _damage_item(verdict.table_name, verdict.broken_id, verdict.verdict, verdict.actual_hash, verdict.expected_hash);
 $function$;
-comment on function damage_of is 'A verdict as an item of lockdown_events.damage.';
+comment on function _damage_of is 'A verdict as an item of lockdown_events.damage.';
 
-create function lockdown_over(damage jsonb, wanted boolean) returns text
+create function _lockdown_over(damage jsonb, wanted boolean) returns text
 language plpgsql
 set search_path from current
 as $function$
@@ -139,14 +139,14 @@ begin
   elsif pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
     return 'this session cannot write, so the lockdown is NOT engaged';
   end if;
-  return engage_lockdown(concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
+  return _engage_lockdown(concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
 exception when others then
   return format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
 end
 $function$;
-comment on function lockdown_over is 'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
+comment on function _lockdown_over is 'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
 
-create function check_range(from_id bigint, to_id bigint) returns void
+create function _check_range(from_id bigint, to_id bigint) returns void
 language plpgsql immutable
 set search_path from current
 as $function$
@@ -156,7 +156,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_range is 'Raises 22023 for what is no range of ids.';
+comment on function _check_range is 'Raises 22023 for what is no range of ids.';
 
 create function _attend_alarm_if_possible(wanted boolean) returns void
 language plpgsql

@@ -26,7 +26,7 @@ comment on column chain_verdict.expected_hash is 'The hash that the row''s conte
 comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
 
-create function chain_links_sql(table_name text) returns text
+create function _chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -53,11 +53,11 @@ as $function$
       window w as (order by r.id)
     ) as l
     where l.id >= $1
-  $query$, chain_rows_sql(chain_links_sql.table_name), chain_links_sql.table_name);
+  $query$, chain_rows_sql(_chain_links_sql.table_name), _chain_links_sql.table_name);
 $function$;
-comment on function chain_links_sql is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
+comment on function _chain_links_sql is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
 
-create function chain_places_sql(table_name text) returns text
+create function _chain_places_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -82,6 +82,6 @@ as $function$
         when n.goes_back then 'order_violation' end as verdict
       from (%s) as n
     ) as k
-  $query$, chain_links_sql(chain_places_sql.table_name));
+  $query$, _chain_links_sql(_chain_places_sql.table_name));
 $function$;
-comment on function chain_places_sql is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+comment on function _chain_places_sql is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';

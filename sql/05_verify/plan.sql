@@ -1,4 +1,4 @@
-create function split_range(first_id bigint, last_id bigint, rows_per_range bigint)
+create function _split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
 language sql immutable
 set search_path from current
@@ -8,7 +8,7 @@ as $function$
   from (select greatest(rows_per_range, (last_id - first_id) / 10000 + 1) as width) as w
   cross join lateral generate_series(first_id, last_id, w.width) as s(start);
 $function$;
-comment on function split_range is 'A range of ids in parts of so many; none if it is empty.';
+comment on function _split_range is 'A range of ids in parts of so many; none if it is empty.';
 
 create function verification_plan(since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
@@ -55,13 +55,13 @@ begin
     if not is_full then
       return query
         select chain.table_name, r.from_id, r.to_id, false
-        from split_range(div(chain.full_to::numeric * turn, full_every - 1)::bigint + 1,
+        from _split_range(div(chain.full_to::numeric * turn, full_every - 1)::bigint + 1,
                          div(chain.full_to::numeric * (turn + 1), full_every - 1)::bigint, rows_per_range) as r;
     end if;
     -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
     return query
       select chain.table_name, nullif(r.from_id, 1), case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full
-      from split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
+      from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
 $function$;

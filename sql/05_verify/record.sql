@@ -14,13 +14,13 @@ begin
   for item in
     select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
     from (select * from jsonb_each(last_ids) where value <> 'null') as e
-    full join verified_heads() as h on h.table_name = e.key
+    full join _verified_heads() as h on h.table_name = e.key
   loop
-    perform chain_or_error(item.table_name);
+    perform _chain_or_error(item.table_name);
     -- What was remembered is not forgotten while it is there.
     execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.last_id;
     if stored is distinct from item.row_hash then
-      compared := compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
+      compared := _compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
       if not compared.is_valid then
         raise exception '% is not as the last run read it: %', item.table_name, compared.detail
           using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
@@ -61,11 +61,11 @@ begin
   for head in
     select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h
   loop
-    perform chain_or_error(head.table_name);
+    perform _chain_or_error(head.table_name);
     execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name)
       into stored using head.id::bigint;
     if stored is distinct from head.row_hash or stored is null then
-      perform refuse(
+      perform _refuse(
         'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
         format('Row %s has the hash %s, not %s.', head.id, coalesce(stored, 'of no row'), head.row_hash),
         'select record_verification(…) records a run.', tg_argv[0], tg_op);
@@ -74,13 +74,13 @@ begin
   -- What was remembered is not forgotten: while it is there, and while it is gone and nobody acknowledged that.
   for head in
     select h.table_name, h.last_id as id, h.row_hash
-    from verified_heads() as h join only chains as c on c.table_name = h.table_name
+    from _verified_heads() as h join only chains as c on c.table_name = h.table_name
     where (new.heads -> h.table_name ->> 'id')::bigint >= h.last_id is not true
   loop
     execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id;
     intact.table_name := head.table_name;
-    if stored is not distinct from head.row_hash or not (compare_with_last_run(intact)).is_valid then
-      perform refuse(
+    if stored is not distinct from head.row_hash or not (_compare_with_last_run(intact)).is_valid then
+      perform _refuse(
         'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
         format('The last run read them to row %s.', head.id), 'select record_verification(…) records a run.',
         tg_argv[0], tg_op);

@@ -32,7 +32,7 @@ $function$;
 comment on function _counters is
   'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read 32 high.';
 
-create function verified_heads()
+create function _verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
 language sql stable
 set search_path from current
@@ -43,4 +43,4 @@ as $function$
   cross join lateral jsonb_each(r.heads) as h
   where h.value ->> 'id' is not null;
 $function$;
-comment on function verified_heads is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';
+comment on function _verified_heads is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';

@@ -1,12 +1,12 @@
 -- The kit's own chains
 
-select chain_attach('chain_columns');
-select chain_attach('guard_states');
-select chain_attach('verification_runs');
-select protect_table('chain_columns', 'AUD-011', 'AUD-011');
-select protect_table('guard_states', 'AUD-011', 'AUD-011');
-select protect_table('verification_runs', 'AUD-011', 'AUD-011');
-select protect_table('installation', 'AUD-011', 'AUD-011');
+select _chain_attach('chain_columns');
+select _chain_attach('guard_states');
+select _chain_attach('verification_runs');
+select _protect_table('chain_columns', 'AUD-011', 'AUD-011');
+select _protect_table('guard_states', 'AUD-011', 'AUD-011');
+select _protect_table('verification_runs', 'AUD-011', 'AUD-011');
+select _protect_table('installation', 'AUD-011', 'AUD-011');
 select _owner_only(t.name, 'AUD-011')
 from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
 select _protect_register(t.name) from unnest(array['installed_migrations', 'attempt_counters', 'chains']) as t(name);

@@ -10,7 +10,7 @@ as $function$
     from only installation as i
     join pg_class as c on c.oid = i.tableoid
     join pg_namespace as n on n.oid = c.relnamespace
-    join pg_roles as o on o.rolname = owner_role()
+    join pg_roles as o on o.rolname = _owner_role()
   ),
   -- Extensions whose objects are in this schema: a fact each, not one for every object.
   members as materialized (
@@ -116,8 +116,8 @@ as $function$
     where pg_get_userbyid(home.nspowner) = 'pg_database_owner'
     union all
     select null, 'schema', home.nspname::text, 'grant to ' || g.grantee, g.privileges
-    from home cross join lateral grants_text(home.nspacl, home.nspowner) as g
-    where g.privileges ~ 'CREATE' or g.grantee in (select app_role(a.name) from unnest(array['app_trading', 'app_auditor', 'app_risk']) as a(name))
+    from home cross join lateral _grants_text(home.nspacl, home.nspowner) as g
+    where g.privileges ~ 'CREATE' or g.grantee in (select _app_role(a.name) from unnest(array['app_trading', 'app_auditor', 'app_risk']) as a(name))
 
     -- roles
     union all
@@ -166,7 +166,7 @@ as $function$
     union all
     -- who was given leave to change such a one for himself or in the server's file, or to have the server load code
     select null, 'setting', p.parname, 'grant to ' || g.grantee, g.privileges
-    from pg_parameter_acl as p cross join lateral grants_text(p.paracl, 10) as g
+    from pg_parameter_acl as p cross join lateral _grants_text(p.paracl, 10) as g
     where g.privileges ~ 'ALTER SYSTEM'  -- of any: it reaches what the server runs
        or p.parname in ('session_replication_role', 'event_triggers', 'log_min_messages', 'allow_system_table_mods',
                         'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages', 'session_preload_libraries',
@@ -238,7 +238,7 @@ as $function$
     from relations as r join pg_sequence as q on q.seqrelid = r.oid
     union all
     select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
-    from relations as r cross join lateral grants_text(r.relacl, r.relowner) as g
+    from relations as r cross join lateral _grants_text(r.relacl, r.relowner) as g
     union all
     select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
     from relations as r join pg_inherits as i on i.inhparent = r.oid
@@ -312,7 +312,7 @@ as $function$
     select r.chain, 'column', r.relname || '.' || a.attname, 'grant to ' || g.grantee, g.privileges
     from relations as r
     join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped and a.attacl is not null
-    cross join lateral grants_text(a.attacl, r.relowner) as g
+    cross join lateral _grants_text(a.attacl, r.relowner) as g
 
     -- constraints and indexes; a NOT NULL is a fact of its column on every version
     union all
@@ -389,7 +389,7 @@ as $function$
     ) as v(fact, value)
     union all
     select f.chain, 'function', f.signature, 'grant to ' || g.grantee, g.privileges
-    from functions as f cross join lateral grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
+    from functions as f cross join lateral _grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
 
     -- somebody else's function could stand in front of PostgreSQL's own
     union all
@@ -425,7 +425,7 @@ as $function$
     select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
     from home
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and (t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
-    cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
+    cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
 
     -- rights that objects made later would be born with, and objects that could change what an expression means
     union all
@@ -433,7 +433,7 @@ as $function$
     from home
     join pg_default_acl as d on d.defaclrole = home.owner and d.defaclnamespace in (0, home.oid)
     left join pg_namespace as n on n.oid = d.defaclnamespace
-    cross join lateral grants_text(d.defaclacl, d.defaclrole) as g
+    cross join lateral _grants_text(d.defaclacl, d.defaclrole) as g
     union all
     select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner', pg_get_userbyid(o.oprowner)::text
     from home join pg_operator as o on o.oprnamespace = home.oid

@@ -1,4 +1,4 @@
-create function revoke_from_public() returns void
+create function _revoke_from_public() returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -8,13 +8,13 @@ begin
   for item in
     select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
     from pg_proc as p
-    cross join lateral grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
-    where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole and g.grantee = 'PUBLIC'
+    cross join lateral _grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
+    where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(_owner_role())::regrole and g.grantee = 'PUBLIC'
     union all
     select format('%I', t.typname), 'type'
     from pg_type as t
-    cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
-    where t.typnamespace = quote_ident(current_schema())::regnamespace and t.typowner = quote_ident(owner_role())::regrole and g.grantee = 'PUBLIC'
+    cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
+    where t.typnamespace = quote_ident(current_schema())::regnamespace and t.typowner = quote_ident(_owner_role())::regrole and g.grantee = 'PUBLIC'
       -- not the row types of tables: a dump does not carry their rights
       and t.typcategory <> 'A' and (t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
   loop
@@ -22,4 +22,4 @@ begin
   end loop;
 end
 $function$;
-comment on function revoke_from_public is 'Takes from PUBLIC what CREATE FUNCTION and CREATE DOMAIN give it by default, on all objects of the owner role in this schema.';
+comment on function _revoke_from_public is 'Takes from PUBLIC what CREATE FUNCTION and CREATE DOMAIN give it by default, on all objects of the owner role in this schema.';

@@ -1,4 +1,4 @@
-create function grants_text(acl aclitem[], owner oid)
+create function _grants_text(acl aclitem[], owner oid)
 returns table (grantee text, privileges text)
 language sql stable
 set search_path from current
@@ -10,7 +10,7 @@ as $function$
   where a.grantee <> owner
   group by 1;
 $function$;
-comment on function grants_text is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
+comment on function _grants_text is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
 
 create function _collation_text(collation_oid oid) returns text
 language sql stable

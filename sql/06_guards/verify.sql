@@ -10,7 +10,7 @@ begin
                    order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
   from guard_facts() as f;
   if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
-    perform refuse(
+    perform _refuse(
       'AUD-011', 'guard_states would say of the guards what does not hold',
       format('%s tried to insert it.', session_user), 'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
   end if;

@@ -57,7 +57,7 @@ $function$;
 comment on function _record_lockdown is
   'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain of lockdown_events.';
 
-create function engage_lockdown(reason text, damage jsonb) returns text
+create function _engage_lockdown(reason text, damage jsonb) returns text
 language plpgsql security definer
 set search_path from current
 set lock_timeout = '2s'
@@ -93,7 +93,7 @@ begin
   end;
 end
 $function$;
-comment on function engage_lockdown is
+comment on function _engage_lockdown is
   'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row in lockdown_events. Says what came of it. No transaction of anybody else keeps it off, and no rollback takes it back.';
 
 create function _attend_alarm(wanted boolean) returns void
@@ -140,7 +140,7 @@ $function$;
 comment on function _attend_alarm is
   'Records an alarm that no event records, and raises it anew if somebody set it back, or had writers take it for lifted. Changes nothing while alarm and events agree.';
 
-create function refuse_in_lockdown(table_name text) returns void
+create function _refuse_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
@@ -158,29 +158,29 @@ begin
     end if;
     return;
   end if;
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and snapshot_sees(mark) is false
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and _snapshot_sees(mark) is false
      and pg_xact_status(mark::text::xid8) = 'committed' then
-    perform refuse_stale_snapshot('lockdown_events');  -- there may be a release that this snapshot does not see
+    perform _refuse_stale_snapshot('lockdown_events');  -- there may be a release that this snapshot does not see
   end if;
-  perform refuse(
+  perform _refuse(
     'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
     (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
     'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
     table_name, 'INSERT');
 end
 $function$;
-comment on function refuse_in_lockdown is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
+comment on function _refuse_in_lockdown is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
 
-create function refuse_statement_in_lockdown() returns trigger
+create function _refuse_statement_in_lockdown() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
   if pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
-    perform refuse_in_lockdown(tg_argv[0]);
+    perform _refuse_in_lockdown(tg_argv[0]);
   end if;
   return null;
 end
 $function$;
-comment on function refuse_statement_in_lockdown is
+comment on function _refuse_statement_in_lockdown is
   'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm was raised. Argument: table.';

@@ -18,12 +18,12 @@ comment on column maintenance_events.recorded_by     is 'The login that did it.'
 comment on column maintenance_events.row_hash        is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column maintenance_events.created_at      is 'When it happened.';
 
-create function record_maintenance(reason text, command_tag text, object_identity text) returns void
+create function _record_maintenance(reason text, command_tag text, object_identity text) returns void
 language sql security definer
 set search_path from current
 as $function$
   insert into maintenance_events (reason, command_tag, object_identity)
-  values (record_maintenance.reason, record_maintenance.command_tag, record_maintenance.object_identity);
+  values (_record_maintenance.reason, _record_maintenance.command_tag, _record_maintenance.object_identity);
 $function$;
-comment on function record_maintenance is
+comment on function _record_maintenance is
   'Records DDL on a protected object that alpha.maintenance let through. Called by the DDL guard.';

@@ -45,16 +45,16 @@ $function$;
 comment on function _compare_with_consensus is
   'Turns a good verdict into consensus_mismatch if a release, an agent, a key, a limit or a quorum is not what the signed, applied proposals lead to.';
 
-create function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+create function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
 as $function$
   select false;
 $function$;
-comment on function release_is_approved is
+comment on function _release_is_approved is
   'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals and replaces this.';
 
-create function validate_lockdown_event() returns trigger
+create function _validate_lockdown_event() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -65,8 +65,8 @@ begin
      and (new.alarm is distinct from standing
           or not exists (select from only lockdown_events as l
                          where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release()))
-          or not release_is_approved(new.proposal_id, new.damage)) then
-    perform refuse(
+          or not _release_is_approved(new.proposal_id, new.damage)) then
+    perform _refuse(
       'AUD-009', 'the lockdown is not released by hand',
       format('%s tried to insert a RELEASED event.', session_user),
       'Only an approved proposal of kind lockdown_release lifts a lockdown.',
@@ -75,10 +75,10 @@ begin
   return new;
 end
 $function$;
-comment on function validate_lockdown_event is
+comment on function _validate_lockdown_event is
   'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made, or of another alarm than the one that stands and is recorded. Argument: table.';
 
-create function raise_lockdown_alarm() returns trigger
+create function _raise_lockdown_alarm() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -98,5 +98,5 @@ begin
   return new;
 end
 $function$;
-comment on function raise_lockdown_alarm is
+comment on function _raise_lockdown_alarm is
   'Row trigger of lockdown_events: the alarm of an event that is replicated, or written by hand, is raised here too; so is a new one for an event that comes after the release of its own.';

@@ -1,7 +1,7 @@
 -- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
 -- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
 
-create procedure begin_append()
+create procedure _begin_append()
 language plpgsql
 as $procedure$
 declare
@@ -12,7 +12,7 @@ begin
   ignored := pg_catalog.set_config('synchronous_commit', 'off', true);
 end
 $procedure$;
-comment on procedure begin_append is
+comment on procedure _begin_append is
   'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
 
 do $append$
@@ -38,7 +38,7 @@ declare
   stored   %1$I.signals;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_signal */);
+  call %1$I._begin_append(/* inside a transaction, use record_signal */);
   stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
   commit;  -- the chain is free for the next writer, and the row visible
   -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
@@ -67,7 +67,7 @@ declare
   stored   %1$I.ai_debates;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_ai_debate */);
+  call %1$I._begin_append(/* inside a transaction, use record_ai_debate */);
   stored := %1$I.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -95,7 +95,7 @@ declare
   stored   %1$I.order_execution;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_order */);
+  call %1$I._begin_append(/* inside a transaction, use record_order */);
   stored := %1$I.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -125,7 +125,7 @@ declare
   stored   %1$I.order_events;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_order_event */);
+  call %1$I._begin_append(/* inside a transaction, use record_order_event */);
   select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := %1$I.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                                     positions_closed, rejection_reason, exchange_error_code, money_type);

@@ -2,7 +2,7 @@
 -- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
 -- given, makes an untyped literal and an integer resolve to numeric.
 
-create function refuse_signal_reuse(stored signals, sent signals) returns void
+create function _refuse_signal_reuse(stored signals, sent signals) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -16,14 +16,14 @@ declare
     case when stored.hmac_verified is distinct from sent.hmac_verified then 'hmac_verified' end);
 begin
   if differing <> '' then
-    perform refuse(
+    perform _refuse(
       'AUD-010', format('signal_id %s was used before with other content', quote_literal(stored.signal_id)),
       format('It is row %s of signals; the difference is in %s.', stored.id, differing),
       'A retry sends the same content; another signal needs a signal_id of its own.', 'signals', 'INSERT');
   end if;
 end
 $function$;
-comment on function refuse_signal_reuse is
+comment on function _refuse_signal_reuse is
   'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
 
 create function record_signal(
@@ -47,11 +47,11 @@ declare
   sent    signals;
 begin
   if pg_typeof(price) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('price or quantity', pg_typeof(price));
+    perform _refuse_float('price or quantity', pg_typeof(price));
   end if;
-  -- The lengths only spare the usual row a call: refuse_too_long asks the columns.
+  -- The lengths only spare the usual row a call: _refuse_too_long asks the columns.
   if char_length(signal_id) > 64 or char_length(symbol) > 20 or char_length(side) > 10 then
-    perform refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
+    perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
   select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
   if not found then
@@ -77,7 +77,7 @@ begin
   sent.quantity := record_signal.quantity::numeric;
   sent.raw_payload := record_signal.raw_payload;
   sent.hmac_verified := coalesce(record_signal.hmac_verified, false);
-  perform refuse_signal_reuse(stored, sent);
+  perform _refuse_signal_reuse(stored, sent);
   -- The row may be visible before it is on disk: this makes the caller's commit wait for it.
   perform pg_logical_emit_message(true, 'alpha-db', '');
   return stored;
@@ -102,10 +102,10 @@ declare
   stored ai_debates;
 begin
   if pg_typeof(confidence_score) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('confidence_score', pg_typeof(confidence_score));
+    perform _refuse_float('confidence_score', pg_typeof(confidence_score));
   end if;
   if char_length(model_name) > 50 then
-    perform refuse_too_long('ai_debates', '{model_name}', array[model_name]);
+    perform _refuse_too_long('ai_debates', '{model_name}', array[model_name]);
   end if;
   insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
   values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
@@ -135,11 +135,11 @@ declare
   stored order_execution;
 begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('quantity or price', pg_typeof(quantity));
+    perform _refuse_float('quantity or price', pg_typeof(quantity));
   end if;
   if char_length(symbol) > 20 or char_length(exchange_order_id) > 64 or char_length(order_type) > 20 or char_length(side) > 10
      or char_length(status) > 20 then
-    perform refuse_too_long('order_execution', '{symbol,exchange_order_id,order_type,side,status}',
+    perform _refuse_too_long('order_execution', '{symbol,exchange_order_id,order_type,side,status}',
                             array[symbol, exchange_order_id, order_type, side, status]);
   end if;
   insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
@@ -171,10 +171,10 @@ declare
   stored order_events;
 begin
   if pg_typeof(fill_quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
+    perform _refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
   end if;
   if char_length(event_type) > 30 or char_length(exchange_error_code) > 50 then
-    perform refuse_too_long('order_events', '{event_type,exchange_error_code}', array[event_type, exchange_error_code]);
+    perform _refuse_too_long('order_events', '{event_type,exchange_error_code}', array[event_type, exchange_error_code]);
   end if;
   insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                             positions_closed, rejection_reason, exchange_error_code)

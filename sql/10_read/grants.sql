@@ -1,6 +1,6 @@
 -- Grants. The roles are NOLOGIN; login roles are the operator's (docs/operations.md).
 
-select count_attempts('AUD-011', 'protected object', 'DDL');
+select _count_attempts('AUD-011', 'protected object', 'DDL');
 
 -- UPDATE, DELETE and TRUNCATE stay revoked: PostgreSQL itself refuses them first (42501).
 select _grant('select, insert on', array[c.table_name], '{app_trading}'),
@@ -18,15 +18,15 @@ select _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdo
 
 -- What the writing functions and the domains' checks call runs with the writer's rights.
 select _grant('execute on routine', '{record_signal, record_ai_debate, record_order, record_order_event,
-                                      append_signal, append_ai_debate, append_order, append_order_event, begin_append,
-                                      refuse_decimal, refuse_float, refuse_too_long, refuse_signal_reuse}', '{app_trading}');
+                                      append_signal, append_ai_debate, append_order, append_order_event, _begin_append,
+                                      _refuse_decimal, _refuse_float, _refuse_too_long, _refuse_signal_reuse}', '{app_trading}');
 
 -- What the verifying functions call runs with the auditor's rights.
 select _grant('execute on routine', '{verify_chain_integrity, find_chain_damage, verify_chain, verify_range, changed_guards,
-                                      verified_heads, split_range, verification_plan, record_verification, verify_guards,
+                                      _verified_heads, _split_range, verification_plan, record_verification, verify_guards,
                                       guard_facts, _collation_text, _switches_off, _view_text, _counters, _lowered_counters,
-                                      grants_text, owner_role, app_role, chain_status, chain_rows, chain_rows_sql,
-                                      chain_check_sql, chain_links_sql, chain_places_sql, chain_or_error, _require_register,
+                                      _grants_text, _owner_role, _app_role, chain_status, chain_rows, chain_rows_sql,
+                                      _chain_check_sql, _chain_links_sql, _chain_places_sql, _chain_or_error, _require_register,
                                       _missing_part, _require_chain, _ahead_of_clock, _known_heads, chain_genesis,
                                       _acknowledged_if_known, acknowledged_damage, _damage_item}', '{app_auditor}');
 select _grant('execute on routine', '{open_damage}', '{app_auditor, app_risk}');

@@ -9,19 +9,19 @@ begin
       using errcode = '55000', hint = 'As superuser, apply superuser/ddl_guard.rollback.sql first.';
   end if;
   for item in select c.table_name from only chains as c where not c.is_internal order by c.position loop
-    execute format('revoke all on %I from %I, %I, %I', item.table_name, app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
-    execute format('revoke all on sequence %I from %I', item.table_name || '_id_seq', app_role('app_trading'));
+    execute format('revoke all on %I from %I, %I, %I', item.table_name, _app_role('app_trading'), _app_role('app_auditor'), _app_role('app_risk'));
+    execute format('revoke all on sequence %I from %I', item.table_name || '_id_seq', _app_role('app_trading'));
   end loop;
   execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states,
-                                verification_runs, lockdown_events, maintenance_events from %I', app_role('app_auditor'));
+                                verification_runs, lockdown_events, maintenance_events from %I', _app_role('app_auditor'));
   for item in
     select p.oid::regprocedure::text as signature, g.grantee
-    from pg_proc as p cross join lateral grants_text(p.proacl, p.proowner) as g
-    where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole
-      and g.grantee in (app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'))
+    from pg_proc as p cross join lateral _grants_text(p.proacl, p.proowner) as g
+    where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(_owner_role())::regrole
+      and g.grantee in (_app_role('app_trading'), _app_role('app_auditor'), _app_role('app_risk'))
   loop
     execute format('revoke all on routine %s from %I', item.signature, item.grantee);
   end loop;
 end
 $rollback_first$;
-select forget_attempts('protected object');
+select _forget_attempts('protected object');

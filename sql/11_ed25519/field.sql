@@ -1,6 +1,6 @@
 -- Ed25519 (RFC 8032), on core PostgreSQL: numeric arithmetic modulo 2^255-19
 
-create function ed25519_power_250(z numeric) returns numeric
+create function _ed25519_power_250(z numeric) returns numeric
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -25,10 +25,10 @@ begin
   return x;
 end
 $function$;
-comment on function ed25519_power_250 is
+comment on function _ed25519_power_250 is
   'z^(2^250-1) modulo 2^255-19, the common part of the inverse and of the square root (RFC 8032, 5.1).';
 
-create function ed25519_little_endian(bytes bytea) returns numeric
+create function _ed25519_little_endian(bytes bytea) returns numeric
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -41,10 +41,10 @@ begin
   return n;
 end
 $function$;
-comment on function ed25519_little_endian is
+comment on function _ed25519_little_endian is
   'Bytes as a little-endian number.';
 
-create function ed25519_decode(encoded bytea) returns numeric[]
+create function _ed25519_decode(encoded bytea) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -63,7 +63,7 @@ begin
     return null;
   end if;
   sign := get_byte(encoded, 31) >> 7;
-  y := ed25519_little_endian(set_byte(encoded, 31, get_byte(encoded, 31) & 127));
+  y := _ed25519_little_endian(set_byte(encoded, 31, get_byte(encoded, 31) & 127));
   if y >= p then
     return null;  -- not canonical
   end if;
@@ -71,7 +71,7 @@ begin
   u := (y * y - 1) % p;
   v := (d * (y * y % p) + 1) % p;
   w := u * (v * v % p * v % p) % p * (v * v % p * (v * v % p) % p) % p;
-  x := ed25519_power_250(w);
+  x := _ed25519_power_250(w);
   x := x * x % p;
   x := x * x % p * w % p;
   x := x * u % p * (v * v % p * v % p) % p;
@@ -94,10 +94,10 @@ begin
   return array[x, y];
 end
 $function$;
-comment on function ed25519_decode is
+comment on function _ed25519_decode is
   'The point (x, y) of an encoding (RFC 8032, 5.1.3); null unless it is canonical and on the curve.';
 
-create function ed25519_is_small_order(encoded bytea) returns boolean
+create function _ed25519_is_small_order(encoded bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
@@ -112,10 +112,10 @@ as $function$
     'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa',
     'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f');
 $function$;
-comment on function ed25519_is_small_order is
+comment on function _ed25519_is_small_order is
   'Whether the encoding is one of the eight points of small order.';
 
-create function ed25519_add(point numeric[], other numeric[]) returns numeric[]
+create function _ed25519_add(point numeric[], other numeric[]) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -131,5 +131,5 @@ begin
                (d - c) % p * ((d + c) % p) % p, (b - a) % p * ((b + a) % p) % p];
 end
 $function$;
-comment on function ed25519_add is
+comment on function _ed25519_add is
   'Sum of two points in extended coordinates x, y, z, t (RFC 8032, 5.1.4).';

@@ -39,12 +39,12 @@ begin
     return false;
   end if;
   r := substr(signature, 1, 32);
-  s := ed25519_little_endian(substr(signature, 33, 32));
-  a := ed25519_decode(public_key);
-  if s >= l or a is null or ed25519_is_small_order(public_key) or ed25519_is_small_order(r) then
+  s := _ed25519_little_endian(substr(signature, 33, 32));
+  a := _ed25519_decode(public_key);
+  if s >= l or a is null or _ed25519_is_small_order(public_key) or _ed25519_is_small_order(r) then
     return false;
   end if;
-  h := ed25519_little_endian(sha512(r || public_key || message)) % l;
+  h := _ed25519_little_endian(sha512(r || public_key || message)) % l;
 
   -- i (-A) + j B for i and j from 0 to 3, at 4 i + j + 1, in the form that an addition wants.
   a := array[p - a[1], a[2], 1, (p - a[1]) * a[2] % p];
@@ -56,9 +56,9 @@ begin
       ymx := ymx || (entry[2] - entry[1]) % p;
       t2d := t2d || entry[4] * d2 % p;
       z2  := z2  || 2 * entry[3] % p;
-      entry := ed25519_add(entry, b);
+      entry := _ed25519_add(entry, b);
     end loop;
-    row_of := ed25519_add(row_of, a);
+    row_of := _ed25519_add(row_of, a);
   end loop;
 
   -- Two bits of h and two of s at a time, lowest first.
@@ -124,7 +124,7 @@ begin
   end loop;
 
   -- Its encoding must be R to the bit. 1 / z = z^(p - 2).
-  k := ed25519_power_250(z);
+  k := _ed25519_power_250(z);
   for i in 1..5 loop
     k := k * k % p;
   end loop;
@@ -135,17 +135,17 @@ begin
   y := y * k % p;
   if x < 0 then x := x + p; end if;
   if y < 0 then y := y + p; end if;
-  return ed25519_little_endian(set_byte(r, 31, get_byte(r, 31) & 127)) = y
+  return _ed25519_little_endian(set_byte(r, 31, get_byte(r, 31) & 127)) = y
      and get_byte(r, 31) >> 7 = x % 2;
 end
 $function$;
 comment on function ed25519_verify is
   'Whether the signature is the key''s for the message: RFC 8032, cofactorless and strict (S < L, canonical A and R, none of small order). Malformed or null input is false. Never null, never an error.';
 
-create function ed25519_key_is_weak(public_key bytea) returns boolean
+create function _ed25519_key_is_weak(public_key bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
-  select public_key is null or ed25519_decode(public_key) is null or ed25519_is_small_order(public_key);
+  select public_key is null or _ed25519_decode(public_key) is null or _ed25519_is_small_order(public_key);
 $function$;
-comment on function ed25519_key_is_weak is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
+comment on function _ed25519_key_is_weak is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';

@@ -17,9 +17,9 @@ create table agents (
   constraint agents_public_key_key unique (public_key),
   constraint agents_agent_id_public_key_key unique (agent_id, public_key),
   constraint agents_replaces_fkey foreign key (replaces) references agents (agent_id),
-  constraint agents_name_is_plain check (btrim(name::text) <> ''::text and is_plain_text(name::text)),
-  constraint agents_role_is_plain check (btrim(role::text) <> ''::text and is_plain_text(role::text)),
-  constraint agents_public_key_is_strong check (not ed25519_key_is_weak(public_key)),
+  constraint agents_name_is_plain check (btrim(name::text) <> ''::text and _is_plain_text(name::text)),
+  constraint agents_role_is_plain check (btrim(role::text) <> ''::text and _is_plain_text(role::text)),
+  constraint agents_public_key_is_strong check (not _ed25519_key_is_weak(public_key)),
   constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
                                                      and length(signature) = 64)
 );

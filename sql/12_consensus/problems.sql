@@ -121,7 +121,7 @@ begin
   cross join lateral _agent_problems(array(select c from _replay_consensus(true, last.version) as c)) as p
   limit 1;
   if found then
-    perform refuse_consensus('RSK-007', 'agents or change log are not what the agents signed',
+    perform _refuse_consensus('RSK-007', 'agents or change log are not what the agents signed',
                              format('%s %s: %s.', broken.table_name, coalesce(broken.id::text, ''), broken.problem),
                              'select * from verify_config_integrity(); the tables were changed by force: put back what stood there.');
   end if;

@@ -21,13 +21,13 @@ create table proposals (
   constraint proposals_proposer_fkey foreign key (proposer, proposer_key) references agents (agent_id, public_key),
   constraint proposals_kind_is_known check (kind::text = any (array['risk_config'::text, 'asset_kill_threshold'::text, 'lockdown_release'::text,
     'agent_enrol'::text, 'agent_revoke'::text, 'quorum_policy'::text])),
-  constraint proposals_reason_is_plain check (btrim(reason) <> ''::text and is_plain_text(reason)),
+  constraint proposals_reason_is_plain check (btrim(reason) <> ''::text and _is_plain_text(reason)),
   constraint proposals_reason_is_short check (length(reason) <= 2000),
-  constraint proposals_payload_is_plain check (is_plain_text(payload::text)),
+  constraint proposals_payload_is_plain check (_is_plain_text(payload::text)),
   constraint proposals_expires_at_is_readable check (_is_readable_time(expires_at)),
-  constraint proposals_signed_text_is_exact check (signed_text = proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
-  constraint proposals_digest_is_of_text check (digest::text = text_digest(signed_text)),
-  constraint proposals_signature_is_valid check (signs(proposer_key, signed_text, signature))
+  constraint proposals_signed_text_is_exact check (signed_text = _proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
+  constraint proposals_digest_is_of_text check (digest::text = _text_digest(signed_text)),
+  constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );
 create index proposals_proposer_idx on proposals (proposer);
 comment on table  proposals              is 'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
@@ -68,8 +68,8 @@ create table votes (
   constraint votes_agent_id_fkey foreign key (agent_id, agent_key) references agents (agent_id, public_key),
   constraint votes_decision_is_known check (decision::text = any (array['APPROVE'::text, 'REJECT'::text])),
   constraint votes_signed_at_is_readable check (_is_readable_time(signed_at)),
-  constraint votes_signed_text_is_exact check (signed_text = approval_text(origin, decision::text, digest::text, agent_id, signed_at)),
-  constraint votes_signature_is_valid check (signs(agent_key, signed_text, signature))
+  constraint votes_signed_text_is_exact check (signed_text = _approval_text(origin, decision::text, digest::text, agent_id, signed_at)),
+  constraint votes_signature_is_valid check (_signs(agent_key, signed_text, signature))
 );
 create index votes_agent_id_idx on votes (agent_id);
 comment on table  votes             is 'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, hash-chained.';

@@ -9,14 +9,14 @@ as $function$
   -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
   -- What was applied had what it needed, in the state that it was made for.
   select s.status,
-         case when s.status = 'PENDING' then (select count(*) from counted_approvals(p))
+         case when s.status = 'PENDING' then (select count(*) from _counted_approvals(p))
               when s.status = 'APPLIED' then c.approvals::bigint
               else (select count(*) from only votes as v
                     where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
-                      and v.agent_id in (select e.* from eligible_voters(p) as e)) end,
-         case when s.status = 'APPLIED' then c.approvals else approvals_needed(p, current_state_text()::jsonb) end
+                      and v.agent_id in (select e.* from _eligible_voters(p) as e)) end,
+         case when s.status = 'APPLIED' then c.approvals else _approvals_needed(p, _current_state_text()::jsonb) end
   from only proposals as p
-  cross join lateral (select proposal_status(p) as status offset 0) as s
+  cross join lateral (select _proposal_status(p) as status offset 0) as s
   left join lateral (
     select case when jsonb_typeof(l.approvals) = 'array' then jsonb_array_length(l.approvals) end as approvals
     from only risk_change_log as l where l.proposal_id = p.proposal_id) as c on true
@@ -90,7 +90,7 @@ set search_path from current
 set row_security = off
 as $function$
   select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id,
-      text_digest(l.damage::text),
+      _text_digest(l.damage::text),
          l.row_hash::text
   from (select max(e.id) as id from only lockdown_events as e) as last
   left join only lockdown_events as l on l.event_type::text = 'RELEASED'::text or l.id = last.id

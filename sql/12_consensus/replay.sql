@@ -11,12 +11,12 @@ as $function$
            jsonb_build_object('agent_id', a.agent_id, 'name', a.name, 'role', a.role,
                               'public_key', encode(a.public_key, 'hex')) as member
     from only agents as a where a.proposal_id is null),
-  list as (select count(*) as members, bootstrap_text(installation_origin(), jsonb_agg(f.member)) as text
+  list as (select count(*) as members, _bootstrap_text(_installation_origin(), jsonb_agg(f.member)) as text
            from first as f)
   select f.id, case when list.members < 3 then 'the bootstrap has fewer than three agents'
                     else 'its signature is not for the bootstrap as it stands' end
   from first as f cross join list
-  where list.members < 3 or not signs(f.public_key, list.text, f.signature);
+  where list.members < 3 or not _signs(f.public_key, list.text, f.signature);
 $function$;
 comment on function _bootstrap_problems is
   'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is added, removed or altered.';
@@ -56,7 +56,7 @@ declare
   ever       jsonb;
   eligible   jsonb;
   policy     jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
-  state      text  := state_text(0, null, '[]');
+  state      text  := _state_text(0, null, '[]');
   direction  text;
   needed     integer;
   gone       text;
@@ -97,17 +97,17 @@ begin
       result.problem := case
         when entry.proposal_id is null
           then 'its proposal is not there'
-        when entry.previous <> text_digest(state) or entry.logged_previous <> entry.previous
+        when entry.previous <> _text_digest(state) or entry.logged_previous <> entry.previous
           or entry.version <> (state::jsonb ->> 'version')::bigint + 1
           then 'it was made for another state than the one before it'
-        when entry.digest <> entry.logged_digest or entry.digest <> text_digest(entry.signed_text)
-          or entry.kind <> entry.logged_kind or entry.origin <> installation_origin()
-          or entry.signed_text <> proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload,
+        when entry.digest <> entry.logged_digest or entry.digest <> _text_digest(entry.signed_text)
+          or entry.kind <> entry.logged_kind or entry.origin <> _installation_origin()
+          or entry.signed_text <> _proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload,
                                                 entry.reason, entry.proposer, entry.expires_at)
           then 'the signed text says otherwise than the columns'
         when active ->> entry.proposer::text is distinct from encode(entry.proposer_key, 'hex')
           then 'its proposer was no agent then, or had another key'
-        when not signs(entry.proposer_key, entry.signed_text, entry.signature)
+        when not _signs(entry.proposer_key, entry.signed_text, entry.signature)
           then 'the proposer''s signature does not hold'
         when exists (select from only votes as v
                      where v.proposal_id = entry.proposal_id and v.decision::text = 'REJECT'::text)
@@ -118,14 +118,14 @@ begin
         select count(*) as given, count(distinct v.agent_id) as agents,
                coalesce(bool_and(
                  eligible ->> v.agent_id::text = v.public_key
-                 and signs(decode(v.public_key, 'hex'),
-                           approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at),
+                 and _signs(decode(v.public_key, 'hex'),
+                           _approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at),
                            decode(v.signature, 'hex'))), false) as hold,
                coalesce(bool_or(v.agent_id = entry.approved_by), false) as completed
         into counted
         from jsonb_to_recordset(entry.approvals)
           as v(agent_id uuid, public_key text, signed_at timestamptz, signature text);
-        direction := change_direction(entry.kind, entry.payload, state::jsonb);
+        direction := _change_direction(entry.kind, entry.payload, state::jsonb);
         needed := case
           when direction = 'govern' then
             greatest(1, least((select count(*)::integer from jsonb_object_keys(eligible)),
@@ -133,7 +133,7 @@ begin
                                    then (select max(m.value::integer) from jsonb_each_text(policy) as m)
                                    else (policy ->> 'govern')::integer end))
           else (policy ->> direction)::integer end;
-        result.state_text := next_state_text(state, entry.kind, entry.payload);
+        result.state_text := _next_state_text(state, entry.kind, entry.payload);
         result.problem := case
           when not counted.hold or counted.agents <> counted.given
             then 'an approval does not hold'
@@ -142,7 +142,7 @@ begin
           when not counted.completed
             then 'the agent that completed the quorum did not approve'
           when entry.logged_text is distinct from result.state_text
-            or entry.logged_hash <> text_digest(result.state_text)
+            or entry.logged_hash <> _text_digest(result.state_text)
             then 'it leads to another state than is stored'
           when entry.kind = 'agent_revoke' and not active ? gone
             then 'it revokes nobody'

@@ -8,6 +8,6 @@ begin
   end if;
 end
 $rollback_first$;
-select chain_detach(t.name), forget_attempts(t.name)
+select _chain_detach(t.name), _forget_attempts(t.name)
 from unnest(array['risk_change_log', 'votes', 'proposals', 'agent_revocations', 'agents']) as t(name);
-select forget_attempts('consensus');
+select _forget_attempts('consensus');

@@ -1,4 +1,4 @@
-create function active_agents()
+create function _active_agents()
 returns table (agent_id uuid, name text, role text, public_key bytea)
 language sql stable
 set search_path from current
@@ -8,9 +8,9 @@ as $function$
   from only agents as a
   where not exists (select from only agent_revocations as r where r.agent_id = a.agent_id);
 $function$;
-comment on function active_agents is 'The agents that may propose and vote now.';
+comment on function _active_agents is 'The agents that may propose and vote now.';
 
-create function quorum()
+create function _quorum()
 returns table (tighten integer, loosen integer, govern integer)
 language sql stable
 set search_path from current
@@ -22,10 +22,10 @@ as $function$
     select q.payload from only risk_change_log as c join only proposals as q on q.proposal_id = c.proposal_id
     where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
 $function$;
-comment on function quorum is
+comment on function _quorum is
   'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of agents or the quorum itself.';
 
-create function change_direction(kind text, payload jsonb, state jsonb) returns text
+create function _change_direction(kind text, payload jsonb, state jsonb) returns text
 language sql immutable
 set search_path from current
 as $function$
@@ -48,38 +48,38 @@ as $function$
     else 'govern' end
   from (select (select e.value from jsonb_array_elements(state -> 'kill_thresholds') as e where e.value ->> 'asset' = payload ->> 'asset') as known) as t;
 $function$;
-comment on function change_direction is
+comment on function _change_direction is
   'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer.';
 
-create function eligible_voters(proposal proposals) returns setof uuid
+create function _eligible_voters(proposal proposals) returns setof uuid
 language sql stable
 set search_path from current
 as $function$
   -- Never the proposer; never the agent that is to be revoked or replaced.
-  select a.agent_id from active_agents() as a
+  select a.agent_id from _active_agents() as a
   where a.agent_id <> proposal.proposer
     and a.public_key <> proposal.proposer_key
     and a.agent_id::text is distinct from case proposal.kind::text when 'agent_revoke' then proposal.payload ->> 'agent_id'
                                                                 when 'agent_enrol' then proposal.payload ->> 'replaces' end;
 $function$;
-comment on function eligible_voters is 'The agents whose approval of a proposal may count now.';
+comment on function _eligible_voters is 'The agents whose approval of a proposal may count now.';
 
-create function approvals_needed(proposal proposals, state jsonb) returns integer
+create function _approvals_needed(proposal proposals, state jsonb) returns integer
 language sql stable
 set search_path from current
 as $function$
-  select case change_direction(proposal.kind::text, proposal.payload, state)
+  select case _change_direction(proposal.kind::text, proposal.payload, state)
     when 'tighten' then q.tighten
     when 'loosen' then q.loosen
     -- As many as there are eligible voters, if fewer, but never none: a lost key can always be voted out.
     else greatest(1, least(case when proposal.kind::text = 'quorum_policy' then greatest(q.tighten, q.loosen, q.govern) else q.govern end,
-                           (select count(*)::integer from eligible_voters(proposal))))
+                           (select count(*)::integer from _eligible_voters(proposal))))
   end
-  from quorum() as q;
+  from _quorum() as q;
 $function$;
-comment on function approvals_needed is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
+comment on function _approvals_needed is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
 
-create function counted_approvals(proposal proposals)
+create function _counted_approvals(proposal proposals)
 returns table (agent_id uuid, agent_key bytea, signed_at timestamptz, signature bytea)
 language sql stable
 set search_path from current
@@ -87,14 +87,14 @@ as $function$
   select distinct on (v.agent_key) v.agent_id, v.agent_key, v.signed_at, v.signature
   from only votes as v
   where v.proposal_id = proposal.proposal_id and v.digest = proposal.digest and v.decision::text = 'APPROVE'::text
-    and v.agent_id in (select e.* from eligible_voters(proposal) as e)
-    and signs(v.agent_key, v.signed_text, v.signature)
+    and v.agent_id in (select e.* from _eligible_voters(proposal) as e)
+    and _signs(v.agent_key, v.signed_text, v.signature)
   order by v.agent_key, v.id;
 $function$;
-comment on function counted_approvals is
+comment on function _counted_approvals is
   'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none the proposer''s.';
 
-create function proposal_status(proposal proposals) returns text
+create function _proposal_status(proposal proposals) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -104,9 +104,9 @@ as $function$
                  and v.agent_id = proposal.proposer) then 'WITHDRAWN'
     when exists (select from only votes as v where v.proposal_id = proposal.proposal_id and v.decision::text = 'REJECT'::text) then 'REJECTED'
     when proposal.expires_at <= clock_timestamp() then 'EXPIRED'
-    when proposal.previous::text <> text_digest(current_state_text()) then 'STALE'
-    when not exists (select from active_agents() as a where a.agent_id = proposal.proposer) then 'REVOKED'
+    when proposal.previous::text <> _text_digest(_current_state_text()) then 'STALE'
+    when not exists (select from _active_agents() as a where a.agent_id = proposal.proposer) then 'REVOKED'
     else 'PENDING' end;
 $function$;
-comment on function proposal_status is
+comment on function _proposal_status is
   'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE (made for another state) or REVOKED (its proposer is).';

@@ -1,6 +1,6 @@
 -- State: what the applied proposals lead to, as canonical text
 
-create function state_text(version bigint, limits jsonb, kill_thresholds jsonb) returns text
+create function _state_text(version bigint, limits jsonb, kill_thresholds jsonb) returns text
 language sql immutable
 set search_path from current
 as $function$
@@ -15,14 +15,14 @@ as $function$
                                 ',' order by t.value ->> 'asset' collate "C")
               from jsonb_array_elements(kill_thresholds) as t), ''));
 $function$;
-comment on function state_text is
+comment on function _state_text is
   'The canonical text of a risk state: JSON without spaces, decimals at column scale, thresholds sorted by asset.';
 
-create function next_state_text(previous_text text, kind text, payload jsonb) returns text
+create function _next_state_text(previous_text text, kind text, payload jsonb) returns text
 language sql immutable
 set search_path from current
 as $function$
-  select state_text(
+  select _state_text(
     (s.state ->> 'version')::bigint + 1,
     case when kind = 'risk_config' then payload else s.state -> 'limits' end,
     case when kind = 'asset_kill_threshold' then
@@ -32,21 +32,21 @@ as $function$
       else s.state -> 'kill_thresholds' end)
   from (select previous_text::jsonb as state) as s;
 $function$;
-comment on function next_state_text is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
+comment on function _next_state_text is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
 
-create function current_state_text() returns text
+create function _current_state_text() returns text
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select coalesce((select c.state_text from only risk_change_log as c order by c.id desc limit 1), state_text(0, null, '[]'));
+  select coalesce((select c.state_text from only risk_change_log as c order by c.id desc limit 1), _state_text(0, null, '[]'));
 $function$;
-comment on function current_state_text is 'The state that the last applied proposal led to.';
+comment on function _current_state_text is 'The state that the last applied proposal led to.';
 
-create function installation_origin() returns text
+create function _installation_origin() returns text
 language sql stable
 set search_path from current
 as $function$
   select i.installation_id::text from only installation as i;
 $function$;
-comment on function installation_origin is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
+comment on function _installation_origin is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';

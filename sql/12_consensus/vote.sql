@@ -24,7 +24,7 @@ begin
   from (select e.value from (select d.value from jsonb_array_elements(damage) as d
                              except all select l.value from jsonb_array_elements(listed) as l) as e limit 5) as x;
   if too_many is not null or too_few is not null then
-    perform refuse_consensus('RSK-005', 'a release lists exactly the damage that is there',
+    perform _refuse_consensus('RSK-005', 'a release lists exactly the damage that is there',
       concat_ws(' ', 'Listed, but not there: ' || too_many || '.', 'There, but not listed: ' || too_few || '.'),
       'alpha-db lockdown release lists it; from psql: select * from damaged_rows(). Propose again.');
   end if;
@@ -32,7 +32,7 @@ end
 $function$;
 comment on function _refuse_other_damage is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
 
-create function check_allowed(kind text, payload jsonb, state jsonb) returns void
+create function _check_allowed(kind text, payload jsonb, state jsonb) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -42,35 +42,35 @@ begin
       raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind using errcode = '55000';
     end if;
     -- Nothing is built on a limit that was changed by force.
-    if stored_state_text() is distinct from current_state_text() then
-      perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
-                               'Stored: ' || stored_state_text() || '. Replayed: ' || current_state_text() || '.',
+    if _stored_state_text() is distinct from _current_state_text() then
+      perform _refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
+                               'Stored: ' || _stored_state_text() || '. Replayed: ' || _current_state_text() || '.',
                                'select * from verify_config_integrity(); the tables were changed by force.');
     end if;
-    if change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
-      perform refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.', 'select * from lockdown_status() shows the damage.');
+    if _change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
+      perform _refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.', 'select * from lockdown_status() shows the damage.');
     end if;
   elsif kind = 'lockdown_release' and not (select s.is_locked from lockdown_status() as s) then
-    perform refuse_consensus('RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.', 'Look at it: select * from lockdown_status().');
+    perform _refuse_consensus('RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.', 'Look at it: select * from lockdown_status().');
   end if;
 end
 $function$;
-comment on function check_allowed is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
+comment on function _check_allowed is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
 
 create function _refuse_closed(proposal proposals) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  status  text := proposal_status(proposal);
+  status  text := _proposal_status(proposal);
 begin
   if status = 'STALE' then
-    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+    perform _refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
                              format('Made for %s, current is %s.', proposal.previous,
-                                    text_digest(current_state_text())),
+                                    _text_digest(_current_state_text())),
                              'Propose again for the current state.');
   elsif status <> 'PENDING' then
-    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), format('Proposal %s.', proposal.proposal_id),
+    perform _refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), format('Proposal %s.', proposal.proposal_id),
                              'Propose again if it is still wanted.');
   end if;
 end
@@ -93,38 +93,38 @@ begin
   -- What costs, and what locks, only once the signature holds: until then anyone may be calling.
   select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
   if not found then
-    perform refuse_consensus('RSK-006', 'there is no such proposal', format('Proposal %s.', coalesce(proposal_id::text, 'null')),
+    perform _refuse_consensus('RSK-006', 'there is no such proposal', format('Proposal %s.', coalesce(proposal_id::text, 'null')),
                              'List them: alpha-db risk proposals --all.');
   end if;
   if decision is null or decision not in ('APPROVE', 'REJECT') then
-    perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')),
+    perform _refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')),
                              'A vote is for a proposal or against it.', 'Vote APPROVE or REJECT.');
   end if;
   if signature is null or length(signature) <> 64 then
-    perform refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
+    perform _refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
                              'Sign the UTF-8 bytes of approval_message(…) with Ed25519.');
   end if;
   -- A clock that was set back must not keep off a veto or a tightening: only what loosens needs a time that has come.
   if not _is_readable_time(signed_at)
      or signed_at > clock_timestamp() + interval '5 minutes' and decision = 'APPROVE'
-        and change_direction(proposal.kind::text, proposal.payload, current_state_text()::jsonb) <> 'tighten' then
-    perform refuse_consensus('RSK-003', 'signed_at is not a time of signing', format('It is %s.', coalesce(signed_at::text, 'null')), 'Set the clock of the signing machine.');
+        and _change_direction(proposal.kind::text, proposal.payload, _current_state_text()::jsonb) <> 'tighten' then
+    perform _refuse_consensus('RSK-003', 'signed_at is not a time of signing', format('It is %s.', coalesce(signed_at::text, 'null')), 'Set the clock of the signing machine.');
   end if;
-  select a.public_key into key from active_agents() as a where a.agent_id = vote.agent_id;
+  select a.public_key into key from _active_agents() as a where a.agent_id = vote.agent_id;
   if not found then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
+    perform _refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
-  message := approval_text(installation_origin(), decision, proposal.digest, agent_id, signed_at);
-  if not signs(key, message, signature) then
-    perform refuse_consensus('RSK-003', 'the signature is not the voter''s for this text',
+  message := _approval_text(_installation_origin(), decision, proposal.digest, agent_id, signed_at);
+  if not _signs(key, message, signature) then
+    perform _refuse_consensus('RSK-003', 'the signature is not the voter''s for this text',
                              'The text was:' || E'\n' || message, 'Sign the UTF-8 bytes of approval_message(…), its last line feed included.');
   end if;
   -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
   perform _refuse_closed(proposal);
   if exists (select from only votes as v
              where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
+    perform _refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
                              'Each agent votes once.');
   end if;
   if decision = 'APPROVE' then
@@ -139,13 +139,13 @@ begin
               hint = 'Vote in a transaction of its own: begin isolation level read committed.';
     end if;
     -- First the alarm, then the damage: what is found from here on raises another alarm, which this release does not lift.
-    if (select count(*) from counted_approvals(proposal)) + 1
-       >= approvals_needed(proposal, current_state_text()::jsonb) then
+    if (select count(*) from _counted_approvals(proposal)) + 1
+       >= _approvals_needed(proposal, _current_state_text()::jsonb) then
       standing := pg_sequence_last_value('lockdown_alarm'::regclass);
       damage := _open_damage_items();
       if not exists (select from only lockdown_events as l where l.event_type::text = 'ENGAGED'::text
                      and l.alarm = standing) then
-        perform refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', 'Its event is not written yet.',
+        perform _refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', 'Its event is not written yet.',
                                  'select * from verify_chain_integrity() records it. Look at what it finds, and vote again.');
       end if;
     end if;
@@ -153,29 +153,29 @@ begin
 
   lock table only lock_proposals in share update exclusive mode;
   perform _refuse_closed(proposal);
-  if not exists (select from active_agents() as a where a.agent_id = vote.agent_id) then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
+  if not exists (select from _active_agents() as a where a.agent_id = vote.agent_id) then
+    perform _refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
   if exists (select from only votes as v
              where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
+    perform _refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
                              'Each agent votes once.');
   end if;
   if decision = 'APPROVE' and (agent_id = proposal.proposer or key = proposal.proposer_key) then
-    perform refuse_consensus('RSK-004', 'a proposer cannot approve its own proposal', format('Agent %s.', agent_id),
+    perform _refuse_consensus('RSK-004', 'a proposer cannot approve its own proposal', format('Agent %s.', agent_id),
                              'Let another agent approve it. To withdraw, the proposer votes REJECT.');
   end if;
-  if agent_id <> proposal.proposer and not exists (select from eligible_voters(proposal) as e(id) where e.id = vote.agent_id) then
-    perform refuse_consensus('RSK-004', 'an agent has no vote on its own revocation or replacement', format('Agent %s.', agent_id),
+  if agent_id <> proposal.proposer and not exists (select from _eligible_voters(proposal) as e(id) where e.id = vote.agent_id) then
+    perform _refuse_consensus('RSK-004', 'an agent has no vote on its own revocation or replacement', format('Agent %s.', agent_id),
                              'Let another agent vote.');
   end if;
   insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at, signed_text, signature)
-  values (vote.proposal_id, proposal.digest, installation_origin(), vote.agent_id, key, vote.decision, vote.signed_at, message, vote.signature);
+  values (vote.proposal_id, proposal.digest, _installation_origin(), vote.agent_id, key, vote.decision, vote.signed_at, message, vote.signature);
   if decision = 'REJECT' then
     return 'REJECTED';
   end if;
-  if (select count(*) from counted_approvals(proposal)) < approvals_needed(proposal, current_state_text()::jsonb) then
+  if (select count(*) from _counted_approvals(proposal)) < _approvals_needed(proposal, _current_state_text()::jsonb) then
     return 'PENDING';
   end if;
   if is_release then
@@ -185,7 +185,7 @@ begin
     end if;
     perform _refuse_other_damage(proposal.payload -> 'damage', damage);
   end if;
-  perform apply_proposal(proposal, agent_id, standing);
+  perform _apply_proposal(proposal, agent_id, standing);
   return 'APPLIED';
 end
 $function$;

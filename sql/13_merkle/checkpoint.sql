@@ -33,7 +33,7 @@ end
 $function$;
 comment on function wal_position is 'Timeline and end of the write-ahead log; on a standby of what it has replayed.';
 
-create function log_root_if_any(table_name text, size bigint) returns bytea
+create function _log_root_if_any(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
 as $function$
@@ -43,7 +43,7 @@ exception when sqlstate 'AUD09' then
   return null;
 end
 $function$;
-comment on function log_root_if_any is 'Root of a table''s log; null if it has none, for a row is missing.';
+comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, for a row is missing.';
 
 create function checkpoint_facts()
 returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
@@ -60,7 +60,7 @@ as $function$
     from only installation as i cross join wal_position() as w
   )
   select format('alpha-db/%s/%s', p.installation_id, s.table_name), s.table_name, s.last_id,
-         log_root_if_any(s.table_name, s.last_id), s.head_hash, p.installation_id, p.guards_hash,
+         _log_root_if_any(s.table_name, s.last_id), s.head_hash, p.installation_id, p.guards_hash,
          p.system_identifier, p.timeline, p.wal_lsn, statement_timestamp()
   from place as p
   cross join _known_heads() as s
@@ -69,7 +69,7 @@ $function$;
 comment on function checkpoint_facts is
   'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
 
-create function compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
+create function _compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
 set search_path from current
 set row_security = off
@@ -84,11 +84,11 @@ begin
   if found_here.detail is not null then
     return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
   end if;
-  found_here.rows_checked := log_unbroken_to(table_name, size);
+  found_here.rows_checked := _log_unbroken_to(table_name, size);
   found_here.first_id := case when found_here.rows_checked > 0 then 1 end;
   found_here.last_id := nullif(found_here.rows_checked, 0);
   if found_here.rows_checked < size then
-    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1', compare_checkpoint.table_name)
+    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1', _compare_checkpoint.table_name)
       into next_id, found_here.actual_hash using found_here.rows_checked;
     found_here.verdict := case when next_id is null then 'tail_missing' else 'missing_rows' end;
     found_here.broken_id := found_here.rows_checked + 1;
@@ -115,7 +115,7 @@ begin
   end if;
   -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the true one.
   if exists (select from acknowledged_damage() as a
-             where a.table_name = compare_checkpoint.table_name and a.id = found_here.broken_id::text
+             where a.table_name = _compare_checkpoint.table_name and a.id = found_here.broken_id::text
                and a.verdict = found_here.verdict and a.actual_hash is not distinct from found_here.actual_hash
                and (a.verdict = 'missing_rows' or a.expected_hash is not distinct from found_here.expected_hash)) then
     found_here.is_valid := true;
@@ -128,7 +128,7 @@ begin
   return found_here;
 end
 $function$;
-comment on function compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
+comment on function _compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
 
 create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
 language plpgsql security definer
@@ -138,19 +138,19 @@ as $function$
 declare
   result chain_verdict;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   if size is null or size < 0 or length(root) is distinct from 32 then
     raise exception 'not a checkpoint: size %, root of % bytes', coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
       using errcode = '22023', hint = 'A size is 0 or more, a root has 32 bytes.';
   end if;
   begin
-    result := compare_checkpoint(table_name, size, root);
+    result := _compare_checkpoint(table_name, size, root);
   exception when others then
     -- Not being able to check is neither "fine" nor "tampered".
     result := row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
   end;
   if result.error_code = 'AUD-009' then
-    result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
+    result.detail := result.detail || '; ' || _lockdown_over(jsonb_build_array(_damage_of(result)), engage_lockdown);
   end if;
   return result;
 end
@@ -162,6 +162,6 @@ select _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.
 select _grant('execute on routine', '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof,
                                       verify_inclusion, verify_consistency, find_log_damage, guards_hash, checkpoint_facts,
-                                      verify_checkpoint, wal_position, is_hashes, check_log_size, consistency_ranges,
-                                      log_subtree, log_level, log_root_if_any, log_row_hash, log_leaves, refuse_leaves,
-                                      log_unbroken_to, log_tail, merkle_parents, merkle_root, merkle_path}', '{app_auditor}');
+                                      verify_checkpoint, wal_position, _is_hashes, _check_log_size, _consistency_ranges,
+                                      _log_subtree, _log_level, _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves,
+                                      _log_unbroken_to, _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');

@@ -26,9 +26,9 @@ comment on column log_nodes.level      is 'Height of the node: it stands over 2^
 comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
 comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
-select protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
+select _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 
-create function merkle_parents(nodes bytea) returns bytea
+create function _merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -39,22 +39,22 @@ begin
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;
-comment on function merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
+comment on function _merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
 
-create function merkle_root(nodes bytea) returns bytea
+create function _merkle_root(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 begin
   while length(nodes) > 32 loop
-    nodes := merkle_parents(nodes);
+    nodes := _merkle_parents(nodes);
   end loop;
   return nodes;
 end
 $function$;
-comment on function merkle_root is 'The root over nodes of one height, concatenated.';
+comment on function _merkle_root is 'The root over nodes of one height, concatenated.';
 
-create function merkle_path(nodes bytea, place integer) returns bytea[]
+create function _merkle_path(nodes bytea, place integer) returns bytea[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -67,10 +67,10 @@ begin
     if sibling <> '' then
       path := path || sibling;
     end if;
-    nodes := merkle_parents(nodes);
+    nodes := _merkle_parents(nodes);
     place := place >> 1;
   end loop;
   return path;
 end
 $function$;
-comment on function merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+comment on function _merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';

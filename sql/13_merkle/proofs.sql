@@ -1,11 +1,11 @@
 -- Roots and proofs, of every size up to the tail, sealed or not
 
-create function check_log_size(table_name text, size bigint) returns void
+create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
 set search_path from current
 as $function$
 declare
-  tail bigint := log_tail(table_name);
+  tail bigint := _log_tail(table_name);
 begin
   if size is null or size not between 0 and tail then
     raise exception 'the log of % has no size %', table_name, coalesce(size::text, 'NULL')
@@ -13,7 +13,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
+comment on function _check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
 
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
@@ -21,8 +21,8 @@ set search_path from current
 set row_security = off
 as $function$
 begin
-  perform check_log_size(table_name, size);
-  return case size when 0 then sha256('') else log_subtree(table_name, 0, size) end;
+  perform _check_log_size(table_name, size);
+  return case size when 0 then sha256('') else _log_subtree(table_name, 0, size) end;
 end
 $function$;
 comment on function log_root is
@@ -34,8 +34,8 @@ set search_path from current
 set row_security = off
 as $function$
 begin
-  perform check_log_size(table_name, size);
-  return case size when 0 then sha256('') else log_subtree(table_name, 0, size, use_stored => false) end;
+  perform _check_log_size(table_name, size);
+  return case size when 0 then sha256('') else _log_subtree(table_name, 0, size, use_stored => false) end;
 end
 $function$;
 comment on function recompute_log_root is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
@@ -50,7 +50,7 @@ declare
   first   bigint;
   proof   bytea[] := '{}';
 begin
-  perform check_log_size(table_name, size);
+  perform _check_log_size(table_name, size);
   if id is null or id not between 1 and size then
     raise exception 'row % of % is not among the first %', coalesce(id::text, 'NULL'), table_name, size
       using errcode = '22023', hint = 'A proof against a size is of a row with an id from 1 to that size.';
@@ -58,7 +58,7 @@ begin
   -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
   loop
     first := (id - 1) >> (height + 8) << (height + 8);
-    proof := proof || merkle_path(log_level(table_name, height, first, least(first + (1::bigint << (height + 8)), size), use_stored => true),
+    proof := proof || _merkle_path(_log_level(table_name, height, first, least(first + (1::bigint << (height + 8)), size), use_stored => true),
                                   (((id - 1) >> height) & 255)::integer);
     height := height + 8;
     exit when size <= 1::bigint << height;
@@ -69,7 +69,7 @@ $function$;
 comment on function inclusion_proof is
   'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
 
-create function consistency_ranges(size1 bigint, size2 bigint)
+create function _consistency_ranges(size1 bigint, size2 bigint)
 returns table (step integer, first bigint, last bigint)
 language plpgsql immutable parallel safe
 set search_path from current
@@ -105,7 +105,7 @@ begin
   end if;
 end
 $function$;
-comment on function consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
+comment on function _consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
 
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
@@ -113,7 +113,7 @@ set search_path from current
 set row_security = off
 as $function$
 begin
-  perform check_log_size(table_name, size2);
+  perform _check_log_size(table_name, size2);
   if size1 is null or size1 not between 0 and size2 then
     raise exception 'a log of % rows was never one of %', size2, coalesce(size1::text, 'NULL')
       using errcode = '22023', hint = 'The first size is from 0 to the second.';
@@ -121,8 +121,8 @@ begin
   if size1 = 0 then
     return '{}';  -- every log begins with the empty one
   end if;
-  return (select coalesce(array_agg(log_subtree(consistency_proof.table_name, r.first, r.last) order by r.step desc), '{}')
-          from consistency_ranges(size1, size2) as r);
+  return (select coalesce(array_agg(_log_subtree(consistency_proof.table_name, r.first, r.last) order by r.step desc), '{}')
+          from _consistency_ranges(size1, size2) as r);
 end
 $function$;
 comment on function consistency_proof is

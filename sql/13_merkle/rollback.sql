@@ -1,3 +1,3 @@
 -- Before 006_checkpoints is taken back.
 
-select forget_attempts('log_nodes');
+select _forget_attempts('log_nodes');

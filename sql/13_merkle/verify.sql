@@ -1,11 +1,11 @@
-create function is_hashes(hashes bytea[]) returns boolean
+create function _is_hashes(hashes bytea[]) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select hashes is not null and coalesce(array_ndims(hashes), 1) = 1
      and not exists (select from unnest(hashes) as h(hash) where length(h.hash) is distinct from 32);
 $function$;
-comment on function is_hashes is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
+comment on function _is_hashes is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
 
 create function verify_inclusion(leaf_hash bytea, leaf_index bigint, size bigint, proof bytea[], root bytea) returns boolean
 language plpgsql immutable parallel safe
@@ -18,7 +18,7 @@ declare
   sibling  bytea;
 begin
   if leaf_index is null or size is null or leaf_index < 0 or leaf_index >= size
-     or not is_hashes(proof) or not is_hashes(array[leaf_hash, root]) then
+     or not _is_hashes(proof) or not _is_hashes(array[leaf_hash, root]) then
     return false;
   end if;
   -- RFC 9162, 2.1.3.2
@@ -58,7 +58,7 @@ declare
   hash2    bytea;
   sibling  bytea;
 begin
-  if size1 is null or size2 is null or size1 < 0 or size1 > size2 or not is_hashes(proof) or not is_hashes(array[root1, root2]) then
+  if size1 is null or size2 is null or size1 < 0 or size1 > size2 or not _is_hashes(proof) or not _is_hashes(array[root1, root2]) then
     return false;
   end if;
   if size1 = 0 or size1 = size2 then
@@ -107,7 +107,7 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  unbroken bigint := log_unbroken_to(table_name, log_tail(table_name));
+  unbroken bigint := _log_unbroken_to(table_name, _log_tail(table_name));
 begin
   -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands.
   return query
@@ -115,12 +115,12 @@ begin
     from only log_nodes as n
     cross join lateral (
       select case when n.index < unbroken >> n.level then
-        merkle_root(log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level, true)) end as hash) as c
+        _merkle_root(_log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level, true)) end as hash) as c
     where n.table_name = find_log_damage.table_name and n.hash is distinct from c.hash
       -- not those that rows lost and written anew have left behind
       and not exists (select from only log_nodes as o
                       where o.table_name = n.table_name and o.level = n.level and o.index = n.index and o.last_hash <> n.last_hash
-                        and o.last_hash = log_row_hash(o.table_name, (o.index + 1) << o.level))
+                        and o.last_hash = _log_row_hash(o.table_name, (o.index + 1) << o.level))
     order by n.level, n.index;
 end
 $function$;

@@ -1,6 +1,6 @@
 -- Applying
 
-create function stored_limits() returns jsonb
+create function _stored_limits() returns jsonb
 language sql stable
 set search_path from current
 as $function$
@@ -8,27 +8,27 @@ as $function$
     select c.max_position_size_pct, c.daily_drawdown_limit_pct, c.max_leverage_ratio
     from only risk_configurations as c where c.valid_to is null) as r;
 $function$;
-comment on function stored_limits is 'The current limits as they stand in their table; null if there are none.';
+comment on function _stored_limits is 'The current limits as they stand in their table; null if there are none.';
 
-create function stored_kill_thresholds() returns jsonb
+create function _stored_kill_thresholds() returns jsonb
 language sql stable
 set search_path from current
 as $function$
   select coalesce(jsonb_agg(jsonb_build_object('asset', t.asset, 'kill_loss_pct', t.kill_loss_pct, 'kill_price', t.kill_price)), '[]')
   from only risk_asset_kill_thresholds as t where t.valid_to is null and not t.retired;
 $function$;
-comment on function stored_kill_thresholds is 'The current kill thresholds as they stand in their table.';
+comment on function _stored_kill_thresholds is 'The current kill thresholds as they stand in their table.';
 
-create function stored_state_text() returns text
+create function _stored_state_text() returns text
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0), stored_limits(), stored_kill_thresholds());
+  select _state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0), _stored_limits(), _stored_kill_thresholds());
 $function$;
-comment on function stored_state_text is 'The canonical text of the state, made from the rows of the risk tables.';
+comment on function _stored_state_text is 'The canonical text of the state, made from the rows of the risk tables.';
 
-create function apply_risk_change(change risk_change_log, proposal proposals) returns void
+create function _apply_risk_change(change risk_change_log, proposal proposals) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -57,21 +57,21 @@ begin
       proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
       proposal.proposal_id, change.state_hash);
   end if;
-  if stored_state_text() is distinct from change.state_text then
-    perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
-                             'Stored: ' || stored_state_text() || '. Replayed: ' || change.state_text || '.',
+  if _stored_state_text() is distinct from change.state_text then
+    perform _refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
+                             'Stored: ' || _stored_state_text() || '. Replayed: ' || change.state_text || '.',
                              'select * from verify_config_integrity(); the tables were changed by force.');
   end if;
 end
 $function$;
-comment on function apply_risk_change is
-  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by apply_proposal.';
+comment on function _apply_risk_change is
+  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by _apply_proposal.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Nobody writes these tables but by an applied proposal
 ------------------------------------------------------------------------------------------------------------------------
 
-create function guard_risk_change() returns trigger
+create function _guard_risk_change() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -104,30 +104,30 @@ begin
       return new;
     end if;
   end if;
-  perform refuse_direct_change(tg_argv[0], tg_op,
+  perform _refuse_direct_change(tg_argv[0], tg_op,
     format('Row %s would be changed by %s.', coalesce(to_jsonb(old), to_jsonb(new)) ->> 'id', session_user));
   return null;
 end
 $function$;
-comment on function guard_risk_change is
+comment on function _guard_risk_change is
   'Row trigger: refuses (RSK-002) all but what the last applied proposal says. Arguments: table, kind of proposal.';
 
-select count_attempts('RSK-002', t.name, 'TRUNCATE'), _owner_only(t.name, 'RSK-002', '{INSERT,UPDATE,DELETE}')
+select _count_attempts('RSK-002', t.name, 'TRUNCATE'), _owner_only(t.name, 'RSK-002', '{INSERT,UPDATE,DELETE}')
 from unnest(array['risk_configurations', 'risk_asset_kill_thresholds']) as t(name);
 
 create trigger _100_reject_change before insert or update or delete on risk_configurations
-  for each row execute function guard_risk_change('risk_configurations', 'risk_config');
+  for each row execute function _guard_risk_change('risk_configurations', 'risk_config');
 create trigger _200_reject_truncate before truncate on risk_configurations
-  for each statement execute function reject_truncate('risk_configurations', 'RSK-002');
+  for each statement execute function _reject_truncate('risk_configurations', 'RSK-002');
 comment on trigger _100_reject_change   on risk_configurations is 'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_configurations is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
 alter table risk_configurations enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
 
 create trigger _100_reject_change before insert or update or delete on risk_asset_kill_thresholds
-  for each row execute function guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
+  for each row execute function _guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
 create trigger _200_reject_truncate before truncate on risk_asset_kill_thresholds
-  for each statement execute function reject_truncate('risk_asset_kill_thresholds', 'RSK-002');
+  for each statement execute function _reject_truncate('risk_asset_kill_thresholds', 'RSK-002');
 comment on trigger _100_reject_change   on risk_asset_kill_thresholds is 'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_asset_kill_thresholds is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.

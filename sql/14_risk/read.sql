@@ -5,9 +5,9 @@ set search_path from current
 set row_security = off
 as $function$
   -- One statement, one snapshot: what it returns belongs together.
-  select (s.text::jsonb ->> 'version')::bigint, s.text, text_digest(s.text), installation_origin(), (select l.is_locked from lockdown_status() as l),
+  select (s.text::jsonb ->> 'version')::bigint, s.text, _text_digest(s.text), _installation_origin(), (select l.is_locked from lockdown_status() as l),
          clock_timestamp(), (select c.valid_from from only risk_configurations as c where c.valid_to is null)
-  from (select stored_state_text() as text) as s;
+  from (select _stored_state_text() as text) as s;
 $function$;
 comment on function active_risk_state is
   'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, one consistent read.';

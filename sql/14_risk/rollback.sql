@@ -8,5 +8,5 @@ begin
   end if;
 end
 $rollback_first$;
-select forget_attempts(t.name)
+select _forget_attempts(t.name)
 from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10', 'risk_configurations', 'risk_asset_kill_thresholds']) as t(name);

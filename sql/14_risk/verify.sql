@@ -10,7 +10,7 @@ as $function$
     -- Each version begins at its change, or a microsecond after the one before, whichever is later.
     select d.*, d.shifted + d.place * interval '1 microsecond' as valid_from
     from (select c.version, c.kind, c.proposal_id, c.payload, c.reason, c.approved_by,
-                 text_digest(c.state_text) as state_hash, w.place, w.asset,
+                 _text_digest(c.state_text) as state_hash, w.place, w.asset,
                  max(c.applied_at - w.place * interval '1 microsecond')
                    over (partition by c.kind, w.asset order by w.place) as shifted
           from (select u as change, u.payload ->> 'asset' as asset,
@@ -68,15 +68,15 @@ $function$;
 comment on function _risk_table_problems is
   'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none while the change log itself does not hold.';
 
-create function replayed_state_text() returns text
+create function _replayed_state_text() returns text
 language sql stable
 set search_path from current
 as $function$
   select case when bool_and(c.problem is null) is not false
-              then coalesce((array_agg(c.state_text order by c.version desc))[1], state_text(0, null, '[]')) end
+              then coalesce((array_agg(c.state_text order by c.version desc))[1], _state_text(0, null, '[]')) end
   from _replay_consensus() as c;
 $function$;
-comment on function replayed_state_text is
+comment on function _replayed_state_text is
   'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
 
 create function _unless_gone(state text, source text) returns text[]
@@ -108,7 +108,7 @@ begin
   -- Each by itself: what is gone is damage, what cannot be read is not known, and neither hides the others.
   begin
     stored := coalesce((select c.state_hash::text from only risk_change_log as c order by c.id desc limit 1),
-                       text_digest(state_text(0, null, '[]')));
+                       _text_digest(_state_text(0, null, '[]')));
   exception when others then
     in_entry := sqlerrm;
     unread := unread || _unless_gone(sqlstate, 'stored');
@@ -117,7 +117,7 @@ begin
     changes := array(select c from _replay_consensus() as c);
     last := changes[cardinality(changes)];
     if last.problem is null then
-      replayed := text_digest(coalesce(last.state_text, state_text(0, null, '[]')));
+      replayed := _text_digest(coalesce(last.state_text, _state_text(0, null, '[]')));
     end if;
     select string_agg(concat_ws(' ', p.table_name, p.id::text) || ': ' || p.problem, '; ') into in_log
     from (select r.* from (select * from _agent_problems(changes) union all select * from _release_problems(changes)) as r
@@ -128,7 +128,7 @@ begin
     unread := unread || _unless_gone(sqlstate, 'replayed');
   end;
   begin
-    recomputed := text_digest(stored_state_text());
+    recomputed := _text_digest(_stored_state_text());
     if 'replayed' <> all (unread) then
       select string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') into in_tables
       from (select r.* from _risk_table_problems(changes) as r order by r.table_name, r.id limit 5) as p;

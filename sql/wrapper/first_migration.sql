@@ -153,7 +153,7 @@ end if;
 if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
   execute format('drop table %I.lock_migrations', install_schema);
 end if;
--- finish_migration gives these back.
+-- _finish_migration gives these back.
 perform set_config('alpha.previous_role', previous_role, true);
 perform set_config('alpha.previous_search_path', previous_path, true);
 perform set_config('role', owner_role, true);
@@ -161,6 +161,6 @@ perform set_config('role', owner_role, true);
 perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
 
 {body}
-perform finish_migration('{name}');
+perform _finish_migration('{name}');
 end
 $migration$;
