@@ -59,7 +59,8 @@ def links() -> Iterator[tuple[Path, str]]:
 
 def granted_functions() -> set[str]:
     lists = re.findall(r"_grant\('execute on routine', '{(.*?)}'", migrations_text(), re.DOTALL)
-    return {name for one in lists for name in re.findall(r"\w+", one)}
+    # The procedures stand together, under "append_signal and its sisters".
+    return {name for one in lists for name in re.findall(r"\w+", one) if not name.startswith("append_")}
 
 
 def documented_functions() -> set[str]:
