@@ -21,7 +21,7 @@ _RELATION = re.compile(
 _TABLE = re.compile(r"^create (?:or replace |unlogged )?(?:table|view) (?:if not exists )?(\w+)", re.M)
 _IN_A_STRING = re.compile(r"^\s*execute format\('create (?:table|view) (\w+)", re.M)
 #: What is made for each chained table has its name behind one of these.
-_MADE = re.compile(r"^(?:chain|hashed|lock|tail|writer)_")
+_MADE = re.compile(r"^(?:_chain|hashed|lock|tail|writer)_")
 _COMMENT = re.compile(r"--.*|/\*.*?\*/")
 
 

@@ -24,12 +24,13 @@ begin
   -- Sorts last among the BEFORE triggers: a later one could change what was hashed.
   -- Not ALWAYS: rows that are replicated or restored keep their hash.
   execute format('create trigger zzz_chain before insert on %I for each row execute function %I(%L)',
-                 table_name, 'chain_' || table_name, table_name);
+                 table_name, '_chain_' || table_name, table_name);
   execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
   if not open_in_lockdown then
     perform _count_attempts('AUD-009', table_name, 'INSERT');
-    -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is seen here.
-    -- Without WHEN, which PostgreSQL would read from its text at each statement, and judge with the writer's rights.
+    -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is
+    -- seen here. Without WHEN, which PostgreSQL would read from its text at each statement, and judge with the
+    -- writer's rights.
     execute format('create trigger _900_refuse_in_lockdown after insert on %I for each statement execute function _refuse_statement_in_lockdown(%L)',
                    table_name, table_name);
     execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
@@ -42,7 +43,8 @@ begin
 end
 $function$;
 comment on function _chain_attach is
-  'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by migrations.';
+  'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by '
+  'migrations.';
 
 create function _chain_detach(table_name text) returns void
 language plpgsql
@@ -57,7 +59,7 @@ begin
   end if;
   execute format('drop trigger _100_reject_change on %I', table_name);
   execute format('drop trigger _200_reject_truncate on %I', table_name);
-  execute format('drop function %I()', 'chain_' || table_name);
+  execute format('drop function %I()', '_chain_' || table_name);
   execute format('drop table %I', 'lock_' || table_name);
   execute format('drop sequence %I', 'writer_' || table_name);
   execute format('drop sequence %I', 'tail_' || table_name);
@@ -65,7 +67,9 @@ begin
   delete from only chains as c where c.table_name = _chain_detach.table_name;
 end
 $function$;
-comment on function _chain_detach is 'Undoes _chain_attach, _protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
+comment on function _chain_detach is
+  'Undoes _chain_attach, _protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables '
+  'hold rows.';
 
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
@@ -119,7 +123,8 @@ begin
 end
 $function$;
 comment on function chain_extend is
-  'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay verifiable. No effect if there are none.';
+  'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay '
+  'verifiable. No effect if there are none.';
 
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
@@ -137,4 +142,5 @@ begin
 end
 $function$;
 comment on function chain_limit is
-  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until record_guards accepts it. Only the owner may, with alpha.maintenance set.';
+  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard '
+  'until record_guards accepts it. Only the owner may, with alpha.maintenance set.';

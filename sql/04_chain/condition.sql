@@ -72,7 +72,8 @@ begin
 end
 $function$;
 comment on function _missing_part is
-  'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if nothing is.';
+  'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if '
+  'nothing is.';
 
 create function _require_chain(table_name text) returns chains
 language plpgsql stable
@@ -100,8 +101,8 @@ as $function$
 declare
   name text;
 begin
-  -- IMMUTABLE, so that it is asked when a query is planned: a policy that lets no row through makes a plan that asks nothing
-  -- any more. What could change the answer (ALTER TABLE, SET ROLE, row_security) makes PostgreSQL plan again.
+  -- IMMUTABLE, so that it is asked when a query is planned: a policy that lets no row through makes a plan that asks
+  -- nothing any more. What could change the answer (ALTER TABLE, SET ROLE, row_security) makes PostgreSQL plan again.
   foreach name in array table_names loop
     if row_security_active(quote_ident(name)) then
       raise exception 'row-level security of % would hide rows from %', name, current_user
@@ -113,7 +114,8 @@ begin
 end
 $function$;
 comment on function _sees_every_row is
-  'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, which can pin no setting.';
+  'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, '
+  'which can pin no setting.';
 
 create function _ahead_of_clock(moment timestamptz) returns text
 language sql volatile
@@ -126,4 +128,5 @@ as $function$
   where isfinite(moment) and moment > c.now + interval '10 seconds';
 $function$;
 comment on function _ahead_of_clock is
-  'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. Later rows get that time, too, until the clock has passed it.';
+  'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. '
+  'Later rows get that time, too, until the clock has passed it.';

@@ -35,7 +35,8 @@ from only {table:I} as c
 end
 $function$;
 comment on function chain_rows_sql is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
+  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; '
+  'altered is the whole row where a column that was added later does not hold what it should.';
 
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
@@ -52,4 +53,5 @@ begin
 end
 $function$;
 comment on function chain_rows is
-  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
+  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the '
+  'UTF-8 bytes of row_data.';

@@ -38,7 +38,9 @@ begin
 end
 $function$;
 comment on function chain_status is
-  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null for a last row that is ahead of the clock.';
+  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, '
+  'error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null '
+  'for a last row that is ahead of the clock.';
 
 create function _known_heads()
 returns table (table_name text, last_id bigint, head_hash text, "position" bigint)
@@ -63,4 +65,5 @@ begin
 end
 $function$;
 comment on function _known_heads is
-  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
+  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead '
+  'of giving no rows for it.';

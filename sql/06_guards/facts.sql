@@ -48,7 +48,7 @@ as $function$
     select p.*, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as signature, g.table_name as chain
     from home
     join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
-    left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
+    left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
     where not exists (select from extensions as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid)
   ),
   ours as materialized (
