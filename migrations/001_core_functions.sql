@@ -142,8 +142,8 @@ if role_name is not null then
     install_schema, owner_role, role_name
     using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
 end if;
--- And what somebody left here earlier would stand beside our own functions. The schema's owner may keep functions here, but
--- none that could be taken for one of PostgreSQL's own while this runs.
+-- And what somebody left here earlier would stand beside our own functions. The schema's owner may keep functions here,
+-- but none that could be taken for one of PostgreSQL's own while this runs.
 select string_agg(distinct format('%s of %I',
          coalesce((select 'extension ' || e.extname
                    from pg_depend as d join pg_extension as e on e.oid = d.refobjid
@@ -203,7 +203,7 @@ comment on table  installation                 is 'One row: the identity of this
 comment on column installation.singleton       is 'Always true; keeps the table at one row.';
 comment on column installation.installation_id is
   'Identity of this installation, signed into checkpoints and proposals.';
-comment on column installation.role_prefix     is
+comment on column installation.role_prefix is
   'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
 comment on column installation.installed_at    is 'When 001_core_functions was applied.';
 insert into installation (role_prefix) values (coalesce(current_setting('alpha.role_prefix', true), ''));
@@ -215,10 +215,10 @@ create table installed_migrations (
   server_version  text         not null,
   constraint installed_migrations_pkey primary key (name)
 );
-comment on table  installed_migrations                is
+comment on table installed_migrations is
   'The migrations that are installed, each recorded in its own transaction.';
 comment on column installed_migrations.name           is 'File name without .sql.';
-comment on column installed_migrations.checksum       is
+comment on column installed_migrations.checksum is
   'SHA-256 of the migration''s text from the first "do $migration" to the last tag; null if it could not be seen.';
 comment on column installed_migrations.applied_at     is 'When the migration ran.';
 comment on column installed_migrations.applied_by     is 'The login that ran it.';
@@ -326,9 +326,9 @@ comment on function _fill is
 -- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
 --
 -- These functions cannot pin search_path as all others do: the role, the path and the settings that they set must
--- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the functions
--- in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that names every
--- function, type and operator with its schema. Only migrations call them.
+-- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the
+-- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
+-- names every function, type and operator with its schema. Only migrations call them.
 --
 -- They call record_guards and verify_guards (06_guards/verify.sql) and _revoke_from_public (06_guards/public.sql).
 
@@ -511,7 +511,7 @@ create table attempt_counters (
 comment on table attempt_counters is
   'Which sequence counts which kind of rejected attempt. A sequence, because a rollback does not undo nextval.';
 comment on column attempt_counters.code          is 'Error code, AUD-001 and so on.';
-comment on column attempt_counters.table_name    is
+comment on column attempt_counters.table_name is
   'The table that was protected; the domain if a domain found AUD-001.';
 comment on column attempt_counters.operation     is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column attempt_counters.sequence_name is 'The sequence, in the install schema.';
@@ -885,7 +885,13 @@ comment on function _refuse_too_long is
 
 -- sql/04_chain/register.sql
 
--- The hash chain (docs/chain-format.md)
+-- The hash chains: which tables are chained, and with which columns their rows were hashed
+--
+-- A chained table has id (1, 2, 3 … without a gap), created_at and row_hash. Its chain is named after it. This chapter
+-- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
+-- are hashed (columns.sql); what the trigger asks and raises (checks.sql); how a row enters the chain (trigger.sql);
+-- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and
+-- its head (status.sql). The format is described in docs/chain-format.md.
 
 create table chains (
   table_name        text     not null,
@@ -897,13 +903,13 @@ create table chains (
   constraint chains_position_key unique (position),
   constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
 );
-comment on table  chains                  is
+comment on table chains is
   'The chained tables. Transactions that write several take them in the order of position.';
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
-comment on column chains.row_limit        is
+comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
 create table chain_columns (
   id            bigserial    not null,
@@ -917,11 +923,11 @@ create table chain_columns (
   constraint chain_columns_pkey primary key (id),
   constraint chain_columns_from_id_is_positive check (from_id >= 1)
 );
-comment on table  chain_columns              is
+comment on table chain_columns is
   'With which columns the rows of a chain were hashed. Append-only and chained itself.';
 comment on column chain_columns.id           is 'Position in the chain.';
 comment on column chain_columns.table_name   is 'The chained table.';
-comment on column chain_columns.from_id      is
+comment on column chain_columns.from_id is
   'First row that was hashed with these columns; a later entry for the same row wins.';
 comment on column chain_columns.column_names is 'The hashed columns, in the order in which row_data prints them.';
 comment on column chain_columns.older_values is
@@ -929,6 +935,7 @@ comment on column chain_columns.older_values is
 comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column chain_columns.created_at   is 'When the entry was made.';
 comment on column chain_columns.recorded_by  is 'The login that made it.';
+-- It calls _chain_or_error (condition.sql) and _hashed_columns (columns.sql). 06_guards/attach.sql attaches it.
 create function _check_chain_columns() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -955,8 +962,8 @@ begin
     differs := true;
   else
     for item in select o.key, o.value from jsonb_each(new.older_values) as o loop
-      execute format('select exists (select from only %I as t where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)',
-                     new.table_name, item.key)
+      execute format('select exists (select from only %I as t'
+                     ' where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)', new.table_name, item.key)
         into differs using item.value;
       exit when differs;
     end loop;
@@ -975,6 +982,18 @@ comment on function _check_chain_columns is
 
 -- sql/04_chain/condition.sql
 
+-- What a chain must have before anything is read from it
+--
+-- A chain that is gone is no empty chain. Whatever reads a chain asks here first, and gets the chain's entry or an
+-- error:
+--
+--   _require_register  the register itself, the table chains
+--   _chain_or_error    the entry of a chain; 42P01 if there is none
+--   _missing_part      what of the table is gone, in words
+--   _require_chain     the entry; AUD-009 if the table or a hashed column is gone
+--   _sees_every_row    no row-level security hides rows
+--   _ahead_of_clock    whether the last row's time has not come yet
+
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
 set search_path from current
@@ -988,7 +1007,8 @@ set search_path from current
 as $function$
 begin
   if to_regclass(format('%I.chains', current_schema())) is null then
-    raise exception 'AUD-009: the register of the chains is gone: there is no table chains in schema %', current_schema()
+    raise exception 'AUD-009: the register of the chains is gone: there is no table chains in schema %',
+      current_schema()
       using errcode = 'AUD09', detail = 'It says which tables are chained, so nothing can be verified without it.',
             hint = 'Restore schema and data from a dump: docs/operations.md.';
   end if;
@@ -1007,7 +1027,8 @@ begin
   if not found then
     raise exception '% is not a chained table', coalesce(quote_ident(table_name), 'NULL')
       using errcode = '42P01',
-            hint = 'The chained tables are: ' || (select string_agg(c.table_name, ', ' order by c.position) from only chains as c) || '.';
+            hint = format('The chained tables are: %s.',
+                          (select string_agg(c.table_name, ', ' order by c.position) from only chains as c));
   end if;
   return chain;
 end
@@ -1028,21 +1049,33 @@ begin
     return format('the table %s is not there: it was dropped, renamed or moved to another schema', table_name);
   elsif kind <> 'r' then
     return format('%s is not an ordinary table any more, but %s', table_name,
-                  case kind when 'v' then 'a view' when 'm' then 'a materialized view' when 'p' then 'a partitioned table'
-                            when 'f' then 'a foreign table' else 'something else' end);
+                  case kind when 'v' then 'a view'
+                            when 'm' then 'a materialized view'
+                            when 'p' then 'a partitioned table'
+                            when 'f' then 'a foreign table'
+                            else 'something else' end);
   end if;
   if to_regclass(format('%I.chain_columns', current_schema())) is not null then
-    needed := needed || array(select distinct u.name from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
+    needed := needed || array(select distinct u.name
+                              from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
                               where c.table_name = _missing_part.table_name);
   end if;
   lost := array(select n.name from unnest(needed) as n(name)
-                where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped));
+                where not exists (select from pg_attribute as a
+                                  where a.attrelid = relation and a.attname = n.name
+                                    and a.attnum > 0 and not a.attisdropped));
   -- An entry of chain_columns may be forged: only what some state of the guards saw was ever there.
-  if lost <> '{}' and not lost && '{id,created_at,row_hash}' and to_regclass(format('%I.guard_states', current_schema())) is not null then
+  if lost <> '{}' and not lost && '{id,created_at,row_hash}'
+     and to_regclass(format('%I.guard_states', current_schema())) is not null then
     lost := array(select l.name from unnest(lost) as l(name)
-                  where exists (select from only guard_states as g where g.facts @> jsonb_build_array(jsonb_build_array('column', table_name || '.' || l.name, 'type'))));
+                  where exists (select from only guard_states as g
+                                where g.facts @> jsonb_build_array(
+                                                   jsonb_build_array('column', table_name || '.' || l.name, 'type'))));
   end if;
-  return case when lost <> '{}' then format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', ')) end;
+  if lost <> '{}' then
+    return format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', '));
+  end if;
+  return null;
 end
 $function$;
 comment on function _missing_part is
@@ -1059,7 +1092,7 @@ begin
   if missing is not null then
     raise exception 'AUD-009: %', missing
       using errcode = 'AUD09', table = table_name, detail = 'Evidence is read from it, so none can be given.',
-            hint = 'alpha-db verify-chain verifies all others. Restore this one from a dump: docs/operations.md.';
+            hint = 'Restore the table from a dump: docs/operations.md. alpha-db verify-chain verifies all others.';
   end if;
   return chain;
 end
@@ -1079,7 +1112,8 @@ begin
     if row_security_active(quote_ident(name)) then
       raise exception 'row-level security of % would hide rows from %', name, current_user
         using errcode = '42501', table = name,
-              hint = format('The audit log is read whole or not at all. Let its owner run: alter table %I disable row level security', name);
+              detail = 'The audit log is read whole or not at all.',
+              hint = format('Let its owner run: alter table %I disable row level security', name);
     end if;
   end loop;
   return true;
@@ -1106,10 +1140,10 @@ comment on function _ahead_of_clock is
 
 -- Which columns of a row are hashed, and as what
 --
--- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under the type
--- below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that may be long (a text, a
--- document, an array) goes in as JSON that was printed before. Only types whose JSON text depends on nothing, or on settings that
--- the chain trigger pins, can be hashed.
+-- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under
+-- the type below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that
+-- may be long (a text, a document, an array) goes in as JSON that was printed before. Only types whose JSON text
+-- depends on nothing, or on settings that the chain trigger pins, can be hashed.
 
 create function _hashed_columns(table_name text)
 returns table (
@@ -1150,9 +1184,9 @@ as $function$
   order by c.attnum;
 $function$;
 comment on function _hashed_columns is
-  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type '
-  'below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no '
-  'value prints to more than a few kB.';
+  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the '
+  'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
+  'that no value prints to more than a few kB.';
 create function _make_hashed_type(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1164,8 +1198,9 @@ declare
 begin
   select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
   from _hashed_columns(table_name) as h
-  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', 'bool', 'uuid', 'json', 'jsonb',
-                            'inet', 'cidr', 'date', 'timestamp', 'timestamptz', 'bytea', 'float4', 'float8', 'interval');
+  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
+                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
+                            'interval');
   if unhashed is not null then
     raise exception 'chain of %: no stable text for %', table_name, unhashed
       using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
@@ -1187,8 +1222,8 @@ begin
 end
 $function$;
 comment on function _make_hashed_type is
-  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which costs half '
-  'of a query. Raises 0A000 for a column whose type has no stable text.';
+  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which costs '
+  'half of a query. Raises 0A000 for a column whose type has no stable text.';
 
 -- sql/04_chain/checks.sql
 
@@ -1262,8 +1297,8 @@ begin
     'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
   raise exception 'AUD-011: a row of % would be stored in %', table_name, relation
     using errcode = 'AUD11', table = table_name, schema = current_schema(),
-          detail = format('%s reads its rows from the table itself: a row in a partition, a chunk or a child table would be '
-                          'lost to it.', table_name),
+          detail = format('%s reads its rows from the table itself: '
+                          'a row in a partition, a chunk or a child table would be lost to it.', table_name),
           hint = 'Chained tables cannot be partitioned, distributed or made hypertables. Undo that.';
 end
 $function$;
@@ -1320,81 +1355,90 @@ comment on function _print_large is
 
 -- How a row enters the chain
 --
--- Each row of a chained table holds row_hash, the SHA-256 of the row before it (its row_hash, 32 raw bytes) and of its own text
--- (row_data: the row as JSON, docs/chain-format.md). The first row follows chain_genesis(table). So one writer at a time must read the
--- tail, the last row, and add the next one. The trigger zzz_chain does that for each row. _chain_generate writes its function,
--- _chain_signals() for signals, from the template at the end of this file, because a function written for one table needs neither
--- dynamic SQL nor a look-up in the catalogues for each row. What the template calls when something is wrong is in checks.sql.
+-- Each row of a chained table holds row_hash, the SHA-256 of the row before it (its row_hash, 32 raw bytes) and of its
+-- own text (row_data: the row as JSON, docs/chain-format.md). The first row follows chain_genesis(table). So one writer
+-- at a time must read the tail, the last row, and add the next one. The trigger zzz_chain does that for each row.
+-- _chain_generate writes its function, _chain_signals() for signals, from the template at the end of this file, because
+-- a function written for one table needs neither dynamic SQL nor a look-up in the catalogues for each row. What the
+-- template calls when something is wrong is in checks.sql.
 --
 -- The steps, in this order:
 --
 --   1. The row must be one of the chain's own table, with the column types that the chain was made for (AUD-011).
---   2. Decimals get their full scale, recorded_by the login. What may be long is printed now, before the lock is taken, and a row
---      whose text is too long is refused (AUD-012).
+--   2. Decimals get their full scale, recorded_by the login. What may be long is printed now, before the lock is taken,
+--      and a row whose text is too long is refused (AUD-012).
 --   3. The chain's *lock* is taken.
 --   4. The chain's *mark* is compared with this transaction.
 --   5. In a table that a lockdown closes, the alarm is asked for (AUD-009).
 --   6. The tail is read, from a *hint* on where it is.
 --   7. The row gets id, created_at and row_hash.
 --
--- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown asks for the
--- alarm once more when the rows of the statement are stored.
+-- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
+-- asks for the alarm once more when the rows of the statement are stored.
 --
--- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE ALWAYS, because
--- rows that are replicated (session_replication_role = replica) or restored keep the hash that they had.
+-- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
+-- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
+-- had.
 --
 -- The lock
 --
--- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude themselves it is the
--- weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock could be held by any login; this one
--- only by a role that may change the table, so by the owner, as whom the trigger runs. Readers never wait for it.
+-- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude
+-- themselves it is the weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock
+-- could be held by any login; this one only by a role that may change the table, so by the owner, as whom the trigger
+-- runs. Readers never wait for it.
 --
--- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail that the next
--- writer reads is committed, and id has no gaps: a row that is rolled back gives its id to the next one.
+-- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail
+-- that the next writer reads is committed, and id has no gaps: a row that is rolled back gives its id to the next one.
 --
--- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order that all
--- should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
+-- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order
+-- that all should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
 --
 -- The mark
 --
--- In READ COMMITTED every query of the trigger has a snapshot of its own, taken after the lock: it sees the tail. In REPEATABLE READ and
--- SERIALIZABLE the transaction has one snapshot for good, and the tail may be newer. A writer that linked its row to an older tail would
--- fork the chain; the primary key would refuse that, with an error that no client retries. The mark prevents it. It is a sequence,
--- writer_signals, that holds the id of the transaction that had the lock last. If the snapshot sees that transaction, it sees
--- all before it, because the lock orders them. If not, the writer gets 40001 (_admit_writer): run the transaction again.
+-- In READ COMMITTED every query of the trigger has a snapshot of its own, taken after the lock: it sees the tail. In
+-- REPEATABLE READ and SERIALIZABLE the transaction has one snapshot for good, and the tail may be newer. A writer that
+-- linked its row to an older tail would fork the chain; the primary key would refuse that, with an error that no client
+-- retries. The mark prevents it. It is a sequence, writer_signals, that holds the id of the transaction that had the
+-- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
+-- writer gets 40001 (_admit_writer): run the transaction again.
 --
--- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have had the lock
--- since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+-- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have
+-- had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
 --
 -- The hint
 --
--- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one entry of the
--- primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the hint being right. If it
--- is too low, the query reads a few more entries. If no row is at or behind it, the last row of all is read.
+-- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one
+-- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
+-- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
+-- all is read.
 --
 -- What happens in …
 --
---   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and is passed over.
+--   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and
+--   is passed over.
 --                        A REPEATABLE READ writer whose snapshot is from before that may get a needless 40001, once.
---   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and others may
---                        write meanwhile. At its next row this transaction takes the lock again and finds another mark than its
---                        own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
---   a cancelled or       As ROLLBACK.
---   killed session
---   a crash, or a        Mark and hint are unlogged sequences, so they are empty (null) after it. An empty hint is passed over. At an
---   promoted standby     empty mark the first REPEATABLE READ writer of a chain sets it and gets one 40001, because a prepared
---                        transaction may have been committed since its snapshot. Its second try has a snapshot that is younger
---                        than the mark.
---   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED.
+--   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and
+--   others may
+--                        write meanwhile. At its next row this transaction takes the lock again and finds another mark
+--                        than its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
+--   a cancelled or       As ROLLBACK. killed session a crash, or a        Mark and hint are unlogged sequences, so they
+--   are empty (null) after it. An empty hint is passed over. At an promoted standby     empty mark the first REPEATABLE
+--   READ writer of a chain sets it and gets one 40001, because a prepared
+--                        transaction may have been committed since its snapshot. Its second try has a snapshot that is
+--                        younger than the mark.
+--   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or
+--   ROLLBACK PREPARED.
 --                        All other writers of the chain wait; lock_holders() shows for whom.
---   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It carries mark and
---                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet means nothing
---                        (_snapshot_sees), an older one is a transaction that every snapshot sees.
---   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row before until
+--   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It
+--   carries mark and
+--                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet
+--                        means nothing (_snapshot_sees), an older one is a transaction that every snapshot sees.
+--   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row
+--   before until
 --                        it has caught up.
 --
--- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in tests/durability, dumps
--- in tests/migration.
+-- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in
+-- tests/durability, dumps in tests/migration.
 
 create function _chain_parts(
   chain             chains,
@@ -1416,8 +1460,8 @@ as $function$
          string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or '
                     order by h.place) filter (where h.is_bounded),
          array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
-         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '' order by h.place)
-                  filter (where h.decimal_scale is not null),
+         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
+                           order by h.place) filter (where h.decimal_scale is not null),
                 case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' end),
          -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
          string_agg(_fill($part$
@@ -1426,19 +1470,18 @@ as $function$
   elsif new.{column:I} is not null then
     {printed:s} := _print_large(new.{column:I}, tg_argv[0], {row_limit:s});
   end if;$part$,
-           'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), '' order by h.place)
-           filter (where not h.is_bounded),
+           'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), ''
+                    order by h.place) filter (where not h.is_bounded),
          string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place)
            filter (where not h.is_bounded),
-         -- Without a length, because a cast to varchar(20) cuts without a word.
-         string_agg(case when h.is_bounded then format('new.%I', h.column_name) else format('printed_%s', h.place) end, ', '
-                    order by h.place)
+         string_agg(case when h.is_bounded then format('new.%I', h.column_name)
+                         else format('printed_%s', h.place) end, ', ' order by h.place)
   from (select c.*, row_number() over () as place from _hashed_columns(chain.table_name) as c) as h;
 $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
--- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls _refuse_in_lockdown,
--- which 08_lockdown/engage.sql makes, and what checks.sql makes.
+-- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
+-- _refuse_in_lockdown, which 08_lockdown/engage.sql makes, and what checks.sql makes.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1512,14 +1555,16 @@ $template$,
     'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
     'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,
     'settings', part.settings, 'declarations', part.declarations, 'other_types', part.other_types,
-    'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing, 'columns', part.columns,
+    'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing,
+    'columns', part.columns,
     'refusal_of_large_rows', case when part.printed_bytes is null then '' else _fill($part$
   if {bytes:s} > {row_limit:s} then
     perform _refuse_large_row(tg_argv[0], {bytes:s}, {row_limit:s});
   end if;$part$, 'bytes', part.printed_bytes, 'row_limit', chain.row_limit::text) end,
     'lockdown', case when chain.open_in_lockdown then '' else $part$
   -- 5. The alarm, which may be raised at any moment. Equal, or both null: there is none.
-  if pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  if pg_sequence_last_value('lockdown_alarm'::regclass)
+     is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
 $part$ end);
@@ -1534,6 +1579,16 @@ comment on function _chain_generate is
 
 -- sql/04_chain/attach.sql
 
+-- Making a table a chain, and undoing it
+--
+-- _chain_attach makes, for signals: an entry in chains, the lock (lock_signals), the mark (writer_signals), the hint
+-- (tail_signals), the row type of what is hashed (hashed_signals), the trigger zzz_chain with its function
+-- (_chain_signals), and, for a table that a lockdown closes, the trigger _900_refuse_in_lockdown. trigger.sql explains
+-- each of them. Migrations call it.
+--
+-- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
+-- 08_lockdown/engage.sql.
+
 create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
 returns void
 language plpgsql
@@ -1545,32 +1600,27 @@ begin
          coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
          _chain_attach.is_internal, _chain_attach.open_in_lockdown
   from only chains as c where c.is_internal = _chain_attach.is_internal;
-  -- The lock of the chain: an advisory lock could be held by anyone, this table is nobody's but the owner's.
-  execute format('create table %I ()', 'lock_' || table_name);
-  execute format('comment on table %I is %L', 'lock_' || table_name,
-                 format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the cheapest that keeps others with it out, is the lock of the chain of %s, held until the end of the transaction.', table_name));
-  execute format('create unlogged sequence %I', 'writer_' || table_name);
-  execute format('comment on sequence %I is %L', 'writer_' || table_name,
-                 format('Id of the transaction that last took the chain lock of %s.', table_name));
+  execute _fill($create$
+    create table {lock:I} ();
+    comment on table {lock:I} is {about_lock:L};
+    create unlogged sequence {mark:I};
+    comment on sequence {mark:I} is {about_mark:L};
+    create unlogged sequence {hint:I};
+    comment on sequence {hint:I} is {about_hint:L};
+    $create$,
+    'lock', 'lock_' || table_name, 'mark', 'writer_' || table_name, 'hint', 'tail_' || table_name,
+    'about_lock', format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the weakest that excludes itself, is the lock of the chain '
+                         'of %s, held until the end of the transaction.', table_name),
+    'about_mark', format('Id of the transaction that last took the chain lock of %s.', table_name),
+    'about_hint', format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
   perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, txid_current());
-  execute format('create unlogged sequence %I', 'tail_' || table_name);
-  execute format('comment on sequence %I is %L', 'tail_' || table_name,
-                 format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
   perform _chain_generate(table_name);
-  -- Sorts last among the BEFORE triggers: a later one could change what was hashed.
-  -- Not ALWAYS: rows that are replicated or restored keep their hash.
-  execute format('create trigger zzz_chain before insert on %I for each row execute function %I(%L)',
-                 table_name, '_chain_' || table_name, table_name);
-  execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
+  execute _fill($create$
+    create trigger zzz_chain before insert on {table:I} for each row execute function {function:I}({table:L});
+    comment on trigger zzz_chain on {table:I} is 'Links the row into the hash chain.';
+    $create$, 'table', table_name, 'function', '_chain_' || table_name);
   if not open_in_lockdown then
-    perform _count_attempts('AUD-009', table_name, 'INSERT');
-    -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is
-    -- seen here. Without WHEN, which PostgreSQL would read from its text at each statement, and judge with the
-    -- writer's rights.
-    execute format('create trigger _900_refuse_in_lockdown after insert on %I for each statement execute function _refuse_statement_in_lockdown(%L)',
-                   table_name, table_name);
-    execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
-                   'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
+    perform _close_in_lockdown(table_name);
   end if;
   if not is_internal then
     perform _count_attempts('AUD-011', table_name, 'INSERT'), _count_attempts('AUD-012', table_name, 'INSERT');
@@ -1579,32 +1629,65 @@ begin
 end
 $function$;
 comment on function _chain_attach is
-  'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by '
-  'migrations.';
+  'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Migrations '
+  'call it.';
+create function _close_in_lockdown(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _count_attempts('AUD-009', table_name, 'INSERT');
+  -- zzz_chain has asked for the alarm at each row. This asks again when the rows are stored: an alarm that was raised
+  -- meanwhile is seen here. Without WHEN, which PostgreSQL would read from its text at each statement, and judge with
+  -- the writer's rights.
+  execute _fill($create$
+    create trigger _900_refuse_in_lockdown after insert on {table:I}
+      for each statement execute function _refuse_statement_in_lockdown({table:L});
+    comment on trigger _900_refuse_in_lockdown on {table:I} is
+      'Refuses (AUD-009) rows that were written while the lockdown was being engaged.';
+    $create$, 'table', table_name);
+end
+$function$;
+comment on function _close_in_lockdown is
+  'Attaches the trigger that asks for the alarm when the rows of a statement are stored. Its function is made in 003.';
 create function _chain_detach(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  execute format('drop trigger zzz_chain on %I', table_name);
-  execute format('drop trigger if exists _900_refuse_in_lockdown on %I', table_name);
   if exists (select from pg_trigger as t
-             where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass and t.tgname = '_050_owner_only') then
+             where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass
+               and t.tgname = '_050_owner_only') then
     execute format('drop trigger _050_owner_only on %I', table_name);
   end if;
-  execute format('drop trigger _100_reject_change on %I', table_name);
-  execute format('drop trigger _200_reject_truncate on %I', table_name);
-  execute format('drop function %I()', '_chain_' || table_name);
-  execute format('drop table %I', 'lock_' || table_name);
-  execute format('drop sequence %I', 'writer_' || table_name);
-  execute format('drop sequence %I', 'tail_' || table_name);
-  execute format('drop type %I', 'hashed_' || table_name);
+  execute _fill($drop$
+    drop trigger zzz_chain on {table:I};
+    drop trigger if exists _900_refuse_in_lockdown on {table:I};
+    drop trigger _100_reject_change on {table:I};
+    drop trigger _200_reject_truncate on {table:I};
+    drop function {function:I};
+    drop table {lock:I};
+    drop sequence {mark:I}, {hint:I};
+    drop type {hashed_type:I};
+    $drop$,
+    'table', table_name, 'function', '_chain_' || table_name, 'lock', 'lock_' || table_name,
+    'mark', 'writer_' || table_name, 'hint', 'tail_' || table_name, 'hashed_type', 'hashed_' || table_name);
   delete from only chains as c where c.table_name = _chain_detach.table_name;
 end
 $function$;
 comment on function _chain_detach is
-  'Undoes _chain_attach, _protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables '
-  'hold rows.';
+  'Undoes _chain_attach, _protect_table and _owner_only. Rollbacks call it, which refuse while the audit tables hold '
+  'rows.';
+
+-- sql/04_chain/extend.sql
+
+-- A chained table that changes
+--
+-- A migration may add columns at the end of a chained table, and calls chain_extend then. Older rows stay as they were
+-- hashed. chain_columns records with which columns a range of rows was hashed, and what every older row holds in a
+-- column that came later, so that an edit there is found too. rows.sql reads rows by it. chain_limit changes how long a
+-- row may be.
+
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
@@ -1612,14 +1695,9 @@ set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
 declare
-  known     text[];
-  present   text[];
-  added     text[];
-  tail_id   bigint;
-  older     jsonb := '{}';
-  variants  bigint;
-  sample    jsonb;
-  added_column text;
+  known    text[];
+  present  text[];
+  tail_id  bigint;
 begin
   perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
@@ -1632,33 +1710,54 @@ begin
   if present[1:cardinality(known)] <> known then
     raise exception 'chain of %: columns may only be added at the end', table_name
       using errcode = '55000',
-            detail = format('Hashed so far: %s. Present: %s.', array_to_string(known, ', '), array_to_string(present, ', '));
+            detail = format('Hashed so far: %s. Present: %s.',
+                            array_to_string(known, ', '), array_to_string(present, ', '));
   end if;
-  if exists (select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-             where c.oid = format('%I.%I', current_schema(), table_name)::regclass and a.attgenerated <> '') then
-    raise exception 'chain of %: a generated column is computed after the row was hashed', table_name using errcode = '0A000';
+  if exists (select from pg_attribute as a
+             where a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attgenerated <> '') then
+    raise exception 'chain of %: a generated column is computed after the row was hashed', table_name
+      using errcode = '0A000', hint = 'Make it an ordinary column, and let the writer compute it.';
   end if;
   execute format('select coalesce(max(t.id), 0) from only %I as t', table_name) into tail_id;
-  added := present[coalesce(cardinality(known), 0) + 1:];
-  if known is not null then
-    foreach added_column in array added loop
-      execute format('select count(distinct coalesce(to_jsonb(t.%1$I), ''null'')::text), min(coalesce(to_jsonb(t.%1$I), ''null'')::text)::jsonb from only %2$I as t',
-                     added_column, table_name) into variants, sample;
-      if variants > 1 then
-        raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
-          using errcode = '55000', hint = 'Add the column with a constant default or none: what older rows hold in it is recorded once for all.';
-      end if;
-      older := older || jsonb_build_object(added_column, coalesce(sample, 'null'));
-    end loop;
-  end if;
   perform _chain_generate(table_name);
   insert into chain_columns (table_name, from_id, column_names, older_values)
-  values (table_name, tail_id + 1, present, older);
+  values (table_name, tail_id + 1, present, _older_values(table_name, present[cardinality(known) + 1:]));
 end
 $function$;
 comment on function chain_extend is
   'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay '
   'verifiable. No effect if there are none.';
+create function _older_values(table_name text, added text[]) returns jsonb
+language plpgsql
+set search_path from current
+set row_security = off
+as $function$
+declare
+  older         jsonb := '{}';
+  added_column  text;
+  variants      bigint;
+  sample        jsonb;
+begin
+  foreach added_column in array coalesce(added, '{}') loop
+    execute _fill($query$
+      select count(distinct v.printed), min(v.printed)::jsonb
+      from only {table:I} as t cross join lateral (select coalesce(to_jsonb(t.{column:I}), 'null')::text) as v(printed)
+      $query$, 'table', table_name, 'column', added_column)
+      into variants, sample;
+    if variants > 1 then
+      raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
+        using errcode = '55000',
+              detail = 'What older rows hold in a new column is recorded once for all of them.',
+              hint = 'Add the column without a default, or with a constant one.';
+    end if;
+    older := older || jsonb_build_object(added_column, coalesce(sample, 'null'));
+  end loop;
+  return older;
+end
+$function$;
+comment on function _older_values is
+  'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty for '
+  'a new chain. Prints as its caller, chain_extend, has set.';
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
 set search_path from current
@@ -1666,8 +1765,9 @@ as $function$
 begin
   perform _chain_or_error(table_name);
   if row_limit is null or row_limit not between 65536 and 134217728 then
-    raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %', coalesce(row_limit::text, 'NULL')
-      using errcode = '22023', hint = 'The limit is 16,777,216 (16 MiB) by default.';
+    raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %',
+      coalesce(row_limit::text, 'NULL')
+      using errcode = '22023', hint = 'Give a number between them. The default is 16777216 (16 MiB).';
   end if;
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
   update only chains as c set row_limit = chain_limit.row_limit where c.table_name = chain_limit.table_name;
@@ -1675,10 +1775,18 @@ begin
 end
 $function$;
 comment on function chain_limit is
-  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard '
-  'until record_guards accepts it. Only the owner may, with alpha.maintenance set.';
+  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until '
+  'record_guards accepts it. Only the owner may, with alpha.maintenance set.';
 
 -- sql/04_chain/rows.sql
+
+-- The rows of a chain as they were hashed
+--
+-- Rows of one table may have been hashed with different columns (extend.sql). For each entry of chain_columns the query
+-- below has a row type e1, e2 … with the columns of that time, and a row is printed with the last entry that is not
+-- above its id. What a row holds in a column that came later must be what chain_columns says.
+--
+-- Verification (05_verify) builds on chain_rows_sql; chain_rows is for auditors who check a log without our code.
 
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
@@ -1729,7 +1837,8 @@ as $function$
 begin
   perform _require_chain(table_name);
   return query execute format(
-    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
+    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id',
+    chain_rows_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
 end
 $function$;
@@ -1739,8 +1848,20 @@ comment on function chain_rows is
 
 -- sql/04_chain/status.sql
 
+-- The head of every chain: the last id, its hash and its time
+--
+-- chain_status() never fails because of one table: what is gone, locked or unreadable is reported in that table's row.
+-- _known_heads() is for what will be signed (checkpoints, runs): there, no table may be left out.
+
 create function chain_status()
-returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz, error_code text, problem text)
+returns table (
+  table_name       text,
+  last_id          bigint,
+  head_hash        text,
+  last_created_at  timestamptz,
+  error_code       text,
+  problem          text
+)
 language plpgsql stable
 set search_path from current
 set enable_seqscan = off set row_security = off
@@ -1762,7 +1883,8 @@ begin
       if problem is not null then
         error_code := 'AUD-009';
       else
-        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
+        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1',
+                       table_name)
           into last_id, head_hash, last_created_at;
         problem := _ahead_of_clock(last_created_at);
       end if;
@@ -1790,7 +1912,10 @@ as $function$
 declare
   chain record;
 begin
-  for chain in select s.* from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place) loop
+  for chain in
+    select s.*
+    from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place)
+  loop
     if chain.error_code = 'AUD-009' then
       perform _require_chain(chain.name);
     elsif chain.error_code is not null then

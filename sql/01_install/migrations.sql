@@ -9,9 +9,9 @@
 -- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
 --
 -- These functions cannot pin search_path as all others do: the role, the path and the settings that they set must
--- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the functions
--- in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that names every
--- function, type and operator with its schema. Only migrations call them.
+-- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the
+-- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
+-- names every function, type and operator with its schema. Only migrations call them.
 --
 -- They call record_guards and verify_guards (06_guards/verify.sql) and _revoke_from_public (06_guards/public.sql).
 

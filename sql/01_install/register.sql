@@ -21,7 +21,7 @@ comment on table  installation                 is 'One row: the identity of this
 comment on column installation.singleton       is 'Always true; keeps the table at one row.';
 comment on column installation.installation_id is
   'Identity of this installation, signed into checkpoints and proposals.';
-comment on column installation.role_prefix     is
+comment on column installation.role_prefix is
   'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
 comment on column installation.installed_at    is 'When 001_core_functions was applied.';
 insert into installation (role_prefix) values (coalesce(current_setting('alpha.role_prefix', true), ''));
@@ -34,10 +34,10 @@ create table installed_migrations (
   server_version  text         not null,
   constraint installed_migrations_pkey primary key (name)
 );
-comment on table  installed_migrations                is
+comment on table installed_migrations is
   'The migrations that are installed, each recorded in its own transaction.';
 comment on column installed_migrations.name           is 'File name without .sql.';
-comment on column installed_migrations.checksum       is
+comment on column installed_migrations.checksum is
   'SHA-256 of the migration''s text from the first "do $migration" to the last tag; null if it could not be seen.';
 comment on column installed_migrations.applied_at     is 'When the migration ran.';
 comment on column installed_migrations.applied_by     is 'The login that ran it.';

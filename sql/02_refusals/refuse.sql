@@ -18,7 +18,7 @@ create table attempt_counters (
 comment on table attempt_counters is
   'Which sequence counts which kind of rejected attempt. A sequence, because a rollback does not undo nextval.';
 comment on column attempt_counters.code          is 'Error code, AUD-001 and so on.';
-comment on column attempt_counters.table_name    is
+comment on column attempt_counters.table_name is
   'The table that was protected; the domain if a domain found AUD-001.';
 comment on column attempt_counters.operation     is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column attempt_counters.sequence_name is 'The sequence, in the install schema.';

@@ -71,8 +71,8 @@ begin
     'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
   raise exception 'AUD-011: a row of % would be stored in %', table_name, relation
     using errcode = 'AUD11', table = table_name, schema = current_schema(),
-          detail = format('%s reads its rows from the table itself: a row in a partition, a chunk or a child table would be '
-                          'lost to it.', table_name),
+          detail = format('%s reads its rows from the table itself: '
+                          'a row in a partition, a chunk or a child table would be lost to it.', table_name),
           hint = 'Chained tables cannot be partitioned, distributed or made hypertables. Undo that.';
 end
 $function$;

@@ -1,9 +1,9 @@
 -- Which columns of a row are hashed, and as what
 --
--- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under the type
--- below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that may be long (a text, a
--- document, an array) goes in as JSON that was printed before. Only types whose JSON text depends on nothing, or on settings that
--- the chain trigger pins, can be hashed.
+-- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under
+-- the type below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that
+-- may be long (a text, a document, an array) goes in as JSON that was printed before. Only types whose JSON text
+-- depends on nothing, or on settings that the chain trigger pins, can be hashed.
 
 create function _hashed_columns(table_name text)
 returns table (
@@ -44,9 +44,9 @@ as $function$
   order by c.attnum;
 $function$;
 comment on function _hashed_columns is
-  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type '
-  'below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no '
-  'value prints to more than a few kB.';
+  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the '
+  'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
+  'that no value prints to more than a few kB.';
 
 create function _make_hashed_type(table_name text) returns void
 language plpgsql
@@ -59,8 +59,9 @@ declare
 begin
   select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
   from _hashed_columns(table_name) as h
-  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', 'bool', 'uuid', 'json', 'jsonb',
-                            'inet', 'cidr', 'date', 'timestamp', 'timestamptz', 'bytea', 'float4', 'float8', 'interval');
+  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
+                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
+                            'interval');
   if unhashed is not null then
     raise exception 'chain of %: no stable text for %', table_name, unhashed
       using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
@@ -82,5 +83,5 @@ begin
 end
 $function$;
 comment on function _make_hashed_type is
-  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which costs half '
-  'of a query. Raises 0A000 for a column whose type has no stable text.';
+  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which costs '
+  'half of a query. Raises 0A000 for a column whose type has no stable text.';

@@ -1,3 +1,11 @@
+-- The rows of a chain as they were hashed
+--
+-- Rows of one table may have been hashed with different columns (extend.sql). For each entry of chain_columns the query
+-- below has a row type e1, e2 … with the columns of that time, and a row is printed with the last entry that is not
+-- above its id. What a row holds in a column that came later must be what chain_columns says.
+--
+-- Verification (05_verify) builds on chain_rows_sql; chain_rows is for auditors who check a log without our code.
+
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
 set search_path from current
@@ -48,7 +56,8 @@ as $function$
 begin
   perform _require_chain(table_name);
   return query execute format(
-    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
+    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id',
+    chain_rows_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
 end
 $function$;

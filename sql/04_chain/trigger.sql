@@ -1,80 +1,89 @@
 -- How a row enters the chain
 --
--- Each row of a chained table holds row_hash, the SHA-256 of the row before it (its row_hash, 32 raw bytes) and of its own text
--- (row_data: the row as JSON, docs/chain-format.md). The first row follows chain_genesis(table). So one writer at a time must read the
--- tail, the last row, and add the next one. The trigger zzz_chain does that for each row. _chain_generate writes its function,
--- _chain_signals() for signals, from the template at the end of this file, because a function written for one table needs neither
--- dynamic SQL nor a look-up in the catalogues for each row. What the template calls when something is wrong is in checks.sql.
+-- Each row of a chained table holds row_hash, the SHA-256 of the row before it (its row_hash, 32 raw bytes) and of its
+-- own text (row_data: the row as JSON, docs/chain-format.md). The first row follows chain_genesis(table). So one writer
+-- at a time must read the tail, the last row, and add the next one. The trigger zzz_chain does that for each row.
+-- _chain_generate writes its function, _chain_signals() for signals, from the template at the end of this file, because
+-- a function written for one table needs neither dynamic SQL nor a look-up in the catalogues for each row. What the
+-- template calls when something is wrong is in checks.sql.
 --
 -- The steps, in this order:
 --
 --   1. The row must be one of the chain's own table, with the column types that the chain was made for (AUD-011).
---   2. Decimals get their full scale, recorded_by the login. What may be long is printed now, before the lock is taken, and a row
---      whose text is too long is refused (AUD-012).
+--   2. Decimals get their full scale, recorded_by the login. What may be long is printed now, before the lock is taken,
+--      and a row whose text is too long is refused (AUD-012).
 --   3. The chain's *lock* is taken.
 --   4. The chain's *mark* is compared with this transaction.
 --   5. In a table that a lockdown closes, the alarm is asked for (AUD-009).
 --   6. The tail is read, from a *hint* on where it is.
 --   7. The row gets id, created_at and row_hash.
 --
--- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown asks for the
--- alarm once more when the rows of the statement are stored.
+-- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
+-- asks for the alarm once more when the rows of the statement are stored.
 --
--- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE ALWAYS, because
--- rows that are replicated (session_replication_role = replica) or restored keep the hash that they had.
+-- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
+-- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
+-- had.
 --
 -- The lock
 --
--- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude themselves it is the
--- weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock could be held by any login; this one
--- only by a role that may change the table, so by the owner, as whom the trigger runs. Readers never wait for it.
+-- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude
+-- themselves it is the weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock
+-- could be held by any login; this one only by a role that may change the table, so by the owner, as whom the trigger
+-- runs. Readers never wait for it.
 --
--- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail that the next
--- writer reads is committed, and id has no gaps: a row that is rolled back gives its id to the next one.
+-- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail
+-- that the next writer reads is committed, and id has no gaps: a row that is rolled back gives its id to the next one.
 --
--- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order that all
--- should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
+-- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order
+-- that all should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
 --
 -- The mark
 --
--- In READ COMMITTED every query of the trigger has a snapshot of its own, taken after the lock: it sees the tail. In REPEATABLE READ and
--- SERIALIZABLE the transaction has one snapshot for good, and the tail may be newer. A writer that linked its row to an older tail would
--- fork the chain; the primary key would refuse that, with an error that no client retries. The mark prevents it. It is a sequence,
--- writer_signals, that holds the id of the transaction that had the lock last. If the snapshot sees that transaction, it sees
--- all before it, because the lock orders them. If not, the writer gets 40001 (_admit_writer): run the transaction again.
+-- In READ COMMITTED every query of the trigger has a snapshot of its own, taken after the lock: it sees the tail. In
+-- REPEATABLE READ and SERIALIZABLE the transaction has one snapshot for good, and the tail may be newer. A writer that
+-- linked its row to an older tail would fork the chain; the primary key would refuse that, with an error that no client
+-- retries. The mark prevents it. It is a sequence, writer_signals, that holds the id of the transaction that had the
+-- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
+-- writer gets 40001 (_admit_writer): run the transaction again.
 --
--- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have had the lock
--- since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+-- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have
+-- had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
 --
 -- The hint
 --
--- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one entry of the
--- primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the hint being right. If it
--- is too low, the query reads a few more entries. If no row is at or behind it, the last row of all is read.
+-- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one
+-- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
+-- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
+-- all is read.
 --
 -- What happens in …
 --
---   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and is passed over.
+--   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and
+--   is passed over.
 --                        A REPEATABLE READ writer whose snapshot is from before that may get a needless 40001, once.
---   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and others may
---                        write meanwhile. At its next row this transaction takes the lock again and finds another mark than its
---                        own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
---   a cancelled or       As ROLLBACK.
---   killed session
---   a crash, or a        Mark and hint are unlogged sequences, so they are empty (null) after it. An empty hint is passed over. At an
---   promoted standby     empty mark the first REPEATABLE READ writer of a chain sets it and gets one 40001, because a prepared
---                        transaction may have been committed since its snapshot. Its second try has a snapshot that is younger
---                        than the mark.
---   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED.
+--   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and
+--   others may
+--                        write meanwhile. At its next row this transaction takes the lock again and finds another mark
+--                        than its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
+--   a cancelled or       As ROLLBACK. killed session a crash, or a        Mark and hint are unlogged sequences, so they
+--   are empty (null) after it. An empty hint is passed over. At an promoted standby     empty mark the first REPEATABLE
+--   READ writer of a chain sets it and gets one 40001, because a prepared
+--                        transaction may have been committed since its snapshot. Its second try has a snapshot that is
+--                        younger than the mark.
+--   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or
+--   ROLLBACK PREPARED.
 --                        All other writers of the chain wait; lock_holders() shows for whom.
---   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It carries mark and
---                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet means nothing
---                        (_snapshot_sees), an older one is a transaction that every snapshot sees.
---   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row before until
+--   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It
+--   carries mark and
+--                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet
+--                        means nothing (_snapshot_sees), an older one is a transaction that every snapshot sees.
+--   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row
+--   before until
 --                        it has caught up.
 --
--- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in tests/durability, dumps
--- in tests/migration.
+-- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in
+-- tests/durability, dumps in tests/migration.
 
 create function _chain_parts(
   chain             chains,
@@ -96,8 +105,8 @@ as $function$
          string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or '
                     order by h.place) filter (where h.is_bounded),
          array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
-         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '' order by h.place)
-                  filter (where h.decimal_scale is not null),
+         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
+                           order by h.place) filter (where h.decimal_scale is not null),
                 case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' end),
          -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
          string_agg(_fill($part$
@@ -106,20 +115,19 @@ as $function$
   elsif new.{column:I} is not null then
     {printed:s} := _print_large(new.{column:I}, tg_argv[0], {row_limit:s});
   end if;$part$,
-           'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), '' order by h.place)
-           filter (where not h.is_bounded),
+           'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), ''
+                    order by h.place) filter (where not h.is_bounded),
          string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place)
            filter (where not h.is_bounded),
-         -- Without a length, because a cast to varchar(20) cuts without a word.
-         string_agg(case when h.is_bounded then format('new.%I', h.column_name) else format('printed_%s', h.place) end, ', '
-                    order by h.place)
+         string_agg(case when h.is_bounded then format('new.%I', h.column_name)
+                         else format('printed_%s', h.place) end, ', ' order by h.place)
   from (select c.*, row_number() over () as place from _hashed_columns(chain.table_name) as c) as h;
 $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
 
--- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls _refuse_in_lockdown,
--- which 08_lockdown/engage.sql makes, and what checks.sql makes.
+-- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
+-- _refuse_in_lockdown, which 08_lockdown/engage.sql makes, and what checks.sql makes.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -193,14 +201,16 @@ $template$,
     'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
     'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,
     'settings', part.settings, 'declarations', part.declarations, 'other_types', part.other_types,
-    'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing, 'columns', part.columns,
+    'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing,
+    'columns', part.columns,
     'refusal_of_large_rows', case when part.printed_bytes is null then '' else _fill($part$
   if {bytes:s} > {row_limit:s} then
     perform _refuse_large_row(tg_argv[0], {bytes:s}, {row_limit:s});
   end if;$part$, 'bytes', part.printed_bytes, 'row_limit', chain.row_limit::text) end,
     'lockdown', case when chain.open_in_lockdown then '' else $part$
   -- 5. The alarm, which may be raised at any moment. Equal, or both null: there is none.
-  if pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  if pg_sequence_last_value('lockdown_alarm'::regclass)
+     is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
 $part$ end);

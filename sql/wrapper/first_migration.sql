@@ -137,8 +137,8 @@ if role_name is not null then
     install_schema, owner_role, role_name
     using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
 end if;
--- And what somebody left here earlier would stand beside our own functions. The schema's owner may keep functions here, but
--- none that could be taken for one of PostgreSQL's own while this runs.
+-- And what somebody left here earlier would stand beside our own functions. The schema's owner may keep functions here,
+-- but none that could be taken for one of PostgreSQL's own while this runs.
 select string_agg(distinct format('%s of %I',
          coalesce((select 'extension ' || e.extname
                    from pg_depend as d join pg_extension as e on e.oid = d.refobjid
