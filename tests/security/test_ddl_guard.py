@@ -370,7 +370,7 @@ def test_migrations_run_under_the_guard(server: Server, connect: Connect, guarde
     objects = {
         row["object_identity"] for row in query(guarded, "select object_identity from maintenance_events")
     }
-    assert {"public.later", "public.signals", "public.owner_role()"} <= objects
+    assert {"public.later", "public.signals", "public._owner_role()"} <= objects
     assert changed_guards(guarded) == []
     assert {v.verdict for v in verdicts(guarded).values()} == {"intact"}
     with refused("AUD-011"):

@@ -500,7 +500,7 @@ sql(
 sql(
     "overloads-a-function",
     "Adds a function that a call could pick instead of ours",
-    "create function public.refuse(code text) returns void language sql as ''",
+    "create function public._refuse(code text) returns void language sql as ''",
     guards("function", "_refuse(code text)", "body", "extra"),
 )
 sql(
