@@ -9,13 +9,13 @@ from typing import Any
 import click
 from psycopg.rows import dict_row
 
-from alpha_db.checkpoint.guards import Since, guards_since
 from alpha_db.cli.common import Settings, database_options, finish
-from alpha_db.cli.evidence import open_notes
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line
-from alpha_db.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
-from alpha_db.offline_check import Key
+from alpha_db.evidence.checkpoint.guards import Since, guards_since
+from alpha_db.evidence.cli.notes import open_notes
+from alpha_db.evidence.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
+from alpha_db.evidence.offline_check import Key
 from alpha_db.queries import query
 
 

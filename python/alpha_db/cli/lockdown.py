@@ -10,9 +10,9 @@ from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line, note, since
-from alpha_db.cli.signing import Signing, proposal_options, send_proposal, show_damage
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError, RiskTampered, StaleProposal
 from alpha_db.queries import query
+from alpha_db.risk.cli.signing import Signing, proposal_options, send_proposal, show_damage
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import DAMAGE
 

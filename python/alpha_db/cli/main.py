@@ -18,21 +18,21 @@ from alpha_db.cli.common import Settings, debug_option, dsn_option, lock_timeout
 
 #: Each command and where it is, in the order of the help; loaded when used, so that none slows another.
 COMMANDS = {
-    "demo": "alpha_db.cli.demo:demo",
-    "server": "alpha_db.cli.server:server",
+    "demo": "alpha_db.demo.cli:demo",
+    "server": "alpha_db.embedded.cli.server:server",
     "migrate": "alpha_db.cli.migrate:migrate",
     "status": "alpha_db.cli.status:status",
     "verify-chain": "alpha_db.cli.verify_chain:verify_chain",
     "guards": "alpha_db.cli.guards:guards",
     "attempts": "alpha_db.cli.attempts:attempts",
     "lockdown": "alpha_db.cli.lockdown:lockdown",
-    "checkpoint": "alpha_db.cli.checkpoint:checkpoint",
-    "prove": "alpha_db.cli.prove:prove",
-    "verify-proof": "alpha_db.cli.verify_proof:verify_proof_command",
-    "export": "alpha_db.cli.export:export",
-    "verify-export": "alpha_db.cli.verify_export:verify_export_command",
-    "agents": "alpha_db.cli.agents:agents",
-    "risk": "alpha_db.cli.risk:risk",
+    "checkpoint": "alpha_db.evidence.cli.checkpoint:checkpoint",
+    "prove": "alpha_db.evidence.cli.prove:prove",
+    "verify-proof": "alpha_db.evidence.cli.verify_proof:verify_proof_command",
+    "export": "alpha_db.evidence.cli.export:export",
+    "verify-export": "alpha_db.evidence.cli.verify_export:verify_export_command",
+    "agents": "alpha_db.risk.cli.agents:agents",
+    "risk": "alpha_db.risk.cli:risk",
     "completion": "alpha_db.cli.completion:completion",
 }
 

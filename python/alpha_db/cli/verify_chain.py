@@ -12,8 +12,7 @@ from typing import Any
 import click
 import psycopg
 
-from alpha_db.checkpoint.verify import Comparison
-from alpha_db.cli import boundary, verify_checkpoints, verify_report
+from alpha_db.cli import boundary, verify_report
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
 from alpha_db.cli.options import Integer, table_option
@@ -21,8 +20,10 @@ from alpha_db.cli.output import emit_json, note, put, spinner, want_json
 from alpha_db.cli.progress import progress_bar
 from alpha_db.courtesy import LOCKDOWN, tell
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
+from alpha_db.evidence.checkpoint.verify import Comparison
+from alpha_db.evidence.cli import verify_checkpoints
+from alpha_db.evidence.offline_check import Key
 from alpha_db.locks import timed_out
-from alpha_db.offline_check import Key
 from alpha_db.verification import (
     Plan,
     Range,

@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere
-from alpha_db.reading import read_json, reason_of
 from alpha_db.security.config_integrity import Verified
+from alpha_db.security.reading import read_json, reason_of
 from alpha_db.security.replay import Replay, tampered
 
 

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 from shlex import quote
 
-from alpha_db.reading import reason_of
 from alpha_db.security.key_formats import KeyFileError, KeyFileNotThere
+from alpha_db.security.reading import reason_of
 
 __all__ = ["KeyFileError", "KeyFileNotThere", "read_private", "write_private"]
 
