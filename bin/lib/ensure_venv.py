@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SETS = {
-    "quickstart": ("embedded",),
-    "test": ("embedded", "test"),
-    "lint": ("embedded", "test", "lint"),
+    "quickstart": ("demo", "embedded"),
+    "test": ("demo", "embedded", "test"),
+    "lint": ("demo", "embedded", "test", "lint"),
 }
 #: How long pip takes, roughly, on two processors and an ordinary line.
 SECONDS = {"quickstart": 40, "test": 60, "lint": 90}

@@ -9,13 +9,11 @@ from typing import Any
 import click
 from psycopg.rows import dict_row
 
+from alpha_db.cli.checkpoint_options import require_keys, trusted_keys_option
 from alpha_db.cli.common import Settings, database_options, finish
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line
-from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
-from alpha_db.evidence.checkpoint.guards import Since, guards_since
-from alpha_db.evidence.cli.notes import open_notes
-from alpha_db.evidence.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
-from alpha_db.evidence.offline_check import Key
+from alpha_db.cli.optional import load
+from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
+from alpha_db.errors import EXIT_DAMAGE
 from alpha_db.queries import query
 
 
@@ -28,7 +26,7 @@ from alpha_db.queries import query
 )
 @trusted_keys_option(required=False)
 @database_options
-def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: list[Key]) -> None:
+def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: list[Any]) -> None:
     """List every guard that is not as installed: triggers, functions, grants, owners, columns.
 
     With --checkpoints: what is not as it was when a checkpoint was made, even if somebody accepted it; the logins
@@ -46,25 +44,8 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
     if checkpoints is None:
         _installed(settings, as_json)
         return
-    if not keys:
-        raise click.UsageError(
-            f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
-        )
-    notes = open_notes(checkpoints, keys)
-    notes.tell_unread("guard_states")
-    with settings.installed() as (conn, _):
-        found = guards_since(conn, notes.run)
-    unread = notes.unread("guard_states")
-    if as_json:
-        named = [{"name": one.name, "reason": one.reason} for one in unread]
-        emit_json(found.document | {"unreadable": named})
-    else:
-        _tell_since(found)
-        if unread:
-            line(
-                ("A later checkpoint could not be read, so nothing is known of what changed before it.", WARN)
-            )
-    finish(EXIT_DAMAGE if found.changed else EXIT_NOT_RUN if unread else EXIT_OK)
+    require_keys(keys)
+    load("alpha_db.evidence.cli.guards:show_since")(settings, checkpoints, keys, as_json=as_json)
 
 
 def _installed(settings: Settings, as_json: bool) -> None:
@@ -73,39 +54,21 @@ def _installed(settings: Settings, as_json: bool) -> None:
     if as_json:
         emit_json(found)
     else:
-        _tell_facts(found, "expected", "found")
+        tell_facts(found, "expected", "found")
         if found:
-            line((f"{_counted(found)} not as installed.", BAD))
+            line((f"{counted(found)} not as installed.", BAD))
         else:
             line(("All guards are as installed.", GOOD))
     finish(EXIT_DAMAGE if found else 0)
 
 
-def _tell_since(found: Since) -> None:
-    _tell_facts(found.facts, "then", "now")
-    for state in found.states:
-        who = f"{clean(state['recorded_by'])}, {clean(state['created_at'])}"
-        line(("recorded", WARN), f"  guard_states {state['id']} by {who}: {clean(state['reason'])}")
-    for event in found.maintenance or []:
-        who = f"{clean(event['recorded_by'])}, {clean(event['created_at'])}"
-        what = f"{clean(event['command_tag'])} {clean(event['object_identity'])}"
-        line(("maintenance", WARN), f"  {what} by {who}: {clean(event['reason'])}")
-    if found.note:
-        line((clean(found.note), WARN))
-    when = f"{clean(found.run)}, signed by {clean(found.signer)}"
-    if found.facts:
-        line((f"{_counted(found.facts)} not as in {when}.", BAD))
-    elif found.changed:
-        line((f"The guards are not those of {when}.", BAD))
-    else:
-        line((f"All guards are as in {when}.", GOOD))
-
-
-def _counted(facts: Sequence[object]) -> str:
+def counted(facts: Sequence[object]) -> str:
+    """Return how many facts there are, as the subject of a sentence."""
     return "1 fact about the guards is" if len(facts) == 1 else f"{len(facts)} facts about the guards are"
 
 
-def _tell_facts(facts: Sequence[dict[str, Any]], before: str, after: str) -> None:
+def tell_facts(facts: Sequence[dict[str, Any]], before: str, after: str) -> None:
+    """Print facts about guards, each with what it was and what it is, under these names."""
     for row in facts:
         line(
             (clean(row["problem"]), BAD),

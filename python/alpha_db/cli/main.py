@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ import click
 import alpha_db
 from alpha_db.cli import boundary
 from alpha_db.cli.common import Settings, debug_option, dsn_option, lock_timeout_option, schema_option
+from alpha_db.cli.optional import LazyGroup
 
 #: Each command and where it is, in the order of the help; loaded when used, so that none slows another.
 COMMANDS = {
@@ -37,24 +37,9 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the names, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return a command; None for a name that is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-
 @click.group(
     cls=LazyGroup,
+    lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 fine, 1 proven damage, changed guards or a refusal, 2 usage, 3 could not run, "
     "4 damage, but the lockdown could not be recorded, 5 what was asked about is not there. "

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import psycopg
 
 from alpha_db.cli import boundary, verify_report
+from alpha_db.cli.checkpoint_options import checkpoint_options, require_keys
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
+from alpha_db.cli.optional import load
 from alpha_db.cli.options import Integer, table_option
-from alpha_db.cli.output import emit_json, note, put, spinner, want_json
-from alpha_db.cli.progress import progress_bar
+from alpha_db.cli.output import emit_json, note, put, want_json
+from alpha_db.cli.progress import progress_bar, spinner
 from alpha_db.courtesy import LOCKDOWN, tell
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
-from alpha_db.evidence.checkpoint.verify import Comparison
-from alpha_db.evidence.cli import verify_checkpoints
-from alpha_db.evidence.offline_check import Key
 from alpha_db.locks import timed_out
 from alpha_db.verification import (
     Plan,
@@ -84,7 +84,7 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
     callback=_read_format,
     help="Default: text.",
 )
-@verify_checkpoints.checkpoint_options
+@checkpoint_options
 @database_options
 def verify_chain(
     settings: Settings,
@@ -100,7 +100,7 @@ def verify_chain(
     output_format: str | None,
     checkpoints: Path | None,
     without: tuple[str, ...],
-    keys: list[Key],
+    keys: list[Any],
 ) -> None:
     """Recompute every hash and tell whether the log is what was written.
 
@@ -136,7 +136,7 @@ def verify_chain(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
     wish = Wish(table, from_id, to_id, jobs, since_last, full_every, not no_lockdown, engage_for)
-    against = verify_checkpoints.read_checkpoints(checkpoints, without, keys, is_range=wish.is_range)
+    against = _read_checkpoints(checkpoints, without, keys, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
     started = time.monotonic()
     try:
@@ -158,10 +158,10 @@ def verify_chain(
             "run": found.run,
             "tables": results,
         }
-        also = {"checkpoints": verify_checkpoints.document(signed)} if signed else {}
+        also = {"checkpoints": signed.document()} if signed else {}
         emit_json(document | also)
     elif form == "prometheus":
-        more = verify_checkpoints.metrics(signed) if signed else []
+        more = signed.metrics() if signed else []
         seconds = time.monotonic() - started
         metrics = verify_report.prometheus(results, found.lockdown, seconds, code, more)
         put(lambda is_lost: click.echo(metrics, nl=False, err=is_lost))
@@ -169,8 +169,44 @@ def verify_chain(
         verify_report.text(results, found.lockdown, is_recorded=found.is_recorded)
         verify_report.remembered(found.run)
         if signed:
-            verify_checkpoints.text(signed)
+            signed.text()
     finish(code)
+
+
+class Compared(Protocol):
+    """What the comparison with checkpoints found. Source: alpha_db.evidence.cli.verify_checkpoints."""
+
+    @property
+    def results(self) -> list[dict[str, Any]]: ...
+    def places(self) -> list[Again]: ...
+    def document(self) -> dict[str, Any]: ...
+    def metrics(self) -> verify_report.Metrics: ...
+    def text(self) -> None: ...
+
+
+class Checkpoints(Protocol):
+    """The checkpoints to compare with."""
+
+    def compare(
+        self, conn: psycopg.Connection[Any], table: str | None, *, engage_lockdown: bool
+    ) -> Compared: ...
+
+
+def _read_checkpoints(
+    directory: Path | None, without: tuple[str, ...], keys: list[Any], *, is_range: bool
+) -> Checkpoints | None:
+    """Return the checkpoints that the options name, None if they name none."""
+    if directory is None:
+        if without:
+            raise click.UsageError("--without needs --checkpoints")
+        return None
+    if is_range:
+        raise click.UsageError(
+            "a checkpoint is of all rows: --checkpoints and a range of ids exclude each other"
+        )
+    require_keys(keys)
+    read: Callable[..., Checkpoints] = load("alpha_db.evidence.cli.verify_checkpoints:read_checkpoints")
+    return read(directory, without, keys)
 
 
 @dataclass(frozen=True)
@@ -204,10 +240,10 @@ class Found:
     lockdown: dict[str, Any] | None = None
     is_recorded: bool | None = None
     run: dict[str, Any] | None = None
-    signed: Comparison | None = None
+    signed: Compared | None = None
 
 
-def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against | None) -> Found:
+def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Found:
     with settings.installed() as (conn, place):
         plan = make_plan(conn, since_last=wish.since_last, full_every=wish.full_every)
         plan = plan.within(wish.table, wish.from_id, wish.to_id)
@@ -244,7 +280,7 @@ def _verify(settings: Settings, wish: Wish, against: verify_checkpoints.Against 
             with spinner("comparing with the checkpoints"):
                 found.signed = against.compare(conn, wish.table, engage_lockdown=wish.engage_lockdown)
             if wish.engage_lockdown:
-                engager.see_to(against.places(found.signed))
+                engager.see_to(found.signed.places())
         found.is_recorded, found.lockdown = engager.is_recorded, lockdown_of(conn)
         if found.is_recorded:
             for row in [*found.results, *(found.signed.results if found.signed else [])]:

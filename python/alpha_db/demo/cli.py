@@ -10,7 +10,8 @@ import click
 
 from alpha_db.cli.common import finish, json_option
 from alpha_db.cli.options import Integer, pg_option
-from alpha_db.cli.output import emit_json, spinner
+from alpha_db.cli.output import emit_json
+from alpha_db.cli.progress import spinner
 from alpha_db.demo import render
 from alpha_db.demo.document import document
 from alpha_db.demo.host import host, how_to_connect, undisturbed

@@ -297,11 +297,6 @@ class ConfigManager:
             for place in proposal["payload"]["damage"]
         ]
 
-    def was_locked(self) -> bool:
-        """Return whether there ever was a lockdown, so that it takes a release to say that there is none."""
-        found = self._rows("lockdown_evidence")
-        return any(row["event_id"] is not None or row["alarm"] is not None for row in found)
-
     def _rows(self, name: str, **values: Any) -> list[Row]:
         with translate(), self._conn.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query(name), values or None).fetchall()

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from alpha_db.cli.checkpoint_options import trusted_keys_option, without_option
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.options import KEY_HELP, Number
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, PlainConsole, clean, emit_json, line, note, put, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
+from alpha_db.cli.progress import progress_bar
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
 from alpha_db.evidence.checkpoint.create import Created
-from alpha_db.evidence.checkpoint.create import Progress as Listener
 from alpha_db.evidence.checkpoint.create import create as make
 from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
 from alpha_db.evidence.checkpoint.note import glance
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
-from alpha_db.evidence.cli.trusted_keys import trusted_keys_option
-from alpha_db.evidence.cli.verify_checkpoints import without_option
 from alpha_db.evidence.offline_check import Key
 
 _WAIT = 60.0
@@ -184,7 +181,7 @@ def create(
             f"there is no directory {directory}", hint=f"mkdir {directory}, if a new series begins"
         )
     store = Store(directory, without) if directory else None
-    with settings.installed() as (conn, place), _bar() as listener:
+    with settings.installed() as (conn, place), progress_bar("sealing", 1) as listener:
         made = make(
             conn,
             place,
@@ -407,13 +404,3 @@ def _tell_checked(results: Sequence[Checked]) -> None:
     line((f"All {len(results)} hold." if len(results) > 1 else "It holds.", GOOD))
     if not all(result.is_whole for result in results):
         line("A note alone does not tell whether the others of its run are there: name the directory.")
-
-
-@contextmanager
-def _bar() -> Iterator[Listener]:
-    """Show on a terminal's stderr how far sealing has come."""
-    console = PlainConsole(stderr=True)
-    columns = (TextColumn("sealing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

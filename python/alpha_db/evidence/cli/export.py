@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 import psycopg
 
+from alpha_db.cli.checkpoint_options import trusted_keys_option
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.options import Integer, force_option, table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
@@ -18,7 +19,6 @@ from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_d
 from alpha_db.evidence.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.evidence.cli.new_file import NotWritten, new_file, refuse_existing
 from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
-from alpha_db.evidence.cli.trusted_keys import trusted_keys_option
 from alpha_db.evidence.offline_check import Key
 from alpha_db.queries import query
 

@@ -1,14 +1,13 @@
-"""verify-chain --checkpoints: the options, and what is printed of the comparison."""
+"""verify-chain --checkpoints: the comparison, and what is printed of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import psycopg
 
 from alpha_db.cli.engaging import Again
@@ -18,30 +17,42 @@ from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.history import History, read_history
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.checkpoint.verify import GUARDS, Comparison, compare, not_compared, verify_again
-from alpha_db.evidence.cli.trusted_keys import ENVIRONMENT, trusted_keys_option
 from alpha_db.evidence.offline_check import Key
 
 
-def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --checkpoints, --without and --trust; the function gets ``checkpoints``, ``without`` and ``keys``."""
-    option = click.option(
-        "--checkpoints",
-        metavar="DIR",
-        type=click.Path(path_type=Path, readable=False),
-        help="Compare with the checkpoints in DIR, too; needs --trust.",
-    )
-    decorated: Callable[..., Any] = option(without_option(trusted_keys_option(required=False)(function)))
-    return decorated
+@dataclass(frozen=True)
+class Compared:
+    """A comparison of a database with the checkpoints of a directory, as verify-chain asks for it."""
 
+    found: Comparison
+    history: History
 
-def without_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --without, which the function gets as ``without``, names of runs."""
-    return click.option(
-        "--without",
-        metavar="RUN",
-        multiple=True,
-        help="Leave this run of the directory out, because it is known that it cannot be read; repeatable.",
-    )(function)
+    @property
+    def results(self) -> list[Verdict]:
+        """The verdicts."""
+        return self.found.results
+
+    def places(self) -> list[Again]:
+        """Return what is damage, each as a call that compares it again and engages the lockdown."""
+        return [
+            partial(verify_again, signed=run.logs[row["table_name"]])
+            for row in self.results
+            if row["error_code"] == "AUD-009" and row["table_name"]
+            for run in self.history.runs
+            if run.name == row["run"] and row["table_name"] in run.logs
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """Return the comparison as a member of the JSON document."""
+        return document(self.found)
+
+    def metrics(self) -> Metrics:
+        """Return the comparison as metrics."""
+        return metrics(self.found)
+
+    def text(self) -> None:
+        """Print what is not as signed, and the conclusion."""
+        text(self.found)
 
 
 @dataclass
@@ -52,44 +63,22 @@ class Against:
     history: History = field(default_factory=History)
     problem: AlphaDbError | None = None
 
-    def compare(
-        self, conn: psycopg.Connection[Any], table: str | None, *, engage_lockdown: bool
-    ) -> Comparison:
+    def compare(self, conn: psycopg.Connection[Any], table: str | None, *, engage_lockdown: bool) -> Compared:
         """Compare a database with them. Raises nothing: what could not be compared is a finding."""
-        if self.problem:
-            return not_compared(str(self.directory), self.problem)
-        return compare(conn, str(self.directory), self.history, table=table, engage_lockdown=engage_lockdown)
-
-    def places(self, found: Comparison) -> list[Again]:
-        """Return what of a comparison is damage, each as a call that compares it again and engages the lockdown."""
-        return [
-            partial(verify_again, signed=run.logs[row["table_name"]])
-            for row in found.results
-            if row["error_code"] == "AUD-009" and row["table_name"]
-            for run in self.history.runs
-            if run.name == row["run"] and row["table_name"] in run.logs
-        ]
+        name = str(self.directory)
+        found = (
+            not_compared(name, self.problem)
+            if self.problem
+            else compare(conn, name, self.history, table=table, engage_lockdown=engage_lockdown)
+        )
+        return Compared(found, self.history)
 
 
-def read_checkpoints(
-    directory: Path | None, without: Sequence[str], keys: list[Key], *, is_range: bool
-) -> Against | None:
-    """Return the checkpoints that the options name, None if they name none.
+def read_checkpoints(directory: Path, without: Sequence[str], keys: list[Key]) -> Against:
+    """Read the checkpoints of a directory.
 
     A directory that cannot be read, or is not there, stands with the results: the chains are verified all the same.
     """
-    if directory is None:
-        if without:
-            raise click.UsageError("--without needs --checkpoints")
-        return None
-    if is_range:
-        raise click.UsageError(
-            "a checkpoint is of all rows: --checkpoints and a range of ids exclude each other"
-        )
-    if not keys:
-        raise click.UsageError(
-            f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
-        )
     try:
         return Against(directory, read_history(Store(directory, without), keys))
     except (StoreError, NotThere) as problem:

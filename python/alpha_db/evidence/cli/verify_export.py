@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
-from rich.cells import cell_len
 
+from alpha_db.cli.checkpoint_options import trusted_keys_option
 from alpha_db.cli.common import debug_option, finish, json_option
-from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line
+from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
 from alpha_db.cli.progress import progress_bar
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableNote
 from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of, worst
-from alpha_db.evidence.cli.trusted_keys import trusted_keys_option
 from alpha_db.evidence.offline_check import Checkpoint, Key, open_file, read_lines, verify_export
 
 _NOT_COMPARED = (
@@ -176,10 +175,10 @@ _WORDS = {
 
 def _show(results: Sequence[dict[str, Any]], told: Sequence[dict[str, Any]], *, is_compared: bool) -> None:
     names = [clean(one.get("file", one.get("checkpoint"))) for one in [*results, *told]]
-    width = max(map(cell_len, names))
+    width = max(map(width_of, names))
     for name, result in zip(names, [*results, *told], strict=True):
         word, style = _WORDS[result["verdict"]]
-        padded = name + " " * (width - cell_len(name))
+        padded = name + " " * (width - width_of(name))
         if result["verdict"] != "holds":
             line((word, style), f"  {padded}  ", (clean(result["reason"]), style))
         else:

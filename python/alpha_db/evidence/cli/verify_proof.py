@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from alpha_db.cli.checkpoint_options import trusted_keys_option
 from alpha_db.cli.common import debug_option, json_option
 from alpha_db.cli.output import DIM, GOOD, emit_json, line, rows
 from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.cli.notes import judged, verdict_of
-from alpha_db.evidence.cli.trusted_keys import trusted_keys_option
 from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, ProofResult, read_text, verify_proof
 
 

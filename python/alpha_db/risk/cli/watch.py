@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.live import Live
-from rich.text import Text
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import FILE, Number
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, emit_json, write_part
+from alpha_db.cli.output import (
+    BAD,
+    DIM,
+    GOOD,
+    HEAD,
+    Part,
+    clean,
+    emit_json,
+    is_terminal,
+    line,
+    styled,
+    write_part,
+)
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK
 from alpha_db.risk import GuardrailState, RiskGuardrailService
 from alpha_db.risk.cli.get_config import pins_option
@@ -65,7 +75,7 @@ def watch(
             finish(_code(state))
             return
         with contextlib.suppress(KeyboardInterrupt):
-            if as_json or not PlainConsole().is_terminal:
+            if as_json or not is_terminal(sys.stdout):
                 _follow(service, as_json)
             else:
                 _live(service)
@@ -83,11 +93,14 @@ def _follow(service: RiskGuardrailService, as_json: bool) -> None:
 
 
 def _live(service: RiskGuardrailService) -> None:
-    with Live(_text(service.state, service.lease_left), console=PlainConsole(), auto_refresh=False) as live:
-        while True:
-            before = _facts(service.state)
-            service.wait_for(lambda now: _facts(now) != before, 0.25)  # noqa: B023
-            live.update(_text(service.state, service.lease_left), refresh=True)
+    lines: list[list[Part]] = []
+    while True:
+        before = _facts(service.state)
+        back = f"\x1b[{len(lines)}A\x1b[0J" if lines else ""
+        lines = _lines(service.state, service.lease_left)
+        shown = "\n".join(styled(parts, sys.stdout) for parts in lines)
+        print(f"{back}\x1b[?7l{shown}\x1b[?7h", flush=True)  # a line that does not fit is cut, not wrapped
+        service.wait_for(lambda now: _facts(now) != before, 0.25)  # noqa: B023
 
 
 def _facts(state: GuardrailState) -> tuple[Any, ...]:
@@ -100,7 +113,8 @@ def _code(state: GuardrailState) -> int:
 
 def _print(state: GuardrailState, as_json: bool, *, is_last: bool) -> None:
     if not as_json:
-        PlainConsole().print(_text(state, None))
+        for parts in _lines(state, None):
+            line(*parts)
         return
     document = {
         "mode": state.mode.value,
@@ -118,18 +132,15 @@ def _print(state: GuardrailState, as_json: bool, *, is_last: bool) -> None:
         write_part(document, _code(state))
 
 
-def _text(state: GuardrailState, lease: float | None) -> Text:
-    text = Text()
-    text.append(f"{state.mode.value}", GOOD if state.is_normal else BAD)
-    text.append(f"  version {clean(state.version)}", HEAD)
-    if lease is not None:
-        text.append(f"  lease {lease:.1f} s", DIM)
+def _lines(state: GuardrailState, lease: float | None) -> list[list[Part]]:
+    left = [] if lease is None else [(f"  lease {lease:.1f} s", DIM)]
+    mode = (state.mode.value, GOOD if state.is_normal else BAD)
+    lines: list[list[Part]] = [[mode, (f"  version {clean(state.version)}", HEAD), *left]]
     if state.reason:
-        text.append(f"\n  {clean(state.reason)}")
-    for name in _LIMITS:
-        text.append(f"\n  {name:<26}{getattr(state, name):>10}")
+        lines.append([f"  {clean(state.reason)}"])
+    lines.extend([f"  {name:<26}{getattr(state, name):>10}"] for name in _LIMITS)
     for item in state.kill_thresholds.values():
         price = "" if item.kill_price is None else f", or at price {item.kill_price}"
-        text.append(f"\n  kill {clean(item.asset)} at a loss of {item.kill_loss_pct}{price}")
-    text.append(f"\n  verified {clean(state.verified_at)}", DIM)
-    return text
+        lines.append([f"  kill {clean(item.asset)} at a loss of {item.kill_loss_pct}{price}"])
+    lines.append([(f"  verified {clean(state.verified_at)}", DIM)])
+    return lines
