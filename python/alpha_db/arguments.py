@@ -51,6 +51,15 @@ def _said(read: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P
     return reading
 
 
+def read(what: str, given: Mapping[str, Any]) -> dict[str, object]:
+    """Return the arguments of the writers of a signal, an order ... as they are sent. Raises what the readers raise."""
+    optional = _OPTIONAL.get(what, ())
+    return {
+        column: None if value is None and column in optional else _READERS[column](column, value)
+        for column, value in given.items()
+    }
+
+
 @_said
 def money(column: str, value: Any) -> Decimal:
     """Return an amount exactly. Raises DecimalError (AUD-001), whose DETAIL says what is wrong with this value."""
@@ -79,11 +88,6 @@ def fits(amount: Decimal, digits: int, scale: int) -> bool:
     return isinstance(exponent, int) and -(exponent + zeros) <= scale and amount.adjusted() < digits - scale
 
 
-def optional_money(column: str, value: Any) -> Decimal | None:
-    """As money(), and None for None."""
-    return None if value is None else money(column, value)
-
-
 @_said
 def text(column: str, value: Any) -> str:
     """Return a text that must be given. Raises ValueRefused, WrongType."""
@@ -92,11 +96,6 @@ def text(column: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _wrong_type(column, value, "a text", "Pass a str.")
     return _sendable(column, str.__str__(value))  # of an Enum its value, where psycopg would send its name
-
-
-def optional_text(column: str, value: Any) -> str | None:
-    """As text(), and None for None."""
-    return None if value is None else text(column, value)
 
 
 def identifier(column: str, value: Any) -> str:
@@ -111,11 +110,6 @@ def identifier(column: str, value: Any) -> str:
             column=column,
         )
     return given
-
-
-def optional_identifier(column: str, value: Any) -> str | None:
-    """As identifier(), and None for None."""
-    return None if value is None else identifier(column, value)
 
 
 @_said
@@ -274,3 +268,46 @@ def _malformed(column: str, value: str, wanted: str, hint: str) -> ValueRefused:
     return ValueRefused(
         f"{column} is not {wanted}", detail=detail, hint=hint, sqlstate="22P02", column=column
     )
+
+
+#: What each column takes.
+_READERS: dict[str, Callable[[str, Any], object]] = {
+    "correlation_id": uuid,
+    "signal_id": identifier,
+    "symbol": identifier,
+    "side": text,
+    "price": money,
+    "quantity": money,
+    "raw_payload": json_text,
+    "source_ip": address,
+    "hmac_verified": flag,
+    "model_name": identifier,
+    "reasoning_json": json_text,
+    "confidence_score": money,
+    "elapsed_ms": functools.partial(whole, bits=32),
+    "is_timeout": flag,
+    "order_type": text,
+    "exchange_order_id": identifier,
+    "status": text,
+    "order_execution_id": functools.partial(whole, bits=64),
+    "event_type": text,
+    "fill_quantity": money,
+    "fill_price": money,
+    "zar_equity": money,
+    "positions_closed": json_text,
+    "rejection_reason": text,
+    "exchange_error_code": text,
+}
+#: What may be None.
+_OPTIONAL = {
+    "signal": ("source_ip", "correlation_id"),
+    "order": ("price", "exchange_order_id"),
+    "order_event": (
+        "fill_quantity",
+        "fill_price",
+        "zar_equity",
+        "positions_closed",
+        "rejection_reason",
+        "exchange_error_code",
+    ),
+}
