@@ -25,7 +25,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         channels.extend(names)
         tell(conn, *names)
 
-    for module in ("alpha_db.risk.config_manager", "alpha_db.cli.verify_chain"):
+    for module in ("alpha_db.risk.config_manager", "alpha_db.verify.cli.verify_chain"):
         monkeypatch.setattr(f"{module}.tell", spy)
     return channels
 

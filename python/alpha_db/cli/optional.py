@@ -10,8 +10,9 @@ import click
 
 from alpha_db.errors import AlphaDbError
 
-#: The packages beside the core, each an extra of the same name. Security comes with what needs it.
-PACKAGES = ("risk", "security", "evidence", "embedded", "demo")
+#: The packages beside the core. Those that need libraries of their own are extras of the same name.
+PACKAGES = ("verify", "risk", "security", "evidence", "embedded", "demo")
+EXTRAS = ("risk", "evidence", "embedded", "demo")
 
 
 class ExtraMissing(AlphaDbError):  # noqa: N818
@@ -27,10 +28,9 @@ def load(where: str) -> Any:
         package = module.split(".")[1]
         if package not in PACKAGES:
             raise
-        raise ExtraMissing(
-            f"this needs {problem.name}, which is not installed",
-            hint=f"install alpha-db with its extra {package}: pip install 'alpha-db[{package}]'",
-        ) from None
+        name = f"alpha-db[{package}]" if package in EXTRAS else "alpha-db"
+        message = f"this needs {problem.name}, which is not installed"
+        raise ExtraMissing(message, hint=f"install it: pip install '{name}'") from None
 
 
 class LazyGroup(click.Group):
@@ -67,5 +67,5 @@ def _missing(name: str, problem: ExtraMissing) -> click.Command:
         params=[click.Argument(["given"], nargs=-1, type=click.UNPROCESSED)],
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
         add_help_option=False,
-        short_help=f"Not installed: {problem.hint}.",
+        short_help=f"Not installed; {problem.hint}",
     )

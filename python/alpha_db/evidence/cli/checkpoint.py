@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from alpha_db.cli.checkpoint_options import trusted_keys_option, without_option
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.options import KEY_HELP, Number
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
@@ -23,6 +22,7 @@ from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.offline_check import Key
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option, without_option
 
 _WAIT = 60.0
 

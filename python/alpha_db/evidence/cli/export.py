@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import click
 import psycopg
 
-from alpha_db.cli.checkpoint_options import trusted_keys_option
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.options import Integer, force_option, table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
@@ -21,6 +20,7 @@ from alpha_db.evidence.cli.new_file import NotWritten, new_file, refuse_existing
 from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
 from alpha_db.evidence.offline_check import Key
 from alpha_db.queries import query
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
 
 
 class Part(NamedTuple):

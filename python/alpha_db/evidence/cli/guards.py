@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from alpha_db.cli.common import Settings, finish
-from alpha_db.cli.guards import counted, tell_facts
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.evidence.checkpoint.guards import Since, guards_since
 from alpha_db.evidence.cli.notes import open_notes
 from alpha_db.evidence.offline_check import Key
+from alpha_db.verify.cli.guards import counted, tell_facts
 
 
 def show_since(settings: Settings, checkpoints: Path, keys: list[Key], *, as_json: bool) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import click
 from psycopg.rows import dict_row
 
-from alpha_db.cli.checkpoint_options import trusted_keys_option
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer, force_option
 from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line
@@ -22,6 +21,7 @@ from alpha_db.evidence.cli.new_file import new_file, refuse_existing
 from alpha_db.evidence.cli.notes import EvidenceRefused, judged, open_notes, seal_first
 from alpha_db.evidence.offline_check import Checkpoint, Key, verify_proof
 from alpha_db.queries import query
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
 
 
 @click.command(short_help="Write the proof of one row, which needs no database to check.")

@@ -10,14 +10,14 @@ from typing import Any
 
 import psycopg
 
-from alpha_db.cli.engaging import Again
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line, rows
-from alpha_db.cli.verify_report import Metrics, Verdict, is_absent, is_bad, is_open
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.history import History, read_history
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.checkpoint.verify import GUARDS, Comparison, compare, not_compared, verify_again
 from alpha_db.evidence.offline_check import Key
+from alpha_db.verify.cli.engaging import Again
+from alpha_db.verify.cli.verify_report import Metrics, Verdict, is_absent, is_bad, is_open
 
 
 @dataclass(frozen=True)

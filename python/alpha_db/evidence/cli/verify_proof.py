@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from alpha_db.cli.checkpoint_options import trusted_keys_option
 from alpha_db.cli.common import debug_option, json_option
 from alpha_db.cli.output import DIM, GOOD, emit_json, line, rows
 from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.cli.notes import judged, verdict_of
 from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, ProofResult, read_text, verify_proof
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
 
 
 @click.command("verify-proof", short_help="Check the proof of a row, without a database.")

@@ -13,10 +13,8 @@ from typing import Any, Protocol
 import click
 import psycopg
 
-from alpha_db.cli import boundary, verify_report
-from alpha_db.cli.checkpoint_options import checkpoint_options, require_keys
+from alpha_db.cli import boundary
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
-from alpha_db.cli.engaging import ENGAGE_FOR, Again, Engager, engage_for_option, engaged_now, lockdown_of
 from alpha_db.cli.optional import load
 from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, put, want_json
@@ -24,7 +22,17 @@ from alpha_db.cli.progress import progress_bar, spinner
 from alpha_db.courtesy import LOCKDOWN, tell
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
 from alpha_db.locks import timed_out
-from alpha_db.verification import (
+from alpha_db.verify.cli import verify_report
+from alpha_db.verify.cli.checkpoint_options import checkpoint_options, require_keys
+from alpha_db.verify.cli.engaging import (
+    ENGAGE_FOR,
+    Again,
+    Engager,
+    engage_for_option,
+    engaged_now,
+    lockdown_of,
+)
+from alpha_db.verify.ranges import (
     Plan,
     Range,
     by_table,

@@ -9,12 +9,12 @@ from typing import Any
 import click
 from psycopg.rows import dict_row
 
-from alpha_db.cli.checkpoint_options import require_keys, trusted_keys_option
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.optional import load
 from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE
 from alpha_db.queries import query
+from alpha_db.verify.cli.checkpoint_options import require_keys, trusted_keys_option
 
 
 @click.command(short_help="List every guard that is not as installed.")

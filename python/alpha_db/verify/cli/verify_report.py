@@ -8,7 +8,7 @@ from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows, since
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RECORDED, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK
-from alpha_db.verification import NOT_THERE
+from alpha_db.verify.ranges import NOT_THERE
 
 Verdict = dict[str, Any]
 #: Name and meaning of each metric, and its samples: labels and value.
