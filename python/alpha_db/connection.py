@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import closing
 from typing import Any
 from urllib.parse import unquote
 
@@ -213,21 +212,6 @@ def set_option(params: dict[str, Any], name: str, value: str) -> None:
 def quote_identifier(name: str) -> str:
     """Return the name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def ensure_database(dsn: str, name: str) -> bool:
-    """Create a database, in UTF8, unless there is one of that name; return whether it was created.
-
-    Takes the DSN of another database of the server. Raises ConnectionFailed and what CREATE DATABASE raises.
-    """
-    with closing(connect_for_command(dsn)) as conn:
-        if conn.execute(query("database_exists"), {"name": name}).fetchone():
-            return False
-        try:
-            conn.execute(sql.SQL(query("create_database")).format(sql.Identifier(name)))
-        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-            return False  # somebody else was faster
-    return True
 
 
 def be_read_only(conn: psycopg.Connection[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -15,9 +14,6 @@ from alpha_db.errors import LockTimeout
 from alpha_db.queries import query
 
 Row = dict[str, Any]
-
-#: A transaction that has held a lock of ours for longer, in seconds, is worth a warning.
-LONG = 10.0
 
 # how the functions take a lock, and what PostgreSQL adds when it waits for a row
 _WANTED = re.compile(r'(?i)lock table only "?(\w+)"?|in relation "(\w+)"')
@@ -40,22 +36,6 @@ def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
         if row["granted"] and row["seconds"] is None:
             row["seconds"] = max((seconds for seconds in waits if seconds is not None), default=None)
     return found
-
-
-def overdue(rows: Sequence[Row], longer_than: float = LONG) -> list[Row]:
-    """Return the transactions that have held locks for too long, and every prepared one.
-
-    One row for each, with `locks`: the names of all that it holds. Sessions without a login are PostgreSQL's own,
-    which give way by themselves.
-    """
-    holders: dict[tuple[Any, Any], Row] = {}
-    for row in rows:
-        held_long = row["login"] is not None and (row["seconds"] or 0) >= longer_than
-        if row["granted"] and (row["pid"] is None or held_long):
-            holder = holders.setdefault((row["pid"], row["gid"]), row | {"locks": [], "blocks": []})
-            holder["locks"].append(row["lock_name"])
-            holder["blocks"] = sorted({*holder["blocks"], *row["blocks"]})
-    return list(holders.values())
 
 
 def describe(row: Row) -> str:

@@ -18,10 +18,10 @@ from uuid import UUID
 
 import click
 
-from alpha_db.frame import frame
 from alpha_db.hidden import HIDDEN
 
 GOOD, BAD, WARN, DIM, HEAD = "green", "bold red", "yellow", "dim", "bold"
+MEMBERS = ("ok", "exit_code", "result", "error")
 #: A part of a line: text, or text and its style.
 Part = str | tuple[str, str]
 
@@ -147,6 +147,11 @@ def put(show: Callable[[bool], object]) -> None:
             lose(problem)
     with suppress(OSError):
         show(True)
+
+
+def frame(result: object, exit_code: int, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the one shape of every command's JSON answer."""
+    return dict(zip(MEMBERS, (exit_code == 0, exit_code, result, error), strict=True))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from alpha_db.cli.common import finish, json_option
-from alpha_db.cli.options import Integer, pg_option
+from alpha_db.cli.options import Integer
 from alpha_db.cli.output import emit_json
 from alpha_db.cli.progress import spinner
 from alpha_db.demo import render
@@ -17,6 +17,7 @@ from alpha_db.demo.document import document
 from alpha_db.demo.host import host, how_to_connect, undisturbed
 from alpha_db.demo.story import Step, Story
 from alpha_db.embedded import find_binaries
+from alpha_db.embedded.cli.options import pg_option
 from alpha_db.errors import EXIT_DAMAGE
 
 

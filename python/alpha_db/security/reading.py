@@ -9,8 +9,8 @@ import stat
 import sys
 from typing import Any
 
+from alpha_db.cli.output import MEMBERS
 from alpha_db.errors import FileUnreadable, NotThere
-from alpha_db.frame import MEMBERS
 from alpha_db.security.signed_text import load_json
 
 #: A file of more bytes is none of ours.

@@ -13,12 +13,13 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption, debug_option, finish, json_option
-from alpha_db.cli.options import Integer, pg_option
+from alpha_db.cli.options import Integer
 from alpha_db.cli.output import DIM, GOOD, WARN, clean, emit_json, leave_stdout, line, note
-from alpha_db.connection import ensure_database
 from alpha_db.embedded import Binaries, EmbeddedError, Server, Tcp, default_data_dir, throwaway_server
 from alpha_db.embedded.cli.command_runner import NOT_FOUND, run_command, without_postgres
+from alpha_db.embedded.cli.options import pg_option
 from alpha_db.embedded.cli.rest import WithRest, rest_of
+from alpha_db.embedded.database import ensure_database
 from alpha_db.embedded.tcp import LOOPBACK, password_file
 from alpha_db.errors import EXIT_NOT_RUN
 from alpha_db.migrate import migrate

@@ -15,6 +15,8 @@ import click
 
 from alpha_db.errors import AlphaDbError
 
+force_option = click.option("--force", is_flag=True, help="Overwrite what is there already.")
+
 
 class NotWritten(AlphaDbError):  # noqa: N818
     """A file could not be written."""

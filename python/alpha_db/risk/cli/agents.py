@@ -11,17 +11,19 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
-from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
+from alpha_db.cli.options import FILE, KEY_HELP
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows, write_json
 from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
 from alpha_db.risk.cli.signing import (
     Signing,
     ask_yes,
     load_key,
+    passphrase_option,
     proposal_options,
     read_passphrase,
     send_proposal,
     show_bootstrap,
+    yes_option,
 )
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption
-from alpha_db.cli.options import FILE, KEY_HELP, passphrase_option, yes_option
+from alpha_db.cli.options import FILE, KEY_HELP
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shown
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
@@ -24,6 +24,14 @@ from alpha_db.security.reading import read_text
 
 #: How many characters of a damaged row damaged_rows() gives.
 MOST_OF_A_ROW = 2000
+yes_option = click.option("--yes", is_flag=True, help="Do not ask before signing.")
+passphrase_option = click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    type=FILE,
+    envvar="ALPHA_DB_PASSPHRASE_FILE",
+    help="The first line of this file is the key's passphrase; default: ask.",
+)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows, since
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
-from alpha_db.locks import describe, overdue, remedy
+from alpha_db.locks import Row, describe, remedy
 
 Report = dict[str, Any]
 
 _WIDTH = 14
+
+
+#: A transaction that has held a lock of ours for longer, in seconds, is worth a warning.
+LONG = 10.0
 
 
 def exit_code(report: Report) -> int:
@@ -169,3 +174,19 @@ def _section(name: str, *parts: str | tuple[str, str]) -> None:
 def _missing(report: Report, name: str) -> None:
     if name in report["unavailable"]:
         _section(name, ("not checked: ", WARN), clean(report["unavailable"][name]))
+
+
+def overdue(rows: Sequence[Row], longer_than: float = LONG) -> list[Row]:
+    """Return the transactions that have held locks for too long, and every prepared one.
+
+    One row for each, with `locks`: the names of all that it holds. Sessions without a login are PostgreSQL's own,
+    which give way by themselves.
+    """
+    holders: dict[tuple[Any, Any], Row] = {}
+    for row in rows:
+        held_long = row["login"] is not None and (row["seconds"] or 0) >= longer_than
+        if row["granted"] and (row["pid"] is None or held_long):
+            holder = holders.setdefault((row["pid"], row["gid"]), row | {"locks": [], "blocks": []})
+            holder["locks"].append(row["lock_name"])
+            holder["blocks"] = sorted({*holder["blocks"], *row["blocks"]})
+    return list(holders.values())
