@@ -10,11 +10,9 @@ overwritten. Readers need neither the lock nor the right to write.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,11 +21,11 @@ from typing import NamedTuple
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.offline_check import MAX_NOTE, Unreadable, read_text
 from alpha_db.evidence.offline_check import NotThere as NoFile
+from alpha_db.files import lock, new_file, sync
 
 _RUN = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
 _SUFFIX = ".note"
 _NEW = ".new-"
-_POLL = 0.05
 
 
 class StoreError(AlphaDbError):
@@ -99,26 +97,17 @@ class Store:
             raise StoreError(f"cannot write to {self.path}: {problem.strerror}", hint=hint) from None
         try:
             try:
-                self._lock(descriptor, timeout)
+                is_locked = lock(descriptor, timeout or None)
             except OSError as problem:
                 raise StoreError(f"cannot lock {self.path}: {problem.strerror}") from None
+            if not is_locked:
+                raise StoreError(
+                    f"another process has held {self.path / '.lock'} for {timeout:g} s",
+                    hint="try again, or --lock-timeout SECONDS; fuser names the process",
+                )
             yield
         finally:
             os.close(descriptor)
-
-    def _lock(self, descriptor: int, timeout: float) -> None:
-        end = time.monotonic() + timeout
-        while timeout:
-            try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise StoreError(
-                        f"another process has held {self.path / '.lock'} for {timeout:g} s",
-                        hint="try again, or --lock-timeout SECONDS; fuser names the process",
-                    ) from None
-            time.sleep(_POLL)
-        return fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def write(self, name: str, notes: Mapping[str, str]) -> Path:
         """Write a run, durably and at once; return its directory. The caller holds the lock.
@@ -134,16 +123,14 @@ class Store:
             new.mkdir()
             try:
                 for table, text in notes.items():
-                    with (new / f"{table}{_SUFFIX}").open("x", encoding="utf-8", newline="") as stream:
-                        stream.write(text)
-                        stream.flush()
-                        os.fsync(stream.fileno())
-                _fsync(new)
+                    with new_file(new / f"{table}{_SUFFIX}") as stream:
+                        stream.write(text.encode())
+                sync(new)
                 new.rename(target)
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
-            _fsync(self.path)
+            sync(self.path)
         except OSError as problem:
             raise StoreError(f"cannot write {target}: {problem.strerror}") from None
         return target
@@ -185,11 +172,3 @@ def read_note(file: Path, limit: int = MAX_NOTE) -> str:
         raise NotThere(f"{file}: {problem}") from None
     except Unreadable as problem:
         raise StoreError(f"{file}: {problem}") from None
-
-
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

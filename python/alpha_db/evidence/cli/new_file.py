@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
 import click
 
 from alpha_db.errors import AlphaDbError
+from alpha_db.files import whole_file
 
 force_option = click.option("--force", is_flag=True, help="Overwrite what is there already.")
 
@@ -65,45 +65,10 @@ def new_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
 @contextmanager
 def _new_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     target = Path(os.path.realpath(path))  # what a link names, not the link
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as stream:
-            if target.suffix == ".gz":
-                # no name and no time in it: the same rows give the same file
-                with gzip.GzipFile("", "wb", 6, stream, 0) as packed:
-                    yield _as_stream(packed)
-            else:
-                yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        _give_name(part, target, force)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _give_name(part: Path, target: Path, force: bool) -> None:
-    if force:
-        part.replace(target)
-        return
-    try:
-        os.link(part, target)  # unlike a rename it fails if somebody else made the file meanwhile
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if target.exists():
-            raise FileExistsError(17, "File exists", str(target)) from None
-        part.replace(target)
-    else:
-        part.unlink()
-
-
-def _as_stream(packed: Any) -> IO[bytes]:
-    stream: IO[bytes] = packed
-    return stream
+    with whole_file(target, overwrite=force) as stream:
+        if target.suffix == ".gz":
+            # no name and no time in it: the same rows give the same file
+            with gzip.GzipFile("", "wb", 6, stream, 0) as packed:
+                yield cast("IO[bytes]", packed)
+        else:
+            yield stream
