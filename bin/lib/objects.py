@@ -1,14 +1,11 @@
-"""Write the list of what the migrations make: python bin/lib/objects.py > python/alpha_db/objects.csv"""
+"""The list of what the migrations make, by which the package knows a name for ours: python/alpha_db/objects.csv."""
 
 from __future__ import annotations
 
 import csv
+import io
 import re
-import sys
 from pathlib import Path
-from typing import TextIO
-
-ROOT = Path(__file__).resolve().parents[2]
 
 ROUTINE = re.compile(
     r"^create (?:or replace )?(?:function|procedure) (\w+)\s*\((.*?)\)\s*(?:returns\b|language\b)",
@@ -22,10 +19,10 @@ IN_A_STRING = re.compile(r"^\s*execute format\('create (?:table|view) (\w+)", re
 COMMENT = re.compile(r"--.*|/\*.*?\*/")
 
 
-def write(stream: TextIO) -> None:
-    """Write a line for each object, in the order in which the migrations make them."""
+def listed(migrations: Path) -> str:
+    """Return a line for each object, in the order in which the migrations of a directory make them."""
     found: dict[str, list[str]] = {}
-    for file in sorted((ROOT / "migrations").glob("*.sql")):
+    for file in sorted(migrations.glob("*.sql")):
         if file.name.endswith(".rollback.sql"):
             continue
         text, migration = file.read_text(encoding="utf-8"), file.name.removesuffix(".sql")
@@ -33,12 +30,14 @@ def write(stream: TextIO) -> None:
             found.setdefault(name, [name, "table" if kind in ("table", "view") else kind, migration, ""])
         for name in IN_A_STRING.findall(text):
             found.setdefault(name, [name, "made", migration, ""])
-        for name, listed in ROUTINE.findall(text):
+        for name, given in ROUTINE.findall(text):
             first = found.setdefault(name, [name, "routine", migration, ""])
-            first[3] = arguments(listed)
+            first[3] = arguments(given)
+    stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["name", "kind", "migration", "arguments"])
     writer.writerows(found.values())
+    return stream.getvalue()
 
 
 def arguments(text: str) -> str:
@@ -54,7 +53,3 @@ def arguments(text: str) -> str:
         declared, _, default = " ".join(words[1:]).partition(" default ")
         found.append(f"{words[0]} {declared.strip()}{' default' if default else ''}")
     return ", ".join(found)
-
-
-if __name__ == "__main__":
-    write(sys.stdout)
