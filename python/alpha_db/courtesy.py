@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from alpha_db.queries import query
+from alpha_db.queries import ask
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,6 @@ def tell(conn: psycopg.Connection[Any], *channels: str) -> None:
             logger.debug("%s was not notified: a transaction is open", channel)
             return
         try:
-            conn.execute(query("notify"), {"channel": channel})
+            ask(conn, "notify", channel=channel)
         except psycopg.Error as problem:
             logger.debug("%s was not notified: %s", channel, problem)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import click
-from psycopg.rows import dict_row
 
 from alpha_db.cli.common import NamedOption, Settings, database_options
 from alpha_db.cli.output import emit_json, line, rows
-from alpha_db.queries import query
+from alpha_db.queries import ask
 
 
 @click.command(short_help="Count what the database refused.")
@@ -25,8 +24,8 @@ def attempts(settings: Settings, as_json: bool, show_all: bool) -> None:
       alpha-db attempts
       alpha-db attempts --all --json
     """
-    with settings.installed() as (conn, _), conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query("attempts")).fetchall()
+    with settings.installed() as (conn, _):
+        found = ask(conn, "attempts")
     shown = [row for row in found if show_all or row["attempts"]]
     if as_json:
         emit_json(shown)

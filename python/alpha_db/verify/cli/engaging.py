@@ -10,14 +10,13 @@ from typing import Any
 
 import click
 import psycopg
-from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import clean, note
 from alpha_db.errors import AlphaDbError, ConnectionFailed, from_database
 from alpha_db.locks import describe, lock_holders
-from alpha_db.queries import query
+from alpha_db.queries import ask
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Any]
@@ -53,7 +52,7 @@ def lockdown_of(conn: Connection) -> Row | None:
     Raises nothing of the database, because that would hide the damage that was found.
     """
     with suppress(psycopg.Error):
-        return conn.cursor(row_factory=dict_row).execute(query("lockdown_status")).fetchone()
+        return next(iter(ask(conn, "lockdown_status")), None)
     return None
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.optional import load
 from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE
-from alpha_db.queries import query
+from alpha_db.queries import ask
 from alpha_db.verify.cli.checkpoint_options import require_keys, trusted_keys_option
 
 
@@ -49,8 +48,8 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
 
 
 def _installed(settings: Settings, as_json: bool) -> None:
-    with settings.installed() as (conn, _), conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query("guards")).fetchall()
+    with settings.installed() as (conn, _):
+        found = ask(conn, "guards")
     if as_json:
         emit_json(found)
     else:

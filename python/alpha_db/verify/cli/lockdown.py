@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 
 import click
-from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.optional import LazyGroup, load
 from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line, since
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError
-from alpha_db.queries import query
+from alpha_db.queries import ask
 
 
 @click.group(cls=LazyGroup, lazy={"release": "alpha_db.risk.cli.release:release"})
@@ -29,12 +28,12 @@ def status(settings: Settings, as_json: bool) -> None:
       alpha-db lockdown status
       alpha-db lockdown status --json
     """
-    with settings.installed() as (conn, _), conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(query("lockdown_status")).fetchone()
+    with settings.installed() as (conn, _):
+        row = next(iter(ask(conn, "lockdown_status")), None)
         if row is None:
             raise AlphaDbError("lockdown_status() gave no row")
         # that a lockdown was lifted is believed only if the agents' signatures say so
-        if row["is_locked"] is False and cursor.execute(query("was_locked")).fetchall():
+        if row["is_locked"] is False and ask(conn, "was_locked"):
             load("alpha_db.risk.cli.release:require_lifted")(conn)
     if as_json:
         emit_json(row)

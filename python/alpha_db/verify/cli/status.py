@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 import psycopg
-from psycopg.rows import dict_row
 
 import alpha_db
 from alpha_db.cli.common import Settings, database_options, finish
@@ -17,7 +16,7 @@ from alpha_db.errors import AlphaDbError, PermissionDenied, from_database
 from alpha_db.installation import Place
 from alpha_db.locks import lock_holders
 from alpha_db.migrate import find_directory, read_files, read_states
-from alpha_db.queries import query
+from alpha_db.queries import ask
 from alpha_db.verify.cli import status_report
 
 
@@ -55,35 +54,31 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
     """
     unavailable: dict[str, str] = {}
 
-    def ask(section: str, get: Callable[[], Any]) -> Any:
+    def section(name: str, get: Callable[[], Any]) -> Any:
         try:
             return get()
         except (psycopg.errors.InsufficientPrivilege, PermissionDenied) as exc:
-            unavailable[section] = str(from_database(exc) if isinstance(exc, psycopg.Error) else exc)
+            unavailable[name] = str(from_database(exc) if isinstance(exc, psycopg.Error) else exc)
         except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable) as exc:
-            unavailable[section] = f"not installed: {from_database(exc)}"  # an older database
+            unavailable[name] = f"not installed: {from_database(exc)}"  # an older database
         except AlphaDbError as exc:
-            unavailable[section] = str(exc)
+            unavailable[name] = str(exc)
         except psycopg.errors.LockNotAvailable:
             raise  # who holds it is told by whoever opened the connection
         except psycopg.Error as exc:
             if conn.closed:
                 raise
-            unavailable[section] = str(from_database(exc))
+            unavailable[name] = str(from_database(exc))
         return None
 
-    def fetch(name: str, **arguments: object) -> list[dict[str, Any]]:
-        with conn.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(query(name), arguments or None).fetchall()
-
     def the_row(name: str) -> dict[str, Any]:
-        found = fetch(name)
+        found = ask(conn, name)
         if not found:
             raise AlphaDbError(f"there is no row of {name}")
         return found[0]
 
-    installation = ask("installation", lambda: the_row("installation"))
-    migrations = ask("migrations", lambda: read_states(conn, place, read_files(find_directory())))
+    installation = section("installation", lambda: the_row("installation"))
+    migrations = section("migrations", lambda: read_states(conn, place, read_files(find_directory())))
     prefix = installation["role_prefix"] if installation else ""
     report = {
         "package_version": alpha_db.__version__,
@@ -92,12 +87,12 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         },
         "installation": installation,
         "migrations": None if migrations is None else [asdict(state) for state in migrations],
-        "lockdown": ask("lockdown", lambda: the_row("lockdown_status")),
-        "guards": ask("guards", lambda: fetch("guards")),
-        "chains": ask("chains", lambda: fetch("chain_status")),
-        "locks": ask("locks", lambda: lock_holders(conn)),
-        "logins_without_timeouts": ask(
-            "logins", lambda: fetch("logins_without_timeouts", role_prefix=prefix)
+        "lockdown": section("lockdown", lambda: the_row("lockdown_status")),
+        "guards": section("guards", lambda: ask(conn, "guards")),
+        "chains": section("chains", lambda: ask(conn, "chain_status")),
+        "locks": section("locks", lambda: lock_holders(conn)),
+        "logins_without_timeouts": section(
+            "logins", lambda: ask(conn, "logins_without_timeouts", role_prefix=prefix)
         ),
         "unavailable": unavailable,
     }

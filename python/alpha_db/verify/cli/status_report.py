@@ -8,7 +8,8 @@ from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows, since
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
-from alpha_db.locks import Row, describe, remedy
+from alpha_db.locks import describe, remedy
+from alpha_db.queries import Row
 
 Report = dict[str, Any]
 
