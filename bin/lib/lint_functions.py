@@ -53,7 +53,8 @@ UNPINNED |= {"_begin_append", "append_signal", "append_ai_debate", "append_order
 IGNORED_IN_UNPINNED = {"PS001", "PS005", "PS016", "PS017"}
 # The files are DO blocks whose first statement sets the search_path (_begin_migration, or set_config), which pgspot
 # does not follow: unqualified names in them are meant. Nor does CREATE OR REPLACE keep somebody else's function
-# (PS002): alpha_owner could not replace it, and in a schema of ours nobody else may make one. What else is unsafe still shows.
+# (PS002): alpha_owner could not replace it, and in a schema of ours nobody else may make one. What else is unsafe still
+# shows.
 IGNORED_IN_FILES = {"PS001", "PS002", "PS016", "PS017"}
 
 # ------------------------------------------------------------------------------------------------------------------
