@@ -129,14 +129,6 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
             conn.read_only = False
 
 
-def pin(conn: psycopg.Connection[Any], name: str, value: str) -> None:
-    """Set a setting for as long as the connection lasts."""
-    if isinstance(conn, PinningConnection) and conn.pins is not None:
-        conn.pin(name, value)
-    else:
-        conn.execute(query("set_for_session"), {"name": name, "value": value})
-
-
 def _open(params: dict[str, Any], ours: dict[str, Any]) -> PinningConnection:
     """Connect; through a pooler that refuses options without them, for they are pinned later. Raises psycopg.Error."""
     given = params.get("options") or os.environ.get("PGOPTIONS", "")

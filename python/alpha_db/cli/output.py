@@ -66,11 +66,6 @@ def clean(value: object) -> str:
     return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", str(value))
 
 
-def since(when: object) -> str:
-    """Return since when something is so, as words that stand behind it."""
-    return ", nobody recorded since when" if when is None else f" since {clean(when)}"
-
-
 def line(*parts: Part) -> None:
     """Print a line."""
     put(lambda is_lost: _print(parts, sys.stderr if is_lost else sys.stdout))
@@ -200,11 +195,6 @@ def write_frame(exit_code: int, error: Mapping[str, Any] | None = None, *, err: 
     answer = _answer.get()
     if (answer.is_wanted or answer.is_guessed) and (answer.is_given or exit_code):
         write_json(frame(answer.result, exit_code, error), err=err or answer.is_on_stderr)
-
-
-def write_part(result: object, exit_code: int) -> None:
-    """Print one of several answers at once, of a command that goes on."""
-    put(lambda is_lost: write_json(frame(result, exit_code), err=is_lost))
 
 
 def write_json(document: object, *, err: bool = False) -> None:

@@ -13,7 +13,7 @@ from alpha_db.embedded.errors import EmbeddedError
 from alpha_db.embedded.settings import is_there, read_file
 from alpha_db.embedded.sockets import give
 from alpha_db.errors import shown
-from alpha_db.files import sync
+from alpha_db.security.files import sync
 
 # initdb works in here, and its result is moved up when it is complete; PG_VERSION moves last
 _HALF_MADE = ".alpha-db-initdb"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alpha_db.embedded.errors import EmbeddedError
-from alpha_db.files import lock
+from alpha_db.security.files import lock
 
 _NOT_POSSIBLE = (errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP, errno.EINVAL)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from alpha_db.embedded.accounts import Account
 from alpha_db.embedded.errors import EmbeddedError
 from alpha_db.errors import shown
-from alpha_db.files import whole_file
+from alpha_db.security.files import whole_file
 
 Value = str | int | float | bool
 

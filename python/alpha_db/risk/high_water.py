@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere
-from alpha_db.files import whole_file
 from alpha_db.security.config_integrity import Verified
+from alpha_db.security.files import whole_file
 from alpha_db.security.reading import read_json, reason_of
 from alpha_db.security.replay import Replay, tampered
 

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from shlex import quote
 
-from alpha_db.files import whole_file
+from alpha_db.security.files import whole_file
 from alpha_db.security.key_formats import KeyFileError, KeyFileNotThere
 from alpha_db.security.reading import reason_of
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.offline_check import MAX_NOTE, Unreadable, read_text
 from alpha_db.evidence.offline_check import NotThere as NoFile
-from alpha_db.files import lock, new_file, sync
+from alpha_db.security.files import lock, new_file, sync
 
 _RUN = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
 _SUFFIX = ".note"

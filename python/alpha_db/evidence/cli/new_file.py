@@ -13,7 +13,7 @@ from typing import IO, cast
 import click
 
 from alpha_db.errors import AlphaDbError
-from alpha_db.files import whole_file
+from alpha_db.security.files import whole_file
 
 force_option = click.option("--force", is_flag=True, help="Overwrite what is there already.")
 

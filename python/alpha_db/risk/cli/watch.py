@@ -19,10 +19,12 @@ from alpha_db.cli.output import (
     Part,
     clean,
     emit_json,
+    frame,
     is_terminal,
     line,
+    put,
     styled,
-    write_part,
+    write_json,
 )
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK
 from alpha_db.risk import GuardrailState, RiskGuardrailService
@@ -129,7 +131,8 @@ def _print(state: GuardrailState, as_json: bool, *, is_last: bool) -> None:
     if is_last:
         emit_json(document)
     else:
-        write_part(document, _code(state))
+        code = _code(state)
+        put(lambda is_lost: write_json(frame(document, code), err=is_lost))  # one of several answers
 
 
 def _lines(state: GuardrailState, lease: float | None) -> list[list[Part]]:

@@ -8,9 +8,10 @@ import click
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.optional import LazyGroup, load
-from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line, since
+from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, AlphaDbError
 from alpha_db.queries import ask
+from alpha_db.verify.cli.verify_report import since
 
 
 @click.group(cls=LazyGroup, lazy={"release": "alpha_db.risk.cli.release:release"})

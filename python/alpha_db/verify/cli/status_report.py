@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows, since
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.locks import describe, remedy
 from alpha_db.queries import Row
+from alpha_db.verify.cli.verify_report import since
 
 Report = dict[str, Any]
 

@@ -19,7 +19,6 @@ from alpha_db.cli.optional import load
 from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, put, want_json
 from alpha_db.cli.progress import progress_bar, spinner
-from alpha_db.courtesy import LOCKDOWN, tell
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
 from alpha_db.locks import timed_out
 from alpha_db.verify.cli import verify_report
@@ -32,6 +31,7 @@ from alpha_db.verify.cli.engaging import (
     engaged_now,
     lockdown_of,
 )
+from alpha_db.verify.courtesy import LOCKDOWN, tell
 from alpha_db.verify.ranges import (
     Plan,
     Range,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows, since
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RECORDED, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK
 from alpha_db.verify.ranges import NOT_THERE
 
@@ -19,6 +19,11 @@ _EXIT_CODES = (
     "0: intact. 1: damage or changed guards. 3: could not be verified."
     " 4: damage, but the lockdown or its event could not be recorded. 5: a table or rows that are not there."
 )
+
+
+def since(when: object) -> str:
+    """Return since when something is so, as words that stand behind it."""
+    return ", nobody recorded since when" if when is None else f" since {clean(when)}"
 
 
 def is_bad(row: Verdict) -> bool:
