@@ -14,11 +14,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
-from alpha_db.errors import ConnectionFailed, ValueRefused, WrongType, squeeze
+from alpha_db.errors import ConnectionFailed, ValueRefused, WrongType, from_database, squeeze
 from alpha_db.loaders import read_what_is_there
 from alpha_db.pooled import PinningConnection, PinningCursor, is_pooled, read_options
 from alpha_db.queries import query
-from alpha_db.sqlstates import HINTS, hint_while_connecting, state_while_connecting, without_number
+from alpha_db.sqlstates import HINTS
 
 logger = logging.getLogger("alpha_db.server")
 
@@ -273,9 +273,8 @@ def _looks_broken(dsn: str | None) -> bool:
 
 
 def _connection_failed(exc: psycopg.Error, dsn: str | None) -> ConnectionFailed:
-    message = redact(squeeze(str(exc)), dsn)
-    state = exc.sqlstate or state_while_connecting(message)
-    hint = HINTS.get(state) if exc.sqlstate else hint_while_connecting(message)
+    failed = from_database(exc)
+    hint = failed.hint
     if _looks_broken(dsn):
         hint = "is there an @ or / in the user name or password? percent-encode it (%40, %2F)"
-    return ConnectionFailed(without_number(message), hint=hint, sqlstate=state)
+    return ConnectionFailed(redact(failed.message, dsn), hint=hint, sqlstate=failed.sqlstate)
