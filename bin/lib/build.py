@@ -1,4 +1,4 @@
-"""Build migrations/ from sql/ by sql/manifest.toml: bin/build [--check]
+"""Build migrations/ from sql/ by sql/manifest.toml, and the list of what they make: bin/build [--check]
 
 A migration is one DO block (sql/wrapper/), so that it is atomic, has one checksum however it is applied, and installs
 into any schema. In it, a SELECT that is called for its effect is a PERFORM; everything else stands as in sql/.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pglast
+from objects import listed
 from pglast import ast
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -211,10 +212,16 @@ def findings(root: Path, *, write: bool) -> Iterator[str]:
     for file in sorted(folder.glob("*.sql")):
         if file.name not in wanted:
             yield f"migrations/{file.name}: stands in no entry of sql/manifest.toml"
-    listed = [file for m in read_manifest(sql) for file in (*m.files, *filter(None, [m.rollback]))]
+    objects, text = root / "python" / "alpha_db" / "objects.csv", listed(folder)
+    if objects.read_text(encoding="utf-8") != text:
+        if write:
+            objects.write_text(text, encoding="utf-8", newline="\n")
+        else:
+            yield "python/alpha_db/objects.csv: is not what migrations/ makes; run bin/build"
+    named = [file for m in read_manifest(sql) for file in (*m.files, *filter(None, [m.rollback]))]
     for path in sorted(sql.glob("*/*.sql")):
         name = path.relative_to(sql).as_posix()
-        if path.parent.name != "wrapper" and name not in listed:
+        if path.parent.name != "wrapper" and name not in named:
             yield f"sql/{name}: stands in no entry of sql/manifest.toml"
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if len(line) > LONGEST_LINE:

@@ -324,6 +324,9 @@ select version, state_text, state_hash, origin, is_locked, read_at, limits_valid
 -- name: agent_keys
 select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
 
+-- name: was_locked
+select event_id, alarm from lockdown_evidence() where event_id is not null or alarm is not null limit 1;
+
 -- name: lockdown_evidence
 select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash, row_hash
 from lockdown_evidence();

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from alpha_db import chain
+from alpha_db.verify import chain
 from tests.risk.council import Council
 from tests.support import Connection, Verdict, as_role, fill, one, query, quote, verdicts
 

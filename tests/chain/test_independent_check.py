@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from alpha_db import chain
+from alpha_db.verify import chain
 from tests.chain.behind import behind_its_back, broken_in_python, fill_all, judge, places, undone
 from tests.fix_database import Connect
 from tests.support import Connection, make_signal, one, query

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from alpha_db import chain
+from alpha_db.verify import chain
 from tests.chain.behind import (
     TABLES,
     behind_its_back,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from alpha_db.checkpoint import verify
+from alpha_db.evidence.checkpoint import verify
 from tests.chain.behind import rehash
 from tests.checkpoint.book import Book, Result, make_key, public, run
 from tests.risk.council import Council

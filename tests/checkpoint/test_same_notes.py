@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
 from alpha_db.cli.main import main
+from alpha_db.evidence import offline_check
 from tests.evidence.book import OTHER, SIGNER, Book
 
 pytestmark = pytest.mark.any_server

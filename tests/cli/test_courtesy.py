@@ -7,7 +7,7 @@ import logging
 import psycopg
 import pytest
 
-from alpha_db.courtesy import LOCKDOWN, RISK, tell
+from alpha_db.verify.courtesy import LOCKDOWN, RISK, tell
 from tests.cli.desk import Desk
 from tests.fix_database import Connect
 from tests.support import PATIENCE, Connection, fill, one, tamper
@@ -25,7 +25,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         channels.extend(names)
         tell(conn, *names)
 
-    for module in ("alpha_db.risk.config_manager", "alpha_db.cli.verify_chain"):
+    for module in ("alpha_db.risk.config_manager", "alpha_db.verify.cli.verify_chain"):
         monkeypatch.setattr(f"{module}.tell", spy)
     return channels
 
@@ -39,7 +39,7 @@ def test_those_who_listen_hear_the_schemas_name(db: Connection, connect: Connect
 
 
 def test_what_fails_is_only_logged(db: Connection, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, "alpha_db.courtesy"):
+    with caplog.at_level(logging.DEBUG, "alpha_db.verify.courtesy"):
         tell(db, "")  # no name of a channel, as a full queue fails
     assert "was not notified" in caplog.text
     assert one(db, "select 1") == 1

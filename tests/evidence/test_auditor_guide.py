@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
+from alpha_db.evidence import offline_check
 from tests.cluster import client_environment
 from tests.evidence.book import OTHER, SIGNER, Book, Signer, root_of
 from tests.evidence.desk import Evidence, book_of

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.cli.main import main
-from alpha_db.cli.new_file import NotWritten, new_file
+from alpha_db.evidence.cli.new_file import NotWritten, new_file
 from tests.cluster import Server, client_environment
 from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
 from tests.evidence.desk import Evidence, book_of

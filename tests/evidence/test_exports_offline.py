@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha_db import offline_check
-from alpha_db.offline_check import (
+from alpha_db.evidence import offline_check
+from alpha_db.evidence.offline_check import (
     Checkpoint,
     ExportResult,
     Refused,

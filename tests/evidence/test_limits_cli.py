@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
-from alpha_db.checkpoint import create
-from alpha_db.cli import evidence as shared
 from alpha_db.cli.main import main
+from alpha_db.evidence import offline_check
+from alpha_db.evidence.checkpoint import create
+from alpha_db.evidence.cli import notes as shared
 from tests.evidence.book import SIGNER, Book
 from tests.evidence.desk import Evidence, book_of
 from tests.support import fill, make_signal, one, query

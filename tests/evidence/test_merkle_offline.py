@@ -8,7 +8,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha_db.offline_check import (
+from alpha_db.evidence.offline_check import (
     MerkleTree,
     Unreadable,
     leaf_hash,

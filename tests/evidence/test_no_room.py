@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
+from alpha_db.evidence import offline_check
 from tests.cluster import client_environment
 from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
 

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from alpha_db.offline_check import (
+from alpha_db.evidence.offline_check import (
     Refused,
     Unreadable,
     key_id_of,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
+from alpha_db.evidence import offline_check
 from tests.evidence.book import OTHER, SIGNER, Book, gzipped
 
 SOURCE = Path(offline_check.__file__)

@@ -7,7 +7,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from alpha_db.chain import recompute
+from alpha_db.verify.chain import recompute
 from tests.chain.behind import release as acknowledge
 from tests.fix_database import Connect, Connection, LoginRole
 from tests.support import changed_guards, make_signal, one, query, tamper, verdicts

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from alpha_db import chain as independent
+from alpha_db.verify import chain as independent
 from tests.chain.behind import rehash
 from tests.checkpoint.book import run
 from tests.concurrency.background import Background
