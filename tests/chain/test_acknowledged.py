@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.chain.behind import behind_its_back, fill_all, judge, release
+from tests.chain.by_force import behind_its_back, fill_all, judge, release
 from tests.support import Connection, one, query, tamper, verdicts
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from tests.chain.behind import release
+from tests.chain.by_force import release
 from tests.fix_database import Connect, LoginRole
 from tests.support import Connection, make_signal, query, tamper, verdicts
 

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from alpha_db import chain
-from tests.chain.behind import behind_its_back, broken_in_python, fill_all, judge, places, undone
+from tests.chain.by_force import behind_its_back, broken_in_python, fill_all, judge, places, undone
 from tests.fix_database import Connect
 from tests.support import Connection, make_signal, one, query, tamper
 
@@ -161,7 +161,7 @@ def test_the_caller_s_transaction_and_settings_stay_as_they_were(db: Connection,
     assert session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def test_it_works_in_a_read_only_transaction_and_with_any_row_factory(
+def test_the_check_works_in_a_read_only_transaction_and_with_any_row_factory(
     db: Connection, connect: Connect
 ) -> None:
     fill_all(db)

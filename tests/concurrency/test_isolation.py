@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.chain.behind import judge
+from tests.chain.by_force import judge
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
 from tests.support import AUDIT_TABLES, PATIENCE, Connection, fill, make_signal, one, query
@@ -115,7 +115,7 @@ def test_a_read_committed_writer_waits_and_goes_on(book: Connection, begin: Begi
     assert_intact(book)
 
 
-def test_it_takes_the_place_of_one_that_rolled_back(book: Connection, begin: Begin) -> None:
+def test_a_waiting_writer_takes_the_place_of_one_that_rolled_back(book: Connection, begin: Begin) -> None:
     first, second = begin("read committed"), begin("read committed")
     make_signal(first, 50)
     waiting = Background(second, SIGNAL, {"key": "second"}).blocked(book)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.chain.behind import release
+from tests.chain.by_force import release
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
 from tests.support import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.chain.behind import behind_its_back
+from tests.chain.by_force import behind_its_back
 from tests.merkle.logs import WIDE, damage, nodes, root, seal, tree_of, write_signals
 from tests.support import PATIENCE, Connection, as_role, fill, one, query, tamper
 
