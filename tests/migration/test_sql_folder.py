@@ -44,7 +44,8 @@ def facts(server: Server, dbname: str) -> list[Row]:
         return query(
             connection,
             "select * from guard_facts()"
-            " where fact <> 'installation_id' and object_name is distinct from 'installed_migrations' order by 1, 2, 3, 4, 5",
+            " where fact <> 'installation_id' and object_name is distinct from 'installed_migrations'"
+            " order by 1, 2, 3, 4, 5",
         )
 
 
