@@ -1,4 +1,4 @@
-"""docs/sql-api.md shows each function and procedure as the catalogue has it: arguments, defaults, results."""
+"""docs/sql/ shows each function and procedure as the catalogue has it: arguments, defaults, results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import ROOT, Connection, query
 
-PAGE = (ROOT / "docs" / "sql-api.md").read_text(encoding="utf-8")
+PAGE = "\n".join(page.read_text(encoding="utf-8") for page in sorted(ROOT.glob("docs/sql/*.md")))
 _BLOCKS = "\n".join(re.findall(r"^```text\n(.*?^```)", PAGE, re.DOTALL | re.M))
 SHOWN = re.findall(r"^([a-z_0-9]+\(.+?)(?=^[a-z]|^```)", _BLOCKS, re.DOTALL | re.M)
 
