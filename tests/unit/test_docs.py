@@ -198,7 +198,9 @@ def test_every_page_is_in_the_index() -> None:
         for page, target in links()
         if page == ROOT / "docs" / "README.md"
     }
-    assert not [page.name for page in ROOT.glob("docs/**/*.md") if page not in linked and page.name != "README.md"]
+    assert not [
+        page.name for page in ROOT.glob("docs/**/*.md") if page not in linked and page.name != "README.md"
+    ]
 
 
 @pytest.mark.parametrize("picture", sorted(ROOT.glob("docs/**/*.svg")), ids=lambda p: p.name)
