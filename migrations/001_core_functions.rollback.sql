@@ -12,13 +12,13 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-perform begin_rollback('001_core_functions');
+perform _begin_rollback('001_core_functions');
 schema_oid := quote_ident(current_schema())::regnamespace;
-owner_oid := quote_ident(owner_role())::regrole;
+owner_oid := quote_ident(_owner_role())::regrole;
 
 for item in
   select format('drop table %I cascade', c.relname) as command

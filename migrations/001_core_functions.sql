@@ -1,6 +1,7 @@
 -- 001_core_functions: what every later migration stands on. Roles, the register of this installation, refusals that
 -- leave a trace, exact decimals, the hash chain, its verification, and the guards over all of it.
 -- Installs into the first schema on search_path. Needs CREATEROLE and CREATE (with grant option) on that schema.
+-- Built from sql/ by bin/build; change it there.
 
 do $migration$
 declare
@@ -157,20 +158,22 @@ end if;
 if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
   execute format('drop table %I.lock_migrations', install_schema);
 end if;
+-- _finish_migration gives these back.
+perform set_config('alpha.previous_role', previous_role, true);
+perform set_config('alpha.previous_search_path', previous_path, true);
 perform set_config('role', owner_role, true);
 -- "set search_path from current" below pins every function to this.
 perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', true);
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/01_install/register.sql
+
 -- The register of this installation
-------------------------------------------------------------------------------------------------------------------------
 
 -- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
 create table lock_migrations ();
 comment on table lock_migrations is 'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
 create table lock_migrate_sessions ();
 comment on table lock_migrate_sessions is 'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their marks for yoyo.';
-
 create table installation (
   singleton        boolean      not null  default true,
   installation_id  uuid         not null  default gen_random_uuid(),
@@ -184,8 +187,7 @@ comment on column installation.singleton       is 'Always true; keeps the table 
 comment on column installation.installation_id is 'Identity of this installation, signed into checkpoints and proposals.';
 comment on column installation.role_prefix     is 'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
 comment on column installation.installed_at    is 'When 001_core_functions was applied.';
-insert into installation (role_prefix) values (prefix);
-
+insert into installation (role_prefix) values (coalesce(current_setting('alpha.role_prefix', true), ''));
 create table installed_migrations (
   name            text         not null,
   checksum        char(64)     null,
@@ -200,8 +202,7 @@ comment on column installed_migrations.checksum       is 'SHA-256 of the migrati
 comment on column installed_migrations.applied_at     is 'When the migration ran.';
 comment on column installed_migrations.applied_by     is 'The login that ran it.';
 comment on column installed_migrations.server_version is 'PostgreSQL version it ran on.';
-
-create function running_migration_checksum() returns text
+create function _running_migration_checksum() returns text
 language sql volatile
 set search_path from current
 set standard_conforming_strings = on
@@ -210,27 +211,44 @@ as $function$
   select encode(sha256(convert_to(
            substring(current_query() from '(do [$]migration[$].*[$]migration[$])'), 'UTF8')), 'hex');
 $function$;
-comment on function running_migration_checksum() is
+comment on function _running_migration_checksum is
   'SHA-256 of the migration that is running, in hex; null outside a migration.';
-
-create function owner_role() returns text
+create function _owner_role() returns text
 language sql stable
 set search_path from current
 as $function$
   select i.role_prefix || 'alpha_owner' from only installation as i;
 $function$;
-comment on function owner_role() is 'Name of the role that owns every object of this installation.';
-
-create function app_role(name text) returns text
+comment on function _owner_role is 'Name of the role that owns every object of this installation.';
+create function _app_role(name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  select i.role_prefix || app_role.name from only installation as i;
+  select i.role_prefix || _app_role.name from only installation as i;
 $function$;
-comment on function app_role(text) is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+comment on function _app_role is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+create function _grant(privilege text, objects text[], roles text[]) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  object     text;
+  role_name  text;
+begin
+  foreach object in array objects loop
+    foreach role_name in array roles loop
+      execute format('grant %s %I to %I', privilege, object, _app_role(role_name));
+    end loop;
+  end loop;
+end
+$function$;
+comment on function _grant is
+  'Grants a privilege, such as "select on" or "execute on routine", on objects of this schema to application roles.';
+
+-- sql/01_install/migrations.sql
 
 -- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
--- whether begin_migration or begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
+-- whether _begin_migration or _begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -261,36 +279,34 @@ begin
   lock table only lock_migrations in share update exclusive mode;
 end
 $function$;
-comment on function _take_migration_lock() is
+comment on function _take_migration_lock is
   'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
-
-create function begin_migration(name text) returns boolean
+create function _begin_migration(name text) returns boolean
 language plpgsql
 as $function$
 declare
   problem  pg_catalog.text;
 begin
   execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
-  perform set_config('alpha.maintenance', 'migration ' || begin_migration.name, true);
-  if exists (select from only installed_migrations as m where m.name = begin_migration.name) then
-    perform end_migration();
+  perform set_config('alpha.maintenance', 'migration ' || _begin_migration.name, true);
+  if exists (select from only installed_migrations as m where m.name = _begin_migration.name) then
+    perform _end_migration();
     return false;
   end if;
   -- A migration records the guards as it leaves them: it must not launder what somebody changed before it.
   select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;
   if found then
-    raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', begin_migration.name, problem
+    raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', _begin_migration.name, problem
       using errcode = 'AUD11',
             hint = 'select * from verify_guards() lists them. Undo the changes, or accept them with select record_guards(''reason'').';
   end if;
   return true;
 end
 $function$;
-comment on function begin_migration(text) is
+comment on function _begin_migration is
   'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
-
-create function end_migration() returns void
+create function _end_migration() returns void
 language plpgsql
 as $function$
 begin
@@ -301,25 +317,23 @@ begin
   perform pg_catalog.set_config('role', pg_catalog.current_setting('alpha.previous_role'), true);
 end
 $function$;
-comment on function end_migration() is 'Gives back the role and the search_path that the migration found.';
-
-create function finish_migration(name text) returns void
+comment on function _end_migration is 'Gives back the role and the search_path that the migration found.';
+create function _finish_migration(name text) returns void
 language plpgsql
 as $function$
 begin
   perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform revoke_from_public();
-  insert into installed_migrations (name, checksum) values (finish_migration.name, running_migration_checksum());
+  perform _revoke_from_public();
+  insert into installed_migrations (name, checksum) values (_finish_migration.name, _running_migration_checksum());
   -- Small tables that verify_guards joins a lot, and that autovacuum never gets to.
   analyze installation, chains;
-  perform record_guards('migration ' || finish_migration.name);
-  perform end_migration();
+  perform record_guards('migration ' || _finish_migration.name);
+  perform _end_migration();
 end
 $function$;
-comment on function finish_migration(text) is
+comment on function _finish_migration is
   'Last statement of a migration: leaves PUBLIC nothing, records the migration and the guards as installed.';
-
-create function begin_rollback(name text) returns void
+create function _begin_rollback(name text) returns void
 language plpgsql
 as $function$
 declare
@@ -328,15 +342,15 @@ declare
   later        pg_catalog.text;
 begin
   execute pg_catalog.format('select %I._take_migration_lock()', pg_catalog.current_schema());
-  if not exists (select from only installed_migrations as m where m.name = begin_rollback.name) then
-    raise exception 'alpha-db: % is not installed here', begin_rollback.name using errcode = '55000';
+  if not exists (select from only installed_migrations as m where m.name = _begin_rollback.name) then
+    raise exception 'alpha-db: % is not installed here', _begin_rollback.name using errcode = '55000';
   end if;
   -- By number: 100_x is later than 23_y.
   select m.name into later from only installed_migrations as m
-  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(begin_rollback.name from '^[0-9]{1,18}')::bigint, begin_rollback.name)
+  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(_begin_rollback.name from '^[0-9]{1,18}')::bigint, _begin_rollback.name)
   order by substring(m.name from '^[0-9]{1,18}')::bigint desc, m.name desc limit 1;
   if found then
-    raise exception 'alpha-db: % must be rolled back before %', later, begin_rollback.name using errcode = '55000';
+    raise exception 'alpha-db: % must be rolled back before %', later, _begin_rollback.name using errcode = '55000';
   end if;
   -- By name: once 003 is rolled back, the register of chains no longer knows them.
   foreach audit_table in array array['signals', 'ai_debates', 'order_execution', 'order_events'] loop
@@ -344,32 +358,31 @@ begin
     execute format('lock table only %I in access exclusive mode', audit_table);
     execute format('select exists (select from only %I)', audit_table) into filled;
     if filled then
-      raise exception 'alpha-db: % is not rolled back, for % holds rows', begin_rollback.name, audit_table
+      raise exception 'alpha-db: % is not rolled back, for % holds rows', _begin_rollback.name, audit_table
         using errcode = '55000',
               hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
     end if;
   end loop;
-  perform set_config('alpha.maintenance', 'rollback of ' || begin_rollback.name, true);
-  delete from only installed_migrations as m where m.name = begin_rollback.name;
+  perform set_config('alpha.maintenance', 'rollback of ' || _begin_rollback.name, true);
+  delete from only installed_migrations as m where m.name = _begin_rollback.name;
 end
 $function$;
-comment on function begin_rollback(text) is
+comment on function _begin_rollback is
   'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
-
-create function finish_rollback(name text) returns void
+create function _finish_rollback(name text) returns void
 language plpgsql
 as $function$
 begin
   perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform record_guards('rollback of ' || finish_rollback.name);
-  perform end_migration();
+  perform record_guards('rollback of ' || _finish_rollback.name);
+  perform _end_migration();
 end
 $function$;
-comment on function finish_rollback(text) is 'Last statement of a rollback: records the guards as it leaves them.';
+comment on function _finish_rollback is 'Last statement of a rollback: records the guards as it leaves them.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/02_refusals/attempts.sql
+
 -- Refusals: an SQLSTATE of their own, a line in the server log, a count that a rollback does not undo
-------------------------------------------------------------------------------------------------------------------------
 
 create table attempt_counters (
   code           text  not null,
@@ -383,8 +396,7 @@ comment on column attempt_counters.code          is 'Error code, AUD-001 and so 
 comment on column attempt_counters.table_name    is 'The table that was protected; for AUD-001 found by a domain, the domain.';
 comment on column attempt_counters.operation     is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column attempt_counters.sequence_name is 'The sequence, in the install schema.';
-
-create function count_attempts(code text, table_name text, operation text) returns void
+create function _count_attempts(code text, table_name text, operation text) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -393,7 +405,7 @@ declare
 begin
   if exists (select from only attempt_counters as a
              where (a.code, a.table_name, a.operation)
-                 = (count_attempts.code, count_attempts.table_name, count_attempts.operation)) then
+                 = (_count_attempts.code, _count_attempts.table_name, _count_attempts.operation)) then
     return;
   end if;
   execute format('create sequence %I', sequence_name);
@@ -402,23 +414,38 @@ begin
   insert into attempt_counters values (code, table_name, operation, sequence_name);
 end
 $function$;
-comment on function count_attempts(text, text, text) is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
-
-create function forget_attempts(table_name text) returns void
+comment on function _count_attempts is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
+create function _forget_attempts(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
   counter record;
 begin
-  for counter in delete from only attempt_counters as a where a.table_name = forget_attempts.table_name returning a.sequence_name loop
+  for counter in delete from only attempt_counters as a where a.table_name = _forget_attempts.table_name returning a.sequence_name loop
     execute format('drop sequence %I', counter.sequence_name);
   end loop;
 end
 $function$;
-comment on function forget_attempts(text) is 'Drops the counters of a table. Called by rollbacks.';
+comment on function _forget_attempts is 'Drops the counters of a table. Called by rollbacks.';
+create function rejected_attempts()
+returns table (code text, table_name text, operation text, attempts bigint)
+language sql stable security definer
+set search_path from current
+as $function$
+  select a.code, a.table_name, a.operation,
+         coalesce(pg_sequence_last_value(format('%I.%I', n.nspname, a.sequence_name)::regclass), 0)
+  from only attempt_counters as a
+  join pg_class as c on c.oid = a.tableoid
+  join pg_namespace as n on n.oid = c.relnamespace
+  order by a.code, a.table_name, a.operation;
+$function$;
+comment on function rejected_attempts is
+  'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
 
-create function refuse(
+-- sql/02_refusals/refuse.sql
+
+create function _refuse(
   code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null, column_name text default null
 ) returns void
 language plpgsql
@@ -430,7 +457,7 @@ declare
 begin
   if current_setting('transaction_read_only') = 'off' then
     select a.sequence_name into sequence_name from only attempt_counters as a
-    where (a.code, a.table_name, a.operation) = (refuse.code, refuse.table_name, refuse.operation);
+    where (a.code, a.table_name, a.operation) = (_refuse.code, _refuse.table_name, _refuse.operation);
     if found then
       begin
         number := nextval(format('%I.%I', current_schema(), sequence_name)::regclass);
@@ -456,15 +483,17 @@ begin
     column  = coalesce(column_name, '');
 end
 $function$;
-comment on function refuse(text, text, text, text, text, text, bigint, text) is
+comment on function _refuse is
   'Writes the log line "alpha-db attempt {json}", counts, and raises the code. Never returns.';
 
-create function reject_change() returns trigger
+-- sql/02_refusals/protect.sql
+
+create function _reject_change() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     tg_argv[case tg_op when 'UPDATE' then 1 else 2 end],
     format('%s on %s refused', tg_op, tg_argv[0]),
     format('%s of %s would be changed by %s.', coalesce('Row ' || (to_jsonb(old) ->> 'id'), 'A row'), tg_argv[0], session_user),
@@ -473,15 +502,14 @@ begin
   return null;
 end
 $function$;
-comment on function reject_change() is
+comment on function _reject_change is
   'Row trigger: refuses every UPDATE and DELETE. Arguments: table, code for UPDATE, code for DELETE.';
-
-create function reject_truncate() returns trigger
+create function _reject_truncate() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     tg_argv[1], format('TRUNCATE on %s refused', tg_argv[0]),
     format('All rows of %s would be removed by %s.', tg_argv[0], session_user),
     'Rows of this table are never changed or removed.',
@@ -489,19 +517,18 @@ begin
   return null;
 end
 $function$;
-comment on function reject_truncate() is 'Statement trigger: refuses TRUNCATE. Arguments: table, code.';
-
-create function protect_table(table_name text, update_code text, delete_code text) returns void
+comment on function _reject_truncate is 'Statement trigger: refuses TRUNCATE. Arguments: table, code.';
+create function _protect_table(table_name text, update_code text, delete_code text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform count_attempts(update_code, table_name, 'UPDATE');
-  perform count_attempts(delete_code, table_name, 'DELETE');
-  perform count_attempts(delete_code, table_name, 'TRUNCATE');
-  execute format('create trigger _100_reject_change before update or delete on %I for each row execute function reject_change(%L, %L, %L)',
+  perform _count_attempts(update_code, table_name, 'UPDATE');
+  perform _count_attempts(delete_code, table_name, 'DELETE');
+  perform _count_attempts(delete_code, table_name, 'TRUNCATE');
+  execute format('create trigger _100_reject_change before update or delete on %I for each row execute function _reject_change(%L, %L, %L)',
                  table_name, table_name, update_code, delete_code);
-  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)',
+  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function _reject_truncate(%L, %L)',
                  table_name, table_name, delete_code);
   -- ALWAYS: session_replication_role = replica must not switch them off.
   execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', table_name);
@@ -509,9 +536,8 @@ begin
   execute format('comment on trigger _200_reject_truncate on %I is %L', table_name, 'Refuses TRUNCATE, also under session_replication_role = replica.');
 end
 $function$;
-comment on function protect_table(text, text, text) is
+comment on function _protect_table is
   'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for DELETE and TRUNCATE.';
-
 create function _refuse_foreign_row() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -519,7 +545,7 @@ as $function$
 declare
   id text := to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id';
 begin
-  perform refuse(
+  perform _refuse(
     tg_argv[1],
     format(case when tg_argv[1] ~ '^RSK' then '%s on %s was not made by an approved proposal'
                 else '%s on %s did not come from alpha-db itself' end, tg_op, tg_argv[0]),
@@ -530,39 +556,37 @@ begin
   return null;
 end
 $function$;
-comment on function _refuse_foreign_row() is
+comment on function _refuse_foreign_row is
   'Row trigger: refuses what alpha-db''s own functions, which write as the owner, did not make. Arguments: table, code.';
-
 create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform count_attempts(code, table_name, o.name) from unnest(operations) as o(name);
+  perform _count_attempts(code, table_name, o.name) from unnest(operations) as o(name);
   -- The condition is judged as whoever runs the statement: inside our SECURITY DEFINER functions that is the owner. A
   -- role that may write all data, or a superuser, comes no further. Not ALWAYS: rows that are replicated or restored pass.
   execute format('create trigger _050_owner_only before %s on %I for each row when (current_user <> %L)'
                  ' execute function _refuse_foreign_row(%L, %L)',
-                 lower(array_to_string(operations, ' or ')), table_name, owner_role(), table_name, code);
+                 lower(array_to_string(operations, ' or ')), table_name, _owner_role(), table_name, code);
   execute format('comment on trigger _050_owner_only on %I is %L', table_name,
                  'Refuses rows that alpha-db''s own functions did not make.');
 end
 $function$;
-comment on function _owner_only(text, text, text[]) is
-  'Closes a table of the kit to everyone but its functions. Where protect_table refuses UPDATE and DELETE, INSERT is enough.';
-
+comment on function _owner_only is
+  'Closes a table of the kit to everyone but its functions. Where _protect_table refuses UPDATE and DELETE, INSERT is enough.';
 create function _protect_register(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform count_attempts('AUD-011', table_name, 'TRUNCATE');
+  perform _count_attempts('AUD-011', table_name, 'TRUNCATE');
   execute format('create trigger _100_reject_change before update or delete on %I for each row'
                  ' when (coalesce(current_setting(''alpha.maintenance'', true), '''') = '''')'
-                 ' execute function reject_change(%L, %L, %L)',
+                 ' execute function _reject_change(%L, %L, %L)',
                  table_name, table_name, 'AUD-011', 'AUD-011');
   execute format('create trigger _200_reject_truncate before truncate on %I for each statement'
-                 ' execute function reject_truncate(%L, %L)',
+                 ' execute function _reject_truncate(%L, %L)',
                  table_name, table_name, 'AUD-011');
   execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate',
                  table_name);
@@ -573,9 +597,8 @@ begin
   perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
 end
 $function$;
-comment on function _protect_register(text) is
+comment on function _protect_register is
   'Protects a register, which has no chain: only migrations and rollbacks change its rows, as the owner with alpha.maintenance set.';
-
 create function _sign_migration() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -587,27 +610,12 @@ begin
   return new;
 end
 $function$;
-comment on function _sign_migration() is
+comment on function _sign_migration is
   'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
 
-create function rejected_attempts()
-returns table (code text, table_name text, operation text, attempts bigint)
-language sql stable security definer
-set search_path from current
-as $function$
-  select a.code, a.table_name, a.operation,
-         coalesce(pg_sequence_last_value(format('%I.%I', n.nspname, a.sequence_name)::regclass), 0)
-  from only attempt_counters as a
-  join pg_class as c on c.oid = a.tableoid
-  join pg_namespace as n on n.oid = c.relnamespace
-  order by a.code, a.table_name, a.operation;
-$function$;
-comment on function rejected_attempts() is
-  'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
+-- sql/03_values/decimals.sql
 
-------------------------------------------------------------------------------------------------------------------------
 -- Values that a column cannot hold. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
-------------------------------------------------------------------------------------------------------------------------
 
 create function _shortened(value numeric) returns text
 language sql immutable
@@ -616,14 +624,13 @@ as $function$
   select case when char_length(v.digits) <= 60 then v.digits else format('%s… (%s characters)', left(v.digits, 40), char_length(v.digits)) end
   from (select value::text as digits) as v;
 $function$;
-comment on function _shortened(numeric) is 'A number as text, and of a long one the beginning and its length.';
-
-create function refuse_decimal(value numeric, digits integer, scale integer) returns boolean
+comment on function _shortened is 'A number as text, and of a long one the beginning and its length.';
+create function _refuse_decimal(value numeric, digits integer, scale integer) returns boolean
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'AUD-001', format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not an amount.', value)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
@@ -632,9 +639,8 @@ begin
   return false;
 end
 $function$;
-comment on function refuse_decimal(numeric, integer, integer) is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
-
-create function refuse_float(argument text, argument_type regtype) returns void
+comment on function _refuse_decimal is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
+create function _refuse_float(argument text, argument_type regtype) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -647,15 +653,14 @@ begin
   if base_type not in ('double precision'::regtype, 'real'::regtype) then
     return;
   end if;
-  perform refuse(
+  perform _refuse(
     'AUD-001', format('%s came as %s, a binary float', argument, argument_type),
     'Binary floats cannot hold most decimal fractions, so digits are lost before the database sees them.',
     'Pass numeric, or an untyped literal: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
 end
 $function$;
-comment on function refuse_float(text, regtype) is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
-
-create function refuse_too_long(table_name text, column_names text[], given text[]) returns void
+comment on function _refuse_float is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
+create function _refuse_too_long(table_name text, column_names text[], given text[]) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -668,7 +673,7 @@ begin
   where a.atttypid = 'varchar'::regtype and char_length(n.value) > a.atttypmod - 4 and a.atttypmod >= 4
   order by n.place limit 1;
   if found then
-    perform refuse(
+    perform _refuse(
       'AUD-012', format('%s of %s is too long', item.column_name, table_name),
       format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
              item.length, item.longest, to_json(item.beginning)),
@@ -676,36 +681,34 @@ begin
   end if;
 end
 $function$;
-comment on function refuse_too_long(text, text[], text[]) is
+comment on function _refuse_too_long is
   'Raises AUD-012 if one of these values is longer than its varchar column, which PostgreSQL would refuse without naming the column, or cut if it ends in blanks.';
-
 create domain decimal_28_10 as numeric
   constraint decimal_28_10_is_exact check (
     case when value is null then true
          when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
-         else refuse_decimal(value, 28, 10) end);
+         else _refuse_decimal(value, 28, 10) end);
 comment on domain decimal_28_10 is 'decimal(28,10) that refuses (AUD-001) where numeric(28,10) would round: prices and quantities.';
 create domain decimal_28_2 as numeric
   constraint decimal_28_2_is_exact check (
     case when value is null then true
          when min_scale(value) <= 2 and abs(value) < 100000000000000000000000000::numeric then true
-         else refuse_decimal(value, 28, 2) end);
+         else _refuse_decimal(value, 28, 2) end);
 comment on domain decimal_28_2 is 'decimal(28,2) that refuses (AUD-001) where numeric(28,2) would round: equity in rand.';
 create domain decimal_5_4 as numeric
   constraint decimal_5_4_is_exact check (
     case when value is null then true
          when min_scale(value) <= 4 and abs(value) < 10 then true
-         else refuse_decimal(value, 5, 4) end);
+         else _refuse_decimal(value, 5, 4) end);
 comment on domain decimal_5_4 is 'decimal(5,4) that refuses (AUD-001) where numeric(5,4) would round: shares and scores.';
+perform _count_attempts('AUD-001', 'decimal_28_10', 'CAST');
+perform _count_attempts('AUD-001', 'decimal_28_2', 'CAST');
+perform _count_attempts('AUD-001', 'decimal_5_4', 'CAST');
+perform _count_attempts('AUD-001', 'float', 'CAST');
 
-perform count_attempts('AUD-001', 'decimal_28_10', 'CAST');
-perform count_attempts('AUD-001', 'decimal_28_2', 'CAST');
-perform count_attempts('AUD-001', 'decimal_5_4', 'CAST');
-perform count_attempts('AUD-001', 'float', 'CAST');
+-- sql/04_chain/register.sql
 
-------------------------------------------------------------------------------------------------------------------------
 -- The hash chain (docs/chain-format.md)
-------------------------------------------------------------------------------------------------------------------------
 
 create table chains (
   table_name        text     not null,
@@ -723,7 +726,6 @@ comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit        is 'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
-
 create table chain_columns (
   id            bigserial    not null,
   table_name    text         not null,
@@ -745,7 +747,6 @@ comment on column chain_columns.older_values is 'What every older row holds in t
 comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column chain_columns.created_at   is 'When the entry was made.';
 comment on column chain_columns.recorded_by  is 'The login that made it.';
-
 create function _check_chain_columns() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -759,8 +760,8 @@ declare
   differs  boolean := false;
   item     record;
 begin
-  perform chain_or_error(new.table_name);
-  select array_agg(h.column_name) into present from hashed_columns(new.table_name) as h;
+  perform _chain_or_error(new.table_name);
+  select array_agg(h.column_name) into present from _hashed_columns(new.table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = new.table_name order by c.id desc limit 1;
   execute format('select coalesce(max(t.id), 0) from only %I as t', new.table_name) into tail_id;
@@ -779,7 +780,7 @@ begin
     end loop;
   end if;
   if differs then
-    perform refuse(
+    perform _refuse(
       'AUD-011', format('chain_columns would say of %s what does not hold', new.table_name),
       format('It has the columns %s, and %s rows.', array_to_string(present, ', '), tail_id),
       format('select chain_extend(%L) records what was added.', new.table_name), tg_argv[0], tg_op);
@@ -787,8 +788,10 @@ begin
   return new;
 end
 $function$;
-comment on function _check_chain_columns() is
+comment on function _check_chain_columns is
   'Row trigger of chain_columns: refuses (AUD-011) an entry that is not what the table is like now. Argument: table.';
+
+-- sql/04_chain/condition.sql
 
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
@@ -796,8 +799,7 @@ set search_path from current
 as $function$
   select encode(sha256(convert_to('alpha-db/chain/v1/' || chain_genesis.table_name, 'UTF8')), 'hex');
 $function$;
-comment on function chain_genesis(text) is 'The previous hash of a table''s row 1, in hex.';
-
+comment on function chain_genesis is 'The previous hash of a table''s row 1, in hex.';
 create function _require_register() returns void
 language plpgsql stable
 set search_path from current
@@ -810,9 +812,8 @@ begin
   end if;
 end
 $function$;
-comment on function _require_register() is 'Raises AUD-009 if the table chains itself was dropped or renamed.';
-
-create function chain_or_error(table_name text) returns chains
+comment on function _require_register is 'Raises AUD-009 if the table chains itself was dropped or renamed.';
+create function _chain_or_error(table_name text) returns chains
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -820,7 +821,7 @@ as $function$
 declare
   chain chains;
 begin
-  select * into chain from only chains as c where c.table_name = chain_or_error.table_name;
+  select * into chain from only chains as c where c.table_name = _chain_or_error.table_name;
   if not found then
     raise exception '% is not a chained table', coalesce(quote_ident(table_name), 'NULL')
       using errcode = '42P01',
@@ -829,8 +830,7 @@ begin
   return chain;
 end
 $function$;
-comment on function chain_or_error(text) is 'The entry of a chained table; raises 42P01 if there is none.';
-
+comment on function _chain_or_error is 'The entry of a chained table; raises 42P01 if there is none.';
 create function _missing_part(table_name text) returns text
 language plpgsql stable
 set search_path from current
@@ -863,15 +863,14 @@ begin
   return case when lost <> '{}' then format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', ')) end;
 end
 $function$;
-comment on function _missing_part(text) is
+comment on function _missing_part is
   'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if nothing is.';
-
 create function _require_chain(table_name text) returns chains
 language plpgsql stable
 set search_path from current
 as $function$
 declare
-  chain    chains := chain_or_error(table_name);
+  chain    chains := _chain_or_error(table_name);
   missing  text := _missing_part(table_name);
 begin
   if missing is not null then
@@ -882,9 +881,8 @@ begin
   return chain;
 end
 $function$;
-comment on function _require_chain(text) is
+comment on function _require_chain is
   'The entry of a chained table; raises 42P01 if there is none, and AUD-009 if the table or a column of it is gone.';
-
 create function _sees_every_row(table_names text[]) returns boolean
 language plpgsql immutable
 set search_path from current
@@ -904,9 +902,8 @@ begin
   return true;
 end
 $function$;
-comment on function _sees_every_row(text[]) is
+comment on function _sees_every_row is
   'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, which can pin no setting.';
-
 create function _ahead_of_clock(moment timestamptz) returns text
 language sql volatile
 set search_path from current
@@ -917,12 +914,14 @@ as $function$
   from (select clock_timestamp() as now) as c
   where isfinite(moment) and moment > c.now + interval '10 seconds';
 $function$;
-comment on function _ahead_of_clock(timestamptz) is
+comment on function _ahead_of_clock is
   'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. Later rows get that time, too, until the clock has passed it.';
+
+-- sql/04_chain/lock.sql
 
 -- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
 -- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
-create function snapshot_sees(mark bigint) returns boolean
+create function _snapshot_sees(mark bigint) returns boolean
 language plpgsql
 set search_path from current
 as $function$
@@ -942,10 +941,9 @@ begin
   return false;
 end
 $function$;
-comment on function snapshot_sees(bigint) is
+comment on function _snapshot_sees is
   'Whether this transaction''s snapshot is newer than the writer of a chain''s mark; null for no mark, which a crash leaves. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
-
-create function refuse_stale_snapshot(table_name text) returns void
+create function _refuse_stale_snapshot(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -954,25 +952,23 @@ begin
     using errcode = '40001', hint = 'Run the transaction again.', table = table_name;
 end
 $function$;
-comment on function refuse_stale_snapshot(text) is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
-
-create function admit_writer(table_name text, mark regclass) returns void
+comment on function _refuse_stale_snapshot is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
+create function _admit_writer(table_name text, mark regclass) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  if snapshot_sees(pg_sequence_last_value(mark)) is not true then
+  if _snapshot_sees(pg_sequence_last_value(mark)) is not true then
     if pg_sequence_last_value(mark) is null then
       -- After a crash, a prepared transaction may have written since this snapshot; under the chain's lock none can any more.
       perform setval(mark, txid_current());
     end if;
-    perform refuse_stale_snapshot(table_name);
+    perform _refuse_stale_snapshot(table_name);
   end if;
 end
 $function$;
-comment on function admit_writer(text, regclass) is
+comment on function _admit_writer is
   'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does not see the writer of the chain''s mark.';
-
 create function _refuse_other_relation(table_name text, relation regclass) returns void
 language plpgsql
 set search_path from current
@@ -988,10 +984,12 @@ begin
           hint = 'Chained tables cannot be partitioned, distributed or made hypertables. Undo that.';
 end
 $function$;
-comment on function _refuse_other_relation(text, regclass) is
+comment on function _refuse_other_relation is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
 
-create function hashed_columns(table_name text)
+-- sql/04_chain/columns.sql
+
+create function _hashed_columns(table_name text)
 returns table (column_name text, declared_type regtype, base_type text, type_name text, decimal_scale integer, is_bounded boolean)
 language sql stable
 set search_path from current
@@ -999,7 +997,7 @@ as $function$
   with recursive columns as (
     select a.attnum, a.attname, t.typname, t.oid as type_oid, a.atttypmod as typmod
     from pg_class as registry
-    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = hashed_columns.table_name
+    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = _hashed_columns.table_name
     join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
     join pg_type as t on t.oid = a.atttypid
     where registry.oid = 'chains'::regclass
@@ -1021,40 +1019,37 @@ as $function$
   left join pg_type as e on e.oid = b.typelem and b.typcategory = 'A'
   order by c.attnum;
 $function$;
-comment on function hashed_columns(text) is
+comment on function _hashed_columns is
   'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no value prints to more than a few kB.';
-
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'AUD-011', format('%s was altered: its rows would not be hashed as they are stored', table_name),
     (select string_agg(format('Column %s is of type %s; its chain was made for %s.', h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
      from unnest(known_types) with ordinality as k(known_type, place)
-     join (select h.*, row_number() over () as place from hashed_columns(table_name) as h) as h on h.place = k.place
+     join (select h.*, row_number() over () as place from _hashed_columns(table_name) as h) as h on h.place = k.place
      where h.declared_type <> k.known_type),
     'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
 end
 $function$;
-comment on function _refuse_other_types(text, regtype[]) is
+comment on function _refuse_other_types is
   'Raises AUD-011: columns of a chained table have other types than when its chain trigger was made.';
-
 create function _refuse_large_row(table_name text, row_bytes bigint, row_limit bigint) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'AUD-012', format('the row of %s is too large', table_name),
     format('Its long values print to %s bytes; the limit is %s. A short number can have a long text: 1e100000 prints 100,001 digits.',
            coalesce(row_bytes::text, 'more than 1,073,741,823'), row_limit),
     'Store the document elsewhere, and record its SHA-256 here.', table_name, 'INSERT');
 end
 $function$;
-comment on function _refuse_large_row(text, bigint, bigint) is 'Raises AUD-012: the row''s text would be longer than its chain takes.';
-
+comment on function _refuse_large_row is 'Raises AUD-012: the row''s text would be longer than its chain takes.';
 create function _print_large(value anyelement, table_name text, row_limit bigint) returns json
 language plpgsql
 set search_path from current
@@ -1066,15 +1061,17 @@ exception when program_limit_exceeded or out_of_memory then  -- text ends at 1 G
   return null;
 end
 $function$;
-comment on function _print_large(anyelement, text, bigint) is
+comment on function _print_large is
   'What to_json gives of a value that may print to more than PostgreSQL can hold; raises AUD-012 then.';
 
-create function chain_generate(table_name text) returns void
+-- sql/04_chain/trigger.sql
+
+create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  chain       chains := chain_or_error(table_name);
+  chain       chains := _chain_or_error(table_name);
   columns     text;
   attributes  text;
   known_types text;
@@ -1090,7 +1087,7 @@ declare
 begin
   -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
   select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
-  from hashed_columns(table_name) as h
+  from _hashed_columns(table_name) as h
   where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', 'bool', 'uuid', 'json', 'jsonb',
                             'inet', 'cidr', 'date', 'timestamp', 'timestamptz', 'bytea', 'float4', 'float8', 'interval');
   if unhashed is not null then
@@ -1120,7 +1117,7 @@ begin
       || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
       || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
     into columns, attributes, known_types, other_types, variables, printing, total, rounding, settings
-  from (select c.*, row_number() over () as place from hashed_columns(table_name) as c) as h;
+  from (select c.*, row_number() over () as place from _hashed_columns(table_name) as c) as h;
   if total is not null then
     printing := printing || format(E'  if %s > %s then\n    perform _refuse_large_row(tg_argv[0], %s, %s);\n  end if;\n',
                                    total, chain.row_limit, total, chain.row_limit);
@@ -1129,7 +1126,7 @@ begin
   -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
   if not chain.open_in_lockdown then
     lockdown := E'  if pg_sequence_last_value(''lockdown_alarm''::regclass) is distinct from pg_sequence_last_value(''lockdown_lifted''::regclass) then\n'
-             || E'    perform refuse_in_lockdown(tg_argv[0]);\n'
+             || E'    perform _refuse_in_lockdown(tg_argv[0]);\n'
              || E'  end if;\n';
   end if;
   -- A row type with a name makes row_to_json a plain expression, which costs half of a query.
@@ -1139,7 +1136,7 @@ begin
   execute format('create type %I as (%s)', 'hashed_' || table_name, attributes);
   execute format('comment on type %I is %L', 'hashed_' || table_name,
                  format('The columns of %s that its row_hash covers, in the order in which row_data prints them.', table_name));
-  for described in select h.column_name from hashed_columns(table_name) as h loop
+  for described in select h.column_name from _hashed_columns(table_name) as h loop
     execute format('comment on column %I.%I is %L', 'hashed_' || table_name, described.column_name,
                    format('As %s.%s.', table_name, described.column_name));
   end loop;
@@ -1169,7 +1166,7 @@ declare
   if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
     -- The transaction's first row, or others have had the lock since its last one.
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      perform admit_writer(tg_argv[0], %5$L);
+      perform _admit_writer(tg_argv[0], %5$L);
     end if;
     mark := setval(%5$L::regclass, txid_current());
   end if;
@@ -1197,23 +1194,25 @@ $template$,
     lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name),
     variables, other_types, known_types, printing);
   execute format('comment on function %I() is %L', 'chain_' || table_name,
-                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by chain_generate.', table_name));
+                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by _chain_generate.', table_name));
   execute format('revoke all on function %I() from public', 'chain_' || table_name);
 end
 $function$;
-comment on function chain_generate(text) is 'Writes the chain trigger function of a table for the columns that it has now.';
+comment on function _chain_generate is 'Writes the chain trigger function of a table for the columns that it has now.';
 
-create function chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
+-- sql/04_chain/attach.sql
+
+create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
 returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
   insert into chains (table_name, position, is_internal, open_in_lockdown)
-  select chain_attach.table_name,
-         coalesce(max(c.position), case when chain_attach.is_internal then 100 else 0 end) + 1,
-         chain_attach.is_internal, chain_attach.open_in_lockdown
-  from only chains as c where c.is_internal = chain_attach.is_internal;
+  select _chain_attach.table_name,
+         coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
+         _chain_attach.is_internal, _chain_attach.open_in_lockdown
+  from only chains as c where c.is_internal = _chain_attach.is_internal;
   -- The lock of the chain: an advisory lock could be held by anyone, this table is nobody's but the owner's.
   execute format('create table %I ()', 'lock_' || table_name);
   execute format('comment on table %I is %L', 'lock_' || table_name,
@@ -1225,31 +1224,30 @@ begin
   execute format('create unlogged sequence %I', 'tail_' || table_name);
   execute format('comment on sequence %I is %L', 'tail_' || table_name,
                  format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
-  perform chain_generate(table_name);
+  perform _chain_generate(table_name);
   -- Sorts last among the BEFORE triggers: a later one could change what was hashed.
   -- Not ALWAYS: rows that are replicated or restored keep their hash.
   execute format('create trigger zzz_chain before insert on %I for each row execute function %I(%L)',
                  table_name, 'chain_' || table_name, table_name);
   execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
   if not open_in_lockdown then
-    perform count_attempts('AUD-009', table_name, 'INSERT');
+    perform _count_attempts('AUD-009', table_name, 'INSERT');
     -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is seen here.
     -- Without WHEN, which PostgreSQL would read from its text at each statement, and judge with the writer's rights.
-    execute format('create trigger _900_refuse_in_lockdown after insert on %I for each statement execute function refuse_statement_in_lockdown(%L)',
+    execute format('create trigger _900_refuse_in_lockdown after insert on %I for each statement execute function _refuse_statement_in_lockdown(%L)',
                    table_name, table_name);
     execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
                    'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
   end if;
   if not is_internal then
-    perform count_attempts('AUD-011', table_name, 'INSERT'), count_attempts('AUD-012', table_name, 'INSERT');
+    perform _count_attempts('AUD-011', table_name, 'INSERT'), _count_attempts('AUD-012', table_name, 'INSERT');
   end if;
   perform chain_extend(table_name);
 end
 $function$;
-comment on function chain_attach(text, boolean, boolean) is
+comment on function _chain_attach is
   'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by migrations.';
-
-create function chain_detach(table_name text) returns void
+create function _chain_detach(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -1267,11 +1265,10 @@ begin
   execute format('drop sequence %I', 'writer_' || table_name);
   execute format('drop sequence %I', 'tail_' || table_name);
   execute format('drop type %I', 'hashed_' || table_name);
-  delete from only chains as c where c.table_name = chain_detach.table_name;
+  delete from only chains as c where c.table_name = _chain_detach.table_name;
 end
 $function$;
-comment on function chain_detach(text) is 'Undoes chain_attach, protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
-
+comment on function _chain_detach is 'Undoes _chain_attach, _protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
@@ -1288,9 +1285,9 @@ declare
   sample    jsonb;
   added_column text;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
-  select array_agg(h.column_name) into present from hashed_columns(table_name) as h;
+  select array_agg(h.column_name) into present from _hashed_columns(table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = chain_extend.table_name order by c.id desc limit 1;
   if present = known then
@@ -1318,31 +1315,32 @@ begin
       older := older || jsonb_build_object(added_column, coalesce(sample, 'null'));
     end loop;
   end if;
-  perform chain_generate(table_name);
+  perform _chain_generate(table_name);
   insert into chain_columns (table_name, from_id, column_names, older_values)
   values (table_name, tail_id + 1, present, older);
 end
 $function$;
-comment on function chain_extend(text) is
+comment on function chain_extend is
   'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay verifiable. No effect if there are none.';
-
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   if row_limit is null or row_limit not between 65536 and 134217728 then
     raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %', coalesce(row_limit::text, 'NULL')
       using errcode = '22023', hint = 'The limit is 16,777,216 (16 MiB) by default.';
   end if;
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
   update only chains as c set row_limit = chain_limit.row_limit where c.table_name = chain_limit.table_name;
-  perform chain_generate(table_name);
+  perform _chain_generate(table_name);
 end
 $function$;
-comment on function chain_limit(text, bigint) is
+comment on function chain_limit is
   'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until record_guards accepts it. Only the owner may, with alpha.maintenance set.';
+
+-- sql/04_chain/rows.sql
 
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
@@ -1375,9 +1373,8 @@ begin
                 branches, unchanged, table_name, laterals);
 end
 $function$;
-comment on function chain_rows_sql(text) is
+comment on function chain_rows_sql is
   'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
-
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
 language plpgsql stable
@@ -1392,8 +1389,10 @@ begin
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
 end
 $function$;
-comment on function chain_rows(text, bigint, bigint) is
+comment on function chain_rows is
   'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
+
+-- sql/04_chain/status.sql
 
 create function chain_status()
 returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz, error_code text, problem text)
@@ -1434,9 +1433,8 @@ begin
   perform set_config('lock_timeout', timeout, true);
 end
 $function$;
-comment on function chain_status() is
+comment on function chain_status is
   'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null for a last row that is ahead of the clock.';
-
 create function _known_heads()
 returns table (table_name text, last_id bigint, head_hash text, "position" bigint)
 language plpgsql stable
@@ -1459,12 +1457,12 @@ begin
   end loop;
 end
 $function$;
-comment on function _known_heads() is
+comment on function _known_heads is
   'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/05_verify/links.sql
+
 -- Verifying (docs/chain-format.md, "Verdicts")
-------------------------------------------------------------------------------------------------------------------------
 
 create type chain_verdict as (
   table_name     text,
@@ -1491,8 +1489,7 @@ comment on column chain_verdict.broken_id     is 'First damaged or missing row; 
 comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
-
-create function chain_links_sql(table_name text) returns text
+create function _chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -1519,11 +1516,10 @@ as $function$
       window w as (order by r.id)
     ) as l
     where l.id >= $1
-  $query$, chain_rows_sql(chain_links_sql.table_name), chain_links_sql.table_name);
+  $query$, chain_rows_sql(_chain_links_sql.table_name), _chain_links_sql.table_name);
 $function$;
-comment on function chain_links_sql(text) is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
-
-create function chain_places_sql(table_name text) returns text
+comment on function _chain_links_sql is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
+create function _chain_places_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -1548,9 +1544,11 @@ as $function$
         when n.goes_back then 'order_violation' end as verdict
       from (%s) as n
     ) as k
-  $query$, chain_links_sql(chain_places_sql.table_name));
+  $query$, _chain_links_sql(_chain_places_sql.table_name));
 $function$;
-comment on function chain_places_sql(text) is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+comment on function _chain_places_sql is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+
+-- sql/05_verify/damage.sql
 
 create function find_chain_damage(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (damaged_table text, id bigint, verdict text, expected_hash text, actual_hash text, detail text)
@@ -1564,7 +1562,7 @@ declare
   seen_to  bigint;
   beyond   boolean;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   detail := _missing_part(table_name);
   if detail is not null then
     damaged_table := table_name;
@@ -1574,7 +1572,7 @@ begin
   end if;
   return query execute format(
     'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail from (%s) as p where p.verdict is not null order by p.at_id',
-    chain_places_sql(table_name))
+    _chain_places_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), chain_genesis(table_name), table_name;
   -- A gap at the end of the range has no row in the range to show it.
   if to_id is not null then
@@ -1595,9 +1593,8 @@ begin
   end if;
 end
 $function$;
-comment on function find_chain_damage(text, bigint, bigint) is
+comment on function find_chain_damage is
   'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is listed too.';
-
 create function _acknowledged_if_known()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language plpgsql stable
@@ -1616,15 +1613,14 @@ exception
     end if;
 end
 $function$;
-comment on function _acknowledged_if_known() is
+comment on function _acknowledged_if_known is
   'The rows of acknowledged_damage(); none if what it reads was dropped, or is locked while no release can count.';
-
-create function chain_check_sql(table_name text) returns text
+create function _chain_check_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
   -- One pass in id order that only counts. $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time before the first.
-  -- It fails (22023) on a hash that is not hex: then, or where a row does not hold, chain_places_sql looks closer.
+  -- It fails (22023) on a hash that is not hex: then, or where a row does not hold, _chain_places_sql looks closer.
   select format($query$
     select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
     from (
@@ -1637,9 +1633,11 @@ as $function$
       where r.id between $1 and $2
       window w as (order by r.id)
     ) as l
-  $query$, chain_rows_sql(chain_check_sql.table_name));
+  $query$, chain_rows_sql(_chain_check_sql.table_name));
 $function$;
-comment on function chain_check_sql(text) is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+comment on function _chain_check_sql is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+
+-- sql/05_verify/chain.sql
 
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
 language plpgsql
@@ -1663,7 +1661,7 @@ declare
   ahead        text;
   first_lost   bigint;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   found_here.detail := _missing_part(table_name);
   if found_here.detail is not null then
     return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
@@ -1671,12 +1669,12 @@ begin
   begin
     execute format('select t.id, t.row_hash::text, t.created_at from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
       into before_id, before_hash, before_time using first_id;
-    execute chain_check_sql(table_name)
+    execute _chain_check_sql(table_name)
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places, tail_time
       using first_id, last_id, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0), coalesce(before_time, '-infinity');
   exception when invalid_parameter_value then
     execute format(
-      'select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p', chain_places_sql(table_name))
+      'select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p', _chain_places_sql(table_name))
       into found_here.rows_checked, found_here.first_id, found_here.last_id, places
       using first_id, last_id, chain_genesis(table_name);
   end;
@@ -1735,7 +1733,9 @@ begin
   return found_here;
 end
 $function$;
-comment on function verify_chain(text, bigint, bigint) is 'Recomputes one chain, or a range of it, and gives the verdict. Changes nothing.';
+comment on function verify_chain is 'Recomputes one chain, or a range of it, and gives the verdict. Changes nothing.';
+
+-- sql/05_verify/runs.sql
 
 create table verification_runs (
   id            bigserial    not null,
@@ -1757,7 +1757,6 @@ comment on column verification_runs.recorded_by  is 'The login that recorded it.
 comment on column verification_runs.counters     is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column verification_runs.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column verification_runs.created_at   is 'When the run was recorded.';
-
 create function _counters() returns jsonb
 language sql volatile security definer
 set search_path from current
@@ -1768,10 +1767,9 @@ as $function$
   from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
         from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
 $function$;
-comment on function _counters() is
+comment on function _counters is
   'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read 32 high.';
-
-create function verified_heads()
+create function _verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
 language sql stable
 set search_path from current
@@ -1782,9 +1780,11 @@ as $function$
   cross join lateral jsonb_each(r.heads) as h
   where h.value ->> 'id' is not null;
 $function$;
-comment on function verified_heads() is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';
+comment on function _verified_heads is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';
 
-create function compare_with_last_run(found_here chain_verdict) returns chain_verdict
+-- sql/05_verify/judge.sql
+
+create function _compare_with_last_run(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -1796,7 +1796,7 @@ declare
   tail_id  bigint;
 begin
   begin
-    select h.* into strict head from verified_heads() as h where h.table_name = found_here.table_name;
+    select h.* into strict head from _verified_heads() as h where h.table_name = found_here.table_name;
   exception
     when no_data_found then
       return found_here;
@@ -1835,10 +1835,9 @@ begin
   return found_here;
 end
 $function$;
-comment on function compare_with_last_run(chain_verdict) is
+comment on function _compare_with_last_run is
   'Turns a good verdict into tail_missing or checkpoint_mismatch if the row that ended the last verification run is gone or another: a chain alone cannot see either.';
-
-create function judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
+create function _judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
 set row_security = off
@@ -1849,12 +1848,12 @@ declare
 begin
   result := verify_chain(table_name, from_id, to_id);
   if result.is_valid and to_id is null then
-    result := compare_with_last_run(result);
+    result := _compare_with_last_run(result);
   elsif result.verdict = 'not_there' then
     -- What the last run read, and is not there now, is missing.
     compared := result;
     compared.is_valid := true;
-    compared := compare_with_last_run(compared);
+    compared := _compare_with_last_run(compared);
     if not compared.is_valid then
       result := compared;
     end if;
@@ -1869,17 +1868,15 @@ exception when others then
   return result;
 end
 $function$;
-comment on function judge_range(text, bigint, bigint) is
+comment on function _judge_range is
   'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with the last verification run, too.';
-
 create function _is_registered() returns boolean
 language sql stable
 set search_path from current
 as $function$
   select to_regclass(format('%I.chains', current_schema())) is not null;
 $function$;
-comment on function _is_registered() is 'Whether the table chains, which says what is chained, is there.';
-
+comment on function _is_registered is 'Whether the table chains, which says what is chained, is there.';
 create function _judge_range_if_possible(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
@@ -1889,14 +1886,13 @@ begin
     return row('chains', 0, null, null, false, 'AUD-009', 'table_missing', null, null, null,
                'the register of the chains is gone: it says which tables are chained, so nothing can be verified without it')::chain_verdict;
   end if;
-  return judge_range(table_name, from_id, to_id);
+  return _judge_range(table_name, from_id, to_id);
 exception when others then
   return row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')')::chain_verdict;
 end
 $function$;
-comment on function _judge_range_if_possible(text, bigint, bigint) is
-  'As judge_range; not_run if that function was dropped, and damage of the table chains if that was.';
-
+comment on function _judge_range_if_possible is
+  'As _judge_range; not_run if that function was dropped, and damage of the table chains if that was.';
 create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text) returns jsonb
 language sql immutable
 set search_path from current
@@ -1904,18 +1900,16 @@ as $function$
   select jsonb_build_object('table', _damage_item.table_name, 'id', _damage_item.id, 'verdict', _damage_item.verdict,
                             'actual_hash', _damage_item.actual_hash, 'expected_hash', _damage_item.expected_hash);
 $function$;
-comment on function _damage_item(text, bigint, text, text, text) is
+comment on function _damage_item is
   'A damaged place as it stands in lockdown_events.damage and in the payload of a release.';
-
-create function damage_of(verdict chain_verdict) returns jsonb
+create function _damage_of(verdict chain_verdict) returns jsonb
 language sql immutable
 set search_path from current
 as $function$
   select _damage_item(verdict.table_name, verdict.broken_id, verdict.verdict, verdict.actual_hash, verdict.expected_hash);
 $function$;
-comment on function damage_of(chain_verdict) is 'A verdict as an item of lockdown_events.damage.';
-
-create function lockdown_over(damage jsonb, wanted boolean) returns text
+comment on function _damage_of is 'A verdict as an item of lockdown_events.damage.';
+create function _lockdown_over(damage jsonb, wanted boolean) returns text
 language plpgsql
 set search_path from current
 as $function$
@@ -1925,14 +1919,13 @@ begin
   elsif pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
     return 'this session cannot write, so the lockdown is NOT engaged';
   end if;
-  return engage_lockdown(concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
+  return _engage_lockdown(concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
 exception when others then
   return format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
 end
 $function$;
-comment on function lockdown_over(jsonb, boolean) is 'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
-
-create function check_range(from_id bigint, to_id bigint) returns void
+comment on function _lockdown_over is 'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
+create function _check_range(from_id bigint, to_id bigint) returns void
 language plpgsql immutable
 set search_path from current
 as $function$
@@ -1942,8 +1935,7 @@ begin
   end if;
 end
 $function$;
-comment on function check_range(bigint, bigint) is 'Raises 22023 for what is no range of ids.';
-
+comment on function _check_range is 'Raises 22023 for what is no range of ids.';
 create function _attend_alarm_if_possible(wanted boolean) returns void
 language plpgsql
 set search_path from current
@@ -1953,7 +1945,9 @@ begin
 exception when others then null;  -- lockdown_events or its alarm was dropped: that is found below, and nothing else is hidden by it
 end
 $function$;
-comment on function _attend_alarm_if_possible(boolean) is 'As _attend_alarm; nothing if what it needs was dropped.';
+comment on function _attend_alarm_if_possible is 'As _attend_alarm; nothing if what it needs was dropped.';
+
+-- sql/05_verify/integrity.sql
 
 create function verify_range(
   table_name text, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
@@ -1966,22 +1960,21 @@ declare
   result chain_verdict;
 begin
   if _is_registered() then
-    perform chain_or_error(table_name);
+    perform _chain_or_error(table_name);
   end if;
-  perform check_range(from_id, to_id);
+  perform _check_range(from_id, to_id);
   if to_id is null then
     perform _attend_alarm_if_possible(engage_lockdown);
   end if;
   result := _judge_range_if_possible(table_name, from_id, to_id);
   if result.error_code = 'AUD-009' then
-    result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
+    result.detail := result.detail || '; ' || _lockdown_over(jsonb_build_array(_damage_of(result)), engage_lockdown);
   end if;
   return result;
 end
 $function$;
-comment on function verify_range(text, bigint, bigint, boolean) is
+comment on function verify_range is
   'Verifies one chain or a range of ids of it, without the guards; ranges can be verified side by side. Proven damage engages the lockdown unless engage_lockdown is false.';
-
 create function verify_chain_integrity(
   table_name text default null, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
 ) returns setof chain_verdict
@@ -2002,8 +1995,8 @@ begin
     return next verify_range(table_name, from_id, to_id, engage_lockdown);
     return;
   end if;
-  perform chain_or_error(table_name) where table_name is not null;
-  perform check_range(from_id, to_id);
+  perform _chain_or_error(table_name) where table_name is not null;
+  perform _check_range(from_id, to_id);
   perform _attend_alarm_if_possible(engage_lockdown);
   -- Guards belong to the whole, not to a range of rows.
   if from_id is null and to_id is null then
@@ -2023,7 +2016,7 @@ begin
   loop
     result := _judge_range_if_possible(chain.table_name, from_id, to_id);
     if result.error_code = 'AUD-009' then
-      damage := damage || damage_of(result);
+      damage := damage || _damage_of(result);
     elsif (result.is_valid or result.verdict = 'not_run') and guards ? chain.table_name then
       -- What cannot be read because somebody changed its guards is told as that.
       result.detail := concat_ws('; ', guards ->> chain.table_name, case when result.verdict = 'not_run' then 'not verified: ' || result.detail end);
@@ -2042,7 +2035,7 @@ begin
     results := results || result;
   end loop;
   if damage <> '[]' then
-    outcome := lockdown_over(damage, engage_lockdown);
+    outcome := _lockdown_over(damage, engage_lockdown);
   end if;
   foreach result in array results loop
     if result.error_code = 'AUD-009' then
@@ -2052,10 +2045,12 @@ begin
   end loop;
 end
 $function$;
-comment on function verify_chain_integrity(text, bigint, bigint, boolean) is
+comment on function verify_chain_integrity is
   'Verifies all chains, one, or a range of ids, a row for each table. Proven damage engages the lockdown unless engage_lockdown is false.';
 
-create function split_range(first_id bigint, last_id bigint, rows_per_range bigint)
+-- sql/05_verify/plan.sql
+
+create function _split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
 language sql immutable
 set search_path from current
@@ -2065,8 +2060,7 @@ as $function$
   from (select greatest(rows_per_range, (last_id - first_id) / 10000 + 1) as width) as w
   cross join lateral generate_series(first_id, last_id, w.width) as s(start);
 $function$;
-comment on function split_range(bigint, bigint, bigint) is 'A range of ids in parts of so many; none if it is empty.';
-
+comment on function _split_range is 'A range of ids in parts of so many; none if it is empty.';
 create function verification_plan(since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
 language plpgsql stable security definer
@@ -2112,18 +2106,20 @@ begin
     if not is_full then
       return query
         select chain.table_name, r.from_id, r.to_id, false
-        from split_range(div(chain.full_to::numeric * turn, full_every - 1)::bigint + 1,
+        from _split_range(div(chain.full_to::numeric * turn, full_every - 1)::bigint + 1,
                          div(chain.full_to::numeric * (turn + 1), full_every - 1)::bigint, rows_per_range) as r;
     end if;
     -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
     return query
       select chain.table_name, nullif(r.from_id, 1), case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full
-      from split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
+      from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
 $function$;
-comment on function verification_plan(boolean, integer, bigint) is
+comment on function verification_plan is
   'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no recorded run has read and a turn of the older ones; at least every full_every runs all of them.';
+
+-- sql/05_verify/record.sql
 
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer
@@ -2141,13 +2137,13 @@ begin
   for item in
     select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
     from (select * from jsonb_each(last_ids) where value <> 'null') as e
-    full join verified_heads() as h on h.table_name = e.key
+    full join _verified_heads() as h on h.table_name = e.key
   loop
-    perform chain_or_error(item.table_name);
+    perform _chain_or_error(item.table_name);
     -- What was remembered is not forgotten while it is there.
     execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.last_id;
     if stored is distinct from item.row_hash then
-      compared := compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
+      compared := _compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
       if not compared.is_valid then
         raise exception '% is not as the last run read it: %', item.table_name, compared.detail
           using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
@@ -2171,9 +2167,8 @@ begin
   return event_id;
 end
 $function$;
-comment on function record_verification(boolean, jsonb, bigint) is
+comment on function record_verification is
   'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named keep what is remembered of them. Returns the row of verification_runs. Raises 22023 for a row that is not there. What app_auditor records here is believed.';
-
 create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -2188,11 +2183,11 @@ begin
   for head in
     select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h
   loop
-    perform chain_or_error(head.table_name);
+    perform _chain_or_error(head.table_name);
     execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name)
       into stored using head.id::bigint;
     if stored is distinct from head.row_hash or stored is null then
-      perform refuse(
+      perform _refuse(
         'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
         format('Row %s has the hash %s, not %s.', head.id, coalesce(stored, 'of no row'), head.row_hash),
         'select record_verification(…) records a run.', tg_argv[0], tg_op);
@@ -2201,13 +2196,13 @@ begin
   -- What was remembered is not forgotten: while it is there, and while it is gone and nobody acknowledged that.
   for head in
     select h.table_name, h.last_id as id, h.row_hash
-    from verified_heads() as h join only chains as c on c.table_name = h.table_name
+    from _verified_heads() as h join only chains as c on c.table_name = h.table_name
     where (new.heads -> h.table_name ->> 'id')::bigint >= h.last_id is not true
   loop
     execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id;
     intact.table_name := head.table_name;
-    if stored is not distinct from head.row_hash or not (compare_with_last_run(intact)).is_valid then
-      perform refuse(
+    if stored is not distinct from head.row_hash or not (_compare_with_last_run(intact)).is_valid then
+      perform _refuse(
         'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
         format('The last run read them to row %s.', head.id), 'select record_verification(…) records a run.',
         tg_argv[0], tg_op);
@@ -2219,13 +2214,12 @@ begin
   return new;
 end
 $function$;
-comment on function _check_verification_run() is
+comment on function _check_verification_run is
   'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and records where the counters stand. Argument: table.';
 
+-- sql/06_guards/states.sql
 
-------------------------------------------------------------------------------------------------------------------------
 -- Guards: is everything that protects the log as it was installed? Facts from the catalogues, by name.
-------------------------------------------------------------------------------------------------------------------------
 
 create table guard_states (
   id           bigserial    not null,
@@ -2249,7 +2243,9 @@ comment on column guard_states.counters    is 'Where the sequences stood that ne
 comment on column guard_states.row_hash    is 'SHA-256 of the previous row_hash and this row.';
 comment on column guard_states.created_at  is 'When the state was recorded.';
 
-create function grants_text(acl aclitem[], owner oid)
+-- sql/06_guards/texts.sql
+
+create function _grants_text(acl aclitem[], owner oid)
 returns table (grantee text, privileges text)
 language sql stable
 set search_path from current
@@ -2261,8 +2257,7 @@ as $function$
   where a.grantee <> owner
   group by 1;
 $function$;
-comment on function grants_text(aclitem[], oid) is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
-
+comment on function _grants_text is 'An access list in words, without the owner''s own rights: a row for each grantee, * for grant option.';
 create function _collation_text(collation_oid oid) returns text
 language sql stable
 set search_path from current
@@ -2274,9 +2269,8 @@ as $function$
   from pg_collation as c join pg_namespace as n on n.oid = c.collnamespace
   where c.oid = collation_oid;
 $function$;
-comment on function _collation_text(oid) is
+comment on function _collation_text is
   'A collation by name, with its provider, and whether it takes different texts for equal ones.';
-
 create function _switches_off(name text, value text) returns boolean
 language sql immutable
 set search_path from current
@@ -2296,9 +2290,8 @@ as $function$
     when 'search_path' then value ~ ',[[:space:]]*"?pg_catalog"?[[:space:]]*(,|$)' or value ~ '^[[:space:]]*"?pg_temp"?[[:space:]]*(,|$)'
     else false end;
 $function$;
-comment on function _switches_off(text, text) is
+comment on function _switches_off is
   'Whether a setting of a database, a role or the server switches off what protects the log.';
-
 create function _view_text(view_oid oid) returns text
 language plpgsql stable
 set search_path from current
@@ -2316,8 +2309,10 @@ begin
   return said;
 end
 $function$;
-comment on function _view_text(oid) is
+comment on function _view_text is
   'What a view says, the same on every version of PostgreSQL: brackets, literals and names count, blanks do not.';
+
+-- sql/06_guards/facts.sql
 
 create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -2331,7 +2326,7 @@ as $function$
     from only installation as i
     join pg_class as c on c.oid = i.tableoid
     join pg_namespace as n on n.oid = c.relnamespace
-    join pg_roles as o on o.rolname = owner_role()
+    join pg_roles as o on o.rolname = _owner_role()
   ),
   -- Extensions whose objects are in this schema: a fact each, not one for every object.
   members as materialized (
@@ -2437,8 +2432,8 @@ as $function$
     where pg_get_userbyid(home.nspowner) = 'pg_database_owner'
     union all
     select null, 'schema', home.nspname::text, 'grant to ' || g.grantee, g.privileges
-    from home cross join lateral grants_text(home.nspacl, home.nspowner) as g
-    where g.privileges ~ 'CREATE' or g.grantee in (select app_role(a.name) from unnest(array['app_trading', 'app_auditor', 'app_risk']) as a(name))
+    from home cross join lateral _grants_text(home.nspacl, home.nspowner) as g
+    where g.privileges ~ 'CREATE' or g.grantee in (select _app_role(a.name) from unnest(array['app_trading', 'app_auditor', 'app_risk']) as a(name))
 
     -- roles
     union all
@@ -2487,7 +2482,7 @@ as $function$
     union all
     -- who was given leave to change such a one for himself or in the server's file, or to have the server load code
     select null, 'setting', p.parname, 'grant to ' || g.grantee, g.privileges
-    from pg_parameter_acl as p cross join lateral grants_text(p.paracl, 10) as g
+    from pg_parameter_acl as p cross join lateral _grants_text(p.paracl, 10) as g
     where g.privileges ~ 'ALTER SYSTEM'  -- of any: it reaches what the server runs
        or p.parname in ('session_replication_role', 'event_triggers', 'log_min_messages', 'allow_system_table_mods',
                         'ignore_system_indexes', 'ignore_checksum_failure', 'zero_damaged_pages', 'session_preload_libraries',
@@ -2559,7 +2554,7 @@ as $function$
     from relations as r join pg_sequence as q on q.seqrelid = r.oid
     union all
     select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
-    from relations as r cross join lateral grants_text(r.relacl, r.relowner) as g
+    from relations as r cross join lateral _grants_text(r.relacl, r.relowner) as g
     union all
     select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
     from relations as r join pg_inherits as i on i.inhparent = r.oid
@@ -2633,7 +2628,7 @@ as $function$
     select r.chain, 'column', r.relname || '.' || a.attname, 'grant to ' || g.grantee, g.privileges
     from relations as r
     join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped and a.attacl is not null
-    cross join lateral grants_text(a.attacl, r.relowner) as g
+    cross join lateral _grants_text(a.attacl, r.relowner) as g
 
     -- constraints and indexes; a NOT NULL is a fact of its column on every version
     union all
@@ -2710,7 +2705,7 @@ as $function$
     ) as v(fact, value)
     union all
     select f.chain, 'function', f.signature, 'grant to ' || g.grantee, g.privileges
-    from functions as f cross join lateral grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
+    from functions as f cross join lateral _grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
 
     -- somebody else's function could stand in front of PostgreSQL's own
     union all
@@ -2746,7 +2741,7 @@ as $function$
     select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
     from home
     join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and (t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
-    cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
+    cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
 
     -- rights that objects made later would be born with, and objects that could change what an expression means
     union all
@@ -2754,7 +2749,7 @@ as $function$
     from home
     join pg_default_acl as d on d.defaclrole = home.owner and d.defaclnamespace in (0, home.oid)
     left join pg_namespace as n on n.oid = d.defaclnamespace
-    cross join lateral grants_text(d.defaclacl, d.defaclrole) as g
+    cross join lateral _grants_text(d.defaclacl, d.defaclrole) as g
     union all
     select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner', pg_get_userbyid(o.oprowner)::text
     from home join pg_operator as o on o.oprnamespace = home.oid
@@ -2795,8 +2790,10 @@ as $function$
   )
   select f.table_name::text, f.object_kind, f.object_name, f.fact, f.value from facts as f
 $function$;
-comment on function guard_facts() is
+comment on function guard_facts is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, constraints, triggers, functions, domains, grants.';
+
+-- sql/06_guards/verify.sql
 
 create function _check_guard_state() returns trigger
 language plpgsql security definer
@@ -2810,7 +2807,7 @@ begin
                    order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
   from guard_facts() as f;
   if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
-    perform refuse(
+    perform _refuse(
       'AUD-011', 'guard_states would say of the guards what does not hold',
       format('%s tried to insert it.', session_user), 'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
   end if;
@@ -2820,18 +2817,16 @@ begin
   return new;
 end
 $function$;
-comment on function _check_guard_state() is
+comment on function _check_guard_state is
   'Row trigger of guard_states: records the guards as they are now, and refuses (AUD-011) what says otherwise. Argument: table.';
-
 create function record_guards(reason text) returns bigint
 language sql security definer
 set search_path from current
 as $function$
   insert into guard_states (reason) values (record_guards.reason) returning id;
 $function$;
-comment on function record_guards(text) is
+comment on function record_guards is
   'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may: nobody else is granted it.';
-
 create function _lowered_counters()
 returns table (sequence_name text, recorded bigint, stands_at bigint)
 language sql volatile
@@ -2852,9 +2847,8 @@ as $function$
   -- The alarm takes random values; that it has one does not go away.
   where c.stands_at is null or c.stands_at < c.recorded and c.name <> 'lockdown_alarm';
 $function$;
-comment on function _lowered_counters() is
+comment on function _lowered_counters is
   'The sequences that never go back, and did: what the last verification run or state of the guards recorded, and where they stand.';
-
 create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
 language plpgsql stable
@@ -2906,9 +2900,8 @@ begin
     order by 1, 2, 3;
 end
 $function$;
-comment on function verify_guards() is
+comment on function verify_guards is
   'A row for every guard that is not as last recorded: what, expected, found, and whether it is missing, extra or changed. No row: all as installed.';
-
 create function changed_guards()
 returns table (table_name text, problems text)
 language sql stable
@@ -2920,9 +2913,11 @@ as $function$
   left join only chains as c on c.table_name = g.table_name
   group by 1;
 $function$;
-comment on function changed_guards() is 'What verify_guards reports, a row for each chain that it concerns; what concerns all stands under guard_states.';
+comment on function changed_guards is 'What verify_guards reports, a row for each chain that it concerns; what concerns all stands under guard_states.';
 
-create function revoke_from_public() returns void
+-- sql/06_guards/public.sql
+
+create function _revoke_from_public() returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -2932,13 +2927,13 @@ begin
   for item in
     select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
     from pg_proc as p
-    cross join lateral grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
-    where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(owner_role())::regrole and g.grantee = 'PUBLIC'
+    cross join lateral _grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
+    where p.pronamespace = quote_ident(current_schema())::regnamespace and p.proowner = quote_ident(_owner_role())::regrole and g.grantee = 'PUBLIC'
     union all
     select format('%I', t.typname), 'type'
     from pg_type as t
-    cross join lateral grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
-    where t.typnamespace = quote_ident(current_schema())::regnamespace and t.typowner = quote_ident(owner_role())::regrole and g.grantee = 'PUBLIC'
+    cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
+    where t.typnamespace = quote_ident(current_schema())::regnamespace and t.typowner = quote_ident(_owner_role())::regrole and g.grantee = 'PUBLIC'
       -- not the row types of tables: a dump does not carry their rights
       and t.typcategory <> 'A' and (t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
   loop
@@ -2946,19 +2941,19 @@ begin
   end loop;
 end
 $function$;
-comment on function revoke_from_public() is 'Takes from PUBLIC what CREATE FUNCTION and CREATE DOMAIN give it by default, on all objects of the owner role in this schema.';
+comment on function _revoke_from_public is 'Takes from PUBLIC what CREATE FUNCTION and CREATE DOMAIN give it by default, on all objects of the owner role in this schema.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/06_guards/attach.sql
+
 -- The kit's own chains
-------------------------------------------------------------------------------------------------------------------------
 
-perform chain_attach('chain_columns');
-perform chain_attach('guard_states');
-perform chain_attach('verification_runs');
-perform protect_table('chain_columns', 'AUD-011', 'AUD-011');
-perform protect_table('guard_states', 'AUD-011', 'AUD-011');
-perform protect_table('verification_runs', 'AUD-011', 'AUD-011');
-perform protect_table('installation', 'AUD-011', 'AUD-011');
+perform _chain_attach('chain_columns');
+perform _chain_attach('guard_states');
+perform _chain_attach('verification_runs');
+perform _protect_table('chain_columns', 'AUD-011', 'AUD-011');
+perform _protect_table('guard_states', 'AUD-011', 'AUD-011');
+perform _protect_table('verification_runs', 'AUD-011', 'AUD-011');
+perform _protect_table('installation', 'AUD-011', 'AUD-011');
 perform _owner_only(t.name, 'AUD-011')
 from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
 perform _protect_register(t.name) from unnest(array['installed_migrations', 'attempt_counters', 'chains']) as t(name);
@@ -2970,8 +2965,7 @@ comment on trigger _500_validate on chain_columns     is 'Refuses an entry that 
 comment on trigger _500_validate on verification_runs is 'Refuses heads that are not there (AUD-011).';
 comment on trigger _500_validate on guard_states      is 'Records the guards as they are, and refuses what says otherwise (AUD-011).';
 comment on trigger _500_sign on installed_migrations  is 'Sets who applied the migration, and when.';
-perform set_config('alpha.previous_role', previous_role, true);
-perform set_config('alpha.previous_search_path', previous_path, true);
-perform finish_migration('001_core_functions');
+
+perform _finish_migration('001_core_functions');
 end
 $migration$;

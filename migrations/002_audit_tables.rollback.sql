@@ -1,4 +1,4 @@
--- Takes back 002_audit_tables. Refuses while an audit table holds rows.
+-- Takes back 002_audit_tables. Built from sql/ by bin/build; change it there.
 
 do $rollback$
 declare
@@ -8,16 +8,28 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-perform begin_rollback('002_audit_tables');
+perform _begin_rollback('002_audit_tables');
 
-drop function lockdown_status(), _lockdown_is_lifted(lockdown_events), open_damage(), _last_release(), _forged_releases(), acknowledged_damage(), _damage_items(jsonb),
-  _release_holds(lockdown_events);
-drop table order_events, order_execution, ai_debates, signals, lockdown_events, maintenance_events;
+drop function lockdown_status;
+drop function _lockdown_is_lifted;
+drop function open_damage;
+drop function _last_release;
+drop function _forged_releases;
+drop function acknowledged_damage;
+drop function _damage_items;
+drop function _release_holds;
+drop function _record_maintenance;
+drop table maintenance_events;
+drop table lockdown_events;
+drop table order_events;
+drop table order_execution;
+drop table ai_debates;
+drop table signals;
 
-perform finish_rollback('002_audit_tables');
+perform _finish_rollback('002_audit_tables');
 end
 $rollback$;

@@ -1,4 +1,5 @@
 -- 002_audit_tables: the four tables of the audit log, and the log of lockdowns and maintenance.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 001_core_functions
 
 do $migration$
@@ -9,15 +10,15 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-if not begin_migration('002_audit_tables') then return; end if;
+if not _begin_migration('002_audit_tables') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/07_audit/signals.sql
+
 -- The audit log
-------------------------------------------------------------------------------------------------------------------------
 
 create table signals (
   id              bigserial      not null,
@@ -58,6 +59,8 @@ comment on column signals.row_hash       is 'SHA-256 of the previous row_hash an
 comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column signals.recorded_by    is 'The login that wrote the row.';
 
+-- sql/07_audit/ai_debates.sql
+
 create table ai_debates (
   id                bigserial    not null,
   correlation_id    uuid         not null,
@@ -89,6 +92,8 @@ comment on column ai_debates.is_timeout       is 'Whether the model gave no answ
 comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column ai_debates.created_at       is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column ai_debates.recorded_by      is 'The login that wrote the row.';
+
+-- sql/07_audit/order_execution.sql
 
 create table order_execution (
   id                 bigserial      not null,
@@ -129,6 +134,8 @@ comment on column order_execution.status            is 'Status at submission; th
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_execution.recorded_by       is 'The login that wrote the row.';
+
+-- sql/07_audit/order_events.sql
 
 create table order_events (
   id                   bigserial      not null,
@@ -173,9 +180,9 @@ comment on column order_events.row_hash            is 'SHA-256 of the previous r
 comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_events.recorded_by         is 'The login that wrote the row.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/08_lockdown/events.sql
+
 -- What the kit itself has to remember
-------------------------------------------------------------------------------------------------------------------------
 
 create table lockdown_events (
   id           bigserial    not null,
@@ -202,7 +209,6 @@ comment on column lockdown_events.alarm       is 'Value of the sequence lockdown
 comment on column lockdown_events.recorded_by is 'The login that found the damage or completed the approval.';
 comment on column lockdown_events.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column lockdown_events.created_at  is 'When it happened.';
-
 -- Sequences, because setval is seen at once by every transaction and is not undone by a rollback (docs/chain-format.md, "The lockdown").
 create sequence lockdown_alarm owned by lockdown_events.alarm;
 comment on sequence lockdown_alarm is
@@ -212,6 +218,8 @@ comment on sequence lockdown_alarm_by is 'Oid of the login that raised the alarm
 create unlogged sequence lockdown_lifted owned by lockdown_events.alarm;
 comment on sequence lockdown_lifted is
   'The alarm that a writer last saw lawfully released, so that the next one need not look again. Equal to lockdown_alarm, also both without a value: no lockdown.';
+
+-- sql/08_lockdown/maintenance.sql
 
 create table maintenance_events (
   id               bigserial    not null,
@@ -232,6 +240,17 @@ comment on column maintenance_events.object_identity is 'The object that it chan
 comment on column maintenance_events.recorded_by     is 'The login that did it.';
 comment on column maintenance_events.row_hash        is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column maintenance_events.created_at      is 'When it happened.';
+create function _record_maintenance(reason text, command_tag text, object_identity text) returns void
+language sql security definer
+set search_path from current
+as $function$
+  insert into maintenance_events (reason, command_tag, object_identity)
+  values (_record_maintenance.reason, _record_maintenance.command_tag, _record_maintenance.object_identity);
+$function$;
+comment on function _record_maintenance is
+  'Records DDL on a protected object that alpha.maintenance let through. Called by the DDL guard.';
+
+-- sql/08_lockdown/damage.sql
 
 create function _release_holds(event lockdown_events) returns boolean
 language sql stable
@@ -239,9 +258,8 @@ set search_path from current
 as $function$
   select false;
 $function$;
-comment on function _release_holds(lockdown_events) is
+comment on function _release_holds is
   'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus brings proposals and replaces this.';
-
 create function _damage_items(damage jsonb) returns table (value jsonb, place bigint)
 language sql immutable
 set search_path from current
@@ -250,8 +268,7 @@ as $function$
   from jsonb_array_elements(case when jsonb_typeof(_damage_items.damage) = 'array' then _damage_items.damage else '[]' end)
        with ordinality as d(value, place);
 $function$;
-comment on function _damage_items(jsonb) is 'The items of lockdown_events.damage with their places; none if somebody made it something else than an array.';
-
+comment on function _damage_items is 'The items of lockdown_events.damage with their places; none if somebody made it something else than an array.';
 create function acknowledged_damage()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language sql stable security definer
@@ -267,9 +284,8 @@ as $function$
     and not exists (select from find_chain_damage('lockdown_events') as f where f.id = l.id)
   group by 1, 2, 3, 4, 5;
 $function$;
-comment on function acknowledged_damage() is
+comment on function acknowledged_damage is
   'Damage that a lawful lockdown release has acknowledged, and the last release that did: reported as such for as long as stored hash and content are what they were.';
-
 create function _forged_releases()
 returns table (id bigint, row_hash text)
 language sql stable
@@ -285,8 +301,7 @@ as $function$
                       and a.actual_hash = f.row_hash)
   order by f.id;
 $function$;
-comment on function _forged_releases() is 'RELEASED events that no approved, signed proposal made, and that no lawful release has acknowledged.';
-
+comment on function _forged_releases is 'RELEASED events that no approved, signed proposal made, and that no lawful release has acknowledged.';
 create function _last_release() returns bigint
 language sql stable
 set search_path from current
@@ -294,8 +309,7 @@ set row_security = off
 as $function$
   select coalesce((select l.id from only lockdown_events as l where l.event_type = 'RELEASED' and _release_holds(l) order by l.id desc limit 1), 0);
 $function$;
-comment on function _last_release() is 'Id of the last lawful RELEASED event; 0 if there is none.';
-
+comment on function _last_release is 'Id of the last lawful RELEASED event; 0 if there is none.';
 create function open_damage()
 returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
 language sql stable security definer
@@ -325,8 +339,10 @@ as $function$
       and a.actual_hash is not distinct from d.actual_hash and a.expected_hash is not distinct from d.expected_hash)
   order by (select c.position from only chains as c where c.table_name = d."table"), d.id;
 $function$;
-comment on function open_damage() is
+comment on function open_damage is
   'The damage that is there now and that no lawful release has acknowledged: what the chains show, and what engaged the lockdown since the last release though no chain alone shows it. A release must list exactly this.';
+
+-- sql/08_lockdown/status.sql
 
 create function _lockdown_is_lifted(event lockdown_events) returns boolean
 language sql stable
@@ -337,9 +353,8 @@ as $function$
     when event.event_type = 'RELEASED' and event.alarm = pg_sequence_last_value('lockdown_alarm'::regclass) then _release_holds(event)
     else false end;
 $function$;
-comment on function _lockdown_is_lifted(lockdown_events) is
+comment on function _lockdown_is_lifted is
   'Whether there is no lockdown, given the last row of lockdown_events: no alarm was ever raised, or that row lawfully answers the very alarm that stands.';
-
 create function lockdown_status()
 returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
 language plpgsql stable security definer
@@ -383,9 +398,9 @@ begin
   return next;
 end
 $function$;
-comment on function lockdown_status() is
+comment on function lockdown_status is
   'One row: whether the lockdown is engaged, since when, by which event (null: none records the alarm that stands yet), why, and all the damage that was found since the last lawful release.';
 
-perform finish_migration('002_audit_tables');
+perform _finish_migration('002_audit_tables');
 end
 $migration$;

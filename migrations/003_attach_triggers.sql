@@ -1,5 +1,6 @@
 -- 003_attach_triggers: from here on the tables reject changes, validate what comes in, and chain it;
 -- and the functions that write them.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 002_audit_tables
 
 do $migration$
@@ -10,22 +11,22 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-if not begin_migration('003_attach_triggers') then return; end if;
+if not _begin_migration('003_attach_triggers') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/07_audit/validate.sql
+
 -- Validation
-------------------------------------------------------------------------------------------------------------------------
 
-create function refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
+create function _refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'AUD-001', format('%s lost digits between the payload and the column', member),
     format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s number rounded to 10 decimals.',
            _shortened(given), stored),
@@ -33,10 +34,9 @@ begin
     table_name, 'INSERT', column_name => member);
 end
 $function$;
-comment on function refuse_lost_digits(text, numeric, numeric, text) is
+comment on function _refuse_lost_digits is
   'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than single precision can tell.';
-
-create function validate_signal() returns trigger
+create function _validate_signal() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -49,22 +49,21 @@ begin
         (new.raw_payload -> 'price')::numeric <> new.price
         and abs((new.raw_payload -> 'price')::numeric - new.price) > 0.00000000005
         and abs((new.raw_payload -> 'price')::numeric - new.price) < abs((new.raw_payload -> 'price')::numeric) * 0.00000011920928955078125 end) then
-    perform refuse_lost_digits('price', (new.raw_payload -> 'price')::numeric, new.price, tg_argv[0]);
+    perform _refuse_lost_digits('price', (new.raw_payload -> 'price')::numeric, new.price, tg_argv[0]);
   end if;
   if (case when jsonb_typeof(new.raw_payload -> 'quantity') = 'number' then
         (new.raw_payload -> 'quantity')::numeric <> new.quantity
         and abs((new.raw_payload -> 'quantity')::numeric - new.quantity) > 0.00000000005
         and abs((new.raw_payload -> 'quantity')::numeric - new.quantity)
           < abs((new.raw_payload -> 'quantity')::numeric) * 0.00000011920928955078125 end) then
-    perform refuse_lost_digits('quantity', (new.raw_payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
+    perform _refuse_lost_digits('quantity', (new.raw_payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
   end if;
   return new;
 end
 $function$;
-comment on function validate_signal() is
+comment on function _validate_signal is
   'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost digits. Argument: table.';
-
-create function validate_correlation() returns trigger
+create function _validate_correlation() returns trigger
 language plpgsql security definer
 set search_path from current
 set enable_seqscan = off
@@ -73,10 +72,10 @@ begin
   perform from only signals as s where s.correlation_id = new.correlation_id;
   if not found and new.correlation_id is not null then
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-       and snapshot_sees(pg_sequence_last_value('writer_signals'::regclass)) is false then
-      perform refuse_stale_snapshot('signals');
+       and _snapshot_sees(pg_sequence_last_value('writer_signals'::regclass)) is false then
+      perform _refuse_stale_snapshot('signals');
     end if;
-    perform refuse(
+    perform _refuse(
       'AUD-008', format('correlation_id of %s does not exist', tg_argv[0]),
       format('There is no signal with correlation_id %s.', new.correlation_id),
       'Record the signal first, and pass the correlation_id that it got.',
@@ -85,10 +84,9 @@ begin
   return new;
 end
 $function$;
-comment on function validate_correlation() is
+comment on function _validate_correlation is
   'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: table.';
-
-create function validate_order_event() returns trigger
+create function _validate_order_event() returns trigger
 language plpgsql security definer
 set search_path from current
 set enable_seqscan = off
@@ -97,10 +95,10 @@ begin
   perform from only order_execution as o where o.id = new.order_execution_id;
   if not found and new.order_execution_id is not null then
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-       and snapshot_sees(pg_sequence_last_value('writer_order_execution'::regclass)) is false then
-      perform refuse_stale_snapshot('order_execution');
+       and _snapshot_sees(pg_sequence_last_value('writer_order_execution'::regclass)) is false then
+      perform _refuse_stale_snapshot('order_execution');
     end if;
-    perform refuse(
+    perform _refuse(
       'AUD-008', format('order_execution_id of %s does not exist', tg_argv[0]),
       format('There is no order with id %s.', new.order_execution_id),
       'Record the order first, and pass the id that it got.',
@@ -109,13 +107,13 @@ begin
   return new;
 end
 $function$;
-comment on function validate_order_event() is
+comment on function _validate_order_event is
   'Row trigger of order_events: refuses (AUD-008) an order_execution_id that does not exist. Argument: table.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/08_lockdown/engage.sql
+
 -- The lockdown (docs/chain-format.md, "The lockdown"). It is engaged from the moment at which the alarm is raised, and a sequence
 -- is what nobody can lock, roll back or fill up. The event that records it comes after, and may come late.
-------------------------------------------------------------------------------------------------------------------------
 
 create function _raise_alarm() returns bigint
 language plpgsql
@@ -137,9 +135,8 @@ begin
   return setval('lockdown_alarm'::regclass, alarm);
 end
 $function$;
-comment on function _raise_alarm() is
+comment on function _raise_alarm is
   'Engages the lockdown, at once and for every transaction, and returns the new value of the alarm. Not undone by a rollback; waits for nobody.';
-
 create function _is_recorded(damage jsonb) returns boolean
 language sql stable
 set search_path from current
@@ -153,8 +150,7 @@ as $function$
       where l.event_type = 'ENGAGED' and l.id > r.released and e.value = d.value))
   from (select _last_release() as released offset 0) as r;
 $function$;
-comment on function _is_recorded(jsonb) is 'Whether an event since the last lawful release names each item of this damage.';
-
+comment on function _is_recorded is 'Whether an event since the last lawful release names each item of this damage.';
 create function _record_lockdown(reason text, damage jsonb, alarm bigint) returns bigint
 language plpgsql
 set search_path from current
@@ -170,10 +166,9 @@ begin
   return event_id;
 end
 $function$;
-comment on function _record_lockdown(text, jsonb, bigint) is
+comment on function _record_lockdown is
   'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain of lockdown_events.';
-
-create function engage_lockdown(reason text, damage jsonb) returns text
+create function _engage_lockdown(reason text, damage jsonb) returns text
 language plpgsql security definer
 set search_path from current
 set lock_timeout = '2s'
@@ -209,9 +204,8 @@ begin
   end;
 end
 $function$;
-comment on function engage_lockdown(text, jsonb) is
+comment on function _engage_lockdown is
   'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row in lockdown_events. Says what came of it. No transaction of anybody else keeps it off, and no rollback takes it back.';
-
 create function _attend_alarm(wanted boolean) returns void
 language plpgsql
 set search_path from current
@@ -253,10 +247,9 @@ begin
 exception when others then null;  -- the next verification tries again; until then the lockdown holds all the same
 end
 $function$;
-comment on function _attend_alarm(boolean) is
+comment on function _attend_alarm is
   'Records an alarm that no event records, and raises it anew if somebody set it back, or had writers take it for lifted. Changes nothing while alarm and events agree.';
-
-create function refuse_in_lockdown(table_name text) returns void
+create function _refuse_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
@@ -274,32 +267,33 @@ begin
     end if;
     return;
   end if;
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and snapshot_sees(mark) is false
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and _snapshot_sees(mark) is false
      and pg_xact_status(mark::text::xid8) = 'committed' then
-    perform refuse_stale_snapshot('lockdown_events');  -- there may be a release that this snapshot does not see
+    perform _refuse_stale_snapshot('lockdown_events');  -- there may be a release that this snapshot does not see
   end if;
-  perform refuse(
+  perform _refuse(
     'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
     (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
     'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
     table_name, 'INSERT');
 end
 $function$;
-comment on function refuse_in_lockdown(text) is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
-
-create function refuse_statement_in_lockdown() returns trigger
+comment on function _refuse_in_lockdown is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
+create function _refuse_statement_in_lockdown() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
   if pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
-    perform refuse_in_lockdown(tg_argv[0]);
+    perform _refuse_in_lockdown(tg_argv[0]);
   end if;
   return null;
 end
 $function$;
-comment on function refuse_statement_in_lockdown() is
+comment on function _refuse_statement_in_lockdown is
   'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm was raised. Argument: table.';
+
+-- sql/08_lockdown/release.sql
 
 create function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
@@ -308,9 +302,8 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _consensus_problems() is
+comment on function _consensus_problems is
   'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus brings them and replaces this.';
-
 create function _compare_with_consensus(found_here chain_verdict) returns chain_verdict
 language plpgsql stable
 set search_path from current
@@ -345,19 +338,17 @@ begin
   return found_here;
 end
 $function$;
-comment on function _compare_with_consensus(chain_verdict) is
+comment on function _compare_with_consensus is
   'Turns a good verdict into consensus_mismatch if a release, an agent, a key, a limit or a quorum is not what the signed, applied proposals lead to.';
-
-create function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+create function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
 as $function$
   select false;
 $function$;
-comment on function release_is_approved(uuid, jsonb) is
+comment on function _release_is_approved is
   'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals and replaces this.';
-
-create function validate_lockdown_event() returns trigger
+create function _validate_lockdown_event() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -368,8 +359,8 @@ begin
      and (new.alarm is distinct from standing
           or not exists (select from only lockdown_events as l
                          where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release()))
-          or not release_is_approved(new.proposal_id, new.damage)) then
-    perform refuse(
+          or not _release_is_approved(new.proposal_id, new.damage)) then
+    perform _refuse(
       'AUD-009', 'the lockdown is not released by hand',
       format('%s tried to insert a RELEASED event.', session_user),
       'Only an approved proposal of kind lockdown_release lifts a lockdown.',
@@ -378,10 +369,9 @@ begin
   return new;
 end
 $function$;
-comment on function validate_lockdown_event() is
+comment on function _validate_lockdown_event is
   'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made, or of another alarm than the one that stands and is recorded. Argument: table.';
-
-create function raise_lockdown_alarm() returns trigger
+create function _raise_lockdown_alarm() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -401,57 +391,56 @@ begin
   return new;
 end
 $function$;
-comment on function raise_lockdown_alarm() is
+comment on function _raise_lockdown_alarm is
   'Row trigger of lockdown_events: the alarm of an event that is replicated, or written by hand, is raised here too; so is a new one for an event that comes after the release of its own.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/07_audit/attach.sql
+
 -- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
-------------------------------------------------------------------------------------------------------------------------
 
-perform protect_table('signals',            'AUD-002', 'AUD-003');
-perform protect_table('ai_debates',         'AUD-004', 'AUD-005');
-perform protect_table('order_execution',    'AUD-006', 'AUD-007');
-perform protect_table('order_events',       'AUD-006', 'AUD-007');
-perform protect_table('lockdown_events',    'AUD-011', 'AUD-011');
-perform protect_table('maintenance_events', 'AUD-011', 'AUD-011');
+perform _protect_table('signals',            'AUD-002', 'AUD-003');
+perform _protect_table('ai_debates',         'AUD-004', 'AUD-005');
+perform _protect_table('order_execution',    'AUD-006', 'AUD-007');
+perform _protect_table('order_events',       'AUD-006', 'AUD-007');
+perform _protect_table('lockdown_events',    'AUD-011', 'AUD-011');
+perform _protect_table('maintenance_events', 'AUD-011', 'AUD-011');
 perform _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
-
-create trigger _500_validate before insert on signals         for each row execute function validate_signal('signals');
-create trigger _500_validate before insert on ai_debates      for each row execute function validate_correlation('ai_debates');
-create trigger _500_validate before insert on order_execution for each row execute function validate_correlation('order_execution');
-create trigger _500_validate before insert on order_events    for each row execute function validate_order_event('order_events');
-create trigger _500_validate before insert on lockdown_events for each row execute function validate_lockdown_event('lockdown_events');
-create trigger _400_raise_alarm before insert on lockdown_events for each row execute function raise_lockdown_alarm();
-alter table lockdown_events enable always trigger _400_raise_alarm;  -- for rows that are replicated, too
+create trigger _500_validate before insert on signals         for each row execute function _validate_signal('signals');
+create trigger _500_validate before insert on ai_debates      for each row execute function _validate_correlation('ai_debates');
+create trigger _500_validate before insert on order_execution for each row execute function _validate_correlation('order_execution');
+create trigger _500_validate before insert on order_events    for each row execute function _validate_order_event('order_events');
+create trigger _500_validate before insert on lockdown_events for each row execute function _validate_lockdown_event('lockdown_events');
+create trigger _400_raise_alarm before insert on lockdown_events for each row execute function _raise_lockdown_alarm();
+alter table lockdown_events enable always trigger _400_raise_alarm;
+  -- for rows that are replicated, too
 comment on trigger _500_validate on signals         is 'Refuses a payload that lost digits (AUD-001).';
 comment on trigger _500_validate on ai_debates      is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_events    is 'Refuses an order that does not exist (AUD-008).';
 comment on trigger _500_validate on lockdown_events is 'Refuses a release that no approved proposal made (AUD-009).';
 comment on trigger _400_raise_alarm on lockdown_events is 'Raises the alarm of an event that is replicated.';
-perform count_attempts('AUD-001', 'signals',         'INSERT');
-perform count_attempts('AUD-008', 'ai_debates',      'INSERT');
-perform count_attempts('AUD-008', 'order_execution', 'INSERT');
-perform count_attempts('AUD-008', 'order_events',    'INSERT');
-perform count_attempts('AUD-009', 'lockdown_events', 'INSERT');
-perform count_attempts('AUD-010', 'signals',         'INSERT');
-
+perform _count_attempts('AUD-001', 'signals',         'INSERT');
+perform _count_attempts('AUD-008', 'ai_debates',      'INSERT');
+perform _count_attempts('AUD-008', 'order_execution', 'INSERT');
+perform _count_attempts('AUD-008', 'order_events',    'INSERT');
+perform _count_attempts('AUD-009', 'lockdown_events', 'INSERT');
+perform _count_attempts('AUD-010', 'signals',         'INSERT');
 -- In the order in which a transaction that writes several takes them.
-perform chain_attach('signals',         open_in_lockdown => false, is_internal => false);
-perform chain_attach('ai_debates',      open_in_lockdown => false, is_internal => false);
-perform chain_attach('order_execution', open_in_lockdown => false, is_internal => false);
+perform _chain_attach('signals',         open_in_lockdown => false, is_internal => false);
+perform _chain_attach('ai_debates',      open_in_lockdown => false, is_internal => false);
+perform _chain_attach('order_execution', open_in_lockdown => false, is_internal => false);
 -- Open in a lockdown, so that a liquidation can be recorded against the order that opened the position.
-perform chain_attach('order_events',    open_in_lockdown => true,  is_internal => false);
-perform chain_attach('lockdown_events');
-perform chain_attach('maintenance_events');
+perform _chain_attach('order_events',    open_in_lockdown => true,  is_internal => false);
+perform _chain_attach('lockdown_events');
+perform _chain_attach('maintenance_events');
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/09_write/record.sql
+
 -- Writing functions. They join the caller's transaction and return the stored row (docs/sql-api.md).
 -- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
 -- given, makes an untyped literal and an integer resolve to numeric.
-------------------------------------------------------------------------------------------------------------------------
 
-create function refuse_signal_reuse(stored signals, sent signals) returns void
+create function _refuse_signal_reuse(stored signals, sent signals) returns void
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -465,16 +454,15 @@ declare
     case when stored.hmac_verified is distinct from sent.hmac_verified then 'hmac_verified' end);
 begin
   if differing <> '' then
-    perform refuse(
+    perform _refuse(
       'AUD-010', format('signal_id %s was used before with other content', quote_literal(stored.signal_id)),
       format('It is row %s of signals; the difference is in %s.', stored.id, differing),
       'A retry sends the same content; another signal needs a signal_id of its own.', 'signals', 'INSERT');
   end if;
 end
 $function$;
-comment on function refuse_signal_reuse(signals, signals) is
+comment on function _refuse_signal_reuse is
   'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
-
 create function record_signal(
   signal_id       text,
   symbol          text,
@@ -496,11 +484,11 @@ declare
   sent    signals;
 begin
   if pg_typeof(price) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('price or quantity', pg_typeof(price));
+    perform _refuse_float('price or quantity', pg_typeof(price));
   end if;
-  -- The lengths only spare the usual row a call: refuse_too_long asks the columns.
+  -- The lengths only spare the usual row a call: _refuse_too_long asks the columns.
   if char_length(signal_id) > 64 or char_length(symbol) > 20 or char_length(side) > 10 then
-    perform refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
+    perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
   select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
   if not found then
@@ -526,15 +514,14 @@ begin
   sent.quantity := record_signal.quantity::numeric;
   sent.raw_payload := record_signal.raw_payload;
   sent.hmac_verified := coalesce(record_signal.hmac_verified, false);
-  perform refuse_signal_reuse(stored, sent);
+  perform _refuse_signal_reuse(stored, sent);
   -- The row may be visible before it is on disk: this makes the caller's commit wait for it.
   perform pg_logical_emit_message(true, 'alpha-db', '');
   return stored;
 end
 $function$;
-comment on function record_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, anycompatible) is
+comment on function record_signal is
   'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
-
 create function record_ai_debate(
   correlation_id    uuid,
   model_name        text,
@@ -551,10 +538,10 @@ declare
   stored ai_debates;
 begin
   if pg_typeof(confidence_score) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('confidence_score', pg_typeof(confidence_score));
+    perform _refuse_float('confidence_score', pg_typeof(confidence_score));
   end if;
   if char_length(model_name) > 50 then
-    perform refuse_too_long('ai_debates', '{model_name}', array[model_name]);
+    perform _refuse_too_long('ai_debates', '{model_name}', array[model_name]);
   end if;
   insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
   values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
@@ -563,9 +550,8 @@ begin
   return stored;
 end
 $function$;
-comment on function record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible) is
+comment on function record_ai_debate is
   'Records what a model said about a signal and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
-
 create function record_order(
   correlation_id     uuid,
   order_type         text,
@@ -584,11 +570,11 @@ declare
   stored order_execution;
 begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('quantity or price', pg_typeof(quantity));
+    perform _refuse_float('quantity or price', pg_typeof(quantity));
   end if;
   if char_length(symbol) > 20 or char_length(exchange_order_id) > 64 or char_length(order_type) > 20 or char_length(side) > 10
      or char_length(status) > 20 then
-    perform refuse_too_long('order_execution', '{symbol,exchange_order_id,order_type,side,status}',
+    perform _refuse_too_long('order_execution', '{symbol,exchange_order_id,order_type,side,status}',
                             array[symbol, exchange_order_id, order_type, side, status]);
   end if;
   insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
@@ -599,9 +585,8 @@ begin
   return stored;
 end
 $function$;
-comment on function record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible) is
+comment on function record_order is
   'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
-
 create function record_order_event(
   order_execution_id   bigint,
   event_type           text,
@@ -620,10 +605,10 @@ declare
   stored order_events;
 begin
   if pg_typeof(fill_quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
+    perform _refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
   end if;
   if char_length(event_type) > 30 or char_length(exchange_error_code) > 50 then
-    perform refuse_too_long('order_events', '{event_type,exchange_error_code}', array[event_type, exchange_error_code]);
+    perform _refuse_too_long('order_events', '{event_type,exchange_error_code}', array[event_type, exchange_error_code]);
   end if;
   insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                             positions_closed, rejection_reason, exchange_error_code)
@@ -634,15 +619,15 @@ begin
   return stored;
 end
 $function$;
-comment on function record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible) is
+comment on function record_order_event is
   'Records what became of an order and returns the row; open also in a lockdown. Raises AUD-001, AUD-008, AUD-012.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/09_write/append.sql
+
 -- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
 -- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
-------------------------------------------------------------------------------------------------------------------------
 
-create procedure begin_append()
+create procedure _begin_append()
 language plpgsql
 as $procedure$
 declare
@@ -653,9 +638,10 @@ begin
   ignored := pg_catalog.set_config('synchronous_commit', 'off', true);
 end
 $procedure$;
-comment on procedure begin_append() is
+comment on procedure _begin_append is
   'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
-
+do $append$
+begin
 execute format($template$
 create procedure append_signal(
   signal_id              text,
@@ -677,7 +663,7 @@ declare
   stored   %1$I.signals;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_signal */);
+  call %1$I._begin_append(/* inside a transaction, use record_signal */);
   stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
   commit;  -- the chain is free for the next writer, and the row visible
   -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
@@ -706,7 +692,7 @@ declare
   stored   %1$I.ai_debates;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_ai_debate */);
+  call %1$I._begin_append(/* inside a transaction, use record_ai_debate */);
   stored := %1$I.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -734,7 +720,7 @@ declare
   stored   %1$I.order_execution;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_order */);
+  call %1$I._begin_append(/* inside a transaction, use record_order */);
   stored := %1$I.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -764,7 +750,7 @@ declare
   stored   %1$I.order_events;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I.begin_append(/* inside a transaction, use record_order_event */);
+  call %1$I._begin_append(/* inside a transaction, use record_order_event */);
   select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := %1$I.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                                     positions_closed, rejection_reason, exchange_error_code, money_type);
@@ -775,15 +761,17 @@ begin
 end
 $procedure$;
 $template$, current_schema());
-comment on procedure append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible) is
+end
+$append$;
+comment on procedure append_signal is
   'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible) is
+comment on procedure append_ai_debate is
   'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_order(uuid, text, text, text, anycompatible, anycompatible, text, text, bigint, text, anycompatible) is
+comment on procedure append_order is
   'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, uuid, bigint, text, anycompatible) is
+comment on procedure append_order_event is
   'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
 
-perform finish_migration('003_attach_triggers');
+perform _finish_migration('003_attach_triggers');
 end
 $migration$;

@@ -1,27 +1,24 @@
 -- 004_security_hardening: the views, and who may do what: exact grants, and nothing for PUBLIC.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 003_attach_triggers
 
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
-  trading  pg_catalog.text;
-  auditor  pg_catalog.text;
-  risk     pg_catalog.text;
-  item     pg_catalog.record;
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-if not begin_migration('004_security_hardening') then return; end if;
+if not _begin_migration('004_security_hardening') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/10_read/trade_audit.sql
+
 -- Views, with the rights of whoever reads them
-------------------------------------------------------------------------------------------------------------------------
 
 create view vw_trade_audit_full with (security_invoker = true) as
 select
@@ -100,6 +97,8 @@ comment on column vw_trade_audit_full.llama_hash          is 'row_hash of that l
 comment on column vw_trade_audit_full.order_hash          is 'row_hash of the order.';
 comment on column vw_trade_audit_full.event_hash          is 'row_hash of the order''s latest event.';
 
+-- sql/10_read/kill_switch_events.sql
+
 create view vw_kill_switch_events with (security_invoker = true) as
 select
   e.id                as event_id,
@@ -140,16 +139,24 @@ comment on column vw_kill_switch_events.event_hash        is 'row_hash of the ev
 comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
 comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
 -- The other columns say what the column behind them says.
-for item in
-  select v.relname as view_name, a.attname as column_name, col_description(b.attrelid, b.attnum) as what
-  from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
-  join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
-  join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
-  join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
-  where col_description(a.attrelid, a.attnum) is null
-loop
-  execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);
-end loop;
+do $comments$
+declare
+  item  record;
+begin
+  for item in
+    select v.relname as view_name, a.attname as column_name, col_description(b.attrelid, b.attnum) as what
+    from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
+    join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
+    join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
+    join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
+    where col_description(a.attrelid, a.attnum) is null
+  loop
+    execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);
+  end loop;
+end
+$comments$;
+
+-- sql/10_read/rejected_attempts.sql
 
 create view vw_rejected_attempts with (security_invoker = true) as
 select a.code, a.table_name, a.operation, a.attempts from rejected_attempts() as a (code, table_name, operation, attempts);
@@ -160,15 +167,7 @@ comment on column vw_rejected_attempts.table_name is 'The table that was protect
 comment on column vw_rejected_attempts.operation  is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column vw_rejected_attempts.attempts   is 'How often it was refused.';
 
-create function record_maintenance(reason text, command_tag text, object_identity text) returns void
-language sql security definer
-set search_path from current
-as $function$
-  insert into maintenance_events (reason, command_tag, object_identity)
-  values (record_maintenance.reason, record_maintenance.command_tag, record_maintenance.object_identity);
-$function$;
-comment on function record_maintenance(text, text, text) is
-  'Records DDL on a protected object that alpha.maintenance let through. Called by the DDL guard.';
+-- sql/10_read/lock_holders.sql
 
 create function lock_holders()
 returns table (lock_name text, mode text, granted boolean, pid integer, gid text, login text, application text,
@@ -211,55 +210,40 @@ as $function$
   left join pg_prepared_xacts as p on p.transaction = x.transactionid
   order by 1, h.granted desc, 9, 4;
 $function$;
-comment on function lock_holders() is
+comment on function lock_holders is
   'Who holds or waits for a lock of this installation: of a chain, the proposals, the Merkle logs, the migrations, or a table that nobody can write meanwhile; and every prepared transaction that has locked one of its tables.';
 
-perform count_attempts('AUD-011', 'protected object', 'DDL');
+-- sql/10_read/grants.sql
 
-------------------------------------------------------------------------------------------------------------------------
 -- Grants. The roles are NOLOGIN; login roles are the operator's (docs/operations.md).
-------------------------------------------------------------------------------------------------------------------------
 
-trading := app_role('app_trading');
-auditor := app_role('app_auditor');
-risk    := app_role('app_risk');
-
-for item in select c.table_name from only chains as c where not c.is_internal order by c.position loop
-  execute format('revoke all on %I from public, %I, %I, %I', item.table_name, trading, auditor, risk);
-  -- UPDATE, DELETE and TRUNCATE stay revoked: PostgreSQL itself refuses them first (42501).
-  execute format('grant select, insert on %I to %I', item.table_name, trading);
-  execute format('grant select on %I to %I, %I', item.table_name, auditor, risk);
-  -- nextval in the default of a bigserial needs it, although the chain assigns the id.
-  execute format('grant usage on sequence %I to %I', item.table_name || '_id_seq', trading);
-end loop;
-execute format('grant select on installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states, verification_runs, lockdown_events, maintenance_events to %I', auditor);
-execute format('grant select on vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts to %I, %I, %I', trading, auditor, risk);
-execute format('grant execute on function _sees_every_row(text[]), rejected_attempts(), lockdown_status(), lock_holders() to %I, %I, %I', trading, auditor, risk);
-
+perform _count_attempts('AUD-011', 'protected object', 'DDL');
+-- UPDATE, DELETE and TRUNCATE stay revoked: PostgreSQL itself refuses them first (42501).
+perform _grant('select, insert on', array[c.table_name], '{app_trading}'),
+       _grant('select on', array[c.table_name], '{app_auditor, app_risk}'),
+       -- nextval in the default of a bigserial needs it, although the chain assigns the id.
+       _grant('usage on sequence', array[c.table_name || '_id_seq'], '{app_trading}')
+from only chains as c where not c.is_internal;
+perform _grant('select on', '{installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states,
+                             verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
+perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts}',
+              '{app_trading, app_auditor, app_risk}');
+perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders}',
+              '{app_trading, app_auditor, app_risk}');
 -- What the writing functions and the domains' checks call runs with the writer's rights.
-execute format('grant execute on function
-  record_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, anycompatible),
-  record_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, anycompatible),
-  record_order(uuid, text, text, text, anycompatible, anycompatible, text, text, anycompatible),
-  record_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, anycompatible),
-  refuse_decimal(numeric, integer, integer), refuse_float(text, regtype), refuse_too_long(text, text[], text[]), refuse_signal_reuse(signals, signals) to %I', trading);
-execute format('grant execute on procedure
-  append_signal(text, text, text, anycompatible, anycompatible, jsonb, inet, boolean, uuid, bigint, text, anycompatible),
-  append_ai_debate(uuid, text, jsonb, anycompatible, integer, boolean, bigint, text, anycompatible),
-  append_order(uuid, text, text, text, anycompatible, anycompatible, text, text, bigint, text, anycompatible),
-  append_order_event(bigint, text, anycompatible, anycompatible, anycompatible, jsonb, text, text, uuid, bigint, text, anycompatible),
-  begin_append() to %I', trading);
+perform _grant('execute on routine', '{record_signal, record_ai_debate, record_order, record_order_event,
+                                      append_signal, append_ai_debate, append_order, append_order_event, _begin_append,
+                                      _refuse_decimal, _refuse_float, _refuse_too_long, _refuse_signal_reuse}', '{app_trading}');
+-- What the verifying functions call runs with the auditor's rights.
+perform _grant('execute on routine', '{verify_chain_integrity, find_chain_damage, verify_chain, verify_range, changed_guards,
+                                      _verified_heads, _split_range, verification_plan, record_verification, verify_guards,
+                                      guard_facts, _collation_text, _switches_off, _view_text, _counters, _lowered_counters,
+                                      _grants_text, _owner_role, _app_role, chain_status, chain_rows, chain_rows_sql,
+                                      _chain_check_sql, _chain_links_sql, _chain_places_sql, _chain_or_error, _require_register,
+                                      _missing_part, _require_chain, _ahead_of_clock, _known_heads, chain_genesis,
+                                      _acknowledged_if_known, acknowledged_damage, _damage_item}', '{app_auditor}');
+perform _grant('execute on routine', '{open_damage}', '{app_auditor, app_risk}');
 
-execute format('grant execute on function
-  verify_chain_integrity(text, bigint, bigint, boolean), find_chain_damage(text, bigint, bigint), verify_chain(text, bigint, bigint),
-  verify_range(text, bigint, bigint, boolean), changed_guards(), verified_heads(), split_range(bigint, bigint, bigint),
-  verification_plan(boolean, integer, bigint), record_verification(boolean, jsonb, bigint),
-  verify_guards(), guard_facts(), _collation_text(oid), _switches_off(text, text), _view_text(oid), _counters(), _lowered_counters(), grants_text(aclitem[], oid), owner_role(), app_role(text),
-  chain_status(), chain_rows(text, bigint, bigint), chain_rows_sql(text), chain_check_sql(text), chain_links_sql(text), chain_places_sql(text),
-  chain_or_error(text), _require_register(), _missing_part(text), _require_chain(text), _ahead_of_clock(timestamptz), _known_heads(),
-  chain_genesis(text), _acknowledged_if_known(), acknowledged_damage(), _damage_item(text, bigint, text, text, text) to %I', auditor);
-execute format('grant execute on function open_damage() to %I, %I', auditor, risk);
-
-perform finish_migration('004_security_hardening');
+perform _finish_migration('004_security_hardening');
 end
 $migration$;

@@ -1,27 +1,26 @@
 -- 005_agent_consensus: agents with Ed25519 keys, proposals and votes as signed text, and the quorum that applies a change.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 004_security_hardening
 
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
-  item      pg_catalog.text;
-  grant_to  pg_catalog.text[];
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-if not begin_migration('005_agent_consensus') then return; end if;
+if not _begin_migration('005_agent_consensus') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/11_ed25519/field.sql
+
 -- Ed25519 (RFC 8032), on core PostgreSQL: numeric arithmetic modulo 2^255-19
-------------------------------------------------------------------------------------------------------------------------
 
-create function ed25519_power_250(z numeric) returns numeric
+create function _ed25519_power_250(z numeric) returns numeric
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -46,10 +45,9 @@ begin
   return x;
 end
 $function$;
-comment on function ed25519_power_250(numeric) is
+comment on function _ed25519_power_250 is
   'z^(2^250-1) modulo 2^255-19, the common part of the inverse and of the square root (RFC 8032, 5.1).';
-
-create function ed25519_little_endian(bytes bytea) returns numeric
+create function _ed25519_little_endian(bytes bytea) returns numeric
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -62,10 +60,9 @@ begin
   return n;
 end
 $function$;
-comment on function ed25519_little_endian(bytea) is
+comment on function _ed25519_little_endian is
   'Bytes as a little-endian number.';
-
-create function ed25519_decode(encoded bytea) returns numeric[]
+create function _ed25519_decode(encoded bytea) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -84,7 +81,7 @@ begin
     return null;
   end if;
   sign := get_byte(encoded, 31) >> 7;
-  y := ed25519_little_endian(set_byte(encoded, 31, get_byte(encoded, 31) & 127));
+  y := _ed25519_little_endian(set_byte(encoded, 31, get_byte(encoded, 31) & 127));
   if y >= p then
     return null;  -- not canonical
   end if;
@@ -92,7 +89,7 @@ begin
   u := (y * y - 1) % p;
   v := (d * (y * y % p) + 1) % p;
   w := u * (v * v % p * v % p) % p * (v * v % p * (v * v % p) % p) % p;
-  x := ed25519_power_250(w);
+  x := _ed25519_power_250(w);
   x := x * x % p;
   x := x * x % p * w % p;
   x := x * u % p * (v * v % p * v % p) % p;
@@ -115,10 +112,9 @@ begin
   return array[x, y];
 end
 $function$;
-comment on function ed25519_decode(bytea) is
+comment on function _ed25519_decode is
   'The point (x, y) of an encoding (RFC 8032, 5.1.3); null unless it is canonical and on the curve.';
-
-create function ed25519_is_small_order(encoded bytea) returns boolean
+create function _ed25519_is_small_order(encoded bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
@@ -133,10 +129,9 @@ as $function$
     'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa',
     'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f');
 $function$;
-comment on function ed25519_is_small_order(bytea) is
+comment on function _ed25519_is_small_order is
   'Whether the encoding is one of the eight points of small order.';
-
-create function ed25519_add(point numeric[], other numeric[]) returns numeric[]
+create function _ed25519_add(point numeric[], other numeric[]) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -152,8 +147,10 @@ begin
                (d - c) % p * ((d + c) % p) % p, (b - a) % p * ((b + a) % p) % p];
 end
 $function$;
-comment on function ed25519_add(numeric[], numeric[]) is
+comment on function _ed25519_add is
   'Sum of two points in extended coordinates x, y, z, t (RFC 8032, 5.1.4).';
+
+-- sql/11_ed25519/verify.sql
 
 create function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean
 language plpgsql immutable parallel safe
@@ -196,12 +193,12 @@ begin
     return false;
   end if;
   r := substr(signature, 1, 32);
-  s := ed25519_little_endian(substr(signature, 33, 32));
-  a := ed25519_decode(public_key);
-  if s >= l or a is null or ed25519_is_small_order(public_key) or ed25519_is_small_order(r) then
+  s := _ed25519_little_endian(substr(signature, 33, 32));
+  a := _ed25519_decode(public_key);
+  if s >= l or a is null or _ed25519_is_small_order(public_key) or _ed25519_is_small_order(r) then
     return false;
   end if;
-  h := ed25519_little_endian(sha512(r || public_key || message)) % l;
+  h := _ed25519_little_endian(sha512(r || public_key || message)) % l;
 
   -- i (-A) + j B for i and j from 0 to 3, at 4 i + j + 1, in the form that an addition wants.
   a := array[p - a[1], a[2], 1, (p - a[1]) * a[2] % p];
@@ -213,9 +210,9 @@ begin
       ymx := ymx || (entry[2] - entry[1]) % p;
       t2d := t2d || entry[4] * d2 % p;
       z2  := z2  || 2 * entry[3] % p;
-      entry := ed25519_add(entry, b);
+      entry := _ed25519_add(entry, b);
     end loop;
-    row_of := ed25519_add(row_of, a);
+    row_of := _ed25519_add(row_of, a);
   end loop;
 
   -- Two bits of h and two of s at a time, lowest first.
@@ -281,7 +278,7 @@ begin
   end loop;
 
   -- Its encoding must be R to the bit. 1 / z = z^(p - 2).
-  k := ed25519_power_250(z);
+  k := _ed25519_power_250(z);
   for i in 1..5 loop
     k := k * k % p;
   end loop;
@@ -292,43 +289,40 @@ begin
   y := y * k % p;
   if x < 0 then x := x + p; end if;
   if y < 0 then y := y + p; end if;
-  return ed25519_little_endian(set_byte(r, 31, get_byte(r, 31) & 127)) = y
+  return _ed25519_little_endian(set_byte(r, 31, get_byte(r, 31) & 127)) = y
      and get_byte(r, 31) >> 7 = x % 2;
 end
 $function$;
-comment on function ed25519_verify(bytea, bytea, bytea) is
+comment on function ed25519_verify is
   'Whether the signature is the key''s for the message: RFC 8032, cofactorless and strict (S < L, canonical A and R, none of small order). Malformed or null input is false. Never null, never an error.';
-
-create function ed25519_key_is_weak(public_key bytea) returns boolean
+create function _ed25519_key_is_weak(public_key bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
-  select public_key is null or ed25519_decode(public_key) is null or ed25519_is_small_order(public_key);
+  select public_key is null or _ed25519_decode(public_key) is null or _ed25519_is_small_order(public_key);
 $function$;
-comment on function ed25519_key_is_weak(bytea) is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
+comment on function _ed25519_key_is_weak is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/texts.sql
+
 -- Signed texts (docs/risk.md): one field a line, each value JSON-escaped, so that a person can read what he signs
-------------------------------------------------------------------------------------------------------------------------
 
-create function is_plain_text(value text) returns boolean
+create function _is_plain_text(value text) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
   select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A\\U000E0000-\\U000E0FFF]';
 $function$;
-comment on function is_plain_text(text) is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
-
-create function signed_time(moment timestamptz) returns text
+comment on function _is_plain_text is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
+create function _signed_time(moment timestamptz) returns text
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 $function$;
-comment on function signed_time(timestamptz) is 'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
-
-create function proposal_text(
+comment on function _signed_time is 'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
+create function _proposal_text(
   origin text, proposal_id uuid, kind text, previous text, payload jsonb, reason text, proposer uuid, expires_at timestamptz
 ) returns text
 language sql immutable parallel safe
@@ -342,11 +336,10 @@ as $function$
       || 'payload: '  || payload::text                  || E'\n'
       || 'reason: '   || to_json(reason)                || E'\n'
       || 'proposer: ' || to_json(proposer::text)        || E'\n'
-      || 'expires: '  || to_json(signed_time(expires_at)) || E'\n';
+      || 'expires: '  || to_json(_signed_time(expires_at)) || E'\n';
 $function$;
-comment on function proposal_text(text, uuid, text, text, jsonb, text, uuid, timestamptz) is 'The exact text of a proposal, whose UTF-8 bytes the proposer signs.';
-
-create function approval_text(origin text, decision text, digest text, agent_id uuid, signed_at timestamptz) returns text
+comment on function _proposal_text is 'The exact text of a proposal, whose UTF-8 bytes the proposer signs.';
+create function _approval_text(origin text, decision text, digest text, agent_id uuid, signed_at timestamptz) returns text
 language sql immutable parallel safe
 set search_path from current
 as $function$
@@ -355,11 +348,10 @@ as $function$
       || 'decision: '  || to_json(decision)            || E'\n'
       || 'digest: '    || to_json(digest)              || E'\n'
       || 'agent: '     || to_json(agent_id::text)      || E'\n'
-      || 'signed_at: ' || to_json(signed_time(signed_at)) || E'\n';
+      || 'signed_at: ' || to_json(_signed_time(signed_at)) || E'\n';
 $function$;
-comment on function approval_text(text, text, text, uuid, timestamptz) is 'The exact text of a vote, whose UTF-8 bytes the agent signs.';
-
-create function bootstrap_text(origin text, agents jsonb) returns text
+comment on function _approval_text is 'The exact text of a vote, whose UTF-8 bytes the agent signs.';
+create function _bootstrap_text(origin text, agents jsonb) returns text
 language sql immutable parallel safe
 set search_path from current
 as $function$
@@ -372,8 +364,7 @@ as $function$
            '' order by a.value ->> 'agent_id' collate "C"), '')
   from jsonb_array_elements(case when jsonb_typeof(agents) = 'array' then agents else '[]' end) as a;
 $function$;
-comment on function bootstrap_text(text, jsonb) is 'The exact text of a bootstrap, whose UTF-8 bytes each of its agents signs.';
-
+comment on function _bootstrap_text is 'The exact text of a bootstrap, whose UTF-8 bytes each of its agents signs.';
 create function _is_readable_time(moment timestamptz) returns boolean
 language sql immutable parallel safe
 set search_path from current
@@ -382,28 +373,26 @@ as $function$
   select coalesce(moment at time zone 'UTC' >= timestamp '0001-01-02 00:00:00'
               and moment at time zone 'UTC' <  timestamp '9999-12-31 00:00:00', false);
 $function$;
-comment on function _is_readable_time(timestamptz) is
+comment on function _is_readable_time is
   'Whether every client can read a time back, in every time zone: finite, and in the years 1 to 9999.';
-
-create function text_digest(value text) returns text
+create function _text_digest(value text) returns text
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select encode(sha256(convert_to(value, 'UTF8')), 'hex');
 $function$;
-comment on function text_digest(text) is 'SHA-256 of the UTF-8 bytes of a text, in hex.';
-
-create function signs(public_key bytea, message text, signature bytea) returns boolean
+comment on function _text_digest is 'SHA-256 of the UTF-8 bytes of a text, in hex.';
+create function _signs(public_key bytea, message text, signature bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select ed25519_verify(public_key, convert_to(message, 'UTF8'), signature);
 $function$;
-comment on function signs(bytea, text, bytea) is 'Whether the signature is the key''s for the UTF-8 bytes of the text.';
+comment on function _signs is 'Whether the signature is the key''s for the UTF-8 bytes of the text.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/agents.sql
+
 -- Tables. What a CHECK needs stands in the row itself, tied to its origin by composite foreign keys: a dump restores.
-------------------------------------------------------------------------------------------------------------------------
 
 create table agents (
   id           bigserial    not null,
@@ -422,9 +411,9 @@ create table agents (
   constraint agents_public_key_key unique (public_key),
   constraint agents_agent_id_public_key_key unique (agent_id, public_key),
   constraint agents_replaces_fkey foreign key (replaces) references agents (agent_id),
-  constraint agents_name_is_plain check (btrim(name::text) <> ''::text and is_plain_text(name::text)),
-  constraint agents_role_is_plain check (btrim(role::text) <> ''::text and is_plain_text(role::text)),
-  constraint agents_public_key_is_strong check (not ed25519_key_is_weak(public_key)),
+  constraint agents_name_is_plain check (btrim(name::text) <> ''::text and _is_plain_text(name::text)),
+  constraint agents_role_is_plain check (btrim(role::text) <> ''::text and _is_plain_text(role::text)),
+  constraint agents_public_key_is_strong check (not _ed25519_key_is_weak(public_key)),
   constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
                                                      and length(signature) = 64)
 );
@@ -440,7 +429,6 @@ comment on column agents.signature   is 'Its Ed25519 signature of the whole boot
 comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agents.created_at  is 'When it was enrolled.';
 comment on column agents.recorded_by is 'The login that did it.';
-
 create table agent_revocations (
   id           bigserial    not null,
   agent_id     uuid         not null,
@@ -459,6 +447,8 @@ comment on column agent_revocations.proposal_id is 'The approved proposal that r
 comment on column agent_revocations.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agent_revocations.created_at  is 'From when on its votes no longer count.';
 comment on column agent_revocations.recorded_by is 'The login that did it.';
+
+-- sql/12_consensus/proposals.sql
 
 create table proposals (
   id            bigserial    not null,
@@ -483,13 +473,13 @@ create table proposals (
   constraint proposals_proposer_fkey foreign key (proposer, proposer_key) references agents (agent_id, public_key),
   constraint proposals_kind_is_known check (kind::text = any (array['risk_config'::text, 'asset_kill_threshold'::text, 'lockdown_release'::text,
     'agent_enrol'::text, 'agent_revoke'::text, 'quorum_policy'::text])),
-  constraint proposals_reason_is_plain check (btrim(reason) <> ''::text and is_plain_text(reason)),
+  constraint proposals_reason_is_plain check (btrim(reason) <> ''::text and _is_plain_text(reason)),
   constraint proposals_reason_is_short check (length(reason) <= 2000),
-  constraint proposals_payload_is_plain check (is_plain_text(payload::text)),
+  constraint proposals_payload_is_plain check (_is_plain_text(payload::text)),
   constraint proposals_expires_at_is_readable check (_is_readable_time(expires_at)),
-  constraint proposals_signed_text_is_exact check (signed_text = proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
-  constraint proposals_digest_is_of_text check (digest::text = text_digest(signed_text)),
-  constraint proposals_signature_is_valid check (signs(proposer_key, signed_text, signature))
+  constraint proposals_signed_text_is_exact check (signed_text = _proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
+  constraint proposals_digest_is_of_text check (digest::text = _text_digest(signed_text)),
+  constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );
 create index proposals_proposer_idx on proposals (proposer);
 comment on table  proposals              is 'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
@@ -509,7 +499,6 @@ comment on column proposals.signature    is 'Ed25519 signature of the proposer, 
 comment on column proposals.row_hash     is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column proposals.created_at   is 'When it was made.';
 comment on column proposals.recorded_by  is 'The login that did it.';
-
 create table votes (
   id           bigserial    not null,
   proposal_id  uuid         not null,
@@ -530,8 +519,8 @@ create table votes (
   constraint votes_agent_id_fkey foreign key (agent_id, agent_key) references agents (agent_id, public_key),
   constraint votes_decision_is_known check (decision::text = any (array['APPROVE'::text, 'REJECT'::text])),
   constraint votes_signed_at_is_readable check (_is_readable_time(signed_at)),
-  constraint votes_signed_text_is_exact check (signed_text = approval_text(origin, decision::text, digest::text, agent_id, signed_at)),
-  constraint votes_signature_is_valid check (signs(agent_key, signed_text, signature))
+  constraint votes_signed_text_is_exact check (signed_text = _approval_text(origin, decision::text, digest::text, agent_id, signed_at)),
+  constraint votes_signature_is_valid check (_signs(agent_key, signed_text, signature))
 );
 create index votes_agent_id_idx on votes (agent_id);
 comment on table  votes             is 'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, hash-chained.';
@@ -548,6 +537,8 @@ comment on column votes.signature   is 'Ed25519 signature of the agent, 64 bytes
 comment on column votes.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column votes.created_at  is 'When the vote was stored.';
 comment on column votes.recorded_by is 'The login that did it.';
+
+-- sql/12_consensus/change_log.sql
 
 create table risk_change_log (
   id           bigserial    not null,
@@ -568,7 +559,7 @@ create table risk_change_log (
   constraint risk_change_log_proposal_id_key unique (proposal_id),
   constraint risk_change_log_proposal_id_fkey foreign key (proposal_id, digest) references proposals (proposal_id, digest),
   constraint risk_change_log_version_is_id check (version = id),
-  constraint risk_change_log_state_hash_is_of_text check (state_hash::text = text_digest(state_text))
+  constraint risk_change_log_state_hash_is_of_text check (state_hash::text = _text_digest(state_text))
 );
 comment on table  risk_change_log             is 'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, hash-chained.';
 comment on column risk_change_log.id          is 'Position in the chain.';
@@ -585,11 +576,11 @@ comment on column risk_change_log.row_hash    is 'SHA-256 of the previous row_ha
 comment on column risk_change_log.created_at  is 'When it was applied.';
 comment on column risk_change_log.recorded_by is 'The login that did it.';
 
-------------------------------------------------------------------------------------------------------------------------
--- State: what the applied proposals lead to, as canonical text
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/state.sql
 
-create function state_text(version bigint, limits jsonb, kill_thresholds jsonb) returns text
+-- State: what the applied proposals lead to, as canonical text
+
+create function _state_text(version bigint, limits jsonb, kill_thresholds jsonb) returns text
 language sql immutable
 set search_path from current
 as $function$
@@ -604,14 +595,13 @@ as $function$
                                 ',' order by t.value ->> 'asset' collate "C")
               from jsonb_array_elements(kill_thresholds) as t), ''));
 $function$;
-comment on function state_text(bigint, jsonb, jsonb) is
+comment on function _state_text is
   'The canonical text of a risk state: JSON without spaces, decimals at column scale, thresholds sorted by asset.';
-
-create function next_state_text(previous_text text, kind text, payload jsonb) returns text
+create function _next_state_text(previous_text text, kind text, payload jsonb) returns text
 language sql immutable
 set search_path from current
 as $function$
-  select state_text(
+  select _state_text(
     (s.state ->> 'version')::bigint + 1,
     case when kind = 'risk_config' then payload else s.state -> 'limits' end,
     case when kind = 'asset_kill_threshold' then
@@ -621,26 +611,26 @@ as $function$
       else s.state -> 'kill_thresholds' end)
   from (select previous_text::jsonb as state) as s;
 $function$;
-comment on function next_state_text(text, text, jsonb) is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
-
-create function current_state_text() returns text
+comment on function _next_state_text is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
+create function _current_state_text() returns text
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select coalesce((select c.state_text from only risk_change_log as c order by c.id desc limit 1), state_text(0, null, '[]'));
+  select coalesce((select c.state_text from only risk_change_log as c order by c.id desc limit 1), _state_text(0, null, '[]'));
 $function$;
-comment on function current_state_text() is 'The state that the last applied proposal led to.';
-
-create function installation_origin() returns text
+comment on function _current_state_text is 'The state that the last applied proposal led to.';
+create function _installation_origin() returns text
 language sql stable
 set search_path from current
 as $function$
   select i.installation_id::text from only installation as i;
 $function$;
-comment on function installation_origin() is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
+comment on function _installation_origin is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
 
-create function active_agents()
+-- sql/12_consensus/rules.sql
+
+create function _active_agents()
 returns table (agent_id uuid, name text, role text, public_key bytea)
 language sql stable
 set search_path from current
@@ -650,9 +640,8 @@ as $function$
   from only agents as a
   where not exists (select from only agent_revocations as r where r.agent_id = a.agent_id);
 $function$;
-comment on function active_agents() is 'The agents that may propose and vote now.';
-
-create function quorum()
+comment on function _active_agents is 'The agents that may propose and vote now.';
+create function _quorum()
 returns table (tighten integer, loosen integer, govern integer)
 language sql stable
 set search_path from current
@@ -664,10 +653,9 @@ as $function$
     select q.payload from only risk_change_log as c join only proposals as q on q.proposal_id = c.proposal_id
     where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
 $function$;
-comment on function quorum() is
+comment on function _quorum is
   'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of agents or the quorum itself.';
-
-create function change_direction(kind text, payload jsonb, state jsonb) returns text
+create function _change_direction(kind text, payload jsonb, state jsonb) returns text
 language sql immutable
 set search_path from current
 as $function$
@@ -690,38 +678,35 @@ as $function$
     else 'govern' end
   from (select (select e.value from jsonb_array_elements(state -> 'kill_thresholds') as e where e.value ->> 'asset' = payload ->> 'asset') as known) as t;
 $function$;
-comment on function change_direction(text, jsonb, jsonb) is
+comment on function _change_direction is
   'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer.';
-
-create function eligible_voters(proposal proposals) returns setof uuid
+create function _eligible_voters(proposal proposals) returns setof uuid
 language sql stable
 set search_path from current
 as $function$
   -- Never the proposer; never the agent that is to be revoked or replaced.
-  select a.agent_id from active_agents() as a
+  select a.agent_id from _active_agents() as a
   where a.agent_id <> proposal.proposer
     and a.public_key <> proposal.proposer_key
     and a.agent_id::text is distinct from case proposal.kind::text when 'agent_revoke' then proposal.payload ->> 'agent_id'
                                                                 when 'agent_enrol' then proposal.payload ->> 'replaces' end;
 $function$;
-comment on function eligible_voters(proposals) is 'The agents whose approval of a proposal may count now.';
-
-create function approvals_needed(proposal proposals, state jsonb) returns integer
+comment on function _eligible_voters is 'The agents whose approval of a proposal may count now.';
+create function _approvals_needed(proposal proposals, state jsonb) returns integer
 language sql stable
 set search_path from current
 as $function$
-  select case change_direction(proposal.kind::text, proposal.payload, state)
+  select case _change_direction(proposal.kind::text, proposal.payload, state)
     when 'tighten' then q.tighten
     when 'loosen' then q.loosen
     -- As many as there are eligible voters, if fewer, but never none: a lost key can always be voted out.
     else greatest(1, least(case when proposal.kind::text = 'quorum_policy' then greatest(q.tighten, q.loosen, q.govern) else q.govern end,
-                           (select count(*)::integer from eligible_voters(proposal))))
+                           (select count(*)::integer from _eligible_voters(proposal))))
   end
-  from quorum() as q;
+  from _quorum() as q;
 $function$;
-comment on function approvals_needed(proposals, jsonb) is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
-
-create function counted_approvals(proposal proposals)
+comment on function _approvals_needed is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
+create function _counted_approvals(proposal proposals)
 returns table (agent_id uuid, agent_key bytea, signed_at timestamptz, signature bytea)
 language sql stable
 set search_path from current
@@ -729,14 +714,13 @@ as $function$
   select distinct on (v.agent_key) v.agent_id, v.agent_key, v.signed_at, v.signature
   from only votes as v
   where v.proposal_id = proposal.proposal_id and v.digest = proposal.digest and v.decision::text = 'APPROVE'::text
-    and v.agent_id in (select e.* from eligible_voters(proposal) as e)
-    and signs(v.agent_key, v.signed_text, v.signature)
+    and v.agent_id in (select e.* from _eligible_voters(proposal) as e)
+    and _signs(v.agent_key, v.signed_text, v.signature)
   order by v.agent_key, v.id;
 $function$;
-comment on function counted_approvals(proposals) is
+comment on function _counted_approvals is
   'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none the proposer''s.';
-
-create function proposal_status(proposal proposals) returns text
+create function _proposal_status(proposal proposals) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -746,17 +730,17 @@ as $function$
                  and v.agent_id = proposal.proposer) then 'WITHDRAWN'
     when exists (select from only votes as v where v.proposal_id = proposal.proposal_id and v.decision::text = 'REJECT'::text) then 'REJECTED'
     when proposal.expires_at <= clock_timestamp() then 'EXPIRED'
-    when proposal.previous::text <> text_digest(current_state_text()) then 'STALE'
-    when not exists (select from active_agents() as a where a.agent_id = proposal.proposer) then 'REVOKED'
+    when proposal.previous::text <> _text_digest(_current_state_text()) then 'STALE'
+    when not exists (select from _active_agents() as a where a.agent_id = proposal.proposer) then 'REVOKED'
     else 'PENDING' end;
 $function$;
-comment on function proposal_status(proposals) is
+comment on function _proposal_status is
   'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE (made for another state) or REVOKED (its proposer is).';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/replay.sql
+
 -- Re-derivation: what the bootstrap and the applied proposals lead to, believing nothing but signatures. The one place that
 -- everything asks that relies on consensus; what the tables say besides is only compared with it.
-------------------------------------------------------------------------------------------------------------------------
 
 create function _bootstrap_problems()
 returns table (id bigint, problem text)
@@ -768,16 +752,15 @@ as $function$
            jsonb_build_object('agent_id', a.agent_id, 'name', a.name, 'role', a.role,
                               'public_key', encode(a.public_key, 'hex')) as member
     from only agents as a where a.proposal_id is null),
-  list as (select count(*) as members, bootstrap_text(installation_origin(), jsonb_agg(f.member)) as text
+  list as (select count(*) as members, _bootstrap_text(_installation_origin(), jsonb_agg(f.member)) as text
            from first as f)
   select f.id, case when list.members < 3 then 'the bootstrap has fewer than three agents'
                     else 'its signature is not for the bootstrap as it stands' end
   from first as f cross join list
-  where list.members < 3 or not signs(f.public_key, list.text, f.signature);
+  where list.members < 3 or not _signs(f.public_key, list.text, f.signature);
 $function$;
-comment on function _bootstrap_problems() is
+comment on function _bootstrap_problems is
   'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is added, removed or altered.';
-
 create type replayed_change as (
   version      bigint,
   kind         text,
@@ -799,7 +782,6 @@ comment on column replayed_change.approved_by is 'The agent whose approval compl
 comment on column replayed_change.applied_at  is 'When it was applied.';
 comment on column replayed_change.state_text  is 'The state that it leads to.';
 comment on column replayed_change.problem     is 'Why it does not hold; null: it holds.';
-
 create function _replay_consensus(only_agents boolean default false, to_version bigint default null)
 returns setof replayed_change
 language plpgsql stable
@@ -813,7 +795,7 @@ declare
   ever       jsonb;
   eligible   jsonb;
   policy     jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
-  state      text  := state_text(0, null, '[]');
+  state      text  := _state_text(0, null, '[]');
   direction  text;
   needed     integer;
   gone       text;
@@ -854,17 +836,17 @@ begin
       result.problem := case
         when entry.proposal_id is null
           then 'its proposal is not there'
-        when entry.previous <> text_digest(state) or entry.logged_previous <> entry.previous
+        when entry.previous <> _text_digest(state) or entry.logged_previous <> entry.previous
           or entry.version <> (state::jsonb ->> 'version')::bigint + 1
           then 'it was made for another state than the one before it'
-        when entry.digest <> entry.logged_digest or entry.digest <> text_digest(entry.signed_text)
-          or entry.kind <> entry.logged_kind or entry.origin <> installation_origin()
-          or entry.signed_text <> proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload,
+        when entry.digest <> entry.logged_digest or entry.digest <> _text_digest(entry.signed_text)
+          or entry.kind <> entry.logged_kind or entry.origin <> _installation_origin()
+          or entry.signed_text <> _proposal_text(entry.origin, entry.proposal_id, entry.kind, entry.previous, entry.payload,
                                                 entry.reason, entry.proposer, entry.expires_at)
           then 'the signed text says otherwise than the columns'
         when active ->> entry.proposer::text is distinct from encode(entry.proposer_key, 'hex')
           then 'its proposer was no agent then, or had another key'
-        when not signs(entry.proposer_key, entry.signed_text, entry.signature)
+        when not _signs(entry.proposer_key, entry.signed_text, entry.signature)
           then 'the proposer''s signature does not hold'
         when exists (select from only votes as v
                      where v.proposal_id = entry.proposal_id and v.decision::text = 'REJECT'::text)
@@ -875,14 +857,14 @@ begin
         select count(*) as given, count(distinct v.agent_id) as agents,
                coalesce(bool_and(
                  eligible ->> v.agent_id::text = v.public_key
-                 and signs(decode(v.public_key, 'hex'),
-                           approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at),
+                 and _signs(decode(v.public_key, 'hex'),
+                           _approval_text(entry.origin, 'APPROVE', entry.digest, v.agent_id, v.signed_at),
                            decode(v.signature, 'hex'))), false) as hold,
                coalesce(bool_or(v.agent_id = entry.approved_by), false) as completed
         into counted
         from jsonb_to_recordset(entry.approvals)
           as v(agent_id uuid, public_key text, signed_at timestamptz, signature text);
-        direction := change_direction(entry.kind, entry.payload, state::jsonb);
+        direction := _change_direction(entry.kind, entry.payload, state::jsonb);
         needed := case
           when direction = 'govern' then
             greatest(1, least((select count(*)::integer from jsonb_object_keys(eligible)),
@@ -890,7 +872,7 @@ begin
                                    then (select max(m.value::integer) from jsonb_each_text(policy) as m)
                                    else (policy ->> 'govern')::integer end))
           else (policy ->> direction)::integer end;
-        result.state_text := next_state_text(state, entry.kind, entry.payload);
+        result.state_text := _next_state_text(state, entry.kind, entry.payload);
         result.problem := case
           when not counted.hold or counted.agents <> counted.given
             then 'an approval does not hold'
@@ -899,7 +881,7 @@ begin
           when not counted.completed
             then 'the agent that completed the quorum did not approve'
           when entry.logged_text is distinct from result.state_text
-            or entry.logged_hash <> text_digest(result.state_text)
+            or entry.logged_hash <> _text_digest(result.state_text)
             then 'it leads to another state than is stored'
           when entry.kind = 'agent_revoke' and not active ? gone
             then 'it revokes nobody'
@@ -929,8 +911,10 @@ begin
   end loop;
 end
 $function$;
-comment on function _replay_consensus(boolean, bigint) is
+comment on function _replay_consensus is
   'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
+
+-- sql/12_consensus/problems.sql
 
 create function _agent_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
@@ -969,9 +953,8 @@ as $function$
     and (c.kind = 'agent_revoke' or c.kind = 'agent_enrol' and c.payload ->> 'replaces' is not null)
     and not exists (select from only agent_revocations as r where r.proposal_id = c.proposal_id);
 $function$;
-comment on function _agent_problems(replayed_change[]) is
+comment on function _agent_problems is
   'Where agents, revocations and the change log are not what the bootstrap and the applied proposals made them.';
-
 create function _release_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -1000,8 +983,7 @@ as $function$
     and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text
                     and l.proposal_id = c.proposal_id);
 $function$;
-comment on function _release_problems(replayed_change[]) is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
-
+comment on function _release_problems is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
 create function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -1009,8 +991,7 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _risk_table_problems(replayed_change[]) is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
-
+comment on function _risk_table_problems is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
 language plpgsql stable security definer
@@ -1024,9 +1005,8 @@ begin
     union all select p.* from _risk_table_problems(changes) as p;
 end
 $function$;
-comment on function _consensus_problems() is
+comment on function _consensus_problems is
   'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
-
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable security definer
 set search_path from current
@@ -1040,9 +1020,8 @@ as $function$
         and r.version = c.version and r.problem is null and r.kind = 'lockdown_release'
             and r.payload -> 'damage' = event.damage), false);
 $function$;
-comment on function _release_holds(lockdown_events) is
+comment on function _release_holds is
   'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and enough other agents, all of whom the bootstrap or signed proposals made agents.';
-
 create function _require_consensus() returns void
 language plpgsql
 set search_path from current
@@ -1055,32 +1034,31 @@ begin
   cross join lateral _agent_problems(array(select c from _replay_consensus(true, last.version) as c)) as p
   limit 1;
   if found then
-    perform refuse_consensus('RSK-007', 'agents or change log are not what the agents signed',
+    perform _refuse_consensus('RSK-007', 'agents or change log are not what the agents signed',
                              format('%s %s: %s.', broken.table_name, coalesce(broken.id::text, ''), broken.problem),
                              'select * from verify_config_integrity(); the tables were changed by force: put back what stood there.');
   end if;
 end
 $function$;
-comment on function _require_consensus() is
+comment on function _require_consensus is
   'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, and the current state from the last one. Each proposal signs the whole state before it.';
 
-------------------------------------------------------------------------------------------------------------------------
--- Refusals
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/payloads.sql
 
-create function refuse_consensus(code text, message text, detail text, hint text) returns void
+-- Refusals
+
+create function _refuse_consensus(code text, message text, detail text, hint text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform refuse(code, message, detail, hint, 'consensus', 'VOTE');
+  perform _refuse(code, message, detail, hint, 'consensus', 'VOTE');
 end
 $function$;
-comment on function refuse_consensus(text, text, text, text) is 'Raises an RSK code for a proposal or a vote. Never returns.';
-perform count_attempts(c.code, 'consensus', 'VOTE')
+comment on function _refuse_consensus is 'Raises an RSK code for a proposal or a vote. Never returns.';
+perform _count_attempts(c.code, 'consensus', 'VOTE')
 from unnest(array['RSK-001', 'RSK-002', 'RSK-003', 'RSK-004', 'RSK-005', 'RSK-006', 'RSK-007', 'AUD-009']) as c(code);
-
-create function check_members(kind text, payload jsonb, members text[]) returns void
+create function _check_members(kind text, payload jsonb, members text[]) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -1088,21 +1066,20 @@ declare
   wrong text;
 begin
   if jsonb_typeof(payload) is distinct from 'object' then
-    perform refuse_consensus('RSK-001', format('the payload of %s is not an object', kind), format('It is %s.', left(payload::text, 200)), 'docs/risk.md lists the members of each kind.');
+    perform _refuse_consensus('RSK-001', format('the payload of %s is not an object', kind), format('It is %s.', left(payload::text, 200)), 'docs/risk.md lists the members of each kind.');
   end if;
   select string_agg(case when m.name is null then 'unknown ' || k.name else 'missing ' || m.name end, ', ') into wrong
   from unnest(members) as m(name)
   full join jsonb_object_keys(payload) as k(name) on k.name = m.name
   where m.name is null or k.name is null;
   if wrong is not null then
-    perform refuse_consensus('RSK-001', format('the payload of %s is not complete', kind), 'Members: ' || wrong || '.',
+    perform _refuse_consensus('RSK-001', format('the payload of %s is not complete', kind), 'Members: ' || wrong || '.',
                              'A payload says all that shall hold, never a difference: ' || array_to_string(members, ', ') || '.');
   end if;
 end
 $function$;
-comment on function check_members(text, jsonb, text[]) is 'Raises RSK-001 unless a payload has exactly these members.';
-
-create function check_decimal(member text, value jsonb, lowest numeric, highest numeric, places integer) returns void
+comment on function _check_members is 'Raises RSK-001 unless a payload has exactly these members.';
+create function _check_decimal(member text, value jsonb, lowest numeric, highest numeric, places integer) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -1110,46 +1087,43 @@ declare
   given numeric;
 begin
   if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^(0|[1-9][0-9]{0,27})([.][0-9]{1,28})?$' then
-    perform refuse_consensus('RSK-001', format('%s is not a decimal', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)),
+    perform _refuse_consensus('RSK-001', format('%s is not a decimal', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)),
                              'Decimals are strings such as "0.0250": digits and a point, no sign, no exponent.');
   end if;
   given := (value #>> '{}')::numeric;
   if min_scale(given) > places or given < lowest or given > highest then
-    perform refuse_consensus('RSK-001', format('%s is out of bounds', member), format('It is %s.', given),
+    perform _refuse_consensus('RSK-001', format('%s is out of bounds', member), format('It is %s.', given),
                              format('It lies from %s to %s and has at most %s decimals.', lowest, highest, places));
   end if;
 end
 $function$;
-comment on function check_decimal(text, jsonb, numeric, numeric, integer) is 'Raises RSK-001 unless a member is a decimal string within bounds.';
-
-create function check_text(member text, value jsonb, longest integer) returns void
+comment on function _check_decimal is 'Raises RSK-001 unless a member is a decimal string within bounds.';
+create function _check_text(member text, value jsonb, longest integer) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
   if jsonb_typeof(value) is distinct from 'string' or btrim(value #>> '{}') = '' or length(value #>> '{}') > longest
-     or not is_plain_text(value #>> '{}') then
-    perform refuse_consensus('RSK-001', format('%s is not a plain text', member), format('It is %s.', left(coalesce(value::text, 'missing'), 200)),
+     or not _is_plain_text(value #>> '{}') then
+    perform _refuse_consensus('RSK-001', format('%s is not a plain text', member), format('It is %s.', left(coalesce(value::text, 'missing'), 200)),
                              format('From 1 to %s characters, all of them visible.', longest));
   end if;
 end
 $function$;
-comment on function check_text(text, jsonb, integer) is 'Raises RSK-001 unless a member is a visible, non-empty text.';
-
-create function check_uuid(member text, value jsonb) returns uuid
+comment on function _check_text is 'Raises RSK-001 unless a member is a visible, non-empty text.';
+create function _check_uuid(member text, value jsonb) returns uuid
 language plpgsql
 set search_path from current
 as $function$
 begin
   if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
-    perform refuse_consensus('RSK-001', format('%s is not a uuid', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)), 'A uuid in lower case.');
+    perform _refuse_consensus('RSK-001', format('%s is not a uuid', member), format('It is %s.', left(coalesce(value::text, 'missing'), 60)), 'A uuid in lower case.');
   end if;
   return (value #>> '{}')::uuid;
 end
 $function$;
-comment on function check_uuid(text, jsonb) is 'The uuid in a member; raises RSK-001 if it is none.';
-
-create function check_public_key(value jsonb) returns bytea
+comment on function _check_uuid is 'The uuid in a member; raises RSK-001 if it is none.';
+create function _check_public_key(value jsonb) returns bytea
 language plpgsql
 set search_path from current
 as $function$
@@ -1157,21 +1131,20 @@ declare
   key bytea;
 begin
   if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ '^[0-9a-f]{64}$' then
-    perform refuse_consensus('RSK-003', 'public_key is not a key', format('It is %s.', left(coalesce(value::text, 'missing'), 80)), '32 bytes as 64 lower-case hex digits.');
+    perform _refuse_consensus('RSK-003', 'public_key is not a key', format('It is %s.', left(coalesce(value::text, 'missing'), 80)), '32 bytes as 64 lower-case hex digits.');
   end if;
   key := decode(value #>> '{}', 'hex');
-  if ed25519_key_is_weak(key) then
-    perform refuse_consensus('RSK-003', 'public_key is weak', format('%s is not canonical, not on the curve, or of small order.', value #>> '{}'),
+  if _ed25519_key_is_weak(key) then
+    perform _refuse_consensus('RSK-003', 'public_key is weak', format('%s is not canonical, not on the curve, or of small order.', value #>> '{}'),
                              'Make a new key: alpha-db agents keygen.');
   end if;
   if exists (select from only agents as a where a.public_key = key) then
-    perform refuse_consensus('RSK-003', 'public_key was enrolled before', format('Key %s.', value #>> '{}'), 'Each agent has a key of its own, for ever.');
+    perform _refuse_consensus('RSK-003', 'public_key was enrolled before', format('Key %s.', value #>> '{}'), 'Each agent has a key of its own, for ever.');
   end if;
   return key;
 end
 $function$;
-comment on function check_public_key(jsonb) is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
-
+comment on function _check_public_key is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
 create function _refuse_missing_tables(damage jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1182,14 +1155,13 @@ begin
   select string_agg(left(d.value ->> 'table', 63), ', ') into missing
   from jsonb_array_elements(damage) as d where d.value ->> 'verdict' = 'table_missing';
   if missing is not null then
-    perform refuse_consensus('RSK-005', 'a release cannot acknowledge a table that is gone',
+    perform _refuse_consensus('RSK-005', 'a release cannot acknowledge a table that is gone',
       format('Missing, in whole or in part: %s.', left(missing, 400)), 'Restore it from a dump (docs/operations.md), then propose again.');
   end if;
 end
 $function$;
-comment on function _refuse_missing_tables(jsonb) is 'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
-
-create function check_payload(kind text, payload jsonb) returns void
+comment on function _refuse_missing_tables is 'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
+create function _check_payload(kind text, payload jsonb) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -1200,60 +1172,60 @@ declare
 begin
   case kind
   when 'risk_config' then
-    perform check_members(kind, payload, array['max_position_size_pct', 'daily_drawdown_limit_pct', 'max_leverage_ratio']);
-    perform check_decimal('max_position_size_pct', payload -> 'max_position_size_pct', 0, 1, 4);
-    perform check_decimal('daily_drawdown_limit_pct', payload -> 'daily_drawdown_limit_pct', 0, 1, 4);
-    perform check_decimal('max_leverage_ratio', payload -> 'max_leverage_ratio', 0, 100, 2);
+    perform _check_members(kind, payload, array['max_position_size_pct', 'daily_drawdown_limit_pct', 'max_leverage_ratio']);
+    perform _check_decimal('max_position_size_pct', payload -> 'max_position_size_pct', 0, 1, 4);
+    perform _check_decimal('daily_drawdown_limit_pct', payload -> 'daily_drawdown_limit_pct', 0, 1, 4);
+    perform _check_decimal('max_leverage_ratio', payload -> 'max_leverage_ratio', 0, 100, 2);
   when 'asset_kill_threshold' then
-    perform check_members(kind, payload, array['asset', 'kill_loss_pct', 'kill_price', 'retired']);
-    perform check_text('asset', payload -> 'asset', 20);
-    perform check_decimal('kill_loss_pct', payload -> 'kill_loss_pct', 0, 1, 4);
+    perform _check_members(kind, payload, array['asset', 'kill_loss_pct', 'kill_price', 'retired']);
+    perform _check_text('asset', payload -> 'asset', 20);
+    perform _check_decimal('kill_loss_pct', payload -> 'kill_loss_pct', 0, 1, 4);
     if payload -> 'kill_price' <> 'null' then
-      perform check_decimal('kill_price', payload -> 'kill_price', 0.0000000001, 999999999999999999.9999999999, 10);
+      perform _check_decimal('kill_price', payload -> 'kill_price', 0.0000000001, 999999999999999999.9999999999, 10);
     end if;
     if jsonb_typeof(payload -> 'retired') <> 'boolean' then
-      perform refuse_consensus('RSK-001', 'retired is not true or false', format('It is %s.', payload -> 'retired'), 'true ends the threshold.');
+      perform _refuse_consensus('RSK-001', 'retired is not true or false', format('It is %s.', payload -> 'retired'), 'true ends the threshold.');
     end if;
   when 'agent_enrol' then
-    perform check_members(kind, payload, array['agent_id', 'name', 'role', 'public_key', 'replaces']);
-    agent := check_uuid('agent_id', payload -> 'agent_id');
+    perform _check_members(kind, payload, array['agent_id', 'name', 'role', 'public_key', 'replaces']);
+    agent := _check_uuid('agent_id', payload -> 'agent_id');
     if exists (select from only agents as a where a.agent_id = agent) then
-      perform refuse_consensus('RSK-001', 'agent_id is taken', format('Agent %s.', agent), 'Each agent has an identity of its own, for ever.');
+      perform _refuse_consensus('RSK-001', 'agent_id is taken', format('Agent %s.', agent), 'Each agent has an identity of its own, for ever.');
     end if;
-    perform check_text('name', payload -> 'name', 50);
-    perform check_text('role', payload -> 'role', 30);
-    perform check_public_key(payload -> 'public_key');
+    perform _check_text('name', payload -> 'name', 50);
+    perform _check_text('role', payload -> 'role', 30);
+    perform _check_public_key(payload -> 'public_key');
     if payload -> 'replaces' <> 'null' then
-      agent := check_uuid('replaces', payload -> 'replaces');
-      if not exists (select from active_agents() as a where a.agent_id = agent) then
-        perform refuse_consensus('RSK-003', 'the agent to be replaced is unknown or revoked', format('Agent %s.', agent), 'alpha-db agents list shows the active ones.');
+      agent := _check_uuid('replaces', payload -> 'replaces');
+      if not exists (select from _active_agents() as a where a.agent_id = agent) then
+        perform _refuse_consensus('RSK-003', 'the agent to be replaced is unknown or revoked', format('Agent %s.', agent), 'alpha-db agents list shows the active ones.');
       end if;
     end if;
   when 'agent_revoke' then
-    perform check_members(kind, payload, array['agent_id']);
-    agent := check_uuid('agent_id', payload -> 'agent_id');
-    if not exists (select from active_agents() as a where a.agent_id = agent) then
-      perform refuse_consensus('RSK-003', 'the agent to be revoked is unknown or revoked', format('Agent %s.', agent), 'alpha-db agents list shows the active ones.');
+    perform _check_members(kind, payload, array['agent_id']);
+    agent := _check_uuid('agent_id', payload -> 'agent_id');
+    if not exists (select from _active_agents() as a where a.agent_id = agent) then
+      perform _refuse_consensus('RSK-003', 'the agent to be revoked is unknown or revoked', format('Agent %s.', agent), 'alpha-db agents list shows the active ones.');
     end if;
   when 'quorum_policy' then
-    perform check_members(kind, payload, array['tighten', 'loosen', 'govern']);
-    most := (select count(*) - 1 from active_agents());
+    perform _check_members(kind, payload, array['tighten', 'loosen', 'govern']);
+    most := (select count(*) - 1 from _active_agents());
     for item in select v.value from jsonb_each(payload) as v loop
       if jsonb_typeof(item) <> 'number' or (item #>> '{}') !~ '^[1-9]$' or (item #>> '{}')::integer > most then
-        perform refuse_consensus('RSK-001', 'a quorum is out of bounds', format('It is %s.', left(payload::text, 200)),
+        perform _refuse_consensus('RSK-001', 'a quorum is out of bounds', format('It is %s.', left(payload::text, 200)),
                                  format('Whole numbers from 1 to %s, the agents besides the proposer.', most));
       end if;
     end loop;
     if (payload ->> 'loosen')::integer < 2 or (payload ->> 'govern')::integer < 2 then
-      perform refuse_consensus('RSK-001', 'a quorum is out of bounds', format('It is %s.', left(payload::text, 200)), 'loosen and govern are at least 2.');
+      perform _refuse_consensus('RSK-001', 'a quorum is out of bounds', format('It is %s.', left(payload::text, 200)), 'loosen and govern are at least 2.');
     end if;
   when 'lockdown_release' then
-    perform check_members(kind, payload, array['damage']);
+    perform _check_members(kind, payload, array['damage']);
     if jsonb_typeof(payload -> 'damage') <> 'array' then
-      perform refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', format('It is %s.', left(payload::text, 200)),
+      perform _refuse_consensus('RSK-001', 'a release lists the damage that it acknowledges', format('It is %s.', left(payload::text, 200)),
                                'alpha-db lockdown release lists it; from psql: select * from damaged_rows().');
     elsif jsonb_array_length(payload -> 'damage') > 10000 then
-      perform refuse_consensus('RSK-001', 'a release acknowledges at most 10000 places',
+      perform _refuse_consensus('RSK-001', 'a release acknowledges at most 10000 places',
         format('It lists %s.', jsonb_array_length(payload -> 'damage')),
         'So much damage is not a matter of acknowledging rows: restore from a backup, or install into a new schema and keep this one as evidence.');
     end if;
@@ -1271,31 +1243,30 @@ begin
           or length(d.value ->> 'expected_hash') > 64 end
     limit 1;
     if found then
-      perform refuse_consensus('RSK-001', 'not a damaged place', format('It is %s.', left(item::text, 400)),
+      perform _refuse_consensus('RSK-001', 'not a damaged place', format('It is %s.', left(item::text, 400)),
         'table is a chained table, id a row of it, verdict what find_chain_damage says, actual_hash and expected_hash the hashes or null.');
     end if;
   else
-    perform refuse_consensus('RSK-001', format('%s is not a kind of proposal', quote_literal(kind)), 'The payload was not looked at.',
+    perform _refuse_consensus('RSK-001', format('%s is not a kind of proposal', quote_literal(kind)), 'The payload was not looked at.',
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
   end case;
 end
 $function$;
-comment on function check_payload(text, jsonb) is 'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
+comment on function _check_payload is 'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/bootstrap.sql
+
 -- Proposing, voting, applying
-------------------------------------------------------------------------------------------------------------------------
 
 create function bootstrap_message(agents jsonb) returns text
 language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  select bootstrap_text(installation_origin(), bootstrap_message.agents);
+  select _bootstrap_text(_installation_origin(), bootstrap_message.agents);
 $function$;
-comment on function bootstrap_message(jsonb) is
+comment on function bootstrap_message is
   'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; a "signature" in a member is ignored.';
-
 create function bootstrap_agents(agents jsonb) returns setof agents
 language plpgsql security definer
 set search_path from current
@@ -1308,18 +1279,18 @@ declare
 begin
   lock table only lock_agents in share update exclusive mode;
   if exists (select from only agents as a) then
-    perform refuse_consensus('RSK-002', 'the agents were bootstrapped before',
+    perform _refuse_consensus('RSK-002', 'the agents were bootstrapped before',
                              format('There are %s of them.', (select count(*) from only agents as a)), 'Further agents are enrolled by proposals of kind agent_enrol.');
   end if;
   if jsonb_typeof(bootstrap_agents.agents) is distinct from 'array' or jsonb_array_length(bootstrap_agents.agents) < 3 then
-    perform refuse_consensus('RSK-003', 'a bootstrap needs at least three agents', 'With fewer no quorum could be reached.',
+    perform _refuse_consensus('RSK-003', 'a bootstrap needs at least three agents', 'With fewer no quorum could be reached.',
                              'Give three agents or more, in one array.');
   end if;
   for item in select e.value from jsonb_array_elements(bootstrap_agents.agents) as e loop
-    perform check_members('agent', item, array['agent_id', 'name', 'role', 'public_key', 'signature']);
-    perform check_payload('agent_enrol', item - 'signature' || '{"replaces": null}');
+    perform _check_members('agent', item, array['agent_id', 'name', 'role', 'public_key', 'signature']);
+    perform _check_payload('agent_enrol', item - 'signature' || '{"replaces": null}');
     if jsonb_typeof(item -> 'signature') <> 'string' or item ->> 'signature' !~ '^[0-9a-f]{128}$' then
-      perform refuse_consensus('RSK-003', 'signature is not a signature',
+      perform _refuse_consensus('RSK-003', 'signature is not a signature',
                                format('Agent %s: %s.', item ->> 'agent_id', left(item ->> 'signature', 150)),
                                '64 bytes as 128 lower-case hex digits: alpha-db agents sign-bootstrap makes it.');
     end if;
@@ -1328,20 +1299,20 @@ begin
     select e.value ->> 'agent_id' as given
     from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
   if twice is not null then
-    perform refuse_consensus('RSK-001', 'agent_id is taken', format('Agent %s is given twice.', twice), 'Each agent has an identity of its own, for ever.');
+    perform _refuse_consensus('RSK-001', 'agent_id is taken', format('Agent %s is given twice.', twice), 'Each agent has an identity of its own, for ever.');
   end if;
   select min(d.given) into twice from (
     select e.value ->> 'public_key' as given
     from jsonb_array_elements(bootstrap_agents.agents) as e group by 1 having count(*) > 1) as d;
   if twice is not null then
-    perform refuse_consensus('RSK-003', 'public_key is given twice', format('Key %s.', twice),
+    perform _refuse_consensus('RSK-003', 'public_key is given twice', format('Key %s.', twice),
                              'Each agent has a key of its own, for ever.');
   end if;
   message := bootstrap_message(bootstrap_agents.agents);
   select e.value into item from jsonb_array_elements(bootstrap_agents.agents) as e
-  where not signs(decode(e.value ->> 'public_key', 'hex'), message, decode(e.value ->> 'signature', 'hex')) limit 1;
+  where not _signs(decode(e.value ->> 'public_key', 'hex'), message, decode(e.value ->> 'signature', 'hex')) limit 1;
   if found then
-    perform refuse_consensus('RSK-003', format('the signature of agent %s is not for this bootstrap',
+    perform _refuse_consensus('RSK-003', format('the signature of agent %s is not for this bootstrap',
                                                item ->> 'agent_id'),
                              'The text was:' || E'\n' || message,
                              'Each agent signs the UTF-8 bytes of bootstrap_message(…) of the whole list, its last line feed included.');
@@ -1355,8 +1326,10 @@ begin
     returning *;
 end
 $function$;
-comment on function bootstrap_agents(jsonb) is
+comment on function bootstrap_agents is
   'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex, "signature": hex}, …], each signing bootstrap_message of the list. Only the owner may. Raises RSK-001, RSK-002, RSK-003.';
+
+-- sql/12_consensus/propose.sql
 
 create function proposal_message(
   proposal_id uuid, kind text, payload jsonb, reason text, proposer uuid, expires_at timestamptz, previous text default null
@@ -1365,23 +1338,21 @@ language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  select proposal_text(installation_origin(), proposal_message.proposal_id, proposal_message.kind,
-                       coalesce(proposal_message.previous, text_digest(current_state_text())),
+  select _proposal_text(_installation_origin(), proposal_message.proposal_id, proposal_message.kind,
+                       coalesce(proposal_message.previous, _text_digest(_current_state_text())),
                        proposal_message.payload, proposal_message.reason, proposal_message.proposer, proposal_message.expires_at);
 $function$;
-comment on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text) is
+comment on function proposal_message is
   'The exact text to sign for a proposal; previous defaults to the hash of the current state.';
-
 create function approval_message(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz) returns text
 language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  select approval_text(p.origin, approval_message.decision, p.digest, approval_message.agent_id, approval_message.signed_at)
+  select _approval_text(p.origin, approval_message.decision, p.digest, approval_message.agent_id, approval_message.signed_at)
   from only proposals as p where p.proposal_id = approval_message.proposal_id;
 $function$;
-comment on function approval_message(uuid, uuid, text, timestamptz) is 'The exact text to sign for a vote; null if there is no such proposal.';
-
+comment on function approval_message is 'The exact text to sign for a vote; null if there is no such proposal.';
 create function propose(
   proposal_id uuid, kind text, payload jsonb, reason text, proposer uuid, expires_at timestamptz, signature bytea, previous text default null
 ) returns proposals
@@ -1398,61 +1369,61 @@ declare
 begin
   -- What costs, and what locks, only once the signature holds: until then anyone may be calling.
   if signature is null or length(signature) <> 64 then
-    perform refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
+    perform _refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
                              'Sign the UTF-8 bytes of proposal_message(…) with Ed25519.');
   end if;
   if proposal_id is null then
-    perform refuse_consensus('RSK-006', 'a proposal needs a proposal_id', 'It is null.', 'Choose a new uuid for each proposal.');
+    perform _refuse_consensus('RSK-006', 'a proposal needs a proposal_id', 'It is null.', 'Choose a new uuid for each proposal.');
   end if;
   -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
   if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
-    perform refuse_consensus('RSK-006', 'the proposal_id was used before', format('Proposal %s.', proposal_id),
+    perform _refuse_consensus('RSK-006', 'the proposal_id was used before', format('Proposal %s.', proposal_id),
                              'Choose a new uuid for each proposal.');
   end if;
   if kind is null or kind not in ('risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol',
                                   'agent_revoke', 'quorum_policy') then
-    perform refuse_consensus('RSK-001',
+    perform _refuse_consensus('RSK-001',
       format('%s is not a kind of proposal', coalesce(quote_literal(left(kind, 40)), 'NULL')), 'The payload was not looked at.',
       'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.');
   end if;
   if jsonb_typeof(payload) is distinct from 'object' or pg_column_size(payload) > 8388608
      or kind <> 'lockdown_release' and pg_column_size(payload) > 65536 then
-    perform refuse_consensus('RSK-001', 'the payload is missing, no object, or too large',
+    perform _refuse_consensus('RSK-001', 'the payload is missing, no object, or too large',
                              format('It has %s bytes.', pg_column_size(payload)),
                              'At most 64 kB; the list of a lockdown_release, of at most 10000 places, 8 MB.');
   end if;
   if reason is null or octet_length(reason) > 8000 or length(reason) > 2000 or btrim(reason) = ''
-     or not is_plain_text(reason) then
-    perform refuse_consensus('RSK-001', 'the reason is missing, too long, or hides characters',
+     or not _is_plain_text(reason) then
+    perform _refuse_consensus('RSK-001', 'the reason is missing, too long, or hides characters',
                              format('It has %s characters.', coalesce(length(reason), 0)),
                              'Give a reason of at most 2000 characters, without bidi, zero-width or control characters.');
   end if;
   if not _is_readable_time(expires_at) or expires_at <= clock_timestamp() then
-    perform refuse_consensus('RSK-006', 'the proposal has expired', coalesce(expires_at::text, 'It has no expires_at.'),
+    perform _refuse_consensus('RSK-006', 'the proposal has expired', coalesce(expires_at::text, 'It has no expires_at.'),
                              'Give a time in the future, before the year 10000.');
   end if;
-  select a.public_key into key from active_agents() as a where a.agent_id = propose.proposer;
+  select a.public_key into key from _active_agents() as a where a.agent_id = propose.proposer;
   if not found then
-    perform refuse_consensus('RSK-003', 'the proposer is unknown or revoked', format('Agent %s.', coalesce(proposer::text, 'null')),
+    perform _refuse_consensus('RSK-003', 'the proposer is unknown or revoked', format('Agent %s.', coalesce(proposer::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
-  state := current_state_text();
-  if previous is not null and previous <> text_digest(state) then
-    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
-                             format('Made for %s, current is %s.', left(previous, 80), text_digest(state)),
+  state := _current_state_text();
+  if previous is not null and previous <> _text_digest(state) then
+    perform _refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+                             format('Made for %s, current is %s.', left(previous, 80), _text_digest(state)),
                              'Look at the current state and propose again.');
   end if;
-  message := proposal_text(installation_origin(), proposal_id, kind, text_digest(state), payload, reason, proposer, expires_at);
-  if not signs(key, message, signature) then
-    perform refuse_consensus('RSK-003', 'the signature is not the proposer''s for this text',
+  message := _proposal_text(_installation_origin(), proposal_id, kind, _text_digest(state), payload, reason, proposer, expires_at);
+  if not _signs(key, message, signature) then
+    perform _refuse_consensus('RSK-003', 'the signature is not the proposer''s for this text',
                              'The text was:' || E'\n' || left(message, 4000),
                              'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
   end if;
-  if not is_plain_text(payload::text) then
-    perform refuse_consensus('RSK-001', 'a text of the payload hides characters', 'What is signed must show all that it says.',
+  if not _is_plain_text(payload::text) then
+    perform _refuse_consensus('RSK-001', 'a text of the payload hides characters', 'What is signed must show all that it says.',
                              'Leave out bidi, zero-width and control characters.');
   end if;
-  perform check_payload(kind, payload);
+  perform _check_payload(kind, payload);
   perform _require_consensus();
   if kind = 'lockdown_release' then
     damage := _open_damage_items();
@@ -1460,34 +1431,36 @@ begin
 
   lock table only lock_proposals in share update exclusive mode;
   if exists (select from only proposals as p where p.proposal_id = propose.proposal_id) then
-    perform refuse_consensus('RSK-006', 'the proposal_id was used before', format('Proposal %s.', proposal_id),
+    perform _refuse_consensus('RSK-006', 'the proposal_id was used before', format('Proposal %s.', proposal_id),
                              'Choose a new uuid for each proposal.');
   end if;
-  if state <> current_state_text() then
-    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
-                             format('Made for %s, current is %s.', text_digest(state),
-                                    text_digest(current_state_text())),
+  if state <> _current_state_text() then
+    perform _refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+                             format('Made for %s, current is %s.', _text_digest(state),
+                                    _text_digest(_current_state_text())),
                              'Look at the current state and propose again.');
   end if;
   if (select count(*) from only proposals as p
-      where p.proposer = propose.proposer and p.previous::text = text_digest(state)
-        and proposal_status(p) = 'PENDING') >= 20 then
-    perform refuse_consensus('RSK-006', 'the agent has 20 pending proposals', format('Agent %s.', proposer),
+      where p.proposer = propose.proposer and p.previous::text = _text_digest(state)
+        and _proposal_status(p) = 'PENDING') >= 20 then
+    perform _refuse_consensus('RSK-006', 'the agent has 20 pending proposals', format('Agent %s.', proposer),
                              'Withdraw one (the proposer votes REJECT), or wait until one is applied or expires.');
   end if;
-  perform check_allowed(kind, payload, state::jsonb);
+  perform _check_allowed(kind, payload, state::jsonb);
   if kind = 'lockdown_release' then
     perform _refuse_other_damage(payload -> 'damage', damage);
   end if;
   insert into proposals (proposal_id, origin, kind, payload, reason, previous, proposer, proposer_key, expires_at, signed_text, digest, signature)
-  values (propose.proposal_id, installation_origin(), propose.kind, propose.payload, propose.reason, text_digest(state), propose.proposer, key,
-          propose.expires_at, message, text_digest(message), propose.signature)
+  values (propose.proposal_id, _installation_origin(), propose.kind, propose.payload, propose.reason, _text_digest(state), propose.proposer, key,
+          propose.expires_at, message, _text_digest(message), propose.signature)
   returning * into stored;
   return stored;
 end
 $function$;
-comment on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text) is
+comment on function propose is
   'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, RSK-007, AUD-009.';
+
+-- sql/12_consensus/vote.sql
 
 create function _open_damage_items() returns jsonb
 language sql stable
@@ -1497,8 +1470,7 @@ as $function$
                                                'actual_hash', d.actual_hash, 'expected_hash', d.expected_hash)), '[]')
   from open_damage() as d;
 $function$;
-comment on function _open_damage_items() is 'The damage that is there, as a release must list it.';
-
+comment on function _open_damage_items is 'The damage that is there, as a release must list it.';
 create function _refuse_other_damage(listed jsonb, damage jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1515,15 +1487,14 @@ begin
   from (select e.value from (select d.value from jsonb_array_elements(damage) as d
                              except all select l.value from jsonb_array_elements(listed) as l) as e limit 5) as x;
   if too_many is not null or too_few is not null then
-    perform refuse_consensus('RSK-005', 'a release lists exactly the damage that is there',
+    perform _refuse_consensus('RSK-005', 'a release lists exactly the damage that is there',
       concat_ws(' ', 'Listed, but not there: ' || too_many || '.', 'There, but not listed: ' || too_few || '.'),
       'alpha-db lockdown release lists it; from psql: select * from damaged_rows(). Propose again.');
   end if;
 end
 $function$;
-comment on function _refuse_other_damage(jsonb, jsonb) is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
-
-create function check_allowed(kind text, payload jsonb, state jsonb) returns void
+comment on function _refuse_other_damage is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
+create function _check_allowed(kind text, payload jsonb, state jsonb) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -1533,41 +1504,39 @@ begin
       raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind using errcode = '55000';
     end if;
     -- Nothing is built on a limit that was changed by force.
-    if stored_state_text() is distinct from current_state_text() then
-      perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
-                               'Stored: ' || stored_state_text() || '. Replayed: ' || current_state_text() || '.',
+    if _stored_state_text() is distinct from _current_state_text() then
+      perform _refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
+                               'Stored: ' || _stored_state_text() || '. Replayed: ' || _current_state_text() || '.',
                                'select * from verify_config_integrity(); the tables were changed by force.');
     end if;
-    if change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
-      perform refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.', 'select * from lockdown_status() shows the damage.');
+    if _change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
+      perform _refuse_consensus('AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.', 'select * from lockdown_status() shows the damage.');
     end if;
   elsif kind = 'lockdown_release' and not (select s.is_locked from lockdown_status() as s) then
-    perform refuse_consensus('RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.', 'Look at it: select * from lockdown_status().');
+    perform _refuse_consensus('RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.', 'Look at it: select * from lockdown_status().');
   end if;
 end
 $function$;
-comment on function check_allowed(text, jsonb, jsonb) is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
-
+comment on function _check_allowed is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
 create function _refuse_closed(proposal proposals) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  status  text := proposal_status(proposal);
+  status  text := _proposal_status(proposal);
 begin
   if status = 'STALE' then
-    perform refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
+    perform _refuse_consensus('RSK-005', 'the proposal was made for another state than the current one',
                              format('Made for %s, current is %s.', proposal.previous,
-                                    text_digest(current_state_text())),
+                                    _text_digest(_current_state_text())),
                              'Propose again for the current state.');
   elsif status <> 'PENDING' then
-    perform refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), format('Proposal %s.', proposal.proposal_id),
+    perform _refuse_consensus('RSK-006', format('the proposal is %s', lower(status)), format('Proposal %s.', proposal.proposal_id),
                              'Propose again if it is still wanted.');
   end if;
 end
 $function$;
-comment on function _refuse_closed(proposals) is 'Raises RSK-005 or RSK-006 for a proposal that is not pending.';
-
+comment on function _refuse_closed is 'Raises RSK-005 or RSK-006 for a proposal that is not pending.';
 create function vote(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz, signature bytea) returns text
 language plpgsql security definer
 set search_path from current
@@ -1584,38 +1553,38 @@ begin
   -- What costs, and what locks, only once the signature holds: until then anyone may be calling.
   select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
   if not found then
-    perform refuse_consensus('RSK-006', 'there is no such proposal', format('Proposal %s.', coalesce(proposal_id::text, 'null')),
+    perform _refuse_consensus('RSK-006', 'there is no such proposal', format('Proposal %s.', coalesce(proposal_id::text, 'null')),
                              'List them: alpha-db risk proposals --all.');
   end if;
   if decision is null or decision not in ('APPROVE', 'REJECT') then
-    perform refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')),
+    perform _refuse_consensus('RSK-004', format('%s is not a vote', coalesce(quote_literal(left(decision, 40)), 'NULL')),
                              'A vote is for a proposal or against it.', 'Vote APPROVE or REJECT.');
   end if;
   if signature is null or length(signature) <> 64 then
-    perform refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
+    perform _refuse_consensus('RSK-003', 'a signature is 64 bytes', format('It has %s.', coalesce(length(signature), 0)),
                              'Sign the UTF-8 bytes of approval_message(…) with Ed25519.');
   end if;
   -- A clock that was set back must not keep off a veto or a tightening: only what loosens needs a time that has come.
   if not _is_readable_time(signed_at)
      or signed_at > clock_timestamp() + interval '5 minutes' and decision = 'APPROVE'
-        and change_direction(proposal.kind::text, proposal.payload, current_state_text()::jsonb) <> 'tighten' then
-    perform refuse_consensus('RSK-003', 'signed_at is not a time of signing', format('It is %s.', coalesce(signed_at::text, 'null')), 'Set the clock of the signing machine.');
+        and _change_direction(proposal.kind::text, proposal.payload, _current_state_text()::jsonb) <> 'tighten' then
+    perform _refuse_consensus('RSK-003', 'signed_at is not a time of signing', format('It is %s.', coalesce(signed_at::text, 'null')), 'Set the clock of the signing machine.');
   end if;
-  select a.public_key into key from active_agents() as a where a.agent_id = vote.agent_id;
+  select a.public_key into key from _active_agents() as a where a.agent_id = vote.agent_id;
   if not found then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
+    perform _refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
-  message := approval_text(installation_origin(), decision, proposal.digest, agent_id, signed_at);
-  if not signs(key, message, signature) then
-    perform refuse_consensus('RSK-003', 'the signature is not the voter''s for this text',
+  message := _approval_text(_installation_origin(), decision, proposal.digest, agent_id, signed_at);
+  if not _signs(key, message, signature) then
+    perform _refuse_consensus('RSK-003', 'the signature is not the voter''s for this text',
                              'The text was:' || E'\n' || message, 'Sign the UTF-8 bytes of approval_message(…), its last line feed included.');
   end if;
   -- Once before the lock, because a signature that was stored can be sent again by anyone who can read it.
   perform _refuse_closed(proposal);
   if exists (select from only votes as v
              where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
+    perform _refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
                              'Each agent votes once.');
   end if;
   if decision = 'APPROVE' then
@@ -1630,13 +1599,13 @@ begin
               hint = 'Vote in a transaction of its own: begin isolation level read committed.';
     end if;
     -- First the alarm, then the damage: what is found from here on raises another alarm, which this release does not lift.
-    if (select count(*) from counted_approvals(proposal)) + 1
-       >= approvals_needed(proposal, current_state_text()::jsonb) then
+    if (select count(*) from _counted_approvals(proposal)) + 1
+       >= _approvals_needed(proposal, _current_state_text()::jsonb) then
       standing := pg_sequence_last_value('lockdown_alarm'::regclass);
       damage := _open_damage_items();
       if not exists (select from only lockdown_events as l where l.event_type::text = 'ENGAGED'::text
                      and l.alarm = standing) then
-        perform refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', 'Its event is not written yet.',
+        perform _refuse_consensus('RSK-005', 'the alarm that stands is not recorded as an event yet', 'Its event is not written yet.',
                                  'select * from verify_chain_integrity() records it. Look at what it finds, and vote again.');
       end if;
     end if;
@@ -1644,29 +1613,29 @@ begin
 
   lock table only lock_proposals in share update exclusive mode;
   perform _refuse_closed(proposal);
-  if not exists (select from active_agents() as a where a.agent_id = vote.agent_id) then
-    perform refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
+  if not exists (select from _active_agents() as a where a.agent_id = vote.agent_id) then
+    perform _refuse_consensus('RSK-003', 'the voter is unknown or revoked', format('Agent %s.', coalesce(agent_id::text, 'null')),
                              'alpha-db agents list shows the active ones.');
   end if;
   if exists (select from only votes as v
              where v.proposal_id = vote.proposal_id and (v.agent_id = vote.agent_id or v.agent_key = key)) then
-    perform refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
+    perform _refuse_consensus('RSK-004', 'the agent has voted on this proposal', format('Agent %s.', agent_id),
                              'Each agent votes once.');
   end if;
   if decision = 'APPROVE' and (agent_id = proposal.proposer or key = proposal.proposer_key) then
-    perform refuse_consensus('RSK-004', 'a proposer cannot approve its own proposal', format('Agent %s.', agent_id),
+    perform _refuse_consensus('RSK-004', 'a proposer cannot approve its own proposal', format('Agent %s.', agent_id),
                              'Let another agent approve it. To withdraw, the proposer votes REJECT.');
   end if;
-  if agent_id <> proposal.proposer and not exists (select from eligible_voters(proposal) as e(id) where e.id = vote.agent_id) then
-    perform refuse_consensus('RSK-004', 'an agent has no vote on its own revocation or replacement', format('Agent %s.', agent_id),
+  if agent_id <> proposal.proposer and not exists (select from _eligible_voters(proposal) as e(id) where e.id = vote.agent_id) then
+    perform _refuse_consensus('RSK-004', 'an agent has no vote on its own revocation or replacement', format('Agent %s.', agent_id),
                              'Let another agent vote.');
   end if;
   insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at, signed_text, signature)
-  values (vote.proposal_id, proposal.digest, installation_origin(), vote.agent_id, key, vote.decision, vote.signed_at, message, vote.signature);
+  values (vote.proposal_id, proposal.digest, _installation_origin(), vote.agent_id, key, vote.decision, vote.signed_at, message, vote.signature);
   if decision = 'REJECT' then
     return 'REJECTED';
   end if;
-  if (select count(*) from counted_approvals(proposal)) < approvals_needed(proposal, current_state_text()::jsonb) then
+  if (select count(*) from _counted_approvals(proposal)) < _approvals_needed(proposal, _current_state_text()::jsonb) then
     return 'PENDING';
   end if;
   if is_release then
@@ -1676,31 +1645,33 @@ begin
     end if;
     perform _refuse_other_damage(proposal.payload -> 'damage', damage);
   end if;
-  perform apply_proposal(proposal, agent_id, standing);
+  perform _apply_proposal(proposal, agent_id, standing);
   return 'APPLIED';
 end
 $function$;
-comment on function vote(uuid, uuid, text, timestamptz, bytea) is
+comment on function vote is
   'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
 
-create function apply_proposal(proposal proposals, approved_by uuid, alarm bigint default null) returns void
+-- sql/12_consensus/apply.sql
+
+create function _apply_proposal(proposal proposals, approved_by uuid, alarm bigint default null) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  before  text := current_state_text();
+  before  text := _current_state_text();
   change  risk_change_log;
 begin
   -- What was possible when it was proposed need not be any more: the state is the same, but agents may have gone.
-  perform check_payload(proposal.kind, proposal.payload);
-  perform check_allowed(proposal.kind, proposal.payload, before::jsonb);
+  perform _check_payload(proposal.kind, proposal.payload);
+  perform _check_allowed(proposal.kind, proposal.payload, before::jsonb);
   insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous, state_text, state_hash)
-  select (before::jsonb ->> 'version')::bigint + 1, proposal.proposal_id, proposal.digest, proposal.kind, apply_proposal.approved_by,
+  select (before::jsonb ->> 'version')::bigint + 1, proposal.proposal_id, proposal.digest, proposal.kind, _apply_proposal.approved_by,
          (select jsonb_agg(jsonb_build_object('agent_id', a.agent_id, 'public_key', encode(a.agent_key, 'hex'),
-                                              'signed_at', signed_time(a.signed_at), 'signature', encode(a.signature, 'hex')) order by a.agent_id)
-          from counted_approvals(proposal) as a),
-         text_digest(before), s.after, text_digest(s.after)
-  from (select next_state_text(before, proposal.kind, proposal.payload) as after) as s
+                                              'signed_at', _signed_time(a.signed_at), 'signature', encode(a.signature, 'hex')) order by a.agent_id)
+          from _counted_approvals(proposal) as a),
+         _text_digest(before), s.after, _text_digest(s.after)
+  from (select _next_state_text(before, proposal.kind, proposal.payload) as after) as s
   returning * into change;
 
   case proposal.kind::text
@@ -1715,88 +1686,84 @@ begin
     insert into agent_revocations (agent_id, proposal_id) values ((proposal.payload ->> 'agent_id')::uuid, proposal.proposal_id);
   when 'lockdown_release' then
     insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)
-    values ('RELEASED', proposal.reason, proposal.payload -> 'damage', proposal.proposal_id, apply_proposal.alarm);
+    values ('RELEASED', proposal.reason, proposal.payload -> 'damage', proposal.proposal_id, _apply_proposal.alarm);
   when 'quorum_policy' then null;  -- the log entry is the policy
   else
-    perform apply_risk_change(change, proposal);
+    perform _apply_risk_change(change, proposal);
   end case;
 end
 $function$;
-comment on function apply_proposal(proposals, uuid, bigint) is
+comment on function _apply_proposal is
   'Applies an approved proposal: its entry in risk_change_log, then what it changes; a release lifts the given alarm. Called by vote. It notifies nobody: NOTIFY fails at commit once a stranger has filled the queue, and then no change could be made.';
 
-------------------------------------------------------------------------------------------------------------------------
--- Nobody writes these tables but by the functions above: each row is checked against the approved proposal it claims
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/validate.sql
 
-create function refuse_direct_change(table_name text, operation text, detail text) returns void
+-- Nobody writes these tables but by the functions above: each row is checked against the approved proposal it claims
+
+create function _refuse_direct_change(table_name text, operation text, detail text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform refuse('RSK-002', format('%s on %s was not made by an approved proposal', operation, table_name), detail,
+  perform _refuse('RSK-002', format('%s on %s was not made by an approved proposal', operation, table_name), detail,
                  'select propose(…), then vote(…): docs/risk.md.', table_name, operation);
 end
 $function$;
-comment on function refuse_direct_change(text, text, text) is 'Raises RSK-002. Never returns.';
-
-create function validate_proposal() returns trigger
+comment on function _refuse_direct_change is 'Raises RSK-002. Never returns.';
+create function _validate_proposal() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  if new.origin is distinct from installation_origin() or new.previous::text is distinct from text_digest(current_state_text())
-     or not exists (select from active_agents() as a where a.agent_id = new.proposer and a.public_key = new.proposer_key) then
-    perform refuse_direct_change(tg_argv[0], tg_op, 'Another installation, another state, or a proposer who is not active.');
+  if new.origin is distinct from _installation_origin() or new.previous::text is distinct from _text_digest(_current_state_text())
+     or not exists (select from _active_agents() as a where a.agent_id = new.proposer and a.public_key = new.proposer_key) then
+    perform _refuse_direct_change(tg_argv[0], tg_op, 'Another installation, another state, or a proposer who is not active.');
   end if;
   return new;
 end
 $function$;
-comment on function validate_proposal() is 'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
-
-create function validate_vote() returns trigger
+comment on function _validate_proposal is 'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
+create function _validate_vote() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  if new.origin is distinct from installation_origin()
-     or not exists (select from active_agents() as a where a.agent_id = new.agent_id and a.public_key = new.agent_key)
-     or not exists (select from only proposals as p where p.proposal_id = new.proposal_id and proposal_status(p) = 'PENDING'
-                    and (new.agent_id in (select e.* from eligible_voters(p) as e) or new.agent_id = p.proposer and new.decision::text = 'REJECT'::text)) then
-    perform refuse_direct_change(tg_argv[0], tg_op, 'Another installation, a proposal that is not pending, or a voter who has no vote on it.');
+  if new.origin is distinct from _installation_origin()
+     or not exists (select from _active_agents() as a where a.agent_id = new.agent_id and a.public_key = new.agent_key)
+     or not exists (select from only proposals as p where p.proposal_id = new.proposal_id and _proposal_status(p) = 'PENDING'
+                    and (new.agent_id in (select e.* from _eligible_voters(p) as e) or new.agent_id = p.proposer and new.decision::text = 'REJECT'::text)) then
+    perform _refuse_direct_change(tg_argv[0], tg_op, 'Another installation, a proposal that is not pending, or a voter who has no vote on it.');
   end if;
   return new;
 end
 $function$;
-comment on function validate_vote() is 'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
-
-create function validate_change() returns trigger
+comment on function _validate_vote is 'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
+create function _validate_change() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 declare
   proposal  proposals;
-  before    text := current_state_text();
+  before    text := _current_state_text();
 begin
   select * into proposal from only proposals as p where p.proposal_id = new.proposal_id;
   if not found
-     or proposal_status(proposal) <> 'PENDING'
-     or (select count(*) from counted_approvals(proposal)) < approvals_needed(proposal, before::jsonb)
+     or _proposal_status(proposal) <> 'PENDING'
+     or (select count(*) from _counted_approvals(proposal)) < _approvals_needed(proposal, before::jsonb)
      or new.kind::text is distinct from proposal.kind::text
-     or new.previous::text is distinct from text_digest(before)
-     or new.state_text is distinct from next_state_text(before, proposal.kind, proposal.payload)
+     or new.previous::text is distinct from _text_digest(before)
+     or new.state_text is distinct from _next_state_text(before, proposal.kind, proposal.payload)
      or new.version is distinct from (before::jsonb ->> 'version')::bigint + 1
-     or new.approved_by not in (select a.agent_id from counted_approvals(proposal) as a) then
-    perform refuse_direct_change(tg_argv[0], tg_op, format('Proposal %s is not pending with a complete quorum, or leads to another state.', new.proposal_id));
+     or new.approved_by not in (select a.agent_id from _counted_approvals(proposal) as a) then
+    perform _refuse_direct_change(tg_argv[0], tg_op, format('Proposal %s is not pending with a complete quorum, or leads to another state.', new.proposal_id));
   end if;
   perform _require_consensus();
   return new;
 end
 $function$;
-comment on function validate_change() is
+comment on function _validate_change is
   'Row trigger of risk_change_log: counts the quorum again and recomputes the state, and refuses (RSK-002) all else. Argument: table.';
-
-create function validate_agent() returns trigger
+create function _validate_agent() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -1804,7 +1771,7 @@ begin
   if new.proposal_id is null then
     -- Whether the whole list is signed by each of its agents is checked when the statement has ended: _check_bootstrap.
     if new.signature is null or exists (select from only risk_change_log as c) then
-      perform refuse_direct_change(tg_argv[0], tg_op,
+      perform _refuse_direct_change(tg_argv[0], tg_op,
                                    'The agents were bootstrapped before, or the agent did not sign the bootstrap.');
     end if;
   elsif not exists (
@@ -1813,13 +1780,12 @@ begin
       where c.proposal_id = new.proposal_id and c.kind::text = 'agent_enrol'::text
         and p.payload = jsonb_build_object('agent_id', new.agent_id, 'name', new.name, 'role', new.role,
                                            'public_key', encode(new.public_key, 'hex'), 'replaces', new.replaces)) then
-    perform refuse_direct_change(tg_argv[0], tg_op, 'The proposal it names is not the last one applied, or says otherwise.');
+    perform _refuse_direct_change(tg_argv[0], tg_op, 'The proposal it names is not the last one applied, or says otherwise.');
   end if;
   return new;
 end
 $function$;
-comment on function validate_agent() is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
-
+comment on function _validate_agent is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
 create function _check_bootstrap() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1829,15 +1795,14 @@ declare
 begin
   select * into found_here from _bootstrap_problems() as b order by b.id limit 1;
   if found then
-    perform refuse_direct_change(tg_argv[0], tg_op, format('Agent %s: %s.', found_here.id, found_here.problem));
+    perform _refuse_direct_change(tg_argv[0], tg_op, format('Agent %s: %s.', found_here.id, found_here.problem));
   end if;
   return null;
 end
 $function$;
-comment on function _check_bootstrap() is
+comment on function _check_bootstrap is
   'Statement trigger of agents: refuses (RSK-002) rows after which the bootstrap is not a list that each of its agents signed. Argument: table.';
-
-create function validate_revocation() returns trigger
+create function _validate_revocation() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -1847,14 +1812,13 @@ begin
       join only proposals as p on p.proposal_id = c.proposal_id
       where c.proposal_id = new.proposal_id
         and new.agent_id::text = case c.kind::text when 'agent_revoke' then p.payload ->> 'agent_id' when 'agent_enrol' then p.payload ->> 'replaces' end) then
-    perform refuse_direct_change(tg_argv[0], tg_op, 'The proposal it names is not the last one applied, or says otherwise.');
+    perform _refuse_direct_change(tg_argv[0], tg_op, 'The proposal it names is not the last one applied, or says otherwise.');
   end if;
   return new;
 end
 $function$;
-comment on function validate_revocation() is 'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
-
-create or replace function release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+comment on function _validate_revocation is 'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
+create or replace function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
 set row_security = off
@@ -1862,28 +1826,29 @@ as $function$
   select exists (
     select from (select c.* from only risk_change_log as c order by c.id desc limit 1) as c
     join only proposals as p on p.proposal_id = c.proposal_id
-    where c.proposal_id = release_is_approved.proposal_id and c.kind::text = 'lockdown_release'::text
-      and p.payload -> 'damage' = release_is_approved.damage)
-    and not exists (select from only lockdown_events as l where l.proposal_id = release_is_approved.proposal_id);
+    where c.proposal_id = _release_is_approved.proposal_id and c.kind::text = 'lockdown_release'::text
+      and p.payload -> 'damage' = _release_is_approved.damage)
+    and not exists (select from only lockdown_events as l where l.proposal_id = _release_is_approved.proposal_id);
 $function$;
-comment on function release_is_approved(uuid, jsonb) is 'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
-
-create trigger _500_validate before insert on proposals         for each row execute function validate_proposal('proposals');
-create trigger _500_validate before insert on votes             for each row execute function validate_vote('votes');
-create trigger _500_validate before insert on risk_change_log   for each row execute function validate_change('risk_change_log');
-create trigger _500_validate before insert on agents            for each row execute function validate_agent('agents');
-create trigger _500_validate before insert on agent_revocations for each row execute function validate_revocation('agent_revocations');
+comment on function _release_is_approved is 'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
+create trigger _500_validate before insert on proposals         for each row execute function _validate_proposal('proposals');
+create trigger _500_validate before insert on votes             for each row execute function _validate_vote('votes');
+create trigger _500_validate before insert on risk_change_log   for each row execute function _validate_change('risk_change_log');
+create trigger _500_validate before insert on agents            for each row execute function _validate_agent('agents');
+create trigger _500_validate before insert on agent_revocations for each row execute function _validate_revocation('agent_revocations');
 create trigger _600_check_bootstrap after insert on agents for each statement execute function _check_bootstrap('agents');
 comment on trigger _600_check_bootstrap on agents is 'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
-perform protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), chain_attach(t.name)
+perform _protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), _chain_attach(t.name)
 from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
-foreach item in array array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log'] loop
-  execute format('comment on trigger _500_validate on %I is %L', item, 'Refuses a row that did not come by proposal and votes (RSK-002).');
-end loop;
+comment on trigger _500_validate on proposals         is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on votes             is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on risk_change_log   is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agents            is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agent_revocations is 'Refuses a row that did not come by proposal and votes (RSK-002).';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/12_consensus/read.sql
+
 -- Reading, and who may
-------------------------------------------------------------------------------------------------------------------------
 
 create function proposal_progress(proposal_id uuid)
 returns table (status text, approvals bigint, needed integer)
@@ -1894,21 +1859,20 @@ as $function$
   -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
   -- What was applied had what it needed, in the state that it was made for.
   select s.status,
-         case when s.status = 'PENDING' then (select count(*) from counted_approvals(p))
+         case when s.status = 'PENDING' then (select count(*) from _counted_approvals(p))
               when s.status = 'APPLIED' then c.approvals::bigint
               else (select count(*) from only votes as v
                     where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
-                      and v.agent_id in (select e.* from eligible_voters(p) as e)) end,
-         case when s.status = 'APPLIED' then c.approvals else approvals_needed(p, current_state_text()::jsonb) end
+                      and v.agent_id in (select e.* from _eligible_voters(p) as e)) end,
+         case when s.status = 'APPLIED' then c.approvals else _approvals_needed(p, _current_state_text()::jsonb) end
   from only proposals as p
-  cross join lateral (select proposal_status(p) as status offset 0) as s
+  cross join lateral (select _proposal_status(p) as status offset 0) as s
   left join lateral (
     select case when jsonb_typeof(l.approvals) = 'array' then jsonb_array_length(l.approvals) end as approvals
     from only risk_change_log as l where l.proposal_id = p.proposal_id) as c on true
   where p.proposal_id = proposal_progress.proposal_id;
 $function$;
-comment on function proposal_progress(uuid) is 'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it had and needed.';
-
+comment on function proposal_progress is 'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it had and needed.';
 create function agent_keys()
 returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
                enrolled_at timestamptz,
@@ -1924,8 +1888,7 @@ as $function$
   left join only agent_revocations as r on r.agent_id = a.agent_id
   order by a.id;
 $function$;
-comment on function agent_keys() is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it is revoked, and its signature of the bootstrap.';
-
+comment on function agent_keys is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it is revoked, and its signature of the bootstrap.';
 create function damaged_rows(proposal_id uuid default null)
 returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text, row_data text)
 language plpgsql stable security definer
@@ -1964,9 +1927,8 @@ begin
   end loop;
 end
 $function$;
-comment on function damaged_rows(uuid) is
+comment on function damaged_rows is
   'The damage that a release has to list now, or that a proposed release lists, each place with the content that stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
-
 create function lockdown_evidence()
 returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text,
                row_hash text)
@@ -1975,15 +1937,14 @@ set search_path from current
 set row_security = off
 as $function$
   select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id,
-      text_digest(l.damage::text),
+      _text_digest(l.damage::text),
          l.row_hash::text
   from (select max(e.id) as id from only lockdown_events as e) as last
   left join only lockdown_events as l on l.event_type::text = 'RELEASED'::text or l.id = last.id
   order by l.id;
 $function$;
-comment on function lockdown_evidence() is
+comment on function lockdown_evidence is
   'What a client needs to check by itself whether the lockdown is engaged: the alarm, every RELEASED event, and the last event, with the hash of the damage it lists. One row with nulls if there is no event.';
-
 create view vw_agents with (security_invoker = true) as
 select a.agent_id, a.name, a.role, a.public_key, a.replaces, a.proposal_id, a.enrolled_at, a.revoked_at, a.signature
 from agent_keys() as a(agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at, signature);
@@ -1997,7 +1958,6 @@ comment on column vw_agents.proposal_id is 'The proposal that enrolled it; null:
 comment on column vw_agents.enrolled_at is 'Since when it may propose and vote.';
 comment on column vw_agents.revoked_at  is 'Since when it may not any more; null: it may.';
 comment on column vw_agents.signature   is 'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
-
 create view vw_proposals with (security_invoker = true) as
 select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest, p.signed_text, p.expires_at,
        p.created_at, s.status, s.approvals, s.needed
@@ -2020,19 +1980,13 @@ comment on column vw_proposals.created_at    is 'When it was made.';
 comment on column vw_proposals.status        is 'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE or REVOKED.';
 comment on column vw_proposals.approvals     is 'Approvals that count now; of an applied one, those that carried it.';
 comment on column vw_proposals.needed        is 'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
+perform _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
+              '{app_risk, app_auditor}');
+perform _grant('execute on routine', '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows,
+                                      ed25519_verify}', '{app_risk, app_auditor}');
+perform _grant('execute on routine', '{agent_keys, lockdown_evidence}', '{app_trading, app_auditor, app_risk}');
+perform _grant('execute on routine', '{propose, vote}', '{app_risk}');
 
-grant_to := array[app_role('app_risk'), app_role('app_auditor')];
-foreach item in array grant_to loop
-  execute format('grant select on agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals to %I', item);
-  execute format('grant execute on function proposal_message(uuid, text, jsonb, text, uuid, timestamptz, text), bootstrap_message(jsonb),
-    approval_message(uuid, uuid, text, timestamptz), proposal_progress(uuid), damaged_rows(uuid),
-      ed25519_verify(bytea, bytea, bytea) to %I', item);
-end loop;
-execute format('grant execute on function agent_keys(), lockdown_evidence() to %I, %I, %I',
-               app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
-execute format('grant execute on function propose(uuid, text, jsonb, text, uuid, timestamptz, bytea, text),
-  vote(uuid, uuid, text, timestamptz, bytea) to %I', app_role('app_risk'));
-
-perform finish_migration('005_agent_consensus');
+perform _finish_migration('005_agent_consensus');
 end
 $migration$;

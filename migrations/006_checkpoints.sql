@@ -1,5 +1,6 @@
 -- 006_checkpoints: every chained table as an RFC 6962 Merkle log, so that a few hashes kept elsewhere can show a cut tail,
 -- a rewritten chain or an older copy, and one row can be proven without the book.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 005_agent_consensus
 
 do $migration$
@@ -10,13 +11,14 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-if not begin_migration('006_checkpoints') then return; end if;
+if not _begin_migration('006_checkpoints') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/nodes.sql
+
 -- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
 -- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
 --
@@ -26,7 +28,6 @@ if not begin_migration('006_checkpoints') then return; end if;
 --
 -- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot outlive it:
 -- seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
-------------------------------------------------------------------------------------------------------------------------
 
 create table log_nodes (
   table_name  text     not null,
@@ -46,9 +47,8 @@ comment on column log_nodes.level      is 'Height of the node: it stands over 2^
 comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
 comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
-perform protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
-
-create function merkle_parents(nodes bytea) returns bytea
+perform _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
+create function _merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -59,22 +59,20 @@ begin
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;
-comment on function merkle_parents(bytea) is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
-
-create function merkle_root(nodes bytea) returns bytea
+comment on function _merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
+create function _merkle_root(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 begin
   while length(nodes) > 32 loop
-    nodes := merkle_parents(nodes);
+    nodes := _merkle_parents(nodes);
   end loop;
   return nodes;
 end
 $function$;
-comment on function merkle_root(bytea) is 'The root over nodes of one height, concatenated.';
-
-create function merkle_path(nodes bytea, place integer) returns bytea[]
+comment on function _merkle_root is 'The root over nodes of one height, concatenated.';
+create function _merkle_path(nodes bytea, place integer) returns bytea[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
@@ -87,15 +85,17 @@ begin
     if sibling <> '' then
       path := path || sibling;
     end if;
-    nodes := merkle_parents(nodes);
+    nodes := _merkle_parents(nodes);
     place := place >> 1;
   end loop;
   return path;
 end
 $function$;
-comment on function merkle_path(bytea, integer) is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+comment on function _merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
 
-create function log_tail(table_name text) returns bigint
+-- sql/13_merkle/tree.sql
+
+create function _log_tail(table_name text) returns bigint
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -109,9 +109,8 @@ begin
   return tail;
 end
 $function$;
-comment on function log_tail(text) is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
-
-create function log_unbroken_to(table_name text, size bigint) returns bigint
+comment on function _log_tail is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
+create function _log_unbroken_to(table_name text, size bigint) returns bigint
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -123,19 +122,18 @@ begin
   execute format($query$
     select coalesce(max(r.id), 0)
     from (select t.id, row_number() over (order by t.id) as place from only %I as t where t.id between 1 and $1) as r
-    where r.id = r.place $query$, log_unbroken_to.table_name)
+    where r.id = r.place $query$, _log_unbroken_to.table_name)
     into last_id using size;
   return last_id;
 end
 $function$;
-comment on function log_unbroken_to(text, bigint) is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
-
-create function refuse_leaves(table_name text, first bigint, last bigint) returns void
+comment on function _log_unbroken_to is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
 set search_path from current
 as $function$
 declare
-  unbroken bigint := log_unbroken_to(table_name, last);
+  unbroken bigint := _log_unbroken_to(table_name, last);
 begin
   raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
     using errcode = 'AUD09', table = table_name,
@@ -143,9 +141,8 @@ begin
           hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
 end
 $function$;
-comment on function refuse_leaves(text, bigint, bigint) is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
-
-create function log_row_hash(table_name text, id bigint) returns bytea
+comment on function _refuse_leaves is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -155,14 +152,13 @@ declare
   row_hash bytea;
 begin
   execute format($query$
-    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end from only %I as t where t.id = $1 $query$, log_row_hash.table_name)
+    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
     into row_hash using id;
   return row_hash;
 end
 $function$;
-comment on function log_row_hash(text, bigint) is 'The hash of a row, 32 bytes; null if there is none.';
-
-create function log_leaves(table_name text, first bigint, last bigint) returns bytea
+comment on function _log_row_hash is 'The hash of a row, 32 bytes; null if there is none.';
+create function _log_leaves(table_name text, first bigint, last bigint) returns bytea
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -174,19 +170,18 @@ begin
   begin
     execute format($query$
       select string_agg(sha256(decode('00', 'hex') || decode(t.row_hash, 'hex')), '' order by t.id)
-      from only %I as t where t.id > $1 and t.id <= $2 $query$, log_leaves.table_name)
+      from only %I as t where t.id > $1 and t.id <= $2 $query$, _log_leaves.table_name)
       into leaves using first, last;
   exception when invalid_parameter_value then null;  -- not hex: no leaves
   end;
   if length(leaves) is distinct from 32 * (last - first) then
-    perform refuse_leaves(table_name, first, last);
+    perform _refuse_leaves(table_name, first, last);
   end if;
   return leaves;
 end
 $function$;
-comment on function log_leaves(text, bigint, bigint) is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
-
-create function log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
+comment on function _log_leaves is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
+create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -196,7 +191,7 @@ declare
   nodes bytea;
 begin
   if level = 0 then
-    return log_leaves(table_name, first, last);
+    return _log_leaves(table_name, first, last);
   end if;
   execute format($query$
     select string_agg(coalesce(
@@ -205,17 +200,16 @@ begin
          where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
            and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
          limit 1),
-        merkle_root(log_level($1, $2 - 8, i << $2, least((i + 1) << $2, $4), $5))),
+        _merkle_root(_log_level($1, $2 - 8, i << $2, least((i + 1) << $2, $4), $5))),
       '' order by i)
-    from generate_series($3 >> $2, ($4 - 1) >> $2) as i $query$, log_level.table_name)
+    from generate_series($3 >> $2, ($4 - 1) >> $2) as i $query$, _log_level.table_name)
     into nodes using table_name, level, first, last, use_stored;
   return nodes;
 end
 $function$;
-comment on function log_level(text, integer, bigint, bigint, boolean) is
+comment on function _log_level is
   'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
-
-create function log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
+create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
 as $function$
@@ -223,17 +217,17 @@ declare
   height integer := 64 - position(b'1' in (last - first)::bit(64));
 begin
   -- From the level of which at most 256 nodes make it up.
-  return merkle_root(log_level(table_name, height - height % 8, first, last, use_stored));
+  return _merkle_root(_log_level(table_name, height - height % 8, first, last, use_stored));
 end
 $function$;
-comment on function log_subtree(text, bigint, bigint, boolean) is
+comment on function _log_subtree is
   'MTH(D[first:last]) of RFC 6962: the root over the leaves first to last - 1, one or more, as they occur in proofs.';
 
-------------------------------------------------------------------------------------------------------------------------
--- Sealing: new nodes for the rows that came since
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/seal.sql
 
-create function log_next_node(table_name text, level integer) returns bigint
+-- Sealing: new nodes for the rows that came since
+
+create function _log_next_node(table_name text, level integer) returns bigint
 language sql stable
 set search_path from current
 set row_security = off
@@ -241,13 +235,12 @@ set enable_seqscan = off
 as $function$
   -- A row's hash covers all rows before it, so below a node whose last row still stands all are good.
   select coalesce((select n.index + 1 from only log_nodes as n
-                   where n.table_name = log_next_node.table_name and n.level = log_next_node.level
-                     and n.last_hash = log_row_hash(n.table_name, (n.index + 1) << n.level)
+                   where n.table_name = _log_next_node.table_name and n.level = _log_next_node.level
+                     and n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level)
                    order by n.index desc limit 1), 0);
 $function$;
-comment on function log_next_node(text, integer) is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
-
-create function seal_table(table_name text, last bigint) returns void
+comment on function _log_next_node is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
+create function _seal_table(table_name text, last bigint) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -257,18 +250,17 @@ begin
   -- Each level from the one below, which the statement before has stored.
   while last >> height > 0 loop
     insert into log_nodes (table_name, level, index, hash, last_hash)
-    select seal_table.table_name, height, n.i,
-           merkle_root(log_level(seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
-           log_row_hash(seal_table.table_name, (n.i + 1) << height)
+    select _seal_table.table_name, height, n.i,
+           _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
+           _log_row_hash(_seal_table.table_name, (n.i + 1) << height)
     -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for ever.
-    from (select generate_series(log_next_node(seal_table.table_name, height), (last >> height) - 1) as i) as n
+    from (select generate_series(_log_next_node(_seal_table.table_name, height), (last >> height) - 1) as i) as n
     on conflict on constraint log_nodes_pkey do nothing;  -- in REPEATABLE READ, 40001 instead of 23505
     height := height + 8;
   end loop;
 end
 $function$;
-comment on function seal_table(text, bigint) is 'Stores the nodes that the leaves before last complete and that are not stored yet.';
-
+comment on function _seal_table is 'Stores the nodes that the leaves before last complete and that are not stored yet.';
 create function seal_log(table_name text default null, max_rows bigint default null)
 returns table (sealed_table text, sealed_from bigint, sealed_to bigint)
 language plpgsql security definer
@@ -280,7 +272,7 @@ declare
   last   bigint;
 begin
   if table_name is not null then
-    perform chain_or_error(table_name);
+    perform _chain_or_error(table_name);
   end if;
   if max_rows < 256 then
     raise exception 'seal_log: max_rows is %, and nodes are stored for 256 rows at a time', max_rows
@@ -293,11 +285,11 @@ begin
     where seal_log.table_name is null or c.table_name = seal_log.table_name
     order by c.position
   loop
-    first := log_next_node(sealed_table, 8) << 8;
+    first := _log_next_node(sealed_table, 8) << 8;
     begin
-      last := first + greatest(least(log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
+      last := first + greatest(least(_log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
       continue when last = first;
-      perform seal_table(sealed_table, last);
+      perform _seal_table(sealed_table, last);
     exception when sqlstate 'AUD09' then continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
     end;
     sealed_from := first + 1;
@@ -307,19 +299,19 @@ begin
   end loop;
 end
 $function$;
-comment on function seal_log(text, bigint) is
+comment on function seal_log is
   'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a row for each log that grew. Takes no lock that a writer waits for.';
 
-------------------------------------------------------------------------------------------------------------------------
--- Roots and proofs, of every size up to the tail, sealed or not
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/proofs.sql
 
-create function check_log_size(table_name text, size bigint) returns void
+-- Roots and proofs, of every size up to the tail, sealed or not
+
+create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
 set search_path from current
 as $function$
 declare
-  tail bigint := log_tail(table_name);
+  tail bigint := _log_tail(table_name);
 begin
   if size is null or size not between 0 and tail then
     raise exception 'the log of % has no size %', table_name, coalesce(size::text, 'NULL')
@@ -327,33 +319,30 @@ begin
   end if;
 end
 $function$;
-comment on function check_log_size(text, bigint) is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
-
+comment on function _check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
 set row_security = off
 as $function$
 begin
-  perform check_log_size(table_name, size);
-  return case size when 0 then sha256('') else log_subtree(table_name, 0, size) end;
+  perform _check_log_size(table_name, size);
+  return case size when 0 then sha256('') else _log_subtree(table_name, 0, size) end;
 end
 $function$;
-comment on function log_root(text, bigint) is
+comment on function log_root is
   'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, AUD-009 for a missing row.';
-
 create function recompute_log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
 set row_security = off
 as $function$
 begin
-  perform check_log_size(table_name, size);
-  return case size when 0 then sha256('') else log_subtree(table_name, 0, size, use_stored => false) end;
+  perform _check_log_size(table_name, size);
+  return case size when 0 then sha256('') else _log_subtree(table_name, 0, size, use_stored => false) end;
 end
 $function$;
-comment on function recompute_log_root(text, bigint) is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
-
+comment on function recompute_log_root is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -364,7 +353,7 @@ declare
   first   bigint;
   proof   bytea[] := '{}';
 begin
-  perform check_log_size(table_name, size);
+  perform _check_log_size(table_name, size);
   if id is null or id not between 1 and size then
     raise exception 'row % of % is not among the first %', coalesce(id::text, 'NULL'), table_name, size
       using errcode = '22023', hint = 'A proof against a size is of a row with an id from 1 to that size.';
@@ -372,7 +361,7 @@ begin
   -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
   loop
     first := (id - 1) >> (height + 8) << (height + 8);
-    proof := proof || merkle_path(log_level(table_name, height, first, least(first + (1::bigint << (height + 8)), size), use_stored => true),
+    proof := proof || _merkle_path(_log_level(table_name, height, first, least(first + (1::bigint << (height + 8)), size), use_stored => true),
                                   (((id - 1) >> height) & 255)::integer);
     height := height + 8;
     exit when size <= 1::bigint << height;
@@ -380,10 +369,9 @@ begin
   return proof;
 end
 $function$;
-comment on function inclusion_proof(text, bigint, bigint) is
+comment on function inclusion_proof is
   'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
-
-create function consistency_ranges(size1 bigint, size2 bigint)
+create function _consistency_ranges(size1 bigint, size2 bigint)
 returns table (step integer, first bigint, last bigint)
 language plpgsql immutable parallel safe
 set search_path from current
@@ -419,15 +407,14 @@ begin
   end if;
 end
 $function$;
-comment on function consistency_ranges(bigint, bigint) is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
-
+comment on function _consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
 set row_security = off
 as $function$
 begin
-  perform check_log_size(table_name, size2);
+  perform _check_log_size(table_name, size2);
   if size1 is null or size1 not between 0 and size2 then
     raise exception 'a log of % rows was never one of %', size2, coalesce(size1::text, 'NULL')
       using errcode = '22023', hint = 'The first size is from 0 to the second.';
@@ -435,22 +422,23 @@ begin
   if size1 = 0 then
     return '{}';  -- every log begins with the empty one
   end if;
-  return (select coalesce(array_agg(log_subtree(consistency_proof.table_name, r.first, r.last) order by r.step desc), '{}')
-          from consistency_ranges(size1, size2) as r);
+  return (select coalesce(array_agg(_log_subtree(consistency_proof.table_name, r.first, r.last) order by r.step desc), '{}')
+          from _consistency_ranges(size1, size2) as r);
 end
 $function$;
-comment on function consistency_proof(text, bigint, bigint) is
+comment on function consistency_proof is
   'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
 
-create function is_hashes(hashes bytea[]) returns boolean
+-- sql/13_merkle/verify.sql
+
+create function _is_hashes(hashes bytea[]) returns boolean
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select hashes is not null and coalesce(array_ndims(hashes), 1) = 1
      and not exists (select from unnest(hashes) as h(hash) where length(h.hash) is distinct from 32);
 $function$;
-comment on function is_hashes(bytea[]) is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
-
+comment on function _is_hashes is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
 create function verify_inclusion(leaf_hash bytea, leaf_index bigint, size bigint, proof bytea[], root bytea) returns boolean
 language plpgsql immutable parallel safe
 set search_path from current
@@ -462,7 +450,7 @@ declare
   sibling  bytea;
 begin
   if leaf_index is null or size is null or leaf_index < 0 or leaf_index >= size
-     or not is_hashes(proof) or not is_hashes(array[leaf_hash, root]) then
+     or not _is_hashes(proof) or not _is_hashes(array[leaf_hash, root]) then
     return false;
   end if;
   -- RFC 9162, 2.1.3.2
@@ -487,9 +475,8 @@ begin
   return last = 0 and hash = root;
 end
 $function$;
-comment on function verify_inclusion(bytea, bigint, bigint, bytea[], bytea) is
+comment on function verify_inclusion is
   'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and root. Malformed or null input is false. Never null, never an error.';
-
 create function verify_consistency(size1 bigint, size2 bigint, root1 bytea, root2 bytea, proof bytea[]) returns boolean
 language plpgsql immutable parallel safe
 set search_path from current
@@ -502,7 +489,7 @@ declare
   hash2    bytea;
   sibling  bytea;
 begin
-  if size1 is null or size2 is null or size1 < 0 or size1 > size2 or not is_hashes(proof) or not is_hashes(array[root1, root2]) then
+  if size1 is null or size2 is null or size1 < 0 or size1 > size2 or not _is_hashes(proof) or not _is_hashes(array[root1, root2]) then
     return false;
   end if;
   if size1 = 0 or size1 = size2 then
@@ -541,9 +528,8 @@ begin
   return last = 0 and hash1 = root1 and hash2 = root2;
 end
 $function$;
-comment on function verify_consistency(bigint, bigint, bytea, bytea, bytea[]) is
+comment on function verify_consistency is
   'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. Malformed or null input is false. Never null, never an error.';
-
 create function find_log_damage(table_name text)
 returns table (damaged_table text, level integer, index bigint, stored_hash bytea, computed_hash bytea)
 language plpgsql stable
@@ -551,7 +537,7 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  unbroken bigint := log_unbroken_to(table_name, log_tail(table_name));
+  unbroken bigint := _log_unbroken_to(table_name, _log_tail(table_name));
 begin
   -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands.
   return query
@@ -559,21 +545,21 @@ begin
     from only log_nodes as n
     cross join lateral (
       select case when n.index < unbroken >> n.level then
-        merkle_root(log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level, true)) end as hash) as c
+        _merkle_root(_log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level, true)) end as hash) as c
     where n.table_name = find_log_damage.table_name and n.hash is distinct from c.hash
       -- not those that rows lost and written anew have left behind
       and not exists (select from only log_nodes as o
                       where o.table_name = n.table_name and o.level = n.level and o.index = n.index and o.last_hash <> n.last_hash
-                        and o.last_hash = log_row_hash(o.table_name, (o.index + 1) << o.level))
+                        and o.last_hash = _log_row_hash(o.table_name, (o.index + 1) << o.level))
     order by n.level, n.index;
 end
 $function$;
-comment on function find_log_damage(text) is
+comment on function find_log_damage is
   'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No row: all nodes are right.';
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/13_merkle/checkpoint.sql
+
 -- Checkpoints: what is signed and kept elsewhere, and what the rows say to it later
-------------------------------------------------------------------------------------------------------------------------
 
 create function guards_hash() returns text
 language sql stable
@@ -586,8 +572,7 @@ as $function$
                 order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
   from guard_facts() as f;
 $function$;
-comment on function guards_hash() is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
-
+comment on function guards_hash is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
 create function wal_position()
 returns table (timeline integer, wal_lsn pg_lsn)
 language plpgsql stable
@@ -606,9 +591,8 @@ begin
   return next;
 end
 $function$;
-comment on function wal_position() is 'Timeline and end of the write-ahead log; on a standby of what it has replayed.';
-
-create function log_root_if_any(table_name text, size bigint) returns bytea
+comment on function wal_position is 'Timeline and end of the write-ahead log; on a standby of what it has replayed.';
+create function _log_root_if_any(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
 as $function$
@@ -618,8 +602,7 @@ exception when sqlstate 'AUD09' then
   return null;
 end
 $function$;
-comment on function log_root_if_any(text, bigint) is 'Root of a table''s log; null if it has none, for a row is missing.';
-
+comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, for a row is missing.';
 create function checkpoint_facts()
 returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
                system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
@@ -635,16 +618,15 @@ as $function$
     from only installation as i cross join wal_position() as w
   )
   select format('alpha-db/%s/%s', p.installation_id, s.table_name), s.table_name, s.last_id,
-         log_root_if_any(s.table_name, s.last_id), s.head_hash, p.installation_id, p.guards_hash,
+         _log_root_if_any(s.table_name, s.last_id), s.head_hash, p.installation_id, p.guards_hash,
          p.system_identifier, p.timeline, p.wal_lsn, statement_timestamp()
   from place as p
   cross join _known_heads() as s
   order by s.position;
 $function$;
-comment on function checkpoint_facts() is
+comment on function checkpoint_facts is
   'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
-
-create function compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
+create function _compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
 set search_path from current
 set row_security = off
@@ -659,11 +641,11 @@ begin
   if found_here.detail is not null then
     return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
   end if;
-  found_here.rows_checked := log_unbroken_to(table_name, size);
+  found_here.rows_checked := _log_unbroken_to(table_name, size);
   found_here.first_id := case when found_here.rows_checked > 0 then 1 end;
   found_here.last_id := nullif(found_here.rows_checked, 0);
   if found_here.rows_checked < size then
-    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1', compare_checkpoint.table_name)
+    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1', _compare_checkpoint.table_name)
       into next_id, found_here.actual_hash using found_here.rows_checked;
     found_here.verdict := case when next_id is null then 'tail_missing' else 'missing_rows' end;
     found_here.broken_id := found_here.rows_checked + 1;
@@ -690,7 +672,7 @@ begin
   end if;
   -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the true one.
   if exists (select from acknowledged_damage() as a
-             where a.table_name = compare_checkpoint.table_name and a.id = found_here.broken_id::text
+             where a.table_name = _compare_checkpoint.table_name and a.id = found_here.broken_id::text
                and a.verdict = found_here.verdict and a.actual_hash is not distinct from found_here.actual_hash
                and (a.verdict = 'missing_rows' or a.expected_hash is not distinct from found_here.expected_hash)) then
     found_here.is_valid := true;
@@ -703,8 +685,7 @@ begin
   return found_here;
 end
 $function$;
-comment on function compare_checkpoint(text, bigint, bytea) is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
-
+comment on function _compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
 create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
 language plpgsql security definer
 set search_path from current
@@ -713,37 +694,33 @@ as $function$
 declare
   result chain_verdict;
 begin
-  perform chain_or_error(table_name);
+  perform _chain_or_error(table_name);
   if size is null or size < 0 or length(root) is distinct from 32 then
     raise exception 'not a checkpoint: size %, root of % bytes', coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
       using errcode = '22023', hint = 'A size is 0 or more, a root has 32 bytes.';
   end if;
   begin
-    result := compare_checkpoint(table_name, size, root);
+    result := _compare_checkpoint(table_name, size, root);
   exception when others then
     -- Not being able to check is neither "fine" nor "tampered".
     result := row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
   end;
   if result.error_code = 'AUD-009' then
-    result.detail := result.detail || '; ' || lockdown_over(jsonb_build_array(damage_of(result)), engage_lockdown);
+    result.detail := result.detail || '; ' || _lockdown_over(jsonb_build_array(_damage_of(result)), engage_lockdown);
   end if;
   return result;
 end
 $function$;
-comment on function verify_checkpoint(text, bigint, bytea, boolean) is
+comment on function verify_checkpoint is
   'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the lockdown unless engage_lockdown is false: a false root can thus only tighten.';
+perform _grant('select on', '{log_nodes}', '{app_auditor}');
+-- The functions below the public ones run with the auditor's rights, too.
+perform _grant('execute on routine', '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof,
+                                      verify_inclusion, verify_consistency, find_log_damage, guards_hash, checkpoint_facts,
+                                      verify_checkpoint, wal_position, _is_hashes, _check_log_size, _consistency_ranges,
+                                      _log_subtree, _log_level, _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves,
+                                      _log_unbroken_to, _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');
 
-execute format('grant select on log_nodes to %I', app_role('app_auditor'));
-execute format('grant execute on function
-  seal_log(text, bigint), log_root(text, bigint), recompute_log_root(text, bigint), inclusion_proof(text, bigint, bigint),
-  consistency_proof(text, bigint, bigint), verify_inclusion(bytea, bigint, bigint, bytea[], bytea),
-  verify_consistency(bigint, bigint, bytea, bytea, bytea[]), find_log_damage(text), guards_hash(), checkpoint_facts(),
-  verify_checkpoint(text, bigint, bytea, boolean),
-  is_hashes(bytea[]), check_log_size(text, bigint), consistency_ranges(bigint, bigint), log_subtree(text, bigint, bigint, boolean),
-  log_level(text, integer, bigint, bigint, boolean), log_root_if_any(text, bigint), log_row_hash(text, bigint), log_leaves(text, bigint, bigint), refuse_leaves(text, bigint, bigint),
-  log_unbroken_to(text, bigint), log_tail(text), merkle_parents(bytea), merkle_root(bytea), merkle_path(bytea, integer),
-  wal_position() to %I', app_role('app_auditor'));
-
-perform finish_migration('006_checkpoints');
+perform _finish_migration('006_checkpoints');
 end
 $migration$;

@@ -1,31 +1,31 @@
 -- 23_risk_config: risk limits and kill thresholds, versioned in time, changed only by approved proposals.
+-- Built from sql/ by bin/build; change it there.
 -- depends: 006_checkpoints
 
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
-  item  pg_catalog.text;
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
-if not begin_migration('23_risk_config') then return; end if;
+if not _begin_migration('23_risk_config') then return; end if;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/14_risk/decimals.sql
+
 -- Exact decimals that refuse with RSK-001
-------------------------------------------------------------------------------------------------------------------------
 
-create function refuse_risk_decimal(value numeric, digits integer, scale integer) returns boolean
+create function _refuse_risk_decimal(value numeric, digits integer, scale integer) returns boolean
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  perform refuse(
+  perform _refuse(
     'RSK-001', format('a risk parameter cannot hold %s exactly', _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not a limit.', value)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
@@ -33,32 +33,31 @@ begin
   return false;
 end
 $function$;
-comment on function refuse_risk_decimal(numeric, integer, integer) is 'Raises RSK-001: the value has more digits than the column, or is NaN or infinite.';
-
+comment on function _refuse_risk_decimal is 'Raises RSK-001: the value has more digits than the column, or is NaN or infinite.';
 create domain risk_5_4 as numeric
   constraint risk_5_4_is_exact check (
     case when value is null then true
          when min_scale(value) <= 4 and abs(value) < 10 then true
-         else refuse_risk_decimal(value, 5, 4) end);
+         else _refuse_risk_decimal(value, 5, 4) end);
 comment on domain risk_5_4 is 'decimal(5,4) that refuses (RSK-001) where numeric(5,4) would round.';
 create domain risk_5_2 as numeric
   constraint risk_5_2_is_exact check (
     case when value is null then true
          when min_scale(value) <= 2 and abs(value) < 1000 then true
-         else refuse_risk_decimal(value, 5, 2) end);
+         else _refuse_risk_decimal(value, 5, 2) end);
 comment on domain risk_5_2 is 'decimal(5,2) that refuses (RSK-001) where numeric(5,2) would round.';
 create domain risk_28_10 as numeric
   constraint risk_28_10_is_exact check (
     case when value is null then true
          when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
-         else refuse_risk_decimal(value, 28, 10) end);
+         else _refuse_risk_decimal(value, 28, 10) end);
 comment on domain risk_28_10 is 'decimal(28,10) that refuses (RSK-001) where numeric(28,10) would round.';
-perform count_attempts('RSK-001', t.name, 'CAST') from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10']) as t(name);
+perform _count_attempts('RSK-001', t.name, 'CAST') from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10']) as t(name);
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/14_risk/limits.sql
+
 -- Versions in time: a projection of risk_change_log, which can replay it. At most one current row, no overlap, no gap:
 -- each version but the first begins where the one before ended (a foreign key says so), and ends exist once.
-------------------------------------------------------------------------------------------------------------------------
 
 create table risk_configurations (
   id                        uuid         not null  default gen_random_uuid(),
@@ -103,7 +102,6 @@ comment on column risk_configurations.version                  is 'Version of th
 comment on column risk_configurations.proposal_id              is 'The approved proposal.';
 comment on column risk_configurations.state_hash               is 'Hash of that state.';
 comment on column risk_configurations.created_at               is 'When the row was written.';
-
 create table risk_asset_kill_thresholds (
   id                    uuid         not null  default gen_random_uuid(),
   asset                 varchar(20)  not null,
@@ -150,11 +148,11 @@ comment on column risk_asset_kill_thresholds.proposal_id          is 'The approv
 comment on column risk_asset_kill_thresholds.state_hash           is 'Hash of that state.';
 comment on column risk_asset_kill_thresholds.created_at           is 'When the row was written.';
 
-------------------------------------------------------------------------------------------------------------------------
--- Applying
-------------------------------------------------------------------------------------------------------------------------
+-- sql/14_risk/apply.sql
 
-create function stored_limits() returns jsonb
+-- Applying
+
+create function _stored_limits() returns jsonb
 language sql stable
 set search_path from current
 as $function$
@@ -162,27 +160,24 @@ as $function$
     select c.max_position_size_pct, c.daily_drawdown_limit_pct, c.max_leverage_ratio
     from only risk_configurations as c where c.valid_to is null) as r;
 $function$;
-comment on function stored_limits() is 'The current limits as they stand in their table; null if there are none.';
-
-create function stored_kill_thresholds() returns jsonb
+comment on function _stored_limits is 'The current limits as they stand in their table; null if there are none.';
+create function _stored_kill_thresholds() returns jsonb
 language sql stable
 set search_path from current
 as $function$
   select coalesce(jsonb_agg(jsonb_build_object('asset', t.asset, 'kill_loss_pct', t.kill_loss_pct, 'kill_price', t.kill_price)), '[]')
   from only risk_asset_kill_thresholds as t where t.valid_to is null and not t.retired;
 $function$;
-comment on function stored_kill_thresholds() is 'The current kill thresholds as they stand in their table.';
-
-create function stored_state_text() returns text
+comment on function _stored_kill_thresholds is 'The current kill thresholds as they stand in their table.';
+create function _stored_state_text() returns text
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0), stored_limits(), stored_kill_thresholds());
+  select _state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0), _stored_limits(), _stored_kill_thresholds());
 $function$;
-comment on function stored_state_text() is 'The canonical text of the state, made from the rows of the risk tables.';
-
-create function apply_risk_change(change risk_change_log, proposal proposals) returns void
+comment on function _stored_state_text is 'The canonical text of the state, made from the rows of the risk tables.';
+create function _apply_risk_change(change risk_change_log, proposal proposals) returns void
 language plpgsql
 set search_path from current
 as $function$
@@ -211,21 +206,20 @@ begin
       proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
       proposal.proposal_id, change.state_hash);
   end if;
-  if stored_state_text() is distinct from change.state_text then
-    perform refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
-                             'Stored: ' || stored_state_text() || '. Replayed: ' || change.state_text || '.',
+  if _stored_state_text() is distinct from change.state_text then
+    perform _refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
+                             'Stored: ' || _stored_state_text() || '. Replayed: ' || change.state_text || '.',
                              'select * from verify_config_integrity(); the tables were changed by force.');
   end if;
 end
 $function$;
-comment on function apply_risk_change(risk_change_log, proposals) is
-  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by apply_proposal.';
-
+comment on function _apply_risk_change is
+  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by _apply_proposal.';
 ------------------------------------------------------------------------------------------------------------------------
 -- Nobody writes these tables but by an applied proposal
 ------------------------------------------------------------------------------------------------------------------------
 
-create function guard_risk_change() returns trigger
+create function _guard_risk_change() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
@@ -258,30 +252,35 @@ begin
       return new;
     end if;
   end if;
-  perform refuse_direct_change(tg_argv[0], tg_op,
+  perform _refuse_direct_change(tg_argv[0], tg_op,
     format('Row %s would be changed by %s.', coalesce(to_jsonb(old), to_jsonb(new)) ->> 'id', session_user));
   return null;
 end
 $function$;
-comment on function guard_risk_change() is
+comment on function _guard_risk_change is
   'Row trigger: refuses (RSK-002) all but what the last applied proposal says. Arguments: table, kind of proposal.';
-
+perform _count_attempts('RSK-002', t.name, 'TRUNCATE'), _owner_only(t.name, 'RSK-002', '{INSERT,UPDATE,DELETE}')
+from unnest(array['risk_configurations', 'risk_asset_kill_thresholds']) as t(name);
 create trigger _100_reject_change before insert or update or delete on risk_configurations
-  for each row execute function guard_risk_change('risk_configurations', 'risk_config');
+  for each row execute function _guard_risk_change('risk_configurations', 'risk_config');
+create trigger _200_reject_truncate before truncate on risk_configurations
+  for each statement execute function _reject_truncate('risk_configurations', 'RSK-002');
+comment on trigger _100_reject_change   on risk_configurations is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _200_reject_truncate on risk_configurations is 'Refuses TRUNCATE (RSK-002).';
+-- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
+alter table risk_configurations enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
 create trigger _100_reject_change before insert or update or delete on risk_asset_kill_thresholds
-  for each row execute function guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
-foreach item in array array['risk_configurations', 'risk_asset_kill_thresholds'] loop
-  perform count_attempts('RSK-002', item, 'TRUNCATE'), _owner_only(item, 'RSK-002', '{INSERT,UPDATE,DELETE}');
-  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function reject_truncate(%L, %L)', item, item, 'RSK-002');
-  -- ALWAYS, so that session_replication_role = replica does not open them; a restore runs before its triggers are made.
-  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', item);
-  execute format('comment on trigger _100_reject_change on %I is %L', item, 'Refuses every change that the last applied proposal does not say (RSK-002).');
-  execute format('comment on trigger _200_reject_truncate on %I is %L', item, 'Refuses TRUNCATE (RSK-002).');
-end loop;
+  for each row execute function _guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
+create trigger _200_reject_truncate before truncate on risk_asset_kill_thresholds
+  for each statement execute function _reject_truncate('risk_asset_kill_thresholds', 'RSK-002');
+comment on trigger _100_reject_change   on risk_asset_kill_thresholds is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _200_reject_truncate on risk_asset_kill_thresholds is 'Refuses TRUNCATE (RSK-002).';
+-- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
+alter table risk_asset_kill_thresholds enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
 
-------------------------------------------------------------------------------------------------------------------------
+-- sql/14_risk/verify.sql
+
 -- Asking
-------------------------------------------------------------------------------------------------------------------------
 
 create or replace function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
@@ -293,7 +292,7 @@ as $function$
     -- Each version begins at its change, or a microsecond after the one before, whichever is later.
     select d.*, d.shifted + d.place * interval '1 microsecond' as valid_from
     from (select c.version, c.kind, c.proposal_id, c.payload, c.reason, c.approved_by,
-                 text_digest(c.state_text) as state_hash, w.place, w.asset,
+                 _text_digest(c.state_text) as state_hash, w.place, w.asset,
                  max(c.applied_at - w.place * interval '1 microsecond')
                    over (partition by c.kind, w.asset order by w.place) as shifted
           from (select u as change, u.payload ->> 'asset' as asset,
@@ -348,20 +347,18 @@ as $function$
     -- From the first entry that does not hold, nothing is known of what should stand here.
     and not exists (select from unnest(changes) as c where c.problem is not null);
 $function$;
-comment on function _risk_table_problems(replayed_change[]) is
+comment on function _risk_table_problems is
   'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none while the change log itself does not hold.';
-
-create function replayed_state_text() returns text
+create function _replayed_state_text() returns text
 language sql stable
 set search_path from current
 as $function$
   select case when bool_and(c.problem is null) is not false
-              then coalesce((array_agg(c.state_text order by c.version desc))[1], state_text(0, null, '[]')) end
+              then coalesce((array_agg(c.state_text order by c.version desc))[1], _state_text(0, null, '[]')) end
   from _replay_consensus() as c;
 $function$;
-comment on function replayed_state_text() is
+comment on function _replayed_state_text is
   'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
-
 create function _unless_gone(state text, source text) returns text[]
 language sql immutable
 set search_path from current
@@ -369,8 +366,7 @@ as $function$
   -- a table, a column, a function, a type that was dropped
   select case when state in ('42P01', '42703', '42883', '42704') then '{}'::text[] else array[source] end;
 $function$;
-comment on function _unless_gone(text, text) is 'The source that could not be read, or none if what it reads is gone.';
-
+comment on function _unless_gone is 'The source that could not be read, or none if what it reads is gone.';
 create function verify_config_integrity()
 returns table (source text, hash text, is_valid boolean, detail text)
 language plpgsql stable security definer
@@ -391,7 +387,7 @@ begin
   -- Each by itself: what is gone is damage, what cannot be read is not known, and neither hides the others.
   begin
     stored := coalesce((select c.state_hash::text from only risk_change_log as c order by c.id desc limit 1),
-                       text_digest(state_text(0, null, '[]')));
+                       _text_digest(_state_text(0, null, '[]')));
   exception when others then
     in_entry := sqlerrm;
     unread := unread || _unless_gone(sqlstate, 'stored');
@@ -400,7 +396,7 @@ begin
     changes := array(select c from _replay_consensus() as c);
     last := changes[cardinality(changes)];
     if last.problem is null then
-      replayed := text_digest(coalesce(last.state_text, state_text(0, null, '[]')));
+      replayed := _text_digest(coalesce(last.state_text, _state_text(0, null, '[]')));
     end if;
     select string_agg(concat_ws(' ', p.table_name, p.id::text) || ': ' || p.problem, '; ') into in_log
     from (select r.* from (select * from _agent_problems(changes) union all select * from _release_problems(changes)) as r
@@ -411,7 +407,7 @@ begin
     unread := unread || _unless_gone(sqlstate, 'replayed');
   end;
   begin
-    recomputed := text_digest(stored_state_text());
+    recomputed := _text_digest(_stored_state_text());
     if 'replayed' <> all (unread) then
       select string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') into in_tables
       from (select r.* from _risk_table_problems(changes) as r order by r.table_name, r.id limit 5) as p;
@@ -436,8 +432,10 @@ begin
     ) as v(source, hash, problem, detail);
 end
 $function$;
-comment on function verify_config_integrity() is
+comment on function verify_config_integrity is
   'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could not be read. Raises nothing.';
+
+-- sql/14_risk/read.sql
 
 create function active_risk_state()
 returns table (version bigint, state_text text, state_hash text, origin text, is_locked boolean, read_at timestamptz, limits_valid_from timestamptz)
@@ -446,13 +444,12 @@ set search_path from current
 set row_security = off
 as $function$
   -- One statement, one snapshot: what it returns belongs together.
-  select (s.text::jsonb ->> 'version')::bigint, s.text, text_digest(s.text), installation_origin(), (select l.is_locked from lockdown_status() as l),
+  select (s.text::jsonb ->> 'version')::bigint, s.text, _text_digest(s.text), _installation_origin(), (select l.is_locked from lockdown_status() as l),
          clock_timestamp(), (select c.valid_from from only risk_configurations as c where c.valid_to is null)
-  from (select stored_state_text() as text) as s;
+  from (select _stored_state_text() as text) as s;
 $function$;
-comment on function active_risk_state() is
+comment on function active_risk_state is
   'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, one consistent read.';
-
 create function risk_evidence(since_version bigint default 0)
 returns table (version bigint, kind text, previous text, state_text text, state_hash text, proposal_text text, proposer uuid, proposer_key text,
                proposal_signature text, reason text, payload jsonb, approved_by uuid, approvals jsonb, applied_at timestamptz)
@@ -467,13 +464,12 @@ as $function$
   where c.version > since_version
   order by c.version;
 $function$;
-comment on function risk_evidence(bigint) is
+comment on function risk_evidence is
   'Every applied change after a version, with the signed texts and signatures by which anybody can check it without trusting this database.';
+perform _grant('select on', '{risk_configurations, risk_asset_kill_thresholds}', '{app_risk, app_auditor}');
+perform _grant('execute on routine', '{active_risk_state, risk_evidence, verify_config_integrity}',
+              '{app_trading, app_auditor, app_risk}');
 
-execute format('grant select on risk_configurations, risk_asset_kill_thresholds to %I, %I', app_role('app_risk'), app_role('app_auditor'));
-execute format('grant execute on function active_risk_state(), risk_evidence(bigint), verify_config_integrity() to %I, %I, %I',
-               app_role('app_trading'), app_role('app_auditor'), app_role('app_risk'));
-
-perform finish_migration('23_risk_config');
+perform _finish_migration('23_risk_config');
 end
 $migration$;

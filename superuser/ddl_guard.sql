@@ -21,7 +21,7 @@ if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) the
     using errcode = '42501', hint = 'The kit works without this step; verify_guards() reports afterwards what the DDL guard would refuse.';
 end if;
 select pg_get_userbyid(c.relowner) into owner_name from pg_class as c where c.oid = to_regclass(format('%I.guard_states', desk));
-if not found or owner_name not like '%alpha_owner' or to_regprocedure(format('%I.record_maintenance(text, text, text)', desk)) is null then
+if not found or owner_name not like '%alpha_owner' or to_regprocedure(format('%I._record_maintenance(text, text, text)', desk)) is null then
   raise exception 'alpha-db is not installed in schema %', coalesce(desk, '(none)')
     using errcode = '55000', hint = 'Apply migrations 001 to 004 first, with the same search_path.';
 end if;
@@ -164,16 +164,16 @@ begin
     end if;
     begin
       -- Called only if it switches to its owner and no cast, default or namesake could run before that.
-      if (select count(*) from pg_proc as p where p.pronamespace = home_oid and p.proname = 'record_maintenance') <> 1
+      if (select count(*) from pg_proc as p where p.pronamespace = home_oid and p.proname = '_record_maintenance') <> 1
          or not exists (
            select from pg_proc as p
-           where p.pronamespace = home_oid and p.proname = 'record_maintenance' and p.prosecdef and p.prokind = 'f'
+           where p.pronamespace = home_oid and p.proname = '_record_maintenance' and p.prosecdef and p.prokind = 'f'
              and p.proowner = owner_oid and not (select r.rolsuper from pg_roles as r where r.oid = p.proowner)
              and p.pronargdefaults = 0 and p.provariadic = 0 and not p.proretset and p.prorettype = 'void'::regtype
              and array_to_string(p.proargtypes::oid[]::regtype[]::text[], ',') = 'text,text,text') then
-        raise exception 'record_maintenance was replaced';
+        raise exception '_record_maintenance was replaced';
       end if;
-      execute format('select %I.record_maintenance($1, $2, $3)', home) using reason, command.tag, command.identity;
+      execute format('select %I._record_maintenance($1, $2, $3)', home) using reason, command.tag, command.identity;
     exception when others then  -- what cannot be recorded is not let through
       raise exception 'AUD-011: % on % refused', command.tag, command.identity
         using errcode = 'AUD11', detail = format('Its use could not be recorded: %s', sqlerrm), schema = home,

@@ -42,18 +42,19 @@ IGNORED_EVERYWHERE = {
 # where only the schema's owner and alpha_owner may create (001 refuses otherwise), and PUBLIC may not call them.
 UNPINNED = {
     "_take_migration_lock",
-    "begin_migration",
-    "begin_rollback",
-    "end_migration",
-    "finish_migration",
-    "finish_rollback",
+    "_begin_migration",
+    "_begin_rollback",
+    "_end_migration",
+    "_finish_migration",
+    "_finish_rollback",
 }
 # What commits may have no SET clause: every name in these is qualified (tests/chain/test_append.py attacks them).
-UNPINNED |= {"begin_append", "append_signal", "append_ai_debate", "append_order", "append_order_event"}
+UNPINNED |= {"_begin_append", "append_signal", "append_ai_debate", "append_order", "append_order_event"}
 IGNORED_IN_UNPINNED = {"PS001", "PS005", "PS016", "PS017"}
-# The files are DO blocks whose first statement sets the search_path (begin_migration, or set_config), which pgspot does
-# not follow: unqualified names in them are meant. Nor does CREATE OR REPLACE keep somebody else's function (PS002):
-# alpha_owner could not replace it, and in a schema of ours nobody else may make one. What else is unsafe still shows.
+# The files are DO blocks whose first statement sets the search_path (_begin_migration, or set_config), which pgspot
+# does not follow: unqualified names in them are meant. Nor does CREATE OR REPLACE keep somebody else's function
+# (PS002): alpha_owner could not replace it, and in a schema of ours nobody else may make one. What else is unsafe still
+# shows.
 IGNORED_IN_FILES = {"PS001", "PS002", "PS016", "PS017"}
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -76,7 +77,7 @@ ACCEPTED = [
     (r"^damaged_rows\(", r"parameter \"table\" is reserved", "a release's payload names its members so"),
     (r"^append_", r"unmodified OUT variable \"correlation_id\"", "the caller gave it"),
     (
-        r"^(chain_rows|chain_generate|chain_attach|chain_extend|find_chain_damage|verify_chain|damaged_rows|revoke_from_public)\(",
+        r"^(chain_rows|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|damaged_rows|_revoke_from_public)\(",
         r"text type variable is not sanitized",
         "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
     ),

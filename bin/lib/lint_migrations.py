@@ -29,7 +29,7 @@ BODY = re.compile(r"\bdo\s+(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)", re.DOTALL)
 DOLLAR_QUOTED = re.compile(r"^(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)$", re.DOTALL)
 # what format() puts in: no token of SQL
 PLACEHOLDER = re.compile(r"%(\d+\$)?[sIL]|%%")
-# The first statement of a file that has no begin_migration, and how it takes the lock.
+# The first statement of a file that has no _begin_migration, and how it takes the lock.
 PATH = "perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);"
 LOCKS = (
     "execute format('create table %I.lock_migrations ()', install_schema);",
@@ -43,7 +43,7 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace \
 join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -169,18 +169,18 @@ def check_lock(file: Path, text: str, name: str, kind: str, is_first: bool) -> I
     rest = begin["rest"] if begin else ""
     code = "\n".join(line for line in rest.splitlines() if line.strip() and not line.strip().startswith("--"))
     if kind == "rollback":
-        start = f"{PIN.format(kind=kind)}perform begin_rollback('{name}');"
+        start = f"{PIN.format(kind=kind)}perform _begin_rollback('{name}');"
         if not code.startswith(start) or HOME not in match["body"]:
             yield Finding(
                 file,
                 1,
-                f"does not begin as all do, up to perform begin_rollback('{name}'), which takes the lock",
+                f"does not begin as all do, up to perform _begin_rollback('{name}'), which takes the lock",
             )
     elif kind == "migration" and not is_first:
-        start = f"{PIN.format(kind=kind)}if not begin_migration('{name}') then return; end if;"
+        start = f"{PIN.format(kind=kind)}if not _begin_migration('{name}') then return; end if;"
         if not code.startswith(start) or HOME not in match["body"]:
             yield Finding(
-                file, 1, f"does not begin as all do, up to begin_migration('{name}'), which takes the lock"
+                file, 1, f"does not begin as all do, up to _begin_migration('{name}'), which takes the lock"
             )
     else:
         if not code.startswith(PATH):
@@ -189,8 +189,10 @@ def check_lock(file: Path, text: str, name: str, kind: str, is_first: bool) -> I
         before = code.split(lock, 1)[0] if lock else code
         if lock is None or CHANGES.search(re.sub(r"'[^']*'", "", before)):
             yield Finding(file, 1, "changes something before it has taken the migration lock")
-    if kind == "migration" and not code.rstrip().endswith(f"perform finish_migration('{name}');\nend"):
-        yield Finding(file, line_of(text, len(text)), f"does not end with perform finish_migration('{name}')")
+    if kind == "migration" and not code.rstrip().endswith(f"perform _finish_migration('{name}');\nend"):
+        yield Finding(
+            file, line_of(text, len(text)), f"does not end with perform _finish_migration('{name}')"
+        )
 
 
 def check_types(file: Path, text: str) -> Iterator[Finding]:
@@ -263,7 +265,7 @@ def check_case(file: Path, text: str, offset: int = 0) -> Iterator[Finding]:
 
 
 def check_folder(folder: Path) -> Iterator[Finding]:
-    """All SQL files of a folder. Those of migrations/ are numbered; others need neither depends nor begin_migration."""
+    """All SQL files of a folder. Those of migrations/ are numbered; others need no depends, no _begin_migration."""
     files = sorted(folder.glob("*.sql"))
     if not files:
         yield Finding(folder, 0, "holds no SQL files")

@@ -29,11 +29,11 @@ def fill_all(connection: Connection, *, released: bool = True) -> None:
     for _ in range(2):
         query(connection, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
     for number in range(3 if released else 4):
-        query(connection, "select engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
+        query(connection, "select _engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
     if released:
         Council(connection).bootstrap("ada", "ben", "cyd").release()
     for number in range(4):
-        query(connection, "select record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
+        query(connection, "select _record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 
 
 def release(connection: Connection, reason: str, damage: str = "[]") -> None:

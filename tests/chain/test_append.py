@@ -155,7 +155,7 @@ def test_what_its_twin_refuses(book: Connection) -> None:
 
 
 def test_in_a_lockdown_only_events_are_open(book: Connection) -> None:
-    query(book, "select engage_lockdown('a test', '[]')")
+    query(book, "select _engage_lockdown('a test', '[]')")
     for name, call in calls(book).items():
         if name == "append_order_event":
             query(book, call)
@@ -314,7 +314,7 @@ def test_who_may_call(book: Connection, connect: Connect, login_role: LoginRole)
     after = counts(book)
     for role in others:
         session = connect(login_role(*[role] if role else []))
-        for call in [*good.values(), "call begin_append()"]:
+        for call in [*good.values(), "call _begin_append()"]:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 query(session, call)
     assert counts(book) == after
@@ -355,7 +355,7 @@ HOSTILE = [
     " language sql as $f$ select evil.attack()::pg_catalog.text $f$",
     "create function evil.pg_logical_emit_message(boolean, pg_catalog.text, pg_catalog.text)"
     " returns pg_catalog.pg_lsn language sql as $f$ select evil.attack()::pg_catalog.text::pg_catalog.pg_lsn $f$",
-    "create procedure evil.begin_append() language sql as $f$ select evil.attack() $f$",
+    "create procedure evil._begin_append() language sql as $f$ select evil.attack() $f$",
     *(f"create table evil.{table} (id bigint, correlation_id uuid)" for table in AUDIT_TABLES),
     # last, for until here these names mean PostgreSQL's own
     *(
@@ -383,7 +383,7 @@ def test_nothing_of_a_hostile_search_path_is_run(
             for trap in (
                 "select 'a'::text",
                 "select 1::bigint = 1::bigint",
-                "call begin_append()",
+                "call _begin_append()",
             ):
                 with pytest.raises(psycopg.errors.RaiseException, match="the attacker ran"):
                     query(victim, trap)

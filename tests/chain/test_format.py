@@ -53,9 +53,9 @@ def test_the_vector_of_eleven_columns_is_intact_as_a_row_from_before_the_twelfth
         "delete from chain_columns where table_name = 'signals';"
         " insert into chain_columns select v.* from (values"
         "  (90::bigint, 'signals', 1::bigint,"
-        "   (select array_agg(column_name) from hashed_columns('signals') where column_name <> 'recorded_by'),"
+        "   (select array_agg(column_name) from _hashed_columns('signals') where column_name <> 'recorded_by'),"
         "   '{}'::jsonb, repeat('0', 64)::char(64), now(), 'forged'),"
-        "  (91, 'signals', 2, (select array_agg(column_name) from hashed_columns('signals')),"
+        "  (91, 'signals', 2, (select array_agg(column_name) from _hashed_columns('signals')),"
         "   '{\"recorded_by\": \"trader\"}', repeat('0', 64), now(), 'forged')) as v",
     )
     tamper(db, INSERT, [HASH_OF_ELEVEN])

@@ -198,7 +198,7 @@ def test_an_alarm_whose_transaction_is_rolled_back_stays(db: Connection) -> None
     make_signal(db, 1)
     assert alarm(db) is None
     with db.transaction(force_rollback=True):
-        query(db, "select engage_lockdown('test', '[]')")
+        query(db, "select _engage_lockdown('test', '[]')")
     assert alarm(db) is not None
     assert locked(db)
     with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
@@ -208,7 +208,7 @@ def test_an_alarm_whose_transaction_is_rolled_back_stays(db: Connection) -> None
 def test_the_next_verification_records_an_alarm_that_was_rolled_back(db: Connection, filled: Filled) -> None:
     assert filled
     with db.transaction(force_rollback=True):
-        query(db, "select engage_lockdown('test', '[]')")
+        query(db, "select _engage_lockdown('test', '[]')")
     assert "raised by postgres is not recorded" in one(db, "select reason from lockdown_status()")
     assert {verdict.verdict for verdict in verdicts(db).values()} == {"intact"}
     (event,) = query(db, "select * from lockdown_events")
@@ -235,7 +235,7 @@ def test_a_lockdown_that_was_replicated_refuses_too(db: Connection) -> None:
 
 def test_a_lockdown_whose_alarm_was_taken_away_refuses_too_and_is_raised_again(db: Connection) -> None:
     make_signal(db, 1)
-    query(db, "select engage_lockdown('test', '[]')")
+    query(db, "select _engage_lockdown('test', '[]')")
     query(db, "select setval('lockdown_alarm', 1, false)")
     for number in (2, 3):
         with pytest.raises(psycopg.DatabaseError, match="AUD-009"):
@@ -372,7 +372,7 @@ def test_engaging_again_shuts_what_was_lifted_by_force(damaged: Connection) -> N
     verdicts(damaged)
     query(damaged, "select setval('lockdown_lifted', pg_sequence_last_value('lockdown_alarm'))")
     assert "engaged already" not in one(
-        damaged, "select engage_lockdown('again', (select damage from lockdown_events))"
+        damaged, "select _engage_lockdown('again', (select damage from lockdown_events))"
     )
     refused_in_lockdown(damaged, 51)
 

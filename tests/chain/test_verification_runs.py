@@ -146,7 +146,7 @@ def test_what_is_remembered_is_not_forgotten_by_leaving_it_out(db: Connection) -
     record(db, is_full=True)
     query(db, "select record_verification(true, '{}', 0)")
     query(db, "select record_verification(true, '{\"signals\": 2}', 0)")
-    assert one(db, "select last_id from verified_heads() where table_name = 'signals'") == 6
+    assert one(db, "select last_id from _verified_heads() where table_name = 'signals'") == 6
 
 
 def test_only_rows_that_are_there_are_remembered(db: Connection) -> None:

@@ -219,7 +219,7 @@ def test_a_table_that_is_gone_and_one_that_is_new(book: Book) -> None:
         query(
             conn,
             "set role alpha_owner; create table later (id bigserial primary key, row_hash char(64) not null,"
-            " created_at timestamptz not null); select chain_attach('later'); reset role",
+            " created_at timestamptz not null); select _chain_attach('later'); reset role",
         )
         found = book.findings()
         assert (found["later"]["verdict"], found["later"]["is_valid"]) == ("not_run", None)

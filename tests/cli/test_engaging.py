@@ -20,9 +20,9 @@ pytest_plugins = ["tests.cli.fix_desk"]
 def fail_to_engage(db: Connection, times: int) -> None:
     """Make engaging the lockdown fail so many times; what counts is not undone by a rollback."""
     db.execute(
-        "alter function engage_lockdown(text, jsonb) rename to real_engage;"
+        "alter function _engage_lockdown(text, jsonb) rename to real_engage;"
         "create sequence attempts; grant usage on sequence attempts to public;"
-        "create function engage_lockdown(reason text, damage jsonb) returns text language plpgsql as $$ begin"
+        "create function _engage_lockdown(reason text, damage jsonb) returns text language plpgsql as $$ begin"
         f" if nextval('attempts') <= {times} then raise exception 'no luck' using errcode = '55P03'; end if;"
         " return real_engage(reason, damage); end $$"
     )

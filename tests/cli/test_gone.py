@@ -73,7 +73,7 @@ def test_without_verification_runs_all_other_chains_are_verified(
 
 @pytest.mark.parametrize(
     "name",
-    ["judge_range", "verify_range", "verify_chain", "verification_plan", "verify_guards", "chain_or_error"],
+    ["_judge_range", "verify_range", "verify_chain", "verification_plan", "verify_guards", "_chain_or_error"],
 )
 def test_a_function_that_was_dropped_is_a_changed_guard(desk: Desk, db: Connection, name: str) -> None:
     for row in query(db, "select oid::regprocedure::text as f from pg_proc where proname = %s", [name]):

@@ -60,7 +60,7 @@ def test_an_edit_far_behind_in_a_row_is_seen(damaged: Desk, db: Connection) -> N
 
 
 def test_a_false_alarm_is_released_with_an_empty_list(trio: Desk, db: Connection) -> None:
-    query(db, "select engage_lockdown('a drill', '[]')")
+    query(db, "select _engage_lockdown('a drill', '[]')")
     made = trio.run("lockdown", "release", "--reason", "a drill", *trio.sign("ada"), "--json").json
     assert made["payload"] == {"damage": []}
     assert trio.approve(made["proposal_id"], "ben", "cyd") == ["PENDING", "APPLIED"]

@@ -32,7 +32,7 @@ CLOSED = {
     "order_execution": "select id from record_order(%(correlation_id)s, 'MARKET', 'X', 'BUY', 1)",
 }
 PLAIN = "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
-ENGAGE = 'select engage_lockdown(\'test\', \'[{"table": "signals", "id": 1}]\')'
+ENGAGE = 'select _engage_lockdown(\'test\', \'[{"table": "signals", "id": 1}]\')'
 FALSE_ROOT = "select (verify_checkpoint('signals', 3, decode(repeat('00', 32), 'hex'))).detail"
 Begin = Callable[[str], Connection]
 
@@ -148,7 +148,7 @@ def test_a_row_that_stands_when_the_alarm_is_raised_is_undone_with_its_statement
     writer = connect(login_role(role))
     user = quote(writer.info.user)
     query(book, f"grant usage on schema public to {user}; grant usage on sequence signals_id_seq to {user}")
-    query(book, f"grant execute on function refuse_decimal(numeric, integer, integer) to {user}")
+    query(book, f"grant execute on function _refuse_decimal(numeric, integer, integer) to {user}")
     waiting = Background(
         writer, f"{PLAIN} values ('n', 'X', 'BUY', 1, 1, '{{}}') returning pg_advisory_xact_lock(1)"
     ).blocked(book)
@@ -303,9 +303,9 @@ def test_two_engagers_at_once_leave_it_engaged_and_both_recorded(
     book: Connection, connect: Connect, begin: Begin
 ) -> None:
     first = begin("read committed")
-    query(first, 'select engage_lockdown(\'first\', \'[{"table": "signals", "id": 1}]\')')
+    query(first, 'select _engage_lockdown(\'first\', \'[{"table": "signals", "id": 1}]\')')
     second = Background(
-        connect(), 'select engage_lockdown(\'second\', \'[{"table": "signals", "id": 2}]\') as said'
+        connect(), 'select _engage_lockdown(\'second\', \'[{"table": "signals", "id": 2}]\') as said'
     ).blocked(book)
     first.commit()
     assert "event 2" in second.result()[0]["said"]
@@ -342,7 +342,7 @@ def test_after_a_release_rows_are_written_again(book: Connection) -> None:
 def test_a_release_that_is_rolled_back_lets_nobody_in(book: Connection, connect: Connect) -> None:
     """Not even if its own transaction wrote a row, which must not remember it as released."""
     lift(book)  # _release_holds says yes from here on
-    query(book, 'select engage_lockdown(\'again\', \'[{"table": "signals", "id": 2}]\')')
+    query(book, 'select _engage_lockdown(\'again\', \'[{"table": "signals", "id": 2}]\')')
     releaser = connect(autocommit=False)
     releaser.execute("select")  # so that what follows is part of one transaction
     release(releaser, "test")
@@ -368,7 +368,7 @@ def test_an_alarm_raised_after_a_release_closes_the_tables_again(
     lift(book)
     writer = begin(level)
     make_signal(writer, 8)
-    query(book, 'select engage_lockdown(\'again\', \'[{"table": "signals", "id": 2}]\')')
+    query(book, 'select _engage_lockdown(\'again\', \'[{"table": "signals", "id": 2}]\')')
     refused(writer, CLOSED["signals"], {"key": "n"})
 
 

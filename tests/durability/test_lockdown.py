@@ -37,7 +37,7 @@ def assert_closed(server: Server) -> None:
 
 def test_a_crash_after_the_event(primary: Server) -> None:
     with connected(primary) as book:
-        query(book, "select engage_lockdown('test', '[]')")
+        query(book, "select _engage_lockdown('test', '[]')")
     primary.stop("immediate", keep=True)
     primary.start()
     assert_closed(primary)
@@ -52,7 +52,7 @@ def test_the_promotion_of_a_standby(primary: Server, binaries: Path) -> None:
             conf.write(f"unix_socket_directories = '{standby.directory}'\n")
         standby.start()
         with connected(primary) as book, connected(standby) as copy:
-            query(book, "select engage_lockdown('test', '[]')")
+            query(book, "select _engage_lockdown('test', '[]')")
             wait_until(copy, "select is_locked from lockdown_status()")
             query(copy, "select pg_promote()")
         assert_closed(standby)

@@ -223,8 +223,8 @@ def test_a_table_that_is_chained_later_is_a_log(db: Connection) -> None:
             'create table "Late, one" (id bigserial constraint late_pkey primary key, what text,'
             " row_hash char(64) not null, created_at timestamptz not null)",
         )
-        query(db, "select chain_attach('Late, one'), protect_table('Late, one', 'AUD-011', 'AUD-011')")
-        query(db, "select revoke_from_public(), record_guards('a later migration')")
+        query(db, "select _chain_attach('Late, one'), _protect_table('Late, one', 'AUD-011', 'AUD-011')")
+        query(db, "select _revoke_from_public(), record_guards('a later migration')")
     query(db, """insert into "Late, one" (what) select 'n' || i from generate_series(1, 600) as i""")
     assert seal(db) == [("Late, one", 1, 512)]
     tree = tree_of(db, "Late, one")

@@ -78,9 +78,9 @@ def test_an_older_file_never_overwrites_a_newer_function(installed: Desk, root: 
 CHANGES = {
     "trigger disabled": "alter table chain_columns disable trigger zzz_chain",
     "trigger not always": "alter table guard_states enable trigger _100_reject_change",
-    "function body": "create or replace function snapshot_sees(mark bigint) returns boolean language sql"
+    "function body": "create or replace function _snapshot_sees(mark bigint) returns boolean language sql"
     " set search_path from current as 'select true'",
-    "function owner": "alter function hashed_columns(text) owner to postgres",
+    "function owner": "alter function _hashed_columns(text) owner to postgres",
     "setting dropped": "alter function chain_genesis(text) reset search_path",
     "grant": "grant insert on chain_columns to public",
     "column": "alter table signals add column note text",

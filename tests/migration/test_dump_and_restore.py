@@ -111,7 +111,7 @@ def test_restored_lockdown_is_engaged(
     """A restore is no way out of a lockdown."""
     written = root(installed)
     fill(written)
-    one(written, "select engage_lockdown('a test', '[]')")
+    one(written, "select _engage_lockdown('a test', '[]')")
     target = replace(installed, dbname=make_database())
     custom(installed, target, tmp_path)
     assert one(root(target), "select is_locked from lockdown_status()") is True

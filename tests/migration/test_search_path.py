@@ -42,7 +42,7 @@ TEMPORARY = {
         create type pg_temp.chain_verdict as (nothing text);
         create domain pg_temp.bigserial as text;""",
     "functions": """
-        create function pg_temp.begin_migration(name text) returns boolean language sql as 'select true';
+        create function pg_temp._begin_migration(name text) returns boolean language sql as 'select true';
         create function pg_temp.sha256(bytea) returns bytea language sql as 'select $1';
         create function pg_temp.owner_role() returns text language sql as 'select ''postgres''';
         create function pg_temp.record_guards(text) returns bigint language sql as 'select 1::bigint';""",
@@ -171,7 +171,7 @@ def test_the_session_setting_of_the_prefix_decides_only_once(
     other = replace(installed, prefix=prefix)
     other.migrate()
     connection = root(installed)
-    assert one(connection, "select owner_role()") == "alpha_owner"
+    assert one(connection, "select _owner_role()") == "alpha_owner"
     assert one(connection, "select count(*) from pg_roles where starts_with(rolname, %s)", [prefix]) == 0
     assert_healthy(connection)
 

@@ -91,11 +91,11 @@ def test_what_was_read_is_run(empty: Desk, copy: Path, monkeypatch: pytest.Monke
 
 
 def test_100_comes_after_23(installed: Desk, copy: Path) -> None:
-    pinned = (copy / "23_risk_config.sql").read_text(encoding="utf-8").split("if not begin_migration")[0]
+    pinned = (copy / "23_risk_config.sql").read_text(encoding="utf-8").split("if not _begin_migration")[0]
     later = pinned.replace("23_risk_config:", "100_later:").replace("006_checkpoints", "23_risk_config")
     (copy / "100_later.sql").write_text(
-        later + "if not begin_migration('100_later') then return; end if;\n"
-        "perform finish_migration('100_later');\nend\n$migration$;\n",
+        later + "if not _begin_migration('100_later') then return; end if;\n"
+        "perform _finish_migration('100_later');\nend\n$migration$;\n",
         encoding="utf-8",
     )
     assert [file.name for file in read_files(copy)][-2:] == ["23_risk_config", "100_later"]

@@ -177,12 +177,12 @@ def test_a_forged_vote_that_stands_in_its_table_does_not_apply_by_hand(council: 
         db,
         "insert into votes (proposal_id, digest, origin, agent_id, agent_key, decision, signed_at,"
         " signed_text, signature) select p.proposal_id, p.digest, p.origin, %s, a.public_key, 'APPROVE', %s,"
-        " approval_text(p.origin, 'APPROVE', p.digest, a.agent_id, %s), %s"
+        " _approval_text(p.origin, 'APPROVE', p.digest, a.agent_id, %s), %s"
         " from proposals as p, agents as a where a.name = 'cyd'",
         [arguments[1], arguments[3], arguments[3], arguments[4]],
     )
     with pytest.raises(psycopg.Error) as caught:
-        query(db, "select apply_proposal(p, %s) from proposals as p", [agent_id("cyd")])
+        query(db, "select _apply_proposal(p, %s) from proposals as p", [agent_id("cyd")])
     assert code_of(caught) == "RSK-007"
 
 

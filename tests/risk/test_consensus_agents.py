@@ -111,7 +111,7 @@ def test_bootstrap_is_all_or_nothing(db: Connection, third: dict[str, Any], code
 
 @pytest.mark.parametrize("key", WEAK.values(), ids=WEAK.keys())
 def test_weak_key_is_never_enrolled(council: Council, key: str) -> None:
-    assert one(council.connection, "select ed25519_key_is_weak(decode(%s, 'hex'))", [key]) is True
+    assert one(council.connection, "select _ed25519_key_is_weak(decode(%s, 'hex'))", [key]) is True
     with pytest.raises(psycopg.Error) as caught:
         council.propose("agent_enrol", enrol("dan") | {"public_key": key}, "ada")
     assert code_of(caught) == "RSK-003"

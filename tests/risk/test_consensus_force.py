@@ -102,8 +102,8 @@ FORGED = {
     " approved_by_agent_id, valid_from, version, proposal_id, state_hash from risk_asset_kill_thresholds",
     "log entry": "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous,"
     " state_text, state_hash) select 5, p.proposal_id, p.digest, p.kind, v.agent_id, '[]', p.previous,"
-    " next_state_text(current_state_text(), p.kind, p.payload),"
-    " text_digest(next_state_text(current_state_text(), p.kind, p.payload))"
+    " _next_state_text(_current_state_text(), p.kind, p.payload),"
+    " _text_digest(_next_state_text(_current_state_text(), p.kind, p.payload))"
     " from proposals as p join votes as v using (proposal_id) order by p.id desc limit 1",
     "agent": "insert into agents (agent_id, name, role, public_key)"
     f" values (gen_random_uuid(), 'x', 'x', decode('{public_hex(private_key('x'))}', 'hex'))",
@@ -143,7 +143,7 @@ def test_a_forged_log_entry_under_a_complete_quorum_still_leads_where_it_should(
             db,
             "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous,"
             " state_text, state_hash) select 5, proposal_id, digest, kind, %s, '[]', previous, t.text,"
-            " text_digest(t.text) from proposals, state_text(5, %s, '[]') as t(text) where proposal_id = %s",
+            " _text_digest(t.text) from proposals, _state_text(5, %s, '[]') as t(text) where proposal_id = %s",
             [agent_id("ben"), Jsonb(limits("1")), proposal_id],
         )
     assert code_of(caught) == "RSK-002"
@@ -314,7 +314,7 @@ def test_a_consistently_changed_state_is_found_by_the_replay(governed: Council) 
         governed.connection,
         "with c as (update risk_configurations set max_leverage_ratio = 99)"
         " update risk_change_log set state_text = replace(state_text, '2.00', '99.00'),"
-        " state_hash = text_digest(replace(state_text, '2.00', '99.00'))",
+        " state_hash = _text_digest(replace(state_text, '2.00', '99.00'))",
     )
     rows = query(governed.connection, "select * from verify_config_integrity()")
     assert rows[0]["hash"] == rows[1]["hash"] != rows[2]["hash"]
@@ -363,7 +363,7 @@ def test_a_payload_that_was_not_signed_is_found_by_the_replay(governed: Council)
         "with p as (update proposals set payload = jsonb_set(payload, '{max_leverage_ratio}', '\"99\"')),"
         " c as (update risk_configurations set max_leverage_ratio = 99)"
         " update risk_change_log set state_text = replace(state_text, '2.00', '99.00'),"
-        " state_hash = text_digest(replace(state_text, '2.00', '99.00'))",
+        " state_hash = _text_digest(replace(state_text, '2.00', '99.00'))",
     )
     assert not all(row["is_valid"] for row in query(db, "select * from verify_config_integrity()"))
 

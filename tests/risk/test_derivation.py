@@ -166,7 +166,7 @@ def test_a_forged_state_is_not_built_on(live: Council) -> None:
         db,
         "with c as (update risk_configurations set max_leverage_ratio = 99 where valid_to is null)"
         " update risk_change_log set state_text = replace(state_text, '2.00', '99.00'),"
-        " state_hash = text_digest(replace(state_text, '2.00', '99.00'))"
+        " state_hash = _text_digest(replace(state_text, '2.00', '99.00'))"
         " where id = (select max(id) from risk_change_log)",
     )
     with pytest.raises(psycopg.Error) as caught:

@@ -162,11 +162,11 @@ def test_every_other_length_is_false(db: Connection) -> None:
         db,
         "select n from generate_series(0, 70) as n where n <> 32"
         " and (ed25519_verify(substr(%(long)s, 1, n), %(message)s, %(signature)s) is distinct from false"
-        "      or not ed25519_key_is_weak(substr(%(long)s, 1, n)))",
+        "      or not _ed25519_key_is_weak(substr(%(long)s, 1, n)))",
         {"long": PUBLIC * 3, "message": MESSAGE, "signature": SIGNATURE},
     )
     assert found == []
-    assert one(db, "select ed25519_key_is_weak(null)") is True
+    assert one(db, "select _ed25519_key_is_weak(null)") is True
 
 
 @pytest.mark.parametrize("times", [1, 2, 14])
@@ -185,7 +185,7 @@ def test_extreme_s_is_false(db: Connection, s: int) -> None:
 @pytest.mark.parametrize("point", SMALL_ORDER + NOT_CANONICAL)
 def test_keys_that_are_weak_or_not_canonical(db: Connection, point: str) -> None:
     key = bytes.fromhex(point)
-    assert one(db, "select ed25519_key_is_weak(%s)", [key]) is True
+    assert one(db, "select _ed25519_key_is_weak(%s)", [key]) is True
     # S = 0 and R = the identity verify under such keys where nobody looks
     for r in ("01" + "00" * 31, point):
         for message in (b"", b"a", b"b", b"c"):
@@ -248,7 +248,7 @@ def agree(connection: Connection, rounds: int, seed: int) -> None:
         expected = in_python(given[0], given[1], given[2])
         assert expected is (turned is None), (seed, number)
         assert in_sql(connection, *given) is expected, (seed, number, [part.hex() for part in given])
-        weak = one(connection, "select ed25519_key_is_weak(%s)", [given[0]])
+        weak = one(connection, "select _ed25519_key_is_weak(%s)", [given[0]])
         assert weak is (decode(given[0]) is None), (seed, number, given[0].hex())
 
 

@@ -264,8 +264,8 @@ def function_replaced(db: Connection) -> None:
     query(
         db,
         """
-        create or replace function stored_state_text() returns text language sql stable as $$
-          select replace(current_state_text(), '"max_leverage_ratio":2.00', '"max_leverage_ratio":9.00') $$""",
+        create or replace function _stored_state_text() returns text language sql stable as $$
+          select replace(_current_state_text(), '"max_leverage_ratio":2.00', '"max_leverage_ratio":9.00') $$""",
     )
 
 
@@ -278,7 +278,7 @@ def functions_replaced(db: Connection) -> None:
         """update risk_change_log set state_text
              = replace(state_text, '"max_leverage_ratio":2.00', '"max_leverage_ratio":9.00')""",
     )
-    tamper(db, "update risk_change_log set state_hash = text_digest(state_text)")
+    tamper(db, "update risk_change_log set state_hash = _text_digest(state_text)")
 
 
 FORCED = [

@@ -103,7 +103,7 @@ def test_weak_keys_are_those_of_the_database(db: Connection) -> None:
     keys += [ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(5)]
     theirs = one(
         db,
-        "select array_agg(ed25519_key_is_weak(k) order by n) from unnest(%s::bytea[]) with ordinality as u(k, n)",
+        "select array_agg(_ed25519_key_is_weak(k) order by n) from unnest(%s::bytea[]) with ordinality as u(k, n)",
         [keys],
     )
     assert [is_weak_key(key) for key in keys] == theirs

@@ -95,7 +95,7 @@ def test_all_others_are_refused(kind: str, payload: Any) -> None:
 def test_the_database_refuses_and_accepts_the_same(council: Council) -> None:
     def accepts(kind: str, payload: Any) -> bool:
         try:
-            query(council.connection, "select check_payload(%s, %s::jsonb)", [kind, jsonb_text(payload)])
+            query(council.connection, "select _check_payload(%s, %s::jsonb)", [kind, jsonb_text(payload)])
         except psycopg.Error as problem:
             if not str(problem.sqlstate).startswith("RSK"):
                 raise

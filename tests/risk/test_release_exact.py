@@ -104,7 +104,7 @@ def test_what_was_damaged_since_the_proposal_is_not_acknowledged(damaged: Counci
 def test_a_false_alarm_is_lifted_with_an_empty_list(governed: Council) -> None:
     db = governed.connection
     fill(db)
-    query(db, "select engage_lockdown('a drill', '[]')")
+    query(db, "select _engage_lockdown('a drill', '[]')")
     assert locked(db)
     assert refused(governed, [PLACE]) == "RSK-005"
     governed.release()

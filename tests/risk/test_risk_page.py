@@ -46,7 +46,7 @@ def test_signatures(name: str, text: str, hash_at: int, number: int, db: Connect
     assert hashlib.sha256(text.encode()).hexdigest() == HASHES[hash_at]
     assert f"{len(text.encode())} bytes" in VECTORS
     assert verify_text(public, text, SIGNATURES[number])
-    assert one(db, "select signs(%s, %s, %s)", [public, text, SIGNATURES[number]]) is True
+    assert one(db, "select _signs(%s, %s, %s)", [public, text, SIGNATURES[number]]) is True
 
 
 def test_the_database_and_python_print_these_texts(db: Connection) -> None:
@@ -56,7 +56,7 @@ def test_the_database_and_python_print_these_texts(db: Connection) -> None:
     rest = [said.reason, said.proposer, said.expires]
     made = one(
         db,
-        "select proposal_text(%s, %s::uuid, %s, %s, %s, %s, %s::uuid, %s::timestamptz)",
+        "select _proposal_text(%s, %s::uuid, %s, %s, %s, %s, %s::uuid, %s::timestamptz)",
         [*members, Jsonb(said.payload), *rest],
     )
     assert made == PROPOSAL
@@ -74,7 +74,7 @@ def test_the_database_and_python_print_these_texts(db: Connection) -> None:
     vote = {name: field(APPROVAL, name) for name in ("origin", "decision", "digest", "agent", "signed_at")}
     assert vote["digest"] == HASHES[0]
     assert (
-        one(db, "select approval_text(%s, %s, %s, %s::uuid, %s::timestamptz)", list(vote.values()))
+        one(db, "select _approval_text(%s, %s, %s, %s::uuid, %s::timestamptz)", list(vote.values()))
         == APPROVAL
     )
     assert approval_text(**{"agent_id" if k == "agent" else k: v for k, v in vote.items()}) == APPROVAL
@@ -84,7 +84,7 @@ def test_the_state(db: Connection) -> None:
     said = parse_proposal(PROPOSAL)
     text = STATE.removesuffix("\n")
     made = one(
-        db, "select next_state_text(state_text(0, null, '[]'), %s, %s)", [said.kind, Jsonb(said.payload)]
+        db, "select _next_state_text(_state_text(0, null, '[]'), %s, %s)", [said.kind, Jsonb(said.payload)]
     )
     assert made == text
     assert hashlib.sha256(text.encode()).hexdigest() == HASHES[2]
@@ -98,4 +98,4 @@ def test_the_bootstrap(db: Connection) -> None:
     ]
     origin = field(BOOTSTRAP, "origin")
     assert bootstrap_text(origin, agents[::-1]) == BOOTSTRAP
-    assert one(db, "select bootstrap_text(%s, %s)", [origin, Jsonb(agents)]) == BOOTSTRAP
+    assert one(db, "select _bootstrap_text(%s, %s)", [origin, Jsonb(agents)]) == BOOTSTRAP

@@ -56,7 +56,7 @@ def test_a_proposal_reads_the_same(
 ) -> None:
     theirs = one(
         db,
-        "select proposal_text(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)",
+        "select _proposal_text(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)",
         [ORIGIN, proposal, kind, "0" * 64, signed_text.jsonb_text(payload), reason, proposal, moment],
     )
     mine = proposal_text(
@@ -65,14 +65,14 @@ def test_a_proposal_reads_the_same(
         reason=reason, proposer=proposal, expires_at=moment,
     )  # fmt: skip
     assert mine == theirs
-    assert one(db, "select is_plain_text(%s)", [reason]) == signed_text.is_plain_text(reason)
+    assert one(db, "select _is_plain_text(%s)", [reason]) == signed_text.is_plain_text(reason)
 
 
 def test_the_same_characters_hide_in_sql_in_python_and_on_the_screen(db: Connection) -> None:
     """Of all that there are; the screen also escapes what a signed text escapes by itself."""
     every = [chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000]
     refused = query(
-        db, "select c from unnest(%s::text[]) as c where not is_plain_text('a' || c || 'b')", [every]
+        db, "select c from unnest(%s::text[]) as c where not _is_plain_text('a' || c || 'b')", [every]
     )
     hidden = {row["c"] for row in refused}
     assert hidden == {c for c in every if not signed_text.is_plain_text(f"a{c}b")}
@@ -83,7 +83,9 @@ def test_the_same_characters_hide_in_sql_in_python_and_on_the_screen(db: Connect
 @ON_SERVER
 @given(decision=ANY_TEXT, moment=TIMES, agent=st.uuids())
 def test_an_approval_reads_the_same(db: Connection, decision: str, moment: datetime, agent: UUID) -> None:
-    theirs = one(db, "select approval_text(%s, %s, %s, %s, %s)", [ORIGIN, decision, "ab" * 32, agent, moment])
+    theirs = one(
+        db, "select _approval_text(%s, %s, %s, %s, %s)", [ORIGIN, decision, "ab" * 32, agent, moment]
+    )
     mine = signed_text.approval_text(
         origin=ORIGIN, decision=decision, digest="ab" * 32, agent_id=agent, signed_at=moment
     )
@@ -112,7 +114,7 @@ def test_a_state_reads_the_same(db: Connection, version: int, limits: Any, thres
         {"asset": a, "kill_loss_pct": str(loss), "kill_price": None if price is None else format(price, "f")}
         for a, (loss, price) in thresholds.items()
     ]
-    theirs = one(db, "select state_text(%s, %s::jsonb, %s::jsonb)", [version, said, json.dumps(items)])
+    theirs = one(db, "select _state_text(%s, %s::jsonb, %s::jsonb)", [version, said, json.dumps(items)])
     assert mine.text == theirs
     assert state.RiskState.parse(mine.text) == mine
 

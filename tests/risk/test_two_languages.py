@@ -67,7 +67,7 @@ def test_what_a_payload_must_be(council: Council, item: tuple[str, Any]) -> None
     except ValueError:
         mine = False
     try:
-        one(council.connection, "select check_payload(%s, %s::jsonb)", [kind, jsonb_text(payload)])
+        one(council.connection, "select _check_payload(%s, %s::jsonb)", [kind, jsonb_text(payload)])
         theirs = True
     except psycopg.Error as problem:
         if not str(problem.sqlstate).startswith("RSK"):
@@ -109,8 +109,8 @@ def test_what_a_change_does_to_a_state(db: Connection, now: RiskState, change: t
     kind, payload = change
     told = jsonb_text(payload)
     assert replay.direction(kind, payload, now) == one(
-        db, "select change_direction(%s, %s::jsonb, %s::jsonb)", [kind, told, now.text]
+        db, "select _change_direction(%s, %s::jsonb, %s::jsonb)", [kind, told, now.text]
     )
     assert replay.next_state(now, kind, payload).text == one(
-        db, "select next_state_text(%s, %s, %s::jsonb)", [now.text, kind, told]
+        db, "select _next_state_text(%s, %s, %s::jsonb)", [now.text, kind, told]
     )

@@ -26,9 +26,9 @@ def filled_database(server: Server, admin: Connection, template: str) -> str:
     with psycopg.connect(server.dsn(name), autocommit=True) as connection:
         fill(connection)
         council = Council(connection).bootstrap("ada", "ben", "cyd")
-        connection.execute("select engage_lockdown('a test', '[]')")
+        connection.execute("select _engage_lockdown('a test', '[]')")
         council.release()
-        connection.execute("select record_maintenance('a test', 'x', 'y')")
+        connection.execute("select _record_maintenance('a test', 'x', 'y')")
     return name
 
 

@@ -238,7 +238,7 @@ class Hostile:
         for name in (
             "set_config",
             "format",
-            "begin_migration",
+            "_begin_migration",
             "current_setting",
             "record_signal",
             "quote_ident",

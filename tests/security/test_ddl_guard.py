@@ -27,7 +27,7 @@ from tests.support import (
 GUARD = SUPERUSER / "ddl_guard.sql"
 UNGUARD = SUPERUSER / "ddl_guard.rollback.sql"
 
-REFUSE = "refuse(text, text, text, text, text, text, bigint, text)"
+REFUSE = "_refuse(text, text, text, text, text, text, bigint, text)"
 REFUSED = [
     # triggers
     "alter table signals disable trigger _100_reject_change",
@@ -36,9 +36,9 @@ REFUSED = [
     "drop trigger _100_reject_change on signals",
     "drop trigger zzz_chain on order_events",
     "alter trigger zzz_chain on signals rename to aaa",
-    "create trigger aaa before insert on signals for each row execute function validate_signal('signals')",
+    "create trigger aaa before insert on signals for each row execute function _validate_signal('signals')",
     "create or replace trigger zzz_chain before insert on signals for each row"
-    " execute function validate_signal('signals')",
+    " execute function _validate_signal('signals')",
     # through a parent elsewhere, whose triggers and columns its partitions get
     "create table only_mine.parent (like public.signals including defaults) partition by list (side);"
     " alter table only_mine.parent attach partition public.signals default",
@@ -50,17 +50,17 @@ REFUSED = [
     "drop view vw_trade_audit_full",
     "drop sequence attempts_aud002_update_signals",
     "drop index signals_created_at_idx",
-    "drop function reject_change() cascade",
+    "drop function _reject_change() cascade",
     "drop function chain_genesis(text)",
     f"drop function {REFUSE}",
-    "drop function record_maintenance(text, text, text)",
+    "drop function _record_maintenance(text, text, text)",
     "drop domain decimal_28_10 cascade",
     "drop type chain_verdict cascade",
     "drop owned by alpha_owner cascade",
     # functions
-    "create or replace function reject_change() returns trigger language plpgsql as 'begin return new; end'",
-    "alter function reject_change() security invoker",
-    "alter function reject_change() reset all",
+    "create or replace function _reject_change() returns trigger language plpgsql as 'begin return new; end'",
+    "alter function _reject_change() security invoker",
+    "alter function _reject_change() reset all",
     f"alter function {REFUSE} set lock_timeout = 1",
     "alter function chain_genesis(text) rename to genesis",
     # tables, views, domains
@@ -89,7 +89,7 @@ REFUSED = [
     "comment on table signals is 'harmless'",
     # elsewhere
     "alter table signals set schema only_mine",
-    "alter function reject_change() set schema only_mine",
+    "alter function _reject_change() set schema only_mine",
     "alter domain decimal_28_10 set schema only_mine",
     "alter table guard_states set schema only_mine",
     "alter table guard_states rename to x",
@@ -100,7 +100,7 @@ SUPERUSERS_ONLY = [
     "alter schema public rename to elsewhere",
     "drop schema public cascade",
     "alter table signals owner to postgres",
-    "alter function reject_change() owner to postgres",
+    "alter function _reject_change() owner to postgres",
     "alter domain decimal_28_10 owner to postgres",
     "alter view vw_trade_audit_full owner to postgres",
 ]
@@ -261,8 +261,8 @@ def test_what_could_not_be_recorded_is_never_let_through(connect: Connect, guard
         "drop schema public cascade",
         "alter schema public rename to elsewhere",
         "drop table maintenance_events cascade",
-        "drop function record_maintenance(text, text, text)",
-        "alter function record_maintenance(text, text, text) security invoker",
+        "drop function _record_maintenance(text, text, text)",
+        "alter function _record_maintenance(text, text, text) security invoker",
     ):
         with undone(guarded), refused("AUD-011"):
             guarded.execute("set local alpha.maintenance = 'why'")
@@ -341,17 +341,17 @@ def test_two_installations(server: Server, connect: Connect, make_database: Call
 LATER = """
 do $migration$
 begin
-if not begin_migration('900_later') then return; end if;
+if not _begin_migration('900_later') then return; end if;
 create table later (id bigserial not null, note text null, row_hash char(64) not null,
   created_at timestamptz not null, constraint later_pkey primary key (id));
 create index later_note_idx on later (note);
-create or replace function owner_role() returns text language sql stable set search_path from current as
+create or replace function _owner_role() returns text language sql stable set search_path from current as
 $function$ select i.role_prefix || 'alpha_owner' from only installation as i $function$;
-perform protect_table('later', 'AUD-011', 'AUD-011');
-perform chain_attach('later');
+perform _protect_table('later', 'AUD-011', 'AUD-011');
+perform _chain_attach('later');
 alter table signals add column venue text null;
 perform chain_extend('signals');
-perform finish_migration('900_later');
+perform _finish_migration('900_later');
 end
 $migration$;
 """

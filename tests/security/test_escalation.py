@@ -107,7 +107,7 @@ def test_an_auditor_engages_the_lockdown_only_by_damage(
     assert one(db, "select count(*) from lockdown_events") == 0
     tamper(db, "update signals set symbol = 'X' where id = 1")
     with denied():
-        auditor.execute("select engage_lockdown('x', '[]')")
+        auditor.execute("select _engage_lockdown('x', '[]')")
     assert verdicts(auditor)["signals"].error_code == "AUD-009"
     event = query(db, "select recorded_by, event_type from lockdown_events")[0]
     assert event == {"recorded_by": auditor.info.user, "event_type": "ENGAGED"}
@@ -147,12 +147,12 @@ def test_no_way_up(connect: Connect, login_role: LoginRole, database: str, role:
         "copy signals to program 'cat'",
         "copy signals from '/etc/passwd'",
         "select pg_read_file('/etc/passwd')",
-        "create trigger x before insert on signals for each row execute function reject_change('signals')",
+        "create trigger x before insert on signals for each row execute function _reject_change('signals')",
         "create rule x as on insert to signals do instead nothing",
         "create statistics pg_temp.s on id, symbol from signals",
         "create table pg_temp.child () inherits (signals)",
         "create temp table refers (c uuid references signals (correlation_id))",
-        "select reject_change()",
+        "select _reject_change()",
         "lock table lock_signals in exclusive mode",
         "lock table signals in share mode",
     ):  # fmt: skip
@@ -216,19 +216,19 @@ HOSTILE = {
     + "create index evil on public.guard_states ((case when evil.tell() then id end))",
     "statistics on guard_states": MAINTAIN
     + "create statistics evil.s on id, (case when evil.tell() then reason end) from public.guard_states",
-    "record_maintenance overloaded by a cast": MAINTAIN
+    "_record_maintenance overloaded by a cast": MAINTAIN
     + "create type evil.t as (j text); create function evil.c(text) returns evil.t language plpgsql as"
     " $$ begin perform evil.tell(); return row($1); end $$;"
     " create cast (text as evil.t) with function evil.c as implicit;"
-    " create function public.record_maintenance(evil.t, evil.t, evil.t) returns void language sql"
+    " create function public._record_maintenance(evil.t, evil.t, evil.t) returns void language sql"
     " security definer as '';"
-    " drop function public.record_maintenance(text, text, text)",
-    "record_maintenance with a default": MAINTAIN
-    + "drop function public.record_maintenance(text, text, text);"
-    " create function public.record_maintenance(text, text, text, boolean default evil.tell()) returns void"
+    " drop function public._record_maintenance(text, text, text)",
+    "_record_maintenance with a default": MAINTAIN
+    + "drop function public._record_maintenance(text, text, text);"
+    " create function public._record_maintenance(text, text, text, boolean default evil.tell()) returns void"
     " language sql security definer as ''",
-    "record_maintenance with the caller's rights": MAINTAIN
-    + "create or replace function public.record_maintenance(reason text, command_tag text, object_identity text)"
+    "_record_maintenance with the caller's rights": MAINTAIN
+    + "create or replace function public._record_maintenance(reason text, command_tag text, object_identity text)"
     " returns void language plpgsql as $$ begin perform evil.tell(); end $$",
     "guard_states a view": MAINTAIN
     + "alter table public.guard_states rename to evil; create view public.guard_states as"
@@ -254,8 +254,8 @@ HOSTILE_DEFERRED = {
     + " create or replace function public.refuse(code text, message text, detail text, hint text, table_name text,"
     " operation text, row_id bigint default null, column_name text default null) returns void language plpgsql"
     " security definer set search_path = public, pg_temp as $$ begin insert into evil.queue values (1); end $$",
-    "record_maintenance": DEFERRED
-    + " create or replace function public.record_maintenance(reason text, command_tag text, object_identity text)"
+    "_record_maintenance": DEFERRED
+    + " create or replace function public._record_maintenance(reason text, command_tag text, object_identity text)"
     " returns void language sql security definer set search_path = public, pg_temp as"
     " $$ insert into evil.queue values (1) $$",
     "record_guards": DEFERRED
@@ -325,7 +325,7 @@ def test_nor_by_a_deferred_trigger(
     guarded_database: str,
     attack: str,
 ) -> None:
-    if attack == "record_maintenance" and server.major < 18:
+    if attack == "_record_maintenance" and server.major < 18:
         request.applymarker(
             pytest.mark.xfail(
                 strict=True,

@@ -114,11 +114,11 @@ MUTATIONS = [
         "trigger of other columns",
         "drop trigger _100_reject_change on signals; create trigger _100_reject_change"
         " before delete or update of price on signals for each row"
-        " execute function reject_change('signals', 'AUD-002', 'AUD-003');"
+        " execute function _reject_change('signals', 'AUD-002', 'AUD-003');"
         " alter table signals enable always trigger _100_reject_change; select record_guards('one way');"
         " drop trigger _100_reject_change on signals; create trigger _100_reject_change"
         " before delete or update of symbol on signals for each row"
-        " execute function reject_change('signals', 'AUD-002', 'AUD-003');"
+        " execute function _reject_change('signals', 'AUD-002', 'AUD-003');"
         " alter table signals enable always trigger _100_reject_change",
         changed("trigger", "signals._100_reject_change", "timing"),
     ),
@@ -450,7 +450,7 @@ def test_what_a_verification_run_recorded_counts_too(session: Connection) -> Non
 
 def test_an_alarm_that_lost_its_value_is_told(session: Connection) -> None:
     with undone(session):
-        session.execute("select engage_lockdown('a test', '[]')")
+        session.execute("select _engage_lockdown('a test', '[]')")
         session.execute("select record_guards('engaged')")
         session.execute("select setval('lockdown_alarm', 1, false)")
         assert ("sequence", "lockdown_alarm", "value", "changed") in found(session)

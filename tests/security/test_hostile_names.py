@@ -120,7 +120,7 @@ def test_what_is_planted_runs_when_it_is_looked_up(hostile_template: Hostile, cl
             "operator text ~~ text": "select 'a'::pg_catalog.text like 'b'",
             "aggregate count": "select count(*)",
             "relation pg_class": "select * from pg_class",
-            "function begin_migration of ours": "select begin_migration('x'::pg_catalog.text)",
+            "function _begin_migration of ours": "select _begin_migration('x'::pg_catalog.text)",
         }.items():
             with suppress(psycopg.Error):
                 conn.execute(statement)

@@ -27,7 +27,7 @@ PIN_MIGRATION, PIN_ROLLBACK = (
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
-               where p.proname = 'begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
+               where p.proname = '_begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -54,7 +54,7 @@ declare
 begin
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 execute format('create table %I.lock_migrations ()', install_schema);
-create function snapshot_sees() returns text language plpgsql as $function$
+create function _snapshot_sees() returns text language plpgsql as $function$
 begin
   execute format($template$
 create function %1$I() returns trigger language plpgsql as $chain$
@@ -65,7 +65,7 @@ end
 $chain$ $template$, 'x');
 end
 $function$;
-create procedure begin_append()
+create procedure _begin_append()
 language plpgsql
 as $procedure$
 declare
@@ -74,13 +74,13 @@ begin
   commit;
 end
 $procedure$;
-perform finish_migration('001_core_functions');
+perform _finish_migration('001_core_functions');
 end
 $migration$;
 """,
     "001_core_functions.rollback.sql": f"""do $rollback$
 {HOME}begin
-{PIN_ROLLBACK}perform begin_rollback('001_core_functions');
+{PIN_ROLLBACK}perform _begin_rollback('001_core_functions');
 end
 $rollback$;
 """,
@@ -89,15 +89,15 @@ $rollback$;
 
 do $migration$
 {HOME}begin
-{PIN_MIGRATION}if not begin_migration('003_attach_triggers') then return; end if;
+{PIN_MIGRATION}if not _begin_migration('003_attach_triggers') then return; end if;
 create function f() returns trigger
 language plpgsql as $function$
 begin
-    perform refuse('AUD-001');
+    perform _refuse('AUD-001');
 end
 $function$;
 create trigger _500_validate before insert on x for each row execute function f();
-perform finish_migration('003_attach_triggers');
+perform _finish_migration('003_attach_triggers');
 end
 $migration$;
 """,
@@ -105,7 +105,7 @@ $migration$;
 
 do $rollback$
 {HOME}begin
-{PIN_ROLLBACK}perform begin_rollback('003_attach_triggers');
+{PIN_ROLLBACK}perform _begin_rollback('003_attach_triggers');
 end
 $rollback$;
 """,
@@ -113,14 +113,14 @@ $rollback$;
 
 do $migration$
 {HOME}begin
-{PIN_MIGRATION}if not begin_migration('023_last') then return; end if;
-perform finish_migration('023_last');
+{PIN_MIGRATION}if not _begin_migration('023_last') then return; end if;
+perform _finish_migration('023_last');
 end
 $migration$;
 """,
     "023_last.rollback.sql": f"""do $rollback$
 {HOME}begin
-{PIN_ROLLBACK}perform begin_rollback('023_last');
+{PIN_ROLLBACK}perform _begin_rollback('023_last');
 end
 $rollback$;
 """,
@@ -148,8 +148,8 @@ def test_nothing_in_what_is_there() -> None:
     ("name", "old", "new", "said"),
     [
         (LATER, "create trigger _500_validate", "CREATE trigger _500_validate", "CREATE: keywords"),
-        (LATER, "    perform refuse(", "    PERFORM refuse(", "PERFORM: keywords"),
-        (FIRST, "create function snapshot_sees", "create FUNCTION snapshot_sees", "FUNCTION: keywords"),
+        (LATER, "    perform _refuse(", "    PERFORM _refuse(", "PERFORM: keywords"),
+        (FIRST, "create function _snapshot_sees", "create FUNCTION _snapshot_sees", "FUNCTION: keywords"),
         (FIRST, "lock table only %4$I in", "LOCK table only %4$I in", "LOCK: keywords"),
         (LATER, "do $migration$", "begin;\ndo $migration$", "controls the transaction"),
         (LATER, "do $migration$", "\\set x 1\ndo $migration$", "metacommand"),
@@ -163,7 +163,7 @@ def test_nothing_in_what_is_there() -> None:
          "after the leading comments"),
         (LATER, "-- depends: 001_core_functions", "-- depends: 001_core_function", "there is no such migration"),
         ("023_last.sql", "-- depends: 003_attach_triggers", "-- depends: 001_core_functions", "order is open"),
-        (LATER, "if not begin_migration('003", "if not begin_migration('03", "as all do, up to begin_migration"),
+        (LATER, "if not _begin_migration('003", "if not _begin_migration('03", "as all do, up to _begin_migration"),
         (LATER, "perform pg_catalog.set_config('alpha", "perform set_config('alpha", "does not begin as all do"),
         (LATER, "home), ', pg_temp')", "home), ', public')", "does not begin as all do"),
         (LATER, HOME, HOME.replace("current_schema()", "'public'"), "does not begin as all do"),
@@ -174,15 +174,15 @@ def test_nothing_in_what_is_there() -> None:
         (FIRST, "install_schema  pg_catalog.text", "install_schema  constant text", "install_schema text: nothing"),
         (FIRST, "ignored pg_catalog.text", "ignored text", "ignored text: nothing has pinned"),
         (FIRST, "begin\nperform pg_catalog.", "begin\nperform ", "does not begin with perform pg_catalog.set_config"),
-        (LATER, "refuse('AUD-001')", "refuse('[\\d]')", "a backslash in a plain string"),
-        (LATER, "refuse('AUD-001')", "refuse(E'[\\d]')", None),
-        (LATER, "refuse('AUD-001')", "refuse(E'a' || '\\')", "a backslash in a plain string"),
+        (LATER, "_refuse('AUD-001')", "_refuse('[\\d]')", "a backslash in a plain string"),
+        (LATER, "_refuse('AUD-001')", "_refuse(E'[\\d]')", None),
+        (LATER, "_refuse('AUD-001')", "_refuse(E'a' || '\\')", "a backslash in a plain string"),
         (FIRST, "'UPPER Case", "'\\UPPER", "a backslash in a plain string"),
-        (LATER, "finish_migration('003", "finish_migration('03", "does not end with"),
-        (LATER, "if not begin_migration", "create table early ();\nif not begin_migration", "does not begin as"),
+        (LATER, "_finish_migration('003", "_finish_migration('03", "does not end with"),
+        (LATER, "if not _begin_migration", "create table early ();\nif not _begin_migration", "does not begin as"),
         (FIRST, "lock_migrations", "lock_other", "before it has taken the migration lock"),
         (FIRST, "execute format('create", "create table early ();\nexecute format('create", "before it has taken"),
-        (ROLLBACK, "perform begin_rollback('003", "perform begin_rollback('03", "up to perform begin_rollback"),
+        (ROLLBACK, "perform _begin_rollback('003", "perform _begin_rollback('03", "up to perform _begin_rollback"),
         (LATER, "-- 003", "\ufeff-- 003", "byte order mark"),
         (LATER, "returns trigger\n", "returns trigger\r\n", "carriage return"),
         (LATER, "returns trigger\n", "returns trigger (\n", None),

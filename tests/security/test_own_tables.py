@@ -102,7 +102,7 @@ def test_a_list_of_columns_says_what_is_there(owner: Connection, what: str, valu
     with pytest.raises(psycopg.Error) as caught:
         owner.execute(
             f"insert into chain_columns (table_name, from_id, column_names, older_values) select {values}"
-            " from (select array_agg(column_name) as present from hashed_columns('signals')) as h"
+            " from (select array_agg(column_name) as present from _hashed_columns('signals')) as h"
         )
     assert caught.value.sqlstate == ("42P01" if "unknown" in what else "AUD11"), what
 
@@ -114,7 +114,7 @@ def test_a_new_column_is_recorded_as_it_is(owner: Connection, from_id: int, olde
     with refused("AUD-011", "chain_columns"):
         owner.execute(
             "insert into chain_columns (table_name, from_id, column_names, older_values)"
-            " select 'signals', %s, array_agg(column_name), %s from hashed_columns('signals')",
+            " select 'signals', %s, array_agg(column_name), %s from _hashed_columns('signals')",
             [from_id, json.dumps({"note": json.loads(older)})],
         )
     owner.execute("select chain_extend('signals')")
@@ -204,8 +204,8 @@ def test_replicated_rows_pass(db: Connection) -> None:
 
 Way = Callable[[Connection], object]
 WAYS: dict[str, Way] = {
-    "lockdown_events": lambda c: c.execute("select engage_lockdown('a test', '[]')"),
-    "maintenance_events": lambda c: c.execute("select record_maintenance('a test', 'x', 'y')"),
+    "lockdown_events": lambda c: c.execute("select _engage_lockdown('a test', '[]')"),
+    "maintenance_events": lambda c: c.execute("select _record_maintenance('a test', 'x', 'y')"),
     "guard_states": lambda c: c.execute("select record_guards('a test')"),
     "verification_runs": lambda c: c.execute("select record_verification(true, '{}', 0)"),
 }

@@ -17,7 +17,7 @@ def test_every_chained_table_says_who(db: Connection) -> None:
     """As its last column, but where it had one before."""
     rows = query(
         db,
-        "select c.table_name, h.column_name from chains as c left join hashed_columns(c.table_name) as h"
+        "select c.table_name, h.column_name from chains as c left join _hashed_columns(c.table_name) as h"
         " on h.column_name = 'recorded_by'",
     )
     assert len(rows) >= 14

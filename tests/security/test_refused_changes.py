@@ -240,12 +240,12 @@ def test_application_roles_are_stopped_by_postgresql(
         "insert into installed_migrations (name) values ('x')",
         "insert into chains values ('x', 999, true, true)",
         "select record_guards('x')",
-        "select record_maintenance('x', 'x', 'x')",
-        "select engage_lockdown('x', '[]')",
-        "select chain_generate('signals')",
+        "select _record_maintenance('x', 'x', 'x')",
+        "select _engage_lockdown('x', '[]')",
+        "select _chain_generate('signals')",
         "select chain_extend('signals')",
-        "select refuse('AUD-002', 'x', 'x', 'x', 'x', 'x')",
-        "select begin_migration('x')",
+        "select _refuse('AUD-002', 'x', 'x', 'x', 'x', 'x')",
+        "select _begin_migration('x')",
     ],
 )  # fmt: skip
 def test_application_roles_cannot_reach_the_machinery(filled: Connection, role: str, statement: str) -> None:

@@ -24,7 +24,7 @@ def forge(db: Connection, row_id: str) -> None:
 
 def release(db: Connection, row_id: int) -> None:
     """Release the lockdown, as if a quorum had acknowledged that the rows from row_id on are missing."""
-    query(db, "select engage_lockdown('a test', '[]')")
+    query(db, "select _engage_lockdown('a test', '[]')")
     acknowledge(
         db,
         "a test",
@@ -193,11 +193,11 @@ def test_a_type_of_the_callers_does_not_stand_in_front_of_ours(connect: Connect)
 def test_an_engagement_with_an_old_snapshot_does_not_say_that_it_is_done(
     connect: Connect, db: Connection
 ) -> None:
-    query(db, "select engage_lockdown('a test', '[]')")
+    query(db, "select _engage_lockdown('a test', '[]')")
     old = connect(autocommit=False)
     old.execute("set transaction isolation level repeatable read")
     query(old, "select 1")
     release(db, 1)
-    said = one(old, "select lockdown_over('[{}]', true)")
+    said = one(old, "select _lockdown_over('[{}]', true)")
     old.rollback()
     assert said != "the lockdown is engaged already"

@@ -34,7 +34,7 @@ READ_BY_AUDITORS = {
     ),
     "proposals": ("vw_proposals",),
     "chain_columns": ("chain_rows('signals')", "chain_rows_sql('signals')"),
-    "verification_runs": ("verified_heads()",),
+    "verification_runs": ("_verified_heads()",),
 }
 
 

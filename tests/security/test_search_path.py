@@ -15,11 +15,11 @@ from tests.support import migrate_with_psql, query, quote
 # Migrations call these, and the role and the search_path that they set must outlast them.
 UNPINNED = {
     "_take_migration_lock",
-    "begin_migration",
-    "begin_rollback",
-    "end_migration",
-    "finish_migration",
-    "finish_rollback",
+    "_begin_migration",
+    "_begin_rollback",
+    "_end_migration",
+    "_finish_migration",
+    "_finish_rollback",
 }
 
 HOME = "(select oid from pg_namespace where nspname = current_schema())"
@@ -100,7 +100,7 @@ SHADOWED = [
     "create domain pg_temp.decimal_28_10 as numeric(5, 1)",
     "create function pg_temp.chain_genesis(text) returns text language sql as $$ select 'fake' $$",
     "create function pg_temp.refuse(text, text, text, text, text, text) returns void language sql as ''",
-    "create function pg_temp.refuse_decimal(numeric, int, int) returns bool language sql as 'select true'",
+    "create function pg_temp._refuse_decimal(numeric, int, int) returns bool language sql as 'select true'",
     "create function pg_temp.sha256(bytea) returns bytea language sql as $$ select '\\x00'::bytea $$",
     "create function pg_temp.clock_timestamp() returns timestamptz"
     " language sql as 'select null::timestamptz'",

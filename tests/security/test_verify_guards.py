@@ -44,7 +44,7 @@ COLUMN = ("type", "not null", "default", "generated")
 CONSTRAINT = ("definition", "enforced", "triggers")
 FUNCTION = ("body", "arguments", "result", "attributes", "settings")
 REFUSE = (
-    "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint,"
+    "_refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint,"
     " column_name text)"
 )
 
@@ -94,7 +94,7 @@ MUTATIONS = [
         "trigger made again with WHEN",
         "drop trigger _100_reject_change on signals; create trigger _100_reject_change"
         " before update or delete on signals for each row when (old.id > 5)"
-        " execute function reject_change('signals', 'AUD-002', 'AUD-003');"
+        " execute function _reject_change('signals', 'AUD-002', 'AUD-003');"
         " alter table signals enable always trigger _100_reject_change",
         changed("trigger", "signals._100_reject_change", "timing"),
     ),
@@ -102,7 +102,7 @@ MUTATIONS = [
         "trigger made again OF a column",
         "drop trigger _100_reject_change on signals; create trigger _100_reject_change"
         " before delete or update of price on signals for each row"
-        " execute function reject_change('signals', 'AUD-002', 'AUD-003');"
+        " execute function _reject_change('signals', 'AUD-002', 'AUD-003');"
         " alter table signals enable always trigger _100_reject_change",
         changed("trigger", "signals._100_reject_change", "timing"),
     ),
@@ -110,7 +110,7 @@ MUTATIONS = [
         "trigger made again without DELETE",
         "drop trigger _100_reject_change on signals; create trigger _100_reject_change"
         " before update on signals for each row"
-        " execute function reject_change('signals', 'AUD-002', 'AUD-003');"
+        " execute function _reject_change('signals', 'AUD-002', 'AUD-003');"
         " alter table signals enable always trigger _100_reject_change",
         changed("trigger", "signals._100_reject_change", "timing"),
     ),
@@ -199,8 +199,8 @@ MUTATIONS = [
     ),
     Mutation(
         "function settings",
-        "alter function reject_change() reset search_path",
-        changed("function", "reject_change()", "settings"),
+        "alter function _reject_change() reset search_path",
+        changed("function", "_reject_change()", "settings"),
     ),
     Mutation(
         "function setting added",
@@ -209,8 +209,8 @@ MUTATIONS = [
     ),
     Mutation(
         "function without its rights",
-        "alter function reject_truncate() security invoker",
-        changed("function", "reject_truncate()", "attributes"),
+        "alter function _reject_truncate() security invoker",
+        changed("function", "_reject_truncate()", "attributes"),
     ),
     Mutation(
         "function with its owner's rights",
@@ -224,8 +224,8 @@ MUTATIONS = [
     ),
     Mutation(
         "function owner",
-        "create role security_other; alter function reject_change() owner to security_other",
-        missing("function", "reject_change()", *FUNCTION) | extra("function", "reject_change()", "owner"),
+        "create role security_other; alter function _reject_change() owner to security_other",
+        missing("function", "_reject_change()", *FUNCTION) | extra("function", "_reject_change()", "owner"),
     ),
     Mutation(
         "somebody else's function beside ours",
@@ -261,17 +261,17 @@ MUTATIONS = [
     Mutation(
         "function overloaded",
         "set local role alpha_owner; create function"
-        " refuse(code text) returns void language sql as ''; reset role",
-        extra("function", "refuse(code text)", *FUNCTION, "grant to PUBLIC"),
+        " _refuse(code text) returns void language sql as ''; reset role",
+        extra("function", "_refuse(code text)", *FUNCTION, "grant to PUBLIC"),
     ),
     Mutation(
         "function argument default",
-        "create or replace function chain_attach(table_name text, open_in_lockdown boolean default false,"
+        "create or replace function _chain_attach(table_name text, open_in_lockdown boolean default false,"
         " is_internal boolean default true) returns void language plpgsql set search_path = public, pg_temp as"
         " 'begin end'",
         changed(
             "function",
-            "chain_attach(table_name text, open_in_lockdown boolean, is_internal boolean)",
+            "_chain_attach(table_name text, open_in_lockdown boolean, is_internal boolean)",
             "body",
             "arguments",
         ),
@@ -338,8 +338,8 @@ MUTATIONS = [
     ),
     Mutation(
         "the owner's own rights on a function",
-        "revoke execute on function refuse_in_lockdown(text) from alpha_owner",
-        extra("function", "refuse_in_lockdown(table_name text)", "rights that the owner lacks"),
+        "revoke execute on function _refuse_in_lockdown(text) from alpha_owner",
+        extra("function", "_refuse_in_lockdown(table_name text)", "rights that the owner lacks"),
     ),
     Mutation(
         "the owner's own rights on a type",

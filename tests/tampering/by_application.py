@@ -138,7 +138,7 @@ sql("accepts-guards", "Accepts changed guards", "select record_guards('x')", DEN
 sql(
     "engages-the-lockdown",
     "Stops trading by engaging the lockdown",
-    "select engage_lockdown('x', '[]')",
+    "select _engage_lockdown('x', '[]')",
     DENIED,
 )
 sql(
@@ -366,7 +366,7 @@ def writes_on_at_repeatable_read(stage: Stage) -> None:
 @does("Writes on while the event of the lockdown is not committed yet", refused("AUD-009"))
 def writes_on_before_the_event(stage: Stage) -> None:
     writer, engager = _open(stage), stage.session("owner", autocommit=False)
-    query(engager, "select engage_lockdown('a test', '[]')")
+    query(engager, "select _engage_lockdown('a test', '[]')")
     writer.execute(LATE)
 
 
@@ -376,7 +376,7 @@ def writes_on_before_the_event(stage: Stage) -> None:
 )
 def writes_on_in_a_loop(stage: Stage) -> None:
     writer, engager = _open(stage), stage.session("owner", autocommit=False)
-    query(engager, "select engage_lockdown('a test', '[]')")
+    query(engager, "select _engage_lockdown('a test', '[]')")
     loop = (
         "do $$ begin for n in 1..20 loop begin perform record_signal('while ' || n, 'B', 'BUY', 1, 1, '{}');"
         " exception when others then null; end; end loop; end $$"

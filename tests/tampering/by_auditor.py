@@ -47,7 +47,10 @@ sql(
     DENIED,
 )
 sql(
-    "engages-the-lockdown", "Engages the lockdown without damage", "select engage_lockdown('x', '[]')", DENIED
+    "engages-the-lockdown",
+    "Engages the lockdown without damage",
+    "select _engage_lockdown('x', '[]')",
+    DENIED,
 )
 sql(
     "releases-the-lockdown",
@@ -60,7 +63,7 @@ sql("extends-a-chain", "Registers a column that is not hashed", "select chain_ex
 sql(
     "makes-a-chain-trigger",
     "Makes a chain's trigger function anew",
-    "select chain_generate('signals')",
+    "select _chain_generate('signals')",
     DENIED,
 )
 sql(
@@ -114,7 +117,7 @@ def records_over_a_cut(stage: Stage) -> None:
     "Records a run that names no table, to make what is remembered forgotten",
     harmless(
         "what is remembered stays",
-        "select count(*) = 1 from verified_heads() where table_name = 'order_events' and last_id = 4",
+        "select count(*) = 1 from _verified_heads() where table_name = 'order_events' and last_id = 4",
     ),
     prepare=REMEMBERED,
 )

@@ -201,8 +201,8 @@ sql(
     "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous,"
     " state_text, state_hash)"
     " select 9, p.proposal_id, p.digest, p.kind, p.proposer, '[]', p.previous,"
-    " next_state_text(current_state_text(), p.kind, p.payload),"
-    " text_digest(next_state_text(current_state_text(), p.kind, p.payload)) from proposals as p order by"
+    " _next_state_text(_current_state_text(), p.kind, p.payload),"
+    " _text_digest(_next_state_text(_current_state_text(), p.kind, p.payload)) from proposals as p order by"
     " p.id desc limit 1",
     refused("RSK-002"),
 )
@@ -257,7 +257,7 @@ sql(
 sql(
     "guarded-replaces-a-function",
     "Where the DDL guard is installed, replaces a function",
-    "create or replace function reject_change() returns trigger language plpgsql as 'begin return new; end'",
+    "create or replace function _reject_change() returns trigger language plpgsql as 'begin return new; end'",
     refused("AUD-011"),
     begins="guarded",
 )
@@ -360,7 +360,7 @@ CHAIN = "trigger"
 REJECT = "signals._100_reject_change"
 REMADE = (
     "drop trigger _100_reject_change on signals; create trigger _100_reject_change {timing} on signals for each row"
-    " {when} execute function reject_change('signals', 'AUD-002', 'AUD-003');"
+    " {when} execute function _reject_change('signals', 'AUD-002', 'AUD-003');"
     " alter table signals enable always trigger _100_reject_change"
 )
 sql(
@@ -462,8 +462,8 @@ sql(
 sql(
     "replaces-the-refusal",
     "Replaces the function that refuses changes",
-    "create or replace function reject_change() returns trigger language plpgsql as 'begin return new; end'",
-    guards("function", "reject_change()", "body", "changed"),
+    "create or replace function _reject_change() returns trigger language plpgsql as 'begin return new; end'",
+    guards("function", "_reject_change()", "body", "changed"),
 )
 sql(
     "replaces-the-verification",
@@ -476,16 +476,16 @@ sql(
 sql(
     "unpins-a-function",
     "Takes the pinned search_path from a function",
-    "alter function reject_change() reset search_path",
-    guards("function", "reject_change()", "settings", "changed"),
+    "alter function _reject_change() reset search_path",
+    guards("function", "_reject_change()", "settings", "changed"),
 )
 sql(
     "quiets-a-function",
     "Gives the refusing function a setting that keeps it out of the log",
-    "alter function refuse(text, text, text, text, text, text, bigint, text) set lock_timeout = 1",
+    "alter function _refuse(text, text, text, text, text, text, bigint, text) set lock_timeout = 1",
     guards(
         "function",
-        "refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint,"
+        "_refuse(code text, message text, detail text, hint text, table_name text, operation text, row_id bigint,"
         " column_name text)",
         "settings",
         "changed",
@@ -494,14 +494,14 @@ sql(
 sql(
     "disarms-a-function",
     "Takes the owner's rights from a function",
-    "alter function reject_truncate() security invoker",
-    guards("function", "reject_truncate()", "attributes", "changed"),
+    "alter function _reject_truncate() security invoker",
+    guards("function", "_reject_truncate()", "attributes", "changed"),
 )
 sql(
     "overloads-a-function",
     "Adds a function that a call could pick instead of ours",
     "create function public.refuse(code text) returns void language sql as ''",
-    guards("function", "refuse(code text)", "body", "extra"),
+    guards("function", "_refuse(code text)", "body", "extra"),
 )
 sql(
     "drops-a-function",
@@ -1103,7 +1103,7 @@ def _loosen_log(stage: Stage) -> None:
         stage.me,
         "risk_change_log",
         "update risk_change_log set state_text = replace(state_text, ':2.00', ':9.00'),"
-        " state_hash = text_digest(replace(state_text, ':2.00', ':9.00'))",
+        " state_hash = _text_digest(replace(state_text, ':2.00', ':9.00'))",
     )
 
 
@@ -1166,13 +1166,13 @@ def signs_with_its_own_keys(stage: Stage) -> None:
 
 @does(
     "Replaces the function that reads the limits by one that lies",
-    guards("function", "stored_state_text()", "body", "changed"),
+    guards("function", "_stored_state_text()", "body", "changed"),
     guardrail(),
 )
 def replaces_the_state(stage: Stage) -> None:
     stage.me.execute(
-        "create or replace function stored_state_text() returns text language sql stable set search_path from current"
-        " as $$ select replace(current_state_text(), ':2.00', ':9.00') $$"
+        "create or replace function _stored_state_text() returns text language sql stable set search_path from current"
+        " as $$ select replace(_current_state_text(), ':2.00', ':9.00') $$"
     )
 
 
@@ -1528,8 +1528,8 @@ def applies_without_a_quorum(stage: Stage) -> None:
         stage,
         "insert into risk_change_log (version, proposal_id, digest, kind, approved_by, approvals, previous, state_text,"
         " state_hash) select (t.text::jsonb ->> 'version')::bigint, p.proposal_id, p.digest, p.kind, p.proposer, '[]',"
-        " p.previous, t.text, text_digest(t.text) from proposals as p"
-        " cross join next_state_text(current_state_text(), p.kind, p.payload) as t(text) order by p.id desc limit 1",
+        " p.previous, t.text, _text_digest(t.text) from proposals as p"
+        " cross join _next_state_text(_current_state_text(), p.kind, p.payload) as t(text) order by p.id desc limit 1",
         "_500_validate",
         "risk_change_log",
     )

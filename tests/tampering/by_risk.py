@@ -54,7 +54,7 @@ sql("changes-a-vote", "Changes a vote", "update votes set decision = 'APPROVE'",
 sql(
     "applies-a-proposal",
     "Applies a proposal that has no quorum",
-    "select apply_proposal(p, p.proposer) from proposals as p",
+    "select _apply_proposal(p, p.proposer) from proposals as p",
     DENIED,
 )
 sql("enrols-an-agent", "Inserts an agent of its own", "insert into agents (name) values ('x')", DENIED)

@@ -106,8 +106,8 @@ sql(
 sql(
     "edits-a-function",
     "Changes a function's body in the catalogue",
-    [SYSTEM, "update pg_proc set prosrc = 'begin return new; end' where proname = 'reject_change'"],
-    guards("function", "reject_change()", "body", "changed"),
+    [SYSTEM, "update pg_proc set prosrc = 'begin return new; end' where proname = '_reject_change'"],
+    guards("function", "_reject_change()", "body", "changed"),
 )
 sql(
     "invalidates-an-index",
@@ -175,8 +175,8 @@ sql(
 sql(
     "gives-a-function-away",
     "Gives a function to another owner",
-    "alter function reject_change() owner to tamper_dba",
-    guards("function", "reject_change()", "owner", "extra"),
+    "alter function _reject_change() owner to tamper_dba",
+    guards("function", "_reject_change()", "owner", "extra"),
 )
 sql(
     "gives-the-schema-away",

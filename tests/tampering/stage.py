@@ -157,7 +157,7 @@ class Stage:
     def lock_down(self) -> None:
         """Engage the lockdown, as a verification does that finds damage."""
         with as_role(self.db, "alpha_owner"):
-            query(self.db, "select engage_lockdown('a test', '[]')")
+            query(self.db, "select _engage_lockdown('a test', '[]')")
 
     def damage(self, table: str = "signals", row_id: int = 2) -> None:
         """Change a row behind the triggers' back, so that there is something to find."""

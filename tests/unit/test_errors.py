@@ -231,7 +231,7 @@ def test_one_line_tells_a_refusal_once() -> None:
     assert one_line(caught.value) == "error [AUD-003]: DELETE on signals refused"
 
 
-@pytest.mark.parametrize("name", ["verification_plan", "verified_heads", "judge_range"])
+@pytest.mark.parametrize("name", ["verification_plan", "_verified_heads", "_judge_range"])
 def test_what_verify_chain_asks_first_is_ours(name: str) -> None:
     """So that who lacks the right is told which role has it."""
     error = errors.from_database(database_error("42501", f"permission denied for function {name}"))

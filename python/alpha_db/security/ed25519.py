@@ -36,7 +36,7 @@ def is_weak_key(public_key: bytes) -> bool:
     """Return whether a public key must not be enrolled.
 
     Weak is what is not 32 bytes, not canonical (y >= 2^255-19, or x = 0 with the sign bit), not on the curve,
-    or of small order. Raises nothing. The database's ed25519_key_is_weak says the same.
+    or of small order. Raises nothing. The database's _ed25519_key_is_weak says the same.
     """
     return not _is_canonical_point(public_key) or public_key in _SMALL_ORDER
 

@@ -1,0 +1,241 @@
+"""Build migrations/ from sql/ by sql/manifest.toml: bin/build [--check]
+
+A migration is one DO block (sql/wrapper/), so that it is atomic, has one checksum however it is applied, and installs
+into any schema. In it, a SELECT that is called for its effect is a PERFORM; everything else stands as in sql/.
+
+Its rollback drops what its files create, in reverse order, and puts back what they replaced. What a function or a DO
+block has made, the manifest's own rollback file takes back first.
+
+One line a finding (`file: what`), and exit code 1 if there is any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pglast
+from pglast import ast
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOLLARS = re.compile(r"\$\w*\$")
+
+
+class BuildError(Exception):
+    """A file of sql/ or the manifest cannot be built from."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One entry of the manifest; `released` holds the SHA-256 of the migration and of its rollback, or nothing."""
+
+    name: str
+    what: str
+    files: tuple[str, ...]
+    rollback: str | None
+    released: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of a file: its text with the comments above it, without them, and its syntax tree."""
+
+    text: str
+    bare: str
+    tree: ast.Node
+
+
+def read_manifest(sql: Path) -> list[Migration]:
+    """The migrations in the order in which they are applied. Raises BuildError."""
+    try:
+        entries = tomllib.loads((sql / "manifest.toml").read_text(encoding="utf-8"))["migration"]
+        return [
+            Migration(
+                e["name"],
+                e["what"].strip(),
+                tuple(e["files"]),
+                e.get("rollback"),
+                tuple(e.get("released", ())),
+            )
+            for e in entries
+        ]
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as problem:
+        raise BuildError(f"{sql / 'manifest.toml'}: {problem!r}") from problem
+
+
+def statements(file: Path) -> list[Statement]:
+    """The statements of a file, as PostgreSQL's own parser splits it. Raises BuildError."""
+    text = file.read_text(encoding="utf-8")
+    try:
+        trees = pglast.parse_sql(text)
+        # Positions count bytes.
+        encoded = text.encode()
+        found, begin = [], 0
+        for tree in trees:
+            end = (
+                encoded.index(b";", tree.stmt_location + tree.stmt_len) + 1 if tree.stmt_len else len(encoded)
+            )
+            part = encoded[begin:end].decode()
+            bare = re.sub(r"\A(\s+|--[^\n]*\n)*", "", part)
+            found.append(Statement(part.strip("\n"), bare, tree.stmt))
+            begin = end
+    except (pglast.parser.ParseError, ValueError) as problem:
+        raise BuildError(f"{file}: {problem}") from problem
+    if encoded[begin:].strip():
+        raise BuildError(
+            f"{file}: something stands after the last statement: {encoded[begin:].strip()[:60]!r}"
+        )
+    return found
+
+
+def in_plpgsql(file: Path) -> str:
+    """The file as statements of a plpgsql block: SELECT for its effect becomes PERFORM. Raises BuildError."""
+    parts = []
+    for statement in statements(file):
+        text = statement.text
+        if isinstance(statement.tree, ast.SelectStmt):
+            if not statement.bare.startswith("select "):
+                raise BuildError(
+                    f"{file}: only a plain SELECT can be called for its effect: {statement.bare[:60]!r}"
+                )
+            at = len(text) - len(statement.bare.strip("\n"))
+            text = f"{text[:at]}perform {text[at + len('select ') :]}"
+        parts.append(text)
+    return "\n".join(parts)
+
+
+def _name(node: ast.Node) -> str:
+    """The unqualified name that a CREATE statement gives."""
+    match node:
+        case ast.CreateFunctionStmt():
+            return str(node.funcname[-1].sval)
+        case ast.CreateStmt():
+            return str(node.relation.relname)
+        case ast.ViewStmt():
+            return str(node.view.relname)
+        case ast.CreateDomainStmt():
+            return str(node.domainname[-1].sval)
+        case ast.CompositeTypeStmt():
+            return str(node.typevar.relname)
+        case _:
+            raise BuildError(f"no name in {type(node).__name__}")
+
+
+DROPPED_AS = {
+    ast.CreateStmt: "table",
+    ast.ViewStmt: "view",
+    ast.CreateDomainStmt: "domain",
+    ast.CompositeTypeStmt: "type",
+}
+
+
+def _definition(name: str, files: list[Path]) -> str:
+    """The definition of a function that a later migration replaces, and its comment."""
+    found = []
+    for statement in (s for file in files for s in statements(file)):
+        match statement.tree:
+            case ast.CreateFunctionStmt() if _name(statement.tree) == name:
+                found = [re.sub(r"\Acreate (or replace )?", "create or replace ", statement.bare)]
+            case ast.CommentStmt(object=ast.ObjectWithArgs() as function) if (
+                function.objname[-1].sval == name
+            ):
+                found.append(statement.bare)
+    if not found:
+        raise BuildError(f"{name} is replaced, but no earlier migration makes it")
+    return "\n".join(part.strip("\n") for part in found)
+
+
+def drops(files: list[Path], earlier: list[Path]) -> list[str]:
+    """What undoes these files, last statement first; `earlier` are the files of the migrations before."""
+    trees = [statement.tree for file in files for statement in statements(file)]
+    undone = []
+    for tree in reversed(trees):
+        match tree:
+            case ast.CreateFunctionStmt(replace=True):
+                undone.append(_definition(_name(tree), earlier))
+            case ast.CreateFunctionStmt():
+                undone.append(f"drop {'procedure' if tree.is_procedure else 'function'} {_name(tree)};")
+            case ast.CreateTrigStmt():
+                undone.append(f"drop trigger {tree.trigname} on {tree.relation.relname};")
+            case _ if type(tree) in DROPPED_AS:
+                undone.append(f"drop {DROPPED_AS[type(tree)]} {_name(tree)};")
+    return undone
+
+
+def fill(wrapper: Path, name: str, body: str) -> str:
+    """A file of sql/wrapper/ with its two placeholders filled in."""
+    return wrapper.read_text(encoding="utf-8").replace("{name}", name).replace("{body}", body)
+
+
+def build(sql: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Each file of migrations/: its name, its text, and the SHA-256 that it is frozen at. Raises BuildError."""
+    earlier: list[Path] = []
+    before = None
+    for migration in read_manifest(sql):
+        name, files = migration.name, [sql / file for file in migration.files]
+        header = f"{migration.name}: {migration.what}".replace("\n", "\n-- ")
+        depends = f"-- depends: {before}\n" if before else ""
+        body = "\n".join(f"-- sql/{file.relative_to(sql)}\n\n{in_plpgsql(file)}\n" for file in files)
+        wrapper = sql / "wrapper" / ("migration.sql" if before else "first_migration.sql")
+        made_from = f"-- {header}\n-- Built from sql/ by bin/build; change it there.\n{depends}\n"
+        yield f"{name}.sql", made_from + fill(wrapper, name, body), migration.released[:1]
+        by_hand = sql / migration.rollback if migration.rollback else None
+        if before is None and by_hand:
+            back = by_hand.read_text(encoding="utf-8")
+        else:
+            first = f"{in_plpgsql(by_hand)}\n\n" if by_hand else ""
+            body = first + "\n".join(drops(files, earlier)) + "\n"
+            back = f"-- Takes back {name}. Built from sql/ by bin/build; change it there.\n\n"
+            back += fill(sql / "wrapper" / "rollback.sql", name, body)
+        yield f"{name}.rollback.sql", back, migration.released[1:]
+        earlier += files
+        before = name
+
+
+def findings(root: Path, *, write: bool) -> Iterator[str]:
+    """What is wrong with migrations/; with `write`, what is not as built is written first."""
+    sql, folder = root / "sql", root / "migrations"
+    wanted = set()
+    for name, text, frozen in build(sql):
+        wanted.add(name)
+        file = folder / name
+        found = file.read_bytes() if file.exists() else b""
+        if frozen:
+            if hashlib.sha256(found).hexdigest() != frozen[0]:
+                yield f"migrations/{name}: is released and has changed; put it back, and make a new migration"
+        elif found != text.encode():
+            if write:
+                file.write_text(text, encoding="utf-8", newline="\n")
+            else:
+                yield f"migrations/{name}: is not what sql/ builds; run bin/build"
+    for file in sorted(folder.glob("*.sql")):
+        if file.name not in wanted:
+            yield f"migrations/{file.name}: stands in no entry of sql/manifest.toml"
+    listed = [file for m in read_manifest(sql) for file in (*m.files, *filter(None, [m.rollback]))]
+    for path in sorted(sql.glob("*/*.sql")):
+        name = path.relative_to(sql).as_posix()
+        if path.parent.name != "wrapper" and name not in listed:
+            yield f"sql/{name}: stands in no entry of sql/manifest.toml"
+
+
+def main(arguments: list[str]) -> int:
+    """Build, or only check; 1 if there are findings."""
+    if arguments not in ([], ["--check"]):
+        print("usage: bin/build [--check]", file=sys.stderr)
+        return 2
+    try:
+        found = list(findings(ROOT, write=not arguments))
+    except BuildError as problem:
+        found = [str(problem)]
+    for finding in found:
+        print(finding)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+-- Takes back 001_core_functions, and with it the last object of this installation. The roles stay: they belong to the
+-- whole cluster and other installations use them.
+
+do $rollback$
+declare
+  home  pg_catalog.text := pg_catalog.current_schema();
+  item        pg_catalog.record;
+  schema_oid  pg_catalog.regnamespace;
+  owner_oid   pg_catalog.regrole;
+begin
+perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+               where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+  raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+end if;
+perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
+perform _begin_rollback('001_core_functions');
+schema_oid := quote_ident(current_schema())::regnamespace;
+owner_oid := quote_ident(_owner_role())::regrole;
+
+for item in
+  select format('drop table %I cascade', c.relname) as command
+  from pg_class as c where c.relnamespace = schema_oid and c.relowner = owner_oid and c.relkind = 'r'
+  union all
+  select format('drop sequence %I', c.relname)
+  from pg_class as c
+  where c.relnamespace = schema_oid and c.relowner = owner_oid and c.relkind = 'S'
+    and not exists (select from pg_depend as d where d.objid = c.oid and d.deptype = 'a')
+  union all
+  select format('drop type %I cascade', t.typname)
+  from pg_type as t join pg_class as c on c.oid = t.typrelid and c.relkind = 'c'
+  where t.typnamespace = schema_oid and t.typowner = owner_oid
+loop
+  execute item.command;
+end loop;
+-- Domains and the function in their checks hold on to each other.
+drop domain decimal_28_10, decimal_28_2, decimal_5_4;
+perform set_config('role', current_setting('alpha.previous_role'), true);
+for item in
+  select format('drop function %s', p.oid::regprocedure) as command
+  from pg_proc as p where p.pronamespace = schema_oid and p.proowner = owner_oid
+loop
+  execute item.command;
+end loop;
+perform set_config('search_path', current_setting('alpha.previous_search_path'), true);
+end
+$rollback$;

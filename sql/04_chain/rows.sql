@@ -1,0 +1,50 @@
+create function chain_rows_sql(table_name text) returns text
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+declare
+  epoch       record;
+  laterals    text := '';
+  branches    text := '';
+  unchanged   text := 'true';
+begin
+  for epoch in
+    select row_number() over (order by e.from_id, e.id) as number, e.from_id, e.column_names, e.older_values
+    from only chain_columns as e
+    where e.table_name = chain_rows_sql.table_name
+    order by e.from_id desc, e.id desc
+  loop
+    laterals := laterals || format(E'cross join lateral (select %s) as e%s\n',
+      (select string_agg(format('c.%I', n.name), ', ' order by n.place) from unnest(epoch.column_names) with ordinality as n(name, place)),
+      epoch.number);
+    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)::text\n', epoch.from_id, epoch.number);
+    unchanged := unchanged || coalesce(
+      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)', epoch.from_id, o.key, o.value), '')
+       from jsonb_each(epoch.older_values) as o), '');
+  end loop;
+  -- A row below the first entry, which only force can make, is hashed like the oldest ones.
+  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%1$s  else row_to_json(e1.*)::text end as row_data,\n'
+                 '  %2$s as older_values_hold,\n  case when not (%2$s) then to_jsonb(c.*)::text end as altered\nfrom only %3$I as c\n%4$s',
+                branches, unchanged, table_name, laterals);
+end
+$function$;
+comment on function chain_rows_sql is
+  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
+
+create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
+returns table (id bigint, row_data text, row_hash text)
+language plpgsql stable
+set search_path from current
+set row_security = off
+set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
+as $function$
+begin
+  perform _require_chain(table_name);
+  return query execute format(
+    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
+    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
+end
+$function$;
+comment on function chain_rows is
+  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';

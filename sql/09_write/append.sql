@@ -1,0 +1,148 @@
+-- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
+-- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
+
+create procedure _begin_append()
+language plpgsql
+as $procedure$
+declare
+  ignored pg_catalog.text;
+begin
+  commit;
+  set transaction isolation level read committed;
+  ignored := pg_catalog.set_config('synchronous_commit', 'off', true);
+end
+$procedure$;
+comment on procedure _begin_append is
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
+
+do $append$
+begin
+execute format($template$
+create procedure append_signal(
+  signal_id              text,
+  symbol                 text,
+  side                   text,
+  price                  anycompatible,
+  quantity               anycompatible,
+  raw_payload            jsonb,
+  source_ip              inet           default null,
+  hmac_verified          boolean        default false,
+  inout correlation_id   uuid           default null,
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+declare
+  stored   %1$I.signals;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I._begin_append(/* inside a transaction, use record_signal */);
+  stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
+  commit;  -- the chain is free for the next writer, and the row visible
+  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
+  -- its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a row that is written.
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  id := stored.id;
+  correlation_id := stored.correlation_id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+
+create procedure append_ai_debate(
+  inout correlation_id   uuid,
+  model_name             text,
+  reasoning_json         jsonb,
+  confidence_score       anycompatible,
+  elapsed_ms             integer,
+  is_timeout             boolean        default false,
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+declare
+  stored   %1$I.ai_debates;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I._begin_append(/* inside a transaction, use record_ai_debate */);
+  stored := %1$I.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, money_type);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  id := stored.id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+
+create procedure append_order(
+  inout correlation_id   uuid,
+  order_type             text,
+  symbol                 text,
+  side                   text,
+  quantity               anycompatible,
+  price                  anycompatible  default null::numeric,
+  exchange_order_id      text           default null,
+  status                 text           default 'PENDING',
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+declare
+  stored   %1$I.order_execution;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I._begin_append(/* inside a transaction, use record_order */);
+  stored := %1$I.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, money_type);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  id := stored.id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+
+create procedure append_order_event(
+  order_execution_id     bigint,
+  event_type             text,
+  fill_quantity          anycompatible  default null::numeric,
+  fill_price             anycompatible  default null::numeric,
+  zar_equity             anycompatible  default null::numeric,
+  positions_closed       jsonb          default null,
+  rejection_reason       text           default null,
+  exchange_error_code    text           default null,
+  inout correlation_id   uuid           default null,
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+#variable_conflict use_variable
+declare
+  stored   %1$I.order_events;
+  message  pg_catalog.pg_lsn;
+begin
+  call %1$I._begin_append(/* inside a transaction, use record_order_event */);
+  select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
+  stored := %1$I.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
+                                    positions_closed, rejection_reason, exchange_error_code, money_type);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  id := stored.id;
+  row_hash := stored.row_hash;
+end
+$procedure$;
+$template$, current_schema());
+end
+$append$;
+comment on procedure append_signal is
+  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+comment on procedure append_ai_debate is
+  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+comment on procedure append_order is
+  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+comment on procedure append_order_event is
+  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';

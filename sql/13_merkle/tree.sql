@@ -1,0 +1,133 @@
+create function _log_tail(table_name text) returns bigint
+language plpgsql stable
+set search_path from current
+set row_security = off
+set enable_seqscan = off
+as $function$
+declare
+  chain  chains := _require_chain(table_name);
+  tail   bigint;
+begin
+  execute format('select coalesce(max(t.id), 0) from only %I as t', chain.table_name) into tail;
+  return tail;
+end
+$function$;
+comment on function _log_tail is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
+
+create function _log_unbroken_to(table_name text, size bigint) returns bigint
+language plpgsql stable
+set search_path from current
+set row_security = off
+set enable_seqscan = off set jit = off
+as $function$
+declare
+  last_id bigint;
+begin
+  execute format($query$
+    select coalesce(max(r.id), 0)
+    from (select t.id, row_number() over (order by t.id) as place from only %I as t where t.id between 1 and $1) as r
+    where r.id = r.place $query$, _log_unbroken_to.table_name)
+    into last_id using size;
+  return last_id;
+end
+$function$;
+comment on function _log_unbroken_to is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+
+create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  unbroken bigint := _log_unbroken_to(table_name, last);
+begin
+  raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
+    using errcode = 'AUD09', table = table_name,
+          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1) else 'A row_hash among them is not hex.' end,
+          hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
+end
+$function$;
+comment on function _refuse_leaves is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+
+create function _log_row_hash(table_name text, id bigint) returns bytea
+language plpgsql stable
+set search_path from current
+set row_security = off
+set enable_seqscan = off
+as $function$
+declare
+  row_hash bytea;
+begin
+  execute format($query$
+    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
+    into row_hash using id;
+  return row_hash;
+end
+$function$;
+comment on function _log_row_hash is 'The hash of a row, 32 bytes; null if there is none.';
+
+create function _log_leaves(table_name text, first bigint, last bigint) returns bytea
+language plpgsql stable
+set search_path from current
+set row_security = off
+set enable_seqscan = off set jit = off
+as $function$
+declare
+  leaves bytea;
+begin
+  begin
+    execute format($query$
+      select string_agg(sha256(decode('00', 'hex') || decode(t.row_hash, 'hex')), '' order by t.id)
+      from only %I as t where t.id > $1 and t.id <= $2 $query$, _log_leaves.table_name)
+      into leaves using first, last;
+  exception when invalid_parameter_value then null;  -- not hex: no leaves
+  end;
+  if length(leaves) is distinct from 32 * (last - first) then
+    perform _refuse_leaves(table_name, first, last);
+  end if;
+  return leaves;
+end
+$function$;
+comment on function _log_leaves is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
+
+create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
+language plpgsql stable
+set search_path from current
+set row_security = off
+set enable_seqscan = off set jit = off
+as $function$
+declare
+  nodes bytea;
+begin
+  if level = 0 then
+    return _log_leaves(table_name, first, last);
+  end if;
+  execute format($query$
+    select string_agg(coalesce(
+        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row is there.
+        (select n.hash from only log_nodes as n
+         where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
+           and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
+         limit 1),
+        _merkle_root(_log_level($1, $2 - 8, i << $2, least((i + 1) << $2, $4), $5))),
+      '' order by i)
+    from generate_series($3 >> $2, ($4 - 1) >> $2) as i $query$, _log_level.table_name)
+    into nodes using table_name, level, first, last, use_stored;
+  return nodes;
+end
+$function$;
+comment on function _log_level is
+  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
+
+create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  height integer := 64 - position(b'1' in (last - first)::bit(64));
+begin
+  -- From the level of which at most 256 nodes make it up.
+  return _merkle_root(_log_level(table_name, height - height % 8, first, last, use_stored));
+end
+$function$;
+comment on function _log_subtree is
+  'MTH(D[first:last]) of RFC 6962: the root over the leaves first to last - 1, one or more, as they occur in proofs.';
