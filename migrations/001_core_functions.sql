@@ -1222,8 +1222,8 @@ begin
 end
 $function$;
 comment on function _make_hashed_type is
-  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which costs '
-  'half of a query. Raises 0A000 for a column whose type has no stable text.';
+  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which '
+  'costs half of a query. Raises 0A000 for a column whose type has no stable text.';
 
 -- sql/04_chain/checks.sql
 
@@ -1609,8 +1609,8 @@ begin
     comment on sequence {hint:I} is {about_hint:L};
     $create$,
     'lock', 'lock_' || table_name, 'mark', 'writer_' || table_name, 'hint', 'tail_' || table_name,
-    'about_lock', format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the weakest that excludes itself, is the lock of the chain '
-                         'of %s, held until the end of the transaction.', table_name),
+    'about_lock', format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the weakest that excludes itself, is the lock of the '
+                         'chain of %s, held until the end of the transaction.', table_name),
     'about_mark', format('Id of the transaction that last took the chain lock of %s.', table_name),
     'about_hint', format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
   perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, txid_current());
@@ -1756,8 +1756,8 @@ begin
 end
 $function$;
 comment on function _older_values is
-  'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty for '
-  'a new chain. Prints as its caller, chain_extend, has set.';
+  'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty '
+  'for a new chain. Prints as its caller, chain_extend, has set.';
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
 set search_path from current

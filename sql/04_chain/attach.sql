@@ -28,8 +28,8 @@ begin
     comment on sequence {hint:I} is {about_hint:L};
     $create$,
     'lock', 'lock_' || table_name, 'mark', 'writer_' || table_name, 'hint', 'tail_' || table_name,
-    'about_lock', format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the weakest that excludes itself, is the lock of the chain '
-                         'of %s, held until the end of the transaction.', table_name),
+    'about_lock', format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the weakest that excludes itself, is the lock of the '
+                         'chain of %s, held until the end of the transaction.', table_name),
     'about_mark', format('Id of the transaction that last took the chain lock of %s.', table_name),
     'about_hint', format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
   perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, txid_current());

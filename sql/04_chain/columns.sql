@@ -83,5 +83,5 @@ begin
 end
 $function$;
 comment on function _make_hashed_type is
-  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which costs '
-  'half of a query. Raises 0A000 for a column whose type has no stable text.';
+  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which '
+  'costs half of a query. Raises 0A000 for a column whose type has no stable text.';

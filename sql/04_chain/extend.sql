@@ -74,8 +74,8 @@ begin
 end
 $function$;
 comment on function _older_values is
-  'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty for '
-  'a new chain. Prints as its caller, chain_extend, has set.';
+  'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty '
+  'for a new chain. Prints as its caller, chain_extend, has set.';
 
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
