@@ -3,9 +3,13 @@
 -- Installs into the first schema on search_path. Needs CREATEROLE and CREATE (with grant option) on that schema.
 -- Built from sql/ by bin/build; change it there.
 
+-- The frame of the first migration. Nothing of alpha-db is there yet, so it does itself what the others call: it sets
+-- search_path, looks whether this place will do, waits for other installs, makes the roles, and becomes the owner. Its
+-- last statement, _finish_migration, is one of the functions that it has made (sql/01_install/migrations.sql).
+
 do $migration$
 declare
-  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  -- Types are looked up before the first statement runs, so they are named with their schema.
   install_schema  pg_catalog.text := pg_catalog.current_schema();
   previous_path   pg_catalog.text := pg_catalog.current_setting('search_path');
   previous_role   pg_catalog.text := pg_catalog.current_setting('role');
@@ -14,13 +18,11 @@ declare
   role_name       pg_catalog.text;
 begin
 
-------------------------------------------------------------------------------------------------------------------------
--- Where and as whom
-------------------------------------------------------------------------------------------------------------------------
+-- Path and settings
 
--- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
+-- Until this is set, somebody else's function or operator could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
--- And what else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
+-- What else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
 perform set_config(s.name, s.value, true)
 from (values ('standard_conforming_strings', 'on'),
              ('backslash_quote',             'safe_encoding'),
@@ -28,6 +30,8 @@ from (values ('standard_conforming_strings', 'on'),
              ('transform_null_equals',       'off'),
              ('array_nulls',                 'on'),
              ('check_function_bodies',       'on')) as s(name, value);
+
+-- Will this place do?
 
 if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
@@ -58,7 +62,9 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
     using errcode = '22023';
 end if;
 
--- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create
+-- One install at a time
+
+-- Any login could hold an advisory lock; this name can be held only by a role that may create
 -- objects here. The first transaction to make the table goes on, and the others wait at its name until that one has
 -- ended.
 begin
@@ -80,6 +86,8 @@ exception
       using errcode = '42P07', hint = 'Drop it, or install into a schema of its own.';
   when insufficient_privilege then null;  -- what is missing is said below
 end;
+
+-- The roles
 
 -- Roles belong to the whole cluster: another database may create the same ones at the same moment.
 foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk'] loop
@@ -113,6 +121,8 @@ exception when insufficient_privilege then
           hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
                         owner_role, current_user);
 end;
+
+-- The schema
 
 begin
   if not (has_schema_privilege(owner_role, install_schema, 'create')
@@ -168,7 +178,9 @@ if role_name is not null then
     using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
 end if;
 
--- Its owner's from here on. Its name stays ours until the end of the transaction.
+-- Become the owner
+
+-- The name lock_migrations stays ours until the end of the transaction.
 if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
   execute format('drop table %I.lock_migrations', install_schema);
 end if;
@@ -182,15 +194,22 @@ perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', tr
 -- sql/01_install/register.sql
 
 -- The register of this installation
+--
+-- installation says who this installation is, and what its roles are called; installed_migrations what was applied to
+-- it, when and by whom. Both are append-only, like the audit log (06_guards/attach.sql attaches their triggers). The
+-- names of the roles are looked up with _owner_role() and _app_role(), because several installations of one cluster may
+-- have roles of their own: alpha.role_prefix, set when the first migration is applied, stands before each name.
 
--- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
+-- Locks. They are tables, because anyone could hold an advisory lock, and LOCK TABLE in this mode needs a right to
+-- change the table.
+
 create table lock_migrations ();
 comment on table lock_migrations is
   'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
 create table lock_migrate_sessions ();
 comment on table lock_migrate_sessions is
-  'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their '
-  'marks for yoyo.';
+  'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: through several '
+  'migrations, and their marks for yoyo.';
 create table installation (
   singleton        boolean      not null  default true,
   installation_id  uuid         not null  default gen_random_uuid(),
@@ -1362,16 +1381,17 @@ comment on function _print_large is
 -- a function written for one table needs neither dynamic SQL nor a look-up in the catalogues for each row. What the
 -- template calls when something is wrong is in checks.sql.
 --
--- The steps, in this order:
+-- The trigger's steps:
 --
---   1. The row must be one of the chain's own table, with the column types that the chain was made for (AUD-011).
---   2. Decimals get their full scale, recorded_by the login. What may be long is printed now, before the lock is taken,
---      and a row whose text is too long is refused (AUD-012).
---   3. The chain's *lock* is taken.
---   4. The chain's *mark* is compared with this transaction.
---   5. In a table that a lockdown closes, the alarm is asked for (AUD-009).
---   6. The tail is read, from a *hint* on where it is.
---   7. The row gets id, created_at and row_hash.
+--   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
+--      chain was made for.
+--   2. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
+--      the lock, and refuses (AUD-012) a row whose text is too long.
+--   3. It takes the chain's *lock*.
+--   4. It compares the chain's *mark* with its own transaction.
+--   5. In a table that a lockdown closes, it asks for the alarm (AUD-009).
+--   6. It reads the tail, with a *hint* where that is.
+--   7. It assigns id, created_at and row_hash.
 --
 -- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
 -- asks for the alarm once more when the rows of the statement are stored.
@@ -1384,11 +1404,11 @@ comment on function _print_large is
 --
 -- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude
 -- themselves it is the weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock
--- could be held by any login; this one only by a role that may change the table, so by the owner, as whom the trigger
--- runs. Readers never wait for it.
+-- could be held by any login, this one only by the owner, as whom the trigger runs (and by a member of pg_maintain).
+-- Readers never wait for it.
 --
 -- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail
--- that the next writer reads is committed, and id has no gaps: a row that is rolled back gives its id to the next one.
+-- that the next writer reads is committed, and ids have no gaps: the id of a row that is rolled back is given again.
 --
 -- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order
 -- that all should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
@@ -1412,33 +1432,31 @@ comment on function _print_large is
 -- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
 -- all is read.
 --
--- What happens in …
+-- What happens …
 --
---   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and
---   is passed over.
---                        A REPEATABLE READ writer whose snapshot is from before that may get a needless 40001, once.
---   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and
---   others may
---                        write meanwhile. At its next row this transaction takes the lock again and finds another mark
---                        than its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
---   a cancelled or       As ROLLBACK. killed session a crash, or a        Mark and hint are unlogged sequences, so they
---   are empty (null) after it. An empty hint is passed over. At an promoted standby     empty mark the first REPEATABLE
---   READ writer of a chain sets it and gets one 40001, because a prepared
---                        transaction may have been committed since its snapshot. Its second try has a snapshot that is
---                        younger than the mark.
---   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or
---   ROLLBACK PREPARED.
---                        All other writers of the chain wait; lock_holders() shows for whom.
---   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It
---   carries mark and
---                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet
---                        means nothing (_snapshot_sees), an older one is a transaction that every snapshot sees.
---   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row
---   before until
---                        it has caught up.
+-- … in a ROLLBACK, and if a session is cancelled or killed: the rows are gone, and the lock is free. Mark and hint
+-- stay. The hint may be behind the tail, and then the last row of all is read. A REPEATABLE READ writer whose snapshot
+-- is from before the rollback gets a needless 40001, once.
 --
--- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in
--- tests/durability, dumps in tests/migration.
+-- … in a ROLLBACK TO a savepoint before the transaction's first row: the lock is free, and others may write. At its
+-- next row the transaction takes the lock again. If others have written, the mark is not its own: in READ COMMITTED it
+-- reads the new tail, in the others it gets 40001.
+--
+-- … with a prepared transaction: it keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED.
+-- All other writers of the chain wait; lock_holders() shows for whom.
+--
+-- … after a crash, and when a standby is promoted: mark and hint are unlogged sequences, so both are empty. An empty
+-- hint finds nothing, and the last row of all is read. At an empty mark the first REPEATABLE READ writer sets it and
+-- gets one 40001, because a prepared transaction may have been committed since its snapshot. Its second try has a
+-- snapshot that sees the mark.
+--
+-- … in a dump: it holds the rows with their hashes, and pg_restore loads them before it makes the triggers. Mark and
+-- hint come along. The mark is then a transaction id of another cluster. Most are old here, and every snapshot sees
+-- them. One that this cluster has not reached yet is ignored (_snapshot_sees).
+--
+-- … if the clock goes back: rows get the time of the row before them, until the clock has passed it.
+--
+-- Tests: concurrency/test_isolation.py, migration/test_dump_and_restore.py, chain/test_replication.py.
 
 create function _chain_parts(
   chain             chains,

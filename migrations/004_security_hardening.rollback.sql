@@ -1,5 +1,7 @@
 -- Takes back 004_security_hardening. Built from sql/ by bin/build; change it there.
 
+-- The frame of every rollback but the first migration's. As of a migration: sql/01_install/migrations.sql.
+
 do $rollback$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();

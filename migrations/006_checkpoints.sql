@@ -3,6 +3,10 @@
 -- Built from sql/ by bin/build; change it there.
 -- depends: 005_agent_consensus
 
+-- The frame of every migration but the first: one DO block, so one transaction and one checksum however it is applied.
+-- Somebody else's function could stand in front of PostgreSQL's own until search_path is set, so everything before that
+-- is named with its schema. sql/01_install/migrations.sql explains the rest.
+
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();

@@ -1,13 +1,20 @@
 -- The register of this installation
+--
+-- installation says who this installation is, and what its roles are called; installed_migrations what was applied to
+-- it, when and by whom. Both are append-only, like the audit log (06_guards/attach.sql attaches their triggers). The
+-- names of the roles are looked up with _owner_role() and _app_role(), because several installations of one cluster may
+-- have roles of their own: alpha.role_prefix, set when the first migration is applied, stands before each name.
 
--- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
+-- Locks. They are tables, because anyone could hold an advisory lock, and LOCK TABLE in this mode needs a right to
+-- change the table.
+
 create table lock_migrations ();
 comment on table lock_migrations is
   'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
 create table lock_migrate_sessions ();
 comment on table lock_migrate_sessions is
-  'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their '
-  'marks for yoyo.';
+  'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: through several '
+  'migrations, and their marks for yoyo.';
 
 create table installation (
   singleton        boolean      not null  default true,

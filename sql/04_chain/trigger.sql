@@ -7,16 +7,17 @@
 -- a function written for one table needs neither dynamic SQL nor a look-up in the catalogues for each row. What the
 -- template calls when something is wrong is in checks.sql.
 --
--- The steps, in this order:
+-- The trigger's steps:
 --
---   1. The row must be one of the chain's own table, with the column types that the chain was made for (AUD-011).
---   2. Decimals get their full scale, recorded_by the login. What may be long is printed now, before the lock is taken,
---      and a row whose text is too long is refused (AUD-012).
---   3. The chain's *lock* is taken.
---   4. The chain's *mark* is compared with this transaction.
---   5. In a table that a lockdown closes, the alarm is asked for (AUD-009).
---   6. The tail is read, from a *hint* on where it is.
---   7. The row gets id, created_at and row_hash.
+--   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
+--      chain was made for.
+--   2. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
+--      the lock, and refuses (AUD-012) a row whose text is too long.
+--   3. It takes the chain's *lock*.
+--   4. It compares the chain's *mark* with its own transaction.
+--   5. In a table that a lockdown closes, it asks for the alarm (AUD-009).
+--   6. It reads the tail, with a *hint* where that is.
+--   7. It assigns id, created_at and row_hash.
 --
 -- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
 -- asks for the alarm once more when the rows of the statement are stored.
@@ -29,11 +30,11 @@
 --
 -- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude
 -- themselves it is the weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock
--- could be held by any login; this one only by a role that may change the table, so by the owner, as whom the trigger
--- runs. Readers never wait for it.
+-- could be held by any login, this one only by the owner, as whom the trigger runs (and by a member of pg_maintain).
+-- Readers never wait for it.
 --
 -- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail
--- that the next writer reads is committed, and id has no gaps: a row that is rolled back gives its id to the next one.
+-- that the next writer reads is committed, and ids have no gaps: the id of a row that is rolled back is given again.
 --
 -- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order
 -- that all should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
@@ -57,33 +58,31 @@
 -- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
 -- all is read.
 --
--- What happens in …
+-- What happens …
 --
---   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and
---   is passed over.
---                        A REPEATABLE READ writer whose snapshot is from before that may get a needless 40001, once.
---   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and
---   others may
---                        write meanwhile. At its next row this transaction takes the lock again and finds another mark
---                        than its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
---   a cancelled or       As ROLLBACK. killed session a crash, or a        Mark and hint are unlogged sequences, so they
---   are empty (null) after it. An empty hint is passed over. At an promoted standby     empty mark the first REPEATABLE
---   READ writer of a chain sets it and gets one 40001, because a prepared
---                        transaction may have been committed since its snapshot. Its second try has a snapshot that is
---                        younger than the mark.
---   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or
---   ROLLBACK PREPARED.
---                        All other writers of the chain wait; lock_holders() shows for whom.
---   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It
---   carries mark and
---                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet
---                        means nothing (_snapshot_sees), an older one is a transaction that every snapshot sees.
---   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row
---   before until
---                        it has caught up.
+-- … in a ROLLBACK, and if a session is cancelled or killed: the rows are gone, and the lock is free. Mark and hint
+-- stay. The hint may be behind the tail, and then the last row of all is read. A REPEATABLE READ writer whose snapshot
+-- is from before the rollback gets a needless 40001, once.
 --
--- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in
--- tests/durability, dumps in tests/migration.
+-- … in a ROLLBACK TO a savepoint before the transaction's first row: the lock is free, and others may write. At its
+-- next row the transaction takes the lock again. If others have written, the mark is not its own: in READ COMMITTED it
+-- reads the new tail, in the others it gets 40001.
+--
+-- … with a prepared transaction: it keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED.
+-- All other writers of the chain wait; lock_holders() shows for whom.
+--
+-- … after a crash, and when a standby is promoted: mark and hint are unlogged sequences, so both are empty. An empty
+-- hint finds nothing, and the last row of all is read. At an empty mark the first REPEATABLE READ writer sets it and
+-- gets one 40001, because a prepared transaction may have been committed since its snapshot. Its second try has a
+-- snapshot that sees the mark.
+--
+-- … in a dump: it holds the rows with their hashes, and pg_restore loads them before it makes the triggers. Mark and
+-- hint come along. The mark is then a transaction id of another cluster. Most are old here, and every snapshot sees
+-- them. One that this cluster has not reached yet is ignored (_snapshot_sees).
+--
+-- … if the clock goes back: rows get the time of the row before them, until the clock has passed it.
+--
+-- Tests: concurrency/test_isolation.py, migration/test_dump_and_restore.py, chain/test_replication.py.
 
 create function _chain_parts(
   chain             chains,

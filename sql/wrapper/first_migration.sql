@@ -1,6 +1,10 @@
+-- The frame of the first migration. Nothing of alpha-db is there yet, so it does itself what the others call: it sets
+-- search_path, looks whether this place will do, waits for other installs, makes the roles, and becomes the owner. Its
+-- last statement, _finish_migration, is one of the functions that it has made (sql/01_install/migrations.sql).
+
 do $migration$
 declare
-  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  -- Types are looked up before the first statement runs, so they are named with their schema.
   install_schema  pg_catalog.text := pg_catalog.current_schema();
   previous_path   pg_catalog.text := pg_catalog.current_setting('search_path');
   previous_role   pg_catalog.text := pg_catalog.current_setting('role');
@@ -9,13 +13,11 @@ declare
   role_name       pg_catalog.text;
 begin
 
-------------------------------------------------------------------------------------------------------------------------
--- Where and as whom
-------------------------------------------------------------------------------------------------------------------------
+-- Path and settings
 
--- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
+-- Until this is set, somebody else's function or operator could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
--- And what else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
+-- What else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
 perform set_config(s.name, s.value, true)
 from (values ('standard_conforming_strings', 'on'),
              ('backslash_quote',             'safe_encoding'),
@@ -23,6 +25,8 @@ from (values ('standard_conforming_strings', 'on'),
              ('transform_null_equals',       'off'),
              ('array_nulls',                 'on'),
              ('check_function_bodies',       'on')) as s(name, value);
+
+-- Will this place do?
 
 if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
@@ -53,7 +57,9 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
     using errcode = '22023';
 end if;
 
--- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create
+-- One install at a time
+
+-- Any login could hold an advisory lock; this name can be held only by a role that may create
 -- objects here. The first transaction to make the table goes on, and the others wait at its name until that one has
 -- ended.
 begin
@@ -75,6 +81,8 @@ exception
       using errcode = '42P07', hint = 'Drop it, or install into a schema of its own.';
   when insufficient_privilege then null;  -- what is missing is said below
 end;
+
+-- The roles
 
 -- Roles belong to the whole cluster: another database may create the same ones at the same moment.
 foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk'] loop
@@ -108,6 +116,8 @@ exception when insufficient_privilege then
           hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
                         owner_role, current_user);
 end;
+
+-- The schema
 
 begin
   if not (has_schema_privilege(owner_role, install_schema, 'create')
@@ -163,7 +173,9 @@ if role_name is not null then
     using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
 end if;
 
--- Its owner's from here on. Its name stays ours until the end of the transaction.
+-- Become the owner
+
+-- The name lock_migrations stays ours until the end of the transaction.
 if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
   execute format('drop table %I.lock_migrations', install_schema);
 end if;
