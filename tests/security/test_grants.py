@@ -157,6 +157,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *LOGS,
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",
+        "_fill(text,text[])",
         "_known_heads()",
         "_missing_part(text)",
         "_require_chain(text)",
