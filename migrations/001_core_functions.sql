@@ -1508,9 +1508,27 @@ $function$;
 comment on function _known_heads is
   'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
 
--- sql/05_verify/links.sql
+-- sql/05_verify/verdict.sql
 
--- Verifying (docs/chain-format.md, "Verdicts")
+-- Verifying: are the rows of a chain still what was written?
+--
+-- The chapter in the order in which a verification goes through it:
+--
+--   verdict.sql    what is said of one chain
+--   links.sql      the queries that recompute a chain; explains how verification stays set-based
+--   damage.sql     every broken place, and which of them a lockdown release acknowledged
+--   chain.sql      verify_chain: the verdict on a chain or a range of it; reads only
+--   runs.sql       what a recorded run remembers: how far each chain was read, and the hash that stood there
+--   compare.sql    compares with the last recorded run, because a chain alone cannot show that its end was cut off
+--   judge.sql      all of these together, and never an error instead of a verdict
+--   integrity.sql  what users call: judges, adds the guards, and engages the lockdown over damage
+--   plan.sql       which ranges a regular run reads
+--   record.sql     records such a run
+--
+-- Called here, but made in later chapters: changed_guards (06_guards); acknowledged_damage,
+-- _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus (08_lockdown, which asks 12_consensus). An
+-- installation without them, or one where somebody dropped them, still gets verdicts: see judge.sql.
+-- docs/chain-format.md lists the verdicts.
 
 create type chain_verdict as (
   table_name     text,
@@ -1530,22 +1548,107 @@ comment on column chain_verdict.table_name    is 'The chained table.';
 comment on column chain_verdict.rows_checked  is 'How many rows were read and recomputed.';
 comment on column chain_verdict.first_id      is 'First row that was checked.';
 comment on column chain_verdict.last_id       is 'Last row that was checked.';
-comment on column chain_verdict.is_valid      is 'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked, or is not there.';
-comment on column chain_verdict.error_code    is 'AUD-009 for damage, AUD-011 for changed guards, otherwise null.';
-comment on column chain_verdict.verdict       is 'intact, content_mismatch, missing_rows, tail_missing, order_violation, table_missing, checkpoint_mismatch, consensus_mismatch, guard_changed, acknowledged, not_there or not_run.';
-comment on column chain_verdict.broken_id     is 'First damaged or missing row; null if the table itself is gone.';
-comment on column chain_verdict.expected_hash is 'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content alone; null if there is no row.';
-comment on column chain_verdict.actual_hash   is 'The hash that is stored; for missing rows that of the row behind the gap.';
+comment on column chain_verdict.is_valid      is
+  'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked, or is not there.';
+comment on column chain_verdict.error_code    is
+  'AUD-009 for damage, RSK-007 for what does not follow from the signed proposals, AUD-011 for changed guards, '
+  'otherwise null.';
+comment on column chain_verdict.verdict       is
+  'intact, content_mismatch, missing_rows, tail_missing, order_violation, table_missing, checkpoint_mismatch, '
+  'consensus_mismatch, guard_changed, acknowledged, not_there or not_run.';
+comment on column chain_verdict.broken_id     is
+  'First damaged or missing row; null if the table itself is gone.';
+comment on column chain_verdict.expected_hash is
+  'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content '
+  'alone; null if there is no row.';
+comment on column chain_verdict.actual_hash   is
+  'The hash that is stored; for missing rows that of the row behind the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
+create function _with_verdict(result chain_verdict, verdict text, detail text, error_code text default 'AUD-009')
+returns chain_verdict
+language sql immutable
+set search_path from current
+as $function$
+  select row(result.table_name, result.rows_checked, result.first_id, result.last_id,
+             v.is_valid, case when not v.is_valid then error_code end, verdict,
+             result.broken_id, result.expected_hash, result.actual_hash, detail)::chain_verdict
+  from (select case when verdict in ('intact', 'acknowledged') then true
+                    when verdict in ('not_there', 'not_run') then null
+                    else false end as is_valid) as v;
+$function$;
+comment on function _with_verdict is
+  'The same result with another verdict: is_valid follows from it; error_code is kept only for one that is not valid.';
+create function _verdict(table_name text, verdict text, detail text) returns chain_verdict
+language sql immutable
+set search_path from current
+as $function$
+  select _with_verdict(row(table_name, 0, null, null, null, null, null, null, null, null, null)::chain_verdict,
+                       verdict, detail);
+$function$;
+comment on function _verdict is 'A verdict on a table of which no row has been read.';
+
+-- sql/05_verify/links.sql
+
+-- How verification stays set-based
+--
+-- A row holds if three things fit. Its row_hash is SHA-256 over the row_hash that the row before it stores and its own
+-- row_data. Its id is one more than that of the row before. Its time is not earlier. All three compare *stored* values
+-- of two neighbours; no hash that was computed on the way is needed further on. So no loop carries a value from row to
+-- row: one query with lag() over the primary key reads the rows in id order, hashes each once, and keeps nothing. A
+-- range can be verified by itself, from the stored hash of the row before it, and many ranges at the same time. A row
+-- that was edited does not give its stored hash any more; the row after it still fits to that stored hash.
+--
+-- Three queries, each a text made for the table, because its columns differ:
+--
+--   _chain_check_sql   one pass that only counts the rows and those that do not hold: all that an intact chain costs
+--   _chain_links_sql   for each row the stored hash, the hash that it should have, and what its predecessor holds
+--   _chain_places_sql  on top of it, for each row the verdict; read only when the first pass counted something
+--
+-- All take row_data from chain_rows_sql (04_chain), which prints each row with the columns that it was hashed with.
+-- Functions that run them pin the settings by which PostgreSQL prints values (TimeZone and so on), and switch off the
+-- plans that would read the table in another order and sort it on disk.
+--
+-- What verification sees of work that is going on. Each pass has one snapshot. Rows are committed in the order of their
+-- ids, because a writer holds the chain's lock until its transaction ends. So a snapshot shows a chain without gaps up
+-- to some row, and is verified as that; rows of an open or prepared transaction are not in it yet. A rollback, also to
+-- a savepoint, leaves no gap: the id of the next row is the last stored one plus one. A crash leaves the rows that were
+-- committed. On a standby, or after a dump, the rows print the same text, so the same hashes fit.
+--
+-- What no recomputation shows: an end that was cut off, and a chain that was hashed again to its end. Recorded runs
+-- (compare.sql) and checkpoints (13_merkle) find those.
+
+create function _chain_check_sql(table_name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  -- $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time of the row before the first.
+  -- It fails (22023) on a hash that is not hex; then _chain_places_sql looks closer.
+  select _fill($query$
+    select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
+    from (
+      select r.id, r.created_at,
+        r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex')
+                                   || convert_to(r.row_data, 'UTF8')), 'hex')
+        and r.id = lag(r.id, 1, $4) over w + 1
+        and r.created_at >= lag(r.created_at, 1, $5) over w and isfinite(r.created_at)
+        and r.older_values_hold as holds
+      from ({rows:s}) as r
+      where r.id between $1 and $2
+      window w as (order by r.id)
+    ) as l
+  $query$, 'rows', chain_rows_sql(_chain_check_sql.table_name));
+$function$;
+comment on function _chain_check_sql is
+  'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
 create function _chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  -- One pass in id order with the row before at hand. $1 and $2 bound the ids, $3 is the genesis.
-  -- A forged hash need not be hex: decode must not fail on it. Where no hash covers a row (its predecessor is not there, or a
-  -- column that was added later was edited) it gives the hash of its content alone: that fits no stored hash, but it tells a later edit from
-  -- what a release acknowledged.
-  select format($query$
+  -- $1 and $2 bound the ids, $3 is the genesis.
+  -- A forged hash need not be hex: decode must not fail on it. Where no hash covers a row (its predecessor is not
+  -- there, or a column that was added later was edited), expected_hash is that of its content alone. That fits no
+  -- stored hash, but it tells a later edit from what a release acknowledged.
+  select _fill($query$
     select l.id, l.previous_id, l.row_hash as actual_hash,
       case when l.altered is null and (l.id = 1 or l.id > 1 and l.previous_id = l.id - 1) then
         encode(sha256(
@@ -1557,47 +1660,74 @@ as $function$
       coalesce(l.created_at < l.previous_created_at or not isfinite(l.created_at), l.created_at is null) as goes_back,
       l.older_values_hold
     from (
-      select r.*, lag(r.id) over w as previous_id, lag(r.row_hash) over w as previous_hash, lag(r.created_at) over w as previous_created_at
-      from (%s) as r
+      select r.*, lag(r.id) over w as previous_id, lag(r.row_hash) over w as previous_hash,
+             lag(r.created_at) over w as previous_created_at
+      from ({rows:s}) as r
       -- from the row before the range, whatever its id
-      where r.id >= coalesce((select max(b.id) from only %I as b where b.id < $1), $1) and r.id <= $2
+      where r.id >= coalesce((select max(b.id) from only {table:I} as b where b.id < $1), $1) and r.id <= $2
       window w as (order by r.id)
     ) as l
     where l.id >= $1
-  $query$, chain_rows_sql(_chain_links_sql.table_name), _chain_links_sql.table_name);
+  $query$, 'rows', chain_rows_sql(_chain_links_sql.table_name), 'table', _chain_links_sql.table_name);
 $function$;
-comment on function _chain_links_sql is 'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
+comment on function _chain_links_sql is
+  'Text of the query that recomputes every hash of a chain from the row and its predecessor.';
 create function _chain_places_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  select format($query$
+  select _fill($query$
     select k.id as at_id,
       case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
       k.verdict,
-      k.expected_hash, k.actual_hash,  -- of missing rows: those of the row behind the gap, so that a gap that grows is another place
+      -- Of missing rows, those of the row behind the gap, so that a gap that grows is another place.
+      k.expected_hash, k.actual_hash,
       case k.verdict
-        when 'missing_rows' then format('rows %%s to %%s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
-        when 'order_violation' then format('row %%s is older than the row before it, or has no time', k.id)
+        when 'missing_rows' then format('rows %s to %s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
+        when 'order_violation' then format('row %s is older than the row before it, or has no time', k.id)
         when 'content_mismatch' then case
-          when k.id < 1 then format('row %%s stands before the first', k.id)
-          when k.previous_id >= k.id then format('id %%s stands twice', k.id)
-          when not k.older_values_hold then format('row %%s was changed in a column that was added after it', k.id)
-          else format('row %%s or its link does not give its hash', k.id) end end as detail
+          when k.id < 1 then format('row %s stands before the first', k.id)
+          when k.previous_id >= k.id then format('id %s stands twice', k.id)
+          when not k.older_values_hold then format('row %s was changed in a column that was added after it', k.id)
+          else format('row %s or its link does not give its hash', k.id) end end as detail
     from (
       select n.*, case
         when n.id < 1 or n.previous_id >= n.id then 'content_mismatch'
         when n.id > 1 and n.previous_id is distinct from n.id - 1 then 'missing_rows'
         when n.actual_hash is distinct from n.expected_hash or not n.older_values_hold then 'content_mismatch'
         when n.goes_back then 'order_violation' end as verdict
-      from (%s) as n
+      from ({links:s}) as n
     ) as k
-  $query$, _chain_links_sql(_chain_places_sql.table_name));
+  $query$, 'links', _chain_links_sql(_chain_places_sql.table_name));
 $function$;
-comment on function _chain_places_sql is 'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+comment on function _chain_places_sql is
+  'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
 
 -- sql/05_verify/damage.sql
 
+-- Every broken place of a chain, and which of them a lockdown release acknowledged.
+
+create function _gap_at_end_sql(table_name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  -- $1 and $2 bound the ids, $3 is the table. Of the row behind the gap, the hash of its content alone.
+  select _fill($query$
+    select $3::text, coalesce(b.id, 0) + 1, 'missing_rows',
+           encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'), r.row_hash,
+           format('rows %s to %s are missing', coalesce(b.id, 0) + 1, a.id - 1)
+    from (select n.id from only {table:I} as n where n.id > $2 order by n.id limit 1) as a
+    join ({rows:s}) as r on r.id = a.id
+    left join lateral (select p.id from only {table:I} as p where p.id <= $2 order by p.id desc limit 1) as b on true
+    where coalesce((select max(t.id) from only {table:I} as t
+                    where t.id between coalesce($1, -9223372036854775808) and $2),
+                   coalesce($1, 1) - 1) < $2
+    limit 1
+  $query$, 'table', _gap_at_end_sql.table_name, 'rows', chain_rows_sql(_gap_at_end_sql.table_name));
+$function$;
+comment on function _gap_at_end_sql is
+  'Text of the query for the rows that are missing at the end of a range, though rows stand behind it; no row if none '
+  'are.';
 create function find_chain_damage(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (damaged_table text, id bigint, verdict text, expected_hash text, actual_hash text, detail text)
 language plpgsql stable
@@ -1606,9 +1736,6 @@ set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
-declare
-  seen_to  bigint;
-  beyond   boolean;
 begin
   perform _chain_or_error(table_name);
   detail := _missing_part(table_name);
@@ -1619,30 +1746,19 @@ begin
     return;
   end if;
   return query execute format(
-    'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail from (%s) as p where p.verdict is not null order by p.at_id',
-    _chain_places_sql(table_name))
-    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), chain_genesis(table_name), table_name;
+    'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail'
+    ' from (%s) as p where p.verdict is not null order by p.at_id', _chain_places_sql(table_name))
+    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), chain_genesis(table_name),
+          table_name;
   -- A gap at the end of the range has no row in the range to show it.
   if to_id is not null then
-    execute format('select max(t.id), exists (select from only %1$I as b where b.id > $2) from only %1$I as t where t.id between $1 and $2', table_name)
-      into seen_to, beyond using coalesce(from_id, -9223372036854775808), to_id;
-    if beyond and coalesce(seen_to, coalesce(from_id, 1) - 1) < to_id then
-      execute format($query$
-        select $3::text, coalesce(b.id, 0) + 1, 'missing_rows', encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'),
-               r.row_hash, format('rows %%s to %%s are missing', coalesce(b.id, 0) + 1, a.id - 1)
-        from (select n.id from only %1$I as n where n.id > $2 order by n.id limit 1) as a
-        join (%2$s) as r on r.id = a.id
-        left join lateral (select p.id from only %1$I as p where p.id <= $2 order by p.id desc limit 1) as b on true
-        limit 1
-        $query$, table_name, chain_rows_sql(table_name))
-        into damaged_table, id, verdict, expected_hash, actual_hash, detail using from_id, to_id, table_name;
-      return next;
-    end if;
+    return query execute _gap_at_end_sql(table_name) using from_id, to_id, table_name;
   end if;
 end
 $function$;
 comment on function find_chain_damage is
-  'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is listed too.';
+  'Every broken place of a chain, or of a range of it, in id order; no row if there is none. Acknowledged damage is '
+  'listed too.';
 create function _acknowledged_if_known()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language plpgsql stable
@@ -1654,40 +1770,107 @@ exception
   when undefined_table or undefined_function or undefined_object or undefined_column then
     return;  -- without lockdown_events there are no releases, and damage is damage
   when lock_not_available then
-    -- Nothing was ever released if there never was an alarm, and nothing is lost by another one while one stands.
-    if pg_sequence_last_value('lockdown_alarm'::regclass) is not distinct from pg_sequence_last_value('lockdown_lifted'::regclass)
+    -- Without an alarm nothing was ever released; while one stands, another one harms nobody.
+    if pg_sequence_last_value('lockdown_alarm'::regclass)
+         is not distinct from pg_sequence_last_value('lockdown_lifted'::regclass)
        and pg_sequence_last_value('lockdown_alarm'::regclass) is not null then
       raise;
     end if;
 end
 $function$;
 comment on function _acknowledged_if_known is
-  'The rows of acknowledged_damage(); none if what it reads was dropped, or is locked while no release can count.';
-create function _chain_check_sql(table_name text) returns text
+  'The rows of acknowledged_damage() (08_lockdown); none if what it reads was dropped, or is locked while no release '
+  'can count.';
+create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text)
+returns jsonb
+language sql immutable
+set search_path from current
+as $function$
+  select jsonb_build_object('table', _damage_item.table_name, 'id', _damage_item.id, 'verdict', _damage_item.verdict,
+                            'actual_hash', _damage_item.actual_hash, 'expected_hash', _damage_item.expected_hash);
+$function$;
+comment on function _damage_item is
+  'A damaged place as it stands in lockdown_events.damage and in the payload of a release.';
+create function _damage_of(verdict chain_verdict) returns jsonb
+language sql immutable
+set search_path from current
+as $function$
+  select _damage_item(verdict.table_name, verdict.broken_id, verdict.verdict, verdict.actual_hash,
+                      verdict.expected_hash);
+$function$;
+comment on function _damage_of is 'A verdict as an item of lockdown_events.damage.';
+create function _weigh_damage(
+  table_name text, from_id bigint, to_id bigint, out known bigint, out unknown bigint, out first_unknown jsonb)
 language sql stable
 set search_path from current
 as $function$
-  -- One pass in id order that only counts. $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time before the first.
-  -- It fails (22023) on a hash that is not hex: then, or where a row does not hold, _chain_places_sql looks closer.
-  select format($query$
-    select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
-    from (
-      select r.id, r.created_at,
-        r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex') || convert_to(r.row_data, 'UTF8')), 'hex')
-        and r.id = lag(r.id, 1, $4) over w + 1
-        and r.created_at >= lag(r.created_at, 1, $5) over w and isfinite(r.created_at)
-        and r.older_values_hold as holds
-      from (%s) as r
-      where r.id between $1 and $2
-      window w as (order by r.id)
-    ) as l
-  $query$, chain_rows_sql(_chain_check_sql.table_name));
+  with
+  acknowledged as materialized (select a.* from _acknowledged_if_known() as a),
+  damage as (
+    select f.id,
+           _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash)
+             || jsonb_build_object('detail', f.detail) as place,
+           exists (select from acknowledged as a
+                   where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
+                     and a.actual_hash is not distinct from f.actual_hash
+                     and a.expected_hash is not distinct from f.expected_hash) as is_known
+    from find_chain_damage(_weigh_damage.table_name, _weigh_damage.from_id, _weigh_damage.to_id) as f)
+  select count(*) filter (where d.is_known), count(*) filter (where not d.is_known),
+         (array_agg(d.place order by d.id) filter (where not d.is_known))[1]
+  from damage as d;
 $function$;
-comment on function _chain_check_sql is 'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+comment on function _weigh_damage is
+  'How many broken places of a range a lockdown release acknowledged, how many it did not, and the first of these.';
 
 -- sql/05_verify/chain.sql
 
-create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null) returns chain_verdict
+-- The verdict on one chain, or on a range of its ids. Reads only.
+
+create function _check_range_of_chain(
+  table_name text, from_id bigint, to_id bigint,
+  out rows_checked bigint, out first_id bigint, out last_id bigint, out broken bigint, out latest timestamptz)
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  begins_at    constant bigint := coalesce(from_id, -9223372036854775808);
+  ends_at      constant bigint := coalesce(to_id, 9223372036854775807);
+  before_id    bigint;
+  before_hash  text;
+  before_time  timestamptz;
+begin
+  execute format('select t.id, t.row_hash::text, t.created_at'
+                 ' from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
+    into before_id, before_hash, before_time using begins_at;
+  execute _chain_check_sql(table_name)
+    into rows_checked, first_id, last_id, broken, latest
+    using begins_at, ends_at, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0),
+          coalesce(before_time, '-infinity');
+exception when invalid_parameter_value then  -- a stored hash is not hex
+  execute format('select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p',
+                 _chain_places_sql(table_name))
+    into rows_checked, first_id, last_id, broken
+    using begins_at, ends_at, chain_genesis(table_name);
+end
+$function$;
+comment on function _check_range_of_chain is
+  'Reads the rows of a range once: how many there are, how many do not hold, and the latest time (null if a stored '
+  'hash is not hex). verify_chain pins the settings.';
+create function _missing_end_text(table_name text, from_id bigint, to_id bigint, tail_id bigint) returns text
+language sql immutable
+set search_path from current
+as $function$
+  select format('%s not there: %s',
+    case when to_id is null then format('rows from %s on are', r.first_id)
+         when to_id = r.first_id then format('row %s is', to_id)
+         else format('rows %s to %s are', r.first_id, to_id) end,
+    case when tail_id is null then format('%s is empty', table_name)
+         else format('%s ends with row %s', table_name, tail_id) end)
+  from (select greatest(coalesce(tail_id, 0) + 1, from_id) as first_id) as r;
+$function$;
+comment on function _missing_end_text is 'Which rows of a range are behind the end of the chain, in words.';
+create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null)
+returns chain_verdict
 language plpgsql
 set search_path from current
 set row_security = off
@@ -1695,95 +1878,64 @@ set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set int
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
 declare
-  first_id     bigint := coalesce(from_id, -9223372036854775808);
-  last_id      bigint := coalesce(to_id, 9223372036854775807);
-  before_id    bigint;
-  before_hash  text;
-  before_time  timestamptz;
-  found_here   chain_verdict;
-  places       bigint;
-  first_place  jsonb;
-  known        bigint;
-  tail_id      bigint;
-  tail_time    timestamptz;
-  ahead        text;
-  first_lost   bigint;
+  result     chain_verdict;
+  checked    record;
+  damage     record;
+  tail_id    bigint;
+  tail_time  timestamptz;
+  ahead      text;
+  summary    text;
 begin
   perform _chain_or_error(table_name);
-  found_here.detail := _missing_part(table_name);
-  if found_here.detail is not null then
-    return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
+  if _missing_part(table_name) is not null then
+    return _verdict(table_name, 'table_missing', _missing_part(table_name));
   end if;
-  begin
-    execute format('select t.id, t.row_hash::text, t.created_at from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
-      into before_id, before_hash, before_time using first_id;
-    execute _chain_check_sql(table_name)
-      into found_here.rows_checked, found_here.first_id, found_here.last_id, places, tail_time
-      using first_id, last_id, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0), coalesce(before_time, '-infinity');
-  exception when invalid_parameter_value then
-    execute format(
-      'select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p', _chain_places_sql(table_name))
-      into found_here.rows_checked, found_here.first_id, found_here.last_id, places
-      using first_id, last_id, chain_genesis(table_name);
-  end;
-  tail_id := found_here.last_id;
+  select c.* into checked from _check_range_of_chain(table_name, from_id, to_id) as c;
+  tail_id := checked.last_id;
+  tail_time := checked.latest;
   if tail_time is null or tail_id < to_id then
-    execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name) into tail_id, tail_time;
+    execute format('select t.id, t.created_at from only %I as t order by t.id desc limit 1', table_name)
+      into tail_id, tail_time;
   end if;
-  if to_id is null then
-    ahead := _ahead_of_clock(tail_time);
-  end if;
-  found_here.table_name := table_name;
-  found_here.is_valid := true;
-  found_here.verdict := 'intact';
-  found_here.detail := concat_ws('; ', format('%s rows', found_here.rows_checked), ahead);
-  -- The row behind the last one is where a run goes on that read to the end: there is nothing yet, and nothing is missing.
-  if places = 0 and (case when to_id is null then coalesce(from_id <= coalesce(tail_id, 0) + 1, true) else found_here.last_id = to_id end) then
-    return found_here;
+  ahead := case when to_id is null then _ahead_of_clock(tail_time) end;
+  summary := format('%s rows', checked.rows_checked);
+  result := _verdict(table_name, 'intact', concat_ws('; ', summary, ahead));
+  result.rows_checked := checked.rows_checked;
+  result.first_id := checked.first_id;
+  result.last_id := checked.last_id;
+  -- A run may begin with the row after the last one: there is nothing yet, and nothing is missing.
+  if checked.broken = 0 and (case when to_id is null then coalesce(from_id <= coalesce(tail_id, 0) + 1, true)
+                                  else checked.last_id = to_id end) then
+    return result;
   end if;
   -- Damage is rare, so only then is the range read a second time.
-  with
-  acknowledged as materialized (select a.* from _acknowledged_if_known() as a),
-  damage as (
-    select f.id, _damage_item(f.damaged_table, f.id, f.verdict, f.actual_hash, f.expected_hash) || jsonb_build_object('detail', f.detail) as place,
-           exists (select from acknowledged as a
-                   where a.table_name = f.damaged_table and a.id = f.id::text and a.verdict = f.verdict
-                     and a.actual_hash is not distinct from f.actual_hash
-                     and a.expected_hash is not distinct from f.expected_hash) as is_known
-    from find_chain_damage(verify_chain.table_name, from_id, to_id) as f)
-  select count(*) filter (where d.is_known), count(*) filter (where not d.is_known),
-         (array_agg(d.place order by d.id) filter (where not d.is_known))[1]
-  into known, places, first_place
-  from damage as d;
-  if places > 0 then
-    found_here.is_valid := false;
-    found_here.error_code := 'AUD-009';
-    found_here.verdict := first_place ->> 'verdict';
-    found_here.broken_id := (first_place ->> 'id')::bigint;
-    found_here.expected_hash := first_place ->> 'expected_hash';
-    found_here.actual_hash := first_place ->> 'actual_hash';
-    found_here.detail := (first_place ->> 'detail') || case when places > 1 then format(' (first of %s places)', places) else '' end;
-  elsif known > 0 then
-    found_here.verdict := 'acknowledged';
-    found_here.detail := concat_ws('; ', format('%s rows', found_here.rows_checked),
-                                   format('damage at %s places, acknowledged by a lockdown release', known), ahead);
+  select d.* into damage from _weigh_damage(table_name, from_id, to_id) as d;
+  if damage.unknown > 0 then
+    result := _with_verdict(result, damage.first_unknown ->> 'verdict', concat(damage.first_unknown ->> 'detail',
+      case when damage.unknown > 1 then format(' (first of %s places)', damage.unknown) end));
+    result.broken_id := (damage.first_unknown ->> 'id')::bigint;
+    result.expected_hash := damage.first_unknown ->> 'expected_hash';
+    result.actual_hash := damage.first_unknown ->> 'actual_hash';
+    return result;
   end if;
-  if places = 0 and coalesce(tail_id, 0) < coalesce(to_id, from_id - 1) then
-    first_lost := greatest(coalesce(tail_id, 0) + 1, from_id);
-    found_here.is_valid := null;
-    found_here.verdict := 'not_there';
-    found_here.detail := concat_ws('; ', found_here.detail,
-      format('%s not there: %s', case when to_id is null then format('rows from %s on are', first_lost)
-                                      when to_id = first_lost then format('row %s is', to_id)
-                                      else format('rows %s to %s are', first_lost, to_id) end,
-             case when tail_id is null then format('%s is empty', table_name) else format('%s ends with row %s', table_name, tail_id) end));
+  if damage.known > 0 then
+    result := _with_verdict(result, 'acknowledged', concat_ws('; ', summary,
+      format('damage at %s places, acknowledged by a lockdown release', damage.known), ahead));
   end if;
-  return found_here;
+  if coalesce(tail_id, 0) < coalesce(to_id, from_id - 1) then
+    result := _with_verdict(result, 'not_there', concat_ws('; ', result.detail,
+      _missing_end_text(table_name, from_id, to_id, tail_id)));
+  end if;
+  return result;
 end
 $function$;
-comment on function verify_chain is 'Recomputes one chain, or a range of it, and gives the verdict. Changes nothing.';
+comment on function verify_chain is
+  'Recomputes one chain, or a range of it, and gives the verdict. Changes nothing.';
 
 -- sql/05_verify/runs.sql
+
+-- What a verification run remembers: how far it read each chain, the hash that stood there, and where the counters
+-- stood.
 
 create table verification_runs (
   id            bigserial    not null,
@@ -1796,43 +1948,56 @@ create table verification_runs (
   created_at    timestamptz  not null,
   constraint verification_runs_pkey primary key (id)
 );
-comment on table  verification_runs              is 'Verification runs that found nothing wrong: what the next one need not read again. Append-only and chained.';
+comment on table  verification_runs              is
+  'Verification runs that found nothing wrong: what the next one need not read again. Append-only and chained.';
 comment on column verification_runs.id           is 'Position in the chain.';
 comment on column verification_runs.is_full      is 'Whether it read every row.';
-comment on column verification_runs.heads        is 'For each table the last row that was read: {"signals": {"id": 5, "row_hash": "…"}}.';
+comment on column verification_runs.heads        is
+  'For each table the last row that was read: {"signals": {"id": 5, "row_hash": "…"}}.';
 comment on column verification_runs.rows_checked is 'How many rows it read.';
 comment on column verification_runs.recorded_by  is 'The login that recorded it.';
-comment on column verification_runs.counters     is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
+comment on column verification_runs.counters     is
+  'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column verification_runs.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column verification_runs.created_at   is 'When the run was recorded.';
 create function _counters() returns jsonb
 language sql volatile security definer
 set search_path from current
 as $function$
-  -- until 17, a right that is missing is an error
-  select coalesce(jsonb_object_agg(c.name, case when has_sequence_privilege(c.sequence, 'usage, select') then pg_sequence_last_value(c.sequence) end)
+  -- Until 17, a right that is missing is an error.
+  select coalesce(jsonb_object_agg(c.name, case when has_sequence_privilege(c.sequence, 'usage, select')
+                                                then pg_sequence_last_value(c.sequence) end)
                   filter (where c.sequence is not null), '{}')
   from (select s.name, to_regclass(format('%I.%I', current_schema(), s.name)) as sequence
-        from (select a.sequence_name from only attempt_counters as a union all select 'lockdown_alarm') as s(name)) as c;
+        from (select a.sequence_name from only attempt_counters as a
+              union all
+              select 'lockdown_alarm') as s(name)) as c;
 $function$;
 comment on function _counters is
-  'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read 32 high.';
+  'Where the sequences stand that never go back; null for one that never had a value. After a crash one may read 32 '
+  'high.';
 create function _verified_heads()
 returns table (table_name text, last_id bigint, row_hash text, run_id bigint, lockdown_event bigint)
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select h.key, (h.value ->> 'id')::bigint, h.value ->> 'row_hash', r.id, coalesce((r.heads -> 'lockdown_events' ->> 'id')::bigint, 0)
+  select h.key, (h.value ->> 'id')::bigint, h.value ->> 'row_hash', r.id,
+         coalesce((r.heads -> 'lockdown_events' ->> 'id')::bigint, 0)
   from (select v.id, v.heads from only verification_runs as v order by v.id desc limit 1) as r
   cross join lateral jsonb_each(r.heads) as h
   where h.value ->> 'id' is not null;
 $function$;
-comment on function _verified_heads is 'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event that it knew.';
+comment on function _verified_heads is
+  'How far the last recorded verification run read each chain, the hash that stood there, and the last lockdown event '
+  'that it knew.';
 
--- sql/05_verify/judge.sql
+-- sql/05_verify/compare.sql
 
-create function _compare_with_last_run(found_here chain_verdict) returns chain_verdict
+-- Comparing with the last recorded run: a chain alone shows neither that its end was cut off nor that it was hashed
+-- again to its end. A run recorded the last row of each chain, and that row must still be there.
+
+create function _compare_with_last_run(result chain_verdict) returns chain_verdict
 language plpgsql stable
 set search_path from current
 set row_security = off
@@ -1844,47 +2009,59 @@ declare
   tail_id  bigint;
 begin
   begin
-    select h.* into strict head from _verified_heads() as h where h.table_name = found_here.table_name;
+    select h.* into strict head from _verified_heads() as h where h.table_name = result.table_name;
   exception
     when no_data_found then
-      return found_here;
+      return result;
     when others then
       -- verification_runs has a verdict of its own, and does not take away this one.
-      found_here.detail := format('%s; not compared with the last verification run: %s (%s)', found_here.detail, sqlerrm, sqlstate);
-      return found_here;
+      result.detail := format('%s; not compared with the last verification run: %s (%s)',
+                             result.detail, sqlerrm, sqlstate);
+      return result;
   end;
-  execute format('select (select t.row_hash::text from only %1$I as t where t.id = $1), (select max(t.id) from only %1$I as t)', found_here.table_name)
+  execute format('select (select t.row_hash::text from only %1$I as t where t.id = $1),'
+                 ' (select max(t.id) from only %1$I as t)', result.table_name)
     into stored, tail_id using head.last_id;
   if stored = head.row_hash then
-    return found_here;
+    return result;
   end if;
-  found_here.expected_hash := head.row_hash;
-  found_here.actual_hash := stored;
+  result.expected_hash := head.row_hash;
+  result.actual_hash := stored;
   if stored is not null then
-    found_here.verdict := 'checkpoint_mismatch';
-    found_here.broken_id := head.last_id;
-    found_here.detail := format('row %s is not the one that verification run %s read there', head.last_id, head.run_id);
+    result.broken_id := head.last_id;
+    result := _with_verdict(result, 'checkpoint_mismatch',
+      format('row %s is not the one that verification run %s read there', head.last_id, head.run_id));
   else
-    found_here.verdict := 'tail_missing';
-    found_here.broken_id := least(coalesce(tail_id, 0) + 1, head.last_id);
-    found_here.detail := format('rows %s to %s, which verification run %s read, are missing', found_here.broken_id, head.last_id, head.run_id);
+    result.broken_id := least(coalesce(tail_id, 0) + 1, head.last_id);
+    result := _with_verdict(result, 'tail_missing',
+      format('rows %s to %s, which verification run %s read, are missing',
+             result.broken_id, head.last_id, head.run_id));
   end if;
-  -- By a release since that run: what it lost at its end may have been written anew by now.
-  if exists (select from _acknowledged_if_known() as a
-             where a.table_name = found_here.table_name and a.release_id > head.lockdown_event
-               and (a.id = found_here.broken_id::text and a.actual_hash is not distinct from found_here.actual_hash
-                    or a.verdict = 'tail_missing' and a.actual_hash is null and case when a.id ~ '^[0-9]{1,18}$' then a.id::bigint <= found_here.broken_id end)) then
-    found_here.detail := format('%s: %s; acknowledged by a lockdown release', found_here.verdict, found_here.detail);
-    found_here.verdict := 'acknowledged';
-  else
-    found_here.is_valid := false;
-    found_here.error_code := 'AUD-009';
+  -- By a release since that run. New rows may by now stand where the chain had lost its end.
+  if exists (
+    select from _acknowledged_if_known() as a
+    where a.table_name = result.table_name and a.release_id > head.lockdown_event
+      and (a.id = result.broken_id::text and a.actual_hash is not distinct from result.actual_hash
+           or a.verdict = 'tail_missing' and a.actual_hash is null
+              and case when a.id ~ '^[0-9]{1,18}$' then a.id::bigint <= result.broken_id end)) then
+    return _with_verdict(result, 'acknowledged',
+                         format('%s: %s; acknowledged by a lockdown release', result.verdict, result.detail));
   end if;
-  return found_here;
+  return result;
 end
 $function$;
 comment on function _compare_with_last_run is
-  'Turns a good verdict into tail_missing or checkpoint_mismatch if the row that ended the last verification run is gone or another: a chain alone cannot see either.';
+  'Turns a good verdict into tail_missing or checkpoint_mismatch if the row that ended the last verification run is '
+  'gone or another.';
+
+-- sql/05_verify/judge.sql
+
+-- A verdict in every case. What cannot be checked is "not_run": neither reported as fine nor as tampered.
+--
+-- Verification has to work best when somebody damaged the installation, so it must not depend on all of it. Each call
+-- that may fail because a table or a function is gone stands in a block of its own: _judge_range catches what
+-- verify_chain and the comparisons raise, _judge_range_if_possible what the absence of _judge_range raises.
+
 create function _judge_range(table_name text, from_id bigint, to_id bigint) returns chain_verdict
 language plpgsql
 set search_path from current
@@ -1907,17 +2084,16 @@ begin
     end if;
   end if;
   if result.is_valid and to_id is null and table_name in ('lockdown_events', 'risk_change_log') then
-    result := _compare_with_consensus(result);
+    result := _compare_with_consensus(result);  -- 08_lockdown/damage.sql
   end if;
   return result;
 exception when others then
-  -- Not being able to check is neither "fine" nor "tampered".
-  result := row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
-  return result;
+  return _verdict(table_name, 'not_run', format('%s (%s)', sqlerrm, sqlstate));
 end
 $function$;
 comment on function _judge_range is
-  'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with the last verification run, too.';
+  'The verdict on one chain or a range of it; not_run if it cannot be checked. A range without an end is compared with '
+  'the last verification run, too.';
 create function _is_registered() returns boolean
 language sql stable
 set search_path from current
@@ -1931,48 +2107,24 @@ set search_path from current
 as $function$
 begin
   if not _is_registered() then
-    return row('chains', 0, null, null, false, 'AUD-009', 'table_missing', null, null, null,
-               'the register of the chains is gone: it says which tables are chained, so nothing can be verified without it')::chain_verdict;
+    return _verdict('chains', 'table_missing', 'the register of the chains is gone: it says which tables are chained, '
+                                               'so nothing can be verified without it');
   end if;
   return _judge_range(table_name, from_id, to_id);
 exception when others then
-  return row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')')::chain_verdict;
+  return _verdict(table_name, 'not_run', format('%s (%s)', sqlerrm, sqlstate));
 end
 $function$;
 comment on function _judge_range_if_possible is
   'As _judge_range; not_run if that function was dropped, and damage of the table chains if that was.';
-create function _damage_item(table_name text, id bigint, verdict text, actual_hash text, expected_hash text) returns jsonb
-language sql immutable
-set search_path from current
-as $function$
-  select jsonb_build_object('table', _damage_item.table_name, 'id', _damage_item.id, 'verdict', _damage_item.verdict,
-                            'actual_hash', _damage_item.actual_hash, 'expected_hash', _damage_item.expected_hash);
-$function$;
-comment on function _damage_item is
-  'A damaged place as it stands in lockdown_events.damage and in the payload of a release.';
-create function _damage_of(verdict chain_verdict) returns jsonb
-language sql immutable
-set search_path from current
-as $function$
-  select _damage_item(verdict.table_name, verdict.broken_id, verdict.verdict, verdict.actual_hash, verdict.expected_hash);
-$function$;
-comment on function _damage_of is 'A verdict as an item of lockdown_events.damage.';
-create function _lockdown_over(damage jsonb, wanted boolean) returns text
-language plpgsql
-set search_path from current
-as $function$
-begin
-  if not coalesce(wanted, true) then
-    return 'lockdown not asked for';
-  elsif pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
-    return 'this session cannot write, so the lockdown is NOT engaged';
-  end if;
-  return _engage_lockdown(concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
-exception when others then
-  return format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
-end
-$function$;
-comment on function _lockdown_over is 'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
+
+-- sql/05_verify/integrity.sql
+
+-- What users call: a verdict for each chain, the guards beside it, and the lockdown over damage.
+--
+-- Damage engages the lockdown before the verdict is returned, so the caller's detail says what came of it. The lockdown
+-- itself is explained at the top of 08_lockdown/engage.sql.
+
 create function _check_range(from_id bigint, to_id bigint) returns void
 language plpgsql immutable
 set search_path from current
@@ -1989,14 +2141,30 @@ language plpgsql
 set search_path from current
 as $function$
 begin
-  perform _attend_alarm(wanted);
-exception when others then null;  -- lockdown_events or its alarm was dropped: that is found below, and nothing else is hidden by it
+  perform _attend_alarm(wanted);  -- 08_lockdown/attend.sql
+exception when others then
+  null;  -- lockdown_events or its alarm was dropped: that gets a verdict, and must hide no other one
 end
 $function$;
 comment on function _attend_alarm_if_possible is 'As _attend_alarm; nothing if what it needs was dropped.';
-
--- sql/05_verify/integrity.sql
-
+create function _lockdown_over(damage jsonb, wanted boolean) returns text
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if not coalesce(wanted, true) then
+    return 'lockdown not asked for';
+  elsif pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
+    return 'this session cannot write, so the lockdown is NOT engaged';
+  end if;
+  return _engage_lockdown(  -- 08_lockdown/engage.sql
+    concat_ws(' ', damage -> 0 ->> 'verdict', 'at', damage -> 0 ->> 'table', damage -> 0 ->> 'id'), damage);
+exception when others then
+  return format('the lockdown is NOT engaged: %s (%s)', sqlerrm, sqlstate);
+end
+$function$;
+comment on function _lockdown_over is
+  'Engages the lockdown over proven damage, if it is wanted and this session can write, and says what came of it.';
 create function verify_range(
   table_name text, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
 ) returns chain_verdict
@@ -2022,9 +2190,41 @@ begin
 end
 $function$;
 comment on function verify_range is
-  'Verifies one chain or a range of ids of it, without the guards; ranges can be verified side by side. Proven damage engages the lockdown unless engage_lockdown is false.';
+  'Verifies one chain or a range of ids of it, without the guards; ranges can be verified side by side. Proven damage '
+  'engages the lockdown unless engage_lockdown is false.';
+create function _guards_if_known(out problems jsonb, out unknown text)
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  select coalesce(jsonb_object_agg(g.table_name, g.problems), '{}') into problems from changed_guards() as g;
+exception
+  when undefined_table or undefined_function or undefined_object or undefined_column then
+    problems := jsonb_build_object('guard_states', format('what compares the guards is gone: %s', sqlerrm));
+  when others then
+    unknown := format('the guards could not be compared: %s (%s)', sqlerrm, sqlstate);
+end
+$function$;
+comment on function _guards_if_known is
+  'The rows of changed_guards() as {table: problems}; or why they could not be compared.';
+create function _judge_guards(result chain_verdict, problems text, unknown text) returns chain_verdict
+language sql immutable
+set search_path from current
+as $function$
+  -- What cannot be read because somebody changed its guards is reported as that.
+  select case
+    when problems is not null and (result.is_valid or result.verdict = 'not_run') then
+      _with_verdict(result, 'guard_changed', concat_ws('; ', problems,
+                    case when result.verdict = 'not_run' then 'not verified: ' || result.detail end), 'AUD-011')
+    when unknown is not null and result.is_valid then _with_verdict(result, 'not_run', unknown)
+    else result end;
+$function$;
+comment on function _judge_guards is
+  'Turns a verdict into guard_changed if the guards of its table are not as recorded, a good one into not_run if that '
+  'is not known.';
 create function verify_chain_integrity(
-  table_name text default null, from_id bigint default null, to_id bigint default null, engage_lockdown boolean default true
+  table_name text default null, from_id bigint default null, to_id bigint default null,
+  engage_lockdown boolean default true
 ) returns setof chain_verdict
 language plpgsql security definer
 set search_path from current
@@ -2032,11 +2232,10 @@ set row_security = off
 as $function$
 declare
   chain    record;
+  guards   record;
   result   chain_verdict;
-  damage   jsonb := '[]';
   results  chain_verdict[] := '{}';
-  guards   jsonb;
-  unknown  text;
+  damage   jsonb := '[]';
   outcome  text;
 begin
   if not _is_registered() then
@@ -2047,16 +2246,7 @@ begin
   perform _check_range(from_id, to_id);
   perform _attend_alarm_if_possible(engage_lockdown);
   -- Guards belong to the whole, not to a range of rows.
-  if from_id is null and to_id is null then
-    begin
-      select jsonb_object_agg(g.table_name, g.problems) into guards from changed_guards() as g;
-    exception
-      when undefined_table or undefined_function or undefined_object or undefined_column then
-        guards := jsonb_build_object('guard_states', format('what compares the guards is gone: %s', sqlerrm));
-      when others then
-        unknown := format('the guards could not be compared: %s (%s)', sqlerrm, sqlstate);
-    end;
-  end if;
+  select g.* into guards from _guards_if_known() as g where from_id is null and to_id is null;
   for chain in
     select c.table_name from only chains as c
     where verify_chain_integrity.table_name is null or c.table_name = verify_chain_integrity.table_name
@@ -2065,20 +2255,13 @@ begin
     result := _judge_range_if_possible(chain.table_name, from_id, to_id);
     if result.error_code = 'AUD-009' then
       damage := damage || _damage_of(result);
-    elsif (result.is_valid or result.verdict = 'not_run') and guards ? chain.table_name then
-      -- What cannot be read because somebody changed its guards is told as that.
-      result.detail := concat_ws('; ', guards ->> chain.table_name, case when result.verdict = 'not_run' then 'not verified: ' || result.detail end);
-      result.is_valid := false;
-      result.error_code := 'AUD-011';
-      result.verdict := 'guard_changed';
-    elsif result.is_valid and unknown is not null and (chain.table_name = 'guard_states' or verify_chain_integrity.table_name is not null) then
-      result.is_valid := null;
-      result.verdict := 'not_run';
-      result.detail := unknown;
     elsif result.verdict = 'intact' and from_id > 1 and result.rows_checked = 0 then
-      result.is_valid := null;
-      result.verdict := 'not_there';
-      result.detail := format('0 rows; rows from %s on are not there: %s ends before', from_id, chain.table_name);
+      result := _with_verdict(result, 'not_there', format('0 rows; rows from %s on are not there: %s ends before',
+                                                          from_id, chain.table_name));
+    else
+      -- What nobody knows of the guards is said once: with guard_states, or with the one table that was asked for.
+      result := _judge_guards(result, guards.problems ->> chain.table_name,
+        case when chain.table_name = 'guard_states' or table_name is not null then guards.unknown end);
     end if;
     results := results || result;
   end loop;
@@ -2094,80 +2277,112 @@ begin
 end
 $function$;
 comment on function verify_chain_integrity is
-  'Verifies all chains, one, or a range of ids, a row for each table. Proven damage engages the lockdown unless engage_lockdown is false.';
+  'Verifies all chains, one, or a range of ids, a row for each table. Proven damage engages the lockdown unless '
+  'engage_lockdown is false.';
 
 -- sql/05_verify/plan.sql
+
+-- Which ranges a verification run reads. A run that reads only what is new costs little; so that an edit of an old row
+-- is found too, each run also reads a part of the older rows, and at least one run in full_every reads all.
 
 create function _split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
 language sql immutable
 set search_path from current
 as $function$
-  -- At most ten thousand: a forged id must not make a plan without end.
+  -- At most ten thousand, because a forged id must not make a plan without end.
   select s.start, least(s.start + w.width - 1, last_id)
   from (select greatest(rows_per_range, (last_id - first_id) / 10000 + 1) as width) as w
   cross join lateral generate_series(first_id, last_id, w.width) as s(start);
 $function$;
 comment on function _split_range is 'A range of ids in parts of so many; none if it is empty.';
-create function verification_plan(since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
+create function _recorded_runs(out last_heads jsonb, out full_heads jsonb, out turn bigint)
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  last_run  bigint;
+  last_full bigint;
+begin
+  select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
+  select r.heads into last_heads from only verification_runs as r where r.id = last_run;
+  select r.heads into full_heads from only verification_runs as r where r.id = last_full;
+  turn := last_run - last_full;  -- ids have no gaps
+exception when others then
+  turn := null;  -- verification_runs has a verdict of its own; without it every row is read
+end
+$function$;
+comment on function _recorded_runs is
+  'How far the last recorded run and the last full one read each chain, and how many runs there were since the full '
+  'one; turn is null if there is none, or it cannot be read.';
+create function _chains_to_read(last_heads jsonb, full_heads jsonb)
+returns table (table_name text, last_id bigint, known_to bigint, full_to bigint)
+language sql stable
+set search_path from current
+as $function$
+  -- A forged id must not overflow what is added to it.
+  select n.table_name, least(coalesce(n.last_id, 0), 4611686018427387904),
+         least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)),
+         least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904)
+  from (select c.table_name, c.place, (last_heads -> c.table_name ->> 'id')::bigint as known_to,
+               (full_heads -> c.table_name ->> 'id')::bigint as full_to,
+               -- of a table that cannot be read now, what is known of it
+               coalesce(c.last_id, case when c.error_code is not null
+                                        then (last_heads -> c.table_name ->> 'id')::bigint end) as last_id
+        from chain_status() with ordinality
+             as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)) as n
+  order by n.place;
+$function$;
+comment on function _chains_to_read is
+  'Each chain with its last row, and how far the last run and the last full one read it.';
+create function verification_plan(
+  since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
 language plpgsql stable security definer
 set search_path from current
 set row_security = off
 as $function$
 declare
-  last_run    bigint;
-  last_full   bigint;
-  last_heads  jsonb;
-  full_heads  jsonb;
-  turn        bigint;
-  chain       record;
+  recorded  record;
+  chain     record;
 begin
   if full_every < 1 or rows_per_range < 1 then
-    raise exception 'full_every and rows_per_range are at least 1, not % and %', full_every, rows_per_range using errcode = '22023';
+    raise exception 'full_every and rows_per_range are at least 1, not % and %', full_every, rows_per_range
+      using errcode = '22023';
   end if;
   if not _is_registered() then
     return query select 'chains', null::bigint, null::bigint, true;
     return;
   end if;
-  begin
-    select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
-    select r.heads into last_heads from only verification_runs as r where r.id = last_run;
-    select r.heads into full_heads from only verification_runs as r where r.id = last_full;
-  exception when others then  -- verification_runs has a verdict of its own; without it every row is read
-    last_run := null;
-    last_full := null;
-  end;
-  turn := last_run - last_full;  -- ids have no gaps
-  is_full := not since_last or turn is null or turn + 1 >= full_every;
-  for chain in
-    select n.table_name, least(coalesce(n.last_id, 0), 4611686018427387904) as last_id,  -- a forged id must not overflow what is added to it
-           case when verification_plan.is_full then 0 else least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)) end as known_to,
-           least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904) as full_to
-    from (select c.table_name, c.place, (last_heads -> c.table_name ->> 'id')::bigint as known_to, (full_heads -> c.table_name ->> 'id')::bigint as full_to,
-                 -- of a table that cannot be read now, what is known of it
-                 coalesce(c.last_id, case when c.error_code is not null then (last_heads -> c.table_name ->> 'id')::bigint end) as last_id
-          from chain_status() with ordinality as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)) as n
-    order by n.place
-  loop
-    -- What the last full run read has had its turn when the next one is due.
-    if not is_full then
+  select r.* into recorded from _recorded_runs() as r;
+  is_full := not since_last or recorded.turn is null or recorded.turn + 1 >= full_every;
+  for chain in select c.* from _chains_to_read(recorded.last_heads, recorded.full_heads) as c loop
+    if is_full then
+      chain.known_to := 0;
+    else
+      -- What the last full run read has had its turn when the next one is due.
       return query
         select chain.table_name, r.from_id, r.to_id, false
-        from _split_range(div(chain.full_to::numeric * turn, full_every - 1)::bigint + 1,
-                         div(chain.full_to::numeric * (turn + 1), full_every - 1)::bigint, rows_per_range) as r;
+        from _split_range(div(chain.full_to::numeric * recorded.turn, full_every - 1)::bigint + 1,
+                          div(chain.full_to::numeric * (recorded.turn + 1), full_every - 1)::bigint,
+                          rows_per_range) as r;
     end if;
     -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
     return query
-      select chain.table_name, nullif(r.from_id, 1), case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full
+      select chain.table_name, nullif(r.from_id, 1), case when r.to_id < chain.last_id then r.to_id end,
+             verification_plan.is_full
       from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
 $function$;
 comment on function verification_plan is
-  'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no recorded run has read and a turn of the older ones; at least every full_every runs all of them.';
+  'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no '
+  'recorded run has read and a turn of the older ones; at least one run in full_every reads all of them.';
 
 -- sql/05_verify/record.sql
+
+-- Recording a run that found nothing wrong. What app_auditor records here is believed by the next run, except for what
+-- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten.
 
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer
@@ -2189,9 +2404,10 @@ begin
   loop
     perform _chain_or_error(item.table_name);
     -- What was remembered is not forgotten while it is there.
-    execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.last_id;
+    execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name)
+      into stored using item.last_id;
     if stored is distinct from item.row_hash then
-      compared := _compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
+      compared := _compare_with_last_run(_verdict(item.table_name, 'intact', ''));
       if not compared.is_valid then
         raise exception '% is not as the last run read it: %', item.table_name, compared.detail
           using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
@@ -2216,7 +2432,9 @@ begin
 end
 $function$;
 comment on function record_verification is
-  'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named keep what is remembered of them. Returns the row of verification_runs. Raises 22023 for a row that is not there. What app_auditor records here is believed.';
+  'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named '
+  'keep what is remembered of them. Returns the id of the row of verification_runs. Raises 22023 for a row that is not '
+  'there. What app_auditor records here is believed.';
 create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -2226,10 +2444,10 @@ as $function$
 declare
   head    record;
   stored  text;
-  intact  chain_verdict := row(null, 0, null, null, true, null, 'intact', null, null, null, '');
 begin
   for head in
-    select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h
+    select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash
+    from jsonb_each(new.heads) as h
   loop
     perform _chain_or_error(head.table_name);
     execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name)
@@ -2247,23 +2465,25 @@ begin
     from _verified_heads() as h join only chains as c on c.table_name = h.table_name
     where (new.heads -> h.table_name ->> 'id')::bigint >= h.last_id is not true
   loop
-    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id;
-    intact.table_name := head.table_name;
-    if stored is not distinct from head.row_hash or not (_compare_with_last_run(intact)).is_valid then
+    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name)
+      into stored using head.id;
+    if stored is not distinct from head.row_hash
+       or not (_compare_with_last_run(_verdict(head.table_name, 'intact', ''))).is_valid then
       perform _refuse(
         'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
         format('The last run read them to row %s.', head.id), 'select record_verification(…) records a run.',
         tg_argv[0], tg_op);
     end if;
   end loop;
-  -- A counter that went back stays told, until the guards are accepted as they are.
+  -- A counter that went back is reported until somebody accepts the guards as they are.
   new.counters := _counters()
     || coalesce((select jsonb_object_agg(l.sequence_name, l.recorded) from _lowered_counters() as l), '{}');
   return new;
 end
 $function$;
 comment on function _check_verification_run is
-  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and records where the counters stand. Argument: table.';
+  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and '
+  'records where the counters stand. Argument: table.';
 
 -- sql/06_guards/states.sql
 

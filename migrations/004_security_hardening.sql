@@ -247,6 +247,8 @@ perform _grant('execute on routine', '{verify_chain_integrity, find_chain_damage
                                       _grants_text, _owner_role, _app_role, chain_status, chain_rows, chain_rows_sql,
                                       _chain_check_sql, _chain_links_sql, _chain_places_sql, _chain_or_error, _require_register,
                                       _missing_part, _require_chain, _ahead_of_clock, _known_heads, chain_genesis,
+                                      _verdict, _with_verdict, _check_range_of_chain, _missing_end_text, _weigh_damage,
+                                      _gap_at_end_sql,
                                       _acknowledged_if_known, acknowledged_damage, _damage_item}', '{app_auditor}');
 perform _grant('execute on routine', '{open_damage}', '{app_auditor, app_risk}');
 

@@ -184,6 +184,12 @@ FUNCTIONS: dict[str, set[str]] = {
         "find_chain_damage(text,bigint,bigint)",
         "_owner_role()",
         "verify_chain(text,bigint,bigint)",
+        "_check_range_of_chain(text,bigint,bigint)",
+        "_gap_at_end_sql(text)",
+        "_missing_end_text(text,bigint,bigint,bigint)",
+        "_verdict(text,text,text)",
+        "_weigh_damage(text,bigint,bigint)",
+        "_with_verdict(chain_verdict,text,text,text)",
         "verify_chain_integrity(text,bigint,bigint,boolean)",
     },
     "app_risk": {
