@@ -20,6 +20,9 @@ perform _begin_rollback('006_checkpoints');
 
 perform _forget_attempts('log_nodes');
 
+drop function row_to_prove;
+drop function unsealed_rows;
+drop function logs;
 drop function verify_checkpoint;
 drop function _compare_checkpoint;
 drop function checkpoint_facts;
