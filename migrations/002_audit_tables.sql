@@ -54,9 +54,11 @@ comment on column signals.price          is 'Price of the alert, exact.';
 comment on column signals.quantity       is 'Quantity of the alert, exact.';
 comment on column signals.raw_payload    is 'The webhook''s body.';
 comment on column signals.source_ip      is 'Address that the webhook came from.';
-comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
+comment on column signals.hmac_verified is
+  'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column signals.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column signals.recorded_by    is 'The login that wrote the row.';
 
 -- sql/07_audit/ai_debates.sql
@@ -84,13 +86,15 @@ create index ai_debates_created_at_idx on ai_debates (created_at);
 comment on table  ai_debates                  is 'What each model said about a signal. Append-only, hash-chained.';
 comment on column ai_debates.id               is 'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column ai_debates.correlation_id   is 'The signal that was debated.';
-comment on column ai_debates.model_name       is 'Model, free text; deepseek-r1, llama-3.1, phi-4 and timeout are the known ones.';
+comment on column ai_debates.model_name is
+  'Model, free text; deepseek-r1, llama-3.1, phi-4 and timeout are the known ones.';
 comment on column ai_debates.reasoning_json   is 'The model''s answer.';
 comment on column ai_debates.confidence_score is 'The model''s confidence, 0 to 1; 0 for a timeout.';
 comment on column ai_debates.elapsed_ms       is 'How long the model took, in milliseconds.';
 comment on column ai_debates.is_timeout       is 'Whether the model gave no answer in time.';
 comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column ai_debates.created_at       is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column ai_debates.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column ai_debates.recorded_by      is 'The login that wrote the row.';
 
 -- sql/07_audit/order_execution.sql
@@ -121,8 +125,10 @@ create table order_execution (
 );
 create index order_execution_correlation_id_idx on order_execution (correlation_id);
 create index order_execution_created_at_idx on order_execution (created_at);
-comment on table  order_execution                   is 'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
-comment on column order_execution.id                is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table  order_execution is
+  'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
+comment on column order_execution.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_execution.correlation_id    is 'The signal that led to the order.';
 comment on column order_execution.order_type        is 'MARKET, LIMIT, STOP or STOP_LIMIT.';
 comment on column order_execution.symbol            is 'Instrument.';
@@ -132,7 +138,8 @@ comment on column order_execution.price             is 'Limit or stop price, exa
 comment on column order_execution.exchange_order_id is 'The exchange''s id of the order, once it has one.';
 comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_execution.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_execution.recorded_by       is 'The login that wrote the row.';
 
 -- sql/07_audit/order_events.sql
@@ -166,10 +173,13 @@ create table order_events (
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
 create index order_events_created_at_idx on order_events (created_at);
-comment on table  order_events                     is 'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
-comment on column order_events.id                  is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table  order_events is
+  'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
+comment on column order_events.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_events.order_execution_id  is 'The order.';
-comment on column order_events.event_type          is 'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
+comment on column order_events.event_type is
+  'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
 comment on column order_events.fill_quantity       is 'Quantity filled, exact; a fill has one.';
 comment on column order_events.fill_price          is 'Price of the fill, exact; a fill has one.';
 comment on column order_events.zar_equity          is 'Account equity in rand at this moment; a KILL_SWITCH has one.';
@@ -177,7 +187,8 @@ comment on column order_events.positions_closed    is 'The positions that a KILL
 comment on column order_events.rejection_reason    is 'Why the exchange refused; a REJECTED has one.';
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_events.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_events.recorded_by         is 'The login that wrote the row.';
 
 -- sql/08_lockdown/events.sql

@@ -35,7 +35,8 @@ begin
 end
 $function$;
 comment on function _refuse_lost_digits is
-  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than single precision can tell.';
+  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than '
+  'single precision can tell.';
 create function _validate_signal() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -62,7 +63,8 @@ begin
 end
 $function$;
 comment on function _validate_signal is
-  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost digits. Argument: table.';
+  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost '
+  'digits. Argument: table.';
 create function _validate_correlation() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -85,7 +87,8 @@ begin
 end
 $function$;
 comment on function _validate_correlation is
-  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: table.';
+  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: '
+  'table.';
 create function _validate_order_event() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -462,7 +465,8 @@ begin
 end
 $function$;
 comment on function _refuse_signal_reuse is
-  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
+  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from '
+  'another address.';
 create function record_signal(
   signal_id       text,
   symbol          text,
@@ -521,7 +525,8 @@ begin
 end
 $function$;
 comment on function record_signal is
-  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
+  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already '
+  'there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
 create function record_ai_debate(
   correlation_id    uuid,
   model_name        text,
@@ -586,7 +591,8 @@ begin
 end
 $function$;
 comment on function record_order is
-  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
+  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises '
+  'AUD-001, AUD-008, AUD-009, AUD-012.';
 create function record_order_event(
   order_execution_id   bigint,
   event_type           text,
@@ -639,7 +645,8 @@ begin
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
+  'can commit.';
 do $append$
 begin
 execute format($template$
@@ -764,13 +771,17 @@ $template$, current_schema());
 end
 $append$;
 comment on procedure append_signal is
-  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without '
+  'holding the chain while it waits. Raises 2D000 inside a transaction.';
 comment on procedure append_ai_debate is
-  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it '
+  'waits. Raises 2D000 inside a transaction.';
 comment on procedure append_order is
-  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. '
+  'Raises 2D000 inside a transaction.';
 comment on procedure append_order_event is
-  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain '
+  'while it waits. Raises 2D000 inside a transaction.';
 
 perform _finish_migration('003_attach_triggers');
 end

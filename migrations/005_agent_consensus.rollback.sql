@@ -122,11 +122,15 @@ drop function _approval_text;
 drop function _proposal_text;
 drop function _signed_time;
 drop function _is_plain_text;
-drop function _ed25519_key_is_weak;
 drop function ed25519_verify;
+drop function _ed25519_divide_by_z;
+drop function _ed25519_multiply_and_add;
+drop function _ed25519_digits;
+drop function _ed25519_small_multiples;
 drop function _ed25519_add;
+drop function _ed25519_key_is_weak;
 drop function _ed25519_is_small_order;
-drop function _ed25519_decode;
+drop function _ed25519_decode_point;
 drop function _ed25519_little_endian;
 drop function _ed25519_power_250;
 

@@ -16,23 +16,42 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not _begin_migration('005_agent_consensus') then return; end if;
 
--- sql/11_ed25519/field.sql
+-- sql/11_ed25519/points.sql
 
--- Ed25519 (RFC 8032), on core PostgreSQL: numeric arithmetic modulo 2^255-19
+-- Ed25519 in plain SQL, first part: numbers modulo p, and the points of the curve
+--
+-- PostgreSQL has SHA-512 and exact numbers of any size; Ed25519 needs nothing else. The names are those of RFC 8032,
+-- section 5.1:
+--
+--   p           2^255 - 19; every coordinate is a number modulo p
+--   d           the constant of the curve -x^2 + y^2 = 1 + d x^2 y^2
+--   sqrt(-1)    a square root of -1 modulo p
+--   B, L        the base point, and its order (in verify.sql)
+--   x, y        a point. Its encoding is 32 bytes: y, lowest byte first, with the lowest bit of x as the highest bit.
+--   x, y, z, t  extended coordinates, in which a sum needs no division. The RFC writes them X, Y, Z, T: the point is
+--               (X/Z, Y/Z), and T is XY/Z.
+--
+-- There are two ways to reduce a number n modulo p. `n % p` is PostgreSQL's own. `n - p * trunc(n * q)`, where q is 1/p
+-- to 160 decimals, is faster. Its result is congruent to n, hardly larger than p, and has the sign of n; that is good
+-- enough between two multiplications, and the last step brings the result into 0 to p - 1. The code uses the second way
+-- where a verification spends its time, and writes it out there: a call of a function costs as much as a multiplication.
+--
+-- CHECK constraints call these functions, so each pins its search_path.
 
 create function _ed25519_power_250(z numeric) returns numeric
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 declare
-  p         constant numeric   := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
-  q         constant numeric   := 0.0000000000000000000000000000000000000000000000000000000000000000000000000000172723371101888892507727037256007991422320007288725627700474069403371836063305224548;
-  squarings constant integer[] := '{1,2,1,5,10,20,10,50,100,50}';
-  factor    constant integer[] := '{1,2,1,4,5,6,5,8,9,8}';
-  powers    numeric[] := array[z];
-  x         numeric   := z;
+  p          constant numeric   := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  q          constant numeric   :=
+    1.72723371101888892507727037256007991422320007288725627700474069403371836063305224548e-77;
+  squarings  constant integer[] := '{1,2,1,5,10,20,10,50,100,50}';
+  factor     constant integer[] := '{1,2,1,4,5,6,5,8,9,8}';
+  powers     numeric[] := array[z];
+  x          numeric   := z;
 begin
-  -- z^(2^2-1), z^(2^4-1), z^(2^5-1), z^(2^10-1) … z^(2^250-1): each the one before, squared, times an earlier one.
+  -- z^(2^2-1), z^(2^4-1), z^(2^5-1), z^(2^10-1) … z^(2^250-1): each is the one before, squared, times an earlier one.
   for step in 1..10 loop
     for i in 1..squarings[step] loop
       x := x * x;
@@ -46,7 +65,7 @@ begin
 end
 $function$;
 comment on function _ed25519_power_250 is
-  'z^(2^250-1) modulo 2^255-19, the common part of the inverse and of the square root (RFC 8032, 5.1).';
+  'z^(2^250-1) modulo p, the common part of the inverse and of the square root (RFC 8032, 5.1).';
 create function _ed25519_little_endian(bytes bytea) returns numeric
 language plpgsql immutable parallel safe
 set search_path from current
@@ -61,59 +80,63 @@ begin
 end
 $function$;
 comment on function _ed25519_little_endian is
-  'Bytes as a little-endian number.';
-create function _ed25519_decode(encoded bytea) returns numeric[]
+  'Bytes as a number, the lowest byte first.';
+create function _ed25519_decode_point(encoded bytea) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 declare
-  p     constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
-  d     constant numeric := 37095705934669439343138083508754565189542113879843219016388785533085940283555;
-  root  constant numeric := 19681161376707505956807079304988542015446066515923890162744021073123829784752;  -- of -1
-  sign  integer;
-  y     numeric;
-  u     numeric;
-  v     numeric;
-  x     numeric;
-  w     numeric;
+  p        constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  d        constant numeric := 37095705934669439343138083508754565189542113879843219016388785533085940283555;
+  sqrt_m1  constant numeric := 19681161376707505956807079304988542015446066515923890162744021073123829784752;
+  x_0      integer;
+  y        numeric;
+  u        numeric;
+  v        numeric;
+  x        numeric;
+  w        numeric;
 begin
   if encoded is null or length(encoded) <> 32 then
     return null;
   end if;
-  sign := get_byte(encoded, 31) >> 7;
+  -- RFC 8032, 5.1.3. Step 1: x_0 is the lowest bit of x.
+  x_0 := get_byte(encoded, 31) >> 7;
   y := _ed25519_little_endian(set_byte(encoded, 31, get_byte(encoded, 31) & 127));
   if y >= p then
     return null;  -- not canonical
   end if;
-  -- x² = (y² - 1) / (d y² + 1); candidate root u v³ (u v⁷)^((p - 5) / 8)
+  -- Step 2: x^2 = u/v, where u = y^2 - 1 and v = d y^2 + 1. The candidate for x is u v^3 (u v^7)^((p-5)/8).
   u := (y * y - 1) % p;
   v := (d * (y * y % p) + 1) % p;
-  w := u * (v * v % p * v % p) % p * (v * v % p * (v * v % p) % p) % p;
+  w := u * (v * v % p * v % p) % p * (v * v % p * (v * v % p) % p) % p;  -- u v^7; (p-5)/8 = 4 (2^250 - 1) + 1
   x := _ed25519_power_250(w);
   x := x * x % p;
   x := x * x % p * w % p;
   x := x * u % p * (v * v % p * v % p) % p;
+  -- Step 3: v x^2 is u, and x is right; or it is -u, and x times sqrt(-1) is; or there is no square root.
   w := v * (x * x % p) % p;
   if w <> u then
     if (w + u) % p <> 0 then
       return null;  -- not on the curve
     end if;
-    x := x * root % p;
+    x := x * sqrt_m1 % p;
   end if;
+  -- Step 4: of the two roots, the one that x_0 says.
   if x < 0 then
     x := x + p;
   end if;
-  if x = 0 and sign = 1 then
+  if x = 0 and x_0 = 1 then
     return null;
   end if;
-  if x % 2 <> sign then
+  if x % 2 <> x_0 then
     x := p - x;
   end if;
   return array[x, y];
 end
 $function$;
-comment on function _ed25519_decode is
-  'The point (x, y) of an encoding (RFC 8032, 5.1.3); null unless it is canonical and on the curve.';
+comment on function _ed25519_decode_point is
+  'The point (x, y) of an encoding (RFC 8032, 5.1.3); null unless the encoding is canonical and the point on the '
+  'curve.';
 create function _ed25519_is_small_order(encoded bytea) returns boolean
 language sql immutable parallel safe
 set search_path from current
@@ -131,110 +154,133 @@ as $function$
 $function$;
 comment on function _ed25519_is_small_order is
   'Whether the encoding is one of the eight points of small order.';
-create function _ed25519_add(point numeric[], other numeric[]) returns numeric[]
+create function _ed25519_key_is_weak(public_key bytea) returns boolean
+language sql immutable parallel safe
+set search_path from current
+as $function$
+  select public_key is null or _ed25519_decode_point(public_key) is null or _ed25519_is_small_order(public_key);
+$function$;
+comment on function _ed25519_key_is_weak is
+  'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
+create function _ed25519_add(p1 numeric[], p2 numeric[]) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 declare
-  p   constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
-  d2  constant numeric := 16295367250680780974490674513165176452449235426866156013048779062215315747161;
-  a   numeric := (point[2] - point[1]) * (other[2] - other[1]);
-  b   numeric := (point[2] + point[1]) * (other[2] + other[1]);
-  c   numeric := point[4] * d2 % p * other[4];
-  d   numeric := 2 * point[3] * other[3];
+  -- X1, Y1, Z1, T1 are p1[1] to p1[4]; X3, Y3, Z3, T3 are E F, G H, F G, E H.
+  p    constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  d_2  constant numeric := 16295367250680780974490674513165176452449235426866156013048779062215315747161;  -- 2 d
+  a    numeric := (p1[2] - p1[1]) * (p2[2] - p2[1]);
+  b    numeric := (p1[2] + p1[1]) * (p2[2] + p2[1]);
+  c    numeric := p1[4] * d_2 % p * p2[4];
+  d    numeric := 2 * p1[3] * p2[3];
+  e    numeric := (b - a) % p;
+  f    numeric := (d - c) % p;
+  g    numeric := (d + c) % p;
+  h    numeric := (b + a) % p;
 begin
-  return array[(b - a) % p * ((d - c) % p) % p, (d + c) % p * ((b + a) % p) % p,
-               (d - c) % p * ((d + c) % p) % p, (b - a) % p * ((b + a) % p) % p];
+  return array[e * f % p, g * h % p, f * g % p, e * h % p];
 end
 $function$;
 comment on function _ed25519_add is
-  'Sum of two points in extended coordinates x, y, z, t (RFC 8032, 5.1.4).';
+  'The sum of two points in extended coordinates (RFC 8032, 5.1.4).';
 
 -- sql/11_ed25519/verify.sql
 
-create function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean
+-- Ed25519 in plain SQL, second part: verifying a signature (RFC 8032, 5.1.7)
+--
+-- A signature is 64 bytes: R, an encoded point, then S, a number. It is valid for a message M and the key A if
+--
+--   [S]B = R + [k]A, where k = SHA-512(R || A || M)
+--
+-- ed25519_verify computes [S]B - [k]A and compares its encoding with R, bit by bit. That is the equation without the
+-- cofactor, and strict: S must be below L, A and R must be canonical, and neither may be a point of small order. With
+-- these rules a signature cannot be altered into another valid one, and every implementation that keeps them agrees;
+-- python/alpha_db/security/ed25519.py does.
+--
+-- In this order: the table of small multiples, the digits of S and k, the double multiplication, the division by z,
+-- and ed25519_verify, which uses all four. A verification takes a few milliseconds, nearly all of it in the
+-- double multiplication. There is no secret here, so the time may depend on the data.
+
+create function _ed25519_small_multiples(a numeric[], b numeric[]) returns numeric[]
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 declare
-  p       constant numeric  := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
-  q       constant numeric  := 0.0000000000000000000000000000000000000000000000000000000000000000000000000000172723371101888892507727037256007991422320007288725627700474069403371836063305224548;
-  l       constant numeric  := 7237005577332262213973186563042994240857116359379907606001950938285454250989;
-  d2      constant numeric  := 16295367250680780974490674513165176452449235426866156013048779062215315747161;
-  base_x  constant numeric  := 15112221349535400772501151409588531511454012693041857206046113283949847762202;
-  base_y  constant numeric  := 46316835694926478169428394003475163141307993866256225615783033603165251855960;
-  limb    constant numeric  := 4503599627370496;  -- 2^52
-  r       bytea;
-  a       numeric[];
-  b       numeric[];
-  s       numeric;
-  h       numeric;
-  s_limb  bigint;
-  h_limb  bigint;
-  digits  integer[] := '{}';
-  digit   integer;
-  entry   numeric[];
+  p       constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  d_2     constant numeric := 16295367250680780974490674513165176452449235426866156013048779062215315747161;  -- 2 d
   row_of  numeric[] := array[0, 1, 1, 0];
-  ypx     numeric[] := '{}';
-  ymx     numeric[] := '{}';
-  t2d     numeric[] := '{}';
-  z2      numeric[] := '{}';
-  x       numeric := 0;
-  y       numeric := 1;
-  z       numeric := 1;
-  t       numeric := 0;
-  e       numeric;
-  f       numeric;
-  g       numeric;
-  k       numeric;
-  started boolean := false;
+  entry   numeric[];
+  table_  numeric[] := '{}';
 begin
-  if public_key is null or message is null or signature is null or length(signature) <> 64 then
-    return false;
-  end if;
-  r := substr(signature, 1, 32);
-  s := _ed25519_little_endian(substr(signature, 33, 32));
-  a := _ed25519_decode(public_key);
-  if s >= l or a is null or _ed25519_is_small_order(public_key) or _ed25519_is_small_order(r) then
-    return false;
-  end if;
-  h := _ed25519_little_endian(sha512(r || public_key || message)) % l;
-
-  -- i (-A) + j B for i and j from 0 to 3, at 4 i + j + 1, in the form that an addition wants.
-  a := array[p - a[1], a[2], 1, (p - a[1]) * a[2] % p];
-  b := array[base_x, base_y, 1, base_x * base_y % p];
   for i in 0..3 loop
     entry := row_of;
     for j in 0..3 loop
-      ypx := ypx || (entry[2] + entry[1]) % p;
-      ymx := ymx || (entry[2] - entry[1]) % p;
-      t2d := t2d || entry[4] * d2 % p;
-      z2  := z2  || 2 * entry[3] % p;
+      table_ := table_ || array[(entry[2] + entry[1]) % p, (entry[2] - entry[1]) % p, entry[4] * d_2 % p,
+                                2 * entry[3] % p];
       entry := _ed25519_add(entry, b);
     end loop;
     row_of := _ed25519_add(row_of, a);
   end loop;
-
-  -- Two bits of h and two of s at a time, lowest first.
+  return table_;
+end
+$function$;
+comment on function _ed25519_small_multiples is
+  'i A + j B for i and j from 0 to 3: at 4 (4 i + j) + 1 and the three places after it Y + X, Y - X, 2 d T and 2 Z, '
+  'which is what an addition needs.';
+create function _ed25519_digits(s numeric, k numeric) returns integer[]
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  limb    constant numeric := 4503599627370496;  -- 2^52, what a bigint takes at a time
+  s_limb  bigint;
+  k_limb  bigint;
+  digits  integer[] := '{}';
+begin
   for i in 1..5 loop
     s_limb := s % limb;
-    h_limb := h % limb;
+    k_limb := k % limb;
     s := div(s, limb);
-    h := div(h, limb);
+    k := div(k, limb);
     for j in 0..25 loop
-      digits := digits || (4 * ((h_limb >> (2 * j)) & 3) + ((s_limb >> (2 * j)) & 3) + 1)::integer;
+      digits := digits || (4 * ((k_limb >> (2 * j)) & 3) + ((s_limb >> (2 * j)) & 3))::integer;
     end loop;
   end loop;
-
-  -- s B - h A (Straus), in extended coordinates; n - p * trunc(n * q) is n modulo p, but for its sign.
+  return digits;
+end
+$function$;
+comment on function _ed25519_digits is
+  'Two bits of k and two of s at a time, lowest first, as 4 i + j: 130 digits, 0 to 15.';
+-- Longer than other functions, and its arithmetic written out, because each call in the loop would be made 260 times.
+create function _ed25519_multiply_and_add(digits integer[], table_ numeric[]) returns numeric[]
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  p        constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  q        constant numeric :=
+    1.72723371101888892507727037256007991422320007288725627700474069403371836063305224548e-77;
+  place    integer;
+  x        numeric := 0;
+  y        numeric := 1;
+  z        numeric := 1;
+  t        numeric := 0;
+  e        numeric;
+  f        numeric;
+  g        numeric;
+  h        numeric;
+  started  boolean := false;  -- until the first digit that is not 0, doubling would only double the neutral point
+begin
   for i in reverse 130..1 loop
-    digit := digits[i];
+    place := 4 * digits[i];
     if started then
+      -- Twice the point, twice (5.1.4). e and g have the other sign than in the RFC, which gives the same point.
       for j in 1..2 loop
         e := x * x;
         f := y * y;
-        k := e + f;
-        k := k - p * trunc(k * q);
+        h := e + f;
+        h := h - p * trunc(h * q);
         g := f - e;
         g := g - p * trunc(g * q);
         e := 2 * x * y;
@@ -243,65 +289,106 @@ begin
         f := f - p * trunc(f * q);
         x := e * f;
         x := x - p * trunc(x * q);
-        y := g * k;
+        y := g * h;
         y := y - p * trunc(y * q);
         z := f * g;
         z := z - p * trunc(z * q);
       end loop;
-      if digit = 1 then
+      if place = 0 then
         continue;
       end if;
-      t := e * k;
+      t := e * h;  -- doubling does not need it, only an addition does
       t := t - p * trunc(t * q);
     end if;
-    if digit > 1 then
-      e := (y - x) * ymx[digit];
-      f := (y + x) * ypx[digit];
-      k := e + f;
-      k := k - p * trunc(k * q);
+    if place > 0 then
+      -- Plus the entry of the table (5.1.4).
+      e := (y - x) * table_[place + 2];
+      f := (y + x) * table_[place + 1];
+      h := e + f;
+      h := h - p * trunc(h * q);
       e := f - e;
       e := e - p * trunc(e * q);
-      t := t * t2d[digit];
-      z := z * z2[digit];
+      t := t * table_[place + 3];
+      z := z * table_[place + 4];
       f := z - t;
       f := f - p * trunc(f * q);
       g := z + t;
       g := g - p * trunc(g * q);
       x := e * f;
       x := x - p * trunc(x * q);
-      y := g * k;
+      y := g * h;
       y := y - p * trunc(y * q);
       z := f * g;
       z := z - p * trunc(z * q);
       started := true;
     end if;
   end loop;
-
-  -- Its encoding must be R to the bit. 1 / z = z^(p - 2).
-  k := _ed25519_power_250(z);
+  return array[x, y, z];
+end
+$function$;
+comment on function _ed25519_multiply_and_add is
+  'The sum that the digits say (Straus): from the highest digit down, four times the point, plus the entry of the '
+  'table. Gives X, Y, Z.';
+create function _ed25519_divide_by_z(point numeric[]) returns numeric[]
+language plpgsql immutable parallel safe
+set search_path from current
+as $function$
+declare
+  p     constant numeric := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  z     constant numeric := point[3];
+  z_2   constant numeric := z * z % p;
+  z_11  constant numeric := (z_2 * z_2 % p * (z_2 * z_2 % p) % p) * z_2 % p * z % p;
+  w     numeric := _ed25519_power_250(z);
+begin
+  -- 1/z = z^(p-2), and p - 2 = 2^5 (2^250 - 1) + 11.
   for i in 1..5 loop
-    k := k * k % p;
+    w := w * w % p;
   end loop;
-  e := z * z % p;
-  f := e * e % p * (e * e % p) % p;
-  k := k * (f * e % p * z % p) % p;
-  x := x * k % p;
-  y := y * k % p;
-  if x < 0 then x := x + p; end if;
-  if y < 0 then y := y + p; end if;
-  return _ed25519_little_endian(set_byte(r, 31, get_byte(r, 31) & 127)) = y
-     and get_byte(r, 31) >> 7 = x % 2;
+  w := w * z_11 % p;
+  return array[(point[1] * w % p + p) % p, (point[2] * w % p + p) % p];
+end
+$function$;
+comment on function _ed25519_divide_by_z is
+  'The point (x, y) of X, Y, Z, both from 0 to p - 1.';
+create function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean
+language plpgsql immutable parallel safe security definer
+set search_path from current
+as $function$
+declare
+  p    constant numeric   := 57896044618658097711785492504343953926634992332820282019728792003956564819949;
+  l    constant numeric   := 7237005577332262213973186563042994240857116359379907606001950938285454250989;
+  b_x  constant numeric   := 15112221349535400772501151409588531511454012693041857206046113283949847762202;
+  b_y  constant numeric   := 46316835694926478169428394003475163141307993866256225615783033603165251855960;
+  r    bytea;
+  s    numeric;
+  a    numeric[];
+  k    numeric;
+  sum  numeric[];
+begin
+  -- Step 1: R, S and A. R is not decoded: a sum is always canonical, so what is not canonical differs from it.
+  if public_key is null or message is null or signature is null or length(signature) <> 64 then
+    return false;
+  end if;
+  r := substr(signature, 1, 32);
+  s := _ed25519_little_endian(substr(signature, 33, 32));
+  a := _ed25519_decode_point(public_key);
+  if s >= l or a is null or _ed25519_is_small_order(public_key) or _ed25519_is_small_order(r) then
+    return false;
+  end if;
+  -- Step 2: k.
+  k := _ed25519_little_endian(sha512(r || public_key || message)) % l;
+  -- Step 3: [S]B + [k](-A) is R.
+  sum := _ed25519_divide_by_z(_ed25519_multiply_and_add(
+    _ed25519_digits(s, k),
+    _ed25519_small_multiples(array[p - a[1], a[2], 1, (p - a[1]) * a[2] % p],
+                             array[b_x, b_y, 1, b_x * b_y % p])));
+  return _ed25519_little_endian(set_byte(r, 31, get_byte(r, 31) & 127)) = sum[2]
+     and get_byte(r, 31) >> 7 = sum[1] % 2;
 end
 $function$;
 comment on function ed25519_verify is
-  'Whether the signature is the key''s for the message: RFC 8032, cofactorless and strict (S < L, canonical A and R, none of small order). Malformed or null input is false. Never null, never an error.';
-create function _ed25519_key_is_weak(public_key bytea) returns boolean
-language sql immutable parallel safe
-set search_path from current
-as $function$
-  select public_key is null or _ed25519_decode(public_key) is null or _ed25519_is_small_order(public_key);
-$function$;
-comment on function _ed25519_key_is_weak is 'Whether a public key must not be enrolled: malformed, not canonical, not on the curve, or of small order.';
+  'Whether the signature is the key''s for the message: RFC 8032, cofactorless and strict (S < L, canonical A and R, '
+  'none of small order). Malformed or null input is false. Never null, never an error.';
 
 -- sql/12_consensus/texts.sql
 
@@ -314,14 +401,16 @@ as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
   select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A\\U000E0000-\\U000E0FFF]';
 $function$;
-comment on function _is_plain_text is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
+comment on function _is_plain_text is
+  'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
 create function _signed_time(moment timestamptz) returns text
 language sql immutable parallel safe
 set search_path from current
 as $function$
   select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 $function$;
-comment on function _signed_time is 'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
+comment on function _signed_time is
+  'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
 create function _proposal_text(
   origin text, proposal_id uuid, kind text, previous text, payload jsonb, reason text, proposer uuid, expires_at timestamptz
 ) returns text
@@ -417,7 +506,8 @@ create table agents (
   constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
                                                      and length(signature) = 64)
 );
-comment on table  agents             is 'Agents as they were enrolled. Append-only, hash-chained; who is revoked stands in agent_revocations.';
+comment on table  agents is
+  'Agents as they were enrolled. Append-only, hash-chained; who is revoked stands in agent_revocations.';
 comment on column agents.id          is 'Position in the chain.';
 comment on column agents.agent_id    is 'Identity of the agent.';
 comment on column agents.name        is 'What people call it.';
@@ -425,7 +515,9 @@ comment on column agents.role        is 'What it does, in a word or two.';
 comment on column agents.public_key  is 'Ed25519 public key, 32 bytes.';
 comment on column agents.replaces    is 'The agent whose place (and vote) it takes, as when a key is rotated.';
 comment on column agents.proposal_id is 'The approved proposal that enrolled it; null for those of the bootstrap.';
-comment on column agents.signature   is 'Its Ed25519 signature of the whole bootstrap (bootstrap_message), 64 bytes; null for those that a proposal enrolled.';
+comment on column agents.signature is
+  'Its Ed25519 signature of the whole bootstrap (bootstrap_message), 64 bytes; null for those that a proposal '
+  'enrolled.';
 comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agents.created_at  is 'When it was enrolled.';
 comment on column agents.recorded_by is 'The login that did it.';
@@ -440,7 +532,8 @@ create table agent_revocations (
   constraint agent_revocations_agent_id_key unique (agent_id),
   constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
 );
-comment on table  agent_revocations             is 'Agents that may no longer propose or vote. Append-only, hash-chained.';
+comment on table  agent_revocations is
+  'Agents that may no longer propose or vote. Append-only, hash-chained.';
 comment on column agent_revocations.id          is 'Position in the chain.';
 comment on column agent_revocations.agent_id    is 'The agent.';
 comment on column agent_revocations.proposal_id is 'The approved proposal that revoked or replaced it.';
@@ -482,11 +575,13 @@ create table proposals (
   constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );
 create index proposals_proposer_idx on proposals (proposer);
-comment on table  proposals              is 'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
+comment on table  proposals is
+  'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
 comment on column proposals.id           is 'Position in the chain.';
 comment on column proposals.proposal_id  is 'Identity of the proposal, chosen by the proposer.';
 comment on column proposals.origin       is 'Identity of this installation, as it was signed.';
-comment on column proposals.kind         is 'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
+comment on column proposals.kind is
+  'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
 comment on column proposals.payload      is 'What shall hold, complete, never a diff; decimals as strings.';
 comment on column proposals.reason       is 'Why, in words.';
 comment on column proposals.previous     is 'Hash of the state that the proposal was made for.';
@@ -523,7 +618,9 @@ create table votes (
   constraint votes_signature_is_valid check (_signs(agent_key, signed_text, signature))
 );
 create index votes_agent_id_idx on votes (agent_id);
-comment on table  votes             is 'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, hash-chained.';
+comment on table  votes is
+  'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, '
+  'hash-chained.';
 comment on column votes.id          is 'Position in the chain.';
 comment on column votes.proposal_id is 'The proposal.';
 comment on column votes.digest      is 'Digest of the proposal''s text, as it was signed.';
@@ -561,14 +658,17 @@ create table risk_change_log (
   constraint risk_change_log_version_is_id check (version = id),
   constraint risk_change_log_state_hash_is_of_text check (state_hash::text = _text_digest(state_text))
 );
-comment on table  risk_change_log             is 'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, hash-chained.';
+comment on table  risk_change_log is
+  'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, '
+  'hash-chained.';
 comment on column risk_change_log.id          is 'Position in the chain.';
 comment on column risk_change_log.version     is 'Version of the state; counts applied proposals.';
 comment on column risk_change_log.proposal_id is 'The proposal that was applied.';
 comment on column risk_change_log.digest      is 'Digest of its text.';
 comment on column risk_change_log.kind        is 'Its kind.';
 comment on column risk_change_log.approved_by is 'The agent whose approval completed the quorum.';
-comment on column risk_change_log.approvals   is 'The approvals that counted: agent, public_key, signed_at and signature of each.';
+comment on column risk_change_log.approvals is
+  'The approvals that counted: agent, public_key, signed_at and signature of each.';
 comment on column risk_change_log.previous    is 'Hash of the state before.';
 comment on column risk_change_log.state_text  is 'The complete state after, as canonical text.';
 comment on column risk_change_log.state_hash  is 'SHA-256 of the state text, in hex.';
@@ -611,7 +711,8 @@ as $function$
       else s.state -> 'kill_thresholds' end)
   from (select previous_text::jsonb as state) as s;
 $function$;
-comment on function _next_state_text is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
+comment on function _next_state_text is
+  'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
 create function _current_state_text() returns text
 language sql stable
 set search_path from current
@@ -626,7 +727,8 @@ set search_path from current
 as $function$
   select i.installation_id::text from only installation as i;
 $function$;
-comment on function _installation_origin is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
+comment on function _installation_origin is
+  'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
 
 -- sql/12_consensus/rules.sql
 
@@ -654,7 +756,8 @@ as $function$
     where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
 $function$;
 comment on function _quorum is
-  'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of agents or the quorum itself.';
+  'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of '
+  'agents or the quorum itself.';
 create function _change_direction(kind text, payload jsonb, state jsonb) returns text
 language sql immutable
 set search_path from current
@@ -705,7 +808,8 @@ as $function$
   end
   from _quorum() as q;
 $function$;
-comment on function _approvals_needed is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
+comment on function _approvals_needed is
+  'How many approvals besides the proposer''s own signature a proposal needs in this state.';
 create function _counted_approvals(proposal proposals)
 returns table (agent_id uuid, agent_key bytea, signed_at timestamptz, signature bytea)
 language sql stable
@@ -719,7 +823,8 @@ as $function$
   order by v.agent_key, v.id;
 $function$;
 comment on function _counted_approvals is
-  'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none the proposer''s.';
+  'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none '
+  'the proposer''s.';
 create function _proposal_status(proposal proposals) returns text
 language sql stable
 set search_path from current
@@ -760,7 +865,8 @@ as $function$
   where list.members < 3 or not _signs(f.public_key, list.text, f.signature);
 $function$;
 comment on function _bootstrap_problems is
-  'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is added, removed or altered.';
+  'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is '
+  'added, removed or altered.';
 create type replayed_change as (
   version      bigint,
   kind         text,
@@ -912,7 +1018,8 @@ begin
 end
 $function$;
 comment on function _replay_consensus is
-  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
+  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that '
+  'does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
 
 -- sql/12_consensus/problems.sql
 
@@ -983,7 +1090,8 @@ as $function$
     and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text
                     and l.proposal_id = c.proposal_id);
 $function$;
-comment on function _release_problems is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
+comment on function _release_problems is
+  'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
 create function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -991,7 +1099,9 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _risk_table_problems is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
+comment on function _risk_table_problems is
+  'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
+  'tables.';
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
 language plpgsql stable security definer
@@ -1006,7 +1116,8 @@ begin
 end
 $function$;
 comment on function _consensus_problems is
-  'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
+  'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is '
+  'the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable security definer
 set search_path from current
@@ -1021,7 +1132,8 @@ as $function$
             and r.payload -> 'damage' = event.damage), false);
 $function$;
 comment on function _release_holds is
-  'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and enough other agents, all of whom the bootstrap or signed proposals made agents.';
+  'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and '
+  'enough other agents, all of whom the bootstrap or signed proposals made agents.';
 create function _require_consensus() returns void
 language plpgsql
 set search_path from current
@@ -1041,7 +1153,8 @@ begin
 end
 $function$;
 comment on function _require_consensus is
-  'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, and the current state from the last one. Each proposal signs the whole state before it.';
+  'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, '
+  'and the current state from the last one. Each proposal signs the whole state before it.';
 
 -- sql/12_consensus/payloads.sql
 
@@ -1144,7 +1257,8 @@ begin
   return key;
 end
 $function$;
-comment on function _check_public_key is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
+comment on function _check_public_key is
+  'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
 create function _refuse_missing_tables(damage jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1160,7 +1274,8 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_missing_tables is 'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
+comment on function _refuse_missing_tables is
+  'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
 create function _check_payload(kind text, payload jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1252,7 +1367,8 @@ begin
   end case;
 end
 $function$;
-comment on function _check_payload is 'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
+comment on function _check_payload is
+  'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
 
 -- sql/12_consensus/bootstrap.sql
 
@@ -1266,7 +1382,8 @@ as $function$
   select _bootstrap_text(_installation_origin(), bootstrap_message.agents);
 $function$;
 comment on function bootstrap_message is
-  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; a "signature" in a member is ignored.';
+  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any '
+  'order; a "signature" in a member is ignored.';
 create function bootstrap_agents(agents jsonb) returns setof agents
 language plpgsql security definer
 set search_path from current
@@ -1327,7 +1444,9 @@ begin
 end
 $function$;
 comment on function bootstrap_agents is
-  'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex, "signature": hex}, …], each signing bootstrap_message of the list. Only the owner may. Raises RSK-001, RSK-002, RSK-003.';
+  'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex, '
+  '"signature": hex}, …], each signing bootstrap_message of the list. Only the owner may. Raises RSK-001, RSK-002, '
+  'RSK-003.';
 
 -- sql/12_consensus/propose.sql
 
@@ -1493,7 +1612,8 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_other_damage is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
+comment on function _refuse_other_damage is
+  'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
 create function _check_allowed(kind text, payload jsonb, state jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1517,7 +1637,9 @@ begin
   end if;
 end
 $function$;
-comment on function _check_allowed is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
+comment on function _check_allowed is
+  'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
+  'changed by force.';
 create function _refuse_closed(proposal proposals) returns void
 language plpgsql
 set search_path from current
@@ -1650,7 +1772,8 @@ begin
 end
 $function$;
 comment on function vote is
-  'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
+  'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns '
+  'PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
 
 -- sql/12_consensus/apply.sql
 
@@ -1694,7 +1817,9 @@ begin
 end
 $function$;
 comment on function _apply_proposal is
-  'Applies an approved proposal: its entry in risk_change_log, then what it changes; a release lifts the given alarm. Called by vote. It notifies nobody: NOTIFY fails at commit once a stranger has filled the queue, and then no change could be made.';
+  'Applies an approved proposal: its entry in risk_change_log, then what it changes; a release lifts the given alarm. '
+  'Called by vote. It notifies nobody: NOTIFY fails at commit once a stranger has filled the queue, and then no change '
+  'could be made.';
 
 -- sql/12_consensus/validate.sql
 
@@ -1722,7 +1847,8 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_proposal is 'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
+comment on function _validate_proposal is
+  'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
 create function _validate_vote() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1737,7 +1863,8 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_vote is 'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
+comment on function _validate_vote is
+  'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
 create function _validate_change() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1762,7 +1889,8 @@ begin
 end
 $function$;
 comment on function _validate_change is
-  'Row trigger of risk_change_log: counts the quorum again and recomputes the state, and refuses (RSK-002) all else. Argument: table.';
+  'Row trigger of risk_change_log: counts the quorum again and recomputes the state, and refuses (RSK-002) all else. '
+  'Argument: table.';
 create function _validate_agent() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1785,7 +1913,9 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_agent is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
+comment on function _validate_agent is
+  'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. '
+  'Argument: table.';
 create function _check_bootstrap() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1801,7 +1931,8 @@ begin
 end
 $function$;
 comment on function _check_bootstrap is
-  'Statement trigger of agents: refuses (RSK-002) rows after which the bootstrap is not a list that each of its agents signed. Argument: table.';
+  'Statement trigger of agents: refuses (RSK-002) rows after which the bootstrap is not a list that each of its agents '
+  'signed. Argument: table.';
 create function _validate_revocation() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1817,7 +1948,8 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_revocation is 'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
+comment on function _validate_revocation is
+  'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
 create or replace function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
@@ -1830,21 +1962,28 @@ as $function$
       and p.payload -> 'damage' = _release_is_approved.damage)
     and not exists (select from only lockdown_events as l where l.proposal_id = _release_is_approved.proposal_id);
 $function$;
-comment on function _release_is_approved is 'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
+comment on function _release_is_approved is
+  'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
 create trigger _500_validate before insert on proposals         for each row execute function _validate_proposal('proposals');
 create trigger _500_validate before insert on votes             for each row execute function _validate_vote('votes');
 create trigger _500_validate before insert on risk_change_log   for each row execute function _validate_change('risk_change_log');
 create trigger _500_validate before insert on agents            for each row execute function _validate_agent('agents');
 create trigger _500_validate before insert on agent_revocations for each row execute function _validate_revocation('agent_revocations');
 create trigger _600_check_bootstrap after insert on agents for each statement execute function _check_bootstrap('agents');
-comment on trigger _600_check_bootstrap on agents is 'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
+comment on trigger _600_check_bootstrap on agents is
+  'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
 perform _protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), _chain_attach(t.name)
 from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
-comment on trigger _500_validate on proposals         is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on votes             is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on risk_change_log   is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on agents            is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on agent_revocations is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on proposals is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on votes is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on risk_change_log is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agents is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agent_revocations is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
 
 -- sql/12_consensus/read.sql
 
@@ -1872,7 +2011,9 @@ as $function$
     from only risk_change_log as l where l.proposal_id = p.proposal_id) as c on true
   where p.proposal_id = proposal_progress.proposal_id;
 $function$;
-comment on function proposal_progress is 'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it had and needed.';
+comment on function proposal_progress is
+  'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it '
+  'had and needed.';
 create function agent_keys()
 returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
                enrolled_at timestamptz,
@@ -1888,7 +2029,9 @@ as $function$
   left join only agent_revocations as r on r.agent_id = a.agent_id
   order by a.id;
 $function$;
-comment on function agent_keys is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it is revoked, and its signature of the bootstrap.';
+comment on function agent_keys is
+  'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it '
+  'is revoked, and its signature of the bootstrap.';
 create function damaged_rows(proposal_id uuid default null)
 returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text, row_data text)
 language plpgsql stable security definer
@@ -1928,7 +2071,8 @@ begin
 end
 $function$;
 comment on function damaged_rows is
-  'The damage that a release has to list now, or that a proposed release lists, each place with the content that stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
+  'The damage that a release has to list now, or that a proposed release lists, each place with the content that '
+  'stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
 create function lockdown_evidence()
 returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text,
                row_hash text)
@@ -1944,7 +2088,8 @@ as $function$
   order by l.id;
 $function$;
 comment on function lockdown_evidence is
-  'What a client needs to check by itself whether the lockdown is engaged: the alarm, every RELEASED event, and the last event, with the hash of the damage it lists. One row with nulls if there is no event.';
+  'What a client needs to check by itself whether the lockdown is engaged: the alarm, every RELEASED event, and the '
+  'last event, with the hash of the damage it lists. One row with nulls if there is no event.';
 create view vw_agents with (security_invoker = true) as
 select a.agent_id, a.name, a.role, a.public_key, a.replaces, a.proposal_id, a.enrolled_at, a.revoked_at, a.signature
 from agent_keys() as a(agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at, signature);
@@ -1957,7 +2102,8 @@ comment on column vw_agents.replaces    is 'The agent whose place it took.';
 comment on column vw_agents.proposal_id is 'The proposal that enrolled it; null: the bootstrap.';
 comment on column vw_agents.enrolled_at is 'Since when it may propose and vote.';
 comment on column vw_agents.revoked_at  is 'Since when it may not any more; null: it may.';
-comment on column vw_agents.signature   is 'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
+comment on column vw_agents.signature is
+  'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
 create view vw_proposals with (security_invoker = true) as
 select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest, p.signed_text, p.expires_at,
        p.created_at, s.status, s.approvals, s.needed
@@ -1979,7 +2125,8 @@ comment on column vw_proposals.expires_at    is 'After this moment it cannot be 
 comment on column vw_proposals.created_at    is 'When it was made.';
 comment on column vw_proposals.status        is 'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE or REVOKED.';
 comment on column vw_proposals.approvals     is 'Approvals that count now; of an applied one, those that carried it.';
-comment on column vw_proposals.needed        is 'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
+comment on column vw_proposals.needed is
+  'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
 perform _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
               '{app_risk, app_auditor}');
 perform _grant('execute on routine', '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows,

@@ -41,12 +41,17 @@ create table log_nodes (
   constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32),
   constraint log_nodes_last_hash_is_sha256 check (octet_length(last_hash) = 32)
 );
-comment on table  log_nodes            is 'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. Append-only, and derived from the rows.';
+comment on table  log_nodes is
+  'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. '
+  'Append-only, and derived from the rows.';
 comment on column log_nodes.table_name is 'The chained table.';
 comment on column log_nodes.level      is 'Height of the node: it stands over 2^level rows. 8, 16, 24 and so on.';
-comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
+comment on column log_nodes.index is
+  'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
-comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
+comment on column log_nodes.last_hash is
+  'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is '
+  'of none.';
 perform _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 create function _merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
@@ -59,7 +64,9 @@ begin
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;
-comment on function _merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
+comment on function _merkle_parents is
+  'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the '
+  'others.';
 create function _merkle_root(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
@@ -91,7 +98,9 @@ begin
   return path;
 end
 $function$;
-comment on function _merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+comment on function _merkle_path is
+  'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest '
+  'first.';
 
 -- sql/13_merkle/tree.sql
 
@@ -109,7 +118,9 @@ begin
   return tail;
 end
 $function$;
-comment on function _log_tail is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
+comment on function _log_tail is
+  'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for '
+  'one that is gone.';
 create function _log_unbroken_to(table_name text, size bigint) returns bigint
 language plpgsql stable
 set search_path from current
@@ -127,7 +138,8 @@ begin
   return last_id;
 end
 $function$;
-comment on function _log_unbroken_to is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+comment on function _log_unbroken_to is
+  'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
 create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
 set search_path from current
@@ -141,7 +153,8 @@ begin
           hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
 end
 $function$;
-comment on function _refuse_leaves is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+comment on function _refuse_leaves is
+  'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
 create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -180,7 +193,8 @@ begin
   return leaves;
 end
 $function$;
-comment on function _log_leaves is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
+comment on function _log_leaves is
+  'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
 create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
 set search_path from current
@@ -208,7 +222,8 @@ begin
 end
 $function$;
 comment on function _log_level is
-  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
+  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall '
+  'not be used, is computed from below. first is a multiple of 2^level.';
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
@@ -239,7 +254,8 @@ as $function$
                      and n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level)
                    order by n.index desc limit 1), 0);
 $function$;
-comment on function _log_next_node is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
+comment on function _log_next_node is
+  'How many nodes of a level are stored for the rows that are there: the index of the next.';
 create function _seal_table(table_name text, last bigint) returns void
 language plpgsql
 set search_path from current
@@ -300,7 +316,8 @@ begin
 end
 $function$;
 comment on function seal_log is
-  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a row for each log that grew. Takes no lock that a writer waits for.';
+  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a '
+  'row for each log that grew. Takes no lock that a writer waits for.';
 
 -- sql/13_merkle/proofs.sql
 
@@ -319,7 +336,8 @@ begin
   end if;
 end
 $function$;
-comment on function _check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
+comment on function _check_log_size is
+  'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -331,7 +349,8 @@ begin
 end
 $function$;
 comment on function log_root is
-  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, AUD-009 for a missing row.';
+  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, '
+  'AUD-009 for a missing row.';
 create function recompute_log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -370,7 +389,8 @@ begin
 end
 $function$;
 comment on function inclusion_proof is
-  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
+  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and '
+  'AUD-009 for a missing row.';
 create function _consistency_ranges(size1 bigint, size2 bigint)
 returns table (step integer, first bigint, last bigint)
 language plpgsql immutable parallel safe
@@ -407,7 +427,9 @@ begin
   end if;
 end
 $function$;
-comment on function _consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
+comment on function _consistency_ranges is
+  'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or '
+  'more.';
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -427,7 +449,8 @@ begin
 end
 $function$;
 comment on function consistency_proof is
-  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
+  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there '
+  'unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
 
 -- sql/13_merkle/verify.sql
 
@@ -476,7 +499,8 @@ begin
 end
 $function$;
 comment on function verify_inclusion is
-  'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and root. Malformed or null input is false. Never null, never an error.';
+  'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and '
+  'root. Malformed or null input is false. Never null, never an error.';
 create function verify_consistency(size1 bigint, size2 bigint, root1 bytea, root2 bytea, proof bytea[]) returns boolean
 language plpgsql immutable parallel safe
 set search_path from current
@@ -529,7 +553,8 @@ begin
 end
 $function$;
 comment on function verify_consistency is
-  'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. Malformed or null input is false. Never null, never an error.';
+  'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. '
+  'Malformed or null input is false. Never null, never an error.';
 create function find_log_damage(table_name text)
 returns table (damaged_table text, level integer, index bigint, stored_hash bytea, computed_hash bytea)
 language plpgsql stable
@@ -555,7 +580,8 @@ begin
 end
 $function$;
 comment on function find_log_damage is
-  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No row: all nodes are right.';
+  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No '
+  'row: all nodes are right.';
 
 -- sql/13_merkle/checkpoint.sql
 
@@ -572,7 +598,8 @@ as $function$
                 order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
   from guard_facts() as f;
 $function$;
-comment on function guards_hash is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
+comment on function guards_hash is
+  'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
 create function wal_position()
 returns table (timeline integer, wal_lsn pg_lsn)
 language plpgsql stable
@@ -625,7 +652,9 @@ as $function$
   order by s.position;
 $function$;
 comment on function checkpoint_facts is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
+  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root '
+  '(null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises '
+  'AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
 create function _compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
 set search_path from current
@@ -685,7 +714,8 @@ begin
   return found_here;
 end
 $function$;
-comment on function _compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
+comment on function _compare_checkpoint is
+  'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
 create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
 language plpgsql security definer
 set search_path from current
@@ -712,7 +742,8 @@ begin
 end
 $function$;
 comment on function verify_checkpoint is
-  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the lockdown unless engage_lockdown is false: a false root can thus only tighten.';
+  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the '
+  'lockdown unless engage_lockdown is false: a false root can thus only tighten.';
 perform _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.
 perform _grant('execute on routine', '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof,

@@ -39,7 +39,9 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _risk_table_problems is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
+comment on function _risk_table_problems is
+  'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
+  'tables.';
 drop trigger _200_reject_truncate on risk_asset_kill_thresholds;
 drop trigger _100_reject_change on risk_asset_kill_thresholds;
 drop trigger _200_reject_truncate on risk_configurations;

@@ -88,16 +88,21 @@ create table risk_configurations (
   constraint risk_configurations_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
   constraint risk_configurations_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_configurations                          is 'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved proposals.';
+comment on table  risk_configurations is
+  'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved '
+  'proposals.';
 comment on column risk_configurations.id                       is 'Identity of the version.';
-comment on column risk_configurations.max_position_size_pct    is 'Largest position as a share of equity, 0 to 1. Safe direction: down.';
-comment on column risk_configurations.daily_drawdown_limit_pct is 'Largest loss of a day as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.max_position_size_pct is
+  'Largest position as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.daily_drawdown_limit_pct is
+  'Largest loss of a day as a share of equity, 0 to 1. Safe direction: down.';
 comment on column risk_configurations.max_leverage_ratio       is 'Highest leverage, 0 to 100. Safe direction: down.';
 comment on column risk_configurations.reason_for_change        is 'The proposal''s reason.';
 comment on column risk_configurations.approved_by_agent_id     is 'The agent whose approval completed the quorum.';
 comment on column risk_configurations.valid_from               is 'From when it holds.';
 comment on column risk_configurations.valid_to                 is 'Until when it held; null: it holds.';
-comment on column risk_configurations.prev_to                  is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_configurations.prev_to is
+  'valid_to of the version before, equal to valid_from; null for the first.';
 comment on column risk_configurations.version                  is 'Version of the state that brought it.';
 comment on column risk_configurations.proposal_id              is 'The approved proposal.';
 comment on column risk_configurations.state_hash               is 'Hash of that state.';
@@ -132,17 +137,21 @@ create table risk_asset_kill_thresholds (
   constraint risk_asset_kill_thresholds_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
   constraint risk_asset_kill_thresholds_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_asset_kill_thresholds                      is 'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
+comment on table  risk_asset_kill_thresholds is
+  'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
 comment on column risk_asset_kill_thresholds.id                   is 'Identity of the version.';
 comment on column risk_asset_kill_thresholds.asset                is 'The asset.';
-comment on column risk_asset_kill_thresholds.kill_loss_pct        is 'Loss, as a share, at which the position is killed. Safe direction: down.';
-comment on column risk_asset_kill_thresholds.kill_price           is 'Price at which the position is killed; null: none.';
+comment on column risk_asset_kill_thresholds.kill_loss_pct is
+  'Loss, as a share, at which the position is killed. Safe direction: down.';
+comment on column risk_asset_kill_thresholds.kill_price is
+  'Price at which the position is killed; null: none.';
 comment on column risk_asset_kill_thresholds.retired              is 'True for the row that ends a threshold.';
 comment on column risk_asset_kill_thresholds.reason_for_change    is 'The proposal''s reason.';
 comment on column risk_asset_kill_thresholds.approved_by_agent_id is 'The agent whose approval completed the quorum.';
 comment on column risk_asset_kill_thresholds.valid_from           is 'From when it holds.';
 comment on column risk_asset_kill_thresholds.valid_to             is 'Until when it held; null: it holds.';
-comment on column risk_asset_kill_thresholds.prev_to              is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_asset_kill_thresholds.prev_to is
+  'valid_to of the version before, equal to valid_from; null for the first.';
 comment on column risk_asset_kill_thresholds.version              is 'Version of the state that brought it.';
 comment on column risk_asset_kill_thresholds.proposal_id          is 'The approved proposal.';
 comment on column risk_asset_kill_thresholds.state_hash           is 'Hash of that state.';
@@ -214,7 +223,8 @@ begin
 end
 $function$;
 comment on function _apply_risk_change is
-  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by _apply_proposal.';
+  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the '
+  'tables were changed by force. Called by _apply_proposal.';
 ------------------------------------------------------------------------------------------------------------------------
 -- Nobody writes these tables but by an applied proposal
 ------------------------------------------------------------------------------------------------------------------------
@@ -265,7 +275,8 @@ create trigger _100_reject_change before insert or update or delete on risk_conf
   for each row execute function _guard_risk_change('risk_configurations', 'risk_config');
 create trigger _200_reject_truncate before truncate on risk_configurations
   for each statement execute function _reject_truncate('risk_configurations', 'RSK-002');
-comment on trigger _100_reject_change   on risk_configurations is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _100_reject_change   on risk_configurations is
+  'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_configurations is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
 alter table risk_configurations enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
@@ -273,7 +284,8 @@ create trigger _100_reject_change before insert or update or delete on risk_asse
   for each row execute function _guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
 create trigger _200_reject_truncate before truncate on risk_asset_kill_thresholds
   for each statement execute function _reject_truncate('risk_asset_kill_thresholds', 'RSK-002');
-comment on trigger _100_reject_change   on risk_asset_kill_thresholds is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _100_reject_change   on risk_asset_kill_thresholds is
+  'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_asset_kill_thresholds is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
 alter table risk_asset_kill_thresholds enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
@@ -348,7 +360,8 @@ as $function$
     and not exists (select from unnest(changes) as c where c.problem is not null);
 $function$;
 comment on function _risk_table_problems is
-  'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none while the change log itself does not hold.';
+  'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none '
+  'while the change log itself does not hold.';
 create function _replayed_state_text() returns text
 language sql stable
 set search_path from current
@@ -358,7 +371,8 @@ as $function$
   from _replay_consensus() as c;
 $function$;
 comment on function _replayed_state_text is
-  'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
+  'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted '
+  'again; null if one does not hold or the row of states is broken.';
 create function _unless_gone(state text, source text) returns text[]
 language sql immutable
 set search_path from current
@@ -433,7 +447,9 @@ begin
 end
 $function$;
 comment on function verify_config_integrity is
-  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could not be read. Raises nothing.';
+  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and '
+  'with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could '
+  'not be read. Raises nothing.';
 
 -- sql/14_risk/read.sql
 
@@ -449,7 +465,8 @@ as $function$
   from (select _stored_state_text() as text) as s;
 $function$;
 comment on function active_risk_state is
-  'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, one consistent read.';
+  'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, '
+  'one consistent read.';
 create function risk_evidence(since_version bigint default 0)
 returns table (version bigint, kind text, previous text, state_text text, state_hash text, proposal_text text, proposer uuid, proposer_key text,
                proposal_signature text, reason text, payload jsonb, approved_by uuid, approvals jsonb, applied_at timestamptz)
@@ -465,7 +482,8 @@ as $function$
   order by c.version;
 $function$;
 comment on function risk_evidence is
-  'Every applied change after a version, with the signed texts and signatures by which anybody can check it without trusting this database.';
+  'Every applied change after a version, with the signed texts and signatures by which anybody can check it without '
+  'trusting this database.';
 perform _grant('select on', '{risk_configurations, risk_asset_kill_thresholds}', '{app_risk, app_auditor}');
 perform _grant('execute on routine', '{active_risk_state, risk_evidence, verify_config_integrity}',
               '{app_trading, app_auditor, app_risk}');

@@ -27,10 +27,13 @@ create table order_events (
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
 create index order_events_created_at_idx on order_events (created_at);
-comment on table  order_events                     is 'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
-comment on column order_events.id                  is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table  order_events is
+  'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
+comment on column order_events.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_events.order_execution_id  is 'The order.';
-comment on column order_events.event_type          is 'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
+comment on column order_events.event_type is
+  'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
 comment on column order_events.fill_quantity       is 'Quantity filled, exact; a fill has one.';
 comment on column order_events.fill_price          is 'Price of the fill, exact; a fill has one.';
 comment on column order_events.zar_equity          is 'Account equity in rand at this moment; a KILL_SWITCH has one.';
@@ -38,5 +41,6 @@ comment on column order_events.positions_closed    is 'The positions that a KILL
 comment on column order_events.rejection_reason    is 'Why the exchange refused; a REJECTED has one.';
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_events.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_events.recorded_by         is 'The login that wrote the row.';

@@ -24,8 +24,10 @@ create table order_execution (
 );
 create index order_execution_correlation_id_idx on order_execution (correlation_id);
 create index order_execution_created_at_idx on order_execution (created_at);
-comment on table  order_execution                   is 'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
-comment on column order_execution.id                is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table  order_execution is
+  'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
+comment on column order_execution.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_execution.correlation_id    is 'The signal that led to the order.';
 comment on column order_execution.order_type        is 'MARKET, LIMIT, STOP or STOP_LIMIT.';
 comment on column order_execution.symbol            is 'Instrument.';
@@ -35,5 +37,6 @@ comment on column order_execution.price             is 'Limit or stop price, exa
 comment on column order_execution.exchange_order_id is 'The exchange''s id of the order, once it has one.';
 comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_execution.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_execution.recorded_by       is 'The login that wrote the row.';

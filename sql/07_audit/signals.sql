@@ -34,7 +34,9 @@ comment on column signals.price          is 'Price of the alert, exact.';
 comment on column signals.quantity       is 'Quantity of the alert, exact.';
 comment on column signals.raw_payload    is 'The webhook''s body.';
 comment on column signals.source_ip      is 'Address that the webhook came from.';
-comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
+comment on column signals.hmac_verified is
+  'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column signals.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column signals.recorded_by    is 'The login that wrote the row.';

@@ -14,7 +14,8 @@ begin
 end
 $function$;
 comment on function _refuse_lost_digits is
-  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than single precision can tell.';
+  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than '
+  'single precision can tell.';
 
 create function _validate_signal() returns trigger
 language plpgsql security definer
@@ -42,7 +43,8 @@ begin
 end
 $function$;
 comment on function _validate_signal is
-  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost digits. Argument: table.';
+  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost '
+  'digits. Argument: table.';
 
 create function _validate_correlation() returns trigger
 language plpgsql security definer
@@ -66,7 +68,8 @@ begin
 end
 $function$;
 comment on function _validate_correlation is
-  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: table.';
+  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: '
+  'table.';
 
 create function _validate_order_event() returns trigger
 language plpgsql security definer

@@ -13,7 +13,8 @@ begin
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
+  'can commit.';
 
 do $append$
 begin
@@ -139,10 +140,14 @@ $template$, current_schema());
 end
 $append$;
 comment on procedure append_signal is
-  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without '
+  'holding the chain while it waits. Raises 2D000 inside a transaction.';
 comment on procedure append_ai_debate is
-  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it '
+  'waits. Raises 2D000 inside a transaction.';
 comment on procedure append_order is
-  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. '
+  'Raises 2D000 inside a transaction.';
 comment on procedure append_order_event is
-  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain '
+  'while it waits. Raises 2D000 inside a transaction.';

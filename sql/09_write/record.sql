@@ -24,7 +24,8 @@ begin
 end
 $function$;
 comment on function _refuse_signal_reuse is
-  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
+  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from '
+  'another address.';
 
 create function record_signal(
   signal_id       text,
@@ -84,7 +85,8 @@ begin
 end
 $function$;
 comment on function record_signal is
-  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
+  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already '
+  'there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
 
 create function record_ai_debate(
   correlation_id    uuid,
@@ -151,7 +153,8 @@ begin
 end
 $function$;
 comment on function record_order is
-  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
+  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises '
+  'AUD-001, AUD-008, AUD-009, AUD-012.';
 
 create function record_order_event(
   order_execution_id   bigint,

@@ -23,7 +23,8 @@ create table agents (
   constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
                                                      and length(signature) = 64)
 );
-comment on table  agents             is 'Agents as they were enrolled. Append-only, hash-chained; who is revoked stands in agent_revocations.';
+comment on table  agents is
+  'Agents as they were enrolled. Append-only, hash-chained; who is revoked stands in agent_revocations.';
 comment on column agents.id          is 'Position in the chain.';
 comment on column agents.agent_id    is 'Identity of the agent.';
 comment on column agents.name        is 'What people call it.';
@@ -31,7 +32,9 @@ comment on column agents.role        is 'What it does, in a word or two.';
 comment on column agents.public_key  is 'Ed25519 public key, 32 bytes.';
 comment on column agents.replaces    is 'The agent whose place (and vote) it takes, as when a key is rotated.';
 comment on column agents.proposal_id is 'The approved proposal that enrolled it; null for those of the bootstrap.';
-comment on column agents.signature   is 'Its Ed25519 signature of the whole bootstrap (bootstrap_message), 64 bytes; null for those that a proposal enrolled.';
+comment on column agents.signature is
+  'Its Ed25519 signature of the whole bootstrap (bootstrap_message), 64 bytes; null for those that a proposal '
+  'enrolled.';
 comment on column agents.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column agents.created_at  is 'When it was enrolled.';
 comment on column agents.recorded_by is 'The login that did it.';
@@ -47,7 +50,8 @@ create table agent_revocations (
   constraint agent_revocations_agent_id_key unique (agent_id),
   constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
 );
-comment on table  agent_revocations             is 'Agents that may no longer propose or vote. Append-only, hash-chained.';
+comment on table  agent_revocations is
+  'Agents that may no longer propose or vote. Append-only, hash-chained.';
 comment on column agent_revocations.id          is 'Position in the chain.';
 comment on column agent_revocations.agent_id    is 'The agent.';
 comment on column agent_revocations.proposal_id is 'The approved proposal that revoked or replaced it.';

@@ -38,4 +38,6 @@ begin
 end
 $function$;
 comment on function _apply_proposal is
-  'Applies an approved proposal: its entry in risk_change_log, then what it changes; a release lifts the given alarm. Called by vote. It notifies nobody: NOTIFY fails at commit once a stranger has filled the queue, and then no change could be made.';
+  'Applies an approved proposal: its entry in risk_change_log, then what it changes; a release lifts the given alarm. '
+  'Called by vote. It notifies nobody: NOTIFY fails at commit once a stranger has filled the queue, and then no change '
+  'could be made.';

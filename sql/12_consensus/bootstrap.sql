@@ -8,7 +8,8 @@ as $function$
   select _bootstrap_text(_installation_origin(), bootstrap_message.agents);
 $function$;
 comment on function bootstrap_message is
-  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; a "signature" in a member is ignored.';
+  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any '
+  'order; a "signature" in a member is ignored.';
 
 create function bootstrap_agents(agents jsonb) returns setof agents
 language plpgsql security definer
@@ -70,4 +71,6 @@ begin
 end
 $function$;
 comment on function bootstrap_agents is
-  'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex, "signature": hex}, …], each signing bootstrap_message of the list. Only the owner may. Raises RSK-001, RSK-002, RSK-003.';
+  'Enrols the first agents, three or more, once for an installation: [{"agent_id", "name", "role", "public_key": hex, '
+  '"signature": hex}, …], each signing bootstrap_message of the list. Only the owner may. Raises RSK-001, RSK-002, '
+  'RSK-003.';

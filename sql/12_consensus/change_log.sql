@@ -19,14 +19,17 @@ create table risk_change_log (
   constraint risk_change_log_version_is_id check (version = id),
   constraint risk_change_log_state_hash_is_of_text check (state_hash::text = _text_digest(state_text))
 );
-comment on table  risk_change_log             is 'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, hash-chained.';
+comment on table  risk_change_log is
+  'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, '
+  'hash-chained.';
 comment on column risk_change_log.id          is 'Position in the chain.';
 comment on column risk_change_log.version     is 'Version of the state; counts applied proposals.';
 comment on column risk_change_log.proposal_id is 'The proposal that was applied.';
 comment on column risk_change_log.digest      is 'Digest of its text.';
 comment on column risk_change_log.kind        is 'Its kind.';
 comment on column risk_change_log.approved_by is 'The agent whose approval completed the quorum.';
-comment on column risk_change_log.approvals   is 'The approvals that counted: agent, public_key, signed_at and signature of each.';
+comment on column risk_change_log.approvals is
+  'The approvals that counted: agent, public_key, signed_at and signature of each.';
 comment on column risk_change_log.previous    is 'Hash of the state before.';
 comment on column risk_change_log.state_text  is 'The complete state after, as canonical text.';
 comment on column risk_change_log.state_hash  is 'SHA-256 of the state text, in hex.';

@@ -102,7 +102,8 @@ begin
   return key;
 end
 $function$;
-comment on function _check_public_key is 'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
+comment on function _check_public_key is
+  'The key in a member; raises RSK-003 if it is malformed, weak or was used before.';
 
 create function _refuse_missing_tables(damage jsonb) returns void
 language plpgsql
@@ -119,7 +120,8 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_missing_tables is 'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
+comment on function _refuse_missing_tables is
+  'Raises RSK-005 if the damage of a release names a table that is gone: there is nothing to acknowledge.';
 
 create function _check_payload(kind text, payload jsonb) returns void
 language plpgsql
@@ -212,4 +214,5 @@ begin
   end case;
 end
 $function$;
-comment on function _check_payload is 'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';
+comment on function _check_payload is
+  'Raises RSK-001 or RSK-003 unless a payload is complete, well-formed and possible.';

@@ -66,7 +66,8 @@ as $function$
     and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text
                     and l.proposal_id = c.proposal_id);
 $function$;
-comment on function _release_problems is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
+comment on function _release_problems is
+  'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
 
 create function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
@@ -75,7 +76,9 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _risk_table_problems is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
+comment on function _risk_table_problems is
+  'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
+  'tables.';
 
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
@@ -91,7 +94,8 @@ begin
 end
 $function$;
 comment on function _consensus_problems is
-  'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
+  'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is '
+  'the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
 
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable security definer
@@ -107,7 +111,8 @@ as $function$
             and r.payload -> 'damage' = event.damage), false);
 $function$;
 comment on function _release_holds is
-  'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and enough other agents, all of whom the bootstrap or signed proposals made agents.';
+  'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and '
+  'enough other agents, all of whom the bootstrap or signed proposals made agents.';
 
 create function _require_consensus() returns void
 language plpgsql
@@ -128,4 +133,5 @@ begin
 end
 $function$;
 comment on function _require_consensus is
-  'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, and the current state from the last one. Each proposal signs the whole state before it.';
+  'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, '
+  'and the current state from the last one. Each proposal signs the whole state before it.';

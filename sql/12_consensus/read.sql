@@ -22,7 +22,9 @@ as $function$
     from only risk_change_log as l where l.proposal_id = p.proposal_id) as c on true
   where p.proposal_id = proposal_progress.proposal_id;
 $function$;
-comment on function proposal_progress is 'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it had and needed.';
+comment on function proposal_progress is
+  'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it '
+  'had and needed.';
 
 create function agent_keys()
 returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
@@ -39,7 +41,9 @@ as $function$
   left join only agent_revocations as r on r.agent_id = a.agent_id
   order by a.id;
 $function$;
-comment on function agent_keys is 'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it is revoked, and its signature of the bootstrap.';
+comment on function agent_keys is
+  'Every agent ever enrolled with its key in hex, the proposal that enrolled it (null: the bootstrap), since when it '
+  'is revoked, and its signature of the bootstrap.';
 
 create function damaged_rows(proposal_id uuid default null)
 returns table ("table" text, id bigint, verdict text, actual_hash text, expected_hash text, row_data text)
@@ -80,7 +84,8 @@ begin
 end
 $function$;
 comment on function damaged_rows is
-  'The damage that a release has to list now, or that a proposed release lists, each place with the content that stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
+  'The damage that a release has to list now, or that a proposed release lists, each place with the content that '
+  'stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
 
 create function lockdown_evidence()
 returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text,
@@ -97,7 +102,8 @@ as $function$
   order by l.id;
 $function$;
 comment on function lockdown_evidence is
-  'What a client needs to check by itself whether the lockdown is engaged: the alarm, every RELEASED event, and the last event, with the hash of the damage it lists. One row with nulls if there is no event.';
+  'What a client needs to check by itself whether the lockdown is engaged: the alarm, every RELEASED event, and the '
+  'last event, with the hash of the damage it lists. One row with nulls if there is no event.';
 
 create view vw_agents with (security_invoker = true) as
 select a.agent_id, a.name, a.role, a.public_key, a.replaces, a.proposal_id, a.enrolled_at, a.revoked_at, a.signature
@@ -111,7 +117,8 @@ comment on column vw_agents.replaces    is 'The agent whose place it took.';
 comment on column vw_agents.proposal_id is 'The proposal that enrolled it; null: the bootstrap.';
 comment on column vw_agents.enrolled_at is 'Since when it may propose and vote.';
 comment on column vw_agents.revoked_at  is 'Since when it may not any more; null: it may.';
-comment on column vw_agents.signature   is 'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
+comment on column vw_agents.signature is
+  'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
 
 create view vw_proposals with (security_invoker = true) as
 select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest, p.signed_text, p.expires_at,
@@ -134,7 +141,8 @@ comment on column vw_proposals.expires_at    is 'After this moment it cannot be 
 comment on column vw_proposals.created_at    is 'When it was made.';
 comment on column vw_proposals.status        is 'PENDING, APPLIED, REJECTED, WITHDRAWN, EXPIRED, STALE or REVOKED.';
 comment on column vw_proposals.approvals     is 'Approvals that count now; of an applied one, those that carried it.';
-comment on column vw_proposals.needed        is 'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
+comment on column vw_proposals.needed is
+  'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
 
 select _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
               '{app_risk, app_auditor}');

@@ -19,7 +19,8 @@ as $function$
   where list.members < 3 or not _signs(f.public_key, list.text, f.signature);
 $function$;
 comment on function _bootstrap_problems is
-  'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is added, removed or altered.';
+  'The agents of the bootstrap whose signature does not hold for the list as it stands: all others too, once one is '
+  'added, removed or altered.';
 
 create type replayed_change as (
   version      bigint,
@@ -173,4 +174,5 @@ begin
 end
 $function$;
 comment on function _replay_consensus is
-  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
+  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that '
+  'does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';

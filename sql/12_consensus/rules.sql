@@ -23,7 +23,8 @@ as $function$
     where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
 $function$;
 comment on function _quorum is
-  'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of agents or the quorum itself.';
+  'How many approvals besides the proposer a change needs: that tightens every parameter it touches, any other, and of '
+  'agents or the quorum itself.';
 
 create function _change_direction(kind text, payload jsonb, state jsonb) returns text
 language sql immutable
@@ -77,7 +78,8 @@ as $function$
   end
   from _quorum() as q;
 $function$;
-comment on function _approvals_needed is 'How many approvals besides the proposer''s own signature a proposal needs in this state.';
+comment on function _approvals_needed is
+  'How many approvals besides the proposer''s own signature a proposal needs in this state.';
 
 create function _counted_approvals(proposal proposals)
 returns table (agent_id uuid, agent_key bytea, signed_at timestamptz, signature bytea)
@@ -92,7 +94,8 @@ as $function$
   order by v.agent_key, v.id;
 $function$;
 comment on function _counted_approvals is
-  'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none the proposer''s.';
+  'The approvals of a proposal that count now: by distinct agents and distinct keys, valid, none of them revoked, none '
+  'the proposer''s.';
 
 create function _proposal_status(proposal proposals) returns text
 language sql stable

@@ -32,7 +32,8 @@ as $function$
       else s.state -> 'kill_thresholds' end)
   from (select previous_text::jsonb as state) as s;
 $function$;
-comment on function _next_state_text is 'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
+comment on function _next_state_text is
+  'The state that a proposal leads to from the one before. The replay of the change log uses nothing else.';
 
 create function _current_state_text() returns text
 language sql stable
@@ -49,4 +50,5 @@ set search_path from current
 as $function$
   select i.installation_id::text from only installation as i;
 $function$;
-comment on function _installation_origin is 'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';
+comment on function _installation_origin is
+  'Identity of this installation as signed texts name it: a signature for one desk is worth nothing at another.';

@@ -7,7 +7,8 @@ as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
   select value !~ E'[\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A\\U000E0000-\\U000E0FFF]';
 $function$;
-comment on function _is_plain_text is 'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
+comment on function _is_plain_text is
+  'Whether a text shows all that it says: no bidi, zero-width or invisible control characters.';
 
 create function _signed_time(moment timestamptz) returns text
 language sql immutable parallel safe
@@ -15,7 +16,8 @@ set search_path from current
 as $function$
   select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 $function$;
-comment on function _signed_time is 'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
+comment on function _signed_time is
+  'A time as signed texts print it: UTC, always six digits, 2026-01-25T12:00:00.123456Z.';
 
 create function _proposal_text(
   origin text, proposal_id uuid, kind text, previous text, payload jsonb, reason text, proposer uuid, expires_at timestamptz

@@ -23,7 +23,8 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_proposal is 'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
+comment on function _validate_proposal is
+  'Row trigger of proposals: refuses (RSK-002) what propose() would not have stored. Argument: table.';
 
 create function _validate_vote() returns trigger
 language plpgsql security definer
@@ -39,7 +40,8 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_vote is 'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
+comment on function _validate_vote is
+  'Row trigger of votes: refuses (RSK-002) what vote() would not have stored. Argument: table.';
 
 create function _validate_change() returns trigger
 language plpgsql security definer
@@ -65,7 +67,8 @@ begin
 end
 $function$;
 comment on function _validate_change is
-  'Row trigger of risk_change_log: counts the quorum again and recomputes the state, and refuses (RSK-002) all else. Argument: table.';
+  'Row trigger of risk_change_log: counts the quorum again and recomputes the state, and refuses (RSK-002) all else. '
+  'Argument: table.';
 
 create function _validate_agent() returns trigger
 language plpgsql security definer
@@ -89,7 +92,9 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_agent is 'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. Argument: table.';
+comment on function _validate_agent is
+  'Row trigger of agents: refuses (RSK-002) an agent that neither the bootstrap nor an approved proposal made. '
+  'Argument: table.';
 
 create function _check_bootstrap() returns trigger
 language plpgsql security definer
@@ -106,7 +111,8 @@ begin
 end
 $function$;
 comment on function _check_bootstrap is
-  'Statement trigger of agents: refuses (RSK-002) rows after which the bootstrap is not a list that each of its agents signed. Argument: table.';
+  'Statement trigger of agents: refuses (RSK-002) rows after which the bootstrap is not a list that each of its agents '
+  'signed. Argument: table.';
 
 create function _validate_revocation() returns trigger
 language plpgsql security definer
@@ -123,7 +129,8 @@ begin
   return new;
 end
 $function$;
-comment on function _validate_revocation is 'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
+comment on function _validate_revocation is
+  'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
 
 create or replace function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
@@ -137,7 +144,8 @@ as $function$
       and p.payload -> 'damage' = _release_is_approved.damage)
     and not exists (select from only lockdown_events as l where l.proposal_id = _release_is_approved.proposal_id);
 $function$;
-comment on function _release_is_approved is 'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
+comment on function _release_is_approved is
+  'Whether the last applied proposal is this release of the lockdown, and no event has used it.';
 
 create trigger _500_validate before insert on proposals         for each row execute function _validate_proposal('proposals');
 create trigger _500_validate before insert on votes             for each row execute function _validate_vote('votes');
@@ -145,11 +153,17 @@ create trigger _500_validate before insert on risk_change_log   for each row exe
 create trigger _500_validate before insert on agents            for each row execute function _validate_agent('agents');
 create trigger _500_validate before insert on agent_revocations for each row execute function _validate_revocation('agent_revocations');
 create trigger _600_check_bootstrap after insert on agents for each statement execute function _check_bootstrap('agents');
-comment on trigger _600_check_bootstrap on agents is 'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
+comment on trigger _600_check_bootstrap on agents is
+  'Refuses a bootstrap that not each of its agents signed, and any agent that is added to it (RSK-002).';
 select _protect_table(t.name, 'RSK-002', 'RSK-002'), _owner_only(t.name, 'RSK-002'), _chain_attach(t.name)
 from unnest(array['agents', 'agent_revocations', 'proposals', 'votes', 'risk_change_log']) as t(name);
-comment on trigger _500_validate on proposals         is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on votes             is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on risk_change_log   is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on agents            is 'Refuses a row that did not come by proposal and votes (RSK-002).';
-comment on trigger _500_validate on agent_revocations is 'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on proposals is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on votes is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on risk_change_log is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agents is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';
+comment on trigger _500_validate on agent_revocations is
+  'Refuses a row that did not come by proposal and votes (RSK-002).';

@@ -30,7 +30,8 @@ begin
   end if;
 end
 $function$;
-comment on function _refuse_other_damage is 'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
+comment on function _refuse_other_damage is
+  'Raises RSK-005 unless a release lists all damage that is there, and nothing else, and no table is gone.';
 
 create function _check_allowed(kind text, payload jsonb, state jsonb) returns void
 language plpgsql
@@ -55,7 +56,9 @@ begin
   end if;
 end
 $function$;
-comment on function _check_allowed is 'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed by force.';
+comment on function _check_allowed is
+  'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
+  'changed by force.';
 
 create function _refuse_closed(proposal proposals) returns void
 language plpgsql
@@ -190,4 +193,5 @@ begin
 end
 $function$;
 comment on function vote is
-  'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
+  'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns '
+  'PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';

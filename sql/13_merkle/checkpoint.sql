@@ -11,7 +11,8 @@ as $function$
                 order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
   from guard_facts() as f;
 $function$;
-comment on function guards_hash is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
+comment on function guards_hash is
+  'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
 
 create function wal_position()
 returns table (timeline integer, wal_lsn pg_lsn)
@@ -67,7 +68,9 @@ as $function$
   order by s.position;
 $function$;
 comment on function checkpoint_facts is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
+  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root '
+  '(null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises '
+  'AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
 
 create function _compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
@@ -128,7 +131,8 @@ begin
   return found_here;
 end
 $function$;
-comment on function _compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
+comment on function _compare_checkpoint is
+  'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
 
 create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
 language plpgsql security definer
@@ -156,7 +160,8 @@ begin
 end
 $function$;
 comment on function verify_checkpoint is
-  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the lockdown unless engage_lockdown is false: a false root can thus only tighten.';
+  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the '
+  'lockdown unless engage_lockdown is false: a false root can thus only tighten.';
 
 select _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.

@@ -20,12 +20,17 @@ create table log_nodes (
   constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32),
   constraint log_nodes_last_hash_is_sha256 check (octet_length(last_hash) = 32)
 );
-comment on table  log_nodes            is 'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. Append-only, and derived from the rows.';
+comment on table  log_nodes is
+  'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. '
+  'Append-only, and derived from the rows.';
 comment on column log_nodes.table_name is 'The chained table.';
 comment on column log_nodes.level      is 'Height of the node: it stands over 2^level rows. 8, 16, 24 and so on.';
-comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
+comment on column log_nodes.index is
+  'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
-comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
+comment on column log_nodes.last_hash is
+  'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is '
+  'of none.';
 select _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 
 create function _merkle_parents(nodes bytea) returns bytea
@@ -39,7 +44,9 @@ begin
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;
-comment on function _merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
+comment on function _merkle_parents is
+  'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the '
+  'others.';
 
 create function _merkle_root(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
@@ -73,4 +80,6 @@ begin
   return path;
 end
 $function$;
-comment on function _merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+comment on function _merkle_path is
+  'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest '
+  'first.';

@@ -13,7 +13,8 @@ begin
   end if;
 end
 $function$;
-comment on function _check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
+comment on function _check_log_size is
+  'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
 
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
@@ -26,7 +27,8 @@ begin
 end
 $function$;
 comment on function log_root is
-  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, AUD-009 for a missing row.';
+  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, '
+  'AUD-009 for a missing row.';
 
 create function recompute_log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
@@ -67,7 +69,8 @@ begin
 end
 $function$;
 comment on function inclusion_proof is
-  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
+  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and '
+  'AUD-009 for a missing row.';
 
 create function _consistency_ranges(size1 bigint, size2 bigint)
 returns table (step integer, first bigint, last bigint)
@@ -105,7 +108,9 @@ begin
   end if;
 end
 $function$;
-comment on function _consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
+comment on function _consistency_ranges is
+  'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or '
+  'more.';
 
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
@@ -126,4 +131,5 @@ begin
 end
 $function$;
 comment on function consistency_proof is
-  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
+  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there '
+  'unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';

@@ -12,7 +12,8 @@ as $function$
                      and n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level)
                    order by n.index desc limit 1), 0);
 $function$;
-comment on function _log_next_node is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
+comment on function _log_next_node is
+  'How many nodes of a level are stored for the rows that are there: the index of the next.';
 
 create function _seal_table(table_name text, last bigint) returns void
 language plpgsql
@@ -75,4 +76,5 @@ begin
 end
 $function$;
 comment on function seal_log is
-  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a row for each log that grew. Takes no lock that a writer waits for.';
+  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a '
+  'row for each log that grew. Takes no lock that a writer waits for.';

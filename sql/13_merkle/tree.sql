@@ -12,7 +12,9 @@ begin
   return tail;
 end
 $function$;
-comment on function _log_tail is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
+comment on function _log_tail is
+  'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for '
+  'one that is gone.';
 
 create function _log_unbroken_to(table_name text, size bigint) returns bigint
 language plpgsql stable
@@ -31,7 +33,8 @@ begin
   return last_id;
 end
 $function$;
-comment on function _log_unbroken_to is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+comment on function _log_unbroken_to is
+  'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
 
 create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
@@ -46,7 +49,8 @@ begin
           hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
 end
 $function$;
-comment on function _refuse_leaves is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+comment on function _refuse_leaves is
+  'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
 
 create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
@@ -87,7 +91,8 @@ begin
   return leaves;
 end
 $function$;
-comment on function _log_leaves is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
+comment on function _log_leaves is
+  'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
 
 create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
@@ -116,7 +121,8 @@ begin
 end
 $function$;
 comment on function _log_level is
-  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
+  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall '
+  'not be used, is computed from below. first is a multiple of 2^level.';
 
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable

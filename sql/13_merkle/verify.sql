@@ -44,7 +44,8 @@ begin
 end
 $function$;
 comment on function verify_inclusion is
-  'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and root. Malformed or null input is false. Never null, never an error.';
+  'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and '
+  'root. Malformed or null input is false. Never null, never an error.';
 
 create function verify_consistency(size1 bigint, size2 bigint, root1 bytea, root2 bytea, proof bytea[]) returns boolean
 language plpgsql immutable parallel safe
@@ -98,7 +99,8 @@ begin
 end
 $function$;
 comment on function verify_consistency is
-  'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. Malformed or null input is false. Never null, never an error.';
+  'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. '
+  'Malformed or null input is false. Never null, never an error.';
 
 create function find_log_damage(table_name text)
 returns table (damaged_table text, level integer, index bigint, stored_hash bytea, computed_hash bytea)
@@ -125,4 +127,5 @@ begin
 end
 $function$;
 comment on function find_log_damage is
-  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No row: all nodes are right.';
+  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No '
+  'row: all nodes are right.';

@@ -65,7 +65,8 @@ begin
 end
 $function$;
 comment on function _apply_risk_change is
-  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by _apply_proposal.';
+  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the '
+  'tables were changed by force. Called by _apply_proposal.';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Nobody writes these tables but by an applied proposal
@@ -119,7 +120,8 @@ create trigger _100_reject_change before insert or update or delete on risk_conf
   for each row execute function _guard_risk_change('risk_configurations', 'risk_config');
 create trigger _200_reject_truncate before truncate on risk_configurations
   for each statement execute function _reject_truncate('risk_configurations', 'RSK-002');
-comment on trigger _100_reject_change   on risk_configurations is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _100_reject_change   on risk_configurations is
+  'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_configurations is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
 alter table risk_configurations enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
@@ -128,7 +130,8 @@ create trigger _100_reject_change before insert or update or delete on risk_asse
   for each row execute function _guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
 create trigger _200_reject_truncate before truncate on risk_asset_kill_thresholds
   for each statement execute function _reject_truncate('risk_asset_kill_thresholds', 'RSK-002');
-comment on trigger _100_reject_change   on risk_asset_kill_thresholds is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _100_reject_change   on risk_asset_kill_thresholds is
+  'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_asset_kill_thresholds is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
 alter table risk_asset_kill_thresholds enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;

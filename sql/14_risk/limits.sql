@@ -30,16 +30,21 @@ create table risk_configurations (
   constraint risk_configurations_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
   constraint risk_configurations_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_configurations                          is 'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved proposals.';
+comment on table  risk_configurations is
+  'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved '
+  'proposals.';
 comment on column risk_configurations.id                       is 'Identity of the version.';
-comment on column risk_configurations.max_position_size_pct    is 'Largest position as a share of equity, 0 to 1. Safe direction: down.';
-comment on column risk_configurations.daily_drawdown_limit_pct is 'Largest loss of a day as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.max_position_size_pct is
+  'Largest position as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.daily_drawdown_limit_pct is
+  'Largest loss of a day as a share of equity, 0 to 1. Safe direction: down.';
 comment on column risk_configurations.max_leverage_ratio       is 'Highest leverage, 0 to 100. Safe direction: down.';
 comment on column risk_configurations.reason_for_change        is 'The proposal''s reason.';
 comment on column risk_configurations.approved_by_agent_id     is 'The agent whose approval completed the quorum.';
 comment on column risk_configurations.valid_from               is 'From when it holds.';
 comment on column risk_configurations.valid_to                 is 'Until when it held; null: it holds.';
-comment on column risk_configurations.prev_to                  is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_configurations.prev_to is
+  'valid_to of the version before, equal to valid_from; null for the first.';
 comment on column risk_configurations.version                  is 'Version of the state that brought it.';
 comment on column risk_configurations.proposal_id              is 'The approved proposal.';
 comment on column risk_configurations.state_hash               is 'Hash of that state.';
@@ -75,17 +80,21 @@ create table risk_asset_kill_thresholds (
   constraint risk_asset_kill_thresholds_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
   constraint risk_asset_kill_thresholds_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_asset_kill_thresholds                      is 'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
+comment on table  risk_asset_kill_thresholds is
+  'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
 comment on column risk_asset_kill_thresholds.id                   is 'Identity of the version.';
 comment on column risk_asset_kill_thresholds.asset                is 'The asset.';
-comment on column risk_asset_kill_thresholds.kill_loss_pct        is 'Loss, as a share, at which the position is killed. Safe direction: down.';
-comment on column risk_asset_kill_thresholds.kill_price           is 'Price at which the position is killed; null: none.';
+comment on column risk_asset_kill_thresholds.kill_loss_pct is
+  'Loss, as a share, at which the position is killed. Safe direction: down.';
+comment on column risk_asset_kill_thresholds.kill_price is
+  'Price at which the position is killed; null: none.';
 comment on column risk_asset_kill_thresholds.retired              is 'True for the row that ends a threshold.';
 comment on column risk_asset_kill_thresholds.reason_for_change    is 'The proposal''s reason.';
 comment on column risk_asset_kill_thresholds.approved_by_agent_id is 'The agent whose approval completed the quorum.';
 comment on column risk_asset_kill_thresholds.valid_from           is 'From when it holds.';
 comment on column risk_asset_kill_thresholds.valid_to             is 'Until when it held; null: it holds.';
-comment on column risk_asset_kill_thresholds.prev_to              is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_asset_kill_thresholds.prev_to is
+  'valid_to of the version before, equal to valid_from; null for the first.';
 comment on column risk_asset_kill_thresholds.version              is 'Version of the state that brought it.';
 comment on column risk_asset_kill_thresholds.proposal_id          is 'The approved proposal.';
 comment on column risk_asset_kill_thresholds.state_hash           is 'Hash of that state.';

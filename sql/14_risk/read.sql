@@ -10,7 +10,8 @@ as $function$
   from (select _stored_state_text() as text) as s;
 $function$;
 comment on function active_risk_state is
-  'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, one consistent read.';
+  'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, '
+  'one consistent read.';
 
 create function risk_evidence(since_version bigint default 0)
 returns table (version bigint, kind text, previous text, state_text text, state_hash text, proposal_text text, proposer uuid, proposer_key text,
@@ -27,7 +28,8 @@ as $function$
   order by c.version;
 $function$;
 comment on function risk_evidence is
-  'Every applied change after a version, with the signed texts and signatures by which anybody can check it without trusting this database.';
+  'Every applied change after a version, with the signed texts and signatures by which anybody can check it without '
+  'trusting this database.';
 
 select _grant('select on', '{risk_configurations, risk_asset_kill_thresholds}', '{app_risk, app_auditor}');
 select _grant('execute on routine', '{active_risk_state, risk_evidence, verify_config_integrity}',

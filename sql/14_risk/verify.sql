@@ -66,7 +66,8 @@ as $function$
     and not exists (select from unnest(changes) as c where c.problem is not null);
 $function$;
 comment on function _risk_table_problems is
-  'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none while the change log itself does not hold.';
+  'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none '
+  'while the change log itself does not hold.';
 
 create function _replayed_state_text() returns text
 language sql stable
@@ -77,7 +78,8 @@ as $function$
   from _replay_consensus() as c;
 $function$;
 comment on function _replayed_state_text is
-  'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
+  'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted '
+  'again; null if one does not hold or the row of states is broken.';
 
 create function _unless_gone(state text, source text) returns text[]
 language sql immutable
@@ -154,4 +156,6 @@ begin
 end
 $function$;
 comment on function verify_config_integrity is
-  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could not be read. Raises nothing.';
+  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and '
+  'with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could '
+  'not be read. Raises nothing.';
