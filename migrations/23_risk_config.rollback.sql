@@ -48,6 +48,7 @@ drop trigger _200_reject_truncate on risk_configurations;
 drop trigger _100_reject_change on risk_configurations;
 drop function _guard_risk_change;
 drop function _apply_risk_change;
+drop function _require_stored_state;
 drop function _stored_state_text;
 drop function _stored_kill_thresholds;
 drop function _stored_limits;

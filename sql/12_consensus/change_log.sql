@@ -1,3 +1,9 @@
+-- The log of applied proposals
+--
+-- One row for each proposal that reached its quorum, of any kind: the approvals that carried it, and the complete state
+-- that it led to. Everything else that consensus makes (agents, revocations, limits, the end of a lockdown) can be
+-- derived from this log and the proposals, and is compared with it: see replay.sql and problems.sql.
+
 create table risk_change_log (
   id           bigserial    not null,
   version      bigint       not null,
@@ -15,7 +21,8 @@ create table risk_change_log (
   constraint risk_change_log_pkey primary key (id),
   constraint risk_change_log_version_key unique (version),
   constraint risk_change_log_proposal_id_key unique (proposal_id),
-  constraint risk_change_log_proposal_id_fkey foreign key (proposal_id, digest) references proposals (proposal_id, digest),
+  constraint risk_change_log_proposal_id_fkey foreign key (proposal_id, digest)
+    references proposals (proposal_id, digest),
   constraint risk_change_log_version_is_id check (version = id),
   constraint risk_change_log_state_hash_is_of_text check (state_hash::text = _text_digest(state_text))
 );
@@ -35,4 +42,16 @@ comment on column risk_change_log.state_text  is 'The complete state after, as c
 comment on column risk_change_log.state_hash  is 'SHA-256 of the state text, in hex.';
 comment on column risk_change_log.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column risk_change_log.created_at  is 'When it was applied.';
-comment on column risk_change_log.recorded_by is 'The login that did it.';
+comment on column risk_change_log.recorded_by is 'The login that wrote the row.';
+
+create function _last_applied()
+returns table (proposal_id uuid, kind text, payload jsonb)
+language sql stable
+set search_path from current
+as $function$
+  select c.proposal_id, c.kind::text, p.payload
+  from (select l.* from only risk_change_log as l order by l.id desc limit 1) as c
+  join only proposals as p on p.proposal_id = c.proposal_id;
+$function$;
+comment on function _last_applied is
+  'The proposal that was applied last. The triggers compare with it what the same transaction then writes elsewhere.';

@@ -1,4 +1,4 @@
--- Reading, and who may
+-- Reading: where a proposal stands, the agents and their keys, the damage, the evidence for clients; and the grants
 
 create function proposal_progress(proposal_id uuid)
 returns table (status text, approvals bigint, needed integer)
@@ -6,8 +6,8 @@ language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  -- Signatures are checked again for what is pending only: a list of all proposals must not take longer with each that is closed.
-  -- What was applied had what it needed, in the state that it was made for.
+  -- Signatures are checked again for what is pending only, because a list of all proposals must not take longer with each
+  -- that is closed. What was applied had what it needed, in the state that it was made for.
   select s.status,
          case when s.status = 'PENDING' then (select count(*) from _counted_approvals(p))
               when s.status = 'APPLIED' then c.approvals::bigint
@@ -28,15 +28,13 @@ comment on function proposal_progress is
 
 create function agent_keys()
 returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
-               enrolled_at timestamptz,
-               revoked_at timestamptz, signature text)
+               enrolled_at timestamptz, revoked_at timestamptz, signature text)
 language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
   select a.agent_id, a.name::text, a.role::text, encode(a.public_key, 'hex'), a.replaces, a.proposal_id, a.created_at,
-      r.created_at,
-         encode(a.signature, 'hex')
+         r.created_at, encode(a.signature, 'hex')
   from only agents as a
   left join only agent_revocations as r on r.agent_id = a.agent_id
   order by a.id;
@@ -50,7 +48,8 @@ returns table ("table" text, id bigint, verdict text, actual_hash text, expected
 language plpgsql stable security definer
 set search_path from current
 set row_security = off
-set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres' set enable_seqscan = off
+set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
+set enable_seqscan = off
 as $function$
 declare
   damage  jsonb;
@@ -70,7 +69,8 @@ begin
     if _missing_part(chain.table_name) is not null then
       return query
         select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash, null::text
-        from jsonb_to_recordset(damage) as d("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
+        from jsonb_to_recordset(damage)
+          as d("table" text, id bigint, verdict text, actual_hash text, expected_hash text)
         where d."table" = chain.table_name order by d.id, d.verdict;
       continue;
     end if;
@@ -88,15 +88,14 @@ comment on function damaged_rows is
   'stands there (at most 2000 characters; null for missing rows): what approvers look at before they sign.';
 
 create function lockdown_evidence()
-returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid, damage_hash text,
-               row_hash text)
+returns table (alarm bigint, event_id bigint, event_type text, event_alarm bigint, proposal_id uuid,
+               damage_hash text, row_hash text)
 language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
   select pg_sequence_last_value('lockdown_alarm'::regclass), l.id, l.event_type::text, l.alarm, l.proposal_id,
-      _text_digest(l.damage::text),
-         l.row_hash::text
+         _text_digest(l.damage::text), l.row_hash::text
   from (select max(e.id) as id from only lockdown_events as e) as last
   left join only lockdown_events as l on l.event_type::text = 'RELEASED'::text or l.id = last.id
   order by l.id;
@@ -121,8 +120,8 @@ comment on column vw_agents.signature is
   'Its signature of the whole bootstrap, in hex; null if a proposal enrolled it.';
 
 create view vw_proposals with (security_invoker = true) as
-select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest, p.signed_text, p.expires_at,
-       p.created_at, s.status, s.approvals, s.needed
+select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest,
+       p.signed_text, p.expires_at, p.created_at, s.status, s.approvals, s.needed
 from only proposals as p
 join only agents as a on a.agent_id = p.proposer
 cross join lateral proposal_progress(p.proposal_id) as s(status, approvals, needed)
@@ -146,7 +145,8 @@ comment on column vw_proposals.needed is
 
 select _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
               '{app_risk, app_auditor}');
-select _grant('execute on routine', '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows,
-                                      ed25519_verify}', '{app_risk, app_auditor}');
+select _grant('execute on routine',
+              '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows, ed25519_verify}',
+              '{app_risk, app_auditor}');
 select _grant('execute on routine', '{agent_keys, lockdown_evidence}', '{app_trading, app_auditor, app_risk}');
 select _grant('execute on routine', '{propose, vote}', '{app_risk}');

@@ -28,6 +28,22 @@ as $function$
 $function$;
 comment on function _stored_state_text is 'The canonical text of the state, made from the rows of the risk tables.';
 
+create function _require_stored_state(expected text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if _stored_state_text() is distinct from expected then
+    perform _refuse_consensus(
+      'RSK-007', 'the risk tables do not hold what the applied proposals say',
+      format('Stored: %s. Replayed: %s.', _stored_state_text(), expected),
+      'The tables were changed by force: select * from verify_config_integrity() shows where.');
+  end if;
+end
+$function$;
+comment on function _require_stored_state is
+  'Raises RSK-007 unless the risk tables hold this state: nothing is built on a limit that was changed by force.';
+
 create function _apply_risk_change(change risk_change_log, proposal proposals) returns void
 language plpgsql
 set search_path from current
@@ -57,11 +73,7 @@ begin
       proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
       proposal.proposal_id, change.state_hash);
   end if;
-  if _stored_state_text() is distinct from change.state_text then
-    perform _refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
-                             'Stored: ' || _stored_state_text() || '. Replayed: ' || change.state_text || '.',
-                             'select * from verify_config_integrity(); the tables were changed by force.');
-  end if;
+  perform _require_stored_state(change.state_text);
 end
 $function$;
 comment on function _apply_risk_change is
