@@ -45,7 +45,8 @@ begin
   if new.correlation_id is null then
     new.correlation_id := gen_random_uuid();
   end if;
-  -- Equal or correctly rounded is right, a number farther away than 2^-23 of it is another number. What lies between was a binary float.
+  -- Equal or correctly rounded is right, a number farther away than 2^-23 of it is another number. What lies between
+  -- was a binary float.
   if (case when jsonb_typeof(new.raw_payload -> 'price') = 'number' then
         (new.raw_payload -> 'price')::numeric <> new.price
         and abs((new.raw_payload -> 'price')::numeric - new.price) > 0.00000000005
@@ -673,8 +674,9 @@ begin
   call %1$I._begin_append(/* inside a transaction, use record_signal */);
   stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
   commit;  -- the chain is free for the next writer, and the row visible
-  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
-  -- its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a row that is written.
+  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row
+  -- in the WAL, so its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a
+  -- row that is written.
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   correlation_id := stored.correlation_id;

@@ -116,6 +116,7 @@ drop function _risk_table_problems;
 drop function _release_problems;
 drop function _agent_problems;
 drop function _replay_consensus;
+drop function _replay_entry;
 drop function _effect_problem;
 drop function _approvals_problem;
 drop function _proposal_problem;

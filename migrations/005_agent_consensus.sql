@@ -34,7 +34,8 @@ if not _begin_migration('005_agent_consensus') then return; end if;
 -- There are two ways to reduce a number n modulo p. `n % p` is PostgreSQL's own. `n - p * trunc(n * q)`, where q is 1/p
 -- to 160 decimals, is faster. Its result is congruent to n, hardly larger than p, and has the sign of n; that is good
 -- enough between two multiplications, and the last step brings the result into 0 to p - 1. The code uses the second way
--- where a verification spends its time, and writes it out there: a call of a function costs as much as a multiplication.
+-- where a verification spends its time, and writes it out there: a call of a function costs as much as a
+-- multiplication.
 --
 -- CHECK constraints call these functions, so each pins its search_path.
 
@@ -443,8 +444,8 @@ set search_path from current
 as $function$
   -- No bidi or zero-width characters, no separators that some programs show as a new line, no other invisible ones.
   select value !~ E'['
-    '\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u2028-\\u202E\\u2060-\\u206F'
-    '\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A'
+    '\\u007F-\\u009F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u2028-\\u202E'
+    '\\u2060-\\u206F\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF9-\\uFFFB\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A'
     '\\U000E0000-\\U000E0FFF]';
 $function$;
 comment on function _is_plain_text is
@@ -532,9 +533,9 @@ comment on function _signs is 'Whether the signature is the key''s for the UTF-8
 
 -- Agents: who may propose and vote
 --
--- An agent is a person or a program with an Ed25519 key. The first ones come with the bootstrap, all others by a proposal
--- of kind agent_enrol. A row is never changed: an agent that is revoked, or replaced by another (as when a key is
--- rotated), has a row in agent_revocations. Identities and keys are used once, for ever.
+-- An agent is a person or a program with an Ed25519 key. The first ones come with the bootstrap, all others by a
+-- proposal of kind agent_enrol. A row is never changed: an agent that is revoked, or replaced by another (as when a key
+-- is rotated), has a row in agent_revocations. Identities and keys are used once, for ever.
 --
 -- What a CHECK needs stands in the row itself, tied to its origin by composite foreign keys, because a CHECK that read
 -- another table would make a dump impossible to restore.
@@ -632,14 +633,14 @@ comment on function _enrolment_of is
 -- Proposals and votes, as they were signed
 --
 -- A row holds the exact text that was signed, and CHECK constraints say that the text is what the columns make and that
--- the signature is the key's for it. So a restored dump has every signature verified again, and a row whose columns were
--- altered is refused even if every trigger is off.
+-- the signature is the key's for it. So a restored dump has every signature verified again, and a row whose columns
+-- were altered is refused even if every trigger is off.
 
 create function _proposal_kinds() returns text[]
 language sql immutable parallel safe
 set search_path from current
 as $function$
-  select array['risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol', 'agent_revoke', 'quorum_policy'];
+  select '{risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke, quorum_policy}'::text[];
 $function$;
 comment on function _proposal_kinds is
   'What a proposal can change. What a new kind touches stands in 12_consensus/payloads.sql.';
@@ -670,7 +671,8 @@ create table proposals (
   constraint proposals_payload_is_plain check (_is_plain_text(payload::text)),
   constraint proposals_expires_at_is_readable check (_is_readable_time(expires_at)),
   constraint proposals_signed_text_is_exact check (
-    signed_text = _proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
+    signed_text = _proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer,
+                                 expires_at)),
   constraint proposals_digest_is_of_text check (digest::text = _text_digest(signed_text)),
   constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );
@@ -860,13 +862,13 @@ comment on function _installation_origin is
 
 -- How a vote is counted
 --
--- A proposal is a signed text (texts.sql): the installation, what is to change (kind, payload), the hash of the state that
--- it was made for, why, by whom, and until when it can be applied. A vote is a signed text, too: it names the proposal by
--- the digest of its text, so that nobody can be made to approve something else.
+-- A proposal is a signed text (texts.sql): the installation, what is to change (kind, payload), the hash of the state
+-- that it was made for, why, by whom, and until when it can be applied. A vote is a signed text, too: it names the
+-- proposal by the digest of its text, so that nobody can be made to approve something else.
 --
 -- Whose vote counts. An active agent: enrolled and not revoked. The proposer cannot approve, neither under its identity
--- nor with its key, and nobody votes on its own revocation or replacement. An agent votes once on a proposal, and a vote is
--- final. A key counts once, even if two agents should have it.
+-- nor with its key, and nobody votes on its own revocation or replacement. An agent votes once on a proposal, and a
+-- vote is final. A key counts once, even if two agents should have it.
 --
 -- A REJECT vetoes: it closes the proposal, whatever the approvals. The proposer's own REJECT withdraws it.
 --
@@ -877,28 +879,29 @@ comment on function _installation_origin is
 --   loosen    any other change of limits, and the end of a lockdown           2
 --   govern    a change of the agents, or of the quorum itself                 2
 --
--- For govern, as many as there are eligible voters are enough if that is fewer, but at least one, so that a lost key can
--- always be voted out. A change of the quorum needs the highest of the three numbers, so that none can be lowered by fewer
--- than it asks for.
+-- For govern, as many as there are eligible voters are enough if that is fewer, but at least one, so that a lost key
+-- can always be voted out. A change of the quorum needs the highest of the three numbers, so that none can be lowered
+-- by fewer than it asks for.
 --
--- What supersedes. Every applied proposal makes a new state, and all others that were made for the old one are STALE. So
--- two proposals never mix: each approval was given to one text, for one state.
+-- What supersedes. Every applied proposal makes a new state, and all others that were made for the old one are STALE.
+-- So two proposals never mix: each approval was given to one text, for one state.
 --
--- When it is counted. vote() holds the lock lock_proposals from before the vote is stored until its transaction ends, so
--- votes are counted one after the other. Each stored approval is counted with its signature verified again. The approval
--- that completes the quorum applies the change in the same transaction; the trigger of risk_change_log counts once more
--- (validate.sql), so that a row which is written without vote() is refused.
+-- When it is counted. vote() holds the lock lock_proposals from before the vote is stored until its transaction ends,
+-- so votes are counted one after the other. Each stored approval is counted with its signature verified again. The
+-- approval that completes the quorum applies the change in the same transaction; the trigger of risk_change_log counts
+-- once more (validate.sql), so that a row which is written without vote() is refused.
 --
--- A revoked key. From the revocation on, its approvals of pending proposals do not count, and it can neither propose nor
--- vote. What it approved before stays approved: the replay (replay.sql) asks who was an agent at that place of the log.
+-- A revoked key. From the revocation on, its approvals of pending proposals do not count, and it can neither propose
+-- nor vote. What it approved before stays approved: the replay (replay.sql) asks who was an agent at that place of the
+-- log.
 --
--- Order, not clock. What came first is decided by the position in risk_change_log, which its chain fixes. signed_at is a
--- statement of the voter that nothing is derived from; only an approval that loosens must not come from the future.
+-- Order, not clock. What came first is decided by the position in risk_change_log, which its chain fixes. signed_at is
+-- a statement of the voter that nothing is derived from; only an approval that loosens must not come from the future.
 -- expires_at is compared with the server's clock when a vote arrives, and not again.
 --
 -- Crash, ROLLBACK TO SAVEPOINT: vote, log entry and what it changes are one transaction, so all of them are undone, or
--- none. A prepared transaction holds the lock until it ends, and other votes wait for it. A dump restores the rows as they
--- are; their CHECK constraints verify every signature, and the replay counts every quorum again.
+-- none. A prepared transaction holds the lock until it ends, and other votes wait for it. A dump restores the rows as
+-- they are; their CHECK constraints verify every signature, and the replay counts every quorum again.
 
 create function _quorum()
 returns table (tighten integer, loosen integer, govern integer)
@@ -1025,7 +1028,8 @@ comment on function _proposal_status is
 --   it leads to the state that is stored, and enrols or revokes what can be         _effect_problem
 --
 -- From the first entry that does not hold, nothing is known, and the replay ends. Nothing depends on a clock or on what
--- other tables hold. Whatever relies on consensus asks here; what the tables hold besides is only compared (problems.sql).
+-- other tables hold. Whatever relies on consensus asks here; what the tables hold besides is only compared
+-- (problems.sql).
 
 create function _bootstrap_problems()
 returns table (id bigint, problem text)
@@ -1045,8 +1049,8 @@ as $function$
   where list.members < 3 or not _signs(f.public_key, list.text, f.signature);
 $function$;
 comment on function _bootstrap_problems is
-  'The agents of the bootstrap whose signature does not hold for the list as it stands. Once an agent is added, removed '
-  'or altered, no signature holds.';
+  'The agents of the bootstrap whose signature does not hold for the list as it stands. Once an agent is added, '
+  'removed or altered, no signature holds.';
 create type replayed_change as (
   version      bigint,
   kind         text,
@@ -1119,11 +1123,12 @@ as $function$
                         _approval_text(proposal.origin, 'APPROVE', proposal.digest::text, v.agent_id, v.signed_at),
                         decode(v.signature, 'hex'))), false) as hold,
            coalesce(bool_or(v.agent_id = change.approved_by), false) as completed
-    from jsonb_to_recordset(change.approvals) as v(agent_id uuid, public_key text, signed_at timestamptz, signature text)
+    from jsonb_to_recordset(change.approvals)
+      as v(agent_id uuid, public_key text, signed_at timestamptz, signature text)
   ) as counted
   cross join lateral (
-    select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state::jsonb), proposal.kind::text, policy,
-                       (select count(*)::integer from jsonb_object_keys(eligible))) as needed
+    select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state::jsonb), proposal.kind::text,
+                       policy, (select count(*)::integer from jsonb_object_keys(eligible))) as needed
   ) as q;
 $function$;
 comment on function _approvals_problem is
@@ -1148,8 +1153,39 @@ as $function$
   from (select _agent_removed_by(proposal.kind::text, proposal.payload) as agent) as removed;
 $function$;
 comment on function _effect_problem is
-  'Why a log entry cannot lead where it says: another state, nobody to revoke, or an agent or key that was used before; '
-  'null: it can. active and ever are the agents of that time, and all until then.';
+  'Why a log entry cannot lead where it says: another state, nobody to revoke, or an agent or key that was used '
+  'before; null: it can. active and ever are the agents of that time, and all until then.';
+create function _replay_entry(
+  change risk_change_log, proposal proposals, state text, active jsonb, ever jsonb, policy jsonb
+) returns replayed_change
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  eligible   jsonb;
+  approvals  text;
+  result     replayed_change;
+begin
+  result := row(change.version, proposal.kind, change.proposal_id, proposal.payload, proposal.reason,
+                change.approved_by, change.created_at, null, null);
+  result.problem := _proposal_problem(change, proposal, state, active);
+  if result.problem is null then
+    eligible := active - proposal.proposer::text
+                - coalesce(_agent_removed_by(proposal.kind::text, proposal.payload), '');
+    approvals := _approvals_problem(change, proposal, state, eligible, policy);
+    result.state_text := _next_state_text(state, proposal.kind::text, proposal.payload);
+    result.problem := coalesce(approvals, _effect_problem(change, proposal, result.state_text, active, ever));
+  end if;
+  return result;
+exception
+  when insufficient_privilege then raise;  -- row-level security: nothing is known
+  when others then
+    result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
+    return result;
+end
+$function$;
+comment on function _replay_entry is
+  'A log entry judged after a state: with the agents of that time, all agents until then, and the quorum of that time.';
 create function _replay_consensus(only_agents boolean default false, to_version bigint default null)
 returns setof replayed_change
 language plpgsql stable
@@ -1157,16 +1193,12 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  entry      record;
-  change     risk_change_log;
-  proposal   proposals;
-  active     jsonb;  -- the agents at this place: agent_id → public key in hex
-  ever       jsonb;  -- and all that were agents until then
-  policy     jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
-  state      text  := _state_text(0, null, '[]');
-  removed    text;
-  approvals  text;
-  result     replayed_change;
+  entry   record;
+  active  jsonb;  -- the agents at this place: agent_id → public key in hex
+  ever    jsonb;  -- and all that were agents until then
+  policy  jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
+  state   text  := _state_text(0, null, '[]');
+  result  replayed_change;
 begin
   select 0, b.problem into result.version, result.problem from _bootstrap_problems() as b order by b.id limit 1;
   if found then
@@ -1189,54 +1221,37 @@ begin
            or p.kind::text in ('agent_enrol', 'agent_revoke', 'quorum_policy'))
     order by c.version
   loop
-    change := entry.change;
-    proposal := entry.proposal;
-    result := row(change.version, proposal.kind, change.proposal_id, proposal.payload, proposal.reason,
-                  change.approved_by, change.created_at, null, null);
-    begin
-      if only_agents and change.version > 1 then
-        state := coalesce(entry.text_before, '');
-      end if;
-      removed := _agent_removed_by(proposal.kind::text, proposal.payload);
-      result.problem := _proposal_problem(change, proposal, state, active);
-      if result.problem is null then
-        approvals := _approvals_problem(change, proposal, state,
-                                        active - proposal.proposer::text - coalesce(removed, ''), policy);
-        result.state_text := _next_state_text(state, proposal.kind::text, proposal.payload);
-        result.problem := coalesce(approvals, _effect_problem(change, proposal, result.state_text, active, ever));
-      end if;
-    exception
-      when insufficient_privilege then raise;  -- row-level security: nothing is known
-      when others then
-        result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
-    end;
+    if only_agents and (entry.change).version > 1 then
+      state := coalesce(entry.text_before, '');
+    end if;
+    result := _replay_entry(entry.change, entry.proposal, state, active, ever, policy);
     return next result;
     if result.problem is not null then
       return;
     end if;
     state := result.state_text;
-    active := active - coalesce(removed, '');
-    if proposal.kind::text = 'agent_enrol' then
-      active := active || jsonb_build_object(proposal.payload ->> 'agent_id', proposal.payload ->> 'public_key');
+    active := active - coalesce(_agent_removed_by(result.kind, result.payload), '');
+    if result.kind = 'agent_enrol' then
+      active := active || jsonb_build_object(result.payload ->> 'agent_id', result.payload ->> 'public_key');
       ever := ever || active;
-    elsif proposal.kind::text = 'quorum_policy' then
-      policy := proposal.payload;
+    elsif result.kind = 'quorum_policy' then
+      policy := result.payload;
     end if;
   end loop;
 end
 $function$;
 comment on function _replay_consensus is
-  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that does '
-  'not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
+  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that '
+  'does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
 
 -- sql/12_consensus/problems.sql
 
 -- What the tables hold besides: agents, revocations, releases and risk tables, compared with the replay
 --
--- Each function takes the entries that _replay_consensus found and lists the rows that they do not derive, and what they
--- derive and is missing. _consensus_problems puts them together for the verification, _release_holds answers for the
--- lockdown (08_lockdown has placeholders for both, which this file replaces), and _require_consensus stands before every
--- proposal and every vote.
+-- Each function takes the entries that _replay_consensus found and lists the rows that they do not derive, and what
+-- they derive and is missing. _consensus_problems puts them together for the verification, _release_holds answers for
+-- the lockdown (08_lockdown has placeholders for both, which this file replaces), and _require_consensus stands before
+-- every proposal and every vote.
 
 create function _agent_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
@@ -1256,7 +1271,8 @@ as $function$
                     where c.proposal_id = a.proposal_id and c.kind = 'agent_enrol' and c.problem is null
                       and c.payload = _enrolment_of(a))
   union all
-  select 'agents', null, format('agent %s, which version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
+  select 'agents', null,
+         format('agent %s, which version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
   from unnest(changes) as c
   where c.kind = 'agent_enrol' and c.problem is null
     and not exists (select from only agents as a where a.proposal_id = c.proposal_id)
@@ -1376,8 +1392,8 @@ comment on function _require_consensus is
 
 -- Checks of the members of a payload
 --
--- Each raises RSK-001 (RSK-003 for a key) and says what is wrong. Decimals come as strings such as "0.0250", because many
--- languages read a JSON number as a binary float.
+-- Each raises RSK-001 (RSK-003 for a key) and says what is wrong. Decimals come as strings such as "0.0250", because
+-- many languages read a JSON number as a binary float.
 
 create function _check_members(kind text, payload jsonb, members text[]) returns void
 language plpgsql
@@ -1527,9 +1543,9 @@ comment on function _refuse_missing_tables is
 
 -- Payloads: what a proposal of each kind must say
 --
--- A payload says everything that is to hold, never a difference, so that it can be understood without the state. There is
--- one function for each kind; _check_payload calls it, when something is proposed and again when it is applied (what was
--- possible when it was proposed need not be any more: agents may have gone).
+-- A payload says everything that is to hold, never a difference, so that it can be understood without the state. There
+-- is one function for each kind; _check_payload calls it, when something is proposed and again when it is applied (what
+-- was possible when it was proposed need not be any more: agents may have gone).
 --
 -- A new kind of proposal touches, in SQL:
 --
@@ -1652,8 +1668,8 @@ begin
     perform _refuse_consensus(
       'RSK-001', 'a release acknowledges at most 10000 places',
       format('It lists %s.', jsonb_array_length(payload -> 'damage')),
-      'Restore from a backup, or install into a new schema and keep this one as evidence: so much damage is more than rows '
-      'to acknowledge.');
+      'Restore from a backup, or install into a new schema and keep this one as evidence: this is too much to '
+      'acknowledge.');
   end if;
   perform _refuse_missing_tables(payload -> 'damage');
   select d.value into item
@@ -1714,9 +1730,9 @@ comment on function _check_payload is
 
 -- The bootstrap: the first agents
 --
--- Before there are agents nobody can propose any. So the owner enrols the first ones, three or more, in one statement and
--- once for ever. Each of them signs the whole list: none can be added, left out or exchanged afterwards, not by the owner
--- either (the trigger _check_bootstrap in validate.sql refuses it, and the replay finds it).
+-- Before there are agents nobody can propose any. So the owner enrols the first ones, three or more, in one statement
+-- and once for ever. Each of them signs the whole list: none can be added, left out or exchanged afterwards, not by the
+-- owner either (the trigger _check_bootstrap in validate.sql refuses it, and the replay finds it).
 
 create function bootstrap_message(agents jsonb) returns text
 language sql stable security definer
@@ -1726,8 +1742,8 @@ as $function$
   select _bootstrap_text(_installation_origin(), bootstrap_message.agents);
 $function$;
 comment on function bootstrap_message is
-  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; '
-  'a "signature" in a member is ignored.';
+  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any '
+  'order; a "signature" in a member is ignored.';
 create function _check_bootstrap_list(agents jsonb) returns void
 language plpgsql
 set search_path from current
@@ -1972,7 +1988,8 @@ begin
                             expires_at);
   if not _signs(key, message, signature) then
     perform _refuse_consensus(
-      'RSK-003', 'the signature is not the proposer''s for this text', format(E'The text was:\n%s', left(message, 4000)),
+      'RSK-003', 'the signature is not the proposer''s for this text',
+      format(E'The text was:\n%s', left(message, 4000)),
       'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
   end if;
   if not _is_plain_text(payload::text) then
@@ -2012,8 +2029,8 @@ comment on function propose is
 --
 -- Reading the damage means reading all chains, which takes long and must not happen under the lock. So propose() and
 -- vote() read it before they take the lock. New damage that is found meanwhile raises another alarm (a sequence, see
--- 08_lockdown): the vote that would complete the quorum remembers the alarm from before it read, and gives up if another
--- has been raised since. The release lifts that one alarm and no later one.
+-- 08_lockdown): the vote that would complete the quorum remembers the alarm from before it read, and gives up if
+-- another has been raised since. The release lifts that one alarm and no later one.
 
 create function _open_damage_items() returns jsonb
 language sql stable
@@ -2077,8 +2094,9 @@ begin
 end
 $function$;
 comment on function _look_before_release is
-  'Before the lock of a vote that would complete a release: the alarm that stands, and the damage that is there; nulls if '
-  'the vote would not complete it. Raises RSK-005 for an alarm without an event, 0A000 in other isolation levels.';
+  'Before the lock of a vote that would complete a release: the alarm that stands, and the damage that is there; '
+  'nulls if the vote would not complete it. Raises RSK-005 for an alarm without an event, 0A000 in other isolation '
+  'levels.';
 create function _refuse_changed_damage(proposal proposals, alarm bigint, damage jsonb) returns void
 language plpgsql
 set search_path from current
@@ -2098,9 +2116,9 @@ comment on function _refuse_changed_damage is
 
 -- Voting. How a vote is counted stands at the top of rules.sql.
 --
--- vote() first checks what costs little, then the signature, and only then what costs much or takes a lock, because until
--- the signature holds anyone may be calling. After the lock, which all votes take one after the other, it looks again at
--- what may have changed meanwhile.
+-- vote() first checks what costs little, then the signature, and only then what costs much or takes a lock, because
+-- until the signature holds anyone may be calling. After the lock, which all votes take one after the other, it looks
+-- again at what may have changed meanwhile.
 
 create function approval_message(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz) returns text
 language sql stable security definer
@@ -2239,8 +2257,8 @@ begin
           message, vote.signature);
   if decision = 'REJECT' then
     return 'REJECTED';
-  end if;
-  if (select count(*) from _counted_approvals(proposal)) < _approvals_needed(proposal, _current_state_text()::jsonb) then
+  elsif (select count(*) from _counted_approvals(proposal))
+        < _approvals_needed(proposal, _current_state_text()::jsonb) then
     return 'PENDING';
   end if;
   if is_release then
@@ -2287,8 +2305,8 @@ begin
 end
 $function$;
 comment on function _check_allowed is
-  'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed '
-  'by force.';
+  'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
+  'changed by force.';
 create function _log_applied(proposal proposals, approved_by uuid) returns risk_change_log
 language plpgsql
 set search_path from current
@@ -2353,10 +2371,10 @@ comment on function _apply_proposal is
 
 -- Triggers: these tables are written by the functions above, and by nothing else
 --
--- The owner of the tables could insert a row by hand. So each row is compared with what the functions would have written:
--- a proposal or a vote with the agents of now, an entry of the log with its quorum counted again, an agent or a
--- revocation with the last entry of the log. What does not agree is refused with RSK-002. (Whoever disables the triggers
--- is found by the replay, see problems.sql, and by verify_guards.)
+-- The owner of the tables could insert a row by hand. So each row is compared with what the functions would have
+-- written: a proposal or a vote with the agents of now, an entry of the log with its quorum counted again, an agent or
+-- a revocation with the last entry of the log. What does not agree is refused with RSK-002. (Whoever disables the
+-- triggers is found by the replay, see problems.sql, and by verify_guards.)
 
 create function _refuse_direct_change(table_name text, operation text, detail text) returns void
 language plpgsql
@@ -2540,8 +2558,8 @@ language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  -- Signatures are checked again for what is pending only, because a list of all proposals must not take longer with each
-  -- that is closed. What was applied had what it needed, in the state that it was made for.
+  -- Signatures are checked again for what is pending only, because a list of all proposals must not take longer with
+  -- each that is closed. What was applied had what it needed, in the state that it was made for.
   select s.status,
          case when s.status = 'PENDING' then (select count(*) from _counted_approvals(p))
               when s.status = 'APPLIED' then c.approvals::bigint
@@ -2674,7 +2692,8 @@ comment on column vw_proposals.needed is
 perform _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
               '{app_risk, app_auditor}');
 perform _grant('execute on routine',
-              '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows, ed25519_verify}',
+              '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows,
+                ed25519_verify}',
               '{app_risk, app_auditor}');
 perform _grant('execute on routine', '{agent_keys, lockdown_evidence}', '{app_trading, app_auditor, app_risk}');
 perform _grant('execute on routine', '{propose, vote}', '{app_risk}');

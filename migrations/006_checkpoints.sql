@@ -22,12 +22,12 @@ if not _begin_migration('006_checkpoints') then return; end if;
 -- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
 -- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
 --
--- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They are
--- derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows, verify_checkpoint
--- does not look at them.
+-- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They
+-- are derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows,
+-- verify_checkpoint does not look at them.
 --
--- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot outlive it:
--- seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
+-- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot
+-- outlive it: seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
 
 create table log_nodes (
   table_name  text     not null,
@@ -209,7 +209,8 @@ begin
   end if;
   execute format($query$
     select string_agg(coalesce(
-        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row is there.
+        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row
+        -- is there.
         (select n.hash from only log_nodes as n
          where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
            and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
@@ -269,7 +270,8 @@ begin
     select _seal_table.table_name, height, n.i,
            _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
            _log_row_hash(_seal_table.table_name, (n.i + 1) << height)
-    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for ever.
+    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for
+    -- ever.
     from (select generate_series(_log_next_node(_seal_table.table_name, height), (last >> height) - 1) as i) as n
     on conflict on constraint log_nodes_pkey do nothing;  -- in REPEATABLE READ, 40001 instead of 23505
     height := height + 8;
@@ -402,7 +404,8 @@ declare
   high    bigint := size2;
 begin
   step := 0;
-  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends; beside the way, what it leaves out.
+  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends; beside the way, what it
+  -- leaves out.
   while high <> size1 loop
     step := step + 1;
     -- RFC 6962 splits at the largest power of two that is smaller than the number of leaves.
@@ -699,7 +702,8 @@ begin
     found_here.actual_hash := encode(found_root, 'hex');
     found_here.detail := format('rows 1 to %s are not those that the checkpoint covers', size);
   end if;
-  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the true one.
+  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the
+  -- true one.
   if exists (select from acknowledged_damage() as a
              where a.table_name = _compare_checkpoint.table_name and a.id = found_here.broken_id::text
                and a.verdict = found_here.verdict and a.actual_hash is not distinct from found_here.actual_hash

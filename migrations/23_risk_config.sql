@@ -265,7 +265,8 @@ begin
       return new;
     end if;
   elsif tg_op = 'UPDATE' then
-    -- Only the end of the current version, at the moment of the change that the log's last entry made, and not of its own version.
+    -- Only the end of the current version, at the moment of the change that the log's last entry made, and not of its
+    -- own version.
     if old.valid_to is null and new.valid_to = greatest(change.created_at, old.valid_from + interval '1 microsecond')
        and change.kind::text = tg_argv[1] and old.version < change.version
        and (tg_argv[1] = 'risk_config' or to_jsonb(old) ->> 'asset' = payload ->> 'asset')

@@ -25,7 +25,8 @@ begin
   if new.correlation_id is null then
     new.correlation_id := gen_random_uuid();
   end if;
-  -- Equal or correctly rounded is right, a number farther away than 2^-23 of it is another number. What lies between was a binary float.
+  -- Equal or correctly rounded is right, a number farther away than 2^-23 of it is another number. What lies between
+  -- was a binary float.
   if (case when jsonb_typeof(new.raw_payload -> 'price') = 'number' then
         (new.raw_payload -> 'price')::numeric <> new.price
         and abs((new.raw_payload -> 'price')::numeric - new.price) > 0.00000000005

@@ -42,8 +42,9 @@ begin
   call %1$I._begin_append(/* inside a transaction, use record_signal */);
   stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
   commit;  -- the chain is free for the next writer, and the row visible
-  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
-  -- its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a row that is written.
+  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row
+  -- in the WAL, so its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a
+  -- row that is written.
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   correlation_id := stored.correlation_id;

@@ -14,7 +14,8 @@
 -- There are two ways to reduce a number n modulo p. `n % p` is PostgreSQL's own. `n - p * trunc(n * q)`, where q is 1/p
 -- to 160 decimals, is faster. Its result is congruent to n, hardly larger than p, and has the sign of n; that is good
 -- enough between two multiplications, and the last step brings the result into 0 to p - 1. The code uses the second way
--- where a verification spends its time, and writes it out there: a call of a function costs as much as a multiplication.
+-- where a verification spends its time, and writes it out there: a call of a function costs as much as a
+-- multiplication.
 --
 -- CHECK constraints call these functions, so each pins its search_path.
 

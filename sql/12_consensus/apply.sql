@@ -29,8 +29,8 @@ begin
 end
 $function$;
 comment on function _check_allowed is
-  'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were changed '
-  'by force.';
+  'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
+  'changed by force.';
 
 create function _log_applied(proposal proposals, approved_by uuid) returns risk_change_log
 language plpgsql

@@ -1,8 +1,8 @@
 -- The bootstrap: the first agents
 --
--- Before there are agents nobody can propose any. So the owner enrols the first ones, three or more, in one statement and
--- once for ever. Each of them signs the whole list: none can be added, left out or exchanged afterwards, not by the owner
--- either (the trigger _check_bootstrap in validate.sql refuses it, and the replay finds it).
+-- Before there are agents nobody can propose any. So the owner enrols the first ones, three or more, in one statement
+-- and once for ever. Each of them signs the whole list: none can be added, left out or exchanged afterwards, not by the
+-- owner either (the trigger _check_bootstrap in validate.sql refuses it, and the replay finds it).
 
 create function bootstrap_message(agents jsonb) returns text
 language sql stable security definer
@@ -12,8 +12,8 @@ as $function$
   select _bootstrap_text(_installation_origin(), bootstrap_message.agents);
 $function$;
 comment on function bootstrap_message is
-  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any order; '
-  'a "signature" in a member is ignored.';
+  'The exact text that each of the first agents signs: [{"agent_id", "name", "role", "public_key": hex}, …] in any '
+  'order; a "signature" in a member is ignored.';
 
 create function _check_bootstrap_list(agents jsonb) returns void
 language plpgsql

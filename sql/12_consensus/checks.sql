@@ -1,7 +1,7 @@
 -- Checks of the members of a payload
 --
--- Each raises RSK-001 (RSK-003 for a key) and says what is wrong. Decimals come as strings such as "0.0250", because many
--- languages read a JSON number as a binary float.
+-- Each raises RSK-001 (RSK-003 for a key) and says what is wrong. Decimals come as strings such as "0.0250", because
+-- many languages read a JSON number as a binary float.
 
 create function _check_members(kind text, payload jsonb, members text[]) returns void
 language plpgsql

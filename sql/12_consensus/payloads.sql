@@ -1,8 +1,8 @@
 -- Payloads: what a proposal of each kind must say
 --
--- A payload says everything that is to hold, never a difference, so that it can be understood without the state. There is
--- one function for each kind; _check_payload calls it, when something is proposed and again when it is applied (what was
--- possible when it was proposed need not be any more: agents may have gone).
+-- A payload says everything that is to hold, never a difference, so that it can be understood without the state. There
+-- is one function for each kind; _check_payload calls it, when something is proposed and again when it is applied (what
+-- was possible when it was proposed need not be any more: agents may have gone).
 --
 -- A new kind of proposal touches, in SQL:
 --
@@ -130,8 +130,8 @@ begin
     perform _refuse_consensus(
       'RSK-001', 'a release acknowledges at most 10000 places',
       format('It lists %s.', jsonb_array_length(payload -> 'damage')),
-      'Restore from a backup, or install into a new schema and keep this one as evidence: so much damage is more than rows '
-      'to acknowledge.');
+      'Restore from a backup, or install into a new schema and keep this one as evidence: this is too much to '
+      'acknowledge.');
   end if;
   perform _refuse_missing_tables(payload -> 'damage');
   select d.value into item

@@ -1,9 +1,9 @@
 -- What the tables hold besides: agents, revocations, releases and risk tables, compared with the replay
 --
--- Each function takes the entries that _replay_consensus found and lists the rows that they do not derive, and what they
--- derive and is missing. _consensus_problems puts them together for the verification, _release_holds answers for the
--- lockdown (08_lockdown has placeholders for both, which this file replaces), and _require_consensus stands before every
--- proposal and every vote.
+-- Each function takes the entries that _replay_consensus found and lists the rows that they do not derive, and what
+-- they derive and is missing. _consensus_problems puts them together for the verification, _release_holds answers for
+-- the lockdown (08_lockdown has placeholders for both, which this file replaces), and _require_consensus stands before
+-- every proposal and every vote.
 
 create function _agent_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
@@ -23,7 +23,8 @@ as $function$
                     where c.proposal_id = a.proposal_id and c.kind = 'agent_enrol' and c.problem is null
                       and c.payload = _enrolment_of(a))
   union all
-  select 'agents', null, format('agent %s, which version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
+  select 'agents', null,
+         format('agent %s, which version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
   from unnest(changes) as c
   where c.kind = 'agent_enrol' and c.problem is null
     and not exists (select from only agents as a where a.proposal_id = c.proposal_id)

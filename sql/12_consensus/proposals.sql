@@ -1,14 +1,14 @@
 -- Proposals and votes, as they were signed
 --
 -- A row holds the exact text that was signed, and CHECK constraints say that the text is what the columns make and that
--- the signature is the key's for it. So a restored dump has every signature verified again, and a row whose columns were
--- altered is refused even if every trigger is off.
+-- the signature is the key's for it. So a restored dump has every signature verified again, and a row whose columns
+-- were altered is refused even if every trigger is off.
 
 create function _proposal_kinds() returns text[]
 language sql immutable parallel safe
 set search_path from current
 as $function$
-  select array['risk_config', 'asset_kill_threshold', 'lockdown_release', 'agent_enrol', 'agent_revoke', 'quorum_policy'];
+  select '{risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke, quorum_policy}'::text[];
 $function$;
 comment on function _proposal_kinds is
   'What a proposal can change. What a new kind touches stands in 12_consensus/payloads.sql.';
@@ -40,7 +40,8 @@ create table proposals (
   constraint proposals_payload_is_plain check (_is_plain_text(payload::text)),
   constraint proposals_expires_at_is_readable check (_is_readable_time(expires_at)),
   constraint proposals_signed_text_is_exact check (
-    signed_text = _proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer, expires_at)),
+    signed_text = _proposal_text(origin, proposal_id, kind::text, previous::text, payload, reason, proposer,
+                                 expires_at)),
   constraint proposals_digest_is_of_text check (digest::text = _text_digest(signed_text)),
   constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );

@@ -164,7 +164,8 @@ begin
                             expires_at);
   if not _signs(key, message, signature) then
     perform _refuse_consensus(
-      'RSK-003', 'the signature is not the proposer''s for this text', format(E'The text was:\n%s', left(message, 4000)),
+      'RSK-003', 'the signature is not the proposer''s for this text',
+      format(E'The text was:\n%s', left(message, 4000)),
       'Sign the UTF-8 bytes of proposal_message(…), its last line feed included.');
   end if;
   if not _is_plain_text(payload::text) then

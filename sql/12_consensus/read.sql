@@ -6,8 +6,8 @@ language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  -- Signatures are checked again for what is pending only, because a list of all proposals must not take longer with each
-  -- that is closed. What was applied had what it needed, in the state that it was made for.
+  -- Signatures are checked again for what is pending only, because a list of all proposals must not take longer with
+  -- each that is closed. What was applied had what it needed, in the state that it was made for.
   select s.status,
          case when s.status = 'PENDING' then (select count(*) from _counted_approvals(p))
               when s.status = 'APPLIED' then c.approvals::bigint
@@ -146,7 +146,8 @@ comment on column vw_proposals.needed is
 select _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
               '{app_risk, app_auditor}');
 select _grant('execute on routine',
-              '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows, ed25519_verify}',
+              '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows,
+                ed25519_verify}',
               '{app_risk, app_auditor}');
 select _grant('execute on routine', '{agent_keys, lockdown_evidence}', '{app_trading, app_auditor, app_risk}');
 select _grant('execute on routine', '{propose, vote}', '{app_risk}');

@@ -2,8 +2,8 @@
 --
 -- Reading the damage means reading all chains, which takes long and must not happen under the lock. So propose() and
 -- vote() read it before they take the lock. New damage that is found meanwhile raises another alarm (a sequence, see
--- 08_lockdown): the vote that would complete the quorum remembers the alarm from before it read, and gives up if another
--- has been raised since. The release lifts that one alarm and no later one.
+-- 08_lockdown): the vote that would complete the quorum remembers the alarm from before it read, and gives up if
+-- another has been raised since. The release lifts that one alarm and no later one.
 
 create function _open_damage_items() returns jsonb
 language sql stable
@@ -69,8 +69,9 @@ begin
 end
 $function$;
 comment on function _look_before_release is
-  'Before the lock of a vote that would complete a release: the alarm that stands, and the damage that is there; nulls if '
-  'the vote would not complete it. Raises RSK-005 for an alarm without an event, 0A000 in other isolation levels.';
+  'Before the lock of a vote that would complete a release: the alarm that stands, and the damage that is there; '
+  'nulls if the vote would not complete it. Raises RSK-005 for an alarm without an event, 0A000 in other isolation '
+  'levels.';
 
 create function _refuse_changed_damage(proposal proposals, alarm bigint, damage jsonb) returns void
 language plpgsql

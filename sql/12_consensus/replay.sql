@@ -10,7 +10,8 @@
 --   it leads to the state that is stored, and enrols or revokes what can be         _effect_problem
 --
 -- From the first entry that does not hold, nothing is known, and the replay ends. Nothing depends on a clock or on what
--- other tables hold. Whatever relies on consensus asks here; what the tables hold besides is only compared (problems.sql).
+-- other tables hold. Whatever relies on consensus asks here; what the tables hold besides is only compared
+-- (problems.sql).
 
 create function _bootstrap_problems()
 returns table (id bigint, problem text)
@@ -30,8 +31,8 @@ as $function$
   where list.members < 3 or not _signs(f.public_key, list.text, f.signature);
 $function$;
 comment on function _bootstrap_problems is
-  'The agents of the bootstrap whose signature does not hold for the list as it stands. Once an agent is added, removed '
-  'or altered, no signature holds.';
+  'The agents of the bootstrap whose signature does not hold for the list as it stands. Once an agent is added, '
+  'removed or altered, no signature holds.';
 
 create type replayed_change as (
   version      bigint,
@@ -107,11 +108,12 @@ as $function$
                         _approval_text(proposal.origin, 'APPROVE', proposal.digest::text, v.agent_id, v.signed_at),
                         decode(v.signature, 'hex'))), false) as hold,
            coalesce(bool_or(v.agent_id = change.approved_by), false) as completed
-    from jsonb_to_recordset(change.approvals) as v(agent_id uuid, public_key text, signed_at timestamptz, signature text)
+    from jsonb_to_recordset(change.approvals)
+      as v(agent_id uuid, public_key text, signed_at timestamptz, signature text)
   ) as counted
   cross join lateral (
-    select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state::jsonb), proposal.kind::text, policy,
-                       (select count(*)::integer from jsonb_object_keys(eligible))) as needed
+    select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state::jsonb), proposal.kind::text,
+                       policy, (select count(*)::integer from jsonb_object_keys(eligible))) as needed
   ) as q;
 $function$;
 comment on function _approvals_problem is
@@ -137,8 +139,40 @@ as $function$
   from (select _agent_removed_by(proposal.kind::text, proposal.payload) as agent) as removed;
 $function$;
 comment on function _effect_problem is
-  'Why a log entry cannot lead where it says: another state, nobody to revoke, or an agent or key that was used before; '
-  'null: it can. active and ever are the agents of that time, and all until then.';
+  'Why a log entry cannot lead where it says: another state, nobody to revoke, or an agent or key that was used '
+  'before; null: it can. active and ever are the agents of that time, and all until then.';
+
+create function _replay_entry(
+  change risk_change_log, proposal proposals, state text, active jsonb, ever jsonb, policy jsonb
+) returns replayed_change
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  eligible   jsonb;
+  approvals  text;
+  result     replayed_change;
+begin
+  result := row(change.version, proposal.kind, change.proposal_id, proposal.payload, proposal.reason,
+                change.approved_by, change.created_at, null, null);
+  result.problem := _proposal_problem(change, proposal, state, active);
+  if result.problem is null then
+    eligible := active - proposal.proposer::text
+                - coalesce(_agent_removed_by(proposal.kind::text, proposal.payload), '');
+    approvals := _approvals_problem(change, proposal, state, eligible, policy);
+    result.state_text := _next_state_text(state, proposal.kind::text, proposal.payload);
+    result.problem := coalesce(approvals, _effect_problem(change, proposal, result.state_text, active, ever));
+  end if;
+  return result;
+exception
+  when insufficient_privilege then raise;  -- row-level security: nothing is known
+  when others then
+    result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
+    return result;
+end
+$function$;
+comment on function _replay_entry is
+  'A log entry judged after a state: with the agents of that time, all agents until then, and the quorum of that time.';
 
 create function _replay_consensus(only_agents boolean default false, to_version bigint default null)
 returns setof replayed_change
@@ -147,16 +181,12 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  entry      record;
-  change     risk_change_log;
-  proposal   proposals;
-  active     jsonb;  -- the agents at this place: agent_id → public key in hex
-  ever       jsonb;  -- and all that were agents until then
-  policy     jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
-  state      text  := _state_text(0, null, '[]');
-  removed    text;
-  approvals  text;
-  result     replayed_change;
+  entry   record;
+  active  jsonb;  -- the agents at this place: agent_id → public key in hex
+  ever    jsonb;  -- and all that were agents until then
+  policy  jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
+  state   text  := _state_text(0, null, '[]');
+  result  replayed_change;
 begin
   select 0, b.problem into result.version, result.problem from _bootstrap_problems() as b order by b.id limit 1;
   if found then
@@ -179,42 +209,25 @@ begin
            or p.kind::text in ('agent_enrol', 'agent_revoke', 'quorum_policy'))
     order by c.version
   loop
-    change := entry.change;
-    proposal := entry.proposal;
-    result := row(change.version, proposal.kind, change.proposal_id, proposal.payload, proposal.reason,
-                  change.approved_by, change.created_at, null, null);
-    begin
-      if only_agents and change.version > 1 then
-        state := coalesce(entry.text_before, '');
-      end if;
-      removed := _agent_removed_by(proposal.kind::text, proposal.payload);
-      result.problem := _proposal_problem(change, proposal, state, active);
-      if result.problem is null then
-        approvals := _approvals_problem(change, proposal, state,
-                                        active - proposal.proposer::text - coalesce(removed, ''), policy);
-        result.state_text := _next_state_text(state, proposal.kind::text, proposal.payload);
-        result.problem := coalesce(approvals, _effect_problem(change, proposal, result.state_text, active, ever));
-      end if;
-    exception
-      when insufficient_privilege then raise;  -- row-level security: nothing is known
-      when others then
-        result.problem := format('it cannot be read: %s (%s)', sqlerrm, sqlstate);
-    end;
+    if only_agents and (entry.change).version > 1 then
+      state := coalesce(entry.text_before, '');
+    end if;
+    result := _replay_entry(entry.change, entry.proposal, state, active, ever, policy);
     return next result;
     if result.problem is not null then
       return;
     end if;
     state := result.state_text;
-    active := active - coalesce(removed, '');
-    if proposal.kind::text = 'agent_enrol' then
-      active := active || jsonb_build_object(proposal.payload ->> 'agent_id', proposal.payload ->> 'public_key');
+    active := active - coalesce(_agent_removed_by(result.kind, result.payload), '');
+    if result.kind = 'agent_enrol' then
+      active := active || jsonb_build_object(result.payload ->> 'agent_id', result.payload ->> 'public_key');
       ever := ever || active;
-    elsif proposal.kind::text = 'quorum_policy' then
-      policy := proposal.payload;
+    elsif result.kind = 'quorum_policy' then
+      policy := result.payload;
     end if;
   end loop;
 end
 $function$;
 comment on function _replay_consensus is
-  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that does '
-  'not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';
+  'Replays the bootstrap and the applied proposals in order, every signature and every quorum, up to the first that '
+  'does not hold. With only_agents the entries that changed agents or quorum, and that of to_version.';

@@ -1,12 +1,12 @@
 -- How a vote is counted
 --
--- A proposal is a signed text (texts.sql): the installation, what is to change (kind, payload), the hash of the state that
--- it was made for, why, by whom, and until when it can be applied. A vote is a signed text, too: it names the proposal by
--- the digest of its text, so that nobody can be made to approve something else.
+-- A proposal is a signed text (texts.sql): the installation, what is to change (kind, payload), the hash of the state
+-- that it was made for, why, by whom, and until when it can be applied. A vote is a signed text, too: it names the
+-- proposal by the digest of its text, so that nobody can be made to approve something else.
 --
 -- Whose vote counts. An active agent: enrolled and not revoked. The proposer cannot approve, neither under its identity
--- nor with its key, and nobody votes on its own revocation or replacement. An agent votes once on a proposal, and a vote is
--- final. A key counts once, even if two agents should have it.
+-- nor with its key, and nobody votes on its own revocation or replacement. An agent votes once on a proposal, and a
+-- vote is final. A key counts once, even if two agents should have it.
 --
 -- A REJECT vetoes: it closes the proposal, whatever the approvals. The proposer's own REJECT withdraws it.
 --
@@ -17,28 +17,29 @@
 --   loosen    any other change of limits, and the end of a lockdown           2
 --   govern    a change of the agents, or of the quorum itself                 2
 --
--- For govern, as many as there are eligible voters are enough if that is fewer, but at least one, so that a lost key can
--- always be voted out. A change of the quorum needs the highest of the three numbers, so that none can be lowered by fewer
--- than it asks for.
+-- For govern, as many as there are eligible voters are enough if that is fewer, but at least one, so that a lost key
+-- can always be voted out. A change of the quorum needs the highest of the three numbers, so that none can be lowered
+-- by fewer than it asks for.
 --
--- What supersedes. Every applied proposal makes a new state, and all others that were made for the old one are STALE. So
--- two proposals never mix: each approval was given to one text, for one state.
+-- What supersedes. Every applied proposal makes a new state, and all others that were made for the old one are STALE.
+-- So two proposals never mix: each approval was given to one text, for one state.
 --
--- When it is counted. vote() holds the lock lock_proposals from before the vote is stored until its transaction ends, so
--- votes are counted one after the other. Each stored approval is counted with its signature verified again. The approval
--- that completes the quorum applies the change in the same transaction; the trigger of risk_change_log counts once more
--- (validate.sql), so that a row which is written without vote() is refused.
+-- When it is counted. vote() holds the lock lock_proposals from before the vote is stored until its transaction ends,
+-- so votes are counted one after the other. Each stored approval is counted with its signature verified again. The
+-- approval that completes the quorum applies the change in the same transaction; the trigger of risk_change_log counts
+-- once more (validate.sql), so that a row which is written without vote() is refused.
 --
--- A revoked key. From the revocation on, its approvals of pending proposals do not count, and it can neither propose nor
--- vote. What it approved before stays approved: the replay (replay.sql) asks who was an agent at that place of the log.
+-- A revoked key. From the revocation on, its approvals of pending proposals do not count, and it can neither propose
+-- nor vote. What it approved before stays approved: the replay (replay.sql) asks who was an agent at that place of the
+-- log.
 --
--- Order, not clock. What came first is decided by the position in risk_change_log, which its chain fixes. signed_at is a
--- statement of the voter that nothing is derived from; only an approval that loosens must not come from the future.
+-- Order, not clock. What came first is decided by the position in risk_change_log, which its chain fixes. signed_at is
+-- a statement of the voter that nothing is derived from; only an approval that loosens must not come from the future.
 -- expires_at is compared with the server's clock when a vote arrives, and not again.
 --
 -- Crash, ROLLBACK TO SAVEPOINT: vote, log entry and what it changes are one transaction, so all of them are undone, or
--- none. A prepared transaction holds the lock until it ends, and other votes wait for it. A dump restores the rows as they
--- are; their CHECK constraints verify every signature, and the replay counts every quorum again.
+-- none. A prepared transaction holds the lock until it ends, and other votes wait for it. A dump restores the rows as
+-- they are; their CHECK constraints verify every signature, and the replay counts every quorum again.
 
 create function _quorum()
 returns table (tighten integer, loosen integer, govern integer)

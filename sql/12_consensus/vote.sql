@@ -1,8 +1,8 @@
 -- Voting. How a vote is counted stands at the top of rules.sql.
 --
--- vote() first checks what costs little, then the signature, and only then what costs much or takes a lock, because until
--- the signature holds anyone may be calling. After the lock, which all votes take one after the other, it looks again at
--- what may have changed meanwhile.
+-- vote() first checks what costs little, then the signature, and only then what costs much or takes a lock, because
+-- until the signature holds anyone may be calling. After the lock, which all votes take one after the other, it looks
+-- again at what may have changed meanwhile.
 
 create function approval_message(proposal_id uuid, agent_id uuid, decision text, signed_at timestamptz) returns text
 language sql stable security definer
@@ -146,8 +146,8 @@ begin
           message, vote.signature);
   if decision = 'REJECT' then
     return 'REJECTED';
-  end if;
-  if (select count(*) from _counted_approvals(proposal)) < _approvals_needed(proposal, _current_state_text()::jsonb) then
+  elsif (select count(*) from _counted_approvals(proposal))
+        < _approvals_needed(proposal, _current_state_text()::jsonb) then
     return 'PENDING';
   end if;
   if is_release then

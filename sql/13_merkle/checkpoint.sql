@@ -116,7 +116,8 @@ begin
     found_here.actual_hash := encode(found_root, 'hex');
     found_here.detail := format('rows 1 to %s are not those that the checkpoint covers', size);
   end if;
-  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the true one.
+  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the
+  -- true one.
   if exists (select from acknowledged_damage() as a
              where a.table_name = _compare_checkpoint.table_name and a.id = found_here.broken_id::text
                and a.verdict = found_here.verdict and a.actual_hash is not distinct from found_here.actual_hash

@@ -1,12 +1,12 @@
 -- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
 -- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
 --
--- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They are
--- derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows, verify_checkpoint
--- does not look at them.
+-- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They
+-- are derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows,
+-- verify_checkpoint does not look at them.
 --
--- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot outlive it:
--- seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
+-- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot
+-- outlive it: seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
 
 create table log_nodes (
   table_name  text     not null,

@@ -83,7 +83,8 @@ declare
   high    bigint := size2;
 begin
   step := 0;
-  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends; beside the way, what it leaves out.
+  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends; beside the way, what it
+  -- leaves out.
   while high <> size1 loop
     step := step + 1;
     -- RFC 6962 splits at the largest power of two that is smaller than the number of leaves.

@@ -28,7 +28,8 @@ begin
     select _seal_table.table_name, height, n.i,
            _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
            _log_row_hash(_seal_table.table_name, (n.i + 1) << height)
-    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for ever.
+    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for
+    -- ever.
     from (select generate_series(_log_next_node(_seal_table.table_name, height), (last >> height) - 1) as i) as n
     on conflict on constraint log_nodes_pkey do nothing;  -- in REPEATABLE READ, 40001 instead of 23505
     height := height + 8;

@@ -108,7 +108,8 @@ begin
   end if;
   execute format($query$
     select string_agg(coalesce(
-        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row is there.
+        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row
+        -- is there.
         (select n.hash from only log_nodes as n
          where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
            and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
