@@ -245,6 +245,49 @@ $function$;
 comment on function _grant is
   'Grants a privilege, such as "select on" or "execute on routine", on objects of this schema to application roles.';
 
+-- sql/01_install/fill.sql
+
+-- Templates with names
+--
+-- Some SQL is written once for each table: the chain triggers, the queries that verify a chain. Such a text is a template that
+-- reads as the SQL it becomes, and _fill puts the names and values in:
+--
+--   execute _fill($query$
+--     select t.row_hash from only {table:I} as t where t.id >= {first:L} and {condition:s}
+--   $query$, 'table', table_name, 'first', first_id::text, 'condition', 'true');
+--
+--   {name:I}  an identifier, quoted where it must be
+--   {name:L}  a literal; NULL for null
+--   {name:s}  SQL as it stands: only for text that the code has made itself
+--
+-- What a value contains is never read as a placeholder. Other braces ('{a,b}', {64}, {}) and % stay as they are, so a template
+-- may call format() itself. Short statements with one or two values use format() and need no names.
+
+create function _fill(template text, variadic names_and_values text[]) returns text
+language plpgsql immutable
+set search_path from current
+as $function$
+declare
+  filled  text := replace(template, '%', '%%');
+  before  text;
+begin
+  -- {table:I} becomes %2$I, if its value is the second element: then format() does the rest in one pass.
+  for place in 1 .. cardinality(names_and_values) by 2 loop
+    before := filled;
+    filled := regexp_replace(filled, format('[{]%s:([ILs])[}]', names_and_values[place]), E'%' || place + 1 || E'$\\1', 'g');
+    if filled = before then
+      raise exception 'the template has no placeholder {%}', names_and_values[place] using errcode = '22023';
+    end if;
+  end loop;
+  if filled ~ '[{][a-z_]+:[ILs][}]' then
+    raise exception 'the template lacks a value: %', substring(filled from '[{][a-z_]+:[ILs][}]') using errcode = '22023';
+  end if;
+  return format(filled, variadic names_and_values);
+end
+$function$;
+comment on function _fill is
+  'The template with its placeholders filled in: {name:I} an identifier, {name:L} a literal, {name:s} SQL as it stands.';
+
 -- sql/01_install/migrations.sql
 
 -- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
@@ -1348,29 +1391,34 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  epoch       record;
-  laterals    text := '';
-  branches    text := '';
-  unchanged   text := 'true';
+  epoch      record;
+  laterals   text := '';
+  branches   text := '';
+  unchanged  text := 'true';
 begin
   for epoch in
-    select row_number() over (order by e.from_id, e.id) as number, e.from_id, e.column_names, e.older_values
+    select row_number() over (order by e.from_id, e.id)::text as number, e.from_id::text as from_id, e.older_values,
+           (select string_agg(format('c.%I', n.name), ', ' order by n.place)
+            from unnest(e.column_names) with ordinality as n(name, place)) as columns
     from only chain_columns as e
     where e.table_name = chain_rows_sql.table_name
     order by e.from_id desc, e.id desc
   loop
-    laterals := laterals || format(E'cross join lateral (select %s) as e%s\n',
-      (select string_agg(format('c.%I', n.name), ', ' order by n.place) from unnest(epoch.column_names) with ordinality as n(name, place)),
-      epoch.number);
+    laterals := laterals || format(E'cross join lateral (select %s) as e%s\n', epoch.columns, epoch.number);
     branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)::text\n', epoch.from_id, epoch.number);
     unchanged := unchanged || coalesce(
-      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)', epoch.from_id, o.key, o.value), '')
+      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)',
+                                epoch.from_id, o.key, o.value), '')
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%1$s  else row_to_json(e1.*)::text end as row_data,\n'
-                 '  %2$s as older_values_hold,\n  case when not (%2$s) then to_jsonb(c.*)::text end as altered\nfrom only %3$I as c\n%4$s',
-                branches, unchanged, table_name, laterals);
+  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, case
+{branches:s}  else row_to_json(e1.*)::text end as row_data,
+  {unchanged:s} as older_values_hold,
+  case when not ({unchanged:s}) then to_jsonb(c.*)::text end as altered
+from only {table:I} as c
+{laterals:s}$query$,
+    'branches', branches, 'unchanged', unchanged, 'table', table_name, 'laterals', laterals);
 end
 $function$;
 comment on function chain_rows_sql is

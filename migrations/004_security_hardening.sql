@@ -235,6 +235,7 @@ perform _grant('execute on routine', '{record_signal, record_ai_debate, record_o
                                       append_signal, append_ai_debate, append_order, append_order_event, _begin_append,
                                       _refuse_decimal, _refuse_float, _refuse_too_long, _refuse_signal_reuse}', '{app_trading}');
 -- What the verifying functions call runs with the auditor's rights.
+perform _grant('execute on routine', '{_fill}', '{app_auditor}');
 perform _grant('execute on routine', '{verify_chain_integrity, find_chain_damage, verify_chain, verify_range, changed_guards,
                                       _verified_heads, _split_range, verification_plan, record_verification, verify_guards,
                                       guard_facts, _collation_text, _switches_off, _view_text, _counters, _lowered_counters,

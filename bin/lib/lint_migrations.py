@@ -27,8 +27,8 @@ NAME = re.compile(r"^(?P<name>[0-9]+_[a-z0-9_]+|[a-z][a-z0-9_]*)(?P<rollback>\.r
 DEPENDS = re.compile(r"^--\s*depends:(?P<names>.*)$", re.MULTILINE)
 BODY = re.compile(r"\bdo\s+(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)", re.DOTALL)
 DOLLAR_QUOTED = re.compile(r"^(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)$", re.DOTALL)
-# what format() puts in: no token of SQL
-PLACEHOLDER = re.compile(r"%(\d+\$)?[sIL]|%%")
+# what format() and _fill() put in: no token of SQL
+PLACEHOLDER = re.compile(r"%(\d+\$)?[sIL]|%%|\{[a-z_]+:[ILs]\}")
 # The first statement of a file that has no _begin_migration, and how it takes the lock.
 PATH = "perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);"
 LOCKS = (

@@ -4,29 +4,34 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  epoch       record;
-  laterals    text := '';
-  branches    text := '';
-  unchanged   text := 'true';
+  epoch      record;
+  laterals   text := '';
+  branches   text := '';
+  unchanged  text := 'true';
 begin
   for epoch in
-    select row_number() over (order by e.from_id, e.id) as number, e.from_id, e.column_names, e.older_values
+    select row_number() over (order by e.from_id, e.id)::text as number, e.from_id::text as from_id, e.older_values,
+           (select string_agg(format('c.%I', n.name), ', ' order by n.place)
+            from unnest(e.column_names) with ordinality as n(name, place)) as columns
     from only chain_columns as e
     where e.table_name = chain_rows_sql.table_name
     order by e.from_id desc, e.id desc
   loop
-    laterals := laterals || format(E'cross join lateral (select %s) as e%s\n',
-      (select string_agg(format('c.%I', n.name), ', ' order by n.place) from unnest(epoch.column_names) with ordinality as n(name, place)),
-      epoch.number);
+    laterals := laterals || format(E'cross join lateral (select %s) as e%s\n', epoch.columns, epoch.number);
     branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)::text\n', epoch.from_id, epoch.number);
     unchanged := unchanged || coalesce(
-      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)', epoch.from_id, o.key, o.value), '')
+      (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)',
+                                epoch.from_id, o.key, o.value), '')
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return format(E'select c.id, c.created_at, c.row_hash::text as row_hash, case\n%1$s  else row_to_json(e1.*)::text end as row_data,\n'
-                 '  %2$s as older_values_hold,\n  case when not (%2$s) then to_jsonb(c.*)::text end as altered\nfrom only %3$I as c\n%4$s',
-                branches, unchanged, table_name, laterals);
+  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, case
+{branches:s}  else row_to_json(e1.*)::text end as row_data,
+  {unchanged:s} as older_values_hold,
+  case when not ({unchanged:s}) then to_jsonb(c.*)::text end as altered
+from only {table:I} as c
+{laterals:s}$query$,
+    'branches', branches, 'unchanged', unchanged, 'table', table_name, 'laterals', laterals);
 end
 $function$;
 comment on function chain_rows_sql is

@@ -22,6 +22,7 @@ select _grant('execute on routine', '{record_signal, record_ai_debate, record_or
                                       _refuse_decimal, _refuse_float, _refuse_too_long, _refuse_signal_reuse}', '{app_trading}');
 
 -- What the verifying functions call runs with the auditor's rights.
+select _grant('execute on routine', '{_fill}', '{app_auditor}');
 select _grant('execute on routine', '{verify_chain_integrity, find_chain_damage, verify_chain, verify_range, changed_guards,
                                       _verified_heads, _split_range, verification_plan, record_verification, verify_guards,
                                       guard_facts, _collation_text, _switches_off, _view_text, _counters, _lowered_counters,

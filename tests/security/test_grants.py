@@ -122,6 +122,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",
         "_collation_text(oid)",
+        "_fill(text,text[])",
         "_known_heads()",
         "_missing_part(text)",
         "_require_chain(text)",
