@@ -18,7 +18,14 @@ if not _begin_migration('002_audit_tables') then return; end if;
 
 -- sql/07_audit/signals.sql
 
--- The audit log
+-- Signals: what the outside world asked for
+--
+-- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
+-- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
+-- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies.
+--
+-- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
+-- what else it touches stands in 09_write/record.sql.
 
 create table signals (
   id              bigserial      not null,
@@ -63,6 +70,8 @@ comment on column signals.recorded_by    is 'The login that wrote the row.';
 
 -- sql/07_audit/ai_debates.sql
 
+-- Debates: what each model said about a signal, and how long it took
+
 create table ai_debates (
   id                bigserial    not null,
   correlation_id    uuid         not null,
@@ -99,6 +108,8 @@ comment on column ai_debates.recorded_by      is 'The login that wrote the row.'
 
 -- sql/07_audit/order_execution.sql
 
+-- Orders: recorded before they are sent, and again once the exchange has given them its id
+
 create table order_execution (
   id                 bigserial      not null,
   correlation_id     uuid           not null,
@@ -114,14 +125,16 @@ create table order_execution (
   recorded_by        text           not null,
   constraint order_execution_pkey primary key (id),
   constraint order_execution_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
-  constraint order_execution_order_type_is_known check (order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
+  constraint order_execution_order_type_is_known check (
+    order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
   constraint order_execution_symbol_is_given check (btrim(symbol::text) <> ''::text),
   constraint order_execution_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
   constraint order_execution_quantity_is_positive check (quantity > 0),
   constraint order_execution_price_is_positive check (price > 0),
   constraint order_execution_market_has_no_price check ((order_type::text = 'MARKET'::text) = (price is null)),
-  constraint order_execution_status_is_known check (status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text,
-    'FILLED'::text, 'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
+  constraint order_execution_status_is_known check (
+    status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text, 'FILLED'::text,
+                              'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
 );
 create index order_execution_correlation_id_idx on order_execution (correlation_id);
 create index order_execution_created_at_idx on order_execution (created_at);
@@ -144,6 +157,8 @@ comment on column order_execution.recorded_by       is 'The login that wrote the
 
 -- sql/07_audit/order_events.sql
 
+-- Order events: what became of an order, and the kill switch
+
 create table order_events (
   id                   bigserial      not null,
   order_execution_id   bigint         not null,
@@ -159,12 +174,14 @@ create table order_events (
   recorded_by          text           not null,
   constraint order_events_pkey primary key (id),
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
-  constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
-    'CANCELLED'::text, 'KILL_SWITCH'::text, 'EXPIRED'::text])),
+  constraint order_events_event_type_is_known check (
+    event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text, 'CANCELLED'::text,
+                                  'KILL_SWITCH'::text, 'EXPIRED'::text])),
   constraint order_events_fill_quantity_is_positive check (fill_quantity > 0),
   constraint order_events_fill_price_is_positive check (fill_price > 0),
   constraint order_events_positions_closed_is_array check (jsonb_typeof(positions_closed) = 'array'::text),
-  constraint order_events_fill_is_complete check (not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
+  constraint order_events_fill_is_complete check (
+    not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
     or fill_quantity is not null and fill_price is not null),
   constraint order_events_kill_switch_is_complete check (event_type::text <> 'KILL_SWITCH'::text
     or zar_equity is not null and positions_closed is not null),

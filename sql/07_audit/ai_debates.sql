@@ -1,3 +1,5 @@
+-- Debates: what each model said about a signal, and how long it took
+
 create table ai_debates (
   id                bigserial    not null,
   correlation_id    uuid         not null,

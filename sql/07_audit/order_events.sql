@@ -1,3 +1,5 @@
+-- Order events: what became of an order, and the kill switch
+
 create table order_events (
   id                   bigserial      not null,
   order_execution_id   bigint         not null,
@@ -13,12 +15,14 @@ create table order_events (
   recorded_by          text           not null,
   constraint order_events_pkey primary key (id),
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
-  constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
-    'CANCELLED'::text, 'KILL_SWITCH'::text, 'EXPIRED'::text])),
+  constraint order_events_event_type_is_known check (
+    event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text, 'CANCELLED'::text,
+                                  'KILL_SWITCH'::text, 'EXPIRED'::text])),
   constraint order_events_fill_quantity_is_positive check (fill_quantity > 0),
   constraint order_events_fill_price_is_positive check (fill_price > 0),
   constraint order_events_positions_closed_is_array check (jsonb_typeof(positions_closed) = 'array'::text),
-  constraint order_events_fill_is_complete check (not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
+  constraint order_events_fill_is_complete check (
+    not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
     or fill_quantity is not null and fill_price is not null),
   constraint order_events_kill_switch_is_complete check (event_type::text <> 'KILL_SWITCH'::text
     or zar_equity is not null and positions_closed is not null),

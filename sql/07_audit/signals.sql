@@ -1,4 +1,11 @@
--- The audit log
+-- Signals: what the outside world asked for
+--
+-- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
+-- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
+-- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies.
+--
+-- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
+-- what else it touches stands in 09_write/record.sql.
 
 create table signals (
   id              bigserial      not null,

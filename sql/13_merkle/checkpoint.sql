@@ -1,4 +1,9 @@
--- Checkpoints: what is signed and kept elsewhere, and what the rows say to it later
+-- Checkpoints: what is signed and kept elsewhere, and how the rows compare with it later
+--
+-- checkpoint_facts() gives what a checkpoint states of each log, in one snapshot. A client signs it and keeps it where the
+-- owner of this database cannot change it (docs/checkpoints.md). verify_checkpoint() is given size and root of such a
+-- checkpoint, whose signature the caller has checked, and recomputes the root from the rows alone. A log that was cut, or
+-- rewritten with all its hashes, has another root.
 
 create function guards_hash() returns text
 language sql stable
@@ -7,8 +12,10 @@ set row_security = off
 set quote_all_identifiers = off
 as $function$
   -- The text that record_guards hashes, of the guards as they are now.
-  select encode(sha256(convert_to(jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
+  select encode(sha256(convert_to(
+           jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                     order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text,
+           'UTF8')), 'hex')
   from guard_facts() as f;
 $function$;
 comment on function guards_hash is
@@ -44,11 +51,11 @@ exception when sqlstate 'AUD09' then
   return null;
 end
 $function$;
-comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, for a row is missing.';
+comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, because a row is missing.';
 
 create function checkpoint_facts()
-returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
-               system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
+returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid,
+               guards_hash text, system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
 language sql stable
 set search_path from current
 set row_security = off
@@ -135,7 +142,8 @@ $function$;
 comment on function _compare_checkpoint is
   'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
 
-create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
+create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true)
+returns chain_verdict
 language plpgsql security definer
 set search_path from current
 set row_security = off
@@ -145,8 +153,9 @@ declare
 begin
   perform _chain_or_error(table_name);
   if size is null or size < 0 or length(root) is distinct from 32 then
-    raise exception 'not a checkpoint: size %, root of % bytes', coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
-      using errcode = '22023', hint = 'A size is 0 or more, a root has 32 bytes.';
+    raise exception 'not a checkpoint: size %, root of % bytes',
+      coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
+      using errcode = '22023', hint = 'Give a size of 0 or more, and a root of 32 bytes.';
   end if;
   begin
     result := _compare_checkpoint(table_name, size, root);
@@ -166,8 +175,9 @@ comment on function verify_checkpoint is
 
 select _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.
-select _grant('execute on routine', '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof,
-                                      verify_inclusion, verify_consistency, find_log_damage, guards_hash, checkpoint_facts,
-                                      verify_checkpoint, wal_position, _is_hashes, _check_log_size, _consistency_ranges,
-                                      _log_subtree, _log_level, _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves,
-                                      _log_unbroken_to, _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');
+select _grant('execute on routine',
+              '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof, verify_inclusion,
+                verify_consistency, find_log_damage, guards_hash, checkpoint_facts, verify_checkpoint, wal_position,
+                _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_root_if_any,
+                _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to, _log_tail, _merkle_parents,
+                _merkle_root, _merkle_path}', '{app_auditor}');

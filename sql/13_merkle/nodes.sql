@@ -1,12 +1,24 @@
--- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
--- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
+-- Merkle logs: a few hashes kept elsewhere can show that a log was cut, rewritten or replaced by an older copy
 --
--- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They
--- are derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows,
+-- Each chained table is a log as RFC 6962 (and its successor RFC 9162) describes it. The names are theirs:
+--
+--   leaf           leaf i, from 0, is row i + 1. Its hash is SHA-256(0x00 || the 32 bytes of row_hash).
+--   node           SHA-256(0x01 || left || right)
+--   D[first:last]  the leaves first to last - 1
+--   MTH            the root over leaves (Merkle tree hash); a tree splits at the largest power of two below its size
+--   PATH           the inclusion proof: the hashes that lead from a leaf to the root
+--   PROOF          the consistency proof: the hashes that show that a larger log begins with a smaller one
+--
+-- The files: nodes.sql (what is stored), tree.sql (MTH), seal.sql (storing nodes), proofs.sql (roots, PATH, PROOF),
+-- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is signed and kept elsewhere).
+--
+-- Only nodes over 256, 65,536, 16,777,216 … leaves are stored; whatever lies between is at most 256 hashes away. They
+-- are derived from the rows, so they are not a chain of their own: find_log_damage compares them with the rows, and
 -- verify_checkpoint does not look at them.
 --
 -- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot
--- outlive it: seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
+-- outlive it: seal_log sees only committed rows, so the commit of the row stands before the node in the write-ahead
+-- log. A dump holds rows and nodes of one snapshot.
 
 create table log_nodes (
   table_name  text     not null,
@@ -40,7 +52,8 @@ as $function$
 begin
   -- A last node without a partner moves up as it is: that is the tree which RFC 6962 splits at powers of two.
   return (
-    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, '' order by p.place)
+    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, ''
+                      order by p.place)
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;

@@ -1,4 +1,9 @@
 -- Sealing: new nodes for the rows that came since
+--
+-- Sealing is only for speed: every root and every proof can be had without it. A node is stored with the hash of the
+-- last row that it stands over. As long as that row stands there, so does the node, because a row's hash covers all
+-- rows before it; after rows were lost and others written in their place, the old node belongs to no row and new ones
+-- stand beside it.
 
 create function _log_next_node(table_name text, level integer) returns bigint
 language sql stable
@@ -26,7 +31,8 @@ begin
   while last >> height > 0 loop
     insert into log_nodes (table_name, level, index, hash, last_hash)
     select _seal_table.table_name, height, n.i,
-           _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
+           _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height,
+                                   use_stored => true)),
            _log_row_hash(_seal_table.table_name, (n.i + 1) << height)
     -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for
     -- ever.
@@ -67,7 +73,8 @@ begin
       last := first + greatest(least(_log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
       continue when last = first;
       perform _seal_table(sealed_table, last);
-    exception when sqlstate 'AUD09' then continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
+    exception when sqlstate 'AUD09' then
+      continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
     end;
     sealed_from := first + 1;
     sealed_to := last;

@@ -1,3 +1,9 @@
+-- The tree: the root over any range of rows (MTH), from stored nodes where there are any
+--
+-- In this order: the rows as leaves (_log_tail, _log_unbroken_to, _log_row_hash, _log_leaves), then the nodes of a
+-- height (_log_level), from which the root follows (_log_subtree). A level is a multiple of 8, because 2^8 = 256 nodes
+-- at a time are hashed in one call.
+
 create function _log_tail(table_name text) returns bigint
 language plpgsql stable
 set search_path from current
@@ -45,8 +51,9 @@ declare
 begin
   raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
     using errcode = 'AUD09', table = table_name,
-          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1) else 'A row_hash among them is not hex.' end,
-          hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
+          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1)
+                        else 'A row_hash among them is not hex.' end,
+          hint = format('Look at every broken place: select * from find_chain_damage(%L).', table_name);
 end
 $function$;
 comment on function _refuse_leaves is
@@ -62,7 +69,8 @@ declare
   row_hash bytea;
 begin
   execute format($query$
-    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
+    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end
+    from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
     into row_hash using id;
   return row_hash;
 end
