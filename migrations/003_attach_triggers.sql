@@ -122,20 +122,59 @@ comment on function _validate_order_event is
 
 -- sql/08_lockdown/engage.sql
 
--- The lockdown (docs/chain-format.md, "The lockdown"). It is engaged from the moment at which the alarm is raised, and a sequence
--- is what nobody can lock, roll back or fill up. The event that records it comes after, and may come late.
+-- How the lockdown engages
+--
+-- The promise: from the moment at which the lockdown is engaged, nobody writes a row of a closed table (signals,
+-- ai_debates, order_execution), in any transaction, however old, at any isolation level; and none of the kit's roles
+-- can prevent, delay or undo it.
+--
+-- A row in a table cannot give that: old snapshots do not see it, a lock keeps it waiting, a rollback undoes it. A
+-- sequence can. setval is seen by every transaction at once, is not undone by a rollback, and waits for no lock that
+-- another role can hold. So the lockdown *is* the value of the sequence lockdown_alarm, and the row of lockdown_events
+-- that explains it comes after, and may come late. To *raise the alarm* is to set the sequence to a new random number.
+--
+--   The lockdown is engaged unless there never was an alarm, or the last row of lockdown_events is a RELEASED event
+--   that names the alarm that stands, and that an approved, signed proposal made (_lockdown_is_lifted in status.sql).
+--
+-- Writers cannot check signatures at each row, so they remember: lockdown_lifted holds the alarm that a writer last saw
+-- lawfully released. While both sequences are equal, or neither has a value, they write. While the two differ, they
+-- look at the events (refuse.sql). Each row asks after it has the chain's lock, and the statement asks again when its
+-- rows are stored; so a row is either refused or was stored before the alarm.
+--
+-- Engaging, step by step (_engage_lockdown):
+--   1. If the lockdown is engaged and this very damage recorded, there is nothing to do.
+--   2. _raise_alarm: who it is, a line in the server's log, lockdown_lifted := 1 so that the two differ whatever else
+--      happens, and then the alarm. If the owner spoilt the alarm's sequence, lockdown_lifted alone makes writers look.
+--   3. _record_lockdown: the ENGAGED event that names this alarm. It needs the chain's lock of lockdown_events, which
+--      somebody may hold; after 2 seconds the caller is told that the event is not recorded yet. The lockdown holds
+--      without it, and the next verification records it (attend.sql).
+--
+-- Rollback, also to a savepoint, and cancelling: the alarm stays, its event is gone; the next verification writes one.
+-- Prepared transactions: one that holds the chain of lockdown_events delays the event, not the alarm; one that holds
+-- rows of a closed table wrote them before the alarm, and writes no more.
+-- Crash: an event on disk has its alarm on disk, because the alarm's WAL record comes first. An alarm without an event
+-- may be lost; then nobody was told that the lockdown is engaged, and verification finds the damage again.
+-- lockdown_lifted is unlogged: after a crash it has no value, so writers look once.
+-- Dump, standby, promotion: the sequences come along. An event that is replicated raises its alarm there (release.sql).
+-- Releasing: the event names the alarm that was read before the damage was; a number that was raised since is another,
+-- so the lockdown goes on. No number comes twice, because each is random.
+--
+-- docs/chain-format.md, "The lockdown", shows for every interleaving why no row slips through and why a release lifts
+-- only what its voters saw. tests/concurrency/test_lockdown_interleavings.py tries each.
 
 create function _raise_alarm() returns bigint
 language plpgsql
 set search_path from current
 as $function$
 declare
-  -- Random, so that two alarms never are the same: a release of one can never be one of another.
-  alarm bigint := ('x' || encode(substr(sha256(uuid_send(gen_random_uuid())), 1, 8), 'hex'))::bit(64)::bigint & 4611686018427387903 | 1;
+  -- Random, so that no two alarms are the same, and a release of one is never a release of another.
+  alarm bigint := ('x' || encode(substr(sha256(uuid_send(gen_random_uuid())), 1, 8), 'hex'))::bit(64)::bigint
+                  & 4611686018427387903 | 1;
 begin
   begin
-    perform setval('lockdown_alarm_by'::regclass, (select r.oid from pg_roles as r where r.rolname = session_user)::bigint);
-  exception when others then null;  -- who it was is less than that it was
+    perform setval('lockdown_alarm_by'::regclass,
+                   (select r.oid from pg_roles as r where r.rolname = session_user)::bigint);
+  exception when others then null;  -- that there is an alarm matters more than whose it is
   end;
   raise log 'alpha-db alarm %', jsonb_build_object(
     'schema', current_schema(), 'alarm', alarm, 'session_user', session_user,
@@ -146,7 +185,8 @@ begin
 end
 $function$;
 comment on function _raise_alarm is
-  'Engages the lockdown, at once and for every transaction, and returns the new value of the alarm. Not undone by a rollback; waits for nobody.';
+  'Engages the lockdown, at once and for every transaction, and returns the new value of the alarm. Not undone by a '
+  'rollback; waits for nobody.';
 create function _is_recorded(damage jsonb) returns boolean
 language sql stable
 set search_path from current
@@ -160,7 +200,8 @@ as $function$
       where l.event_type = 'ENGAGED' and l.id > r.released and e.value = d.value))
   from (select _last_release() as released offset 0) as r;
 $function$;
-comment on function _is_recorded is 'Whether an event since the last lawful release names each item of this damage.';
+comment on function _is_recorded is
+  'Whether an event since the last lawful release names each item of this damage.';
 create function _record_lockdown(reason text, damage jsonb, alarm bigint) returns bigint
 language plpgsql
 set search_path from current
@@ -169,7 +210,9 @@ as $function$
 declare
   event_id bigint;
 begin
-  insert into lockdown_events (event_type, reason, damage, alarm) values ('ENGAGED', reason, damage, alarm) returning id into event_id;
+  insert into lockdown_events (event_type, reason, damage, alarm)
+  values ('ENGAGED', reason, damage, alarm)
+  returning id into event_id;
   if not exists (select from only lockdown_events as l where l.id = event_id) then
     raise exception 'the event is not in lockdown_events' using errcode = 'AUD11';
   end if;
@@ -177,7 +220,8 @@ begin
 end
 $function$;
 comment on function _record_lockdown is
-  'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain of lockdown_events.';
+  'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain '
+  'of lockdown_events.';
 create function _engage_lockdown(reason text, damage jsonb) returns text
 language plpgsql security definer
 set search_path from current
@@ -186,16 +230,17 @@ as $function$
 declare
   alarm bigint;
 begin
-  -- Only what is certain spares the alarm: a snapshot that does not move may be of before a release.
+  -- Only what is certain spares the alarm: a snapshot that does not move may be older than a release.
   begin
     if current_setting('transaction_isolation') = 'read committed'
        and (select s.is_locked and s.event_id is not null from lockdown_status() as s)
        and pg_sequence_last_value('lockdown_alarm'::regclass) is not null
-       and pg_sequence_last_value('lockdown_lifted'::regclass) is distinct from pg_sequence_last_value('lockdown_alarm'::regclass)
+       and pg_sequence_last_value('lockdown_lifted'::regclass)
+             is distinct from pg_sequence_last_value('lockdown_alarm'::regclass)
        and _is_recorded(damage) then
       return 'the lockdown is engaged already';
     end if;
-  exception when others then null;  -- whoever dropped lockdown_events does not keep it off
+  exception when others then null;  -- dropping lockdown_events must not keep the lockdown off
   end;
   begin
     alarm := _raise_alarm();
@@ -215,7 +260,26 @@ begin
 end
 $function$;
 comment on function _engage_lockdown is
-  'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row in lockdown_events. Says what came of it. No transaction of anybody else keeps it off, and no rollback takes it back.';
+  'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row '
+  'in lockdown_events. Says what came of it. No other transaction keeps it off, and no rollback takes it back.';
+
+-- sql/08_lockdown/attend.sql
+
+-- Each verification that may write sets right what keeps alarm and events apart. Three things can: the transaction that
+-- raised the alarm did not commit its event; the owner set the alarm back; somebody set lockdown_lifted to the
+-- alarm. engage.sql explains what these are.
+
+create function _is_recorded_alarm(standing bigint, latest lockdown_events) returns boolean
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select standing is not distinct from latest.alarm
+      or exists (select from only lockdown_events as l
+                 where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release()));
+$function$;
+comment on function _is_recorded_alarm is
+  'Whether the last event, or an ENGAGED event since the last lawful release, names the alarm that stands.';
 create function _attend_alarm(wanted boolean) returns void
 language plpgsql
 set search_path from current
@@ -236,14 +300,14 @@ begin
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
   if lifted = standing and not _lockdown_is_lifted(latest) then
     perform setval('lockdown_lifted'::regclass, 1);  -- which costs the next writer a look, and no more
-    if latest.event_type = 'ENGAGED' and latest.alarm = standing and current_setting('transaction_isolation') = 'read committed' then
+    if latest.event_type = 'ENGAGED' and latest.alarm = standing
+       and current_setting('transaction_isolation') = 'read committed' then
       insert into lockdown_events (event_type, reason, damage, alarm)
       values ('ENGAGED', 'lockdown_lifted was set by force, which let rows in', '[]', _raise_alarm());
       return;
     end if;
   end if;
-  if standing is not distinct from latest.alarm
-     or exists (select from only lockdown_events as l where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release())) then
+  if _is_recorded_alarm(standing, latest) then
     return;
   end if;
   if standing is null or exists (select from only lockdown_events as l where l.alarm = standing) then
@@ -251,14 +315,22 @@ begin
     values ('ENGAGED', 'the alarm was set back by force', '[]', _raise_alarm());
   else
     insert into lockdown_events (event_type, reason, damage, alarm)
-    values ('ENGAGED', format('an alarm that %s raised was not recorded: its transaction did not commit, or could not write the event',
-                              coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')), '[]', standing);
+    values ('ENGAGED', format('an alarm that %s raised was not recorded: its transaction did not commit, or could not '
+                              'write the event', _alarm_raised_by()), '[]', standing);
   end if;
 exception when others then null;  -- the next verification tries again; until then the lockdown holds all the same
 end
 $function$;
 comment on function _attend_alarm is
-  'Records an alarm that no event records, and raises it anew if somebody set it back, or had writers take it for lifted. Changes nothing while alarm and events agree.';
+  'Records an alarm that no event records, and raises it again if somebody set it back, or had writers take it for '
+  'lifted. Changes nothing while alarm and events agree.';
+
+-- sql/08_lockdown/refuse.sql
+
+-- What writers ask. The chain trigger of each closed table (04_chain/trigger.sql) compares two sequences at each row; a
+-- statement trigger compares them again after the statement, when its rows are stored. While they are equal, or neither
+-- has a value, nobody is locked out, and that is all it costs. Only when they differ does a writer look at the events.
+
 create function _refuse_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -271,93 +343,49 @@ declare
 begin
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
   if _lockdown_is_lifted(latest) then
-    -- For good, because no alarm comes twice and a release that is committed stays; but not by a release that may still be rolled back.
+    -- For good, because no alarm comes twice and a release that is committed stays; but not by a release that may
+    -- still be rolled back.
     if mark is distinct from txid_current() and alarm is not null then
       perform setval('lockdown_lifted'::regclass, alarm);
     end if;
     return;
   end if;
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and _snapshot_sees(mark) is false
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+     and _snapshot_sees(mark) is false
      and pg_xact_status(mark::text::xid8) = 'committed' then
     perform _refuse_stale_snapshot('lockdown_events');  -- there may be a release that this snapshot does not see
   end if;
   perform _refuse(
     'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
     (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
-    'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
+    'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; '
+    'order_events stay open.',
     table_name, 'INSERT');
 end
 $function$;
-comment on function _refuse_in_lockdown is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
+comment on function _refuse_in_lockdown is
+  'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
 create function _refuse_statement_in_lockdown() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  if pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  if pg_sequence_last_value('lockdown_alarm'::regclass)
+       is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
   return null;
 end
 $function$;
 comment on function _refuse_statement_in_lockdown is
-  'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm was raised. Argument: table.';
+  'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm '
+  'was raised. Argument: table.';
 
 -- sql/08_lockdown/release.sql
 
-create function _consensus_problems()
-returns table (table_name text, id bigint, problem text)
-language sql stable
-set search_path from current
-as $function$
-  select null::text, null::bigint, null::text where false;
-$function$;
-comment on function _consensus_problems is
-  'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus brings them and replaces this.';
-create function _compare_with_consensus(found_here chain_verdict) returns chain_verdict
-language plpgsql stable
-set search_path from current
-as $function$
-declare
-  forged   record;
-  problem  record;
-begin
-  if found_here.table_name = 'lockdown_events' then
-    select f.* into forged from _forged_releases() as f limit 1;
-    if found then
-      found_here.is_valid := false;
-      found_here.error_code := 'AUD-009';
-      found_here.verdict := 'consensus_mismatch';
-      found_here.broken_id := forged.id;
-      found_here.expected_hash := null;
-      found_here.actual_hash := forged.row_hash;
-      found_here.detail := format('no approved, signed proposal made release %s', forged.id);
-    end if;
-    return found_here;
-  end if;
-  select count(*) as number, (array_agg(p.id))[1] as id,
-         string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') as problems
-  into problem from _consensus_problems() as p;
-  if problem.number > 0 then
-    found_here.is_valid := false;
-    found_here.error_code := 'RSK-007';
-    found_here.verdict := 'consensus_mismatch';
-    found_here.broken_id := problem.id;
-    found_here.detail := left(problem.problems, 2000);
-  end if;
-  return found_here;
-end
-$function$;
-comment on function _compare_with_consensus is
-  'Turns a good verdict into consensus_mismatch if a release, an agent, a key, a limit or a quorum is not what the signed, applied proposals lead to.';
-create function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
-language sql stable
-set search_path from current
-as $function$
-  select false;
-$function$;
-comment on function _release_is_approved is
-  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals and replaces this.';
+-- Which event is accepted. vote() inserts the RELEASED event of an approved proposal (12_consensus/apply.sql); nobody
+-- else can. An event that is replicated or written by hand raises its alarm here.
+
 create function _validate_lockdown_event() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -380,29 +408,33 @@ begin
 end
 $function$;
 comment on function _validate_lockdown_event is
-  'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made, or of another alarm than the one that stands and is recorded. Argument: table.';
+  'Row trigger of lockdown_events: refuses (AUD-009) a release that no approved proposal made, or of another alarm '
+  'than the one that stands and is recorded. Argument: table.';
 create function _raise_lockdown_alarm() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
   if new.event_type = 'ENGAGED' and current_setting('session_replication_role') <> 'replica' then
-    -- An event that comes after the release of its own alarm would engage nothing: writers remember that number as lifted. The chain's
-    -- lock first, so that no release slips in between; a snapshot that does not see one gets 40001 from the chain's trigger.
+    -- An event that comes after the release of its own alarm would engage nothing, because writers remember that
+    -- number as lifted. The chain's lock comes first, so that no release slips in between; a snapshot that does not see
+    -- one gets 40001 from the chain's trigger.
     lock table only lock_lockdown_events in share update exclusive mode;
     if exists (select from only lockdown_events as l where l.event_type = 'RELEASED' and l.alarm = new.alarm) then
       new.alarm := _raise_alarm();
     end if;
   end if;
-  -- Not in general: a second alarm that was raised since must not be set back to the first.
-  if new.alarm > 0 and (current_setting('session_replication_role') = 'replica' or pg_sequence_last_value('lockdown_alarm'::regclass) is null) then
+  -- Not in general, because a second alarm that was raised since must not be set back to the first.
+  if new.alarm > 0 and (current_setting('session_replication_role') = 'replica'
+                        or pg_sequence_last_value('lockdown_alarm'::regclass) is null) then
     perform setval('lockdown_alarm'::regclass, new.alarm);
   end if;
   return new;
 end
 $function$;
 comment on function _raise_lockdown_alarm is
-  'Row trigger of lockdown_events: the alarm of an event that is replicated, or written by hand, is raised here too; so is a new one for an event that comes after the release of its own.';
+  'Row trigger of lockdown_events: raises the alarm of an event that is replicated or written by hand, and a new one '
+  'for an event that comes after the release of its own.';
 
 -- sql/07_audit/attach.sql
 

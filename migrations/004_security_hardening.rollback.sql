@@ -21,7 +21,7 @@ declare
   item  record;
 begin
   if exists (select from pg_event_trigger as e where e.evtname = left('alpha_ddl_guard_drop_' || current_schema(), 63)) then
-    raise exception 'alpha-db: 004_security_hardening is not rolled back, for the DDL guard is installed'
+    raise exception 'alpha-db: 004_security_hardening is not rolled back, because the DDL guard is installed'
       using errcode = '55000', hint = 'As superuser, apply superuser/ddl_guard.rollback.sql first.';
   end if;
   for item in select c.table_name from only chains as c where not c.is_internal order by c.position loop

@@ -18,7 +18,10 @@ if not _begin_migration('004_security_hardening') then return; end if;
 
 -- sql/10_read/trade_audit.sql
 
--- Views, with the rights of whoever reads them
+-- Every signal with what came of it; with the rights of the login that reads it.
+--
+-- The columns of a signal come first and have the names of the table; those of an order begin with order_, those of its
+-- latest event with event_.
 
 create view vw_trade_audit_full with (security_invoker = true) as
 select
@@ -66,11 +69,13 @@ from only signals as s
 left join only order_execution as o on o.correlation_id = s.correlation_id
 left join lateral (
   select d.reasoning_json, d.row_hash from only ai_debates as d
-  where d.correlation_id = s.correlation_id and not d.is_timeout and starts_with(d.model_name::text, 'deepseek-r1'::text)
+  where d.correlation_id = s.correlation_id and not d.is_timeout
+    and starts_with(d.model_name::text, 'deepseek-r1'::text)
   order by d.id desc limit 1) as ds on true
 left join lateral (
   select d.reasoning_json, d.row_hash from only ai_debates as d
-  where d.correlation_id = s.correlation_id and not d.is_timeout and starts_with(d.model_name::text, 'llama-3.1'::text)
+  where d.correlation_id = s.correlation_id and not d.is_timeout
+    and starts_with(d.model_name::text, 'llama-3.1'::text)
   order by d.id desc limit 1) as ll on true
 left join lateral (
   select round(avg(m.confidence_score), 4) as mean_score
@@ -78,18 +83,22 @@ left join lateral (
         where d.correlation_id = s.correlation_id and not d.is_timeout
         order by d.model_name, d.id desc) as m) as cc on true
 left join lateral (
-  select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason, v.exchange_error_code,
-         v.created_at, v.recorded_by, v.row_hash
+  select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason,
+         v.exchange_error_code, v.created_at, v.recorded_by, v.row_hash
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v
   where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true
 where _sees_every_row('{signals,ai_debates,order_execution,order_events}'::text[]);
 comment on view vw_trade_audit_full is
-  'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes of all of them.';
-comment on column vw_trade_audit_full.deepseek_reasoning  is 'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
-comment on column vw_trade_audit_full.llama_sentiment     is 'Answer of the latest debate by a llama-3.1 model that was no timeout.';
-comment on column vw_trade_audit_full.combined_confidence is 'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
+  'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes '
+  'of all of them.';
+comment on column vw_trade_audit_full.deepseek_reasoning  is
+  'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
+comment on column vw_trade_audit_full.llama_sentiment     is
+  'Answer of the latest debate by a llama-3.1 model that was no timeout.';
+comment on column vw_trade_audit_full.combined_confidence is
+  'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
 comment on column vw_trade_audit_full.zar_equity          is 'Latest equity in rand among the order''s events.';
 comment on column vw_trade_audit_full.signal_hash         is 'row_hash of the signal.';
 comment on column vw_trade_audit_full.deepseek_hash       is 'row_hash of that deepseek-r1 debate.';
@@ -98,6 +107,8 @@ comment on column vw_trade_audit_full.order_hash          is 'row_hash of the or
 comment on column vw_trade_audit_full.event_hash          is 'row_hash of the order''s latest event.';
 
 -- sql/10_read/kill_switch_events.sql
+
+-- Every kill switch with the order and the signal behind it; with the rights of the login that reads it.
 
 create view vw_kill_switch_events with (security_invoker = true) as
 select
@@ -127,7 +138,8 @@ select
 from only order_events as e
 join only order_execution as o on o.id = e.order_execution_id
 join only signals as s on s.correlation_id = o.correlation_id
-where e.event_type::text = 'KILL_SWITCH'::text and _sees_every_row('{signals,order_execution,order_events}'::text[]);
+where e.event_type::text = 'KILL_SWITCH'::text
+  and _sees_every_row('{signals,order_execution,order_events}'::text[]);
 comment on view vw_kill_switch_events is
   'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
 comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
@@ -138,7 +150,11 @@ comment on column vw_kill_switch_events.signal_created_at is 'When that signal w
 comment on column vw_kill_switch_events.event_hash        is 'row_hash of the event.';
 comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
 comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
--- The other columns say what the column behind them says.
+
+-- sql/10_read/column_comments.sql
+
+-- A column of a view that has no comment of its own says what the column behind it says.
+
 do $comments$
 declare
   item  record;
@@ -148,7 +164,8 @@ begin
     from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
     join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
     join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
-    join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
+    join pg_attribute as b on b.attrelid = s.table_name::regclass
+                          and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
     where col_description(a.attrelid, a.attnum) is null
   loop
     execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);
@@ -158,12 +175,17 @@ $comments$;
 
 -- sql/10_read/rejected_attempts.sql
 
+-- How often each kind of attempt was refused: 02_refusals counts them in sequences, which a rollback does not undo.
+
 create view vw_rejected_attempts with (security_invoker = true) as
-select a.code, a.table_name, a.operation, a.attempts from rejected_attempts() as a (code, table_name, operation, attempts);
+select a.code, a.table_name, a.operation, a.attempts
+from rejected_attempts() as a (code, table_name, operation, attempts);
 comment on view vw_rejected_attempts is
-  'How often each kind of attempt was refused, also if it was rolled back. Details of each stand in the server''s log: alpha-db attempt {json}.';
+  'How often each kind of attempt was refused, even if it was rolled back. Details of each stand in the server''s log: '
+  'alpha-db attempt {json}.';
 comment on column vw_rejected_attempts.code       is 'Error code, AUD-001 and so on.';
-comment on column vw_rejected_attempts.table_name is 'The table that was protected; for AUD-001 found by a domain, the domain.';
+comment on column vw_rejected_attempts.table_name is
+  'The table that was protected; for AUD-001 found by a domain, the domain.';
 comment on column vw_rejected_attempts.operation  is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column vw_rejected_attempts.attempts   is 'How often it was refused.';
 
@@ -238,10 +260,17 @@ perform _grant('execute on routine', '{record_signal, record_ai_debate, record_o
 perform _grant('execute on routine', '{_fill}', '{app_auditor}');
 perform _grant('execute on routine', '{verify_chain_integrity, find_chain_damage, verify_chain, verify_range, changed_guards,
                                       _verified_heads, _split_range, verification_plan, record_verification, verify_guards,
-                                      guard_facts, _collation_text, _switches_off, _view_text, _counters, _lowered_counters,
+                                      guard_facts, _collation_text, _switches_off, _view_text, _counters, _lowered_counters, guards_since,
+                                      _guard_home, _guard_extensions, _guard_relations, _guard_functions, _guard_roles,
+                                      _guard_members, _guard_parts, _schema_facts, _role_facts, _setting_facts,
+                                      _relation_facts, _sequence_facts, _view_facts, _column_facts, _constraint_facts,
+                                      _index_facts, _trigger_facts, _function_facts, _type_facts, _extension_facts,
+                                      _dependency_facts, _withdrawn_right_facts, _register_facts, _event_trigger_facts,
                                       _grants_text, _owner_role, _app_role, chain_status, chain_rows, chain_rows_sql,
                                       _chain_check_sql, _chain_links_sql, _chain_places_sql, _chain_or_error, _require_register,
                                       _missing_part, _require_chain, _ahead_of_clock, _known_heads, chain_genesis,
+                                      _verdict, _with_verdict, _check_range_of_chain, _missing_end_text, _weigh_damage,
+                                      _gap_at_end_sql,
                                       _acknowledged_if_known, acknowledged_damage, _damage_item}', '{app_auditor}');
 perform _grant('execute on routine', '{open_damage}', '{app_auditor, app_risk}');
 

@@ -47,7 +47,7 @@ as $function$
   select false;
 $function$;
 comment on function _release_is_approved is
-  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus brings proposals and replaces this.';
+  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus replaces this.';
 drop function _validate_revocation;
 drop function _check_bootstrap;
 drop function _validate_agent;
@@ -102,7 +102,7 @@ as $function$
   select false;
 $function$;
 comment on function _release_holds is
-  'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus brings proposals and replaces this.';
+  'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus replaces this.';
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -111,7 +111,8 @@ as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
 comment on function _consensus_problems is
-  'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus brings them and replaces this.';
+  'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus '
+  'replaces this.';
 drop function _risk_table_problems;
 drop function _release_problems;
 drop function _agent_problems;

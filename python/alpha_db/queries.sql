@@ -463,20 +463,7 @@ cross join wal_position() as w;
 select id, reason, recorded_by, created_at from only guard_states where id > %(size)s::bigint order by id;
 
 -- name: guards_since
--- What differs between the facts that row `size` of guard_states recorded and those that hold now.
-with recorded as (
-  select f.value ->> 1 as object_kind, f.value ->> 2 as object_name, f.value ->> 3 as fact, f.value ->> 4 as value
-  from only guard_states as g
-  cross join lateral jsonb_array_elements(g.facts) as f
-  where g.id = %(size)s::bigint
-)
-select coalesce(r.object_kind, p.object_kind) as object_kind, coalesce(r.object_name, p.object_name) as object_name,
-       coalesce(r.fact, p.fact) as fact, r.value as expected, p.value as found,
-       case when r.fact is null then 'extra' when p.fact is null then 'missing' else 'changed' end as problem
-from recorded as r
-full join guard_facts() as p using (object_kind, object_name, fact)
-where r.value is distinct from p.value or r.fact is null or p.fact is null
-order by 1, 2, 3;
+select object_kind, object_name, fact, expected, found, problem from guards_since(state_id => %(size)s::bigint);
 
 -- name: recorded_guards_hash
 select state_hash::text as state_hash from only guard_states where id = %(size)s::bigint;
