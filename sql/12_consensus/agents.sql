@@ -2,7 +2,7 @@
 --
 -- An agent is a person or a program with an Ed25519 key. The first ones come with the bootstrap, all others by a
 -- proposal of kind agent_enrol. A row is never changed: an agent that is revoked, or replaced by another (as when a key
--- is rotated), has a row in agent_revocations. Identities and keys are used once, for ever.
+-- is rotated), has a row in agent_revocations. An identity or a key is never used again.
 --
 -- What a CHECK needs stands in the row itself, tied to its origin by composite foreign keys, because a CHECK that read
 -- another table would make a dump impossible to restore.

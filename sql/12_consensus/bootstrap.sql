@@ -1,8 +1,8 @@
 -- The bootstrap: the first agents
 --
--- Before there are agents nobody can propose any. So the owner enrols the first ones, three or more, in one statement
--- and once for ever. Each of them signs the whole list: none can be added, left out or exchanged afterwards, not by the
--- owner either (the trigger _check_bootstrap in validate.sql refuses it, and the replay finds it).
+-- Before there are agents, nobody can propose any. So the owner enrols the first ones, three or more, in one statement,
+-- once. Each of them signs the whole list, so that nobody, not even the owner, can add, leave out or exchange one
+-- afterwards: the trigger _check_bootstrap (validate.sql) refuses it, and the replay finds it.
 
 create function bootstrap_message(agents jsonb) returns text
 language sql stable security definer
@@ -44,7 +44,7 @@ begin
   if twice is not null then
     perform _refuse_consensus(
       'RSK-001', 'agent_id is taken', format('Agent %s is given twice.', twice),
-      'Choose a new uuid: each agent has an identity of its own, for ever.');
+      'Choose a new uuid: an identity is never used again.');
   end if;
   select min(d.given) into twice
   from (select e.value ->> 'public_key' as given
@@ -52,7 +52,7 @@ begin
   if twice is not null then
     perform _refuse_consensus(
       'RSK-003', 'public_key is given twice', format('Key %s.', twice),
-      'Make a new key: each agent has a key of its own, for ever.');
+      'Make a new key: each agent has one of its own.');
   end if;
 end
 $function$;
@@ -85,7 +85,7 @@ begin
       format(E'The text was:\n%s', message),
       'Let each agent sign the UTF-8 bytes of bootstrap_message(…) of the whole list, its last line feed included.');
   end if;
-  -- One statement: what stands there when it has ended is the bootstrap, for ever.
+  -- One statement, because what stands there when it has ended is the bootstrap, and never changes.
   return query insert into agents (agent_id, name, role, public_key, signature)
     select (e.value ->> 'agent_id')::uuid, e.value ->> 'name', e.value ->> 'role',
            decode(e.value ->> 'public_key', 'hex'),

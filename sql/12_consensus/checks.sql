@@ -110,7 +110,7 @@ begin
   if exists (select from only agents as a where a.public_key = key) then
     perform _refuse_consensus(
       'RSK-003', 'public_key was enrolled before', format('Key %s.', value #>> '{}'),
-      'Make a new key: each agent has a key of its own, for ever.');
+      'Make a new key: a key is never used again.');
   end if;
   return key;
 end

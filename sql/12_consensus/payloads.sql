@@ -62,7 +62,7 @@ begin
   if exists (select from only agents as a where a.agent_id = agent) then
     perform _refuse_consensus(
       'RSK-001', 'agent_id is taken', format('Agent %s.', agent),
-      'Choose a new uuid: each agent has an identity of its own, for ever.');
+      'Choose a new uuid: an identity is never used again.');
   end if;
   perform _check_text('name', payload -> 'name', 50);
   perform _check_text('role', payload -> 'role', 30);

@@ -120,7 +120,7 @@ as $function$
 $function$;
 comment on function _release_holds is
   'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and '
-  'enough other agents, all of whom the bootstrap or signed proposals made agents.';
+  'enough other agents, each of which the bootstrap or a signed proposal made an agent.';
 
 create function _require_consensus() returns void
 language plpgsql

@@ -53,7 +53,7 @@ comment on column proposals.proposal_id  is 'Identity of the proposal, chosen by
 comment on column proposals.origin       is 'Identity of this installation, as it was signed.';
 comment on column proposals.kind is
   'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
-comment on column proposals.payload      is 'What shall hold, complete, never a diff; decimals as strings.';
+comment on column proposals.payload      is 'What is to hold, complete, never a difference; decimals as strings.';
 comment on column proposals.reason       is 'Why, in words.';
 comment on column proposals.previous     is 'Hash of the state that the proposal was made for.';
 comment on column proposals.proposer     is 'The agent that proposes.';

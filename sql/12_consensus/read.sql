@@ -129,7 +129,7 @@ where _sees_every_row('{proposals,agents}'::text[]);
 comment on view vw_proposals is 'Proposals and where they stand.';
 comment on column vw_proposals.proposal_id   is 'Identity of the proposal.';
 comment on column vw_proposals.kind          is 'What it changes.';
-comment on column vw_proposals.payload       is 'What shall hold.';
+comment on column vw_proposals.payload       is 'What is to hold.';
 comment on column vw_proposals.reason        is 'Why.';
 comment on column vw_proposals.proposer      is 'The agent that proposes.';
 comment on column vw_proposals.proposer_name is 'Its name.';

@@ -2,8 +2,8 @@
 --
 -- The owner of the tables could insert a row by hand. So each row is compared with what the functions would have
 -- written: a proposal or a vote with the agents of now, an entry of the log with its quorum counted again, an agent or
--- a revocation with the last entry of the log. What does not agree is refused with RSK-002. (Whoever disables the
--- triggers is found by the replay, see problems.sql, and by verify_guards.)
+-- a revocation with the last entry of the log. A row that differs is refused with RSK-002. If the owner disables the
+-- triggers, the replay finds the row (problems.sql), and verify_guards the trigger.
 
 create function _refuse_direct_change(table_name text, operation text, detail text) returns void
 language plpgsql
