@@ -25,6 +25,7 @@ drop function unsealed_rows;
 drop function logs;
 drop function verify_checkpoint;
 drop function _compare_checkpoint;
+drop function _acknowledged_if_released;
 drop function checkpoint_facts;
 drop function _log_root_if_any;
 drop function wal_position;
