@@ -172,7 +172,7 @@ def verify_chain(
         more = signed.metrics() if signed else []
         seconds = time.monotonic() - started
         metrics = verify_report.prometheus(results, found.lockdown, seconds, code, more)
-        put(lambda is_lost: click.echo(metrics, nl=False, err=is_lost))
+        put(lambda stream: stream.write(metrics))
     else:
         verify_report.text(results, found.lockdown, is_recorded=found.is_recorded)
         verify_report.remembered(found.run)
