@@ -24,7 +24,7 @@ from objects import listed
 from pglast import ast
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOLLARS = re.compile(r"\$\w*\$")
+LONGEST_LINE = 120
 
 
 class BuildError(Exception):
@@ -74,23 +74,18 @@ def statements(file: Path) -> list[Statement]:
     text = file.read_text(encoding="utf-8")
     try:
         trees = pglast.parse_sql(text)
-        # Positions count bytes.
-        encoded = text.encode()
-        found, begin = [], 0
-        for tree in trees:
-            end = (
-                encoded.index(b";", tree.stmt_location + tree.stmt_len) + 1 if tree.stmt_len else len(encoded)
-            )
-            part = encoded[begin:end].decode()
-            bare = re.sub(r"\A(\s+|--[^\n]*\n)*", "", part)
-            found.append(Statement(part.strip("\n"), bare, tree.stmt))
-            begin = end
-    except (pglast.parser.ParseError, ValueError) as problem:
+    except pglast.parser.ParseError as problem:
         raise BuildError(f"{file}: {problem}") from problem
-    if encoded[begin:].strip():
-        raise BuildError(
-            f"{file}: something stands after the last statement: {encoded[begin:].strip()[:60]!r}"
-        )
+    found, begin = [], 0
+    for tree in trees:
+        if not tree.stmt_len:  # so the parser says it of a last statement without a semicolon
+            raise BuildError(f"{file}: ends without a semicolon")
+        end = tree.stmt_location + tree.stmt_len + 1
+        part = text[begin:end]
+        found.append(Statement(part.strip("\n"), re.sub(r"\A(\s+|--[^\n]*\n)*", "", part), tree.stmt))
+        begin = end
+    if rest := text[begin:].strip():
+        raise BuildError(f"{file}: a comment stands after the last statement: {rest[:60]!r}")
     return found
 
 
@@ -228,6 +223,9 @@ def findings(root: Path, *, write: bool) -> Iterator[str]:
         name = path.relative_to(sql).as_posix()
         if path.parent.name != "wrapper" and name not in named:
             yield f"sql/{name}: stands in no entry of sql/manifest.toml"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if len(line) > LONGEST_LINE:
+                yield f"sql/{name}:{number}: {len(line)} columns, and {LONGEST_LINE} are the most"
 
 
 def main(arguments: list[str]) -> int:

@@ -64,7 +64,8 @@ select pg_catalog.array_agg(c.relname::text order by c.relname)
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.current_schema()
 join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%alpha_owner'::text
-where c.relname::text in ('chains', 'guard_states', 'signals');
+where c.relname::text in ('chains', 'guard_states', 'signals')
+  and not exists (select from pg_class as m where m.relnamespace = n.oid and m.relname = 'installed_migrations'::name);
 
 -- name: is_gone
 -- Whether a migration is recorded, though what it made is in the schema no more.

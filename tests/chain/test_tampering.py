@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from alpha_db.verify import chain
-from tests.chain.behind import (
+from tests.chain.by_force import (
     TABLES,
     behind_its_back,
     broken_in_python,

@@ -9,7 +9,7 @@ import pytest
 
 from alpha_db.cli.main import main
 from alpha_db.evidence import offline_check
-from tests.evidence.book import OTHER, SIGNER, Book
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book
 
 pytestmark = pytest.mark.any_server
 

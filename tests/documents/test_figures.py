@@ -43,8 +43,8 @@ def in_sql(pattern: str) -> str:
 ROLES = len(re.findall(r"'\w+'", re.findall(r"foreach role_name in array array\[(.*?)\]", SQL)[0]))
 
 SAID = [
-    ("README.md", f"**{_WORDS[len(AUDIT_TABLES)].capitalize()} tables**"),
-    ("README.md", f"No command waits longer than {LOCK_TIMEOUT:g} s for a lock"),
+    ("docs/concepts.md", f"**{_WORDS[len(AUDIT_TABLES)]} tables**"),
+    ("docs/command-line.md", f"No command waits longer than {LOCK_TIMEOUT:g} s for a lock"),
     ("docs/operations.md", f"to create the {_WORDS[ROLES]} roles"),
     ("docs/operations.md", f"`alpha-db migrate` waits {LOCK_TIMEOUT:g} seconds for them"),
     ("docs/operations.md", f"It waits for a lock for {LOCK_TIMEOUT:g} seconds"),
@@ -64,7 +64,7 @@ SAID = [
     ),
     ("docs/risk.md", f"a reason at most {in_sql(r'length.reason. <= ([0-9]+)')} characters"),
     ("docs/risk.md", f"at most {in_sql(r'payload -> .damage.. > ([0-9]+)')} places"),
-    ("docs/sql-api.md", f"The default is {in_sql(r'row_limit +bigint[^,]*default ([0-9]+)')}"),
+    ("docs/sql/dba.md", f"The default is {in_sql(r'row_limit +bigint[^,]*default ([0-9]+)')}"),
 ]
 
 
@@ -73,10 +73,18 @@ def test_figure(page: str, phrase: str) -> None:
     assert phrase in " ".join((ROOT / page).read_text(encoding="utf-8").split())
 
 
-def test_readme_lists_every_migration() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = re.findall(r"^\| migration .*`migrations/(\w+)\.sql` \|$", readme, re.M)
-    assert named == [file.name for file in read_files(find_directory(None))]
+def test_source_files_names_every_migration() -> None:
+    page = (ROOT / "docs" / "source-files.md").read_text(encoding="utf-8")
+    ours = re.findall(r"^\|.+\|.*`migrations/(\w+)\.sql`.*\|$", page, re.M)
+    assert sorted(set(ours)) == sorted(file.name for file in read_files(find_directory(None)))
+
+
+def test_source_files_names_files_that_are_there() -> None:
+    page = (ROOT / "docs" / "source-files.md").read_text(encoding="utf-8")
+    ours = [cells.split("|")[2] for cells in page.splitlines() if cells.startswith("|")]
+    paths = [path for cell in ours for path in re.findall(r"`((?:migrations|python|tests)/[^`]*)`", cell)]
+    assert len(paths) > 10
+    assert not [path for path in paths if not (ROOT / path).exists()]
 
 
 @pytest.mark.any_server

@@ -1,4 +1,4 @@
-"""docs/sql-api.md shows each function and procedure as the catalogue has it: arguments, defaults, results."""
+"""docs/sql/ shows functions and docs/design.md tables as the catalogue has them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from tests.support import ROOT, Connection, query
+from tests.support import AUDIT_TABLES, ROOT, Connection, query
 
-PAGE = (ROOT / "docs" / "sql-api.md").read_text(encoding="utf-8")
+PAGE = "\n".join(page.read_text(encoding="utf-8") for page in sorted(ROOT.glob("docs/sql/*.md")))
 _BLOCKS = "\n".join(re.findall(r"^```text\n(.*?^```)", PAGE, re.DOTALL | re.M))
 SHOWN = re.findall(r"^([a-z_0-9]+\(.+?)(?=^[a-z]|^```)", _BLOCKS, re.DOTALL | re.M)
 
@@ -65,3 +65,23 @@ def test_results_of_append_in_order(db: Connection) -> None:
     given = "call append_order_event(1, 'EXPIRED', correlation_id => gen_random_uuid(), id => 77, row_hash => 'x')"
     row = query(db, given)[0]
     assert (row["correlation_id"], row["id"]) == (signal["correlation_id"], 2)
+
+
+@pytest.mark.reads_only
+@pytest.mark.parametrize("table", AUDIT_TABLES)
+def test_design_has_the_columns_of_the_table(table: str, db: Connection) -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    said = re.search(rf"^`{table}`, [^\n]+:\n\n\|.+\n\|.+\n((?:\|.+\n)+)", design, re.M)
+    assert said
+    shown = re.findall(r"^\| `(\w+)` \| ([^|]+?)(, \*null\*)? \|", said[1], re.M)
+    rows = query(
+        db,
+        "select attname, format_type(atttypid, atttypmod) as type, attnotnull from pg_attribute"
+        " where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
+        [table],
+    )
+    for row in rows:
+        row["type"] = re.sub(r"decimal_(\d+)_(\d+)", r"decimal(\1,\2)", row["type"])
+        row["type"] = row["type"].replace("character varying", "varchar").replace("character(", "char(")
+        row["type"] = row["type"].replace("timestamp with time zone", "timestamptz")
+    assert shown == [(row["attname"], row["type"], "" if row["attnotnull"] else ", *null*") for row in rows]

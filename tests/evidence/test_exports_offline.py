@@ -26,7 +26,7 @@ from alpha_db.evidence.offline_check import (
     verify_export,
     verify_proof,
 )
-from tests.evidence.book import SIGNER, Book, bit_flips, gzipped, line
+from tests.evidence.made_by_hand import SIGNER, Book, bit_flips, gzipped, line
 
 KEYS = [parse_vkey(SIGNER.vkey)]
 BOOK = Book.of(12)

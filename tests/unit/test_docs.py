@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,13 +18,17 @@ from alpha_db.errors import CODED, sqlstate_of
 from alpha_db.sqlstates import HINTS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*") if p.is_file())
 MIGRATIONS = sorted(p for p in ROOT.glob("migrations/*.sql") if not p.name.endswith(".rollback.sql"))
 
 
 def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def sql_pages() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/sql/*.md")))
 
 
 def migrations_text() -> str:
@@ -64,8 +69,8 @@ def granted_functions() -> set[str]:
 
 
 def documented_functions() -> set[str]:
-    """The functions that have a section of their own in docs/sql-api.md."""
-    headings = set(re.findall(r"^### (\w+)$", read("docs/sql-api.md"), re.M))
+    """The functions that have a section of their own in docs/sql/."""
+    headings = set(re.findall(r"^### (\w+)$", sql_pages(), re.M))
     return headings & set(re.findall(r"^create function (\w+)\(", migrations_text(), re.M))
 
 
@@ -88,14 +93,14 @@ def test_parsing_finds_what_is_granted() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(granted_functions()))
-def test_granted_function_is_in_sql_api(name: str) -> None:
-    internal = section("docs/sql-api.md", "Internal functions")
+def test_granted_function_is_on_a_page(name: str) -> None:
+    internal = section("docs/sql/internals.md", "Internal functions")
     assert name in documented_functions() or f"`{name}()`" in internal
 
 
 @pytest.mark.parametrize("name", sorted(granted_relations()))
-def test_granted_relation_is_in_sql_api(name: str) -> None:
-    assert f"`{name}`" in read("docs/sql-api.md") or f"### {name}" in read("docs/sql-api.md")
+def test_granted_relation_is_on_a_page(name: str) -> None:
+    assert f"`{name}`" in sql_pages() or f"### {name}\n" in sql_pages()
 
 
 @pytest.mark.parametrize("cls", CODED, ids=lambda cls: str(cls.code))
@@ -173,8 +178,8 @@ def test_readme_names_both_set_up_commands() -> None:
     assert re.search(r"^bin/test\b.*bin/test --all", readme, re.M)
 
 
-def test_readme_lists_every_command() -> None:
-    commands = section("README.md", "Command line")
+def test_command_line_lists_every_command() -> None:
+    commands = read("docs/command-line.md")
     assert not [name for name in COMMANDS if not re.search(rf"`{name}\b", commands)]
 
 
@@ -184,9 +189,34 @@ def test_no_path_of_a_machine(page: Path) -> None:
     assert not re.search(r"/(work|home|root|Users|dev/shm|tmp/[a-z])\b/?|[A-Z]:\\", text)
 
 
+def test_readme_fits_on_two_screens() -> None:
+    assert len(read("README.md").splitlines()) <= 100
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked = {
+        (ROOT / "docs" / target.partition("#")[0]).resolve()
+        for page, target in links()
+        if page == ROOT / "docs" / "README.md"
+    }
+    assert not [
+        page.name for page in ROOT.glob("docs/**/*.md") if page not in linked and page.name != "README.md"
+    ]
+
+
+@pytest.mark.parametrize("picture", sorted(ROOT.glob("docs/**/*.svg")), ids=lambda p: p.name)
+def test_picture_stands_alone(picture: Path) -> None:
+    text = picture.read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)
+    assert int(root.attrib["width"]) <= 800
+    assert "title" in {child.tag.rpartition("}")[2] for child in root}
+    assert not re.search(r"(?:href|src|url)\s*[=(]\s*[\"']?https?:|@import|@font-face", text)
+    assert len(text) < 10_000
+
+
 def test_every_page_is_linked() -> None:
     linked = {(page.parent / target.partition("#")[0]).resolve() for page, target in links()}
-    assert not [page.name for page in ROOT.glob("docs/*.md") if page not in linked]
+    assert not [page.name for page in ROOT.glob("docs/**/*.md") if page not in linked]
 
 
 def test_compose_file_is_valid() -> None:
@@ -207,7 +237,7 @@ def test_no_secret_in_the_compose_file() -> None:
 
 
 EXIT_4 = {
-    "README.md": "4 damage was found, but the lockdown or its event could not be recorded",
+    "docs/command-line.md": "4 damage was found, but the lockdown or its event could not be recorded",
     "docs/operations.md": "| 4 | damage, but the lockdown or its event could not be recorded |",
     "docs/checkpoints.md": "| 4 | damage, but the lockdown or its event could not be recorded |",
     "docs/chain-format.md": "exits with 4 instead of 1",

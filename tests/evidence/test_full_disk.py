@@ -10,7 +10,7 @@ import pytest
 
 from alpha_db.evidence import offline_check
 from tests.cluster import client_environment
-from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips
 
 pytestmark = [
     pytest.mark.any_server,
