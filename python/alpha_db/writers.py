@@ -1,4 +1,6 @@
-"""Thin calls of the writing functions and procedures (docs/sql/application.md); floats are refused before they reach the wire.
+"""Thin calls of the writing functions and procedures (docs/sql/application.md).
+
+Floats are refused before they reach the wire.
 
 ``record_*`` join the transaction that the connection is in, and the caller commits; each returns the stored row.
 ``append_*`` return ``id``, ``correlation_id`` and ``row_hash`` of a row that is on disk: on a connection in
