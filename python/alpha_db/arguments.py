@@ -5,14 +5,14 @@ What only the database can judge (lengths, keys, rules between columns) is left 
 
 from __future__ import annotations
 
-import functools
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from math import isfinite
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID
 
 from alpha_db.errors import AlphaDbError, DecimalError, ValueRefused, WrongType, shorten
@@ -24,44 +24,49 @@ Money = Decimal | int | str
 #: What they take for JSON: a value, or the JSON text itself.
 Json = Mapping[str, Any] | Sequence[Any] | str
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _DIGITS = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
-_NOT_FINITE = re.compile(r"[+-]?(nan|snan|inf|infinity)", re.IGNORECASE)
 _MONEY = "Pass a decimal.Decimal, an int, or a string of decimal digits."
 # PostgreSQL's numeric has so many digits before the point and behind it; it would round, or overflow
 _MOST_BEFORE, _MOST_BEHIND = 131072, 16383
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
+#: What is wrong with a text that is no amount, by what it looks like without the blanks around it.
+_LOOKS_LIKE = (
+    (_DIGITS.pattern, "leave out the blanks around it."),
+    (r"[+-]?0[xXoObB]\w+", "only decimal digits are taken."),
+    (r"[+-]?[0-9_.eE+-]*_[0-9_.eE+-]*", "leave out the underscores."),
+    (r"[+-]?[0-9][0-9.,' ]*", "the decimal separator is a point, and digits are not grouped."),
+    (r"[+-]?[0-9.]+[eE][+-]?[0-9]{5,}", "no column holds so many digits."),
+)
 
 
-def _said(read: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
-    """Have a value whose own code raises while it is read refused in words, with its column."""
+def read(what: str, given: Mapping[str, Any]) -> dict[str, object]:
+    """Return the arguments of the writers of a signal, an order ... as they are sent.
 
-    @functools.wraps(read)
-    def reading(column: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    Raises DecimalError (AUD-001), ValueRefused and WrongType, also for a value whose own code raises while it is read.
+    """
+    values: dict[str, object] = {}
+    for column, value in given.items():
         try:
-            return read(column, *args, **kwargs)
+            is_left_out = value is None and column in _OPTIONAL.get(what, ())
+            values[column] = None if is_left_out else _READERS[column](column, value)
         except (AlphaDbError, MemoryError):
             raise
         except Exception as problem:
-            said = f"{column} cannot be read: its {type(args[0]).__name__} raised {type(problem).__name__}"
+            said = f"{column} cannot be read: its {type(value).__name__} raised {type(problem).__name__}"
             hint = "Pass a value of a plain type: str, int, Decimal, dict, list."
             raise WrongType(said, hint=hint, sqlstate="42804", column=column) from problem
+    return values
 
-    return reading
 
-
-@_said
 def money(column: str, value: Any) -> Decimal:
     """Return an amount exactly. Raises DecimalError (AUD-001), whose DETAIL says what is wrong with this value."""
     # by what is allowed, not by what is not: numpy's floats are of many types, and bool is an int
     is_text = isinstance(value, str) and _DIGITS.fullmatch(value)
     # of a subclass a plain Decimal is made: its own methods are not asked what is sent
     is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(value, Decimal) or is_whole or is_text:
-        amount = Decimal(value)
-    else:
+    if not (isinstance(value, Decimal) or is_whole or is_text):
         raise _no_amount(column, *_wrong_with(value))
+    amount = Decimal(value)
     if not amount.is_finite():
         raise _no_amount(column, f"is {amount}", f"{amount} is not an amount.")
     exponent = amount.as_tuple().exponent
@@ -79,24 +84,10 @@ def fits(amount: Decimal, digits: int, scale: int) -> bool:
     return isinstance(exponent, int) and -(exponent + zeros) <= scale and amount.adjusted() < digits - scale
 
 
-def optional_money(column: str, value: Any) -> Decimal | None:
-    """As money(), and None for None."""
-    return None if value is None else money(column, value)
-
-
-@_said
 def text(column: str, value: Any) -> str:
     """Return a text that must be given. Raises ValueRefused, WrongType."""
-    if value is None:
-        raise _missing(column)
-    if not isinstance(value, str):
-        raise _wrong_type(column, value, "a text", "Pass a str.")
+    _require(column, value, str, "a text", "Pass a str.")
     return _sendable(column, str.__str__(value))  # of an Enum its value, where psycopg would send its name
-
-
-def optional_text(column: str, value: Any) -> str | None:
-    """As text(), and None for None."""
-    return None if value is None else text(column, value)
 
 
 def identifier(column: str, value: Any) -> str:
@@ -113,12 +104,6 @@ def identifier(column: str, value: Any) -> str:
     return given
 
 
-def optional_identifier(column: str, value: Any) -> str | None:
-    """As identifier(), and None for None."""
-    return None if value is None else identifier(column, value)
-
-
-@_said
 def whole(column: str, value: Any, bits: int) -> int:
     """Return a whole number that fits a column of so many bits. Raises ValueRefused, WrongType."""
     if value is None:
@@ -130,8 +115,7 @@ def whole(column: str, value: Any, bits: int) -> int:
     number = int(operator.index(value))
     most = 2 ** (bits - 1) - 1
     if not -most <= number <= most:
-        detail = f"It has {number.bit_length()} bits."
-        hint = f"From {-most} to {most}."
+        detail, hint = f"It has {number.bit_length()} bits.", f"From {-most} to {most}."
         raise ValueRefused(
             f"{column} is out of range", detail=detail, hint=hint, sqlstate="22003", column=column
         )
@@ -145,32 +129,22 @@ def flag(column: str, value: Any) -> bool:
     return value
 
 
-@_said
 def uuid(column: str, value: Any) -> UUID:
     """Return a uuid. Raises ValueRefused, WrongType."""
-    if value is None:
-        raise _missing(column)
+    _require(column, value, str | UUID, "a uuid", "Pass a uuid.UUID or its text.")
     if isinstance(value, UUID):
         return UUID(int=value.int)
-    if not isinstance(value, str):
-        raise _wrong_type(column, value, "a uuid", "Pass a uuid.UUID or its text.")
     try:
         return UUID(str.__str__(value))
     except ValueError:
-        raise _malformed(
-            column, value, "a uuid", "Pass the correlation_id that record_signal returned."
-        ) from None
+        hint = "Pass the correlation_id that record_signal returned."
+        raise _malformed(column, value, "a uuid", hint) from None
 
 
-@_said
-def address(column: str, value: Any) -> str | None:
-    """Return an address of the network, or None. Raises ValueRefused, WrongType."""
-    if value is None:
-        return None
-    if not isinstance(value, str | IPv4Address | IPv6Address):
-        raise _wrong_type(
-            column, value, "an address", "Pass the address as text, or an ipaddress.IPv4Address."
-        )
+def address(column: str, value: Any) -> str:
+    """Return an address of the network. Raises ValueRefused, WrongType."""
+    hint = "Pass the address as text, or an ipaddress.IPv4Address."
+    _require(column, value, str | IPv4Address | IPv6Address, "an address", hint)
     try:
         ip_interface(str(value))
     except ValueError:
@@ -182,16 +156,14 @@ def address(column: str, value: Any) -> str | None:
     return str(value)
 
 
-@_said
 def json_text(column: str, value: Any) -> str:
     """Return JSON as the text that is sent. Raises DecimalError (AUD-001), ValueRefused, WrongType."""
-    if value is None:
-        raise _missing(column)
     if isinstance(value, str):
-        return _sendable(column, str.__str__(value))
+        return text(column, value)
     if isinstance(value, bytes | bytearray | memoryview):
         hint = "Pass a dict, a list, or JSON text: body.decode() of a webhook's body."
         raise _wrong_type(column, value, "JSON", hint)
+    _require(column, value, object, "JSON", "")
     try:
         return dumps(value)
     except DecimalError as problem:
@@ -213,9 +185,8 @@ def _sendable(column: str, value: str) -> str:
 
 
 def _no_amount(column: str, problem: str, detail: str) -> DecimalError:
-    return DecimalError(
-        f"AUD-001: {column} {problem}", detail=detail, hint=_MONEY, sqlstate="AUD01", column=column
-    )
+    said = f"AUD-001: {column} {problem}"
+    return DecimalError(said, detail=detail, hint=_MONEY, sqlstate="AUD01", column=column)
 
 
 def _wrong_with(value: Any) -> tuple[str, str]:
@@ -237,31 +208,26 @@ def _wrong_with(value: Any) -> tuple[str, str]:
 
 
 def _wrong_with_text(value: str) -> str:
-    shown = f'It is "{shorten(value, 60)}"'
-    bare = value.strip()
+    shown, bare = f'It is "{shorten(value, 60)}"', value.strip()
     if not bare:
         return "It is empty." if not value else "It is blank."
     if "{{" in value or "}}" in value or re.match(r"\$\{|<\w+>|%\w", value):
         return f"{shown}: a placeholder that the sender did not fill in."
-    if _NOT_FINITE.fullmatch(bare):
+    if re.fullmatch(r"[+-]?(nan|snan|inf|infinity)", bare, re.IGNORECASE):
         return f"{bare} is not an amount."
-    if _DIGITS.fullmatch(bare):
-        return f"{shown}: leave out the blanks around it."
-    if re.fullmatch(r"[+-]?0[xXoObB]\w+", bare):
-        return f"{shown}: only decimal digits are taken."
-    if re.fullmatch(r"[+-]?[0-9_.eE+-]*_[0-9_.eE+-]*", bare):
-        return f"{shown}: leave out the underscores."
-    if re.fullmatch(r"[+-]?[0-9][0-9.,' ]*", bare):
-        return f"{shown}: the decimal separator is a point, and digits are not grouped."
+    for look, what in _LOOKS_LIKE:
+        if re.fullmatch(look, bare):
+            return f"{shown}: {what}"
     if any(character.isdigit() and not character.isascii() for character in bare):
         return f"{shown}: only the digits 0 to 9 are taken."
-    if re.fullmatch(r"[+-]?[0-9.]+[eE][+-]?[0-9]{5,}", bare):
-        return f"{shown}: no column holds so many digits."
     return f"{shown}, which is not a decimal number."
 
 
-def _missing(column: str) -> ValueRefused:
-    return ValueRefused(f"{column} is missing", hint=f"Pass {column}.", sqlstate="23502", column=column)
+def _require(column: str, value: Any, kinds: Any, wanted: str, hint: str) -> None:
+    if value is None:
+        raise ValueRefused(f"{column} is missing", hint=f"Pass {column}.", sqlstate="23502", column=column)
+    if not isinstance(value, kinds):
+        raise _wrong_type(column, value, wanted, hint)
 
 
 def _wrong_type(column: str, value: Any, wanted: str, hint: str) -> WrongType:
@@ -271,6 +237,28 @@ def _wrong_type(column: str, value: Any, wanted: str, hint: str) -> WrongType:
 
 def _malformed(column: str, value: str, wanted: str, hint: str) -> ValueRefused:
     detail = f'It is "{shorten(value)}".' if value else "It is empty."
-    return ValueRefused(
-        f"{column} is not {wanted}", detail=detail, hint=hint, sqlstate="22P02", column=column
-    )
+    said = f"{column} is not {wanted}"
+    return ValueRefused(said, detail=detail, hint=hint, sqlstate="22P02", column=column)
+
+
+_TAKES: tuple[tuple[str, Callable[[str, Any], object]], ...] = (
+    ("price quantity confidence_score fill_quantity fill_price zar_equity", money),
+    ("signal_id symbol model_name exchange_order_id", identifier),
+    ("side order_type status event_type rejection_reason exchange_error_code", text),
+    ("raw_payload reasoning_json positions_closed", json_text),
+    ("hmac_verified is_timeout", flag),
+    ("correlation_id", uuid),
+    ("source_ip", address),
+    ("elapsed_ms", partial(whole, bits=32)),
+    ("order_execution_id", partial(whole, bits=64)),
+)
+_READERS = {column: reader for columns, reader in _TAKES for column in columns.split()}
+#: What may be None.
+_OPTIONAL = {
+    "signal": ["source_ip", "correlation_id"],
+    "order": ["price", "exchange_order_id"],
+    "order_event": [
+        *["fill_quantity", "fill_price", "zar_equity"],
+        *["positions_closed", "rejection_reason", "exchange_error_code"],
+    ],
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import closing
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,11 +14,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
-from alpha_db.errors import ConnectionFailed, ValueRefused, WrongType, squeeze
+from alpha_db.errors import ConnectionFailed, ValueRefused, WrongType, from_database, squeeze
 from alpha_db.loaders import read_what_is_there
 from alpha_db.pooled import PinningConnection, PinningCursor, is_pooled, read_options
 from alpha_db.queries import query
-from alpha_db.sqlstates import HINTS, hint_while_connecting, state_while_connecting, without_number
+from alpha_db.sqlstates import HINTS
 
 logger = logging.getLogger("alpha_db.server")
 
@@ -130,14 +129,6 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
             conn.read_only = False
 
 
-def pin(conn: psycopg.Connection[Any], name: str, value: str) -> None:
-    """Set a setting for as long as the connection lasts."""
-    if isinstance(conn, PinningConnection) and conn.pins is not None:
-        conn.pin(name, value)
-    else:
-        conn.execute(query("set_for_session"), {"name": name, "value": value})
-
-
 def _open(params: dict[str, Any], ours: dict[str, Any]) -> PinningConnection:
     """Connect; through a pooler that refuses options without them, for they are pinned later. Raises psycopg.Error."""
     given = params.get("options") or os.environ.get("PGOPTIONS", "")
@@ -215,21 +206,6 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def ensure_database(dsn: str, name: str) -> bool:
-    """Create a database, in UTF8, unless there is one of that name; return whether it was created.
-
-    Takes the DSN of another database of the server. Raises ConnectionFailed and what CREATE DATABASE raises.
-    """
-    with closing(connect_for_command(dsn)) as conn:
-        if conn.execute(query("database_exists"), {"name": name}).fetchone():
-            return False
-        try:
-            conn.execute(sql.SQL(query("create_database")).format(sql.Identifier(name)))
-        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-            return False  # somebody else was faster
-    return True
-
-
 def be_read_only(conn: psycopg.Connection[Any]) -> None:
     """Make every later statement on the connection fail that would write."""
     if is_pooled(conn):
@@ -297,9 +273,8 @@ def _looks_broken(dsn: str | None) -> bool:
 
 
 def _connection_failed(exc: psycopg.Error, dsn: str | None) -> ConnectionFailed:
-    message = redact(squeeze(str(exc)), dsn)
-    state = exc.sqlstate or state_while_connecting(message)
-    hint = HINTS.get(state) if exc.sqlstate else hint_while_connecting(message)
+    failed = from_database(exc)
+    hint = failed.hint
     if _looks_broken(dsn):
         hint = "is there an @ or / in the user name or password? percent-encode it (%40, %2F)"
-    return ConnectionFailed(without_number(message), hint=hint, sqlstate=state)
+    return ConnectionFailed(redact(failed.message, dsn), hint=hint, sqlstate=failed.sqlstate)

@@ -34,12 +34,32 @@ EXIT_OK, EXIT_DAMAGE, EXIT_USAGE, EXIT_NOT_RUN, EXIT_NOT_RECORDED = 0, 1, 2, 3, 
 EXIT_NOT_THERE = 5
 
 
+def sqlstate_of(code: str) -> str:
+    """Return the SQLSTATE of an error code: ``AUD-003`` -> ``AUD03``."""
+    family, number = code.split("-")
+    return f"{family}{int(number):02d}"
+
+
+#: The class of each code that the database raises, and of what PostgreSQL says, by SQLSTATE or its first two digits.
+CODED: list[type[Refused]] = []
+_BY_SQLSTATE: dict[str, type[AlphaDbError]] = {}
+
+
 class AlphaDbError(Exception):
     """Base class of everything that alpha-db raises."""
 
     #: AUD-… or RSK-…; for what PostgreSQL itself says, and for what is refused as it would, the SQLSTATE.
     code: str | None = None
     exit_code: ClassVar[int] = EXIT_NOT_RUN
+
+    def __init_subclass__(cls, *, code: str | None = None, states: str = "") -> None:
+        """Take the class for an error code of ours, or for SQLSTATEs of PostgreSQL's."""
+        super().__init_subclass__()
+        if code and issubclass(cls, Refused):
+            cls.code = code
+            CODED.append(cls)
+        for state in [sqlstate_of(code)] if code else states.split():
+            _BY_SQLSTATE[state] = cls
 
     def __init__(
         self,
@@ -70,118 +90,80 @@ class Refused(AlphaDbError):
     exit_code = EXIT_DAMAGE
 
 
-class DecimalError(Refused):
+class DecimalError(Refused, code="AUD-001"):
     """A decimal would lose precision, is NaN or infinite, or came as a binary float."""
 
-    code = "AUD-001"
 
-
-class SignalUpdateRefused(Refused):
+class SignalUpdateRefused(Refused, code="AUD-002"):
     """Signals are append-only: an UPDATE was refused."""
 
-    code = "AUD-002"
 
-
-class SignalDeleteRefused(Refused):
+class SignalDeleteRefused(Refused, code="AUD-003"):
     """Signals are append-only: a DELETE or TRUNCATE was refused."""
 
-    code = "AUD-003"
 
-
-class DebateUpdateRefused(Refused):
+class DebateUpdateRefused(Refused, code="AUD-004"):
     """AI debates are append-only: an UPDATE was refused."""
 
-    code = "AUD-004"
 
-
-class DebateDeleteRefused(Refused):
+class DebateDeleteRefused(Refused, code="AUD-005"):
     """AI debates are append-only: a DELETE or TRUNCATE was refused."""
 
-    code = "AUD-005"
 
-
-class OrderUpdateRefused(Refused):
+class OrderUpdateRefused(Refused, code="AUD-006"):
     """Orders and their events are append-only: an UPDATE was refused."""
 
-    code = "AUD-006"
 
-
-class OrderDeleteRefused(Refused):
+class OrderDeleteRefused(Refused, code="AUD-007"):
     """Orders and their events are append-only: a DELETE or TRUNCATE was refused."""
 
-    code = "AUD-007"
 
-
-class UnknownReference(Refused):
+class UnknownReference(Refused, code="AUD-008"):
     """The correlation_id or order_execution_id does not exist."""
 
-    code = "AUD-008"
 
-
-class ChainMismatch(Refused):
+class ChainMismatch(Refused, code="AUD-009"):
     """A chain does not match its hashes, or the lockdown that this caused refuses the write."""
 
-    code = "AUD-009"
 
-
-class SignalConflict(Refused):
+class SignalConflict(Refused, code="AUD-010"):
     """The signal_id was used before, with other content."""
 
-    code = "AUD-010"
 
-
-class ProtectedObject(Refused):
+class ProtectedObject(Refused, code="AUD-011"):
     """A protected table, trigger or function would be dropped or altered."""
 
-    code = "AUD-011"
 
-
-class ValueTooLarge(Refused):
+class ValueTooLarge(Refused, code="AUD-012"):
     """A value is too long for its column, or a row is too large to print."""
 
-    code = "AUD-012"
 
-
-class RiskValueRefused(Refused):
+class RiskValueRefused(Refused, code="RSK-001"):
     """A risk parameter or another member of a proposal is missing, NaN, infinite or out of bounds."""
 
-    code = "RSK-001"
 
-
-class UnapprovedChange(Refused):
+class UnapprovedChange(Refused, code="RSK-002"):
     """The risk tables would be changed other than by an approved proposal."""
 
-    code = "RSK-002"
 
-
-class SignatureRefused(Refused):
+class SignatureRefused(Refused, code="RSK-003"):
     """The signature is invalid, or its key is unknown, revoked or weak."""
 
-    code = "RSK-003"
 
-
-class VoteRefused(Refused):
+class VoteRefused(Refused, code="RSK-004"):
     """The vote may not count: twice, the proposer's own, or on the voter's own revocation."""
 
-    code = "RSK-004"
 
-
-class StaleProposal(Refused):
+class StaleProposal(Refused, code="RSK-005"):
     """The proposal was made for another state than the current one."""
 
-    code = "RSK-005"
 
-
-class ProposalClosed(Refused):
+class ProposalClosed(Refused, code="RSK-006"):
     """The proposal is unknown, expired, withdrawn, rejected or applied already."""
 
-    code = "RSK-006"
 
-
-class RiskTampered(Refused):
+class RiskTampered(Refused, code="RSK-007"):
     """Stored, recomputed and replayed risk state disagree."""
-
-    code = "RSK-007"
 
 
 class NotThere(AlphaDbError):
@@ -194,7 +176,7 @@ class FileUnreadable(AlphaDbError):
     """A file cannot be read: it is none, may not be read, is too large, or holds something else."""
 
 
-class ValueRefused(AlphaDbError, ValueError):
+class ValueRefused(AlphaDbError, ValueError, states="22 23"):
     """A value is not one that its column or argument takes: wrong kind, missing, out of range, or against a rule."""
 
 
@@ -202,19 +184,19 @@ class WrongType(ValueRefused, TypeError):
     """A value is of a type that the function does not take."""
 
 
-class WrongCall(AlphaDbError, TypeError):
+class WrongCall(AlphaDbError, TypeError, states="42725 42804 42P18"):
     """A function of ours is called with arguments that it does not take."""
 
 
-class WrongState(AlphaDbError):
+class WrongState(AlphaDbError, states="25 26000 2D000 42P05"):
     """The connection is in a state in which the statement cannot run: in a transaction, failed, or closed."""
 
 
-class ServerLimit(AlphaDbError):
+class ServerLimit(AlphaDbError, states="53 54"):
     """A limit of the server was reached: memory, disk, depth, or the number of something."""
 
 
-class RetryNeeded(AlphaDbError):
+class RetryNeeded(AlphaDbError, states="40001 40P01"):
     """The transaction lost a race (serialization failure or deadlock): run it again."""
 
 
@@ -222,23 +204,23 @@ class NotInstalled(AlphaDbError):
     """alpha-db's objects are not there: not migrated, another schema, or another database."""
 
 
-class PermissionDenied(AlphaDbError):
+class PermissionDenied(AlphaDbError, states="42501"):
     """The role lacks a privilege."""
 
 
-class ReadOnlyServer(AlphaDbError):
+class ReadOnlyServer(AlphaDbError, states="25006"):
     """The session cannot write: a standby, or a read-only transaction."""
 
 
-class StatementCancelled(AlphaDbError):
+class StatementCancelled(AlphaDbError, states="57014"):
     """The statement was cancelled, by a timeout or by somebody."""
 
 
-class LockTimeout(AlphaDbError):
+class LockTimeout(AlphaDbError, states="55P03"):
     """A lock was not to be had in time."""
 
 
-class ConnectionFailed(AlphaDbError):
+class ConnectionFailed(AlphaDbError, states="08 25P03 25P04 28 3D000 53300 57P01 57P02 57P03 57P05"):
     """The server could not be reached, refused the login, or went away."""
 
 
@@ -258,36 +240,6 @@ class NewerDatabase(AlphaDbError):
 
 class DatabaseFailure(AlphaDbError):
     """The database reported an error that has no class of its own here."""
-
-
-#: Every code that the database raises; later parts of the package add their own classes here.
-CODED: tuple[type[Refused], ...] = (
-    DecimalError,
-    SignalUpdateRefused,
-    SignalDeleteRefused,
-    DebateUpdateRefused,
-    DebateDeleteRefused,
-    OrderUpdateRefused,
-    OrderDeleteRefused,
-    UnknownReference,
-    ChainMismatch,
-    SignalConflict,
-    ProtectedObject,
-    ValueTooLarge,
-    RiskValueRefused,
-    UnapprovedChange,
-    SignatureRefused,
-    VoteRefused,
-    StaleProposal,
-    ProposalClosed,
-    RiskTampered,
-)
-
-
-def sqlstate_of(code: str) -> str:
-    """Return the SQLSTATE of an error code: ``AUD-003`` -> ``AUD03``."""
-    family, number = code.split("-")
-    return f"{family}{int(number):02d}"
 
 
 def squeeze(text: str) -> str:
@@ -316,40 +268,6 @@ def shown(value: object, most: int = 60) -> str:
     return {"dict": "an object", "list": "an array"}.get(type(value).__name__, f"a {type(value).__name__}")
 
 
-_BY_SQLSTATE: dict[str, type[AlphaDbError]] = {sqlstate_of(str(c.code)): c for c in CODED} | {
-    "25006": ReadOnlyServer,
-    "25P03": ConnectionFailed,
-    "25P04": ConnectionFailed,
-    "26000": WrongState,
-    "2D000": WrongState,
-    "3D000": ConnectionFailed,
-    "40001": RetryNeeded,
-    "40P01": RetryNeeded,
-    "42501": PermissionDenied,
-    "42725": WrongCall,
-    "42804": WrongCall,
-    "42P05": WrongState,
-    "42P18": WrongCall,
-    "53300": ConnectionFailed,
-    "55P03": LockTimeout,
-    "57014": StatementCancelled,
-    "57P01": ConnectionFailed,
-    "57P02": ConnectionFailed,
-    "57P03": ConnectionFailed,
-    "57P05": ConnectionFailed,
-}
-
-# Classes of SQLSTATE: no usable connection, a value, the state of the transaction, a limit.
-_BY_CLASS: dict[str, type[AlphaDbError]] = {
-    "08": ConnectionFailed,
-    "22": ValueRefused,
-    "23": ValueRefused,
-    "25": WrongState,
-    "28": ConnectionFailed,
-    "53": ServerLimit,
-    "54": ServerLimit,
-}
-
 # A missing relation or function means "not installed" only if it is one of ours: a caller's own typo is not.
 _MISSING = ("42P01", "42883", "42704", "3F000")
 _INSTALL = (
@@ -373,7 +291,7 @@ def from_database(exc: psycopg.Error) -> AlphaDbError:
     message = squeeze(diag.message_primary or str(exc))
     if state[:3] in ("AUD", "RSK"):
         return _refusal(state, message, exc)
-    cls = _BY_SQLSTATE.get(state) or _BY_CLASS.get(state[:2]) or DatabaseFailure
+    cls = _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2]) or DatabaseFailure
     column = diag.column_name or column_of(diag.constraint_name, diag.table_name)
     detail, hint = diag.message_detail, diag.message_hint or HINTS.get(state)
     if state in ("23502", "23514"):

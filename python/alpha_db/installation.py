@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import dict_row
 
 from alpha_db.connection import quote_identifier
 from alpha_db.errors import (
@@ -19,7 +18,7 @@ from alpha_db.errors import (
     translate,
 )
 from alpha_db.objects import made_by, ours, routines
-from alpha_db.queries import query
+from alpha_db.queries import ask, ask_one
 
 #: What to do about a part of an installation that is gone.
 RESTORE = "restore schema and data from a dump (docs/operations.md)"
@@ -49,9 +48,8 @@ def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
     Takes the schema that was asked for, for the message only. Raises NotInstalled (HINT: CREATE SCHEMA) if it
     does not exist, PermissionDenied if the role may not use it.
     """
-    with translate(), conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(query("where_am_i"), {"schema": schema}).fetchone()
-    assert row is not None
+    with translate():
+        (row,) = ask(conn, "where_am_i", schema=schema)
     exists = row.pop("schema_exists")
     elsewhere = tuple(name for name in row.pop("installed_in") or () if name != row["schema"])
     if row["schema"] is not None:
@@ -77,7 +75,7 @@ def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
 def refuse_remains(conn: psycopg.Connection[Any], place: Place) -> None:
     """Raise ChainMismatch (AUD-009) if an installation is here, but the register of its migrations is gone."""
     with translate():
-        remains = (conn.execute(query("remains")).fetchone() or [None])[0]
+        remains = ask_one(conn, "remains")
     if remains:
         raise ChainMismatch(
             f'AUD-009: schema "{place.schema}" of database {place.database} holds {", ".join(remains)},'
@@ -101,10 +99,9 @@ def gone(conn: psycopg.Connection[Any], problem: Exception) -> Refused | None:
     try:
         if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             conn.rollback()
-        found = conn.execute(query("is_gone"), {"name": name, "migration": migration}).fetchone()
+        if not ask_one(conn, "is_gone", name=name, migration=migration):
+            return None
     except psycopg.Error:
-        return None
-    if not found or not found[0]:
         return None
     return refuse_gone(str(name), f"{migration} is recorded as applied")
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from alpha_db.errors import LockTimeout
-from alpha_db.queries import query
-
-Row = dict[str, Any]
-
-#: A transaction that has held a lock of ours for longer, in seconds, is worth a warning.
-LONG = 10.0
+from alpha_db.queries import Row, ask, ask_one
 
 # how the functions take a lock, and what PostgreSQL adds when it waits for a row
 _WANTED = re.compile(r'(?i)lock table only "?(\w+)"?|in relation "(\w+)"')
@@ -31,8 +24,7 @@ def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
 
     Whoever waits may say how long even if the holder's time is hidden. Raises psycopg.Error.
     """
-    with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query("who_holds_locks")).fetchall()
+    found = ask(conn, "who_holds_locks")
     for row in found:
         waits = [
             other["seconds"] for other in found if other["pid"] in row["blocks"] and not other["granted"]
@@ -40,22 +32,6 @@ def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
         if row["granted"] and row["seconds"] is None:
             row["seconds"] = max((seconds for seconds in waits if seconds is not None), default=None)
     return found
-
-
-def overdue(rows: Sequence[Row], longer_than: float = LONG) -> list[Row]:
-    """Return the transactions that have held locks for too long, and every prepared one.
-
-    One row for each, with `locks`: the names of all that it holds. Sessions without a login are PostgreSQL's own,
-    which give way by themselves.
-    """
-    holders: dict[tuple[Any, Any], Row] = {}
-    for row in rows:
-        held_long = row["login"] is not None and (row["seconds"] or 0) >= longer_than
-        if row["granted"] and (row["pid"] is None or held_long):
-            holder = holders.setdefault((row["pid"], row["gid"]), row | {"locks": [], "blocks": []})
-            holder["locks"].append(row["lock_name"])
-            holder["blocks"] = sorted({*holder["blocks"], *row["blocks"]})
-    return list(holders.values())
 
 
 def describe(row: Row) -> str:
@@ -91,14 +67,14 @@ def timed_out(conn: psycopg.Connection[Any], problem: Exception) -> LockTimeout:
     with suppress(psycopg.Error):
         if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             conn.rollback()
-        waited = conn.execute(query("lock_timeout")).fetchone()
+        waited = ask_one(conn, "lock_timeout")
         rows = lock_holders(conn)
         # a table itself: whoever has locked one, or waits to, with everybody who reads or writes it behind
         if not wanted:
             rows = [row for row in rows if _STRONG.search(row["mode"])]
         holders = [row for row in rows if row["granted"] and row["lock_name"] == (wanted or row["lock_name"])]
         queued = [row for row in rows if not wanted and not row["granted"]]
-    within = f"within {float(waited[0]):g} s" if waited else "in time"
+    within = f"within {float(waited):g} s" if waited is not None else "in time"
     hints = [remedy(row) for row in holders + queued]
     told = [("" if wanted else f"{row['lock_name']} is ") + f"held by {describe(row)}" for row in holders]
     told += [f"{describe(row)} waits for {row['lock_name']}, and others behind it" for row in queued]

@@ -64,7 +64,8 @@ select pg_catalog.array_agg(c.relname::text order by c.relname)
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.current_schema()
 join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%alpha_owner'::text
-where c.relname::text in ('chains', 'guard_states', 'signals');
+where c.relname::text in ('chains', 'guard_states', 'signals')
+  and not exists (select from pg_class as m where m.relnamespace = n.oid and m.relname = 'installed_migrations'::name);
 
 -- name: is_gone
 -- Whether a migration is recorded, though what it made is in the schema no more.
@@ -323,6 +324,9 @@ select version, state_text, state_hash, origin, is_locked, read_at, limits_valid
 
 -- name: agent_keys
 select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
+
+-- name: was_locked
+select event_id, alarm from lockdown_evidence() where event_id is not null or alarm is not null limit 1;
 
 -- name: lockdown_evidence
 select alarm, event_id, event_type, event_alarm, proposal_id::text, damage_hash, row_hash

@@ -176,14 +176,16 @@ def test_two_runs_print_the_same_story(printed: Completed, document: dict[str, A
         assert re.search(rf"{table} +{rows[table]:,} ", printed.stdout)
 
 
-@pytest.mark.parametrize("count", [1, 2, 51])
-def test_few_signals_tell_the_same(binaries: Path, count: int) -> None:
-    said = demo(binaries, "--signals", str(count), "--json")
-    assert said.returncode == 0
+def assert_short_story(said: Completed, count: int) -> None:
+    assert (said.returncode, said.stderr) == (0, "")
     found = result_of(said.stdout, 0)
     assert found["rows_written"]["signals"] == count
     assert found["tamper_found"]["id"] == (count + 1) // 2
     assert found["checkpoint"]["found"]["missing_rows"] == 1
+
+
+def test_few_signals_tell_the_same(binaries: Path) -> None:
+    assert_short_story(demo(binaries, "--signals", "2", "--json"), 2)
 
 
 def test_environment_of_another_database_is_ignored(binaries: Path) -> None:
@@ -199,7 +201,7 @@ def test_environment_of_another_database_is_ignored(binaries: Path) -> None:
         ALPHA_DB_DSN="postgresql://nowhere.invalid/production",
         ALPHA_DB_SCHEMA="elsewhere",
     )
-    assert (said.returncode, said.stderr) == (0, "")
+    assert_short_story(said, 1)
 
 
 def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> None:
@@ -253,8 +255,6 @@ def test_broken_promise_is_exit_1(
     text = capsys.readouterr().out
     assert "AUD-002  UPDATE signals" in text, "what the database answered, not what was hoped for"
     assert text.count("THIS IS NOT WHAT ALPHA-DB PROMISES") == 1
-    assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
-    result_of(capsys.readouterr().out, 1)
 
 
 def test_change_that_is_not_applied_is_exit_1(
@@ -262,7 +262,7 @@ def test_change_that_is_not_applied_is_exit_1(
 ) -> None:
     before = threading.active_count()
     monkeypatch.setattr(risk, "TIGHTER", risk.LOOSER)
-    monkeypatch.setattr(risk, "_PATIENCE", 4.0)  # what never comes is waited for to the end
+    monkeypatch.setattr(risk, "_PATIENCE", 2.0)  # what never comes is waited for to the end
     assert main(["demo", "--pg", str(binaries), "--signals", "1", "--json"]) == 1
     found = result_of(capsys.readouterr().out, 1)
     assert found["risk"]["seen_by_hydrator_ms"] is None

@@ -91,7 +91,7 @@ def test_under_the_auditor_s_own_settings(db: Connection, check: object, options
     assert check("signals", PGOPTIONS=options).returncode == 0
 
 
-def test_it_finds_what_was_changed(db: Connection, check: object) -> None:
+def test_the_shell_finds_what_was_changed(db: Connection, check: object) -> None:
     assert callable(check)
     fill(db)
     tamper(db, "update signals set quantity = 0.2500000001 where id = 2")

@@ -6,16 +6,26 @@ import json
 
 import pytest
 
-from tests.chain.behind import behind_its_back, fill_all, judge, release
+from tests.chain.by_force import behind_its_back, fill_all, judge, release
+from tests.fix_database import Prepared
 from tests.support import Connection, one, query, tamper, verdicts
+
+
+def find_damage(connection: Connection) -> None:
+    """Change signal 3 of a filled book, and engage the lockdown by finding it."""
+    fill_all(connection)
+    tamper(connection, "update signals set price = 1 where id = 3")
+    assert verdicts(connection, table_name="signals")["signals"].verdict == "content_mismatch"
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest, prepared: Prepared, template: str) -> str:
+    return prepared("damaged_book", find_damage) if "damaged" in request.fixturenames else template
 
 
 @pytest.fixture
 def damaged(db: Connection) -> Connection:
     """A book whose signal 3 was changed, with the lockdown that this engaged."""
-    fill_all(db)
-    tamper(db, "update signals set price = 1 where id = 3")
-    assert verdicts(db, table_name="signals")["signals"].verdict == "content_mismatch"
     return db
 
 

@@ -258,7 +258,7 @@ def test_a_do_block_outside_a_transaction_may_commit(book: Connection) -> None:
 # The session's settings
 
 
-def test_it_reads_committed_whatever_the_session_s_default_is(book: Connection, connect: Connect) -> None:
+def test_a_call_reads_committed_whatever_the_session_s_default_is(book: Connection, connect: Connect) -> None:
     """A CALL that waits for the chain gets on where a strict snapshot would be sent back with 40001."""
     for level in ("repeatable read", "serializable"):
         strict = connect(default_transaction_isolation=level)

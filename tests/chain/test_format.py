@@ -7,8 +7,8 @@ from hashlib import sha256
 
 import pytest
 
-from alpha_db import chain
-from tests.chain.behind import TABLES, broken_in_python, judge
+from alpha_db.verify import chain
+from tests.chain.by_force import TABLES, broken_in_python, judge
 from tests.support import Connection, one, query, tamper
 
 ROW_DATA = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.chain.behind import behind_its_back, broken_in_python, judge, places, rehash, undone
+from tests.chain.by_force import behind_its_back, broken_in_python, judge, places, rehash, undone
 from tests.support import Connection, fill, make_signal, one, query
 
 # A column's definition, and another value than its default.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chain.behind import judge
+from tests.chain.by_force import judge
 from tests.security.refusals import refused
 from tests.support import Connection, make_signal, one
 

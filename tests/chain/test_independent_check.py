@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from alpha_db import chain
-from tests.chain.behind import behind_its_back, broken_in_python, fill_all, judge, places, undone
+from alpha_db.verify import chain
+from tests.chain.by_force import behind_its_back, broken_in_python, fill_all, judge, places, undone
 from tests.fix_database import Connect
-from tests.support import Connection, make_signal, one, query
+from tests.support import Connection, make_signal, one, query, tamper
 
 PROPERTY = settings(
     max_examples=40,
@@ -161,7 +161,7 @@ def test_the_caller_s_transaction_and_settings_stay_as_they_were(db: Connection,
     assert session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def test_it_works_in_a_read_only_transaction_and_with_any_row_factory(
+def test_the_check_works_in_a_read_only_transaction_and_with_any_row_factory(
     db: Connection, connect: Connect
 ) -> None:
     fill_all(db)
@@ -212,3 +212,16 @@ def test_no_limit_of_python_decides_over_a_column_that_came_later() -> None:
         {"z": "1"},
     ):
         assert not chain._older_values_hold(row | changed, [later])
+
+
+def test_sql_and_python_agree_on_a_time_without_end(db: Connection) -> None:
+    make_signal(db)
+    make_signal(db, 2)
+    tamper(db, "update signals set created_at = 'infinity' where id = 2")
+    tamper(
+        db,
+        "update signals as s set row_hash = encode(sha256("
+        "decode((select p.row_hash from signals as p where p.id = 1), 'hex') ||"
+        " convert_to((select r.row_data from chain_rows('signals', 2, 2) as r), 'UTF8')), 'hex') where s.id = 2",
+    )
+    assert (judge(db, "signals", None).verdict == "intact") == (chain.recompute(db, "signals").broken is None)

@@ -7,7 +7,7 @@ import json
 import psycopg
 import pytest
 
-from tests.chain.behind import broken_in_python, release
+from tests.chain.by_force import broken_in_python, release
 from tests.fix_database import Connect
 from tests.support import (
     PATIENCE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.chain.behind import behind_its_back, judge, places
+from tests.chain.by_force import behind_its_back, judge, places
 from tests.fix_database import Prepared
 from tests.support import Connection, make_signal, query, verdicts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.chain.behind import TABLES, broken_in_python, fill_all, judge
+from tests.chain.by_force import TABLES, broken_in_python, fill_all, judge
 from tests.cluster import Server
 from tests.fix_database import Connect
 from tests.support import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.chain.behind import judge
+from tests.chain.by_force import judge
 from tests.fix_database import Connect
 from tests.security.refusals import refused
 from tests.support import Connection, fill, make_signal, one

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg.types.string import TextLoader
 
-from tests.chain.behind import TABLES, broken_in_python, fill_all, judge, places
+from tests.chain.by_force import TABLES, broken_in_python, fill_all, judge, places
 from tests.fix_database import Connect
 from tests.support import Connection, changed_guards, one, query, tamper
 

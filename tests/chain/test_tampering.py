@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from alpha_db import chain
-from tests.chain.behind import (
+from alpha_db.verify import chain
+from tests.chain.by_force import (
     TABLES,
     behind_its_back,
     broken_in_python,

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.chain.behind import TABLES, broken_in_python, judge, places
+from tests.chain.by_force import TABLES, broken_in_python, judge, places
 from tests.fix_database import Connect, LoginRole
 from tests.support import AUDIT_TABLES, Connection, fill, make_signal, one, query
 
@@ -50,7 +50,7 @@ def test_what_a_writer_supplies_is_overwritten(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("table", AUDIT_TABLES)
-def test_it_is_overwritten_in_every_table(db: Connection, table: str) -> None:
+def test_what_a_writer_gives_is_overwritten_in_every_table(db: Connection, table: str) -> None:
     fill(db)
     copied = one(
         db,

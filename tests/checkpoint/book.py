@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg
 
-from alpha_db.checkpoint.keys import SigningKey
 from alpha_db.cli.main import main
+from alpha_db.evidence.checkpoint.keys import SigningKey
 from tests.cluster import Server
 from tests.support import fill, result_of
 

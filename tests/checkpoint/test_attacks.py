@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from alpha_db.checkpoint import verify
-from tests.chain.behind import rehash
+from alpha_db.evidence.checkpoint import verify
+from tests.chain.by_force import rehash
 from tests.checkpoint.book import Book, Result, make_key, public, run
 from tests.risk.council import Council
 from tests.support import Connection, make_signal, one, query, tamper, verdicts

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alpha_db.checkpoint.history import Run, in_order, open_signed
-from alpha_db.checkpoint.keys import SigningKey
-from alpha_db.checkpoint.note import Facts, Position, compose, run_name
-from alpha_db.checkpoint.store import Store
+from alpha_db.evidence.checkpoint.history import Run, in_order, open_signed
+from alpha_db.evidence.checkpoint.keys import SigningKey
+from alpha_db.evidence.checkpoint.note import Facts, Position, compose, run_name
+from alpha_db.evidence.checkpoint.store import Store
 from tests.checkpoint.book import Book, run
 from tests.checkpoint.test_unreadable import cut_tail
 from tests.support import query

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db.checkpoint.store import Store, StoreError
+from alpha_db.evidence.checkpoint.store import Store, StoreError
 from tests.checkpoint.book import Book, run
 from tests.cluster import client_environment
 from tests.fix_database import Connection, LoginRole

@@ -14,9 +14,9 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from alpha_db.checkpoint.keys import BadKey, SigningKey, trusted_keys
-from alpha_db.checkpoint.note import Facts, Position, compose
-from alpha_db.offline_check import parse_time
+from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey, trusted_keys
+from alpha_db.evidence.checkpoint.note import Facts, Position, compose
+from alpha_db.evidence.offline_check import parse_time
 from alpha_db.security.private_file import KeyFileError
 from tests.checkpoint.book import NAME, Book, make_key, public, run
 from tests.support import ROOT, Connection, one, query

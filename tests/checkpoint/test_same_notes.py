@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
 from alpha_db.cli.main import main
-from tests.evidence.book import OTHER, SIGNER, Book
+from alpha_db.evidence import offline_check
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book
 
 pytestmark = pytest.mark.any_server
 

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from alpha_db.checkpoint import whereabouts
-from alpha_db.checkpoint.note import Position
-from alpha_db.checkpoint.whereabouts import Whereabouts, why_missing
+from alpha_db.evidence.checkpoint import whereabouts
+from alpha_db.evidence.checkpoint.note import Position
+from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
 from tests.checkpoint.book import Book, make_key, run
 from tests.cluster import Server
 from tests.support import migrate_with_psql, query, tamper, wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
+from alpha_db.evidence import offline_check
 from tests.checkpoint.book import Book, Result, run
 from tests.support import Connection, one, tamper
 

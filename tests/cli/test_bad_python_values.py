@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import alpha_db
-from alpha_db.checkpoint.keys import SigningKey, trusted_keys
 from alpha_db.errors import AlphaDbError
+from alpha_db.evidence.checkpoint.keys import SigningKey, trusted_keys
 from alpha_db.migrate import migrate
-from alpha_db.reading import read_json
 from alpha_db.risk.high_water import HighWater
 from alpha_db.risk.pins import load_pins
 from alpha_db.security.audit_signer import AuditSigner
+from alpha_db.security.reading import read_json
 from tests.cli.bad_values import complaints
 
 pytestmark = pytest.mark.any_server

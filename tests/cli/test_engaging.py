@@ -116,7 +116,9 @@ def test_an_auditor_that_holds_the_lockdown_open_keeps_it_off_for_nobody(
     assert is_locked(db)
 
 
-def test_it_is_recorded_as_soon_as_the_holder_ends(damaged: Desk, db: Connection, connect: Connect) -> None:
+def test_the_event_is_recorded_as_soon_as_the_holder_ends(
+    damaged: Desk, db: Connection, connect: Connect
+) -> None:
     holder = connect(autocommit=False)
     holder.execute("lock table lock_lockdown_events in share update exclusive mode")
     pid = holder.info.backend_pid

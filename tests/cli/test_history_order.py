@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alpha_db.cli.risk.history import approvers
+from alpha_db.risk.cli.history import approvers
 
 
 def test_approvers_in_order() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db.checkpoint.guards import Since
-from alpha_db.checkpoint.keys import SigningKey
-from alpha_db.cli.guards import _tell_since
 from alpha_db.cli.main import main
-from alpha_db.cli.output import since
-from alpha_db.offline_check import Refused, open_note
+from alpha_db.evidence.checkpoint.guards import Since
+from alpha_db.evidence.checkpoint.keys import SigningKey
+from alpha_db.evidence.cli.guards import _tell_since
+from alpha_db.evidence.offline_check import Refused, open_note
 from alpha_db.security.audit_signer import AuditSigner
+from alpha_db.verify.cli.verify_report import since
 
 pytestmark = pytest.mark.any_server
 

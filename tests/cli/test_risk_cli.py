@@ -215,7 +215,9 @@ def test_nothing_is_sent_without_an_answer(governed: Desk, db: Connection) -> No
 
 
 @pytest.mark.parametrize(("answer", "code", "more"), [("y", 0, 1), ("n", 3, 0)])
-def test_it_asks_on_a_terminal(governed: Desk, db: Connection, answer: str, code: int, more: int) -> None:
+def test_a_command_asks_on_a_terminal_before_it_signs(
+    governed: Desk, db: Connection, answer: str, code: int, more: int
+) -> None:
     before = one(db, "select count(*) from proposals")
     arguments = ["risk", "update-param", POSITION, "0.1", "--reason", "x", "--key", str(governed.key("ada"))]
     ours, theirs = pty.openpty()

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from alpha_db.connection import connect as open_connection
-from alpha_db.verification import Plan, Range, by_table, make_plan, verify_ranges
+from alpha_db.verify.ranges import Plan, Range, by_table, make_plan, verify_ranges
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.fix_database import Connect

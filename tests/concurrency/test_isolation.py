@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.chain.behind import judge
+from tests.chain.by_force import judge
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
 from tests.support import AUDIT_TABLES, PATIENCE, Connection, fill, make_signal, one, query
@@ -115,7 +115,7 @@ def test_a_read_committed_writer_waits_and_goes_on(book: Connection, begin: Begi
     assert_intact(book)
 
 
-def test_it_takes_the_place_of_one_that_rolled_back(book: Connection, begin: Begin) -> None:
+def test_a_waiting_writer_takes_the_place_of_one_that_rolled_back(book: Connection, begin: Begin) -> None:
     first, second = begin("read committed"), begin("read committed")
     make_signal(first, 50)
     waiting = Background(second, SIGNAL, {"key": "second"}).blocked(book)
@@ -315,3 +315,22 @@ def test_both_orders_of_two_chains_deadlock_at_worst_and_leave_the_chain_intact(
     first.rollback()
     second.rollback()
     assert_intact(book)
+
+
+def test_a_prepared_transaction_that_outlives_a_crash_is_no_23505(connect: Connect, db: Connection) -> None:
+    make_signal(db)
+    prepared = connect(autocommit=False)
+    make_signal(prepared, 2)
+    prepared.execute("prepare transaction 'outlives'")
+    query(
+        db, "select setval('writer_signals', 1, false), setval('tail_signals', 1, false)"
+    )  # as after a crash
+    late = connect(autocommit=False)
+    late.execute("set transaction isolation level repeatable read")
+    query(late, "select 1")
+    db.execute("commit prepared 'outlives'")
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        make_signal(late, 3)
+    late.rollback()
+    late.execute("set transaction isolation level repeatable read")
+    assert make_signal(late, 3)["id"] == 3

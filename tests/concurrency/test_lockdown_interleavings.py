@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.chain.behind import release
+from tests.chain.by_force import release
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
 from tests.support import (
@@ -413,3 +413,17 @@ def test_nothing_says_engaged_if_the_event_went_elsewhere(book: Connection) -> N
     said = one(book, ENGAGE)
     assert said.startswith("lockdown engaged, but its event is not recorded yet")
     assert locked(book)
+
+
+def test_an_engagement_with_an_old_snapshot_does_not_say_that_it_is_done(
+    connect: Connect, db: Connection
+) -> None:
+    query(db, "select _engage_lockdown('a test', '[]')")
+    old = connect(autocommit=False)
+    old.execute("set transaction isolation level repeatable read")
+    query(old, "select 1")
+    query(db, "select _engage_lockdown('a test', '[]')")
+    release(db, "a test", '[{"table": "signals", "id": 1, "verdict": "tail_missing", "actual_hash": null}]')
+    said = one(old, "select _lockdown_over('[{}]', true)")
+    old.rollback()
+    assert said != "the lockdown is engaged already"

@@ -14,7 +14,7 @@ from threading import Event
 import psycopg
 import pytest
 
-from tests.chain.behind import broken_in_python, judge, places
+from tests.chain.by_force import broken_in_python, judge, places
 from tests.fix_database import Connect, LoginRole
 from tests.support import AUDIT_TABLES, PATIENCE, Connection, fill, one, query, verdicts
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.chain.behind import judge
+from tests.chain.by_force import judge
 from tests.concurrency.background import Background, all_at_once
 from tests.fix_database import Connect
 from tests.support import PATIENCE, Connection, make_signal, one, query
@@ -62,7 +62,7 @@ def test_every_difference_is_named(db: Connection) -> None:
     )
 
 
-def test_it_is_idempotent_within_a_transaction(db: Connection) -> None:
+def test_a_signal_is_recorded_once_within_a_transaction(db: Connection) -> None:
     with db.transaction():
         assert make_signal(db, 1) == make_signal(db, 1)
     with db.transaction(force_rollback=True):

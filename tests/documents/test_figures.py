@@ -9,11 +9,11 @@ import click
 import pytest
 
 from alpha_db.cli.common import LOCK_TIMEOUT
-from alpha_db.cli.engaging import ENGAGE_FOR
 from alpha_db.cli.main import cli
-from alpha_db.locks import LONG
 from alpha_db.migrate.sources import find_directory, read_files
 from alpha_db.risk import CEILINGS, RiskGuardrailService
+from alpha_db.verify.cli.engaging import ENGAGE_FOR
+from alpha_db.verify.cli.status_report import LONG
 from tests.support import AUDIT_TABLES, MIGRATIONS, ROOT, Connection, query
 
 SQL = "\n".join(path.read_text(encoding="utf-8") for path in MIGRATIONS)

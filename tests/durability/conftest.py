@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.cluster import Server
-from tests.durability.book import DATABASE, SETTINGS
+from tests.durability.acknowledged import DATABASE, SETTINGS
 from tests.support import PATIENCE, Connection, migrate_with_psql, server_options
 
 Connecting = Callable[..., Connection]

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.concurrency.background import Background
-from tests.durability.book import assert_whole, call_each, call_signal, fresh_key, positions
+from tests.durability.acknowledged import assert_whole, call_each, call_signal, fresh_key, positions
 from tests.durability.conftest import Connecting
 from tests.durability.processes import backends, stopped
 from tests.support import Connection, one, query, wait_until

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from tests.cluster import Server
-from tests.durability.book import (
+from tests.durability.acknowledged import (
     DATABASE,
     Acknowledged,
     assert_whole,

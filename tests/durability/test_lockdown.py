@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.cluster import Server
-from tests.durability.book import DATABASE, SETTINGS
+from tests.durability.acknowledged import DATABASE, SETTINGS
 from tests.support import Connection, fill, make_signal, migrate_with_psql, one, query, wait_until
 
 

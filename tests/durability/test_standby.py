@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster import Server
 from tests.concurrency.background import Background
-from tests.durability.book import assert_whole, call_each, call_signal, fresh_key, lost
+from tests.durability.acknowledged import assert_whole, call_each, call_signal, fresh_key, lost
 from tests.durability.conftest import Connecting
 from tests.support import Connection, one, query, wait_until
 

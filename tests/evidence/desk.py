@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli.desk import Desk
-from tests.evidence.book import SIGNER, Book, Signer
+from tests.evidence.made_by_hand import SIGNER, Book, Signer
 from tests.support import Connection, one, query
 
 RUN = "20260125T120000.123456Z"

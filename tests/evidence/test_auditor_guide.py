@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
+from alpha_db.evidence import offline_check
 from tests.cluster import client_environment
-from tests.evidence.book import OTHER, SIGNER, Book, Signer, root_of
 from tests.evidence.desk import Evidence, book_of
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, Signer, root_of
 from tests.support import ROOT, fill, make_signal
 
 GUIDE = (ROOT / "docs" / "auditor-guide.md").read_text(encoding="utf-8")

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from alpha_db.cli.main import main
-from alpha_db.cli.new_file import NotWritten, new_file
+from alpha_db.evidence.cli.new_file import NotWritten, new_file
 from tests.cluster import Server, client_environment
-from tests.evidence.book import OTHER, SIGNER, Book, bit_flips
 from tests.evidence.desk import Evidence, book_of
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips
 from tests.fix_database import LoginRole
 from tests.support import AUDIT_TABLES, PATIENCE, ROOT, Connection, fill, make_signal, one, query, tamper
 
@@ -272,7 +272,7 @@ def test_columns_that_were_added_later(evidence: Evidence) -> None:
     verify(evidence, evidence.path("s"), "--checkpoint", evidence.note(), "--trust", evidence.key)
 
 
-def test_who_may(evidence: Evidence, server: Server, login_role: LoginRole) -> None:
+def test_who_may_export(evidence: Evidence, server: Server, login_role: LoginRole) -> None:
     fill(evidence.db)
     auditor, trader = login_role("app_auditor"), login_role("app_trading")
     dsn = server.dsn(evidence.db.info.dbname, auditor)
@@ -288,7 +288,7 @@ def test_who_may(evidence: Evidence, server: Server, login_role: LoginRole) -> N
     assert not evidence.path("x").exists()
 
 
-def test_it_reads_one_snapshot_and_writes_nothing(evidence: Evidence, db: Connection) -> None:
+def test_an_export_reads_one_snapshot_and_writes_nothing(evidence: Evidence, db: Connection) -> None:
     fill(db)
     before = query(db, "select table_name, last_id from chain_status()")
     db.execute(f"alter database {db.info.dbname} set default_transaction_read_only = on")

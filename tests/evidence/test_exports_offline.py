@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha_db import offline_check
-from alpha_db.offline_check import (
+from alpha_db.evidence import offline_check
+from alpha_db.evidence.offline_check import (
     Checkpoint,
     ExportResult,
     Refused,
@@ -26,7 +26,7 @@ from alpha_db.offline_check import (
     verify_export,
     verify_proof,
 )
-from tests.evidence.book import SIGNER, Book, bit_flips, gzipped, line
+from tests.evidence.made_by_hand import SIGNER, Book, bit_flips, gzipped, line
 
 KEYS = [parse_vkey(SIGNER.vkey)]
 BOOK = Book.of(12)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
-from alpha_db.checkpoint import create
-from alpha_db.cli import evidence as shared
 from alpha_db.cli.main import main
-from tests.evidence.book import SIGNER, Book
+from alpha_db.evidence import offline_check
+from alpha_db.evidence.checkpoint import create
+from alpha_db.evidence.cli import notes as shared
 from tests.evidence.desk import Evidence, book_of
+from tests.evidence.made_by_hand import SIGNER, Book
 from tests.support import fill, make_signal, one, query
 
 PAYLOADS = {

@@ -8,7 +8,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha_db.offline_check import (
+from alpha_db.evidence.offline_check import (
     MerkleTree,
     Unreadable,
     leaf_hash,
@@ -16,7 +16,7 @@ from alpha_db.offline_check import (
     verify_consistency,
     verify_inclusion,
 )
-from tests.evidence.book import bit_flips, consistency_of, path_of, root_of
+from tests.evidence.made_by_hand import bit_flips, consistency_of, path_of, root_of
 
 LEAVES = [sha256(n.to_bytes(2, "big")).digest() for n in range(300)]
 ROOTS = [root_of(LEAVES[:size]) for size in range(301)]

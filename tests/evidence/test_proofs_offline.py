@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from alpha_db.offline_check import Refused, Unreadable, parse_vkey, verify_proof
-from tests.evidence.book import OTHER, SIGNER, Book, bit_flips, path_of
+from alpha_db.evidence.offline_check import Refused, Unreadable, parse_vkey, verify_proof
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips, path_of
 
 KEYS = [parse_vkey(SIGNER.vkey)]
 BOOK = Book.of(13)

@@ -9,8 +9,8 @@ import pytest
 
 from alpha_db.cli.main import main
 from tests.cluster import Server
-from tests.evidence.book import OTHER, SIGNER, Book
 from tests.evidence.desk import Evidence, book_of
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book
 from tests.fix_database import LoginRole
 from tests.support import fill, make_signal, tamper
 
@@ -75,7 +75,7 @@ def test_nothing_is_proved_that_is_not_so(evidence: Evidence) -> None:
     assert not evidence.path("p").exists()
 
 
-def test_who_may(evidence: Evidence, server: Server, login_role: LoginRole) -> None:
+def test_who_may_prove(evidence: Evidence, server: Server, login_role: LoginRole) -> None:
     fill(evidence.db)
     note = str(evidence.note())
     for role, code in (("app_auditor", 0), ("app_trading", 3)):

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from alpha_db.offline_check import (
+from alpha_db.evidence.offline_check import (
     Refused,
     Unreadable,
     key_id_of,
@@ -19,7 +19,7 @@ from alpha_db.offline_check import (
     verify_signature,
 )
 from alpha_db.security.ed25519 import verify
-from tests.evidence.book import INSTALLATION, OTHER, SIGNER, Book, Signer, bit_flips
+from tests.evidence.made_by_hand import INSTALLATION, OTHER, SIGNER, Book, Signer, bit_flips
 from tests.risk.test_ed25519 import NOT_CANONICAL, SMALL_ORDER, VECTORS, L, expand
 
 # golang.org/x/mod/sumdb/note: the example of its documentation and tests.
@@ -43,7 +43,7 @@ def test_rfc_8032() -> None:
         assert not verify_signature(key, message, signature + b"\0")
 
 
-def test_it_is_as_strict_as_the_rest_of_alpha_db() -> None:
+def test_the_checker_is_as_strict_as_the_rest_of_alpha_db() -> None:
     message, public, signature = b"a message", SIGNER.public, SIGNER.private.sign(b"a message")
     s = int.from_bytes(signature[32:], "little")
     for wrong in (s + L, 2**256 - 1, 0):
@@ -58,7 +58,7 @@ def test_it_is_as_strict_as_the_rest_of_alpha_db() -> None:
     assert not verify_signature(public, message, IDENTITY + (h * a % L).to_bytes(32, "little"))
 
 
-def test_it_says_the_same_as_openssl_of_turned_bits() -> None:
+def test_the_checker_says_the_same_as_openssl_of_turned_bits() -> None:
     chance = random.Random(6)
     said = set()
     for _ in range(60):

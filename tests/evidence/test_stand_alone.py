@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db import offline_check
-from tests.evidence.book import OTHER, SIGNER, Book, gzipped
+from alpha_db.evidence import offline_check
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, gzipped
 
 SOURCE = Path(offline_check.__file__)
 BOOK = Book.of(5)
@@ -59,7 +59,7 @@ def auditor(tmp_path: Path) -> Auditor:
     return Auditor(tmp_path)
 
 
-def test_it_imports_nothing_but_the_standard_library() -> None:
+def test_the_checker_imports_nothing_but_the_standard_library() -> None:
     names = set()
     for node in ast.walk(ast.parse(SOURCE.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import class_row
 
-from tests.chain.behind import judge, rehash, release
+from tests.chain.by_force import judge, rehash, release
 from tests.merkle.logs import root, seal, tree_of, write_signals
 from tests.support import Connection, Verdict, as_role, make_signal, one, query, tamper
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.chain.behind import behind_its_back
+from tests.chain.by_force import behind_its_back
 from tests.merkle.logs import WIDE, damage, nodes, root, seal, tree_of, write_signals
 from tests.support import PATIENCE, Connection, as_role, fill, one, query, tamper
 
@@ -205,3 +205,20 @@ def test_a_forged_id_does_not_make_sealing_count_for_ever(logged: Connection) ->
     query(logged, f"set statement_timeout = '{PATIENCE}s'")
     query(logged, "select * from seal_log()")
     assert query(logged, "select level, index, hash from log_nodes order by 1, 2") == before
+
+
+def test_after_a_cut_tail_a_new_checkpoint_holds_against_the_rows(db: Connection) -> None:
+    many = (
+        "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+        " select %s || i, 'B', 'BUY', 1, 1, '{}' from generate_series(1, %s) as i"
+    )
+    query(db, many, ["a", 300])
+    query(db, "select seal_log('signals')")
+    tamper(db, "delete from signals where id > 200")
+    query(db, many, ["b", 100])
+    size, root = next(
+        iter(f.values())
+        for f in query(db, "select size, root from checkpoint_facts() where table_name = 'signals'")
+    )
+    found = query(db, "select * from verify_checkpoint('signals', %s, %s, false)", [size, root])[0]
+    assert found["verdict"] == "intact"

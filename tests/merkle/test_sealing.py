@@ -141,7 +141,7 @@ def test_a_snapshot_older_than_the_nodes_is_sent_back(logged: Connection, connec
     assert damage(logged, "signals") == []
 
 
-def test_who_may(logged: Connection) -> None:
+def test_who_may_seal(logged: Connection) -> None:
     for role in ("app_trading", "app_risk"):
         with as_role(logged, role), pytest.raises(psycopg.errors.InsufficientPrivilege):
             seal(logged)

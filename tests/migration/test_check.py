@@ -51,6 +51,6 @@ def test_a_newer_database_is_3(installed: Desk, tmp_path: Path) -> None:
     assert "upgrade the package" in check(installed, "--sources", tmp_path, expect=3).err
 
 
-def test_it_excludes_the_others(installed: Desk) -> None:
+def test_check_excludes_the_other_options(installed: Desk) -> None:
     for other in ("--list", "--dry-run"):
         assert "exclude each other" in check(installed, other, expect=2).err

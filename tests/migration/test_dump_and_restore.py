@@ -57,8 +57,19 @@ def inserts(source: Desk, target: Desk, tmp_path: Path) -> None:
     target.server.psql(target.dbname, "-1", "-o", tmp_path / "out", "-f", file)
 
 
-@pytest.mark.parametrize("way", [custom, directory_with_two_jobs, plain, inserts])
-@pytest.mark.parametrize("schema", ["public", "Desk A"])
+@pytest.mark.parametrize(
+    ("schema", "way"),
+    [
+        ("public", custom),
+        ("public", directory_with_two_jobs),
+        ("Desk A", plain),
+        ("public", inserts),
+        pytest.param("Desk A", custom, marks=pytest.mark.long),
+        pytest.param("Desk A", directory_with_two_jobs, marks=pytest.mark.long),
+        pytest.param("public", plain, marks=pytest.mark.long),
+        pytest.param("Desk A", inserts, marks=pytest.mark.long),
+    ],
+)
 def test_whole_database(
     schema: str,
     way: Callable[[Desk, Desk, Path], None],

@@ -166,17 +166,15 @@ def test_a_rollback_waits_for_a_migration(installed: Desk, root: Root) -> None:
     assert MIGRATION["23"].stem not in [row["name"] for row in registered(gate)]
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
+def test_defaults_of_the_database_do_not_stop_it(empty: Desk, root: Root) -> None:
+    connection = root(empty)
+    for setting in (
         "default_transaction_read_only = on",
         "default_transaction_isolation = serializable",
         "lock_timeout = 1",
         "idle_in_transaction_session_timeout = 1",
-    ],
-)
-def test_defaults_of_the_database_do_not_stop_it(setting: str, empty: Desk, root: Root) -> None:
-    root(empty).execute(f"alter database {empty.dbname} set {setting}")
+    ):
+        connection.execute(f"alter database {empty.dbname} set {setting}")
     assert migrate(empty) == 0
     with closing(empty.connect()) as connection:
         assert [row["name"] for row in registered(connection)] == [file.stem for file in MIGRATIONS]

@@ -8,7 +8,7 @@ import pytest
 
 from alpha_db.errors import RiskTampered
 from alpha_db.security.config_integrity import verify_database
-from tests.chain.behind import rehash
+from tests.chain.by_force import rehash
 from tests.risk.council import unguarded
 from tests.support import Connection, Row, as_role, one, query, tamper
 

@@ -13,7 +13,7 @@ from alpha_db.risk.backoff import Backoff
 from alpha_db.risk.guardrail import CEILINGS, Ceilings, Guardrail, Mode
 from alpha_db.security.config_integrity import IntegrityChecker, Verified
 from alpha_db.security.state import Limits
-from tests.risk.book import governed_book
+from tests.risk.signed_history import governed_book
 
 
 class Clock:
@@ -33,7 +33,7 @@ def verified() -> Verified:
     return IntegrityChecker().check(governed_book().reading())
 
 
-def test_it_begins_in_safe_mode(clock: Clock) -> None:
+def test_a_guardrail_begins_in_safe_mode(clock: Clock) -> None:
     state = Guardrail(clock=clock).state
     assert state.mode is Mode.SAFE_MODE
     nothing = {state.max_position_size_pct, state.daily_drawdown_limit_pct, state.max_leverage_ratio}

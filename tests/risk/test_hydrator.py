@@ -21,8 +21,8 @@ from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.pins import Pins
 from alpha_db.security import config_integrity
 from alpha_db.security.evidence import Reading
-from tests.risk.book import NOON, Book, FakeSource, governed_book, sha, state_text
 from tests.risk.council import PLACE, agent_id, limits, private_key, public_hex
+from tests.risk.signed_history import NOON, Book, FakeSource, governed_book, sha, state_text
 
 RELEASE = {"damage": [PLACE]}
 

@@ -17,8 +17,8 @@ from alpha_db.risk.high_water import HighWater, HighWaterError
 from alpha_db.risk.pins import PinsError, load_pins
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError, is_weak_key, verify_text
 from alpha_db.security.config_integrity import IntegrityChecker, Verified
-from tests.risk.book import Book, governed_book, state_text
 from tests.risk.council import PLACE, agent_id, limits, private_key, public_hex
+from tests.risk.signed_history import Book, governed_book, state_text
 from tests.support import Connection, one
 
 # --------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from alpha_db.courtesy import RISK, tell
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.audit_signer import AuditSigner
+from alpha_db.verify.courtesy import RISK, tell
 from tests.cluster import Server, major_of
 from tests.fix_database import Connect
 from tests.risk.conftest import NAMES

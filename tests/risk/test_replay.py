@@ -15,8 +15,8 @@ from alpha_db.security.config_integrity import IntegrityChecker, Verified
 from alpha_db.security.evidence import AgentKey, LockdownEvent
 from alpha_db.security.replay import Policy
 from alpha_db.security.state import RiskState
-from tests.risk.book import NOON, Book, governed_book, sha, state_text
 from tests.risk.council import PLACE, agent, agent_id, limits, private_key, public_hex, threshold
+from tests.risk.signed_history import NOON, Book, governed_book, sha, state_text
 
 BTC = '{"asset":"BTC","kill_loss_pct":0.1000,"kill_price":null}'
 LOOSER = limits("0.06")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from alpha_db.cli.output import clean
 from alpha_db.security import signed_text, state
 from alpha_db.security.signed_text import parse_proposal, parse_time, proposal_text
-from tests.risk.book import ORIGIN, governed_book
+from tests.risk.signed_history import ORIGIN, governed_book
 from tests.support import Connection, one, query
 
 ANY_TEXT = st.text(

@@ -298,10 +298,11 @@ class Hostile:
         """What ran and as whom, from the log; none if the sequence says that none did."""
         with psycopg.connect(self.server.dsn(self.dbname), autocommit=True) as conn:
             conn.execute("set search_path = pg_catalog")
-            called = one(conn, f"select is_called from {quote(self.schema)}.ran")
+            if not one(conn, f"select is_called from {quote(self.schema)}.ran"):
+                return []
         log = self.server.log.read_text(encoding="utf-8", errors="replace")
         found = re.findall(rf"hostile {self.dbname}: (.* ran as .*)", log)
-        assert bool(found) == bool(called)
+        assert found
         return sorted(set(found))
 
 

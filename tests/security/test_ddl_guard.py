@@ -324,15 +324,21 @@ def test_two_installations(server: Server, connect: Connect, make_database: Call
             both.execute("create index more on signals (symbol)")
         assert caught.value.diag.schema_name == schema
         assert attempts(both) == {("AUD-011", "protected object", "DDL"): 1}
+    assert one(both, "select count(*) from pg_event_trigger") == 4
+    facts = query(both, "select * from guard_facts()")
     install_guard(server, name, ODD, UNGUARD.name)
+    assert query(both, "select * from guard_facts()") == facts, "of desk_b"
     both.execute(f"set search_path = {quote(ODD)}")
     assert changed_guards(both) == []
     both.execute("create index more on signals (symbol)")
+    assert changed_guards(both)
     with refused("AUD-011"):
         both.execute("create index more on desk_b.signals (symbol)")
     both.execute(f"drop schema {quote(ODD)} cascade")
     with refused("AUD-011"):
         both.execute("drop schema desk_b cascade")
+    install_guard(server, name, "desk_b", UNGUARD.name)
+    assert one(both, "select count(*) from pg_event_trigger") == 0
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -370,7 +376,7 @@ def test_migrations_run_under_the_guard(server: Server, connect: Connect, guarde
     objects = {
         row["object_identity"] for row in query(guarded, "select object_identity from maintenance_events")
     }
-    assert {"public.later", "public.signals", "public.owner_role()"} <= objects
+    assert {"public.later", "public.signals", "public._owner_role()"} <= objects
     assert changed_guards(guarded) == []
     assert {v.verdict for v in verdicts(guarded).values()} == {"intact"}
     with refused("AUD-011"):

@@ -359,3 +359,13 @@ def test_a_float_in_a_plain_insert_is_the_documented_limit(session: Connection) 
 
 def test_correlation_of_the_fixture(session: Connection) -> None:
     assert a_signal(session) == CORRELATION
+
+
+def test_a_domain_over_a_float_is_a_float(db: Connection) -> None:
+    query(db, "create domain public.amount as double precision")
+    with pytest.raises(psycopg.Error) as caught:
+        query(
+            db,
+            "select record_signal('s', 'B', 'BUY', 0.1::amount, 1::amount, '{}', money_type => null::amount)",
+        )
+    assert caught.value.sqlstate == "AUD01"

@@ -22,7 +22,7 @@ def extension(admin: Connection) -> str:
     return str(found)
 
 
-def test_it_is_one_line_and_the_next_change_of_it_another(db: Connection, extension: str) -> None:
+def test_an_extension_is_one_line_and_its_next_change_another(db: Connection, extension: str) -> None:
     query(db, f"create extension {extension}")
     (found,) = changed_guards(db)
     assert (found["object_kind"], found["object_name"], found["problem"]) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -42,6 +43,19 @@ PATHS = {
     "as $user": 'public, "$user", pg_catalog',  # the login is called as the hostile schema
 }
 SCOPES = ("database", "role", "session")
+# Each path with each user, and each scope with each path or user; the other pairs with --all.
+EVERY_DAY = {
+    ("superuser", "database", "behind the install schema"),
+    ("superuser", "role", "with $user"),
+    ("superuser", "session", "as $user"),
+    ("migrator", "role", "as $user"),
+    ("migrator", "session", "behind the install schema"),
+    ("migrator", "database", "with $user"),
+}
+INSTALLING = [
+    pytest.param(*case, id="-".join(case), marks=() if case in EVERY_DAY else pytest.mark.long)
+    for case in itertools.product(("superuser", "migrator"), SCOPES, PATHS)
+]
 
 
 @pytest.fixture(scope="session")
@@ -127,13 +141,11 @@ def test_what_is_planted_runs_when_it_is_looked_up(hostile_template: Hostile, cl
             assert [ran for ran in hostile.ran() if ran.startswith(said)], (said, hostile.ran())
 
 
-@pytest.mark.parametrize("path", PATHS.values(), ids=list(PATHS))
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("who", ["superuser", "migrator"])
+@pytest.mark.parametrize(("who", "scope", "kind"), INSTALLING)
 def test_installing_and_removing_with_psql(
     who: str,
     scope: str,
-    path: str,
+    kind: str,
     hostile_template: Hostile,
     clone: Clone,
     admin: Connection,
@@ -142,7 +154,7 @@ def test_installing_and_removing_with_psql(
     prefix: str,
 ) -> None:
     """All migrations, the superuser's step and its rollback, and all rollbacks."""
-    hostile = clone(hostile_template)
+    hostile, path = clone(hostile_template), PATHS[kind]
     login = "postgres"
     if who == "migrator":
         login = evil_login if path == PATHS["as $user"] else login_role(attributes="createrole")
@@ -223,7 +235,7 @@ def run_alpha_db(
     )
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", ["role", "session"])  # to the client, a database's is like a role's
 def test_migrating_with_alpha_db(
     scope: str, hostile_template: Hostile, clone: Clone, admin: Connection, login_role: LoginRole, prefix: str
 ) -> None:
@@ -238,11 +250,10 @@ def test_migrating_with_alpha_db(
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize("scope", ["database", "role"])
-def test_migrating_with_yoyo(scope: str, hostile_template: Hostile, clone: Clone, admin: Connection) -> None:
+def test_migrating_with_yoyo(hostile_template: Hostile, clone: Clone, admin: Connection) -> None:
     """yoyo's own statements are pinned by nothing but the schema in its URL, as docs/operations.md has it."""
     hostile = clone(hostile_template)
-    set_path(admin, scope, hostile, "postgres", PATHS["behind the install schema"])
+    set_path(admin, "role", hostile, "postgres", PATHS["behind the install schema"])
     url = f"postgresql+psycopg:///{hostile.dbname}?options=-csearch_path%3Dpublic"
     for command in ("apply", "rollback"):
         arguments = ("yoyo.scripts.main", command, "--batch", "--database", url, "--all", "migrations")
@@ -268,7 +279,7 @@ def logins(login_role: LoginRole) -> dict[str, str]:
 Book = tuple[Hostile, dict[str, str]]
 
 
-@pytest.fixture(params=SCOPES)
+@pytest.fixture(params=["role", "session"])  # to the client, a database's is like a role's
 def book(
     request: pytest.FixtureRequest,
     hostile_installed: Hostile,

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster import Server
 from tests.fix_database import Connect, LoginRole
 from tests.security.refusals import Connection
-from tests.support import migrate_with_psql, query, quote
+from tests.support import changed_guards, make_signal, migrate_with_psql, query, quote
 
 # Migrations call these, and the role and the search_path that they set must outlast them.
 UNPINNED = {
@@ -162,3 +162,24 @@ def test_an_auditor_with_temporary_objects_gets_the_truth(
     assert {row["verdict"] for row in rows} == {"intact"}
     real = query(connection, "select count(*) as n from signals")[0]["n"]
     assert {row["table_name"]: row["rows_checked"] for row in rows}["signals"] == real
+
+
+def test_no_function_of_the_schemas_owner_stands_beside_ours_unseen(
+    connect: Connect, db: Connection, login_role: LoginRole
+) -> None:
+    """The chain trigger, as alpha_owner, would call a better match than pg_catalog's for an untyped literal."""
+    owner = login_role()
+    query(db, f"alter schema public owner to {owner}")
+    query(db, "select record_guards('the schema has another owner')")
+    connect(owner).execute(
+        "create function public.setval(text, bigint) returns bigint language plpgsql as"
+        " $$ begin raise exception 'called as %', current_user; end $$"
+    )
+    assert [g["object_name"] for g in changed_guards(db)] == ["setval(text, bigint)"]
+    make_signal(db)
+
+
+def test_a_type_of_the_callers_does_not_stand_in_front_of_ours(connect: Connect) -> None:
+    caller = connect()
+    query(caller, "create temporary table text (a integer)")
+    query(caller, "call append_signal('s', 'B', 'BUY', 1, 1, '{}')")

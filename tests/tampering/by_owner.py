@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from alpha_db import chain as independent
-from tests.chain.behind import rehash
+from alpha_db.verify import chain as independent
+from tests.chain.by_force import rehash
 from tests.checkpoint.book import run
 from tests.concurrency.background import Background
 from tests.risk.council import CHAINED, LIMITS, agent_id, limits, private_key, public_hex
@@ -500,7 +500,7 @@ sql(
 sql(
     "overloads-a-function",
     "Adds a function that a call could pick instead of ours",
-    "create function public.refuse(code text) returns void language sql as ''",
+    "create function public._refuse(code text) returns void language sql as ''",
     guards("function", "_refuse(code text)", "body", "extra"),
 )
 sql(

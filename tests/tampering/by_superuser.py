@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chain.behind import rehash
+from tests.chain.by_force import rehash
 from tests.risk.council import limits
 from tests.risk.test_clock import be_set_back
 from tests.support import one, query

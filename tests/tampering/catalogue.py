@@ -1,7 +1,7 @@
 """What an attack is, and what may come of it.
 
-The files by_*.py hold the attacks, one section for each attacker. test_lower.py and test_upper.py try each of
-them; page.py prints them all as docs/tampering.md.
+The files by_*.py hold the attacks, one section for each attacker. test_few_rights.py and test_many_rights.py try
+each of them; page.py prints them all as docs/tampering.md.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from alpha_db.security.evidence import Reading, read_evidence
 from tests.checkpoint.book import Book
 from tests.cluster import Server
 from tests.fix_database import Connect
-from tests.risk.book import FakeSource
 from tests.risk.council import Council, agent_id, limits, private_key, public_hex, threshold
+from tests.risk.signed_history import FakeSource
 from tests.support import Connection, as_role, fill, one, query, tamper, verdicts
 
 NAMES = ("ada", "ben", "cyd")

@@ -246,8 +246,8 @@ EXIT_4 = {
     "examples/systemd/alpha-db-verify.service": "4 (damage, but the lockdown could not be recorded)",
     "docker-compose.yml": "3 could not run, 4 not locked",
     "python/alpha_db/cli/main.py": "4 damage, but the lockdown could not be recorded",
-    "python/alpha_db/cli/verify_chain.py": "4 for damage while the lockdown or its event could not be recorded",
-    "python/alpha_db/cli/verify_report.py": "4: damage, but the lockdown or its event could not be recorded",
+    "python/alpha_db/verify/cli/verify_chain.py": "4 for damage while the lockdown or its event could not be recorded",
+    "python/alpha_db/verify/cli/verify_report.py": "4: damage, but the lockdown or its event could not be recorded",
 }
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from alpha_db.checkpoint.keys import SigningKey
+from alpha_db.evidence.checkpoint.keys import SigningKey
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
 
 SEED = bytes(range(32))

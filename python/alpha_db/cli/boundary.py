@@ -40,9 +40,6 @@ def run(program: Callable[[], int | None], *, debug: bool, as_json: bool = False
         code = program() or 0
     except click.exceptions.Exit as exc:
         return _answered(exc.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        say("interrupted")
-        return _answered(_BY_SIGNAL + signal.SIGINT, _error("interrupted"))
     except BrokenPipeError:
         return _broken_pipe()
     except SystemExit as exc:
@@ -51,35 +48,41 @@ def run(program: Callable[[], int | None], *, debug: bool, as_json: bool = False
             return _BY_SIGNAL + signal.SIGPIPE
         return exc.code if isinstance(exc.code, int) else EXIT_NOT_RUN
     except click.UsageError as exc:
-        if type(exc).__name__ == "NoArgsIsHelpError":  # click before 8.2 does not have it
-            click.echo(exc.format_message(), err=True)
-            return EXIT_USAGE
-        if exc.ctx and _json_by_environment(exc.ctx):
-            want_json(True)
-        message, see = (
-            squeeze(exc.format_message()),
-            f"see {exc.ctx.command_path} --help" if exc.ctx else None,
-        )
-        say(f"usage: {message}" + (f" ({see})" if see else ""))
-        return _answered(EXIT_USAGE, _error(message, hint=see))
-    except click.ClickException as exc:
-        say(f"error: {squeeze(exc.format_message())}")
-        return _answered(EXIT_NOT_RUN, _error(squeeze(exc.format_message())))
-    except UnicodeEncodeError:
-        if debug:
+        return _misused(exc)
+    except (KeyboardInterrupt, Exception) as exc:
+        if debug and not isinstance(exc, KeyboardInterrupt | click.Abort | click.ClickException):
             traceback.print_exc()
-        message = "an argument, or a variable of the environment, is not UTF-8"
-        say(f"usage: {message}")
-        return _answered(EXIT_USAGE, _error(message))
-    except Exception as exc:
-        if debug:
-            traceback.print_exc()
-        error = from_database(exc) if isinstance(exc, psycopg.Error) else exc
-        say(one_line(error))
-        return _answered(
-            error.exit_code if isinstance(error, AlphaDbError) else EXIT_NOT_RUN, as_members(error)
-        )
+        code, line, error = _told(exc)
+        say(line)
+        return _answered(code, error)
     return _answered(code)
+
+
+def _misused(exc: click.UsageError) -> int:
+    if type(exc).__name__ == "NoArgsIsHelpError":  # click before 8.2 does not have it
+        click.echo(exc.format_message(), err=True)
+        return EXIT_USAGE
+    if exc.ctx and _json_by_environment(exc.ctx):
+        want_json(True)
+    message = squeeze(exc.format_message())
+    see = f"see {exc.ctx.command_path} --help" if exc.ctx else None
+    say(f"usage: {message}" + (f" ({see})" if see else ""))
+    return _answered(EXIT_USAGE, _error(message, hint=see))
+
+
+def _told(exc: BaseException) -> tuple[int, str, dict[str, str | None]]:
+    """Return the exit code of an error, its line, and its members of a JSON answer."""
+    if isinstance(exc, KeyboardInterrupt | click.Abort):
+        return _BY_SIGNAL + signal.SIGINT, "interrupted", _error("interrupted")
+    if isinstance(exc, click.ClickException):
+        message = squeeze(exc.format_message())
+        return EXIT_NOT_RUN, f"error: {message}", _error(message)
+    if isinstance(exc, UnicodeEncodeError):
+        message = "an argument, or a variable of the environment, is not UTF-8"
+        return EXIT_USAGE, f"usage: {message}", _error(message)
+    error = from_database(exc) if isinstance(exc, psycopg.Error) else exc
+    code = error.exit_code if isinstance(error, AlphaDbError) else EXIT_NOT_RUN
+    return code, one_line(error), as_members(error)
 
 
 def one_line(exc: BaseException) -> str:

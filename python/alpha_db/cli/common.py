@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 import psycopg
-from psycopg.rows import dict_row
 
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import want_json
@@ -21,7 +20,7 @@ from alpha_db.errors import LockTimeout, NotInstalled, translate
 from alpha_db.installation import Place, gone, require_installed
 from alpha_db.locks import timed_out
 from alpha_db.pooled import PinningConnection, is_pooled
-from alpha_db.queries import query
+from alpha_db.queries import ask
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class Settings:
             "is_pooled": is_pooled(conn),
         }
         try:
-            with translate(), conn.cursor(row_factory=dict_row) as cursor:
-                settings = cursor.execute(query("prepare_command"), values).fetchone() or {}
+            with translate():
+                (settings,) = ask(conn, "prepare_command", **values)
             if isinstance(conn, PinningConnection) and conn.pins is not None:
                 for name, value in settings.items():
                     conn.pin(name, value)

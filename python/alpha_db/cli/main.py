@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -15,46 +14,32 @@ import click
 import alpha_db
 from alpha_db.cli import boundary
 from alpha_db.cli.common import Settings, debug_option, dsn_option, lock_timeout_option, schema_option
+from alpha_db.cli.optional import LazyGroup
 
 #: Each command and where it is, in the order of the help; loaded when used, so that none slows another.
 COMMANDS = {
-    "demo": "alpha_db.cli.demo:demo",
-    "server": "alpha_db.cli.server:server",
+    "demo": "alpha_db.demo.cli:demo",
+    "server": "alpha_db.embedded.cli.server:server",
     "migrate": "alpha_db.cli.migrate:migrate",
-    "status": "alpha_db.cli.status:status",
-    "verify-chain": "alpha_db.cli.verify_chain:verify_chain",
-    "guards": "alpha_db.cli.guards:guards",
-    "attempts": "alpha_db.cli.attempts:attempts",
-    "lockdown": "alpha_db.cli.lockdown:lockdown",
-    "checkpoint": "alpha_db.cli.checkpoint:checkpoint",
-    "prove": "alpha_db.cli.prove:prove",
-    "verify-proof": "alpha_db.cli.verify_proof:verify_proof_command",
-    "export": "alpha_db.cli.export:export",
-    "verify-export": "alpha_db.cli.verify_export:verify_export_command",
-    "agents": "alpha_db.cli.agents:agents",
-    "risk": "alpha_db.cli.risk:risk",
+    "status": "alpha_db.verify.cli.status:status",
+    "verify-chain": "alpha_db.verify.cli.verify_chain:verify_chain",
+    "guards": "alpha_db.verify.cli.guards:guards",
+    "attempts": "alpha_db.verify.cli.attempts:attempts",
+    "lockdown": "alpha_db.verify.cli.lockdown:lockdown",
+    "checkpoint": "alpha_db.evidence.cli.checkpoint:checkpoint",
+    "prove": "alpha_db.evidence.cli.prove:prove",
+    "verify-proof": "alpha_db.evidence.cli.verify_proof:verify_proof_command",
+    "export": "alpha_db.evidence.cli.export:export",
+    "verify-export": "alpha_db.evidence.cli.verify_export:verify_export_command",
+    "agents": "alpha_db.risk.cli.agents:agents",
+    "risk": "alpha_db.risk.cli:risk",
     "completion": "alpha_db.cli.completion:completion",
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the names, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return a command; None for a name that is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-
 @click.group(
     cls=LazyGroup,
+    lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 fine, 1 proven damage, changed guards or a refusal, 2 usage, 3 could not run, "
     "4 damage, but the lockdown could not be recorded, 5 what was asked about is not there. "

@@ -1,4 +1,4 @@
-"""Printing: results on stdout through rich or as JSON, everything else on stderr."""
+"""Printing: results on stdout as text or as JSON, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -6,37 +6,52 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TextIO
+from unicodedata import combining, east_asian_width
 from uuid import UUID
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
+import click
 
-from alpha_db.frame import frame
-from alpha_db.security.signed_text import HIDDEN
+from alpha_db.hidden import HIDDEN
 
 GOOD, BAD, WARN, DIM, HEAD = "green", "bold red", "yellow", "dim", "bold"
+MEMBERS = ("ok", "exit_code", "result", "error")
+#: A part of a line: text, or text and its style.
+Part = str | tuple[str, str]
 
+_STYLES: dict[str, dict[str, Any]] = {
+    "": {},
+    GOOD: {"fg": "green"},
+    BAD: {"fg": "red", "bold": True},
+    WARN: {"fg": "yellow"},
+    DIM: {"dim": True},
+    HEAD: {"bold": True},
+}
 _CONTROL = re.compile(rf"[\x00-\x1f{HIDDEN}]")
 
 
-class PlainConsole(Console):
-    """A console that neither wraps nor guesses: what is printed can be read by a program, too."""
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether somebody watches a stream, on a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-    def on_broken_pipe(self) -> None:
-        """Leave a reader that went away to the error boundary; rich would exit with 1, which means damage."""
-        raise BrokenPipeError
+def styled(parts: Sequence[Part], stream: TextIO) -> str:
+    """Return a line as a stream shows it: coloured on a terminal, unless NO_COLOR is set."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    if is_terminal(stream) and not os.environ.get("NO_COLOR"):
+        return "".join(click.style(text, **_STYLES[style]) if style else text for text, style in pairs)
+    return "".join(text for text, _ in pairs)
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def clean(value: object) -> str:
@@ -51,17 +66,9 @@ def clean(value: object) -> str:
     return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", str(value))
 
 
-def since(when: object) -> str:
-    """Return since when something is so, as words that stand behind it."""
-    return ", nobody recorded since when" if when is None else f" since {clean(when)}"
-
-
-def line(*parts: str | tuple[str, str]) -> None:
-    """Print a line; a part is text, or text and its style."""
-    text = Text()
-    for part in parts:
-        text.append(*((part,) if isinstance(part, str) else part))
-    put(lambda is_lost: PlainConsole(stderr=is_lost).print(text))
+def line(*parts: Part) -> None:
+    """Print a line."""
+    put(lambda is_lost: _print(parts, sys.stderr if is_lost else sys.stdout))
 
 
 def rows(
@@ -79,13 +86,13 @@ def rows(
     """
     cells = [[clean(cell) for cell in cells_of_line] for cells_of_line in lines]
     every = [list(head), *cells] if head else cells
-    widths = [max(map(cell_len, column)) for column in zip(*every, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*every, strict=True)]
     for number, cells_of_line in enumerate(every):
         is_head = bool(head) and number == 0
         style = styles[number - bool(head)] if styles and not is_head else ""
         parts: list[tuple[str, str]] = [(indent, "")]
         for column, cell in enumerate(cells_of_line):
-            space = " " * (widths[column] - cell_len(cell))
+            space = " " * (widths[column] - width_of(cell))
             last = column == len(cells_of_line) - 1
             padded = space + cell if column in right else cell if last else cell + space
             parts.append((padded, HEAD if is_head else style if column == 0 else ""))
@@ -93,13 +100,14 @@ def rows(
         line(*parts)
 
 
-def note(*parts: str | tuple[str, str]) -> None:
+def note(*parts: Part) -> None:
     """Print a line on stderr."""
-    text = Text()
-    for part in parts:
-        text.append(*((part,) if isinstance(part, str) else part))
     with suppress(OSError):  # what is said besides decides nothing
-        PlainConsole(stderr=True).print(text)
+        _print(parts, sys.stderr)
+
+
+def _print(parts: Sequence[Part], stream: TextIO) -> None:
+    print(styled(parts, stream), file=stream, flush=True)
 
 
 _lost: ContextVar[OSError | None] = ContextVar("lost", default=None)
@@ -134,6 +142,11 @@ def put(show: Callable[[bool], object]) -> None:
             lose(problem)
     with suppress(OSError):
         show(True)
+
+
+def frame(result: object, exit_code: int, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the one shape of every command's JSON answer."""
+    return dict(zip(MEMBERS, (exit_code == 0, exit_code, result, error), strict=True))
 
 
 @dataclass
@@ -184,27 +197,9 @@ def write_frame(exit_code: int, error: Mapping[str, Any] | None = None, *, err: 
         write_json(frame(answer.result, exit_code, error), err=err or answer.is_on_stderr)
 
 
-def write_part(result: object, exit_code: int) -> None:
-    """Print one of several answers at once, of a command that goes on."""
-    put(lambda is_lost: write_json(frame(result, exit_code), err=is_lost))
-
-
 def write_json(document: object, *, err: bool = False) -> None:
     """Print a document as JSON, on stdout or stderr: times as ISO 8601, decimals as strings."""
     (sys.stderr if err else sys.stdout).write(json.dumps(document, indent=2, default=_to_json) + "\n")
-
-
-@contextmanager
-def spinner(what: str) -> Iterator[None]:
-    """Show on a terminal's stderr that something is going on, and since when."""
-    console = PlainConsole(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task(what, total=None)
-        yield
 
 
 def _to_json(value: Any) -> Any:

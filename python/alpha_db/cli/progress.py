@@ -1,23 +1,48 @@
-"""A bar on a terminal's stderr for what takes long; nothing anywhere else."""
+"""What a terminal's stderr shows of work that takes long; nothing anywhere else."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+import click
 
-from alpha_db.cli.output import PlainConsole, clean
+from alpha_db.cli.output import clean, is_terminal
+
+_ERASE = "\r\x1b[2K"
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Give the function that is told how far it is, in the units of the total (None: not known)."""
-    console = PlainConsole(stderr=True)
-    if not console.is_terminal:
-        yield lambda _done: None
+def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """Give the function that is told how far it is, in the units of the total, and the total if it is another.
+
+    A total of None is not known.
+    """
+    if not is_terminal(sys.stderr):
+        yield lambda *_told: None
+    elif total is None:
+        with spinner(what):
+            yield lambda *_told: None
+    else:
+        with click.progressbar(length=total, label=clean(what), file=sys.stderr) as bar:
+
+            def tell(done: int, total: int | None = None) -> None:
+                bar.length = total or bar.length
+                bar.update(done - bar.pos)
+
+            yield tell
+        click.echo(f"\x1b[1A{_ERASE}", err=True, nl=False)
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[None]:
+    """Show that something is going on whose end nobody can tell."""
+    if not is_terminal(sys.stderr):
+        yield
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(clean(what), total=total)
-        yield lambda done: bar.update(task, completed=done)
+    click.echo(f"{clean(what)} ...", err=True, nl=False)
+    try:
+        yield
+    finally:
+        click.echo(_ERASE, err=True, nl=False)

@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from alpha_db.checkpoint.create import Created, create
-from alpha_db.checkpoint.history import read_history
-from alpha_db.checkpoint.keys import SigningKey
-from alpha_db.checkpoint.store import Store
-from alpha_db.checkpoint.verify import compare
 from alpha_db.connection import connect
 from alpha_db.demo.statements import statement
+from alpha_db.evidence.checkpoint.create import Created, create
+from alpha_db.evidence.checkpoint.history import read_history
+from alpha_db.evidence.checkpoint.keys import SigningKey
+from alpha_db.evidence.checkpoint.store import Store
+from alpha_db.evidence.checkpoint.verify import compare
 from alpha_db.installation import locate
 from alpha_db.queries import query
 

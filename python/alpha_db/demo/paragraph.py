@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 
-from rich.cells import cell_len
-from rich.text import Text
-
-from alpha_db.cli.output import PlainConsole
+from alpha_db.cli import output
+from alpha_db.cli.output import Part, width_of
 
 WIDTH = 80
 
 
-def line(*parts: str | tuple[str, str]) -> None:
-    """Print a line, or as many as it takes: it is broken at blanks, and what follows is indented as its beginning.
+def line(*parts: Part) -> None:
+    """Print a line, or as many as it takes: it is broken at blanks, and what follows is indented as its beginning."""
+    styled = [
+        (letter, "" if isinstance(part, str) else part[1])
+        for part in parts
+        for letter in (part if isinstance(part, str) else part[0])
+    ]
+    text = "".join(letter for letter, _ in styled)
+    indent = len(text) - len(text.lstrip(" "))
+    while width_of(text) > WIDTH and (at := _break(text, indent)):
+        _print(styled[: len(text[:at].rstrip())])
+        rest = text[at:].lstrip(" ")
+        styled = [(" ", "")] * indent + styled[len(text) - len(rest) :]
+        text = " " * indent + rest
+    _print(styled)
 
-    A part is text, or text and its style.
-    """
-    text = Text()
-    for part in parts:
-        text.append(*((part,) if isinstance(part, str) else part))
-    indent = len(text.plain) - len(text.plain.lstrip(" "))
-    while cell_len(text.plain) > WIDTH and (at := _break(text.plain, indent)):
-        first, text = text.divide([at])
-        first.rstrip()
-        PlainConsole().print(first)
-        text = Text(" " * indent).append_text(text[len(text.plain) - len(text.plain.lstrip(" ")) :])
-    PlainConsole().print(text)
+
+def _print(styled: list[tuple[str, str]]) -> None:
+    runs = groupby(styled, key=lambda pair: pair[1])
+    output.line(*[("".join(letter for letter, _ in run), style) for style, run in runs])
 
 
 def _break(text: str, indent: int) -> int:
     """Where to break: at the last blank that leaves a line that fits, or else at the first there is; 0: nowhere."""
     blanks = [found.start() for found in re.finditer(r" (?=\S)", text) if found.start() >= indent + 1]
-    fitting = [at for at in blanks if cell_len(text[:at]) <= WIDTH]
+    fitting = [at for at in blanks if width_of(text[:at]) <= WIDTH]
     return fitting[-1] if fitting else blanks[0] if blanks else 0

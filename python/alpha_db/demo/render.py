@@ -8,9 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, PlainConsole, clean, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, clean, rows
+from alpha_db.cli.progress import progress_bar
 from alpha_db.demo.desk import MODELS
 from alpha_db.demo.paragraph import line
 from alpha_db.demo.render_cut import cut
@@ -31,11 +30,15 @@ _WHAT = {
 @contextmanager
 def progress(total: int) -> Iterator[Listener]:
     """Show a progress bar of so many webhooks, on a terminal's stderr only."""
-    console = PlainConsole(stderr=True)
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.advance(task, done)
+    with progress_bar("replaying", total) as tell:
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            tell(done)
+
+        yield advance
 
 
 def title() -> None:

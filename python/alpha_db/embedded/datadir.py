@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from alpha_db.embedded.errors import EmbeddedError
 from alpha_db.embedded.settings import is_there, read_file
 from alpha_db.embedded.sockets import give
 from alpha_db.errors import shown
+from alpha_db.security.files import sync
 
 # initdb works in here, and its result is moved up when it is complete; PG_VERSION moves last
 _HALF_MADE = ".alpha-db-initdb"
@@ -97,15 +97,7 @@ def initialise(data_dir: Path, account: Account, binaries: Binaries, *, fsync: b
         entry.rename(data_dir / entry.name)
     half.rmdir()
     if fsync:
-        _flush(data_dir)
-
-
-def _flush(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(data_dir)
 
 
 def told(text: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from alpha_db.embedded.errors import EmbeddedError
+from alpha_db.security.files import lock
 
 _NOT_POSSIBLE = (errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -27,25 +26,14 @@ def locked(directory: Path, timeout: float = 180) -> Iterator[None]:
     except OSError as exc:
         raise EmbeddedError(f"cannot open {directory}: {exc.strerror}") from exc
     try:
-        _acquire(handle, directory, time.monotonic() + timeout)
+        try:
+            is_locked = lock(handle, timeout)
+        except OSError as exc:
+            if exc.errno not in _NOT_POSSIBLE:
+                raise EmbeddedError(f"cannot lock {directory}: {exc.strerror}") from exc
+            is_locked = True
+        if not is_locked:
+            raise EmbeddedError(f"another process is starting or stopping the server in {directory}")
         yield
     finally:
         os.close(handle)
-
-
-def _acquire(handle: int, directory: Path, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise EmbeddedError(
-                    f"another process is starting or stopping the server in {directory}"
-                ) from None
-            time.sleep(0.05)
-        except OSError as exc:
-            if exc.errno in _NOT_POSSIBLE:
-                return
-            raise EmbeddedError(f"cannot lock {directory}: {exc.strerror}") from exc
-        else:
-            return

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from alpha_db.embedded.accounts import Account
 from alpha_db.embedded.errors import EmbeddedError
 from alpha_db.errors import shown
+from alpha_db.security.files import whole_file
 
 Value = str | int | float | bool
 
@@ -123,17 +123,9 @@ def read_file(path: Path) -> str:
 def replace_file(path: Path, text: str, account: Account) -> None:
     """Write a file by way of a temporary one, for the account, never through a link."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:  # noqa: PTH123
-                stream.write(text)
-                stream.flush()
-                if account.switch:
-                    os.fchown(handle, account.uid, account.gid)
-                os.fsync(handle)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with whole_file(path, mode=0o600) as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
+            if account.switch:
+                os.fchown(stream.fileno(), account.uid, account.gid)
     except OSError as exc:
         raise EmbeddedError(f"cannot write {path}: {exc.strerror}") from exc

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from yoyo import exceptions
 
 import alpha_db
@@ -46,9 +45,9 @@ from alpha_db.migrate.state import (
     refuse_missing,
     refuse_newer,
 )
-from alpha_db.migrate.yoyo_backend import Backend, open_backend
+from alpha_db.migrate.yoyo_backend import Backend, open_backend, set_lock_timeout
 from alpha_db.pooled import is_pooled
-from alpha_db.queries import query
+from alpha_db.queries import ask, ask_one, query
 
 
 @dataclass(frozen=True)
@@ -170,8 +169,7 @@ class _Wait:
             ) from exc
 
     def _holders(self) -> str | None:
-        with self.conn.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(query("lock_holders"), {"own": sorted(self.own)}).fetchall()
+        rows = ask(self.conn, "lock_holders", own=sorted(self.own))
         return "the lock is held by " + ", ".join(_holder(row) for row in rows) if rows else None
 
 
@@ -190,17 +188,10 @@ def _checked_states(
     refuse_newer(states, alpha_db.__version__)
     if role_prefix is not None and place.installed:
         with translate():
-            row = conn.execute(query("installation")).fetchone()
-        if row is not None and row[1] != role_prefix:
-            raise AlphaDbError(f'this installation has role prefix "{row[1]}", not "{role_prefix}"')
+            found = [row["role_prefix"] for row in ask(conn, "installation")]
+        if found and found != [role_prefix]:
+            raise AlphaDbError(f'this installation has role prefix "{found[0]}", not "{role_prefix}"')
     return states
-
-
-def _limit(conn: psycopg.Connection[Any]) -> Callable[[str], None]:
-    def limit(timeout: str) -> None:
-        conn.execute(query("set_lock_timeout"), {"timeout": timeout})
-
-    return limit
 
 
 def _install(params: dict[str, Any], file: MigrationFile, wait: _Wait) -> None:
@@ -214,10 +205,10 @@ def _install(params: dict[str, Any], file: MigrationFile, wait: _Wait) -> None:
             nonlocal made
             with conn.transaction():
                 conn.execute(file.text.encode())
-                made = bool((conn.execute(query("installed_here")).fetchone() or [False])[0])
+                made = ask_one(conn, "installed_here")
 
         try:
-            wait.for_lock(_limit(conn), attempt)
+            wait.for_lock(partial(set_lock_timeout, conn), attempt)
         except psycopg.Error as exc:
             raise _failed(file.name, from_database(exc)) from exc
     if made:
@@ -237,30 +228,28 @@ def _session_lock(params: dict[str, Any], place: Place, wait: _Wait) -> Iterator
         def attempt() -> None:
             try:
                 conn.execute("begin")
-                conn.execute(query("become_owner"))
+                ask(conn, "become_owner")
                 conn.execute(query("migrate_lock"))
             except psycopg.Error:
                 conn.rollback()
                 raise
 
         with translate():
-            wait.for_lock(_limit(conn), attempt)
+            wait.for_lock(partial(set_lock_timeout, conn), attempt)
         wait.own.add(conn.info.backend_pid)
         yield  # released when the connection closes
 
 
 def _require_rights(conn: psycopg.Connection[Any], place: Place) -> None:
     """Say what is missing before yoyo does, who does not say for what."""
-    row = conn.execute(query("may_create")).fetchone()
-    if row is not None and not row[0]:
+    if not ask_one(conn, "may_create"):
         schema, user = quote_identifier(place.schema), quote_identifier(place.session_user)
         raise PermissionDenied(
             f"{place.session_user} may not create objects in schema {schema} of database {place.database}",
             hint=f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user} WITH GRANT OPTION",
             sqlstate="42501",
         )
-    row = conn.execute(query("yoyo_history_writable")).fetchone()
-    if row is not None and not row[0]:
+    if not ask_one(conn, "yoyo_history_writable"):
         raise PermissionDenied(
             "yoyo's history of this schema (_yoyo_migration) belongs to another role",
             hint="run the migrations as the role that ran them before",

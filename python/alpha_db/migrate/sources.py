@@ -21,7 +21,8 @@ FIRST = "001_core_functions"
 
 _BODY = re.compile(r"do \$migration\$.*\$migration\$", re.DOTALL)
 _TAG = {".rollback.sql": "$rollback$", ".sql": "$migration$"}
-_BLANK = re.compile(r"\s+|--[^\n]*(?:\n|\Z)")
+_OUTSIDE = re.compile(r"\s+|--[^\n]*(?:\n|\Z)|/\*")
+_IN_COMMENT = re.compile(r"/\*|\*/|[^/*]+|.")
 
 # yoyo reads a file in the encoding of the locale
 yoyo.migrations.open = functools.partial(open, encoding="utf-8")
@@ -143,26 +144,20 @@ def uncovered(name: str, text: str) -> str | None:
 
 
 def _first_statement(text: str, *, must_end: bool) -> int | None:
-    """Return where something begins that is neither blank nor a comment; with `must_end` a comment must end, too."""
-    place = 0
+    """Return where something begins that is neither blank nor a comment; with `must_end` a comment must end, too.
+
+    Comments may stand in comments.
+    """
+    place = depth = begin = 0
     while place < len(text):
-        blank = _BLANK.match(text, place)
-        if blank is None and not text.startswith("/*", place):
+        token = (_IN_COMMENT if depth else _OUTSIDE).match(text, place)
+        if token is None:
             return place
-        end = blank.end() if blank else _end_of_comment(text, place)
-        if end is None or (
-            must_end and end == len(text) and text.startswith("--", place) and text[-1] != "\n"
-        ):
+        if token.group() == "/*":
+            begin, depth = (begin if depth else place), depth + 1
+        elif depth and token.group() == "*/":
+            depth -= 1
+        elif not depth and must_end and token.end() == len(text) and re.match("--.*\\Z", token.group()):
             return place
-        place = end
-    return None
-
-
-def _end_of_comment(text: str, place: int) -> int | None:
-    """Return where the comment ends that begins here; comments may stand in comments."""
-    depth = 0
-    for found in re.compile(r"/\*|\*/").finditer(text, place):
-        depth += 1 if found.group() == "/*" else -1
-        if depth == 0:
-            return found.end()
-    return None
+        place = token.end()
+    return begin if depth else None

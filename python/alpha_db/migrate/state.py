@@ -9,13 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
 
 from alpha_db.errors import MigrationEdited, NewerDatabase, translate
 from alpha_db.installation import Place, refuse_gone, refuse_remains
 from alpha_db.migrate.sources import MigrationFile
 from alpha_db.objects import made_by, tables
-from alpha_db.queries import query
+from alpha_db.queries import Row, ask, ask_one
 
 
 class Status(StrEnum):
@@ -56,7 +55,7 @@ def missing_tables(conn: psycopg.Connection[Any], states: Sequence[MigrationStat
     applied = {state.name for state in states if state.recorded_checksum}
     names = [name for name in tables() if made_by(name) in applied]
     with translate():
-        return [row[0] for row in conn.execute(query("missing_tables"), {"names": names})]
+        return [row["name"] for row in ask(conn, "missing_tables", names=names)]
 
 
 def refuse_missing(conn: psycopg.Connection[Any], states: Sequence[MigrationState]) -> None:
@@ -74,12 +73,12 @@ def read_states(
     since somebody's own migrations may share the history.
     """
     marks = read_marks(conn)
-    recorded: dict[str, DictRow] = {}
+    recorded: dict[str, Row] = {}
     if not place.installed:
         refuse_remains(conn, place)
     else:
-        with translate(), conn.cursor(row_factory=dict_row) as cursor:
-            recorded = {row["name"]: row for row in cursor.execute(query("installed_migrations"))}
+        with translate():
+            recorded = {row["name"]: row for row in ask(conn, "installed_migrations")}
     states = [_state(file, recorded.pop(file.name, None), marks.get(file.name)) for file in files]
     unknown = [
         MigrationState(name, Status.UNKNOWN, row["applied_at"], row["applied_by"], row["checksum"])
@@ -96,15 +95,14 @@ def read_states(
 
 def read_marks(conn: psycopg.Connection[Any]) -> dict[str, datetime]:
     """Return yoyo's history in this schema: name and time; empty if there is none or it may not be read."""
-    row = conn.execute(query("yoyo_history_exists")).fetchone()
-    if row is None or not row[0]:
+    if not ask_one(conn, "yoyo_history_exists"):
         return {}
     try:
         with conn.transaction():
-            rows = conn.execute(query("yoyo_history")).fetchall()
+            rows = ask(conn, "yoyo_history")
     except psycopg.errors.InsufficientPrivilege:
         return {}
-    return {name: at.replace(tzinfo=UTC) for name, at in rows}
+    return {row["migration_id"]: row["applied_at_utc"].replace(tzinfo=UTC) for row in rows}
 
 
 def refuse_edited(states: Sequence[MigrationState]) -> None:
@@ -133,7 +131,7 @@ def refuse_newer(states: Sequence[MigrationState], package_version: str) -> None
         )
 
 
-def _state(file: MigrationFile, row: DictRow | None, marked_at: datetime | None) -> MigrationState:
+def _state(file: MigrationFile, row: Row | None, marked_at: datetime | None) -> MigrationState:
     marked = marked_at is not None
     if row is None:
         if marked and file.checksum is None:

@@ -15,7 +15,7 @@ from yoyo.migrations import default_migration_table
 
 from alpha_db.connection import open_pinned, pin_for_command
 from alpha_db.errors import from_database
-from alpha_db.queries import query
+from alpha_db.queries import ask
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
@@ -35,7 +35,7 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     def limit_waiting(self, timeout: str) -> None:
         """Let every statement wait for a lock for so long at most, also those of copies: each file is run on one."""
         self._lock_timeout = timeout
-        self.connection.execute(query("set_lock_timeout"), {"timeout": timeout})
+        set_lock_timeout(self.connection, timeout)
 
     def copy(self) -> Backend:
         """Return a backend with a connection of its own."""
@@ -56,6 +56,11 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
             os.environ["LOGNAME"] = f"uid {os.getuid()}"
         data: dict[str, Any] = super().get_log_data(migration, operation)
         return data
+
+
+def set_lock_timeout(conn: psycopg.Connection[Any], timeout: str) -> None:
+    """Let every statement of a connection wait for a lock for so long at most."""
+    ask(conn, "set_lock_timeout", timeout=timeout)
 
 
 def open_backend(parameters: dict[str, Any]) -> Backend:

@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import dict_row
 
-from alpha_db.courtesy import LOCKDOWN, RISK, tell
 from alpha_db.errors import ProposalClosed, RiskTampered, RiskValueRefused, SignatureRefused, translate
 from alpha_db.queries import query
 from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
@@ -24,6 +23,7 @@ from alpha_db.security.evidence import read_evidence
 from alpha_db.security.payloads import DAMAGE
 from alpha_db.security.replay import approvals_needed, direction
 from alpha_db.security.signed_text import SignedProposal, is_plain_text, jsonb_text, parse_proposal
+from alpha_db.verify.courtesy import LOCKDOWN, RISK, tell
 
 Row = dict[str, Any]
 
@@ -296,11 +296,6 @@ class ConfigManager:
             {name: place[name] for name in DAMAGE} | {"row_data": content.get((place["table"], place["id"]))}
             for place in proposal["payload"]["damage"]
         ]
-
-    def was_locked(self) -> bool:
-        """Return whether there ever was a lockdown, so that it takes a release to say that there is none."""
-        found = self._rows("lockdown_evidence")
-        return any(row["event_id"] is not None or row["alarm"] is not None for row in found)
 
     def _rows(self, name: str, **values: Any) -> list[Row]:
         with translate(), self._conn.cursor(row_factory=dict_row) as cursor:

@@ -6,17 +6,15 @@ can tell.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere
-from alpha_db.reading import read_json, reason_of
 from alpha_db.security.config_integrity import Verified
+from alpha_db.security.files import whole_file
+from alpha_db.security.reading import read_json, reason_of
 from alpha_db.security.replay import Replay, tampered
 
 
@@ -102,24 +100,9 @@ class HighWater:
     def _store(self, mark: Mark) -> None:
         if self._path is None:
             return
-        folder = self._path.parent
         try:
-            descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=folder)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                    json.dump(asdict(mark), stream)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                Path(name).replace(self._path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(name).unlink()
-                raise
-            directory = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            with whole_file(self._path, mode=0o600) as stream:
+                stream.write(json.dumps(asdict(mark)).encode())
         except (OSError, ValueError) as problem:
             raise HighWaterError(f"cannot write {self._path}: {reason_of(problem)}") from None
 

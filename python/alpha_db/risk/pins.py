@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shorten
-from alpha_db.reading import read_answer
 from alpha_db.security.payloads import key_of
+from alpha_db.security.reading import read_answer
 from alpha_db.security.replay import Keys
 from alpha_db.security.signed_text import UUID_TEXT
 

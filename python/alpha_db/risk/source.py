@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import psycopg
 
-from alpha_db.connection import pin, pin_names
+from alpha_db.connection import pin_names
+from alpha_db.pooled import PinningConnection
 from alpha_db.queries import query
 from alpha_db.security.evidence import Reading, read_evidence
 
@@ -68,7 +69,7 @@ class PostgresSource:
         conn.rollback()
         conn.autocommit = True
         pooled = pin_names(conn)
-        pin(conn, "statement_timeout", f"{self._statement_timeout * 1000:.0f}ms")
+        _pin(conn, "statement_timeout", f"{self._statement_timeout * 1000:.0f}ms")
         if pooled:
             logger.info("no LISTEN through a pooler: limits are read every poll interval")
             return
@@ -106,3 +107,11 @@ class PostgresSource:
         with self._lock, contextlib.suppress(psycopg.Error):
             if self._conn is not None:
                 self._conn.close()
+
+
+def _pin(conn: psycopg.Connection[Any], name: str, value: str) -> None:
+    """Set a setting for as long as the connection lasts."""
+    if isinstance(conn, PinningConnection) and conn.pins is not None:
+        conn.pin(name, value)
+    else:
+        conn.execute(query("set_for_session"), {"name": name, "value": value})

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere
-from alpha_db.reading import text_of
+from alpha_db.security.reading import text_of
 
 
 class KeyFileError(AlphaDbError):

@@ -8,8 +8,9 @@ import stat
 from pathlib import Path
 from shlex import quote
 
-from alpha_db.reading import reason_of
+from alpha_db.security.files import whole_file
 from alpha_db.security.key_formats import KeyFileError, KeyFileNotThere
+from alpha_db.security.reading import reason_of
 
 __all__ = ["KeyFileError", "KeyFileNotThere", "read_private", "write_private"]
 
@@ -58,14 +59,10 @@ def _not_private(file: Path, mode: int) -> KeyFileError:
 
 def write_private(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a new private key file of mode 0600. Never overwrites. Raises KeyFileError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, 0o600)  # whatever the umask took or left
+        with whole_file(Path(os.fsdecode(path)), overwrite=False, mode=0o600) as stream:
+            os.fchmod(stream.fileno(), 0o600)  # whatever the umask took
             stream.write(content)
-            stream.flush()
-            os.fsync(descriptor)
     except (OSError, ValueError) as problem:
         shown = os.fsdecode(path)
         raise KeyFileError(f"cannot write the private key {shown}: {reason_of(problem)}") from None

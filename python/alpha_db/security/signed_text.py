@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from alpha_db.errors import shown
+from alpha_db.hidden import HIDDEN
 
 PROPOSAL_TAG = "alpha-db/proposal/v1"
 APPROVAL_TAG = "alpha-db/approval/v1"
@@ -22,12 +23,6 @@ UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f
 HASH_TEXT = re.compile(r"[0-9a-f]{64}")
 SIGNATURE_TEXT = re.compile(r"[0-9a-f]{128}")
 
-#: Bidi, zero-width and other invisible characters, and separators that some programs show as a new line: what stands
-#: between the brackets of a regular expression. What is_plain_text() of the database refuses, and surrogates.
-HIDDEN = (
-    r"\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
-    r"\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
 _HIDDEN = re.compile(f"[{HIDDEN}]")
 _TIME = re.compile(r"\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _FIELDS = ("origin", "kind", "proposal", "previous", "payload", "reason", "proposer", "expires")

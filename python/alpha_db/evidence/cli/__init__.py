@@ -1,0 +1,1 @@
+"""The commands of evidence: checkpoint, prove, verify-proof, export, verify-export."""

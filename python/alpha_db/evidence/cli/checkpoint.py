@@ -1,0 +1,406 @@
+"""alpha-db checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
+from alpha_db.cli.options import KEY_HELP, Number
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
+from alpha_db.cli.progress import progress_bar
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
+from alpha_db.evidence.checkpoint.create import Created
+from alpha_db.evidence.checkpoint.create import create as make
+from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
+from alpha_db.evidence.checkpoint.note import glance
+from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
+from alpha_db.evidence.checkpoint.store import Store, StoreError
+from alpha_db.evidence.cli.notes import worst
+from alpha_db.evidence.offline_check import Key
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option, without_option
+
+_WAIT = 60.0
+
+
+@click.group(short_help="Signed checkpoints, to be kept outside.")
+def checkpoint() -> None:
+    """Signed checkpoints of all logs, to be kept outside of the database."""
+
+
+@checkpoint.command()
+@click.option(
+    "--name", metavar="NAME", required=True, help="Name of the key, which stands in every signature."
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path, readable=False),
+    help="New file for the private key; the public one goes into FILE.vkey.",
+    metavar="FILE",
+)
+@json_option
+def keygen(as_json: bool, name: str, output: Path) -> None:
+    """Make a key that signs checkpoints; print its public half.
+
+    The private key belongs where checkpoints are made, readable by that account only. The public key belongs to
+    everybody who verifies. The encoding is the one of C2SP signed notes and of Go's note package.
+
+    \b
+    Examples:
+      alpha-db checkpoint keygen --name audit.example.org/trading \\
+        -o checkpoint.key
+    """
+    try:
+        key = SigningKey.generate(name)
+    except BadKey as problem:
+        raise click.BadParameter(f"{problem.message}. {problem.hint}", param_hint="--name") from None
+    if not output.name:
+        raise click.UsageError("--output names no file")
+    public = output.with_name(f"{output.name}.vkey")
+    if public.exists():
+        raise StoreError(f"cannot write the public key {public}: File exists")
+    key.save(output)
+    try:
+        with public.open("x", encoding="utf-8") as stream:
+            stream.write(f"{key.vkey}\n")
+    except OSError as problem:
+        raise StoreError(f"cannot write the public key {public}: {problem.strerror}") from None
+    if as_json:
+        emit_json(
+            {
+                "name": name,
+                "key_id": key.key_id.hex(),
+                "vkey": key.vkey,
+                "private_file": str(output),
+                "public_file": str(public),
+            }
+        )
+        return
+    line(key.vkey)
+    note(("private  ", DIM), f"{clean(output)}: keep it where checkpoints are made, and nowhere else")
+    note(("public   ", DIM), f"{clean(public)}: give it to everybody who verifies")
+
+
+@checkpoint.command(short_help="Print the public half of a key.")
+@click.option(
+    "--key",
+    "key_file",
+    cls=NamedOption,
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help=KEY_HELP,
+)
+@json_option
+def show(as_json: bool, key_file: Path) -> None:
+    """Print the public half of a key that signs checkpoints, as --trust takes it. Asks no database.
+
+    \b
+    Examples:
+      alpha-db checkpoint show --key checkpoint.key > checkpoint.key.vkey
+    """
+    key = SigningKey.load(key_file)
+    if as_json:
+        emit_json({"name": key.name, "key_id": key.key_id.hex(), "vkey": key.vkey})
+    else:
+        line(key.vkey)
+
+
+@checkpoint.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--key",
+    "key_file",
+    cls=NamedOption,
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    help=KEY_HELP,
+)
+@click.option(
+    "--stdout",
+    "to_stdout",
+    is_flag=True,
+    cls=NamedOption,
+    help="Write the notes to stdout, not into DIRECTORY; if that is given, they must follow the last ones there.",
+)
+@click.option("--wait-for-standby", is_flag=True, help="Only when every connected standby has the rows, too.")
+@click.option(
+    "--timeout",
+    type=Number(min=0),
+    metavar="SECONDS",
+    help=f"How long to wait for standbys, in seconds; default: {_WAIT:g}.",
+)
+@without_option
+@trusted_keys_option(required=False)
+@database_options
+def create(
+    settings: Settings,
+    as_json: bool,
+    directory: Path | None,
+    key_file: Path,
+    to_stdout: bool,
+    wait_for_standby: bool,
+    timeout: float | None,
+    without: tuple[str, ...],
+    keys: list[Key],
+) -> None:
+    """Sign where every log stands now, and write it to DIRECTORY.
+
+    The rows are on disk before anything is signed. The last checkpoint in DIRECTORY is compared first: if this
+    log is not its continuation, nothing is written, and the exit code is 1. Nothing is ever overwritten, and nothing
+    need be removed: what cannot be read is named, and the last one that can be read is compared instead.
+    --trust names other keys whose checkpoints in DIRECTORY are believed, after a change of keys. --without leaves out a
+    run that must not be relied on, and stands in the way.
+
+    \b
+    Examples:
+      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading
+      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading \\
+        --wait-for-standby --timeout 300
+      alpha-db checkpoint create --key new.key \\
+        --trust old.key.vkey /mnt/witness/trading
+      alpha-db checkpoint create --key checkpoint.key --stdout
+    """
+    if directory is None and not to_stdout:
+        raise click.UsageError("name a DIRECTORY, or give --stdout")
+    if timeout is not None and not wait_for_standby:
+        raise click.UsageError("--timeout is for --wait-for-standby")
+    key = SigningKey.load(key_file)
+    if directory and not directory.is_dir():
+        # never made by us: on a disk that is not mounted a new series would begin, and nothing be compared
+        if directory.exists():
+            raise StoreError(f"{directory} is not a directory")
+        raise NotThere(
+            f"there is no directory {directory}", hint=f"mkdir {directory}, if a new series begins"
+        )
+    store = Store(directory, without) if directory else None
+    with settings.installed() as (conn, place), progress_bar("sealing", 1) as listener:
+        made = make(
+            conn,
+            place,
+            key,
+            store,
+            trusted=keys,
+            write=not to_stdout,
+            standby_timeout=(_WAIT if timeout is None else timeout) if wait_for_standby else None,
+            lock_timeout=settings.seconds,
+            progress=listener,
+        )
+    for one in made.unreadable:
+        said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
+        note(("Not read, so an older checkpoint was compared with", WARN), said)
+    if made.out_of_order:
+        note(
+            ("A clock is or was wrong", WARN),
+            f": this checkpoint is named after {clean(made.facts[0].time)}, and the one before it is"
+            f" {clean(made.previous)}. It counts as the later one, by its place in the write-ahead log.",
+        )
+    if made.guards_changed:
+        note(
+            ("The guards are not those of the last checkpoint, and are signed as they are now", WARN),
+            f": alpha-db guards --checkpoints {clean(made.previous)} names what changed.",
+        )
+    if made.broken:
+        note(
+            ("Rows are missing, so this checkpoint is without ", BAD),
+            (clean(", ".join(made.broken)), BAD),
+            ": alpha-db verify-chain tells which.",
+        )
+    if as_json:
+        emit_json(_created(made, key, with_notes=to_stdout))
+    else:
+        if to_stdout:
+            text = "\n".join(made.notes.values())
+            put(lambda is_lost: (sys.stderr if is_lost else sys.stdout).write(text))
+        _tell_created(made, key, store, err=to_stdout)
+    finish(EXIT_DAMAGE if made.broken else 0)
+
+
+@checkpoint.command(short_help="Verify checkpoints by themselves, without a database.")
+@click.argument("paths", nargs=-1, required=True, metavar="DIR|NOTE...")
+@without_option
+@trusted_keys_option
+@json_option
+def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key]) -> None:
+    """Verify checkpoints by themselves: signatures, whole runs, sizes that never decrease. Asks no database.
+
+    Takes directories of runs, single runs, notes, and - for notes on stdin. Exits 0 if all hold, 1 if any does
+    not, 3 if something cannot be read or is no checkpoint, 5 if something is not there. All are verified, whatever is
+    wrong with one of them; of several codes, 1 comes before 3 before 5.
+
+    \b
+    Examples:
+      alpha-db checkpoint verify /mnt/witness/trading --trust checkpoint.key.vkey
+      alpha-db checkpoint verify signals.note \\
+        --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
+    """
+    results = [checked for path in paths for checked in check_path(path, keys, without)]
+    if as_json:
+        emit_json({"checked": [_checked(result) for result in results]})
+    else:
+        _tell_checked(results)
+    finish(worst([CODES[result.verdict] for result in results]))
+
+
+CODES = {
+    Verdict.HOLDS: EXIT_OK,
+    Verdict.REFUSED: EXIT_DAMAGE,
+    Verdict.NOT_RUN: EXIT_NOT_RUN,
+    Verdict.NOT_THERE: EXIT_NOT_THERE,
+}
+
+
+@checkpoint.command("list")
+@click.argument("directory", type=click.Path(path_type=Path, readable=False))
+@json_option
+def list_(as_json: bool, directory: Path) -> None:
+    """List the runs of a directory, in the order of their names. Verifies no signatures: that is checkpoint verify.
+
+    Exits 0, 3 if a run or a note cannot be read (the others are listed), 5 if there is no such directory.
+
+    \b
+    Examples:
+      alpha-db checkpoint list /mnt/witness/trading
+      alpha-db checkpoint list /mnt/witness/trading --json
+    """
+    found: list[dict[str, Any]] = []
+    for stored in Store(directory).runs():
+        seen = {table: glance(text) for table, text in stored.notes.items()}
+        told = {table: one for table, one in seen.items() if one is not None}
+        cut = "it is no checkpoint, or not the whole of one"
+        guards = [one.guards for one in told.values()]
+        found.append(
+            {
+                "run": stored.name,
+                "logs": len(told),
+                "rows": sum(one.size for one in told.values()),
+                "guards": guards[0] if guards else None,
+                "signers": sorted({one.signer for one in told.values()}),
+                "sizes": {table: one.size for table, one in told.items()},
+                "unreadable": stored.unreadable
+                | {f"{table}.note": cut for table in seen.keys() - told.keys()},
+            }
+        )
+    unreadable = [
+        (f"{run['run']}/{name}".removesuffix("/"), reason)
+        for run in found
+        for name, reason in run["unreadable"].items()
+    ]
+    if as_json:
+        emit_json(found)
+    elif not found:
+        line(f"There is no checkpoint in {clean(directory)}.")
+    else:
+        table = [
+            [
+                run["run"],
+                f"{run['logs']}",
+                f"{run['rows']:,}",
+                (run["guards"] or "-")[:16],
+                ", ".join(run["signers"]),
+            ]
+            for run in found
+        ]
+        rows(table, head=("run", "logs", "rows", "guards", "signed by (not verified)"), right=[1, 2])
+        for name, reason in unreadable:
+            line(("not read", WARN), f"  {clean(name)}  ", (clean(reason), WARN))
+    finish(EXIT_NOT_RUN if unreadable else EXIT_OK)
+
+
+def _created(made: Created, key: SigningKey, *, with_notes: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "run": made.name,
+        "path": None if made.path is None else str(made.path),
+        "previous": made.previous,
+        "guards_changed": made.guards_changed,
+        "signer": key.name,
+        "time": made.facts[0].time,
+        "standbys": made.standbys,
+        "broken": made.broken,
+        "unreadable": [{"name": one.name, "reason": one.reason} for one in made.unreadable],
+        "out_of_order": made.out_of_order,
+        "logs": [
+            {"table": one.table, "origin": one.origin, "size": one.size, "root": one.root.hex()}
+            for one in made.facts
+        ],
+    }
+    return document | ({"notes": made.notes} if with_notes else {})
+
+
+def _tell_created(made: Created, key: SigningKey, store: Store | None, *, err: bool) -> None:
+    say = note if err else line
+    total = sum(one.size for one in made.facts)
+    say(
+        (f"Checkpoint {made.name}", GOOD),
+        f": {len(made.facts)} logs, {total:,} rows, signed by {clean(key.name)}.",
+    )
+    if made.path:
+        say(("  written to  ", DIM), clean(made.path))
+    if made.standbys:
+        say(("  replayed by ", DIM), clean(", ".join(made.standbys)))
+    if made.previous:
+        older = ", from the last checkpoint of it that can be read" if made.unreadable else ""
+        say(("  continues   ", DIM), f"{made.previous}, by a consistency proof for each log{older}")
+    elif store:
+        say(f"It is the first one in {clean(store.path)}: there was nothing to compare it with.")
+    else:
+        say("It was compared with nothing: no directory was named.")
+
+
+def _checked(result: Checked) -> dict[str, Any]:
+    run = result.run
+    return {
+        "what": result.what,
+        "ok": result.reason is None,
+        "verdict": result.verdict.value,
+        "reason": result.reason,
+        "is_whole_run": result.is_whole and run is not None,
+        "out_of_order": result.out_of_order,
+        "time": run.any.time if run else None,
+        "signers": sorted({one.checkpoint.signer for one in run.logs.values()}) if run else [],
+        "sizes": {table: one.size for table, one in run.logs.items()} if run else {},
+    }
+
+
+_WORDS = {
+    Verdict.HOLDS: ("ok      ", GOOD),
+    Verdict.REFUSED: ("not ok  ", BAD),
+    Verdict.NOT_RUN: ("not read", WARN),
+    Verdict.NOT_THERE: ("absent  ", WARN),
+}
+
+
+def _tell_checked(results: Sequence[Checked]) -> None:
+    width = max((len(clean(result.what)) for result in results), default=0)
+    for result in results:
+        run, (word, style) = result.run, _WORDS[result.verdict]
+        if run is None:
+            line((word, style), f"  {clean(result.what):<{width}}  ", (clean(result.reason), style))
+            continue
+        total = sum(one.size for one in run.logs.values())
+        signers = ", ".join(sorted({one.checkpoint.signer for one in run.logs.values()}))
+        many = len(run.logs) > 1 or result.is_whole
+        told = f"{len(run.logs)} logs, " if many else ""
+        late = ", before a run with an earlier time: a clock was wrong" if result.out_of_order else ""
+        line(
+            (word, style),
+            f"  {clean(result.what):<{width}}  {told}{total:,} rows, signed by {clean(signers)}{late}",
+        )
+    bad = sum(result.verdict is Verdict.REFUSED for result in results)
+    unknown = sum(result.verdict in (Verdict.NOT_RUN, Verdict.NOT_THERE) for result in results)
+    if bad:
+        line((f"{bad} of {len(results)} must not be relied on.", BAD))
+    if unknown:
+        line((f"{unknown} of {len(results)} could not be read, so nothing is known of them.", WARN))
+    if bad or unknown:
+        return
+    line((f"All {len(results)} hold." if len(results) > 1 else "It holds.", GOOD))
+    if not all(result.is_whole for result in results):
+        line("A note alone does not tell whether the others of its run are there: name the directory.")

@@ -1,0 +1,254 @@
+"""alpha-db export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import psycopg
+
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish
+from alpha_db.cli.options import Integer, table_option
+from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
+from alpha_db.cli.progress import progress_bar
+from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_database, squeeze
+from alpha_db.evidence.cli.export_rows import Log, Written, snapshot, write_export
+from alpha_db.evidence.cli.new_file import NotWritten, force_option, new_file, refuse_existing
+from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
+from alpha_db.evidence.offline_check import Key
+from alpha_db.queries import query
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+
+
+class Part(NamedTuple):
+    """Rows of a log that go into a file."""
+
+    log: Log
+    first_id: int
+    last_id: int
+    path: Path
+
+
+@click.command(short_help="Write rows with their hashes into files that can be checked offline.")
+@table_option
+@click.option("--from-id", metavar="ID", type=Integer(min=1), help="First row; default: 1.")
+@click.option("--to-id", metavar="ID", type=Integer(min=0), help="Last row; default: the last there is.")
+@click.option(
+    "--since-checkpoint",
+    metavar="DIR|NOTE",
+    type=click.Path(path_type=Path, readable=False),
+    help="Only the rows after those of this checkpoint (of a directory: its latest). Needs --trust.",
+)
+@trusted_keys_option(required=False)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR|-",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help="With --table a file, packed if its name ends with .gz, or - for standard output; otherwise a directory.",
+)
+@click.option(
+    "--gzip", "packed", is_flag=True, cls=NamedOption, help="Pack the files in a directory: TABLE.jsonl.gz."
+)
+@force_option
+@database_options
+def export(
+    settings: Settings,
+    as_json: bool,
+    table: str | None,
+    from_id: int | None,
+    to_id: int | None,
+    since_checkpoint: Path | None,
+    keys: Sequence[Key],
+    output: Path,
+    packed: bool,
+    force: bool,
+) -> None:
+    """Write rows as they were hashed into files that verify-export, or anybody's own program, can check offline.
+
+    A file has one JSON object on each line: a header, the rows (id, row_hash, row_data), and an end line, so that
+    a file cut short is told from a whole one. Without --table, -o names a directory (it is made if need be) that
+    gets TABLE.jsonl for each chained table, of empty ones too, all from one snapshot. A file gets its name only
+    when it is complete. What is written is checked at the same time: exit code 1 if it does not hold; the file is
+    there nevertheless, and says what the database says. Exit code 3 if a table cannot be read, 5 if the table, the
+    rows or the checkpoint are not there; the other tables are written all the same.
+
+    A part that ends before a checkpoint does cannot be checked against it: only against one of no more rows.
+
+    \b
+    Examples:
+      alpha-db export -o book/
+      alpha-db export --table signals -o signals.jsonl.gz
+      alpha-db export --table signals --from-id 1000 --to-id 2000 -o - | gzip \\
+        > part.jsonl.gz
+      alpha-db export --since-checkpoint checkpoints/ --trust desk.vkey \\
+        -o today/ --gzip
+      alpha-db export --since-checkpoint checkpoints/20261121T132823.123456Z \\
+        --trust desk.vkey -o since/
+    """
+    if since_checkpoint and not keys:
+        raise click.UsageError("--since-checkpoint needs --trust, or an edited note could leave rows out")
+    if since_checkpoint and from_id is not None:
+        raise click.UsageError("--since-checkpoint and --from-id exclude each other")
+    if table is None and (from_id is not None or to_id is not None):
+        raise click.UsageError("--from-id and --to-id need --table")
+    if str(output) == "-":
+        leave_stdout()
+    if from_id is not None and to_id is not None and to_id < from_id - 1:
+        raise click.UsageError(f"--to-id {to_id} is before --from-id {from_id}")
+    notes = open_notes(since_checkpoint, keys) if since_checkpoint else None
+    if notes is not None and not notes.is_run:
+        table = table or next(iter(notes.logs))
+    is_single = table is not None and not output.is_dir()
+    if not is_single:
+        _prepare(output, table is None)
+    elif str(output) != "-":
+        refuse_existing(output, force)
+    wish = _Wish(table, from_id, to_id, notes)
+    with settings.installed() as (conn, place):
+        if notes is not None or (from_id or 1) > 1:
+            for name in _tables(conn, table):
+                seal_first(conn, place, name)
+        with snapshot(conn) as logs:
+            chosen = [
+                (log, output if is_single else output / f"{log.table}.jsonl{'.gz' if packed else ''}")
+                for log in _chosen(logs, table)
+            ]
+            for _, path in () if is_single else chosen:
+                refuse_existing(path, force)
+            results = [_one(conn, log, path, wish, force, is_alone=table is not None) for log, path in chosen]
+    _report(results, as_json)
+    finish(worst([result.code for result in results]))
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """Which rows are wanted."""
+
+    table: str | None
+    from_id: int | None
+    to_id: int | None
+    notes: Notes | None
+
+
+class Result(NamedTuple):
+    """What came of one table: what was written, or why nothing was."""
+
+    log: Log
+    path: Path
+    written: Written | None
+    problem: str | None
+    verdict: str
+    code: int
+
+
+def _one(
+    conn: psycopg.Connection[Any], log: Log, path: Path, wish: _Wish, force: bool, *, is_alone: bool
+) -> Result:
+    """Write one table. What is wrong with it keeps no other from being written, but is raised if it is alone."""
+    try:
+        with conn.transaction():  # a savepoint
+            log.require()
+            first = (wish.from_id or 1) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
+            written = _write(conn, Part(log, first, _last(log, first, wish.to_id), path), force)
+    except (AlphaDbError, psycopg.Error) as raised:
+        problem = from_database(raised) if isinstance(raised, psycopg.Error) else raised
+        if is_alone or conn.closed:
+            raise
+        return Result(log, path, None, squeeze(problem.message), verdict_of(problem), problem.exit_code)
+    verdict, code = ("refused", EXIT_DAMAGE) if written.problem else ("holds", EXIT_OK)
+    return Result(log, path, written, written.problem, verdict, code)
+
+
+def _tables(conn: psycopg.Connection[Any], table: str | None) -> list[str]:
+    rows = conn.execute(query("chain_status")).fetchall()
+    return [row[0] for row in rows if table in (None, row[0])]
+
+
+def _prepare(directory: Path, is_new: bool) -> None:
+    if str(directory) == "-" or directory.is_file():
+        raise click.UsageError(f"without --table there is a file for each table: {directory} is no directory")
+    if is_new and not directory.is_dir():
+        if not directory.parent.is_dir():
+            raise click.UsageError(f"there is no directory {directory.parent}")
+        try:
+            directory.mkdir()
+        except OSError as problem:
+            raise NotWritten(f"cannot make the directory {directory}: {problem.strerror}") from None
+
+
+def _chosen(logs: Sequence[Log], table: str | None) -> list[Log]:
+    chosen = [log for log in logs if table in (None, log.table)]
+    if not chosen:
+        names = ", ".join(log.table for log in logs)
+        raise NotThere(f"{clean(table)} is not a chained table; these are: {names}")
+    return chosen
+
+
+def _after(conn: psycopg.Connection[Any], log: Log, notes: Notes, is_needed: bool) -> int:
+    """The first row after a checkpoint, if the database still holds what was signed."""
+    if log.table not in notes.logs and not notes.unread(log.table) and not is_needed:
+        return 1  # chained since then
+    signed = notes.of(log.table)
+    notes.tell_unread(log.table)
+    if signed.origin != log.origin:
+        raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
+    arguments = {"table_name": log.table, "size": signed.size}
+    hint = "alpha-db verify-chain --checkpoints tells more"
+    if signed.size > log.last_id:
+        message = f"{log.table} has {log.last_id} rows, and had {signed.size} when the checkpoint was signed"
+        raise EvidenceRefused(message, hint=hint)
+    row = conn.execute(query("log_root"), arguments).fetchone()
+    if row is None or row[0] != signed.root:
+        message = f"rows 1 to {signed.size} of {log.table} are not those that {signed.signer} signed"
+        raise EvidenceRefused(message, hint=hint)
+    return signed.size + 1
+
+
+def _last(log: Log, first: int, to_id: int | None) -> int:
+    last = log.last_id if to_id is None else to_id
+    if last > log.last_id or first > log.last_id + 1:
+        raise NotThere(f"row {max(last, first)} of {log.table} is not there: it ends at row {log.last_id}")
+    return last
+
+
+def _write(conn: psycopg.Connection[Any], part: Part, force: bool) -> Written:
+    total = part.last_id - part.first_id + 1
+    with new_file(part.path, force) as stream, progress_bar(f"exporting {part.log.table}", total) as progress:
+        return write_export(conn, part.log, part.first_id, part.last_id, stream, progress)
+
+
+def _report(results: Sequence[Result], as_json: bool) -> None:
+    # the rows themselves may be on stdout
+    to_stdout = str(results[0].path) == "-"
+    if as_json:
+        empty = dict.fromkeys(Written._fields)
+        document = [
+            {"file": str(path), "origin": log.origin, "table": log.table, "verdict": verdict}
+            | (written._asdict() if written else empty)
+            | {"problem": problem}
+            for log, path, written, problem, verdict, _ in results
+        ]
+        emit_json({"exports": document})
+        return
+    width = max(len(result.log.table) for result in results)
+    for log, path, written, problem, verdict, _ in results:
+        style, word = _WORDS[verdict]
+        told = f"  {clean(problem)}" if problem else ""
+        rows = "not written"
+        if written:
+            rows = f"rows {written.first_id:,} to {written.last_id:,}" if written.rows else "no rows"
+        parts = ((word, style), f"  {log.table:<{width}}  {rows}  {clean(path)}", (told, style))
+        (note if to_stdout else line)(*parts)
+
+
+_WORDS = {
+    "holds": (GOOD, "ok    "),
+    "refused": (BAD, "not ok"),
+    "not_run": (WARN, "not run"),
+    "not_there": (WARN, "absent "),
+}

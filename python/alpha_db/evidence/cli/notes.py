@@ -1,0 +1,155 @@
+"""What the commands share that deal with evidence: its errors, the checkpoints that a path names, sealing first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from alpha_db.cli.output import WARN, clean, note
+from alpha_db.cli.progress import progress_bar
+from alpha_db.errors import (
+    EXIT_DAMAGE,
+    EXIT_NOT_RECORDED,
+    EXIT_NOT_RUN,
+    EXIT_NOT_THERE,
+    EXIT_OK,
+    AlphaDbError,
+    NotThere,
+    from_database,
+)
+from alpha_db.evidence.checkpoint.create import seal
+from alpha_db.evidence.checkpoint.history import Run, Signed, UnreadableNote
+from alpha_db.evidence.checkpoint.read import read_checkpoints
+from alpha_db.evidence.offline_check import Checkpoint, Key, Refused, Unreadable
+from alpha_db.evidence.offline_check import NotThere as NoFile
+from alpha_db.installation import Place
+from alpha_db.queries import query
+
+#: So many rows that no stored node covers are read in a second or so.
+_FEW = 50_000
+
+
+class EvidenceRefused(AlphaDbError):  # noqa: N818
+    """Evidence does not hold, or the database does not hold against it."""
+
+    exit_code = EXIT_DAMAGE
+
+
+class EvidenceUnreadable(AlphaDbError):  # noqa: N818
+    """What was given is not complete, well-formed evidence: nothing was concluded."""
+
+
+@contextmanager
+def judged(what: object) -> Iterator[None]:
+    """Raise EvidenceRefused, EvidenceUnreadable and NotThere, naming what was checked, for offline_check's own."""
+    try:
+        yield
+    except Refused as problem:
+        raise EvidenceRefused(f"{what}: {problem}") from None
+    except Unreadable as problem:
+        raise EvidenceUnreadable(f"{what}: {problem}") from None
+    except NoFile as problem:
+        raise NotThere(f"{what}: {problem}") from None
+    except MemoryError:
+        raise EvidenceUnreadable(f"{what}: this machine does not have the memory for it") from None
+
+
+def worst(codes: Sequence[int]) -> int:
+    """Return the exit code of a run with several answers: damage before what could not be read, and so on."""
+    order = (EXIT_NOT_RECORDED, EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE)
+    return next((code for code in order if code in codes), EXIT_OK)
+
+
+def verdict_of(problem: AlphaDbError) -> str:
+    """Return what an error says of the evidence: refused, not_run or not_there."""
+    return {EXIT_DAMAGE: "refused", EXIT_NOT_THERE: "not_there"}.get(problem.exit_code, "not_run")
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The checkpoints that a path names, verified, by table; what could not be read, so that older ones stand in."""
+
+    path: Path
+    run: Run
+    unreadable: list[UnreadableNote]
+    is_run: bool
+
+    @property
+    def logs(self) -> dict[str, Signed]:
+        """The checkpoints by table."""
+        return self.run.logs
+
+    def of(self, table: str) -> Checkpoint:
+        """Return the checkpoint of a table. Raises NotThere if there is none."""
+        return self._signed(table).checkpoint
+
+    def meant_for(self, table: str) -> Checkpoint:
+        """Return the checkpoint of a table; a single note is meant for whatever it is held against.
+
+        Raises NotThere if there is none.
+        """
+        return self.of(table if self.is_run else next(iter(self.logs)))
+
+    def text_of(self, table: str) -> str:
+        """Return the note of a table as it stands in its file. Raises NotThere if there is none."""
+        return self._signed(table).note
+
+    def unread(self, table: str) -> list[UnreadableNote]:
+        """Return what could not be read, and may have been a later checkpoint of a table."""
+        return [one for one in self.unreadable if one.note in ("", f"{table}.note")]
+
+    def tell_unread(self, table: str) -> None:
+        """Say on stderr what could not be read, so that an older checkpoint of a table stands in."""
+        for one in self.unread(table):
+            said = f": {clean(self.path / one.name)}: {clean(one.reason)}"
+            note((f"Not read, so an older checkpoint of {clean(table)} stands in", WARN), said)
+
+    def _signed(self, table: str) -> Signed:
+        if table not in self.logs:
+            for one in self.unread(table):
+                raise EvidenceUnreadable(f"{self.path / one.name}: {one.reason}")
+            raise NotThere(f"there is no checkpoint of {table} in {self.path}")
+        return self.logs[table]
+
+
+def open_notes(path: Path, keys: Sequence[Key]) -> Notes:
+    """Return the checkpoints that a path names: a note, the notes of a run, or the latest of a directory of runs.
+
+    Raises CheckpointRefused for what no trusted key signed, NotThere, and StoreError for what cannot be read.
+    """
+    latest = read_checkpoints(path, keys)
+    return Notes(path, latest.run, latest.unreadable, is_run=path.is_dir())
+
+
+def seal_first(conn: psycopg.Connection[Any], place: Place, table: str) -> None:
+    """Store the nodes that a proof needs, if many rows have none; say that it is slow where that cannot be done.
+
+    Takes a connection in autocommit. Raises nothing of the database: without the nodes a proof is slow, not wrong.
+    """
+    try:
+        row = (
+            conn.cursor(row_factory=tuple_row)
+            .execute(query("unsealed_rows"), {"table_name": table})
+            .fetchone()
+        )
+        rows = row[0] if row else 0
+        if rows < _FEW:
+            return
+        if place.is_read_only:
+            problem = "this session cannot write"
+        else:
+            with progress_bar(f"sealing {table}", rows) as progress:
+                seal(conn, lambda done, total: progress(rows - total + done), only=table)
+            return
+    except psycopg.Error as raised:
+        if conn.closed:
+            raise
+        problem = from_database(raised).message
+    said = f": {clean(problem)}. alpha-db checkpoint create on the primary seals it."
+    note((f"The log of {clean(table)} is not sealed, so this takes long", WARN), said)

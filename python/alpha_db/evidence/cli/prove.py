@@ -1,0 +1,131 @@
+"""alpha-db prove."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg.rows import dict_row
+
+from alpha_db.cli.common import Settings, database_options
+from alpha_db.cli.options import Integer
+from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line
+from alpha_db.cli.progress import spinner
+from alpha_db.errors import NotThere
+from alpha_db.evidence.cli.export_rows import Log
+from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
+from alpha_db.evidence.cli.notes import EvidenceRefused, judged, open_notes, seal_first
+from alpha_db.evidence.offline_check import Checkpoint, Key, verify_proof
+from alpha_db.queries import query
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+
+
+@click.command(short_help="Write the proof of one row, which needs no database to check.")
+@click.argument("table")
+@click.argument("row_id", metavar="ID", type=Integer(min=1))
+@click.option(
+    "--checkpoints",
+    metavar="DIR|NOTE",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help="A directory of checkpoints (the latest is taken), one of its runs, or a note.",
+)
+@trusted_keys_option
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|-",
+    type=click.Path(path_type=Path, readable=False),
+    default="-",
+    help="Where the proof goes; default: standard output.",
+)
+@force_option
+@database_options
+def prove(
+    settings: Settings,
+    as_json: bool,
+    table: str,
+    row_id: int,
+    checkpoints: Path,
+    keys: Sequence[Key],
+    output: Path,
+    force: bool,
+) -> None:
+    """Write a proof that one row was in the log when a checkpoint was signed: a few kilobytes.
+
+    It has the row as it was hashed, its place in the log's Merkle tree, and the signed checkpoint, and shows
+    nothing of the other rows but hashes. It is checked before it is written. alpha-db verify-proof checks it with no
+    database. The log is sealed first, where this session can write.
+
+    Exits 0 if the proof is written, 1 if the database does not hold what was signed, 3 if it cannot be read, 5 if the
+    row, or a checkpoint of it, is not there.
+
+    \b
+    Examples:
+      alpha-db prove signals 17 --checkpoints checkpoints/ --trust desk.vkey \\
+        -o signals-17.proof.json
+      alpha-db prove signals 17 --checkpoints signals.note --trust desk.vkey \\
+        | alpha-db verify-proof - --trust desk.vkey
+    """
+    if str(output) == "-":
+        leave_stdout()
+    else:
+        refuse_existing(output, force)
+    notes = open_notes(checkpoints, keys)
+    signed = notes.of(table)
+    notes.tell_unread(table)
+    if row_id > signed.size:
+        raise NotThere(
+            f"row {row_id} of {table} is not among the {signed.size} rows of the checkpoint",
+            hint="alpha-db checkpoint create makes one of the rows as they are now",
+        )
+    proof = _prove(settings, table, row_id, signed, notes.text_of(table))
+    with judged(f"row {row_id} of {table}, as it is in the database"):
+        verify_proof(proof, keys)
+    with new_file(output, force) as stream:
+        stream.write(json.dumps(proof, ensure_ascii=False, indent=2).encode() + b"\n")
+    if str(output) == "-" and not as_json:
+        return
+    if as_json:
+        told = {name: proof[name] for name in ("origin", "table", "id", "row_hash", "size")}
+        emit_json({"file": str(output), **told})
+    else:
+        line(("ok", GOOD), f"  row {row_id:,} of {clean(table)}, among {signed.size:,} rows: {clean(output)}")
+
+
+def _prove(settings: Settings, table: str, row_id: int, signed: Checkpoint, note: str) -> dict[str, Any]:
+    arguments = {"table_name": table, "id": row_id, "size": signed.size}
+    with settings.installed() as (conn, place), conn.cursor(row_factory=dict_row) as cursor:
+        logs = {log["table"]: Log(**log) for log in cursor.execute(query("logs")).fetchall()}
+        if table not in logs:
+            message = f"{table} is no chained table here, and {signed.size} rows of it were signed"
+            raise EvidenceRefused(message)
+        log = logs[table]
+        log.require()
+        if log.origin != signed.origin:
+            raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
+        if log.last_id < signed.size:
+            message = f"{table} has {log.last_id} rows, and had {signed.size} when it was signed"
+            raise EvidenceRefused(message, hint="alpha-db verify-chain --checkpoints tells more")
+        seal_first(conn, place, table)
+        with spinner(f"proving row {row_id} of {clean(table)}"):
+            row = cursor.execute(query("row_to_prove"), arguments).fetchone()
+    if row is None or row["previous_hash"] is None:
+        missing = row_id if row is None else row_id - 1
+        raise EvidenceRefused(f"row {missing} of {table} is missing")
+    return {
+        "format": "alpha-db/proof/v1",
+        "origin": signed.origin,
+        "table": table,
+        "id": row_id,
+        "row_data": row["row_data"],
+        "previous_hash": row["previous_hash"],
+        "row_hash": row["row_hash"],
+        "size": signed.size,
+        "proof": [base64.b64encode(node).decode() for node in row["proof"]],
+        "checkpoint": note,
+    }

@@ -1,0 +1,65 @@
+"""alpha-db verify-proof."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from alpha_db.cli.common import debug_option, json_option
+from alpha_db.cli.output import DIM, GOOD, emit_json, line, rows
+from alpha_db.errors import AlphaDbError
+from alpha_db.evidence.cli.notes import judged, verdict_of
+from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, ProofResult, read_text, verify_proof
+from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+
+
+@click.command("verify-proof", short_help="Check the proof of a row, without a database.")
+@click.argument("file")
+@trusted_keys_option
+@json_option
+@debug_option
+def verify_proof_command(file: str, keys: Sequence[Key], as_json: bool) -> None:
+    """Check that a row was in the log that a trusted key signed, with neither a database nor a network.
+
+    Exits 0 if it was, 1 if the proof does not hold, 3 if the file cannot be read or is no proof, 5 if there is none.
+
+    \b
+    Examples:
+      alpha-db verify-proof signals-17.proof.json --trust desk.vkey
+      alpha-db verify-proof - --trust desk.example+9d2a4c01+AX... \\
+        --json < signals-17.proof.json
+    """
+    try:
+        with judged(file):
+            proof = verify_proof(read_text(file, MAX_PROOF), keys)
+    except AlphaDbError as problem:
+        reason = problem.message.removeprefix(f"{file}: ")
+        emit_json({"file": file, "verdict": verdict_of(problem), "reason": reason})
+        raise
+    if as_json:
+        emit_json({"file": file, "verdict": "holds", "reason": None, **_document(proof)})
+        return
+    signed = proof.checkpoint
+    line(("ok", GOOD), f"  row {proof.id:,} was among the {signed.size:,} rows that {signed.signer} signed")
+    told = [("log", proof.origin), ("row_hash", proof.row_hash), ("root", signed.root.hex())]
+    told += [*signed.extensions.items(), ("row_data", _shortened(proof.row_data))]
+    rows(told, styles=[DIM] * len(told), indent="    ")
+
+
+def _shortened(row_data: str) -> str:
+    if len(row_data) <= MAX_SHOWN:
+        return row_data
+    return f"{row_data[:MAX_SHOWN]}… ({len(row_data):,} characters; --json prints all)"
+
+
+def _document(proof: ProofResult) -> dict[str, Any]:
+    signed = proof.checkpoint
+    checkpoint = {
+        "size": signed.size,
+        "root": signed.root.hex(),
+        "signer": signed.signer,
+        **signed.extensions,
+    }
+    return {**proof._asdict(), "checkpoint": checkpoint}

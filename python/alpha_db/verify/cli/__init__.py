@@ -1,0 +1,1 @@
+"""The commands that watch an installation: verify-chain, status, guards, attempts, lockdown."""

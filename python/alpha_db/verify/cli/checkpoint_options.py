@@ -1,0 +1,73 @@
+"""The options that name checkpoints and whose are believed; the package evidence reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alpha_db.cli.common import NamedOption
+from alpha_db.cli.optional import load
+
+ENVIRONMENT = "ALPHA_DB_TRUST"
+
+
+def read_keys(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -> list[Any]:
+    """Return the keys. Raises BadKey: nothing is judged by some of the keys that are to be trusted."""
+    if not all(given):
+        raise click.BadParameter("it is empty: name a public key, or a file of them")
+    keys: list[Any] = load("alpha_db.evidence.checkpoint.keys:trusted_keys")(given) if given else []
+    return keys
+
+
+def require_keys(keys: Sequence[Any]) -> None:
+    """Raise UsageError if no key is trusted."""
+    if not keys:
+        raise click.UsageError(
+            f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
+        )
+
+
+def trusted_keys_option(
+    function: Callable[..., Any] | None = None, *, required: bool = True
+) -> Callable[..., Any]:
+    """Add --trust, which the function gets as ``keys``, a list of Key."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        return click.option(
+            "--trust",
+            "keys",
+            cls=NamedOption,
+            metavar="VKEY|FILE",
+            multiple=True,
+            required=required,
+            envvar=ENVIRONMENT,
+            callback=read_keys,
+            help=f"A public key that is trusted, or a file with one on each line; repeatable; or {ENVIRONMENT}.",
+        )(function)
+
+    return add(function) if function else add
+
+
+def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --checkpoints, --without and --trust; the function gets ``checkpoints``, ``without`` and ``keys``."""
+    option = click.option(
+        "--checkpoints",
+        metavar="DIR",
+        type=click.Path(path_type=Path, readable=False),
+        help="Compare with the checkpoints in DIR, too; needs --trust.",
+    )
+    decorated: Callable[..., Any] = option(without_option(trusted_keys_option(required=False)(function)))
+    return decorated
+
+
+def without_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --without, which the function gets as ``without``, names of runs."""
+    return click.option(
+        "--without",
+        metavar="RUN",
+        multiple=True,
+        help="Leave this run of the directory out, because it is known that it cannot be read; repeatable.",
+    )(function)

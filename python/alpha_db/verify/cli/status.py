@@ -1,0 +1,99 @@
+"""alpha-db status: what can be known at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+import psycopg
+
+import alpha_db
+from alpha_db.cli.common import Settings, database_options, finish
+from alpha_db.cli.output import emit_json
+from alpha_db.errors import AlphaDbError, PermissionDenied, from_database
+from alpha_db.installation import Place
+from alpha_db.locks import lock_holders
+from alpha_db.migrate import find_directory, read_files, read_states
+from alpha_db.queries import ask
+from alpha_db.verify.cli import status_report
+
+
+@click.command(short_help="Show what can be known at a glance.")
+@database_options
+def status(settings: Settings, as_json: bool) -> None:
+    """Show server, migrations, lockdown, guards and chains.
+
+    Warns of login roles without time-outs, of sessions that have held a lock of a chain, the proposals or the
+    migrations for more than 10 seconds, and of every prepared transaction that has locked our tables.
+
+    Exits 1 if the lockdown is engaged, guards are not as installed, a chained table is gone or a migration was
+    edited; 3 if one of these cannot be seen. This does not verify the chains: alpha-db verify-chain does. Warnings
+    do not count, that the last row is ahead of the clock among them, nor do pending migrations: alpha-db migrate
+    --check exits 1 for those.
+
+    \b
+    Examples:
+      alpha-db status
+      alpha-db --dsn service=trading --schema desk_a status --json
+    """
+    with settings.installed() as (conn, place):
+        report = collect(conn, place)
+    if as_json:
+        emit_json({name: value for name, value in report.items() if name != "exit_code"})
+    else:
+        status_report.text(report)
+    finish(report["exit_code"])
+
+
+def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
+    """Return everything that status shows; what the role may not see stands in ``unavailable``.
+
+    Takes a connection in autocommit, where one refusal does not stop the next question.
+    """
+    unavailable: dict[str, str] = {}
+
+    def section(name: str, get: Callable[[], Any]) -> Any:
+        try:
+            return get()
+        except (psycopg.errors.InsufficientPrivilege, PermissionDenied) as exc:
+            unavailable[name] = str(from_database(exc) if isinstance(exc, psycopg.Error) else exc)
+        except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable) as exc:
+            unavailable[name] = f"not installed: {from_database(exc)}"  # an older database
+        except AlphaDbError as exc:
+            unavailable[name] = str(exc)
+        except psycopg.errors.LockNotAvailable:
+            raise  # who holds it is told by whoever opened the connection
+        except psycopg.Error as exc:
+            if conn.closed:
+                raise
+            unavailable[name] = str(from_database(exc))
+        return None
+
+    def the_row(name: str) -> dict[str, Any]:
+        found = ask(conn, name)
+        if not found:
+            raise AlphaDbError(f"there is no row of {name}")
+        return found[0]
+
+    installation = section("installation", lambda: the_row("installation"))
+    migrations = section("migrations", lambda: read_states(conn, place, read_files(find_directory())))
+    prefix = installation["role_prefix"] if installation else ""
+    report = {
+        "package_version": alpha_db.__version__,
+        "server": {
+            name: value for name, value in place._asdict().items() if name not in ("installed", "elsewhere")
+        },
+        "installation": installation,
+        "migrations": None if migrations is None else [asdict(state) for state in migrations],
+        "lockdown": section("lockdown", lambda: the_row("lockdown_status")),
+        "guards": section("guards", lambda: ask(conn, "guards")),
+        "chains": section("chains", lambda: ask(conn, "chain_status")),
+        "locks": section("locks", lambda: lock_holders(conn)),
+        "logins_without_timeouts": section(
+            "logins", lambda: ask(conn, "logins_without_timeouts", role_prefix=prefix)
+        ),
+        "unavailable": unavailable,
+    }
+    return {**report, "exit_code": status_report.exit_code(report)}

@@ -1,0 +1,45 @@
+-- chain_extend and chain_limit: a chained table gets another column, and another limit for the size of a row.
+
+select id from record_signal('tv-1', 'BTCUSD', 'BUY', 1, 1, '{}');
+
+--
+-- A column that a migration adds at the end. Rows from before stay verifiable, and newer ones cover it.
+--
+begin;
+set local role alpha_owner;
+set local alpha.maintenance = 'signals get a venue';
+alter table signals add column venue text null;
+select chain_extend('signals');
+select record_guards('signals get a venue') > 1 as is_recorded;
+commit;
+insert into signals (signal_id, symbol, side, price, quantity, raw_payload, venue) values ('tv-2', 'BTCUSD', 'BUY', 1, 1, '{}', 'XNAS');
+select id, row_data::json -> 'venue' as hashed_venue from chain_rows('signals');
+select from_id, column_names[array_upper(column_names, 1)] as last_column from chain_columns where table_name = 'signals' order by from_id;
+select verdict, detail from verify_chain_integrity('signals');
+
+--
+-- A column with another value in each older row has no place in what those rows were hashed with.
+--
+begin;
+set local role alpha_owner;
+set local alpha.maintenance = 'a mistake';
+alter table signals add column token uuid not null default gen_random_uuid();
+select chain_extend('signals');
+rollback;
+
+--
+-- A row whose values print to more bytes than the limit is refused. The limit is a guard.
+--
+select id from record_signal('tv-3', 'BTCUSD', 'BUY', 1, 1, jsonb_build_object('text', repeat('x', 100000)));
+begin;
+set local role alpha_owner;
+select chain_limit('signals', 1);
+rollback;
+begin;
+set local role alpha_owner;
+set local alpha.maintenance = 'smaller documents';
+select chain_limit('signals', 65536);
+select record_guards('smaller documents') > 1 as is_recorded;
+commit;
+select id from record_signal('tv-4', 'BTCUSD', 'BUY', 1, 1, jsonb_build_object('text', repeat('x', 100000)));
+select * from verify_guards();
