@@ -436,7 +436,7 @@ perform _chain_attach('maintenance_events');
 
 -- sql/09_write/record.sql
 
--- Writing functions. They join the caller's transaction and return the stored row (docs/sql-api.md).
+-- Writing functions. They join the caller's transaction and return the stored row (docs/sql/application.md).
 -- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
 -- given, makes an untyped literal and an integer resolve to numeric.
 
@@ -624,7 +624,7 @@ comment on function record_order_event is
 
 -- sql/09_write/append.sql
 
--- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
+-- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql/application.md).
 -- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
 
 create procedure _begin_append()

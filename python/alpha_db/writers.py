@@ -1,4 +1,4 @@
-"""Thin calls of the writing functions and procedures (docs/sql-api.md); floats are refused before they reach the wire.
+"""Thin calls of the writing functions and procedures (docs/sql/application.md); floats are refused before they reach the wire.
 
 ``record_*`` join the transaction that the connection is in, and the caller commits; each returns the stored row.
 ``append_*`` return ``id``, ``correlation_id`` and ``row_hash`` of a row that is on disk: on a connection in
@@ -91,7 +91,7 @@ def record_signal(
     """Record a signal, or take the row that is there already for this signal_id with the same content.
 
     Raises DecimalError (AUD-001), SignalConflict (AUD-010: signal_id used with other content) and
-    ChainMismatch (AUD-009: lockdown). Source: docs/sql-api.md.
+    ChainMismatch (AUD-009: lockdown). Source: docs/sql/application.md.
     """
     return _record("signal", **locals())
 
@@ -130,7 +130,7 @@ def record_ai_debate(
     """Record what a model said about a signal.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
-    lockdown). Source: docs/sql-api.md.
+    lockdown). Source: docs/sql/application.md.
     """
     return _record("ai_debate", **locals())
 
@@ -168,7 +168,7 @@ def record_order(
     """Record an order: PENDING before it is sent, and again with its exchange_order_id. No price for MARKET.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
-    lockdown). Source: docs/sql-api.md.
+    lockdown). Source: docs/sql/application.md.
     """
     return _record("order", **locals())
 
@@ -207,7 +207,7 @@ def record_order_event(
 ) -> Row:
     """Record what happened to an order; this table stays open in a lockdown.
 
-    Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: docs/sql-api.md.
+    Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: docs/sql/application.md.
     """
     return _record("order_event", **locals())
 

@@ -1,4 +1,4 @@
--- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
+-- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql/application.md).
 -- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
 
 create procedure _begin_append()

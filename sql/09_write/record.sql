@@ -1,4 +1,4 @@
--- Writing functions. They join the caller's transaction and return the stored row (docs/sql-api.md).
+-- Writing functions. They join the caller's transaction and return the stored row (docs/sql/application.md).
 -- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
 -- given, makes an untyped literal and an integer resolve to numeric.
 

@@ -54,7 +54,7 @@ def _clip(item: Range, from_id: int | None, to_id: int | None) -> Range | None:
 def make_plan(conn: Connection, *, since_last: bool = False, full_every: int = 24) -> Plan:
     """Ask the database what a run is to read; all of every chain if it cannot say any more.
 
-    Raises psycopg.Error. Source: verification_plan in docs/sql-api.md.
+    Raises psycopg.Error. Source: verification_plan in docs/sql/auditor.md.
     """
     arguments = {"since_last": since_last, "full_every": full_every}
     try:
@@ -173,7 +173,7 @@ def by_table(
 ) -> list[Verdict]:
     """Return one verdict for each table: the worst of its ranges, over the rows of all of them.
 
-    `guards` says of a table what of its guards is changed (changed_guards in docs/sql-api.md); `from_id` is the
+    `guards` says of a table what of its guards is changed (changed_guards in docs/sql/dba.md); `from_id` is the
     first row that was asked for, if any was.
     """
     tables: dict[str, list[Verdict]] = {}
@@ -229,7 +229,7 @@ def remember(
     """Record a run that found every range good; return its number, None if it was not good or nothing can be written.
 
     Takes the verdicts on the tables and on their ranges. Raises psycopg.Error. Source: record_verification in
-    docs/sql-api.md.
+    docs/sql/auditor.md.
     """
     if not all(verdict["is_valid"] for verdict in verdicts):
         return None
