@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import runpy
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from tests.migration.desk import Desk
 from tests.support import ROOT, Row, query
 
 pytest.importorskip("pglast")
+# beside it is what it imports
+sys.path.append(str(ROOT / "bin" / "lib"))
 build = SimpleNamespace(**runpy.run_path(str(ROOT / "bin" / "lib" / "build.py")))
 
 SQL = ROOT / "sql"
@@ -65,6 +68,8 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of what bin/build reads and writes."""
     for folder in ("sql", "migrations"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "python" / "alpha_db").mkdir(parents=True)
+    shutil.copy(ROOT / "python" / "alpha_db" / "objects.csv", tmp_path / "python" / "alpha_db")
     return tmp_path
 
 
