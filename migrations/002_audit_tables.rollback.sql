@@ -19,12 +19,16 @@ perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('002_audit_tables');
 
 drop function lockdown_status;
+drop function _alarm_raised_by;
 drop function _lockdown_is_lifted;
+drop function _compare_with_consensus;
 drop function open_damage;
 drop function _last_release;
 drop function _forged_releases;
 drop function acknowledged_damage;
 drop function _damage_items;
+drop function _release_is_approved;
+drop function _consensus_problems;
 drop function _release_holds;
 drop function _record_maintenance;
 drop table maintenance_events;

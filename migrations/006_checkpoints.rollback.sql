@@ -22,8 +22,12 @@ perform _begin_rollback('006_checkpoints');
 
 perform _forget_attempts('log_nodes');
 
+drop function row_to_prove;
+drop function unsealed_rows;
+drop function merkle_logs;
 drop function verify_checkpoint;
 drop function _compare_checkpoint;
+drop function _acknowledged_if_released;
 drop function checkpoint_facts;
 drop function _log_root_if_any;
 drop function wal_position;

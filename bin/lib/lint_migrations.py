@@ -49,9 +49,9 @@ if not exists (select from pg_proc as p
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 """
-# A declaration, and the types that are PostgreSQL's, or the schema's, whatever the path is.
-DECLARED = re.compile(r"^\s*(?P<name>\w+)\s+(constant\s+)?(?P<type>[^;:\s]+)")
-SAFE_TYPE = re.compile(r"^(pg_catalog|%1\$I)\.\w+(\[\])*$")
+# A declaration, and the types that are PostgreSQL's, or the install schema's (_fill), whatever the path is.
+DECLARED = re.compile(r"^\s*(?P<name>\w+)\s+(constant\s+)?(?P<type>({home:I})?[^;:\s]+)")
+SAFE_TYPE = re.compile(r"^(pg_catalog|{home:I})\.\w+(\[\])*$")
 FUNCTION = re.compile(
     r"^create (or replace )?(function|procedure) \S+?\((?P<head>.*?)^as (?P<tag>\$\w+\$)(?P<body>.*?)(?P=tag)",
     re.DOTALL | re.MULTILINE,

@@ -111,24 +111,6 @@ comment on function _protect_table is
   'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for '
   'DELETE and TRUNCATE.';
 
-create function _protect_register(table_name text) returns void
-language plpgsql
-set search_path from current
-as $function$
-begin
-  perform _count_attempts('AUD-011', table_name, 'TRUNCATE');
-  perform _reject_changes(table_name, 'AUD-011', 'AUD-011',
-                          $$when (coalesce(current_setting('alpha.maintenance', true), '') = '')$$);
-  execute format(
-    'comment on trigger _100_reject_change on %I is %L', table_name,
-    'Refuses UPDATE and DELETE except by a migration or a rollback, even if session_replication_role is replica.');
-  perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
-end
-$function$;
-comment on function _protect_register is
-  'Protects a register, which has no chain: only migrations and rollbacks change its rows, as the owner with '
-  'alpha.maintenance set.';
-
 create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
 language plpgsql
 set search_path from current
@@ -150,3 +132,21 @@ $function$;
 comment on function _owner_only is
   'Closes a table of the kit to everyone but its functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
   'is enough.';
+
+create function _protect_register(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _count_attempts('AUD-011', table_name, 'TRUNCATE');
+  perform _reject_changes(table_name, 'AUD-011', 'AUD-011',
+                          $$when (coalesce(current_setting('alpha.maintenance', true), '') = '')$$);
+  execute format(
+    'comment on trigger _100_reject_change on %I is %L', table_name,
+    'Refuses UPDATE and DELETE except by a migration or a rollback, even if session_replication_role is replica.');
+  perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
+end
+$function$;
+comment on function _protect_register is
+  'Protects a register, which has no chain: only migrations and rollbacks change its rows, as the owner with '
+  'alpha.maintenance set.';

@@ -58,29 +58,29 @@
 -- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
 -- all is read.
 --
--- What happens …
+-- What happens in …
 --
--- … in a ROLLBACK, and if a session is cancelled or killed: the rows are gone, and the lock is free. Mark and hint
--- stay. The hint may be behind the tail, and then the last row of all is read. A REPEATABLE READ writer whose snapshot
--- is from before the rollback gets a needless 40001, once.
---
--- … in a ROLLBACK TO a savepoint before the transaction's first row: the lock is free, and others may write. At its
--- next row the transaction takes the lock again. If others have written, the mark is not its own: in READ COMMITTED it
--- reads the new tail, in the others it gets 40001.
---
--- … with a prepared transaction: it keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED.
--- All other writers of the chain wait; lock_holders() shows for whom.
---
--- … after a crash, and when a standby is promoted: mark and hint are unlogged sequences, so both are empty. An empty
--- hint finds nothing, and the last row of all is read. At an empty mark the first REPEATABLE READ writer sets it and
--- gets one 40001, because a prepared transaction may have been committed since its snapshot. Its second try has a
--- snapshot that sees the mark.
---
--- … in a dump: it holds the rows with their hashes, and pg_restore loads them before it makes the triggers. Mark and
--- hint come along. The mark is then a transaction id of another cluster. Most are old here, and every snapshot sees
--- them. One that this cluster has not reached yet is ignored (_snapshot_sees).
---
--- … if the clock goes back: rows get the time of the row before them, until the clock has passed it.
+--   ROLLBACK, a cancelled or killed session
+--       The rows are gone, and the lock is free. Mark and hint stay. The hint may be behind the tail; then the last row
+--       of all is read. A REPEATABLE READ writer whose snapshot is from before the rollback gets a needless 40001,
+--       once.
+--   ROLLBACK TO a savepoint before the transaction's first row
+--       The lock is free, and others may write. At its next row the transaction takes the lock again. If others have
+--       written, the mark is not its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
+--   a crash, or a promoted standby
+--       Mark and hint are unlogged sequences, so both are empty (null) after it. An empty hint finds nothing, and the
+--       last row of all is read. At an empty mark the first REPEATABLE READ writer sets it and gets one 40001, because
+--       a prepared transaction may have been committed since its snapshot. Its second try has a snapshot that sees the
+--       mark.
+--   PREPARE TRANSACTION
+--       The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED. All
+--       other writers of the chain wait; lock_holders() shows for whom.
+--   pg_dump, pg_restore
+--       A dump holds the rows with their hashes, and pg_restore loads them before it makes the triggers. Mark and hint
+--       come along. The mark is then a transaction id of another cluster. Most such ids are old here, and every
+--       snapshot sees them. One that this cluster has not reached yet is ignored (_snapshot_sees).
+--   a wrong clock
+--       If the clock goes back, rows get the time of the row before them, until the clock has passed it.
 --
 -- Tests: concurrency/test_isolation.py, migration/test_dump_and_restore.py, chain/test_replication.py.
 
