@@ -9,7 +9,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -18,7 +20,14 @@ if not _begin_migration('002_audit_tables') then return; end if;
 
 -- sql/07_audit/signals.sql
 
--- The audit log
+-- Signals: what the outside world asked for
+--
+-- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
+-- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
+-- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies.
+--
+-- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
+-- what else it touches stands in 09_write/record.sql.
 
 create table signals (
   id              bigserial      not null,
@@ -54,12 +63,16 @@ comment on column signals.price          is 'Price of the alert, exact.';
 comment on column signals.quantity       is 'Quantity of the alert, exact.';
 comment on column signals.raw_payload    is 'The webhook''s body.';
 comment on column signals.source_ip      is 'Address that the webhook came from.';
-comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
+comment on column signals.hmac_verified is
+  'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column signals.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column signals.recorded_by    is 'The login that wrote the row.';
 
 -- sql/07_audit/ai_debates.sql
+
+-- Debates: what each model said about a signal, and how long it took
 
 create table ai_debates (
   id                bigserial    not null,
@@ -84,16 +97,20 @@ create index ai_debates_created_at_idx on ai_debates (created_at);
 comment on table  ai_debates                  is 'What each model said about a signal. Append-only, hash-chained.';
 comment on column ai_debates.id               is 'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column ai_debates.correlation_id   is 'The signal that was debated.';
-comment on column ai_debates.model_name       is 'Model, free text; deepseek-r1, llama-3.1, phi-4 and timeout are the known ones.';
+comment on column ai_debates.model_name is
+  'Model, free text; deepseek-r1, llama-3.1, phi-4 and timeout are the known ones.';
 comment on column ai_debates.reasoning_json   is 'The model''s answer.';
 comment on column ai_debates.confidence_score is 'The model''s confidence, 0 to 1; 0 for a timeout.';
 comment on column ai_debates.elapsed_ms       is 'How long the model took, in milliseconds.';
 comment on column ai_debates.is_timeout       is 'Whether the model gave no answer in time.';
 comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column ai_debates.created_at       is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column ai_debates.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column ai_debates.recorded_by      is 'The login that wrote the row.';
 
 -- sql/07_audit/order_execution.sql
+
+-- Orders: recorded before they are sent, and again once the exchange has given them its id
 
 create table order_execution (
   id                 bigserial      not null,
@@ -110,19 +127,23 @@ create table order_execution (
   recorded_by        text           not null,
   constraint order_execution_pkey primary key (id),
   constraint order_execution_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
-  constraint order_execution_order_type_is_known check (order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
+  constraint order_execution_order_type_is_known check (
+    order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
   constraint order_execution_symbol_is_given check (btrim(symbol::text) <> ''::text),
   constraint order_execution_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
   constraint order_execution_quantity_is_positive check (quantity > 0),
   constraint order_execution_price_is_positive check (price > 0),
   constraint order_execution_market_has_no_price check ((order_type::text = 'MARKET'::text) = (price is null)),
-  constraint order_execution_status_is_known check (status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text,
-    'FILLED'::text, 'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
+  constraint order_execution_status_is_known check (
+    status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text, 'FILLED'::text,
+                              'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
 );
 create index order_execution_correlation_id_idx on order_execution (correlation_id);
 create index order_execution_created_at_idx on order_execution (created_at);
-comment on table  order_execution                   is 'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
-comment on column order_execution.id                is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table  order_execution is
+  'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
+comment on column order_execution.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_execution.correlation_id    is 'The signal that led to the order.';
 comment on column order_execution.order_type        is 'MARKET, LIMIT, STOP or STOP_LIMIT.';
 comment on column order_execution.symbol            is 'Instrument.';
@@ -132,10 +153,13 @@ comment on column order_execution.price             is 'Limit or stop price, exa
 comment on column order_execution.exchange_order_id is 'The exchange''s id of the order, once it has one.';
 comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_execution.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_execution.recorded_by       is 'The login that wrote the row.';
 
 -- sql/07_audit/order_events.sql
+
+-- Order events: what became of an order, and the kill switch
 
 create table order_events (
   id                   bigserial      not null,
@@ -152,12 +176,14 @@ create table order_events (
   recorded_by          text           not null,
   constraint order_events_pkey primary key (id),
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
-  constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
-    'CANCELLED'::text, 'KILL_SWITCH'::text, 'EXPIRED'::text])),
+  constraint order_events_event_type_is_known check (
+    event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text, 'CANCELLED'::text,
+                                  'KILL_SWITCH'::text, 'EXPIRED'::text])),
   constraint order_events_fill_quantity_is_positive check (fill_quantity > 0),
   constraint order_events_fill_price_is_positive check (fill_price > 0),
   constraint order_events_positions_closed_is_array check (jsonb_typeof(positions_closed) = 'array'::text),
-  constraint order_events_fill_is_complete check (not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
+  constraint order_events_fill_is_complete check (
+    not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
     or fill_quantity is not null and fill_price is not null),
   constraint order_events_kill_switch_is_complete check (event_type::text <> 'KILL_SWITCH'::text
     or zar_equity is not null and positions_closed is not null),
@@ -166,10 +192,13 @@ create table order_events (
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
 create index order_events_created_at_idx on order_events (created_at);
-comment on table  order_events                     is 'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
-comment on column order_events.id                  is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table  order_events is
+  'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
+comment on column order_events.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_events.order_execution_id  is 'The order.';
-comment on column order_events.event_type          is 'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
+comment on column order_events.event_type is
+  'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
 comment on column order_events.fill_quantity       is 'Quantity filled, exact; a fill has one.';
 comment on column order_events.fill_price          is 'Price of the fill, exact; a fill has one.';
 comment on column order_events.zar_equity          is 'Account equity in rand at this moment; a KILL_SWITCH has one.';
@@ -177,7 +206,8 @@ comment on column order_events.positions_closed    is 'The positions that a KILL
 comment on column order_events.rejection_reason    is 'Why the exchange refused; a REJECTED has one.';
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_events.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_events.recorded_by         is 'The login that wrote the row.';
 
 -- sql/08_lockdown/events.sql
@@ -192,7 +222,7 @@ comment on column order_events.recorded_by         is 'The login that wrote the 
 --   status.sql       lockdown_status(): whether it is engaged, since when, over what
 --   engage.sql       raises the alarm and records it; explains how the lockdown engages
 --   attend.sql       what verification does about an alarm that nobody recorded, or that was set back
---   refuse.sql       what writers ask, and how they are refused
+--   _refuse.sql       what writers ask, and how they are refused
 --   release.sql      which RELEASED event is accepted
 
 create table lockdown_events (

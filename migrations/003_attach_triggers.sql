@@ -10,7 +10,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -19,7 +21,10 @@ if not _begin_migration('003_attach_triggers') then return; end if;
 
 -- sql/07_audit/validate.sql
 
--- Validation
+-- Triggers that refuse what cannot be right, with a message that says why
+--
+-- A payload whose number lost digits on its way; a signal or an order that does not exist. The foreign keys would
+-- refuse the latter, too, but only at the end of the statement, and without a hint.
 
 create function _refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
 language plpgsql
@@ -28,41 +33,47 @@ as $function$
 begin
   perform _refuse(
     'AUD-001', format('%s lost digits between the payload and the column', member),
-    format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s number rounded to 10 decimals.',
-           _shortened(given), stored),
+    format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s '
+           'number rounded to 10 decimals.', _shortened(given), stored),
     'Parse the payload''s numbers as decimals, never as binary floats, and round them to 10 decimals at most.',
     table_name, 'INSERT', column_name => member);
 end
 $function$;
 comment on function _refuse_lost_digits is
-  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than single precision can tell.';
+  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than '
+  'single precision can tell.';
 create function _validate_signal() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  payload jsonb := new.raw_payload;
 begin
   if new.correlation_id is null then
     new.correlation_id := gen_random_uuid();
   end if;
-  -- Equal or correctly rounded is right, a number farther away than 2^-23 of it is another number. What lies between was a binary float.
-  if (case when jsonb_typeof(new.raw_payload -> 'price') = 'number' then
-        (new.raw_payload -> 'price')::numeric <> new.price
-        and abs((new.raw_payload -> 'price')::numeric - new.price) > 0.00000000005
-        and abs((new.raw_payload -> 'price')::numeric - new.price) < abs((new.raw_payload -> 'price')::numeric) * 0.00000011920928955078125 end) then
-    perform _refuse_lost_digits('price', (new.raw_payload -> 'price')::numeric, new.price, tg_argv[0]);
+  -- Equal or correctly rounded is right; a number farther away than 2^-23 of it is another number. What lies between
+  -- was a binary float. CASE, because only a number can be cast.
+  if (case when jsonb_typeof(payload -> 'price') = 'number' then
+        (payload -> 'price')::numeric <> new.price
+        and abs((payload -> 'price')::numeric - new.price) > 0.00000000005
+        and abs((payload -> 'price')::numeric - new.price)
+            < abs((payload -> 'price')::numeric) * 0.00000011920928955078125 end) then
+    perform _refuse_lost_digits('price', (payload -> 'price')::numeric, new.price, tg_argv[0]);
   end if;
-  if (case when jsonb_typeof(new.raw_payload -> 'quantity') = 'number' then
-        (new.raw_payload -> 'quantity')::numeric <> new.quantity
-        and abs((new.raw_payload -> 'quantity')::numeric - new.quantity) > 0.00000000005
-        and abs((new.raw_payload -> 'quantity')::numeric - new.quantity)
-          < abs((new.raw_payload -> 'quantity')::numeric) * 0.00000011920928955078125 end) then
-    perform _refuse_lost_digits('quantity', (new.raw_payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
+  if (case when jsonb_typeof(payload -> 'quantity') = 'number' then
+        (payload -> 'quantity')::numeric <> new.quantity
+        and abs((payload -> 'quantity')::numeric - new.quantity) > 0.00000000005
+        and abs((payload -> 'quantity')::numeric - new.quantity)
+            < abs((payload -> 'quantity')::numeric) * 0.00000011920928955078125 end) then
+    perform _refuse_lost_digits('quantity', (payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
   end if;
   return new;
 end
 $function$;
 comment on function _validate_signal is
-  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost digits. Argument: table.';
+  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost '
+  'digits. Argument: table.';
 create function _validate_correlation() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -85,7 +96,8 @@ begin
 end
 $function$;
 comment on function _validate_correlation is
-  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: table.';
+  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: '
+  'table.';
 create function _validate_order_event() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -128,7 +140,7 @@ comment on function _validate_order_event is
 --
 -- Writers cannot check signatures at each row, so they remember: lockdown_lifted holds the alarm that a writer last saw
 -- lawfully released. While both sequences are equal, or neither has a value, they write. While the two differ, they
--- look at the events (refuse.sql). Each row asks after it has the chain's lock, and the statement asks again when its
+-- look at the events (_refuse.sql). Each row asks after it has the chain's lock, and the statement asks again when its
 -- rows are stored; so a row is either refused or was stored before the alarm.
 --
 -- Engaging, step by step (_engage_lockdown):
@@ -428,7 +440,16 @@ comment on function _raise_lockdown_alarm is
 
 -- sql/07_audit/attach.sql
 
--- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
+-- Triggers of the audit log and of the lockdown's two tables
+--
+-- PostgreSQL fires the triggers of a table in the order of their names, so the names say when:
+--
+--   _050_owner_only           refuses everyone but the owner, on tables that are not for users
+--   _100_ and _200_reject_…   refuse UPDATE, DELETE and TRUNCATE
+--   _400_raise_alarm          raises the alarm of a lockdown event
+--   _500_validate             refuses a row that cannot be right
+--   zzz_chain                 links the row into the chain, last, because a later trigger could change what was hashed
+--   _900_refuse_in_lockdown   after the statement: asks whether a lockdown is engaged
 
 perform _protect_table('signals',            'AUD-002', 'AUD-003');
 perform _protect_table('ai_debates',         'AUD-004', 'AUD-005');
@@ -437,19 +458,25 @@ perform _protect_table('order_events',       'AUD-006', 'AUD-007');
 perform _protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 perform _protect_table('maintenance_events', 'AUD-011', 'AUD-011');
 perform _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
-create trigger _500_validate before insert on signals         for each row execute function _validate_signal('signals');
-create trigger _500_validate before insert on ai_debates      for each row execute function _validate_correlation('ai_debates');
-create trigger _500_validate before insert on order_execution for each row execute function _validate_correlation('order_execution');
-create trigger _500_validate before insert on order_events    for each row execute function _validate_order_event('order_events');
-create trigger _500_validate before insert on lockdown_events for each row execute function _validate_lockdown_event('lockdown_events');
-create trigger _400_raise_alarm before insert on lockdown_events for each row execute function _raise_lockdown_alarm();
+create trigger _500_validate before insert on signals
+  for each row execute function _validate_signal('signals');
+create trigger _500_validate before insert on ai_debates
+  for each row execute function _validate_correlation('ai_debates');
+create trigger _500_validate before insert on order_execution
+  for each row execute function _validate_correlation('order_execution');
+create trigger _500_validate before insert on order_events
+  for each row execute function _validate_order_event('order_events');
+create trigger _500_validate before insert on lockdown_events
+  for each row execute function _validate_lockdown_event('lockdown_events');
+create trigger _400_raise_alarm before insert on lockdown_events
+  for each row execute function _raise_lockdown_alarm();
 alter table lockdown_events enable always trigger _400_raise_alarm;
   -- for rows that are replicated, too
-comment on trigger _500_validate on signals         is 'Refuses a payload that lost digits (AUD-001).';
-comment on trigger _500_validate on ai_debates      is 'Refuses a signal that does not exist (AUD-008).';
-comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
-comment on trigger _500_validate on order_events    is 'Refuses an order that does not exist (AUD-008).';
-comment on trigger _500_validate on lockdown_events is 'Refuses a release that no approved proposal made (AUD-009).';
+comment on trigger _500_validate on signals            is 'Refuses a payload that lost digits (AUD-001).';
+comment on trigger _500_validate on ai_debates         is 'Refuses a signal that does not exist (AUD-008).';
+comment on trigger _500_validate on order_execution    is 'Refuses a signal that does not exist (AUD-008).';
+comment on trigger _500_validate on order_events       is 'Refuses an order that does not exist (AUD-008).';
+comment on trigger _500_validate on lockdown_events    is 'Refuses a release that no approved proposal made (AUD-009).';
 comment on trigger _400_raise_alarm on lockdown_events is 'Raises the alarm of an event that is replicated.';
 perform _count_attempts('AUD-001', 'signals',         'INSERT');
 perform _count_attempts('AUD-008', 'ai_debates',      'INSERT');
@@ -468,9 +495,16 @@ perform _chain_attach('maintenance_events');
 
 -- sql/09_write/record.sql
 
--- Writing functions. They join the caller's transaction and return the stored row (docs/sql-api.md).
--- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
--- given, makes an untyped literal and an integer resolve to numeric.
+-- Writing functions: one for each table of the audit log. They join the caller's transaction and return the stored row.
+--
+-- A plain INSERT works as well. What these functions add: a signal that is sent again is recognised by its signal_id,
+-- a binary float is refused, and a value that is too long is refused by name.
+--
+-- Money is anycompatible, so that a binary float is seen and refused, not cast. The last parameter, money_type, is
+-- never given: its default makes an untyped literal and an integer resolve to numeric.
+--
+-- A new column of a table touches its file in 07_audit and its function here, twice in append.sql (the procedure's
+-- parameters, and its call), and in Python the writer of that table.
 
 create function _refuse_signal_reuse(stored signals, sent signals) returns void
 language plpgsql security definer
@@ -494,7 +528,8 @@ begin
 end
 $function$;
 comment on function _refuse_signal_reuse is
-  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
+  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from '
+  'another address.';
 create function record_signal(
   signal_id       text,
   symbol          text,
@@ -524,10 +559,11 @@ begin
   end if;
   select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
   if not found then
-    insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified)
-    values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol, record_signal.side,
-            record_signal.price::numeric, record_signal.quantity::numeric, record_signal.raw_payload, record_signal.source_ip,
-            coalesce(record_signal.hmac_verified, false))
+    insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
+                         hmac_verified)
+    values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol,
+            record_signal.side, record_signal.price::numeric, record_signal.quantity::numeric,
+            record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false))
     on conflict on constraint signals_signal_id_key do nothing
     returning * into stored;
     if found then
@@ -553,7 +589,8 @@ begin
 end
 $function$;
 comment on function record_signal is
-  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
+  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already '
+  'there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
 create function record_ai_debate(
   correlation_id    uuid,
   model_name        text,
@@ -577,7 +614,8 @@ begin
   end if;
   insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
   values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
-          record_ai_debate.confidence_score::numeric, record_ai_debate.elapsed_ms, coalesce(record_ai_debate.is_timeout, false))
+          record_ai_debate.confidence_score::numeric, record_ai_debate.elapsed_ms,
+          coalesce(record_ai_debate.is_timeout, false))
   returning * into stored;
   return stored;
 end
@@ -604,10 +642,10 @@ begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('quantity or price', pg_typeof(quantity));
   end if;
-  if char_length(symbol) > 20 or char_length(exchange_order_id) > 64 or char_length(order_type) > 20 or char_length(side) > 10
-     or char_length(status) > 20 then
+  if char_length(symbol) > 20 or char_length(exchange_order_id) > 64 or char_length(order_type) > 20
+     or char_length(side) > 10 or char_length(status) > 20 then
     perform _refuse_too_long('order_execution', '{symbol,exchange_order_id,order_type,side,status}',
-                            array[symbol, exchange_order_id, order_type, side, status]);
+                             array[symbol, exchange_order_id, order_type, side, status]);
   end if;
   insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
   values (record_order.correlation_id, record_order.order_type, record_order.symbol, record_order.side,
@@ -618,7 +656,8 @@ begin
 end
 $function$;
 comment on function record_order is
-  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
+  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises '
+  'AUD-001, AUD-008, AUD-009, AUD-012.';
 create function record_order_event(
   order_execution_id   bigint,
   event_type           text,
@@ -640,13 +679,15 @@ begin
     perform _refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
   end if;
   if char_length(event_type) > 30 or char_length(exchange_error_code) > 50 then
-    perform _refuse_too_long('order_events', '{event_type,exchange_error_code}', array[event_type, exchange_error_code]);
+    perform _refuse_too_long('order_events', '{event_type,exchange_error_code}',
+                             array[event_type, exchange_error_code]);
   end if;
   insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                             positions_closed, rejection_reason, exchange_error_code)
-  values (record_order_event.order_execution_id, record_order_event.event_type, record_order_event.fill_quantity::numeric,
-          record_order_event.fill_price::numeric, record_order_event.zar_equity::numeric,
-          record_order_event.positions_closed, record_order_event.rejection_reason, record_order_event.exchange_error_code)
+  values (record_order_event.order_execution_id, record_order_event.event_type,
+          record_order_event.fill_quantity::numeric, record_order_event.fill_price::numeric,
+          record_order_event.zar_equity::numeric, record_order_event.positions_closed,
+          record_order_event.rejection_reason, record_order_event.exchange_error_code)
   returning * into stored;
   return stored;
 end
@@ -656,8 +697,20 @@ comment on function record_order_event is
 
 -- sql/09_write/append.sql
 
--- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql-api.md).
--- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
+-- Procedures that make one row durable without holding the chain while it is written to disk
+--
+-- A chain's lock is held until the transaction commits, and an ordinary commit waits for the disk before it lets go, so
+-- that writers queue behind every flush. These procedures commit twice:
+--
+--   1. the row, with synchronous_commit = off: its lock is free at once, and the row visible
+--   2. at the end of the CALL, with the caller's setting, a message in the write-ahead log, which stands behind the row
+--
+-- When CALL returns, the second commit has flushed the message and so the row. One flush acknowledges many writers.
+-- After a crash, what survives of a chain is a prefix of it, because its rows stand in the log in their order. A
+-- signal that was recorded before is acknowledged after a flush, too.
+--
+-- A procedure that commits can neither be SECURITY DEFINER nor pin its search_path. So each name in these bodies is
+-- qualified, with the schema that they are installed into: _fill puts it in for {home:I}.
 
 create procedure _begin_append()
 language plpgsql
@@ -671,10 +724,11 @@ begin
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
+  'can commit.';
 do $append$
 begin
-execute format($template$
+  execute _fill($template$
 create procedure append_signal(
   signal_id              text,
   symbol                 text,
@@ -692,21 +746,30 @@ create procedure append_signal(
 language plpgsql
 as $procedure$
 declare
-  stored   %1$I.signals;
+  stored   {home:I}.signals;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_signal */);
-  stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
-  commit;  -- the chain is free for the next writer, and the row visible
-  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
-  -- its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a row that is written.
+  call {home:I}._begin_append(/* inside a transaction, use record_signal */);
+  stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
+                                   correlation_id, money_type);
+  commit;  -- the first; the caller's synchronous_commit holds again
+  -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
+  -- failed that is written.
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   correlation_id := stored.correlation_id;
   row_hash := stored.row_hash;
 end
 $procedure$;
-
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_signal is
+  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without '
+  'holding the chain while it waits. Raises 2D000 inside a transaction.';
+do $append$
+begin
+  execute _fill($template$
 create procedure append_ai_debate(
   inout correlation_id   uuid,
   model_name             text,
@@ -721,18 +784,27 @@ create procedure append_ai_debate(
 language plpgsql
 as $procedure$
 declare
-  stored   %1$I.ai_debates;
+  stored   {home:I}.ai_debates;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_ai_debate */);
-  stored := %1$I.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, money_type);
+  call {home:I}._begin_append(/* inside a transaction, use record_ai_debate */);
+  stored := {home:I}.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms,
+                                      is_timeout, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
 end
 $procedure$;
-
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_ai_debate is
+  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it '
+  'waits. Raises 2D000 inside a transaction.';
+do $append$
+begin
+  execute _fill($template$
 create procedure append_order(
   inout correlation_id   uuid,
   order_type             text,
@@ -749,18 +821,27 @@ create procedure append_order(
 language plpgsql
 as $procedure$
 declare
-  stored   %1$I.order_execution;
+  stored   {home:I}.order_execution;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_order */);
-  stored := %1$I.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, money_type);
+  call {home:I}._begin_append(/* inside a transaction, use record_order */);
+  stored := {home:I}.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
+                                  status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
 end
 $procedure$;
-
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_order is
+  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. '
+  'Raises 2D000 inside a transaction.';
+do $append$
+begin
+  execute _fill($template$
 create procedure append_order_event(
   order_execution_id     bigint,
   event_type             text,
@@ -779,12 +860,13 @@ language plpgsql
 as $procedure$
 #variable_conflict use_variable
 declare
-  stored   %1$I.order_events;
+  stored   {home:I}.order_events;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_order_event */);
-  select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
-  stored := %1$I.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
+  call {home:I}._begin_append(/* inside a transaction, use record_order_event */);
+  select o.correlation_id into correlation_id
+  from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
+  stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                                     positions_closed, rejection_reason, exchange_error_code, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -792,17 +874,12 @@ begin
   row_hash := stored.row_hash;
 end
 $procedure$;
-$template$, current_schema());
+$template$, 'home', current_schema());
 end
 $append$;
-comment on procedure append_signal is
-  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_ai_debate is
-  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_order is
-  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
 comment on procedure append_order_event is
-  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain '
+  'while it waits. Raises 2D000 inside a transaction.';
 
 perform _finish_migration('003_attach_triggers');
 end

@@ -82,7 +82,7 @@ LOGS = {
     "_log_leaves(text,bigint,bigint)",
     "_log_level(text,integer,bigint,bigint,boolean)",
     "log_root(text,bigint)",
-    "logs()",
+    "merkle_logs()",
     "row_to_prove(text,bigint,bigint)",
     "unsealed_rows(text)",
     "_log_root_if_any(text,bigint)",
@@ -144,7 +144,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "record_order(uuid,text,text,text,anycompatible,anycompatible,text,text,anycompatible)",
         "record_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,anycompatible)",
         # what the writing functions and the domains' CHECKs call with the writer's rights
-        "_refuse_decimal(numeric,integer,integer)",
+        "_refuse_decimal(numeric,text)",
         "_refuse_float(text,regtype)",
         "_refuse_too_long(text,text[],text[])",
         "_refuse_signal_reuse(signals,signals)",
