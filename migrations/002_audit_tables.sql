@@ -221,7 +221,7 @@ comment on column order_events.recorded_by         is 'The login that wrote the 
 --   status.sql     lockdown_status(): whether it is engaged, since when, over what
 --   engage.sql     raises the alarm and records it; explains how the lockdown engages
 --   attend.sql     what verification does about an alarm that nobody recorded, or that was set back
---   refuse.sql     what writers ask, and how they are refused
+--   writers.sql    what writers ask, and how they are refused
 --   release.sql    which RELEASED event is accepted
 
 create table lockdown_events (
