@@ -8,7 +8,7 @@ select * from seal_log('signals');
 select * from seal_log('signals');
 select size, root = log_root('signals', 300) as root_is_right from checkpoint_facts() where table_name = 'signals';
 select log_root('signals', 300) = recompute_log_root('signals', 300) as stored_is_recomputed;
-select table_name, last_id, problem from logs() where table_name in ('signals', 'votes');
+select table_name, last_id, problem from merkle_logs() where table_name in ('signals', 'votes');
 select unsealed_rows('signals');
 select timeline, wal_lsn > '0/0' as is_somewhere from wal_position();
 
