@@ -3206,6 +3206,9 @@ comment on function _guard_parts is 'All of ours that can have a type, an operat
 -- sql/06_guards/facts_roles.sql
 
 -- Guard facts about who can do what: the schema, the roles, and settings that switch a protection off.
+--
+-- A setting that can switch a protection off stands in three places: in _switches_off with its harmless values, and in
+-- _setting_facts among those that the server can set and among those that somebody can be granted.
 
 create function _schema_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
