@@ -535,7 +535,7 @@ comment on function _signs is 'Whether the signature is the key''s for the UTF-8
 --
 -- An agent is a person or a program with an Ed25519 key. The first ones come with the bootstrap, all others by a
 -- proposal of kind agent_enrol. A row is never changed: an agent that is revoked, or replaced by another (as when a key
--- is rotated), has a row in agent_revocations. Identities and keys are used once, for ever.
+-- is rotated), has a row in agent_revocations. An identity or a key is never used again.
 --
 -- What a CHECK needs stands in the row itself, tied to its origin by composite foreign keys, because a CHECK that read
 -- another table would make a dump impossible to restore.
@@ -684,7 +684,7 @@ comment on column proposals.proposal_id  is 'Identity of the proposal, chosen by
 comment on column proposals.origin       is 'Identity of this installation, as it was signed.';
 comment on column proposals.kind is
   'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
-comment on column proposals.payload      is 'What shall hold, complete, never a diff; decimals as strings.';
+comment on column proposals.payload      is 'What is to hold, complete, never a difference; decimals as strings.';
 comment on column proposals.reason       is 'Why, in words.';
 comment on column proposals.previous     is 'Hash of the state that the proposal was made for.';
 comment on column proposals.proposer     is 'The agent that proposes.';
@@ -1364,7 +1364,7 @@ as $function$
 $function$;
 comment on function _release_holds is
   'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and '
-  'enough other agents, all of whom the bootstrap or signed proposals made agents.';
+  'enough other agents, each of which the bootstrap or a signed proposal made an agent.';
 create function _require_consensus() returns void
 language plpgsql
 set search_path from current
@@ -1498,7 +1498,7 @@ begin
   if exists (select from only agents as a where a.public_key = key) then
     perform _refuse_consensus(
       'RSK-003', 'public_key was enrolled before', format('Key %s.', value #>> '{}'),
-      'Make a new key: each agent has a key of its own, for ever.');
+      'Make a new key: a key is never used again.');
   end if;
   return key;
 end
@@ -1603,7 +1603,7 @@ begin
   if exists (select from only agents as a where a.agent_id = agent) then
     perform _refuse_consensus(
       'RSK-001', 'agent_id is taken', format('Agent %s.', agent),
-      'Choose a new uuid: each agent has an identity of its own, for ever.');
+      'Choose a new uuid: an identity is never used again.');
   end if;
   perform _check_text('name', payload -> 'name', 50);
   perform _check_text('role', payload -> 'role', 30);
@@ -1730,9 +1730,9 @@ comment on function _check_payload is
 
 -- The bootstrap: the first agents
 --
--- Before there are agents nobody can propose any. So the owner enrols the first ones, three or more, in one statement
--- and once for ever. Each of them signs the whole list: none can be added, left out or exchanged afterwards, not by the
--- owner either (the trigger _check_bootstrap in validate.sql refuses it, and the replay finds it).
+-- Before there are agents, nobody can propose any. So the owner enrols the first ones, three or more, in one statement,
+-- once. Each of them signs the whole list, so that nobody, not even the owner, can add, leave out or exchange one
+-- afterwards: the trigger _check_bootstrap (validate.sql) refuses it, and the replay finds it.
 
 create function bootstrap_message(agents jsonb) returns text
 language sql stable security definer
@@ -1773,7 +1773,7 @@ begin
   if twice is not null then
     perform _refuse_consensus(
       'RSK-001', 'agent_id is taken', format('Agent %s is given twice.', twice),
-      'Choose a new uuid: each agent has an identity of its own, for ever.');
+      'Choose a new uuid: an identity is never used again.');
   end if;
   select min(d.given) into twice
   from (select e.value ->> 'public_key' as given
@@ -1781,7 +1781,7 @@ begin
   if twice is not null then
     perform _refuse_consensus(
       'RSK-003', 'public_key is given twice', format('Key %s.', twice),
-      'Make a new key: each agent has a key of its own, for ever.');
+      'Make a new key: each agent has one of its own.');
   end if;
 end
 $function$;
@@ -1813,7 +1813,7 @@ begin
       format(E'The text was:\n%s', message),
       'Let each agent sign the UTF-8 bytes of bootstrap_message(…) of the whole list, its last line feed included.');
   end if;
-  -- One statement: what stands there when it has ended is the bootstrap, for ever.
+  -- One statement, because what stands there when it has ended is the bootstrap, and never changes.
   return query insert into agents (agent_id, name, role, public_key, signature)
     select (e.value ->> 'agent_id')::uuid, e.value ->> 'name', e.value ->> 'role',
            decode(e.value ->> 'public_key', 'hex'),
@@ -2373,8 +2373,8 @@ comment on function _apply_proposal is
 --
 -- The owner of the tables could insert a row by hand. So each row is compared with what the functions would have
 -- written: a proposal or a vote with the agents of now, an entry of the log with its quorum counted again, an agent or
--- a revocation with the last entry of the log. What does not agree is refused with RSK-002. (Whoever disables the
--- triggers is found by the replay, see problems.sql, and by verify_guards.)
+-- a revocation with the last entry of the log. A row that differs is refused with RSK-002. If the owner disables the
+-- triggers, the replay finds the row (problems.sql), and verify_guards the trigger.
 
 create function _refuse_direct_change(table_name text, operation text, detail text) returns void
 language plpgsql
@@ -2676,7 +2676,7 @@ where _sees_every_row('{proposals,agents}'::text[]);
 comment on view vw_proposals is 'Proposals and where they stand.';
 comment on column vw_proposals.proposal_id   is 'Identity of the proposal.';
 comment on column vw_proposals.kind          is 'What it changes.';
-comment on column vw_proposals.payload       is 'What shall hold.';
+comment on column vw_proposals.payload       is 'What is to hold.';
 comment on column vw_proposals.reason        is 'Why.';
 comment on column vw_proposals.proposer      is 'The agent that proposes.';
 comment on column vw_proposals.proposer_name is 'Its name.';

@@ -174,7 +174,7 @@ begin
 end
 $function$;
 comment on function _refuse_leaves is
-  'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+  'Raises AUD-009: a row is missing or its hash is not hex, and a root without it would be wrong. Never returns.';
 create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -244,8 +244,8 @@ begin
 end
 $function$;
 comment on function _log_level is
-  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall '
-  'not be used, is computed from below. first is a multiple of 2^level.';
+  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated. Those that are not stored, or '
+  'with use_stored => false all, are computed from below. first is a multiple of 2^level.';
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
