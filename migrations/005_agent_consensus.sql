@@ -563,7 +563,7 @@ create table agents (
   constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
                                                      and length(signature) = 64)
 );
-comment on table  agents is
+comment on table agents is
   'Agents as they were enrolled. Append-only, hash-chained; the revoked ones stand in agent_revocations.';
 comment on column agents.id          is 'Position in the chain.';
 comment on column agents.agent_id    is 'Identity of the agent.';
@@ -589,7 +589,7 @@ create table agent_revocations (
   constraint agent_revocations_agent_id_key unique (agent_id),
   constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
 );
-comment on table  agent_revocations is
+comment on table agent_revocations is
   'Agents that may no longer propose or vote. Append-only, hash-chained.';
 comment on column agent_revocations.id          is 'Position in the chain.';
 comment on column agent_revocations.agent_id    is 'The agent.';
@@ -677,13 +677,12 @@ create table proposals (
   constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );
 create index proposals_proposer_idx on proposals (proposer);
-comment on table  proposals is
+comment on table proposals is
   'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
 comment on column proposals.id           is 'Position in the chain.';
 comment on column proposals.proposal_id  is 'Identity of the proposal, chosen by the proposer.';
 comment on column proposals.origin       is 'Identity of this installation, as it was signed.';
-comment on column proposals.kind is
-  'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
+comment on column proposals.kind         is 'What it changes; docs/risk.md lists the kinds.';
 comment on column proposals.payload      is 'What is to hold, complete, never a difference; decimals as strings.';
 comment on column proposals.reason       is 'Why, in words.';
 comment on column proposals.previous     is 'Hash of the state that the proposal was made for.';
@@ -721,7 +720,7 @@ create table votes (
   constraint votes_signature_is_valid check (_signs(agent_key, signed_text, signature))
 );
 create index votes_agent_id_idx on votes (agent_id);
-comment on table  votes is
+comment on table votes is
   'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, '
   'hash-chained.';
 comment on column votes.id          is 'Position in the chain.';
@@ -768,7 +767,7 @@ create table risk_change_log (
   constraint risk_change_log_version_is_id check (version = id),
   constraint risk_change_log_state_hash_is_of_text check (state_hash::text = _text_digest(state_text))
 );
-comment on table  risk_change_log is
+comment on table risk_change_log is
   'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, '
   'hash-chained.';
 comment on column risk_change_log.id          is 'Position in the chain.';
@@ -1549,13 +1548,15 @@ comment on function _refuse_missing_tables is
 --
 -- A new kind of proposal touches, in SQL:
 --
---   proposals.sql   its name in _proposal_kinds
+--   proposals.sql   its name, in _proposal_kinds
 --   payloads.sql    its function, and its line in _check_payload
---   apply.sql       what it does, in _apply_proposal, and when it is allowed, in _check_allowed
---   rules.sql       _change_direction, unless it is a matter of governing (agents, quorum)
---   state.sql       _state_text and _next_state_text, only if it changes the state's text
+--   apply.sql       its line in _apply_proposal: what it does, or null; and _check_allowed, if it is not always allowed
+--   rules.sql       _change_direction, unless the kind is a matter of governing (agents, quorum)
+--   state.sql       _state_text and _next_state_text, only if it changes the text of the state
 --
--- and in Python, which checks the same independently: security/payloads.py, security/replay.py, and risk/ for commands.
+-- On installations that exist it comes in a migration of its own: one file with the new function, and create or replace
+-- of those above; bin/build makes the rollback. In Python, which checks the same independently, it touches
+-- security/payloads.py, security/replay.py if it changes the state, and risk/ for a command.
 
 create function _check_risk_config(payload jsonb) returns void
 language plpgsql
