@@ -22,15 +22,20 @@ begin
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 -- And what else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
 perform set_config(s.name, s.value, true)
-from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
-             ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
+from (values ('standard_conforming_strings', 'on'),
+             ('backslash_quote',             'safe_encoding'),
+             ('quote_all_identifiers',       'off'),
+             ('transform_null_equals',       'off'),
+             ('array_nulls',                 'on'),
+             ('check_function_bodies',       'on')) as s(name, value);
 
 if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
-if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
-           where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
+if exists (select from pg_class as c
+           join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+           where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
   perform set_config('search_path', previous_path, true);
   return;
 end if;
@@ -53,8 +58,9 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
     using errcode = '22023';
 end if;
 
--- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create objects
--- here. The first transaction to make the table goes on, and the others wait at its name until that one has ended.
+-- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create
+-- objects here. The first transaction to make the table goes on, and the others wait at its name until that one has
+-- ended.
 begin
   if not has_schema_privilege(current_user, install_schema, 'create')
      and exists (select from pg_roles where rolname = prefix || 'alpha_owner') then
@@ -64,8 +70,9 @@ begin
   perform set_config('role', previous_role, true);
 exception
   when duplicate_table or unique_violation then
-    if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
-               where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
+    if exists (select from pg_class as c
+               join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+               where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
       perform set_config('search_path', previous_path, true);
       return;  -- somebody else has installed it meanwhile
     end if;
@@ -83,7 +90,8 @@ foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'a
       when duplicate_object or unique_violation then null;
       when insufficient_privilege then
         raise exception 'alpha-db: role % does not exist and % may not create it', prefix || role_name, current_user
-          using errcode = '42501', hint = 'Give the migrating role CREATEROLE, or let an administrator create the role.';
+          using errcode = '42501',
+                hint = 'Give the migrating role CREATEROLE, or let an administrator create the role.';
     end;
   end if;
 end loop;
@@ -122,7 +130,7 @@ if not has_schema_privilege(owner_role, install_schema, 'create')
           hint = format('As the schema''s owner: grant usage, create on schema %I to %I with grant option',
                         install_schema, current_user);
 end if;
--- Whoever may create objects here could put a function of his own in front of ours.
+-- Anyone who may create objects here could put a function in front of ours.
 select string_agg(coalesce(quote_ident(r.rolname), 'PUBLIC'), ', ') into role_name
 from pg_namespace n
 cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
@@ -134,20 +142,26 @@ if role_name is not null then
     install_schema, owner_role, role_name
     using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
 end if;
--- And what somebody left here while he could would stand beside our own functions.
-select string_agg(distinct format('%s of %I', coalesce((
-         select 'extension ' || e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
-         where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e' and (d.classid, d.objid) = (o.classid, o.oid)), o.name),
-         pg_get_userbyid(o.owner)), ', ') into role_name
-from (select 'pg_proc'::regclass as classid, p.oid, p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
-             exists (select from pg_proc as s where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
+-- And what somebody left here earlier would stand beside our own functions. The schema's owner may keep functions here,
+-- but none that could be taken for one of PostgreSQL's own while this runs.
+select string_agg(distinct format('%s of %I',
+         coalesce((select 'extension ' || e.extname
+                   from pg_depend as d join pg_extension as e on e.oid = d.refobjid
+                   where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
+                     and d.classid = o.classid and d.objid = o.oid), o.name),
+         pg_get_userbyid(o.owner)), ', ')
+into role_name
+from (select 'pg_proc'::regclass as classid, p.oid, p.oid::regprocedure::text as name,
+             p.proowner as owner, p.pronamespace as namespace,
+             exists (select from pg_proc as s
+                     where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
       from pg_proc as p
       union all
-      select 'pg_operator'::regclass, q.oid, q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
+      select 'pg_operator'::regclass, q.oid, q.oid::regoperator::text, q.oprowner, q.oprnamespace, true
+      from pg_operator as q) as o
 join pg_namespace as n on n.oid = o.namespace and n.nspname = install_schema
 where not pg_has_role(o.owner, owner_role, 'member')
   and (not pg_has_role(o.owner, n.nspowner, 'member')
-       -- The schema's owner may keep functions here, but none that a call of PostgreSQL's own could pick while this runs.
        or o.shadows and o.owner <> (select r.oid from pg_roles as r where r.rolname = current_user));
 if role_name is not null then
   raise exception 'alpha-db: schema % holds functions or operators of others: %', install_schema, role_name
@@ -171,9 +185,12 @@ perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', tr
 
 -- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
 create table lock_migrations ();
-comment on table lock_migrations is 'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
+comment on table lock_migrations is
+  'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
 create table lock_migrate_sessions ();
-comment on table lock_migrate_sessions is 'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their marks for yoyo.';
+comment on table lock_migrate_sessions is
+  'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their '
+  'marks for yoyo.';
 create table installation (
   singleton        boolean      not null  default true,
   installation_id  uuid         not null  default gen_random_uuid(),
@@ -184,8 +201,10 @@ create table installation (
 );
 comment on table  installation                 is 'One row: the identity of this installation.';
 comment on column installation.singleton       is 'Always true; keeps the table at one row.';
-comment on column installation.installation_id is 'Identity of this installation, signed into checkpoints and proposals.';
-comment on column installation.role_prefix     is 'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
+comment on column installation.installation_id is
+  'Identity of this installation, signed into checkpoints and proposals.';
+comment on column installation.role_prefix is
+  'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
 comment on column installation.installed_at    is 'When 001_core_functions was applied.';
 insert into installation (role_prefix) values (coalesce(current_setting('alpha.role_prefix', true), ''));
 create table installed_migrations (
@@ -196,9 +215,11 @@ create table installed_migrations (
   server_version  text         not null,
   constraint installed_migrations_pkey primary key (name)
 );
-comment on table  installed_migrations                is 'The migrations that are installed, each recorded in its own transaction.';
+comment on table installed_migrations is
+  'The migrations that are installed, each recorded in its own transaction.';
 comment on column installed_migrations.name           is 'File name without .sql.';
-comment on column installed_migrations.checksum       is 'SHA-256 of the migration''s text from the first "do $migration" to the last tag; null if it could not be seen.';
+comment on column installed_migrations.checksum is
+  'SHA-256 of the migration''s text from the first "do $migration" to the last tag; null if it could not be seen.';
 comment on column installed_migrations.applied_at     is 'When the migration ran.';
 comment on column installed_migrations.applied_by     is 'The login that ran it.';
 comment on column installed_migrations.server_version is 'PostgreSQL version it ran on.';
@@ -226,7 +247,8 @@ set search_path from current
 as $function$
   select i.role_prefix || _app_role.name from only installation as i;
 $function$;
-comment on function _app_role is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+comment on function _app_role is
+  'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 create function _grant(privilege text, objects text[], roles text[]) returns void
 language plpgsql
 set search_path from current
@@ -249,8 +271,8 @@ comment on function _grant is
 
 -- Templates with names
 --
--- Some SQL is written once for each table: the chain triggers, the queries that verify a chain. Such a text is a template that
--- reads as the SQL it becomes, and _fill puts the names and values in:
+-- Some SQL is written once for each table: the chain triggers, the queries that verify a chain. Such a text is a
+-- template that reads as the SQL it becomes, and _fill puts the names and values in:
 --
 --   execute _fill($query$
 --     select t.row_hash from only {table:I} as t where t.id >= {first:L} and {condition:s}
@@ -260,8 +282,8 @@ comment on function _grant is
 --   {name:L}  a literal; NULL for null
 --   {name:s}  SQL as it stands: only for text that the code has made itself
 --
--- What a value contains is never read as a placeholder. Other braces ('{a,b}', {64}, {}) and % stay as they are, so a template
--- may call format() itself. Short statements with one or two values use format() and need no names.
+-- What a value contains is never read as a placeholder. Other braces ('{a,b}', {64}, {}) and % stay as they are, so a
+-- template may call format() itself. Short statements with one or two values use format() and need no names.
 
 create function _fill(template text, variadic names_and_values text[]) returns text
 language plpgsql immutable
@@ -274,24 +296,41 @@ begin
   -- {table:I} becomes %2$I, if its value is the second element: then format() does the rest in one pass.
   for place in 1 .. cardinality(names_and_values) by 2 loop
     before := filled;
-    filled := regexp_replace(filled, format('[{]%s:([ILs])[}]', names_and_values[place]), E'%' || place + 1 || E'$\\1', 'g');
+    filled := regexp_replace(filled, format('[{]%s:([ILs])[}]', names_and_values[place]),
+                             E'%' || place + 1 || E'$\\1', 'g');
     if filled = before then
       raise exception 'the template has no placeholder {%}', names_and_values[place] using errcode = '22023';
     end if;
   end loop;
   if filled ~ '[{][a-z_]+:[ILs][}]' then
-    raise exception 'the template lacks a value: %', substring(filled from '[{][a-z_]+:[ILs][}]') using errcode = '22023';
+    raise exception 'the template lacks a value: %', substring(filled from '[{][a-z_]+:[ILs][}]')
+      using errcode = '22023';
   end if;
   return format(filled, variadic names_and_values);
 end
 $function$;
 comment on function _fill is
-  'The template with its placeholders filled in: {name:I} an identifier, {name:L} a literal, {name:s} SQL as it stands.';
+  'The template with its placeholders filled in: {name:I} an identifier, {name:L} a literal, {name:s} SQL as it '
+  'stands.';
 
 -- sql/01_install/migrations.sql
 
--- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
--- whether _begin_migration or _begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
+-- How a migration begins and ends
+--
+-- A migration is one DO block (sql/wrapper/migration.sql), and so is its rollback:
+--
+--   _begin_migration(name)   takes the lock of all migrations and becomes alpha_owner; false if it is installed already
+--   … the statements …
+--   _finish_migration(name)  leaves PUBLIC nothing, records the migration and the guards, gives role and path back
+--
+-- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
+--
+-- These functions cannot pin search_path as all others do: the role, the path and the settings that they set must
+-- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the
+-- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
+-- names every function, type and operator with its schema. Only migrations call them.
+--
+-- They call record_guards and verify_guards (06_guards/verify.sql) and _revoke_from_public (06_guards/public.sql).
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -301,29 +340,35 @@ declare
   pinned    pg_catalog.text := pg_catalog.concat_ws(', ', pg_catalog.quote_ident(home), 'pg_temp');
   owned_by  pg_catalog.text;
 begin
-  -- Not pinned, nor are the five below: the role, the path and the settings must outlast them. Only migrations call them.
+  -- A migration that has pinned the path has saved the one before, too.
   perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true)
-  where pg_catalog.current_setting('search_path') operator(pg_catalog.<>) pinned;  -- a file that has pinned it has saved it, too
+  where pg_catalog.current_setting('search_path') operator(pg_catalog.<>) pinned;
   perform pg_catalog.set_config('search_path', pinned, true);
   perform set_config('alpha.previous_role', current_setting('role'), true);
   -- What else decides how SQL is read, and how names are written.
   perform set_config(s.name, s.value, true)
-  from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
-               ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
+  from (values ('standard_conforming_strings', 'on'),
+               ('backslash_quote',             'safe_encoding'),
+               ('quote_all_identifiers',       'off'),
+               ('transform_null_equals',       'off'),
+               ('array_nulls',                 'on'),
+               ('check_function_bodies',       'on')) as s(name, value);
   select r.rolname into owned_by
   from pg_class as c
   join pg_namespace as n on n.oid = c.relnamespace and n.nspname = home
   join pg_roles as r on r.oid = c.relowner
   where c.relname = 'installed_migrations';
   if not found then
-    raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+    raise exception 'alpha-db is not installed in schema %, which is first on search_path', home
+      using errcode = '3F000';
   end if;
   perform set_config('role', owned_by, true);
   lock table only lock_migrations in share update exclusive mode;
 end
 $function$;
 comment on function _take_migration_lock is
-  'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
+  'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other '
+  'migration of this schema.';
 create function _begin_migration(name text) returns boolean
 language plpgsql
 as $function$
@@ -336,19 +381,22 @@ begin
     perform _end_migration();
     return false;
   end if;
-  -- A migration records the guards as it leaves them: it must not launder what somebody changed before it.
+  -- A migration records the guards as it leaves them, so it must not accept what somebody changed before it.
   select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;
   if found then
-    raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', _begin_migration.name, problem
+    raise exception 'AUD-011: % cannot be applied, because the guards are not as installed: %',
+      _begin_migration.name, problem
       using errcode = 'AUD11',
-            hint = 'select * from verify_guards() lists them. Undo the changes, or accept them with select record_guards(''reason'').';
+            hint = 'List the changes: select * from verify_guards(). '
+                   'Undo them, or accept them: select record_guards(''reason'').';
   end if;
   return true;
 end
 $function$;
 comment on function _begin_migration is
-  'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
+  'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. '
+  'False if it is installed already. Raises AUD-011 if guards were changed.';
 create function _end_migration() returns void
 language plpgsql
 as $function$
@@ -365,10 +413,11 @@ create function _finish_migration(name text) returns void
 language plpgsql
 as $function$
 begin
-  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform pg_catalog.set_config(
+    'search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform _revoke_from_public();
   insert into installed_migrations (name, checksum) values (_finish_migration.name, _running_migration_checksum());
-  -- Small tables that verify_guards joins a lot, and that autovacuum never gets to.
+  -- Small tables that verify_guards joins a lot. Autovacuum never gets to them.
   analyze installation, chains;
   perform record_guards('migration ' || _finish_migration.name);
   perform _end_migration();
@@ -390,7 +439,8 @@ begin
   end if;
   -- By number: 100_x is later than 23_y.
   select m.name into later from only installed_migrations as m
-  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(_begin_rollback.name from '^[0-9]{1,18}')::bigint, _begin_rollback.name)
+  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name)
+      > (substring(_begin_rollback.name from '^[0-9]{1,18}')::bigint, _begin_rollback.name)
   order by substring(m.name from '^[0-9]{1,18}')::bigint desc, m.name desc limit 1;
   if found then
     raise exception 'alpha-db: % must be rolled back before %', later, _begin_rollback.name using errcode = '55000';
@@ -401,9 +451,10 @@ begin
     execute format('lock table only %I in access exclusive mode', audit_table);
     execute format('select exists (select from only %I)', audit_table) into filled;
     if filled then
-      raise exception 'alpha-db: % is not rolled back, for % holds rows', _begin_rollback.name, audit_table
+      raise exception 'alpha-db: % is not rolled back, because % holds rows', _begin_rollback.name, audit_table
         using errcode = '55000',
-              hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
+              hint = 'An audit log is not thrown away by a rollback. '
+                     'To delete it on purpose, export it and drop the schema.';
     end if;
   end loop;
   perform set_config('alpha.maintenance', 'rollback of ' || _begin_rollback.name, true);
@@ -411,21 +462,44 @@ begin
 end
 $function$;
 comment on function _begin_rollback is
-  'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
+  'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an '
+  'audit table holds rows.';
 create function _finish_rollback(name text) returns void
 language plpgsql
 as $function$
 begin
-  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform pg_catalog.set_config(
+    'search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform record_guards('rollback of ' || _finish_rollback.name);
   perform _end_migration();
 end
 $function$;
 comment on function _finish_rollback is 'Last statement of a rollback: records the guards as it leaves them.';
+create function _sign_migration() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  new.applied_at := clock_timestamp();
+  new.applied_by := session_user;
+  new.server_version := current_setting('server_version');
+  return new;
+end
+$function$;
+comment on function _sign_migration is
+  'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
 
--- sql/02_refusals/attempts.sql
+-- sql/02_refusals/refuse.sql
 
--- Refusals: an SQLSTATE of their own, a line in the server log, a count that a rollback does not undo
+-- Refusals
+--
+-- Everything that alpha-db refuses on purpose goes through _refuse(), which leaves three traces:
+--
+-- 1. the exception, with an SQLSTATE of its own (AUD-001 is AUD01), DETAIL, HINT, schema, table and column;
+-- 2. a line in the server's log, "alpha-db attempt {json}", which says who tried what. A rollback does not undo it;
+-- 3. a count, which a rollback does not undo either, because it is a sequence: nextval is never undone.
+--    attempt_counters says which sequence counts which kind of attempt, and rejected_attempts() reads them all. An
+--    attempt without a counter is not counted.
 
 create table attempt_counters (
   code           text  not null,
@@ -434,9 +508,11 @@ create table attempt_counters (
   sequence_name  text  not null,
   constraint attempt_counters_pkey primary key (code, table_name, operation)
 );
-comment on table  attempt_counters               is 'Which sequence counts which kind of rejected attempt. A sequence, because nextval is not undone by a rollback.';
+comment on table attempt_counters is
+  'Which sequence counts which kind of rejected attempt. A sequence, because a rollback does not undo nextval.';
 comment on column attempt_counters.code          is 'Error code, AUD-001 and so on.';
-comment on column attempt_counters.table_name    is 'The table that was protected; for AUD-001 found by a domain, the domain.';
+comment on column attempt_counters.table_name is
+  'The table that was protected; the domain if a domain found AUD-001.';
 comment on column attempt_counters.operation     is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
 comment on column attempt_counters.sequence_name is 'The sequence, in the install schema.';
 create function _count_attempts(code text, table_name text, operation text) returns void
@@ -457,7 +533,7 @@ begin
   insert into attempt_counters values (code, table_name, operation, sequence_name);
 end
 $function$;
-comment on function _count_attempts is 'Makes the counter for a kind of rejected attempt. Called by migrations.';
+comment on function _count_attempts is 'Makes the counter for a kind of rejected attempt. Migrations call it.';
 create function _forget_attempts(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -465,12 +541,14 @@ as $function$
 declare
   counter record;
 begin
-  for counter in delete from only attempt_counters as a where a.table_name = _forget_attempts.table_name returning a.sequence_name loop
+  for counter in
+    delete from only attempt_counters as a where a.table_name = _forget_attempts.table_name returning a.sequence_name
+  loop
     execute format('drop sequence %I', counter.sequence_name);
   end loop;
 end
 $function$;
-comment on function _forget_attempts is 'Drops the counters of a table. Called by rollbacks.';
+comment on function _forget_attempts is 'Drops the counters of a table. Rollbacks call it.';
 create function rejected_attempts()
 returns table (code text, table_name text, operation text, attempts bigint)
 language sql stable security definer
@@ -484,12 +562,17 @@ as $function$
   order by a.code, a.table_name, a.operation;
 $function$;
 comment on function rejected_attempts is
-  'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 high.';
-
--- sql/02_refusals/refuse.sql
-
+  'How often each kind of attempt was refused, rolled back or not. After a server crash a count may read up to 32 '
+  'high.';
 create function _refuse(
-  code text, message text, detail text, hint text, table_name text, operation text, row_id bigint default null, column_name text default null
+  code         text,
+  message      text,
+  detail       text,
+  hint         text,
+  table_name   text,
+  operation    text,
+  row_id       bigint  default null,
+  column_name  text    default null
 ) returns void
 language plpgsql
 set search_path from current
@@ -508,8 +591,8 @@ begin
       end;
     end if;
   end if;
-  -- Inside our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
-  -- Anyone can print such a line; the number is one that the counter of these attempts gave once.
+  -- In our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
+  -- Anyone can print such a line; the number in it is one that the counter of these attempts gave once.
   raise log 'alpha-db attempt %', jsonb_build_object(
     'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id,
     'number', number,
@@ -527,9 +610,27 @@ begin
 end
 $function$;
 comment on function _refuse is
-  'Writes the log line "alpha-db attempt {json}", counts, and raises the code. Never returns.';
+  'Writes the log line "alpha-db attempt {json}", counts the attempt, and raises the code. Never returns.';
 
 -- sql/02_refusals/protect.sql
+
+-- Tables that refuse changes
+--
+-- What each table of the kit refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
+-- order:
+--
+--   _050_owner_only       rows that alpha-db's own functions, which write as the owner, did not make
+--   _100_reject_change    UPDATE and DELETE; of a register, only outside of a migration
+--   _200_reject_truncate  TRUNCATE
+--   _500_validate         rows that cannot be right: each table has a function of its own, in the chapter of the table
+--   zzz_chain             the hash chain (04_chain/trigger.sql)
+--   _900_…                after the statement: the alarm once more (04_chain/attach.sql)
+--
+-- _100 and _200 are ENABLE ALWAYS: session_replication_role = replica must not switch them off. _050 is not, because
+-- rows that are replicated or restored must pass. No trigger stops the owner from dropping a trigger; verify_guards()
+-- reports that (06_guards).
+
+-- The functions that triggers call
 
 create function _reject_change() returns trigger
 language plpgsql security definer
@@ -539,7 +640,8 @@ begin
   perform _refuse(
     tg_argv[case tg_op when 'UPDATE' then 1 else 2 end],
     format('%s on %s refused', tg_op, tg_argv[0]),
-    format('%s of %s would be changed by %s.', coalesce('Row ' || (to_jsonb(old) ->> 'id'), 'A row'), tg_argv[0], session_user),
+    format('%s of %s would be changed by %s.',
+           coalesce('Row ' || (to_jsonb(old) ->> 'id'), 'A row'), tg_argv[0], session_user),
     'Rows of this table are never changed or removed. To correct one, record a new row.',
     tg_argv[0], tg_op, (to_jsonb(old) ->> 'id')::bigint);
   return null;
@@ -561,6 +663,49 @@ begin
 end
 $function$;
 comment on function _reject_truncate is 'Statement trigger: refuses TRUNCATE. Arguments: table, code.';
+create function _refuse_foreign_row() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  is_risk  boolean := tg_argv[1] ~ '^RSK';
+  id       text := to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id';
+begin
+  perform _refuse(
+    tg_argv[1],
+    format(case when is_risk then '%s on %s was not made by an approved proposal'
+                else '%s on %s did not come from alpha-db itself' end, tg_op, tg_argv[0]),
+    format('%s tried it, directly%s.', session_user, ': row ' || id),
+    case when is_risk then 'select propose(…), then vote(…): docs/risk.md.'
+         else 'Only the functions of alpha-db write this table.' end,
+    tg_argv[0], tg_op, case when id ~ '^-?[0-9]{1,18}$' then id::bigint end);
+  return null;
+end
+$function$;
+comment on function _refuse_foreign_row is
+  'Row trigger: refuses rows that alpha-db''s own functions, which write as the owner, did not make. Arguments: '
+  'table, code.';
+-- Attaching them
+
+create function _reject_changes(table_name text, update_code text, delete_code text, condition text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute _fill($create$
+    create trigger _100_reject_change before update or delete on {table:I}
+      for each row {condition:s} execute function _reject_change({table:L}, {update_code:L}, {delete_code:L});
+    create trigger _200_reject_truncate before truncate on {table:I}
+      for each statement execute function _reject_truncate({table:L}, {delete_code:L});
+    alter table {table:I} enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
+    $create$, 'table', table_name, 'condition', condition, 'update_code', update_code, 'delete_code', delete_code);
+  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name,
+                 'Refuses TRUNCATE, even if session_replication_role is replica.');
+end
+$function$;
+comment on function _reject_changes is
+  'Attaches the triggers that refuse UPDATE and DELETE, if a condition holds, and TRUNCATE. Called by the two '
+  'functions below it.';
 create function _protect_table(table_name text, update_code text, delete_code text) returns void
 language plpgsql
 set search_path from current
@@ -569,120 +714,125 @@ begin
   perform _count_attempts(update_code, table_name, 'UPDATE');
   perform _count_attempts(delete_code, table_name, 'DELETE');
   perform _count_attempts(delete_code, table_name, 'TRUNCATE');
-  execute format('create trigger _100_reject_change before update or delete on %I for each row execute function _reject_change(%L, %L, %L)',
-                 table_name, table_name, update_code, delete_code);
-  execute format('create trigger _200_reject_truncate before truncate on %I for each statement execute function _reject_truncate(%L, %L)',
-                 table_name, table_name, delete_code);
-  -- ALWAYS: session_replication_role = replica must not switch them off.
-  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate', table_name);
-  execute format('comment on trigger _100_reject_change on %I is %L', table_name, 'Refuses UPDATE and DELETE, also under session_replication_role = replica.');
-  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name, 'Refuses TRUNCATE, also under session_replication_role = replica.');
+  perform _reject_changes(table_name, update_code, delete_code, '');
+  execute format('comment on trigger _100_reject_change on %I is %L', table_name,
+                 'Refuses UPDATE and DELETE, even if session_replication_role is replica.');
 end
 $function$;
 comment on function _protect_table is
-  'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for DELETE and TRUNCATE.';
-create function _refuse_foreign_row() returns trigger
-language plpgsql security definer
-set search_path from current
-as $function$
-declare
-  id text := to_jsonb(case tg_op when 'DELETE' then old else new end) ->> 'id';
-begin
-  perform _refuse(
-    tg_argv[1],
-    format(case when tg_argv[1] ~ '^RSK' then '%s on %s was not made by an approved proposal'
-                else '%s on %s did not come from alpha-db itself' end, tg_op, tg_argv[0]),
-    format('%s tried it, directly%s.', session_user, ': row ' || id),
-    case when tg_argv[1] ~ '^RSK' then 'select propose(…), then vote(…): docs/risk.md.'
-         else 'Only the functions of alpha-db write this table.' end,
-    tg_argv[0], tg_op, case when id ~ '^-?[0-9]{1,18}$' then id::bigint end);
-  return null;
-end
-$function$;
-comment on function _refuse_foreign_row is
-  'Row trigger: refuses what alpha-db''s own functions, which write as the owner, did not make. Arguments: table, code.';
-create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
-language plpgsql
-set search_path from current
-as $function$
-begin
-  perform _count_attempts(code, table_name, o.name) from unnest(operations) as o(name);
-  -- The condition is judged as whoever runs the statement: inside our SECURITY DEFINER functions that is the owner. A
-  -- role that may write all data, or a superuser, comes no further. Not ALWAYS: rows that are replicated or restored pass.
-  execute format('create trigger _050_owner_only before %s on %I for each row when (current_user <> %L)'
-                 ' execute function _refuse_foreign_row(%L, %L)',
-                 lower(array_to_string(operations, ' or ')), table_name, _owner_role(), table_name, code);
-  execute format('comment on trigger _050_owner_only on %I is %L', table_name,
-                 'Refuses rows that alpha-db''s own functions did not make.');
-end
-$function$;
-comment on function _owner_only is
-  'Closes a table of the kit to everyone but its functions. Where _protect_table refuses UPDATE and DELETE, INSERT is enough.';
+  'Makes a table append-only: rejecting triggers, ENABLE ALWAYS, and their counters. Codes for UPDATE, and for '
+  'DELETE and TRUNCATE.';
 create function _protect_register(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
   perform _count_attempts('AUD-011', table_name, 'TRUNCATE');
-  execute format('create trigger _100_reject_change before update or delete on %I for each row'
-                 ' when (coalesce(current_setting(''alpha.maintenance'', true), '''') = '''')'
-                 ' execute function _reject_change(%L, %L, %L)',
-                 table_name, table_name, 'AUD-011', 'AUD-011');
-  execute format('create trigger _200_reject_truncate before truncate on %I for each statement'
-                 ' execute function _reject_truncate(%L, %L)',
-                 table_name, table_name, 'AUD-011');
-  execute format('alter table %I enable always trigger _100_reject_change, enable always trigger _200_reject_truncate',
-                 table_name);
-  execute format('comment on trigger _100_reject_change on %I is %L', table_name,
-                 'Refuses UPDATE and DELETE except by a migration or a rollback, also under session_replication_role = replica.');
-  execute format('comment on trigger _200_reject_truncate on %I is %L', table_name,
-                 'Refuses TRUNCATE, also under session_replication_role = replica.');
+  perform _reject_changes(table_name, 'AUD-011', 'AUD-011',
+                          $$when (coalesce(current_setting('alpha.maintenance', true), '') = '')$$);
+  execute format(
+    'comment on trigger _100_reject_change on %I is %L', table_name,
+    'Refuses UPDATE and DELETE except by a migration or a rollback, even if session_replication_role is replica.');
   perform _owner_only(table_name, 'AUD-011', '{INSERT,UPDATE,DELETE}');
 end
 $function$;
 comment on function _protect_register is
-  'Protects a register, which has no chain: only migrations and rollbacks change its rows, as the owner with alpha.maintenance set.';
-create function _sign_migration() returns trigger
-language plpgsql security definer
+  'Protects a register, which has no chain: only migrations and rollbacks change its rows, as the owner with '
+  'alpha.maintenance set.';
+create function _owner_only(table_name text, code text, operations text[] default '{INSERT}') returns void
+language plpgsql
 set search_path from current
 as $function$
 begin
-  new.applied_at := clock_timestamp();
-  new.applied_by := session_user;
-  new.server_version := current_setting('server_version');
-  return new;
+  perform _count_attempts(code, table_name, o.name) from unnest(operations) as o(name);
+  -- The condition is judged as whoever runs the statement: in our SECURITY DEFINER functions that is the owner. A
+  -- role that may write all data, or a superuser, gets no further than anybody else.
+  execute _fill($create$
+    create trigger _050_owner_only before {operations:s} on {table:I}
+      for each row when (current_user <> {owner:L}) execute function _refuse_foreign_row({table:L}, {code:L})
+    $create$,
+    'operations', lower(array_to_string(operations, ' or ')), 'table', table_name, 'owner', _owner_role(),
+    'code', code);
+  execute format('comment on trigger _050_owner_only on %I is %L', table_name,
+                 'Refuses rows that alpha-db''s own functions did not make.');
 end
 $function$;
-comment on function _sign_migration is
-  'Row trigger of installed_migrations: sets who applied it, when, and on which version.';
+comment on function _owner_only is
+  'Closes a table of the kit to everyone but its functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
+  'is enough.';
 
 -- sql/03_values/decimals.sql
 
--- Values that a column cannot hold. A column of type numeric(28,10) rounds before any trigger sees the value; a domain does not.
+-- Values that a column cannot hold exactly
+--
+-- 1. Exact decimals. A column of type numeric(28,10) rounds before any trigger sees the value. A domain does not
+--    round, so money has domains over plain numeric whose CHECK refuses (AUD-001, and RSK-001 for limits) what the
+--    column would round, NaN and infinities. The name of a domain says its digits and its scale: decimal_28_10.
+--    14_risk/decimals.sql makes those of the limits.
+-- 2. Binary floats, which have lost digits before they arrive (AUD-001). The functions of 09_write ask.
+-- 3. Texts that are too long for their varchar (AUD-012). The functions of 09_write ask, because PostgreSQL's own
+--    error names no column, and because a cast to varchar(n) silently cuts blanks off.
+
+-- Exact decimals
 
 create function _shortened(value numeric) returns text
 language sql immutable
 set search_path from current
 as $function$
-  select case when char_length(v.digits) <= 60 then v.digits else format('%s… (%s characters)', left(v.digits, 40), char_length(v.digits)) end
+  select case when char_length(v.digits) <= 60 then v.digits
+              else format('%s… (%s characters)', left(v.digits, 40), char_length(v.digits)) end
   from (select value::text as digits) as v;
 $function$;
-comment on function _shortened is 'A number as text, and of a long one the beginning and its length.';
-create function _refuse_decimal(value numeric, digits integer, scale integer) returns boolean
+comment on function _shortened is 'A number as text; of a long one, the beginning and its length.';
+create function _refuse_decimal(value numeric, domain_name text) returns boolean
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  is_limit  boolean := split_part(domain_name, '_', 1) = 'risk';
+  digits    integer := split_part(domain_name, '_', 2)::integer;
+  scale     integer := split_part(domain_name, '_', 3)::integer;
 begin
   perform _refuse(
-    'AUD-001', format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
-    case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not an amount.', value)
+    case when is_limit then 'RSK-001' else 'AUD-001' end,
+    format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
+    case when value::text in ('NaN', 'Infinity', '-Infinity')
+         then format('%s is not %s.', value, case when is_limit then 'a limit' else 'an amount' end)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
-    'Round or reject the value in the application: the database never drops a digit silently.',
-    format('decimal_%s_%s', digits, scale), 'CAST');
+    case when is_limit then 'Propose a value with fewer digits.'
+         else 'Round or reject the value in the application: the database never drops a digit silently.' end,
+    domain_name, 'CAST');
   return false;
 end
 $function$;
-comment on function _refuse_decimal is 'Raises AUD-001: the value has more digits than the column, or is NaN or infinite.';
+comment on function _refuse_decimal is
+  'Raises AUD-001, or RSK-001 for a limit: the value has more digits than the domain allows, or is NaN or infinite.';
+create domain decimal_28_10 as numeric
+  constraint decimal_28_10_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
+         else _refuse_decimal(value, 'decimal_28_10') end);
+create domain decimal_28_2 as numeric
+  constraint decimal_28_2_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 2 and abs(value) < 100000000000000000000000000::numeric then true
+         else _refuse_decimal(value, 'decimal_28_2') end);
+create domain decimal_5_4 as numeric
+  constraint decimal_5_4_is_exact check (
+    case when value is null then true
+         when min_scale(value) <= 4 and abs(value) < 10 then true
+         else _refuse_decimal(value, 'decimal_5_4') end);
+comment on domain decimal_28_10 is
+  'decimal(28,10) that refuses (AUD-001) where numeric(28,10) would round: prices and quantities.';
+comment on domain decimal_28_2  is
+  'decimal(28,2) that refuses (AUD-001) where numeric(28,2) would round: equity in rand.';
+comment on domain decimal_5_4   is
+  'decimal(5,4) that refuses (AUD-001) where numeric(5,4) would round: shares and scores.';
+perform _count_attempts('AUD-001', 'decimal_28_10', 'CAST');
+perform _count_attempts('AUD-001', 'decimal_28_2',  'CAST');
+perform _count_attempts('AUD-001', 'decimal_5_4',   'CAST');
+-- Binary floats, and texts that are too long
+
 create function _refuse_float(argument text, argument_type regtype) returns void
 language plpgsql security definer
 set search_path from current
@@ -702,7 +852,9 @@ begin
     'Pass numeric, or an untyped literal: 64123.55::numeric or ''64123.55''.', 'float', 'CAST');
 end
 $function$;
-comment on function _refuse_float is 'Raises AUD-001 if money was handed over as double precision or real, or as a domain over them.';
+comment on function _refuse_float is
+  'Raises AUD-001 if an amount came as double precision or real, or as a domain over one of them.';
+perform _count_attempts('AUD-001', 'float', 'CAST');
 create function _refuse_too_long(table_name text, column_names text[], given text[]) returns void
 language plpgsql security definer
 set search_path from current
@@ -710,9 +862,11 @@ as $function$
 declare
   item record;
 begin
-  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest into item
+  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest
+  into item
   from unnest(column_names, given) with ordinality as n(column_name, value, place)
-  join pg_attribute as a on a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attname = n.column_name
+  join pg_attribute as a
+    on a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attname = n.column_name
   where a.atttypid = 'varchar'::regtype and char_length(n.value) > a.atttypmod - 4 and a.atttypmod >= 4
   order by n.place limit 1;
   if found then
@@ -720,38 +874,24 @@ begin
       'AUD-012', format('%s of %s is too long', item.column_name, table_name),
       format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
              item.length, item.longest, to_json(item.beginning)),
-      'Send a shorter value: the database never cuts one silently.', table_name, 'INSERT', column_name => item.column_name);
+      'Send a shorter value: the database never cuts one silently.',
+      table_name, 'INSERT', column_name => item.column_name);
   end if;
 end
 $function$;
 comment on function _refuse_too_long is
-  'Raises AUD-012 if one of these values is longer than its varchar column, which PostgreSQL would refuse without naming the column, or cut if it ends in blanks.';
-create domain decimal_28_10 as numeric
-  constraint decimal_28_10_is_exact check (
-    case when value is null then true
-         when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
-         else _refuse_decimal(value, 28, 10) end);
-comment on domain decimal_28_10 is 'decimal(28,10) that refuses (AUD-001) where numeric(28,10) would round: prices and quantities.';
-create domain decimal_28_2 as numeric
-  constraint decimal_28_2_is_exact check (
-    case when value is null then true
-         when min_scale(value) <= 2 and abs(value) < 100000000000000000000000000::numeric then true
-         else _refuse_decimal(value, 28, 2) end);
-comment on domain decimal_28_2 is 'decimal(28,2) that refuses (AUD-001) where numeric(28,2) would round: equity in rand.';
-create domain decimal_5_4 as numeric
-  constraint decimal_5_4_is_exact check (
-    case when value is null then true
-         when min_scale(value) <= 4 and abs(value) < 10 then true
-         else _refuse_decimal(value, 5, 4) end);
-comment on domain decimal_5_4 is 'decimal(5,4) that refuses (AUD-001) where numeric(5,4) would round: shares and scores.';
-perform _count_attempts('AUD-001', 'decimal_28_10', 'CAST');
-perform _count_attempts('AUD-001', 'decimal_28_2', 'CAST');
-perform _count_attempts('AUD-001', 'decimal_5_4', 'CAST');
-perform _count_attempts('AUD-001', 'float', 'CAST');
+  'Raises AUD-012 if one of these values is longer than its varchar column. PostgreSQL would refuse it without naming '
+  'the column, or cut it if it ends in blanks.';
 
 -- sql/04_chain/register.sql
 
--- The hash chain (docs/chain-format.md)
+-- The hash chains: which tables are chained, and with which columns their rows were hashed
+--
+-- A chained table has id (1, 2, 3 … without a gap), created_at and row_hash. Its chain is named after it. This chapter
+-- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
+-- are hashed (columns.sql); what the trigger asks and raises (checks.sql); how a row enters the chain (trigger.sql);
+-- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and
+-- its head (status.sql). The format is described in docs/chain-format.md.
 
 create table chains (
   table_name        text     not null,
@@ -763,12 +903,14 @@ create table chains (
   constraint chains_position_key unique (position),
   constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
 );
-comment on table  chains                  is 'The chained tables. Transactions that write several take them in the order of position.';
+comment on table chains is
+  'The chained tables. Transactions that write several take them in the order of position.';
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
-comment on column chains.row_limit        is 'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
+comment on column chains.row_limit is
+  'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
 create table chain_columns (
   id            bigserial    not null,
   table_name    text         not null,
@@ -781,15 +923,19 @@ create table chain_columns (
   constraint chain_columns_pkey primary key (id),
   constraint chain_columns_from_id_is_positive check (from_id >= 1)
 );
-comment on table  chain_columns              is 'With which columns the rows of a chain were hashed. Append-only and chained itself.';
+comment on table chain_columns is
+  'With which columns the rows of a chain were hashed. Append-only and chained itself.';
 comment on column chain_columns.id           is 'Position in the chain.';
 comment on column chain_columns.table_name   is 'The chained table.';
-comment on column chain_columns.from_id      is 'First row that was hashed with these columns; a later entry for the same row wins.';
+comment on column chain_columns.from_id is
+  'First row that was hashed with these columns; a later entry for the same row wins.';
 comment on column chain_columns.column_names is 'The hashed columns, in the order in which row_data prints them.';
-comment on column chain_columns.older_values is 'What every older row holds in the columns that this entry added: edits there are found too.';
+comment on column chain_columns.older_values is
+  'What every older row holds in the columns that this entry added: edits there are found too.';
 comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column chain_columns.created_at   is 'When the entry was made.';
 comment on column chain_columns.recorded_by  is 'The login that made it.';
+-- It calls _chain_or_error (condition.sql) and _hashed_columns (columns.sql). 06_guards/attach.sql attaches it.
 create function _check_chain_columns() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -816,8 +962,8 @@ begin
     differs := true;
   else
     for item in select o.key, o.value from jsonb_each(new.older_values) as o loop
-      execute format('select exists (select from only %I as t where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)',
-                     new.table_name, item.key)
+      execute format('select exists (select from only %I as t'
+                     ' where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)', new.table_name, item.key)
         into differs using item.value;
       exit when differs;
     end loop;
@@ -836,6 +982,18 @@ comment on function _check_chain_columns is
 
 -- sql/04_chain/condition.sql
 
+-- What a chain must have before anything is read from it
+--
+-- A chain that is gone is no empty chain. Whatever reads a chain asks here first, and gets the chain's entry or an
+-- error:
+--
+--   _require_register  the register itself, the table chains
+--   _chain_or_error    the entry of a chain; 42P01 if there is none
+--   _missing_part      what of the table is gone, in words
+--   _require_chain     the entry; AUD-009 if the table or a hashed column is gone
+--   _sees_every_row    no row-level security hides rows
+--   _ahead_of_clock    whether the last row's time has not come yet
+
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
 set search_path from current
@@ -849,7 +1007,8 @@ set search_path from current
 as $function$
 begin
   if to_regclass(format('%I.chains', current_schema())) is null then
-    raise exception 'AUD-009: the register of the chains is gone: there is no table chains in schema %', current_schema()
+    raise exception 'AUD-009: the register of the chains is gone: there is no table chains in schema %',
+      current_schema()
       using errcode = 'AUD09', detail = 'It says which tables are chained, so nothing can be verified without it.',
             hint = 'Restore schema and data from a dump: docs/operations.md.';
   end if;
@@ -868,7 +1027,8 @@ begin
   if not found then
     raise exception '% is not a chained table', coalesce(quote_ident(table_name), 'NULL')
       using errcode = '42P01',
-            hint = 'The chained tables are: ' || (select string_agg(c.table_name, ', ' order by c.position) from only chains as c) || '.';
+            hint = format('The chained tables are: %s.',
+                          (select string_agg(c.table_name, ', ' order by c.position) from only chains as c));
   end if;
   return chain;
 end
@@ -889,25 +1049,38 @@ begin
     return format('the table %s is not there: it was dropped, renamed or moved to another schema', table_name);
   elsif kind <> 'r' then
     return format('%s is not an ordinary table any more, but %s', table_name,
-                  case kind when 'v' then 'a view' when 'm' then 'a materialized view' when 'p' then 'a partitioned table'
-                            when 'f' then 'a foreign table' else 'something else' end);
+                  case kind when 'v' then 'a view'
+                            when 'm' then 'a materialized view'
+                            when 'p' then 'a partitioned table'
+                            when 'f' then 'a foreign table'
+                            else 'something else' end);
   end if;
   if to_regclass(format('%I.chain_columns', current_schema())) is not null then
-    needed := needed || array(select distinct u.name from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
+    needed := needed || array(select distinct u.name
+                              from only chain_columns as c cross join lateral unnest(c.column_names) as u(name)
                               where c.table_name = _missing_part.table_name);
   end if;
   lost := array(select n.name from unnest(needed) as n(name)
-                where not exists (select from pg_attribute as a where a.attrelid = relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped));
+                where not exists (select from pg_attribute as a
+                                  where a.attrelid = relation and a.attname = n.name
+                                    and a.attnum > 0 and not a.attisdropped));
   -- An entry of chain_columns may be forged: only what some state of the guards saw was ever there.
-  if lost <> '{}' and not lost && '{id,created_at,row_hash}' and to_regclass(format('%I.guard_states', current_schema())) is not null then
+  if lost <> '{}' and not lost && '{id,created_at,row_hash}'
+     and to_regclass(format('%I.guard_states', current_schema())) is not null then
     lost := array(select l.name from unnest(lost) as l(name)
-                  where exists (select from only guard_states as g where g.facts @> jsonb_build_array(jsonb_build_array('column', table_name || '.' || l.name, 'type'))));
+                  where exists (select from only guard_states as g
+                                where g.facts @> jsonb_build_array(
+                                                   jsonb_build_array('column', table_name || '.' || l.name, 'type'))));
   end if;
-  return case when lost <> '{}' then format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', ')) end;
+  if lost <> '{}' then
+    return format('%s has lost what its rows were hashed with: %s', table_name, array_to_string(lost, ', '));
+  end if;
+  return null;
 end
 $function$;
 comment on function _missing_part is
-  'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if nothing is.';
+  'What of a chained table is gone, in words: the table itself, or columns that its rows were hashed with. Null if '
+  'nothing is.';
 create function _require_chain(table_name text) returns chains
 language plpgsql stable
 set search_path from current
@@ -919,7 +1092,7 @@ begin
   if missing is not null then
     raise exception 'AUD-009: %', missing
       using errcode = 'AUD09', table = table_name, detail = 'Evidence is read from it, so none can be given.',
-            hint = 'alpha-db verify-chain verifies all others. Restore this one from a dump: docs/operations.md.';
+            hint = 'Restore the table from a dump: docs/operations.md. alpha-db verify-chain verifies all others.';
   end if;
   return chain;
 end
@@ -933,20 +1106,22 @@ as $function$
 declare
   name text;
 begin
-  -- IMMUTABLE, so that it is asked when a query is planned: a policy that lets no row through makes a plan that asks nothing
-  -- any more. What could change the answer (ALTER TABLE, SET ROLE, row_security) makes PostgreSQL plan again.
+  -- IMMUTABLE, so that it is asked when a query is planned: a policy that lets no row through makes a plan that asks
+  -- nothing any more. What could change the answer (ALTER TABLE, SET ROLE, row_security) makes PostgreSQL plan again.
   foreach name in array table_names loop
     if row_security_active(quote_ident(name)) then
       raise exception 'row-level security of % would hide rows from %', name, current_user
         using errcode = '42501', table = name,
-              hint = format('The audit log is read whole or not at all. Let its owner run: alter table %I disable row level security', name);
+              detail = 'The audit log is read whole or not at all.',
+              hint = format('Let its owner run: alter table %I disable row level security', name);
     end if;
   end loop;
   return true;
 end
 $function$;
 comment on function _sees_every_row is
-  'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, which can pin no setting.';
+  'True, or raises 42501 if row-level security would hide rows of one of these tables from the caller. Views ask it, '
+  'which can pin no setting.';
 create function _ahead_of_clock(moment timestamptz) returns text
 language sql volatile
 set search_path from current
@@ -958,12 +1133,106 @@ as $function$
   where isfinite(moment) and moment > c.now + interval '10 seconds';
 $function$;
 comment on function _ahead_of_clock is
-  'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. Later rows get that time, too, until the clock has passed it.';
+  'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. '
+  'Later rows get that time, too, until the clock has passed it.';
 
--- sql/04_chain/lock.sql
+-- sql/04_chain/columns.sql
 
--- The mark of a chain stands in an unlogged sequence, because setval is not undone by a rollback: the id of the transaction
--- that last took the chain's lock. It tells a REPEATABLE READ writer whether it sees the tail.
+-- Which columns of a row are hashed, and as what
+--
+-- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under
+-- the type below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that
+-- may be long (a text, a document, an array) goes in as JSON that was printed before. Only types whose JSON text
+-- depends on nothing, or on settings that the chain trigger pins, can be hashed.
+
+create function _hashed_columns(table_name text)
+returns table (
+  column_name    text,
+  declared_type  regtype,
+  base_type      text,
+  type_name      text,
+  decimal_scale  integer,
+  is_bounded     boolean
+)
+language sql stable
+set search_path from current
+as $function$
+  with recursive columns as (
+    select a.attnum, a.attname, t.typname, t.oid as type_oid, a.atttypmod as typmod
+    from pg_class as registry
+    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = _hashed_columns.table_name
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
+    join pg_type as t on t.oid = a.atttypid
+    where registry.oid = 'chains'::regclass
+  ), unwrapped as (  -- a domain may be one over another domain
+    select c.attnum, c.type_oid, c.typmod from columns as c
+    union all
+    select u.attnum, t.typbasetype, t.typtypmod
+    from unwrapped as u join pg_type as t on t.oid = u.type_oid and t.typtype = 'd'
+  )
+  select c.attname::text, c.type_oid::regtype, format_type(b.oid, -1), coalesce(e.typname, b.typname)::text,
+         (regexp_match(c.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer,
+         e.oid is null and (b.typname in ('int2', 'int4', 'int8', 'float4', 'float8', 'bool', 'uuid', 'inet', 'cidr',
+                                          'date', 'timestamp', 'timestamptz', 'interval')
+                            or b.typname in ('varchar', 'bpchar') and u.typmod between 4 and 1004
+                            or c.typname ~ '^decimal_[0-9]+_[0-9]+$'
+                            or c.attname = 'recorded_by')
+  from columns as c
+  join unwrapped as u on u.attnum = c.attnum
+  join pg_type as b on b.oid = u.type_oid and b.typtype <> 'd'
+  left join pg_type as e on e.oid = b.typelem and b.typcategory = 'A'
+  order by c.attnum;
+$function$;
+comment on function _hashed_columns is
+  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the '
+  'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
+  'that no value prints to more than a few kB.';
+create function _make_hashed_type(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  unhashed    text;
+  attributes  text;
+  comments    text;
+begin
+  select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
+  from _hashed_columns(table_name) as h
+  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
+                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
+                            'interval');
+  if unhashed is not null then
+    raise exception 'chain of %: no stable text for %', table_name, unhashed
+      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
+  end if;
+  if to_regtype(quote_ident('hashed_' || table_name)) is not null then
+    execute format('drop type %I', 'hashed_' || table_name);
+  end if;
+  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '),
+         string_agg(format('comment on column %I.%I is %L;', 'hashed_' || table_name, h.column_name,
+                           format('As %s.%s.', table_name, h.column_name)), E'\n')
+    into attributes, comments
+  from _hashed_columns(table_name) as h;
+  execute _fill($create$
+    create type {type:I} as ({attributes:s});
+    comment on type {type:I} is {comment:L};
+    {comments:s}
+    $create$, 'type', 'hashed_' || table_name, 'attributes', attributes, 'comments', comments, 'comment',
+    format('The columns of %s that its row_hash covers, in the order in which row_data prints them.', table_name));
+end
+$function$;
+comment on function _make_hashed_type is
+  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which '
+  'costs half of a query. Raises 0A000 for a column whose type has no stable text.';
+
+-- sql/04_chain/checks.sql
+
+-- What a chain trigger asks or raises
+--
+-- trigger.sql explains the mark and the lock that these functions are about.
+
+-- A snapshot that does not see the tail: 40001
+
 create function _snapshot_sees(mark bigint) returns boolean
 language plpgsql
 set search_path from current
@@ -985,7 +1254,8 @@ begin
 end
 $function$;
 comment on function _snapshot_sees is
-  'Whether this transaction''s snapshot is newer than the writer of a chain''s mark; null for no mark, which a crash leaves. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
+  'Whether this transaction''s snapshot is newer than the writer of a chain''s mark; null for no mark, which a crash '
+  'leaves. Last writers are ordered by the chain''s lock, so if it sees the last, it sees all.';
 create function _refuse_stale_snapshot(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -995,7 +1265,8 @@ begin
     using errcode = '40001', hint = 'Run the transaction again.', table = table_name;
 end
 $function$;
-comment on function _refuse_stale_snapshot is 'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
+comment on function _refuse_stale_snapshot is
+  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
 create function _admit_writer(table_name text, mark regclass) returns void
 language plpgsql
 set search_path from current
@@ -1003,7 +1274,7 @@ as $function$
 begin
   if _snapshot_sees(pg_sequence_last_value(mark)) is not true then
     if pg_sequence_last_value(mark) is null then
-      -- After a crash, a prepared transaction may have written since this snapshot; under the chain's lock none can any more.
+      -- After a crash, a prepared transaction may have written since this snapshot. Under the chain's lock none can.
       perform setval(mark, txid_current());
     end if;
     perform _refuse_stale_snapshot(table_name);
@@ -1011,7 +1282,10 @@ begin
 end
 $function$;
 comment on function _admit_writer is
-  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does not see the writer of the chain''s mark.';
+  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does '
+  'not see the writer of the chain''s mark.';
+-- A row that would not be hashed as it is stored, or not be found: AUD-011
+
 create function _refuse_other_relation(table_name text, relation regclass) returns void
 language plpgsql
 set search_path from current
@@ -1023,47 +1297,13 @@ begin
     'client_address', host(inet_client_addr()), 'application', current_setting('application_name'));
   raise exception 'AUD-011: a row of % would be stored in %', table_name, relation
     using errcode = 'AUD11', table = table_name, schema = current_schema(),
-          detail = format('%s reads its rows from the table itself: a row in a partition, a chunk or a child table would be lost to it.', table_name),
+          detail = format('%s reads its rows from the table itself: '
+                          'a row in a partition, a chunk or a child table would be lost to it.', table_name),
           hint = 'Chained tables cannot be partitioned, distributed or made hypertables. Undo that.';
 end
 $function$;
 comment on function _refuse_other_relation is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
-
--- sql/04_chain/columns.sql
-
-create function _hashed_columns(table_name text)
-returns table (column_name text, declared_type regtype, base_type text, type_name text, decimal_scale integer, is_bounded boolean)
-language sql stable
-set search_path from current
-as $function$
-  with recursive columns as (
-    select a.attnum, a.attname, t.typname, t.oid as type_oid, a.atttypmod as typmod
-    from pg_class as registry
-    join pg_class as c on c.relnamespace = registry.relnamespace and c.relname = _hashed_columns.table_name
-    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash'
-    join pg_type as t on t.oid = a.atttypid
-    where registry.oid = 'chains'::regclass
-  ), unwrapped as (  -- a domain may be one over another domain
-    select c.attnum, c.type_oid, c.typmod from columns as c
-    union all
-    select u.attnum, t.typbasetype, t.typtypmod
-    from unwrapped as u join pg_type as t on t.oid = u.type_oid and t.typtype = 'd'
-  )
-  select c.attname::text, c.type_oid::regtype, format_type(b.oid, -1), coalesce(e.typname, b.typname)::text,
-         (regexp_match(c.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer,
-         e.oid is null and (b.typname in ('int2', 'int4', 'int8', 'float4', 'float8', 'bool', 'uuid', 'inet', 'cidr', 'date', 'timestamp',
-                                          'timestamptz', 'interval')
-                            or b.typname in ('varchar', 'bpchar') and u.typmod between 4 and 1004
-                            or c.typname ~ '^decimal_[0-9]+_[0-9]+$' or c.attname = 'recorded_by')
-  from columns as c
-  join unwrapped as u on u.attnum = c.attnum
-  join pg_type as b on b.oid = u.type_oid and b.typtype <> 'd'
-  left join pg_type as e on e.oid = b.typelem and b.typcategory = 'A'
-  order by c.attnum;
-$function$;
-comment on function _hashed_columns is
-  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no value prints to more than a few kB.';
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
 language plpgsql
 set search_path from current
@@ -1071,7 +1311,8 @@ as $function$
 begin
   perform _refuse(
     'AUD-011', format('%s was altered: its rows would not be hashed as they are stored', table_name),
-    (select string_agg(format('Column %s is of type %s; its chain was made for %s.', h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
+    (select string_agg(format('Column %s is of type %s; its chain was made for %s.',
+                              h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
      from unnest(known_types) with ordinality as k(known_type, place)
      join (select h.*, row_number() over () as place from _hashed_columns(table_name) as h) as h on h.place = k.place
      where h.declared_type <> k.known_type),
@@ -1080,6 +1321,8 @@ end
 $function$;
 comment on function _refuse_other_types is
   'Raises AUD-011: columns of a chained table have other types than when its chain trigger was made.';
+-- A row that is too large: AUD-012
+
 create function _refuse_large_row(table_name text, row_bytes bigint, row_limit bigint) returns void
 language plpgsql
 set search_path from current
@@ -1087,7 +1330,8 @@ as $function$
 begin
   perform _refuse(
     'AUD-012', format('the row of %s is too large', table_name),
-    format('Its long values print to %s bytes; the limit is %s. A short number can have a long text: 1e100000 prints 100,001 digits.',
+    format('Its long values print to %s bytes; the limit is %s. '
+           'A short number can have a long text: 1e100000 prints 100,001 digits.',
            coalesce(row_bytes::text, 'more than 1,073,741,823'), row_limit),
     'Store the document elsewhere, and record its SHA-256 here.', table_name, 'INSERT');
 end
@@ -1109,141 +1353,241 @@ comment on function _print_large is
 
 -- sql/04_chain/trigger.sql
 
+-- How a row enters the chain
+--
+-- Each row of a chained table holds row_hash, the SHA-256 of the row before it (its row_hash, 32 raw bytes) and of its
+-- own text (row_data: the row as JSON, docs/chain-format.md). The first row follows chain_genesis(table). So one writer
+-- at a time must read the tail, the last row, and add the next one. The trigger zzz_chain does that for each row.
+-- _chain_generate writes its function, _chain_signals() for signals, from the template at the end of this file, because
+-- a function written for one table needs neither dynamic SQL nor a look-up in the catalogues for each row. What the
+-- template calls when something is wrong is in checks.sql.
+--
+-- The steps, in this order:
+--
+--   1. The row must be one of the chain's own table, with the column types that the chain was made for (AUD-011).
+--   2. Decimals get their full scale, recorded_by the login. What may be long is printed now, before the lock is taken,
+--      and a row whose text is too long is refused (AUD-012).
+--   3. The chain's *lock* is taken.
+--   4. The chain's *mark* is compared with this transaction.
+--   5. In a table that a lockdown closes, the alarm is asked for (AUD-009).
+--   6. The tail is read, from a *hint* on where it is.
+--   7. The row gets id, created_at and row_hash.
+--
+-- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
+-- asks for the alarm once more when the rows of the statement are stored.
+--
+-- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
+-- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
+-- had.
+--
+-- The lock
+--
+-- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude
+-- themselves it is the weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock
+-- could be held by any login; this one only by a role that may change the table, so by the owner, as whom the trigger
+-- runs. Readers never wait for it.
+--
+-- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail
+-- that the next writer reads is committed, and id has no gaps: a row that is rolled back gives its id to the next one.
+--
+-- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order
+-- that all should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
+--
+-- The mark
+--
+-- In READ COMMITTED every query of the trigger has a snapshot of its own, taken after the lock: it sees the tail. In
+-- REPEATABLE READ and SERIALIZABLE the transaction has one snapshot for good, and the tail may be newer. A writer that
+-- linked its row to an older tail would fork the chain; the primary key would refuse that, with an error that no client
+-- retries. The mark prevents it. It is a sequence, writer_signals, that holds the id of the transaction that had the
+-- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
+-- writer gets 40001 (_admit_writer): run the transaction again.
+--
+-- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have
+-- had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+--
+-- The hint
+--
+-- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one
+-- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
+-- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
+-- all is read.
+--
+-- What happens in …
+--
+--   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and
+--   is passed over.
+--                        A REPEATABLE READ writer whose snapshot is from before that may get a needless 40001, once.
+--   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and
+--   others may
+--                        write meanwhile. At its next row this transaction takes the lock again and finds another mark
+--                        than its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
+--   a cancelled or       As ROLLBACK. killed session a crash, or a        Mark and hint are unlogged sequences, so they
+--   are empty (null) after it. An empty hint is passed over. At an promoted standby     empty mark the first REPEATABLE
+--   READ writer of a chain sets it and gets one 40001, because a prepared
+--                        transaction may have been committed since its snapshot. Its second try has a snapshot that is
+--                        younger than the mark.
+--   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or
+--   ROLLBACK PREPARED.
+--                        All other writers of the chain wait; lock_holders() shows for whom.
+--   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It
+--   carries mark and
+--                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet
+--                        means nothing (_snapshot_sees), an older one is a transaction that every snapshot sees.
+--   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row
+--   before until
+--                        it has caught up.
+--
+-- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in
+-- tests/durability, dumps in tests/migration.
+
+create function _chain_parts(
+  chain             chains,
+  out settings      text,  -- SET clauses without which the text of a column would depend on the session
+  out declarations  text,  -- printed_3 json; for each column whose values may be long
+  out other_types   text,  -- true where a column has another type than it had when the trigger was made
+  out known_types   text,  -- those types: an array literal of regtype, null for a column that may be long
+  out assignments   text,  -- what the trigger sets before it prints: decimals at full scale, recorded_by
+  out printing      text,  -- prints the columns that may be long
+  out printed_bytes text,  -- how long they are together; null if there are none
+  out columns       text   -- the hashed row: new.id, printed_3 …
+) language sql stable
+set search_path from current
+as $function$
+  select concat(case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
+                case when bool_or(h.type_name in ('float4', 'float8')) then E'set extra_float_digits = 1\n' end,
+                case when bool_or(h.type_name = 'interval') then E'set intervalstyle = ''postgres''\n' end),
+         string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded),
+         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or '
+                    order by h.place) filter (where h.is_bounded),
+         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
+         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
+                           order by h.place) filter (where h.decimal_scale is not null),
+                case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' end),
+         -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
+         string_agg(_fill($part$
+  if pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null then
+    {printed:s} := to_json(new.{column:I});
+  elsif new.{column:I} is not null then
+    {printed:s} := _print_large(new.{column:I}, tg_argv[0], {row_limit:s});
+  end if;$part$,
+           'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), ''
+                    order by h.place) filter (where not h.is_bounded),
+         string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place)
+           filter (where not h.is_bounded),
+         string_agg(case when h.is_bounded then format('new.%I', h.column_name)
+                         else format('printed_%s', h.place) end, ', ' order by h.place)
+  from (select c.*, row_number() over () as place from _hashed_columns(chain.table_name) as c) as h;
+$function$;
+comment on function _chain_parts is
+  'The parts of a chain trigger''s function that depend on the columns of its table.';
+-- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
+-- _refuse_in_lockdown, which 08_lockdown/engage.sql makes, and what checks.sql makes.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  chain       chains := _chain_or_error(table_name);
-  columns     text;
-  attributes  text;
-  known_types text;
-  other_types text;
-  variables   text;
-  printing    text;
-  total       text;
-  rounding    text;
-  settings    text := '';
-  lockdown    text := '';
-  unhashed    text;
-  described   record;
+  chain  chains := _chain_or_error(table_name);
+  part   record;
 begin
-  -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
-  select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
-  from _hashed_columns(table_name) as h
-  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', 'bool', 'uuid', 'json', 'jsonb',
-                            'inet', 'cidr', 'date', 'timestamp', 'timestamptz', 'bytea', 'float4', 'float8', 'interval');
-  if unhashed is not null then
-    raise exception 'chain of %: no stable text for %', table_name, unhashed
-      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
-  end if;
-  -- What is hashed is what is stored. Values that may be long are printed before the lock is taken, whatever their type. The others
-  -- go into the hashed row as they are: without a length, because a cast to varchar(20) cuts without a word.
-  select string_agg(case when h.is_bounded then format('new.%I', h.column_name) else format('printed_%s', h.place) end, ', ' order by h.place),
-         string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', ' order by h.place),
-         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
-         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or ' order by h.place)
-           filter (where h.is_bounded),
-         coalesce(string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded), ''),
-         -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
-         coalesce(string_agg(format(
-           E'  if pg_column_size(new.%2$I) < 65536 and pg_column_compression(new.%2$I) is null then\n'
-           '    printed_%1$s := to_json(new.%2$I);\n'
-           '  elsif new.%2$I is not null then\n'
-           '    printed_%1$s := _print_large(new.%2$I, tg_argv[0], %3$s);\n'
-           '  end if;\n', h.place, h.column_name, chain.row_limit), '' order by h.place) filter (where not h.is_bounded), ''),
-         string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place) filter (where not h.is_bounded),
-         coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
-                  filter (where h.decimal_scale is not null), '')
-      || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
-         case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
-      || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
-      || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
-    into columns, attributes, known_types, other_types, variables, printing, total, rounding, settings
-  from (select c.*, row_number() over () as place from _hashed_columns(table_name) as c) as h;
-  if total is not null then
-    printing := printing || format(E'  if %s > %s then\n    perform _refuse_large_row(tg_argv[0], %s, %s);\n  end if;\n',
-                                   total, chain.row_limit, total, chain.row_limit);
-  end if;
-
-  -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
-  if not chain.open_in_lockdown then
-    lockdown := E'  if pg_sequence_last_value(''lockdown_alarm''::regclass) is distinct from pg_sequence_last_value(''lockdown_lifted''::regclass) then\n'
-             || E'    perform _refuse_in_lockdown(tg_argv[0]);\n'
-             || E'  end if;\n';
-  end if;
-  -- A row type with a name makes row_to_json a plain expression, which costs half of a query.
-  if to_regtype(quote_ident('hashed_' || table_name)) is not null then
-    execute format('drop type %I', 'hashed_' || table_name);
-  end if;
-  execute format('create type %I as (%s)', 'hashed_' || table_name, attributes);
-  execute format('comment on type %I is %L', 'hashed_' || table_name,
-                 format('The columns of %s that its row_hash covers, in the order in which row_data prints them.', table_name));
-  for described in select h.column_name from _hashed_columns(table_name) as h loop
-    execute format('comment on column %I.%I is %L', 'hashed_' || table_name, described.column_name,
-                   format('As %s.%s.', table_name, described.column_name));
-  end loop;
-  -- Generated for each table, so that the path of every insert has neither dynamic SQL nor catalogue look-ups.
-  execute format($template$
-create or replace function %1$I() returns trigger
+  perform _make_hashed_type(table_name);
+  select * into part from _chain_parts(chain);
+  execute _fill($template$
+create or replace function {function:I}() returns trigger
 language plpgsql security definer
-set search_path = %2$I, pg_temp
+set search_path = {schema:I}, pg_temp
 set timezone = 'UTC'
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
-%3$sas $chain$
+{settings:s}as $chain$
 #variable_conflict use_variable
 declare
   hint             bigint;
+  mark             bigint;
   tail_id          bigint;
   tail_hash        text;
   tail_created_at  timestamptz;
-  mark             bigint;
-%13$sbegin
-  if tg_relid <> %12$L::regclass then
+{declarations:s}begin
+  -- 1. The table
+  if tg_relid <> {relation:L}::regclass then
     perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-  if %14$s then
-    perform _refuse_other_types(tg_argv[0], %15$L);
+  if {other_types:s} then
+    perform _refuse_other_types(tg_argv[0], {known_types:L});
   end if;
-%9$s%16$s  lock table only %4$I in share update exclusive mode;
-  if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
-    -- The transaction's first row, or others have had the lock since its last one.
+
+  -- 2. The text of what may be long
+{assignments:s}{printing:s}{refusal_of_large_rows:s}
+
+  -- 3. The lock
+  lock table only {lock:I} in share update exclusive mode;
+
+  -- 4. The mark
+  if pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current() then
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      perform _admit_writer(tg_argv[0], %5$L);
+      perform _admit_writer(tg_argv[0], {mark:L});
     end if;
-    mark := setval(%5$L::regclass, txid_current());
+    mark := setval({mark:L}::regclass, txid_current());  -- cheaper than PERFORM
   end if;
-%8$s  hint := pg_sequence_last_value(%6$L::regclass);
+{lockdown:s}
+  -- 6. The tail
+  hint := pg_sequence_last_value({hint:L}::regclass);
   select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-  from only %7$I as t where t.id >= hint order by t.id desc limit 1;
-  if tail_id is null then  -- an empty table, or the hint is of rows that were rolled back
+  from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
+  if tail_id is null then
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-    from only %7$I as t order by t.id desc limit 1;
+    from only {table:I} as t order by t.id desc limit 1;
     if not found then
       tail_id := 0;
       tail_hash := chain_genesis(tg_argv[0]);
     end if;
   end if;
-  new.id := setval(%6$L::regclass, tail_id + 1);
+
+  -- 7. The link
+  new.id := setval({hint:L}::regclass, tail_id + 1);
   new.created_at := greatest(clock_timestamp(), tail_created_at);
   new.row_hash := encode(sha256(decode(tail_hash, 'hex') || convert_to(
-    row_to_json(row(%10$s)::%11$I)::text, 'UTF8')), 'hex');
+    row_to_json(row({columns:s})::{hashed_type:I})::text, 'UTF8')), 'hex');
   return new;
 end
 $chain$
 $template$,
-    'chain_' || table_name, current_schema(), settings, 'lock_' || table_name,
-    quote_ident('writer_' || table_name), quote_ident('tail_' || table_name), table_name,
-    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name),
-    variables, other_types, known_types, printing);
-  execute format('comment on function %I() is %L', 'chain_' || table_name,
-                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by _chain_generate.', table_name));
-  execute format('revoke all on function %I() from public', 'chain_' || table_name);
+    'function', '_chain_' || table_name, 'schema', current_schema(), 'table', table_name,
+    'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
+    'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,
+    'settings', part.settings, 'declarations', part.declarations, 'other_types', part.other_types,
+    'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing,
+    'columns', part.columns,
+    'refusal_of_large_rows', case when part.printed_bytes is null then '' else _fill($part$
+  if {bytes:s} > {row_limit:s} then
+    perform _refuse_large_row(tg_argv[0], {bytes:s}, {row_limit:s});
+  end if;$part$, 'bytes', part.printed_bytes, 'row_limit', chain.row_limit::text) end,
+    'lockdown', case when chain.open_in_lockdown then '' else $part$
+  -- 5. The alarm, which may be raised at any moment. Equal, or both null: there is none.
+  if pg_sequence_last_value('lockdown_alarm'::regclass)
+     is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+    perform _refuse_in_lockdown(tg_argv[0]);
+  end if;
+$part$ end);
+  execute format('comment on function %I is %L', '_chain_' || table_name,
+                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. '
+                        'Made by _chain_generate.', table_name));
+  execute format('revoke all on function %I from public', '_chain_' || table_name);
 end
 $function$;
-comment on function _chain_generate is 'Writes the chain trigger function of a table for the columns that it has now.';
+comment on function _chain_generate is
+  'Writes the chain trigger function of a table for the columns that it has now.';
 
 -- sql/04_chain/attach.sql
+
+-- Making a table a chain, and undoing it
+--
+-- _chain_attach makes, for signals: an entry in chains, the lock (lock_signals), the mark (writer_signals), the hint
+-- (tail_signals), the row type of what is hashed (hashed_signals), the trigger zzz_chain with its function
+-- (_chain_signals), and, for a table that a lockdown closes, the trigger _900_refuse_in_lockdown. trigger.sql explains
+-- each of them. Migrations call it.
+--
+-- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
+-- 08_lockdown/engage.sql.
 
 create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
 returns void
@@ -1256,31 +1600,27 @@ begin
          coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
          _chain_attach.is_internal, _chain_attach.open_in_lockdown
   from only chains as c where c.is_internal = _chain_attach.is_internal;
-  -- The lock of the chain: an advisory lock could be held by anyone, this table is nobody's but the owner's.
-  execute format('create table %I ()', 'lock_' || table_name);
-  execute format('comment on table %I is %L', 'lock_' || table_name,
-                 format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the cheapest that keeps others with it out, is the lock of the chain of %s, held until the end of the transaction.', table_name));
-  execute format('create unlogged sequence %I', 'writer_' || table_name);
-  execute format('comment on sequence %I is %L', 'writer_' || table_name,
-                 format('Id of the transaction that last took the chain lock of %s.', table_name));
+  execute _fill($create$
+    create table {lock:I} ();
+    comment on table {lock:I} is {about_lock:L};
+    create unlogged sequence {mark:I};
+    comment on sequence {mark:I} is {about_mark:L};
+    create unlogged sequence {hint:I};
+    comment on sequence {hint:I} is {about_hint:L};
+    $create$,
+    'lock', 'lock_' || table_name, 'mark', 'writer_' || table_name, 'hint', 'tail_' || table_name,
+    'about_lock', format('Empty. Its SHARE UPDATE EXCLUSIVE lock, the weakest that excludes itself, is the lock of the '
+                         'chain of %s, held until the end of the transaction.', table_name),
+    'about_mark', format('Id of the transaction that last took the chain lock of %s.', table_name),
+    'about_hint', format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
   perform setval(format('%I.%I', current_schema(), 'writer_' || table_name)::regclass, txid_current());
-  execute format('create unlogged sequence %I', 'tail_' || table_name);
-  execute format('comment on sequence %I is %L', 'tail_' || table_name,
-                 format('A hint where the tail of %s is; nothing depends on its being right.', table_name));
   perform _chain_generate(table_name);
-  -- Sorts last among the BEFORE triggers: a later one could change what was hashed.
-  -- Not ALWAYS: rows that are replicated or restored keep their hash.
-  execute format('create trigger zzz_chain before insert on %I for each row execute function %I(%L)',
-                 table_name, 'chain_' || table_name, table_name);
-  execute format('comment on trigger zzz_chain on %I is %L', table_name, 'Links the row into the hash chain.');
+  execute _fill($create$
+    create trigger zzz_chain before insert on {table:I} for each row execute function {function:I}({table:L});
+    comment on trigger zzz_chain on {table:I} is 'Links the row into the hash chain.';
+    $create$, 'table', table_name, 'function', '_chain_' || table_name);
   if not open_in_lockdown then
-    perform _count_attempts('AUD-009', table_name, 'INSERT');
-    -- Again when the rows stand in the table: whoever raised the alarm between a row's trigger and the row itself is seen here.
-    -- Without WHEN, which PostgreSQL would read from its text at each statement, and judge with the writer's rights.
-    execute format('create trigger _900_refuse_in_lockdown after insert on %I for each statement execute function _refuse_statement_in_lockdown(%L)',
-                   table_name, table_name);
-    execute format('comment on trigger _900_refuse_in_lockdown on %I is %L', table_name,
-                   'Refuses (AUD-009) rows that were written while the lockdown was being engaged.');
+    perform _close_in_lockdown(table_name);
   end if;
   if not is_internal then
     perform _count_attempts('AUD-011', table_name, 'INSERT'), _count_attempts('AUD-012', table_name, 'INSERT');
@@ -1289,29 +1629,65 @@ begin
 end
 $function$;
 comment on function _chain_attach is
-  'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Called by migrations.';
+  'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Migrations '
+  'call it.';
+create function _close_in_lockdown(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _count_attempts('AUD-009', table_name, 'INSERT');
+  -- zzz_chain has asked for the alarm at each row. This asks again when the rows are stored: an alarm that was raised
+  -- meanwhile is seen here. Without WHEN, which PostgreSQL would read from its text at each statement, and judge with
+  -- the writer's rights.
+  execute _fill($create$
+    create trigger _900_refuse_in_lockdown after insert on {table:I}
+      for each statement execute function _refuse_statement_in_lockdown({table:L});
+    comment on trigger _900_refuse_in_lockdown on {table:I} is
+      'Refuses (AUD-009) rows that were written while the lockdown was being engaged.';
+    $create$, 'table', table_name);
+end
+$function$;
+comment on function _close_in_lockdown is
+  'Attaches the trigger that asks for the alarm when the rows of a statement are stored. Its function is made in 003.';
 create function _chain_detach(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  execute format('drop trigger zzz_chain on %I', table_name);
-  execute format('drop trigger if exists _900_refuse_in_lockdown on %I', table_name);
   if exists (select from pg_trigger as t
-             where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass and t.tgname = '_050_owner_only') then
+             where t.tgrelid = format('%I.%I', current_schema(), table_name)::regclass
+               and t.tgname = '_050_owner_only') then
     execute format('drop trigger _050_owner_only on %I', table_name);
   end if;
-  execute format('drop trigger _100_reject_change on %I', table_name);
-  execute format('drop trigger _200_reject_truncate on %I', table_name);
-  execute format('drop function %I()', 'chain_' || table_name);
-  execute format('drop table %I', 'lock_' || table_name);
-  execute format('drop sequence %I', 'writer_' || table_name);
-  execute format('drop sequence %I', 'tail_' || table_name);
-  execute format('drop type %I', 'hashed_' || table_name);
+  execute _fill($drop$
+    drop trigger zzz_chain on {table:I};
+    drop trigger if exists _900_refuse_in_lockdown on {table:I};
+    drop trigger _100_reject_change on {table:I};
+    drop trigger _200_reject_truncate on {table:I};
+    drop function {function:I};
+    drop table {lock:I};
+    drop sequence {mark:I}, {hint:I};
+    drop type {hashed_type:I};
+    $drop$,
+    'table', table_name, 'function', '_chain_' || table_name, 'lock', 'lock_' || table_name,
+    'mark', 'writer_' || table_name, 'hint', 'tail_' || table_name, 'hashed_type', 'hashed_' || table_name);
   delete from only chains as c where c.table_name = _chain_detach.table_name;
 end
 $function$;
-comment on function _chain_detach is 'Undoes _chain_attach, _protect_table and _owner_only. Called by rollbacks, which refuse while the audit tables hold rows.';
+comment on function _chain_detach is
+  'Undoes _chain_attach, _protect_table and _owner_only. Rollbacks call it, which refuse while the audit tables hold '
+  'rows.';
+
+-- sql/04_chain/extend.sql
+
+-- A chained table that changes
+--
+-- A migration may add columns at the end of a chained table, and calls chain_extend then. Older rows stay as they were
+-- hashed. chain_columns records with which columns a range of rows was hashed, and what every older row holds in a
+-- column that came later, so that an edit there is found too. rows.sql reads rows by it. chain_limit changes how long a
+-- row may be.
+
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
@@ -1319,14 +1695,9 @@ set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 as $function$
 declare
-  known     text[];
-  present   text[];
-  added     text[];
-  tail_id   bigint;
-  older     jsonb := '{}';
-  variants  bigint;
-  sample    jsonb;
-  added_column text;
+  known    text[];
+  present  text[];
+  tail_id  bigint;
 begin
   perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
@@ -1339,32 +1710,54 @@ begin
   if present[1:cardinality(known)] <> known then
     raise exception 'chain of %: columns may only be added at the end', table_name
       using errcode = '55000',
-            detail = format('Hashed so far: %s. Present: %s.', array_to_string(known, ', '), array_to_string(present, ', '));
+            detail = format('Hashed so far: %s. Present: %s.',
+                            array_to_string(known, ', '), array_to_string(present, ', '));
   end if;
-  if exists (select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-             where c.oid = format('%I.%I', current_schema(), table_name)::regclass and a.attgenerated <> '') then
-    raise exception 'chain of %: a generated column is computed after the row was hashed', table_name using errcode = '0A000';
+  if exists (select from pg_attribute as a
+             where a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attgenerated <> '') then
+    raise exception 'chain of %: a generated column is computed after the row was hashed', table_name
+      using errcode = '0A000', hint = 'Make it an ordinary column, and let the writer compute it.';
   end if;
   execute format('select coalesce(max(t.id), 0) from only %I as t', table_name) into tail_id;
-  added := present[coalesce(cardinality(known), 0) + 1:];
-  if known is not null then
-    foreach added_column in array added loop
-      execute format('select count(distinct coalesce(to_jsonb(t.%1$I), ''null'')::text), min(coalesce(to_jsonb(t.%1$I), ''null'')::text)::jsonb from only %2$I as t',
-                     added_column, table_name) into variants, sample;
-      if variants > 1 then
-        raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
-          using errcode = '55000', hint = 'Add the column with a constant default or none: what older rows hold in it is recorded once for all.';
-      end if;
-      older := older || jsonb_build_object(added_column, coalesce(sample, 'null'));
-    end loop;
-  end if;
   perform _chain_generate(table_name);
   insert into chain_columns (table_name, from_id, column_names, older_values)
-  values (table_name, tail_id + 1, present, older);
+  values (table_name, tail_id + 1, present, _older_values(table_name, present[cardinality(known) + 1:]));
 end
 $function$;
 comment on function chain_extend is
-  'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay verifiable. No effect if there are none.';
+  'Covers the columns that a migration added to a chained table: newer rows are hashed with them, older ones stay '
+  'verifiable. No effect if there are none.';
+create function _older_values(table_name text, added text[]) returns jsonb
+language plpgsql
+set search_path from current
+set row_security = off
+as $function$
+declare
+  older         jsonb := '{}';
+  added_column  text;
+  variants      bigint;
+  sample        jsonb;
+begin
+  foreach added_column in array coalesce(added, '{}') loop
+    execute _fill($query$
+      select count(distinct v.printed), min(v.printed)::jsonb
+      from only {table:I} as t cross join lateral (select coalesce(to_jsonb(t.{column:I}), 'null')::text) as v(printed)
+      $query$, 'table', table_name, 'column', added_column)
+      into variants, sample;
+    if variants > 1 then
+      raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
+        using errcode = '55000',
+              detail = 'What older rows hold in a new column is recorded once for all of them.',
+              hint = 'Add the column without a default, or with a constant one.';
+    end if;
+    older := older || jsonb_build_object(added_column, coalesce(sample, 'null'));
+  end loop;
+  return older;
+end
+$function$;
+comment on function _older_values is
+  'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty '
+  'for a new chain. Prints as its caller, chain_extend, has set.';
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
 set search_path from current
@@ -1372,8 +1765,9 @@ as $function$
 begin
   perform _chain_or_error(table_name);
   if row_limit is null or row_limit not between 65536 and 134217728 then
-    raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %', coalesce(row_limit::text, 'NULL')
-      using errcode = '22023', hint = 'The limit is 16,777,216 (16 MiB) by default.';
+    raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %',
+      coalesce(row_limit::text, 'NULL')
+      using errcode = '22023', hint = 'Give a number between them. The default is 16777216 (16 MiB).';
   end if;
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
   update only chains as c set row_limit = chain_limit.row_limit where c.table_name = chain_limit.table_name;
@@ -1381,9 +1775,18 @@ begin
 end
 $function$;
 comment on function chain_limit is
-  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until record_guards accepts it. Only the owner may, with alpha.maintenance set.';
+  'Sets how many bytes the long values of a table''s row may print to before AUD-012 refuses it. A changed guard until '
+  'record_guards accepts it. Only the owner may, with alpha.maintenance set.';
 
 -- sql/04_chain/rows.sql
+
+-- The rows of a chain as they were hashed
+--
+-- Rows of one table may have been hashed with different columns (extend.sql). For each entry of chain_columns the query
+-- below has a row type e1, e2 … with the columns of that time, and a row is printed with the last entry that is not
+-- above its id. What a row holds in a column that came later must be what chain_columns says.
+--
+-- Verification (05_verify) builds on chain_rows_sql; chain_rows is for auditors who check a log without our code.
 
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
@@ -1422,7 +1825,8 @@ from only {table:I} as c
 end
 $function$;
 comment on function chain_rows_sql is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
+  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; '
+  'altered is the whole row where a column that was added later does not hold what it should.';
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
 language plpgsql stable
@@ -1433,17 +1837,31 @@ as $function$
 begin
   perform _require_chain(table_name);
   return query execute format(
-    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
+    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id',
+    chain_rows_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
 end
 $function$;
 comment on function chain_rows is
-  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
+  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the '
+  'UTF-8 bytes of row_data.';
 
 -- sql/04_chain/status.sql
 
+-- The head of every chain: the last id, its hash and its time
+--
+-- chain_status() never fails because of one table: what is gone, locked or unreadable is reported in that table's row.
+-- _known_heads() is for what will be signed (checkpoints, runs): there, no table may be left out.
+
 create function chain_status()
-returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz, error_code text, problem text)
+returns table (
+  table_name       text,
+  last_id          bigint,
+  head_hash        text,
+  last_created_at  timestamptz,
+  error_code       text,
+  problem          text
+)
 language plpgsql stable
 set search_path from current
 set enable_seqscan = off set row_security = off
@@ -1465,7 +1883,8 @@ begin
       if problem is not null then
         error_code := 'AUD-009';
       else
-        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
+        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1',
+                       table_name)
           into last_id, head_hash, last_created_at;
         problem := _ahead_of_clock(last_created_at);
       end if;
@@ -1482,7 +1901,9 @@ begin
 end
 $function$;
 comment on function chain_status is
-  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null for a last row that is ahead of the clock.';
+  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, '
+  'error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null '
+  'for a last row that is ahead of the clock.';
 create function _known_heads()
 returns table (table_name text, last_id bigint, head_hash text, "position" bigint)
 language plpgsql stable
@@ -1491,7 +1912,10 @@ as $function$
 declare
   chain record;
 begin
-  for chain in select s.* from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place) loop
+  for chain in
+    select s.*
+    from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place)
+  loop
     if chain.error_code = 'AUD-009' then
       perform _require_chain(chain.name);
     elsif chain.error_code is not null then
@@ -1506,7 +1930,8 @@ begin
 end
 $function$;
 comment on function _known_heads is
-  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
+  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead '
+  'of giving no rows for it.';
 
 -- sql/05_verify/verdict.sql
 
@@ -2653,7 +3078,7 @@ as $function$
          g.table_name
   from _guard_home() as home
   join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
-  left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
+  left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
   where p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
 $function$;
 comment on function _guard_functions is

@@ -9,7 +9,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -220,7 +222,7 @@ comment on column order_events.recorded_by         is 'The login that wrote the 
 --   status.sql       lockdown_status(): whether it is engaged, since when, over what
 --   engage.sql       raises the alarm and records it; explains how the lockdown engages
 --   attend.sql       what verification does about an alarm that nobody recorded, or that was set back
---   refuse.sql       what writers ask, and how they are refused
+--   _refuse.sql       what writers ask, and how they are refused
 --   release.sql      which RELEASED event is accepted
 
 create table lockdown_events (

@@ -10,7 +10,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -138,7 +140,7 @@ comment on function _validate_order_event is
 --
 -- Writers cannot check signatures at each row, so they remember: lockdown_lifted holds the alarm that a writer last saw
 -- lawfully released. While both sequences are equal, or neither has a value, they write. While the two differ, they
--- look at the events (refuse.sql). Each row asks after it has the chain's lock, and the statement asks again when its
+-- look at the events (_refuse.sql). Each row asks after it has the chain's lock, and the statement asks again when its
 -- rows are stored; so a row is either refused or was stored before the alarm.
 --
 -- Engaging, step by step (_engage_lockdown):

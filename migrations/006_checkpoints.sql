@@ -10,7 +10,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -818,6 +820,56 @@ perform _grant('execute on routine',
                 _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_root_if_any,
                 _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to, _log_tail, _merkle_parents,
                 _merkle_root, _merkle_path}', '{app_auditor}');
+
+-- sql/13_merkle/read.sql
+
+-- What exporters and provers ask: which logs there are, how much of one is not sealed, and one row with its proof.
+
+create function logs()
+returns table (origin text, table_name text, last_id bigint, error_code text, problem text)
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select format('alpha-db/%s/%s', i.installation_id, c.table_name), c.table_name, coalesce(c.last_id, 0),
+         c.error_code, c.problem
+  from chain_status() with ordinality
+       as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)
+  cross join only installation as i
+  order by c.place;
+$function$;
+comment on function logs is
+  'The Merkle log of each chained table: its name, how many rows it has, and what is wrong with the table, as in '
+  'chain_status().';
+create function unsealed_rows(table_name text) returns bigint
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select coalesce(c.last_id, 0) - 256 * (select coalesce(max(n.index) + 1, 0)
+                                         from only log_nodes as n
+                                         where n.table_name = unsealed_rows.table_name and n.level = 8)
+  from chain_status() as c
+  where c.table_name = unsealed_rows.table_name;
+$function$;
+comment on function unsealed_rows is
+  'How many rows of a log no stored node covers, so that a proof reads them; null if the table is not chained.';
+create function row_to_prove(table_name text, id bigint, size bigint)
+returns table (row_data text, row_hash text, previous_hash text, proof bytea[])
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select r.row_data, r.row_hash,
+         case when r.id = 1 then chain_genesis(row_to_prove.table_name)
+              else (select p.row_hash from chain_rows(row_to_prove.table_name, r.id - 1, r.id - 1) as p) end,
+         inclusion_proof(row_to_prove.table_name, r.id, size)
+  from chain_rows(row_to_prove.table_name, row_to_prove.id, row_to_prove.id) as r;
+$function$;
+comment on function row_to_prove is
+  'A row as it was hashed, the hash before it, and its inclusion proof in the log of that size; no row if it is not '
+  'there.';
+perform _grant('execute on routine', '{logs, unsealed_rows, row_to_prove}', '{app_auditor}');
 
 perform _finish_migration('006_checkpoints');
 end

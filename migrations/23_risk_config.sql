@@ -9,7 +9,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -18,39 +20,25 @@ if not _begin_migration('23_risk_config') then return; end if;
 
 -- sql/14_risk/decimals.sql
 
--- Exact decimals that refuse with RSK-001
+-- Exact decimals for limits: as those of 03_values/decimals.sql, but what they cannot hold is refused with RSK-001
 
-create function _refuse_risk_decimal(value numeric, digits integer, scale integer) returns boolean
-language plpgsql security definer
-set search_path from current
-as $function$
-begin
-  perform _refuse(
-    'RSK-001', format('a risk parameter cannot hold %s exactly', _shortened(value)),
-    case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not a limit.', value)
-         else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
-    'Propose a value with fewer digits.', format('risk_%s_%s', digits, scale), 'CAST');
-  return false;
-end
-$function$;
-comment on function _refuse_risk_decimal is 'Raises RSK-001: the value has more digits than the column, or is NaN or infinite.';
 create domain risk_5_4 as numeric
   constraint risk_5_4_is_exact check (
     case when value is null then true
          when min_scale(value) <= 4 and abs(value) < 10 then true
-         else _refuse_risk_decimal(value, 5, 4) end);
-comment on domain risk_5_4 is 'decimal(5,4) that refuses (RSK-001) where numeric(5,4) would round.';
+         else _refuse_decimal(value, 'risk_5_4') end);
 create domain risk_5_2 as numeric
   constraint risk_5_2_is_exact check (
     case when value is null then true
          when min_scale(value) <= 2 and abs(value) < 1000 then true
-         else _refuse_risk_decimal(value, 5, 2) end);
-comment on domain risk_5_2 is 'decimal(5,2) that refuses (RSK-001) where numeric(5,2) would round.';
+         else _refuse_decimal(value, 'risk_5_2') end);
 create domain risk_28_10 as numeric
   constraint risk_28_10_is_exact check (
     case when value is null then true
          when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
-         else _refuse_risk_decimal(value, 28, 10) end);
+         else _refuse_decimal(value, 'risk_28_10') end);
+comment on domain risk_5_4   is 'decimal(5,4) that refuses (RSK-001) where numeric(5,4) would round.';
+comment on domain risk_5_2   is 'decimal(5,2) that refuses (RSK-001) where numeric(5,2) would round.';
 comment on domain risk_28_10 is 'decimal(28,10) that refuses (RSK-001) where numeric(28,10) would round.';
 perform _count_attempts('RSK-001', t.name, 'CAST') from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10']) as t(name);
 

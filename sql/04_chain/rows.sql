@@ -1,3 +1,11 @@
+-- The rows of a chain as they were hashed
+--
+-- Rows of one table may have been hashed with different columns (extend.sql). For each entry of chain_columns the query
+-- below has a row type e1, e2 … with the columns of that time, and a row is printed with the last entry that is not
+-- above its id. What a row holds in a column that came later must be what chain_columns says.
+--
+-- Verification (05_verify) builds on chain_rows_sql; chain_rows is for auditors who check a log without our code.
+
 create function chain_rows_sql(table_name text) returns text
 language plpgsql stable
 set search_path from current
@@ -35,7 +43,8 @@ from only {table:I} as c
 end
 $function$;
 comment on function chain_rows_sql is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
+  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; '
+  'altered is the whole row where a column that was added later does not hold what it should.';
 
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
@@ -47,9 +56,11 @@ as $function$
 begin
   perform _require_chain(table_name);
   return query execute format(
-    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id', chain_rows_sql(table_name))
+    'select r.id, r.row_data, r.row_hash from (%s) as r where r.id between $1 and $2 order by r.id',
+    chain_rows_sql(table_name))
     using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807);
 end
 $function$;
 comment on function chain_rows is
-  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the UTF-8 bytes of row_data.';
+  'Rows of a chain as they were hashed: row_hash is the SHA-256 of the previous row_hash (32 raw bytes) and the '
+  'UTF-8 bytes of row_data.';

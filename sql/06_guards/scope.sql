@@ -82,7 +82,7 @@ as $function$
          g.table_name
   from _guard_home() as home
   join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
-  left join only chains as g on p.proname = 'chain_' || g.table_name and p.pronargs = 0
+  left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
   where p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
 $function$;
 comment on function _guard_functions is

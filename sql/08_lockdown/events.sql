@@ -8,7 +8,7 @@
 --   status.sql       lockdown_status(): whether it is engaged, since when, over what
 --   engage.sql       raises the alarm and records it; explains how the lockdown engages
 --   attend.sql       what verification does about an alarm that nobody recorded, or that was set back
---   refuse.sql       what writers ask, and how they are refused
+--   _refuse.sql       what writers ask, and how they are refused
 --   release.sql      which RELEASED event is accepted
 
 create table lockdown_events (

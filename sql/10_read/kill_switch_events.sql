@@ -33,7 +33,8 @@ where e.event_type::text = 'KILL_SWITCH'::text
 comment on view vw_kill_switch_events is
   'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
 comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
-comment on column vw_kill_switch_events.zar_equity        is 'Account equity in rand when the kill switch was triggered.';
+comment on column vw_kill_switch_events.zar_equity        is
+  'Account equity in rand when the kill switch was triggered.';
 comment on column vw_kill_switch_events.positions_closed  is 'The positions that it closed, an array.';
 comment on column vw_kill_switch_events.signal_row_id     is 'signals.id of the signal that led there.';
 comment on column vw_kill_switch_events.signal_created_at is 'When that signal was recorded.';
