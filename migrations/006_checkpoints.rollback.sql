@@ -22,7 +22,7 @@ perform _forget_attempts('log_nodes');
 
 drop function row_to_prove;
 drop function unsealed_rows;
-drop function logs;
+drop function merkle_logs;
 drop function verify_checkpoint;
 drop function _compare_checkpoint;
 drop function _acknowledged_if_released;

@@ -433,7 +433,7 @@ select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s:
 select unsealed_rows(table_name => %(table_name)s::text);
 
 -- name: logs
-select origin, table_name as "table", last_id, error_code, problem from logs();
+select origin, table_name as "table", last_id, error_code, problem from merkle_logs();
 
 -- name: log_root
 select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);

@@ -59,28 +59,27 @@
 --
 -- What happens in …
 --
---   ROLLBACK             The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and
---   is passed over.
---                        A REPEATABLE READ writer whose snapshot is from before that may get a needless 40001, once.
---   ROLLBACK TO          If the savepoint is older than the transaction's first row in the chain, the lock is free, and
---   others may
---                        write meanwhile. At its next row this transaction takes the lock again and finds another mark
---                        than its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
---   a cancelled or       As ROLLBACK. killed session a crash, or a        Mark and hint are unlogged sequences, so they
---   are empty (null) after it. An empty hint is passed over. At an promoted standby     empty mark the first REPEATABLE
---   READ writer of a chain sets it and gets one 40001, because a prepared
---                        transaction may have been committed since its snapshot. Its second try has a snapshot that is
---                        younger than the mark.
---   PREPARE TRANSACTION  The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or
---   ROLLBACK PREPARED.
---                        All other writers of the chain wait; lock_holders() shows for whom.
---   pg_dump, pg_restore  A dump holds rows with their hashes. Its data is loaded before its triggers are made. It
---   carries mark and
---                        hint along. The mark is an id of another cluster: one that this cluster has not reached yet
---                        means nothing (_snapshot_sees), an older one is a transaction that every snapshot sees.
---   a wrong clock        created_at is never less than the tail's. If the clock goes back, rows get the time of the row
---   before until
---                        it has caught up.
+--   ROLLBACK, a cancelled or killed session
+--       The rows are gone, and the lock is free. Mark and hint stay: the hint is behind the tail and is passed over. A
+--       REPEATABLE READ writer whose snapshot is from before that may get a needless 40001, once.
+--   ROLLBACK TO a savepoint
+--       If the savepoint is older than the transaction's first row in the chain, the lock is free, and others may write
+--       meanwhile. At its next row this transaction takes the lock again and finds another mark than its own: in READ
+--       COMMITTED it reads the new tail, in the others it gets 40001.
+--   a crash, or a promoted standby
+--       Mark and hint are unlogged sequences, so they are empty (null) after it. An empty hint is passed over. At an
+--       empty mark the first REPEATABLE READ writer of a chain sets it and gets one 40001, because a prepared
+--       transaction may have been committed since its snapshot. Its second try has a snapshot younger than the mark.
+--   PREPARE TRANSACTION
+--       The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED. All
+--       other writers of the chain wait; lock_holders() shows for whom.
+--   pg_dump, pg_restore
+--       A dump holds rows with their hashes. Its data is loaded before its triggers are made. It carries mark and hint
+--       along. The mark is an id of another cluster: one that this cluster has not reached yet means nothing
+--       (_snapshot_sees), an older one is a transaction that every snapshot sees.
+--   a wrong clock
+--       created_at is never less than the tail's. If the clock goes back, rows get the time of the row before until it
+--       has caught up.
 --
 -- Isolation and savepoints are tried in tests/concurrency, crashes, promotion and prepared transactions in
 -- tests/durability, dumps in tests/migration.

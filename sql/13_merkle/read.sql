@@ -1,6 +1,6 @@
 -- What exporters and provers ask: which logs there are, how much of one is not sealed, and one row with its proof.
 
-create function logs()
+create function merkle_logs()
 returns table (origin text, table_name text, last_id bigint, error_code text, problem text)
 language sql stable
 set search_path from current
@@ -13,7 +13,7 @@ as $function$
   cross join only installation as i
   order by c.place;
 $function$;
-comment on function logs is
+comment on function merkle_logs is
   'The Merkle log of each chained table: its name, how many rows it has, and what is wrong with the table, as in '
   'chain_status().';
 
@@ -47,4 +47,4 @@ comment on function row_to_prove is
   'A row as it was hashed, the hash before it, and its inclusion proof in the log of that size; no row if it is not '
   'there.';
 
-select _grant('execute on routine', '{logs, unsealed_rows, row_to_prove}', '{app_auditor}');
+select _grant('execute on routine', '{merkle_logs, unsealed_rows, row_to_prove}', '{app_auditor}');

@@ -82,7 +82,7 @@ LOGS = {
     "_log_leaves(text,bigint,bigint)",
     "_log_level(text,integer,bigint,bigint,boolean)",
     "log_root(text,bigint)",
-    "logs()",
+    "merkle_logs()",
     "row_to_prove(text,bigint,bigint)",
     "unsealed_rows(text)",
     "_log_root_if_any(text,bigint)",
