@@ -222,41 +222,7 @@ select record_verification(
   is_full => %(is_full)s::boolean, last_ids => %(last_ids)s::jsonb, rows_checked => %(rows_checked)s::bigint);
 
 -- name: logins_without_timeouts
--- Login roles that are members of an application role, with the time-outs that none of the places sets where a
--- role's settings come from: role in this database, role, database, all roles, the server's own configuration.
-with recursive members as (
-  select r.oid, r.rolname::text as app_role
-  from pg_roles as r
-  where r.rolname in (select %(role_prefix)s::text || n
-                      from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as n)
-  union
-  select a.member, m.app_role
-  from pg_auth_members as a
-  join members as m on m.oid = a.roleid
-),
-effective as (
-  select m.oid, m.app_role, g.name,
-         coalesce(
-           (select split_part(c, '=', 2)
-            from pg_db_role_setting as s
-            cross join lateral unnest(s.setconfig) as c
-            where split_part(c, '=', 1) = g.name
-              and s.setrole in (m.oid, 0)
-              and s.setdatabase in ((select oid from pg_database where datname = current_database()), 0)
-            order by s.setrole = 0, s.setdatabase = 0
-            limit 1),
-           (select reset_val from pg_settings as p
-            where p.name = g.name and p.source in ('configuration file', 'command line', 'environment variable')),
-           '0') as value
-  from members as m
-  cross join (values ('lock_timeout'), ('idle_in_transaction_session_timeout')) as g (name)
-)
-select r.rolname::text as role, array_agg(distinct e.app_role) as member_of, array_agg(distinct e.name) as lacks
-from effective as e
-join pg_roles as r on r.oid = e.oid
-where r.rolcanlogin and e.value ~ '^[[:space:]]*-?0+([.]0*)?[[:space:]]*[a-z]*[[:space:]]*$'
-group by r.rolname
-order by r.rolname;
+select role, member_of, lacks from logins_without_timeouts();
 
 -- name: record_signal
 select * from record_signal(
@@ -313,11 +279,7 @@ call append_order_event(
   rejection_reason => %(rejection_reason)s::pg_catalog.text, exchange_error_code => %(exchange_error_code)s::pg_catalog.text);
 
 -- name: replay_lag
--- Whether this is a standby, and then for how many seconds it may have seen nothing of its primary. On an idle
--- primary that grows as well: whether a standby is behind cannot be told from the standby alone.
-select pg_is_in_recovery(),
-       case when pg_is_in_recovery()
-            then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::double precision end;
+select in_recovery, seconds from replay_lag();
 
 -- name: active_risk_state
 select version, state_text, state_hash, origin, is_locked, read_at, limits_valid_from from active_risk_state();
@@ -442,15 +404,7 @@ select pg_logical_emit_message(true, 'alpha-db', '');
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn;
 
 -- name: standbys
--- Connected physical standbys: neither logical subscribers, base backups, nor receivers of WAL, which never replay.
-select coalesce(nullif(r.application_name, ''), r.pid::text)     as name,
-       coalesce(r.replay_lsn >= %(lsn)s::pg_lsn, false)          as has_replayed,
-       pg_has_role('pg_read_all_stats', 'usage')                 as is_visible
-from pg_stat_replication as r
-where coalesce(r.state, '') <> 'backup'
-  and not (r.write_lsn is not null and r.replay_lsn is null)
-  and not exists (select from pg_replication_slots as s where s.active_pid = r.pid and s.slot_type = 'logical')
-order by 1;
+select name, has_replayed, is_visible from standbys(replayed_to => %(lsn)s::pg_lsn);
 
 -- name: whereabouts
 select i.installation_id::text as installation, guards_hash() as guards, pg_is_in_recovery() as in_recovery,
@@ -463,20 +417,7 @@ cross join wal_position() as w;
 select id, reason, recorded_by, created_at from only guard_states where id > %(size)s::bigint order by id;
 
 -- name: guards_since
--- What differs between the facts that row `size` of guard_states recorded and those that hold now.
-with recorded as (
-  select f.value ->> 1 as object_kind, f.value ->> 2 as object_name, f.value ->> 3 as fact, f.value ->> 4 as value
-  from only guard_states as g
-  cross join lateral jsonb_array_elements(g.facts) as f
-  where g.id = %(size)s::bigint
-)
-select coalesce(r.object_kind, p.object_kind) as object_kind, coalesce(r.object_name, p.object_name) as object_name,
-       coalesce(r.fact, p.fact) as fact, r.value as expected, p.value as found,
-       case when r.fact is null then 'extra' when p.fact is null then 'missing' else 'changed' end as problem
-from recorded as r
-full join guard_facts() as p using (object_kind, object_name, fact)
-where r.value is distinct from p.value or r.fact is null or p.fact is null
-order by 1, 2, 3;
+select object_kind, object_name, fact, expected, found, problem from guards_since(state_id => %(size)s::bigint);
 
 -- name: recorded_guards_hash
 select state_hash::text as state_hash from only guard_states where id = %(size)s::bigint;
@@ -489,18 +430,10 @@ from only maintenance_events where id > %(size)s::bigint order by id;
 select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s::integer)), 8, '0')), 0, 1000000, true);
 
 -- name: unsealed_rows
--- How many rows of a log no stored node covers; null for what is no chained table.
-select coalesce(c.last_id, 0) - 256 * (select coalesce(max(n.index) + 1, 0) from only log_nodes as n
-                                        where n.table_name = c.table_name and n.level = 8)
-from chain_status() as c
-where c.table_name = %(table_name)s::text;
+select unsealed_rows(table_name => %(table_name)s::text);
 
 -- name: logs
-select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",
-       coalesce(c.last_id, 0) as last_id, c.error_code, c.problem
-from chain_status() with ordinality as c (table_name, last_id, head_hash, last_created_at, error_code, problem, place)
-cross join only installation as i
-order by c.place;
+select origin, table_name as "table", last_id, error_code, problem from merkle_logs();
 
 -- name: log_root
 select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
@@ -533,9 +466,5 @@ copy (
 ) to stdout (format binary);
 
 -- name: row_to_prove
--- The row and the hash before it, and its place in the log of that size.
-select r.row_data, r.row_hash,
-       case when r.id = 1 then chain_genesis(%(table_name)s::text)
-            else (select p.row_hash from chain_rows(%(table_name)s::text, r.id - 1, r.id - 1) as p) end as previous_hash,
-       inclusion_proof(table_name => %(table_name)s::text, id => r.id, size => %(size)s::bigint) as proof
-from chain_rows(table_name => %(table_name)s::text, from_id => %(id)s::bigint, to_id => %(id)s::bigint) as r;
+select row_data, row_hash, previous_hash, proof
+from row_to_prove(table_name => %(table_name)s::text, id => %(id)s::bigint, size => %(size)s::bigint);

@@ -1,4 +1,6 @@
-"""Thin calls of the writing functions and procedures (docs/sql-api.md); floats are refused before they reach the wire.
+"""Thin calls of the writing functions and procedures (docs/sql/application.md).
+
+Floats are refused before they reach the wire.
 
 ``record_*`` join the transaction that the connection is in, and the caller commits; each returns the stored row.
 ``append_*`` return ``id``, ``correlation_id`` and ``row_hash`` of a row that is on disk: on a connection in
@@ -39,6 +41,8 @@ Row = dict[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
 _JSON = ("raw_payload", "reasoning_json", "positions_closed")
+_DECIMAL = re.compile(r"decimal\(([0-9]+),([0-9]+)\)")
+_LENGTH = re.compile(r"\(([0-9]+)\)")
 
 
 class Appended(TypedDict):
@@ -91,7 +95,7 @@ def record_signal(
     """Record a signal, or take the row that is there already for this signal_id with the same content.
 
     Raises DecimalError (AUD-001), SignalConflict (AUD-010: signal_id used with other content) and
-    ChainMismatch (AUD-009: lockdown). Source: docs/sql-api.md.
+    ChainMismatch (AUD-009: lockdown). Source: docs/sql/application.md.
     """
     return _record("signal", **locals())
 
@@ -130,7 +134,7 @@ def record_ai_debate(
     """Record what a model said about a signal.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
-    lockdown). Source: docs/sql-api.md.
+    lockdown). Source: docs/sql/application.md.
     """
     return _record("ai_debate", **locals())
 
@@ -168,7 +172,7 @@ def record_order(
     """Record an order: PENDING before it is sent, and again with its exchange_order_id. No price for MARKET.
 
     Raises DecimalError (AUD-001), UnknownReference (AUD-008: no such signal) and ChainMismatch (AUD-009:
-    lockdown). Source: docs/sql-api.md.
+    lockdown). Source: docs/sql/application.md.
     """
     return _record("order", **locals())
 
@@ -207,7 +211,7 @@ def record_order_event(
 ) -> Row:
     """Record what happened to an order; this table stays open in a lockdown.
 
-    Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: docs/sql-api.md.
+    Raises DecimalError (AUD-001) and UnknownReference (AUD-008: no such order). Source: docs/sql/application.md.
     """
     return _record("order_event", **locals())
 
@@ -277,26 +281,19 @@ def _call(conn: Connection, name: str, values: dict[str, object]) -> Row:
 
 def _column_of(problem: AlphaDbError, values: dict[str, object]) -> str | None:
     """Return which argument the database refused, where it does not say: the only one that it can be."""
-    if (
-        found := re.search(r"decimal\(([0-9]+),([0-9]+)\)", problem.message)
-        if problem.code == "AUD-001"
-        else None
-    ):
-        digits, scale = int(found[1]), int(found[2])
+    texts = {name: value for name, value in values.items() if isinstance(value, str)}
+    wrong: list[str] = []
+    if problem.code == "AUD-001" and (found := _DECIMAL.search(problem.message)):
         amounts = {name: value for name, value in values.items() if isinstance(value, Decimal)}
+        digits, scale = int(found[1]), int(found[2])
         wrong = [name for name, value in amounts.items() if not arguments.fits(value, digits, scale)]
-        return wrong[0] if len(wrong) == 1 else None
-    if problem.sqlstate in ("22P02", "22P05", "22003", "54001"):
-        return next((name for name in values if name in _JSON), None)
-    if problem.sqlstate in ("AUD12", "54000"):  # the row is too large: what is longest in it
-        lengths = {name: len(value) for name, value in values.items() if isinstance(value, str)}
-        return max(lengths, key=lambda name: lengths[name], default=None)
-    found = re.search(r"\(([0-9]+)\)", problem.message) if problem.sqlstate == "22001" else None
-    if found:
+    elif problem.sqlstate in ("22P02", "22P05", "22003", "54001"):
+        wrong = [name for name in values if name in _JSON]
+    elif problem.sqlstate in ("AUD12", "54000"):  # the row is too large: what is longest in it
+        wrong = [max(texts, key=lambda name: len(texts[name]))] if texts else []
+    elif problem.sqlstate == "22001" and (found := _LENGTH.search(problem.message)):
         length = int(found[1])
-        texts = {
-            name: value for name, value in values.items() if isinstance(value, str) and name not in _JSON
-        }
-        longer = [name for name, value in texts.items() if len(value.rstrip(" ")) > length]
-        return longer[0] if len(longer) == 1 else None
-    return None
+        wrong = [
+            name for name, value in texts.items() if name not in _JSON and len(value.rstrip(" ")) > length
+        ]
+    return wrong[0] if len(wrong) == 1 else None

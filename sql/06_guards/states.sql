@@ -1,4 +1,8 @@
--- Guards: is everything that protects the log as it was installed? Facts from the catalogues, by name.
+-- Guards: is everything that protects the log as it was installed? This table holds what is compared with.
+--
+-- The chapter: texts.sql and scope.sql say how things are printed and which are ours; facts_*.sql ask one catalogue
+-- each; facts.sql puts all facts together and explains how they survive dump and upgrade; record.sql and verify.sql
+-- record a state and compare with it.
 
 create table guard_states (
   id           bigserial    not null,
@@ -12,7 +16,8 @@ create table guard_states (
   constraint guard_states_pkey primary key (id),
   constraint guard_states_reason_is_given check (btrim(reason) <> '')
 );
-comment on table  guard_states             is 'The guards as each migration left them. Append-only and chained; the last row is what verify_guards compares with.';
+comment on table  guard_states             is
+  'The guards as each migration left them. Append-only and chained; verify_guards compares with the last row.';
 comment on column guard_states.id          is 'Position in the chain.';
 comment on column guard_states.reason      is 'The migration that ended so, or why somebody accepted this state.';
 comment on column guard_states.recorded_by is 'The login that recorded it.';

@@ -1,3 +1,6 @@
+-- DDL on protected objects is refused where superuser/ddl_guard.sql is installed, unless alpha.maintenance gives a
+-- reason. What was let through is recorded here.
+
 create table maintenance_events (
   id               bigserial    not null,
   reason           text         not null,
@@ -9,7 +12,8 @@ create table maintenance_events (
   constraint maintenance_events_pkey primary key (id),
   constraint maintenance_events_reason_is_given check (btrim(reason) <> ''::text)
 );
-comment on table  maintenance_events                 is 'DDL on protected objects that was let through because alpha.maintenance was set. Append-only, hash-chained.';
+comment on table  maintenance_events                 is
+  'DDL on protected objects that was let through because alpha.maintenance was set. Append-only, hash-chained.';
 comment on column maintenance_events.id              is 'Position in the chain.';
 comment on column maintenance_events.reason          is 'The reason given in alpha.maintenance.';
 comment on column maintenance_events.command_tag     is 'The command, ALTER TABLE for example.';

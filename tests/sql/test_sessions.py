@@ -23,7 +23,7 @@ def test_session_prints_its_output(session: Path, server: Server, database: str)
 
 def documented() -> set[str]:
     """The functions of which a page on the SQL interface shows the signature."""
-    pages = (ROOT / "docs" / "sql").glob("*.md")
+    pages = sorted((ROOT / "docs" / "sql").glob("*.md"))
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     blocks = "\n".join(re.findall(r"^```text\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
     return set(re.findall(r"^(\w+)\(", blocks, re.MULTILINE))

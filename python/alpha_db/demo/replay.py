@@ -34,7 +34,7 @@ class Replay:
         """
         while batch := list(islice(decisions, BATCH)):
             with self._conn.transaction():
-                # A transaction that writes several tables takes them in this order (docs/sql-api.md).
+                # A transaction that writes several tables takes them in this order (docs/sql/application.md).
                 self._signals(batch)
                 self._debates(batch)
                 self._submit(batch)
