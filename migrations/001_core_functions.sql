@@ -349,7 +349,8 @@ comment on function _fill is
 -- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
 -- names every function, type and operator with its schema. Only migrations call them.
 --
--- They call record_guards and verify_guards (06_guards/verify.sql) and _revoke_from_public (06_guards/public.sql).
+-- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
+-- (06_guards/attach.sql).
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -2933,8 +2934,8 @@ comment on function _check_verification_run is
 -- Guards: is everything that protects the log as it was installed? This table holds what is compared with.
 --
 -- The chapter: texts.sql and scope.sql say how things are printed and which are ours; facts_*.sql ask one catalogue
--- each; facts.sql puts all facts together and explains how they survive dump and upgrade; record.sql and verify.sql
--- record a state and compare with it.
+-- each; facts.sql puts all facts together and explains how they survive dump and upgrade; verify.sql compares.
+-- The trigger below calls guard_facts(), which facts.sql makes.
 
 create table guard_states (
   id           bigserial    not null,
@@ -2958,6 +2959,41 @@ comment on column guard_states.state_hash  is 'SHA-256 of the text of facts.';
 comment on column guard_states.counters    is 'Where the sequences stood that never go back: {"attempts_…": 3}.';
 comment on column guard_states.row_hash    is 'SHA-256 of the previous row_hash and this row.';
 comment on column guard_states.created_at  is 'When the state was recorded.';
+create function _check_guard_state() returns trigger
+language plpgsql security definer
+set search_path from current
+set quote_all_identifiers = off
+as $function$
+declare
+  facts jsonb;
+begin
+  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
+  from guard_facts() as f;
+  if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
+    perform _refuse(
+      'AUD-011', 'guard_states would say of the guards what does not hold',
+      format('%s tried to insert it.', session_user),
+      'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
+  end if;
+  new.facts := facts;
+  new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
+  new.counters := _counters();
+  return new;
+end
+$function$;
+comment on function _check_guard_state is
+  'Row trigger of guard_states: records the guards as they are now, and refuses (AUD-011) a row that says otherwise. '
+  'Argument: table.';
+create function record_guards(reason text) returns bigint
+language sql security definer
+set search_path from current
+as $function$
+  insert into guard_states (reason) values (record_guards.reason) returning id;
+$function$;
+comment on function record_guards is
+  'Records the guards as they are now as the state to compare with, and says why; returns the id of the row of '
+  'guard_states. Only the owner may call it.';
 
 -- sql/06_guards/texts.sql
 
@@ -3189,6 +3225,9 @@ comment on function _guard_parts is 'All of ours that can have a type, an operat
 -- sql/06_guards/facts_roles.sql
 
 -- Guard facts about who can do what: the schema, the roles, and settings that switch a protection off.
+--
+-- A setting that can switch a protection off stands in three places: in _switches_off with its harmless values, and in
+-- _setting_facts among those that the server can set and among those that somebody can be granted.
 
 create function _schema_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -3807,46 +3846,6 @@ comment on function guard_facts is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, '
   'constraints, triggers, functions, domains, grants.';
 
--- sql/06_guards/record.sql
-
--- Recording the guards as they are now: what a row of guard_states may say, and who may add one.
-
-create function _check_guard_state() returns trigger
-language plpgsql security definer
-set search_path from current
-set quote_all_identifiers = off
-as $function$
-declare
-  facts jsonb;
-begin
-  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
-  from guard_facts() as f;
-  if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
-    perform _refuse(
-      'AUD-011', 'guard_states would say of the guards what does not hold',
-      format('%s tried to insert it.', session_user),
-      'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
-  end if;
-  new.facts := facts;
-  new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
-  new.counters := _counters();
-  return new;
-end
-$function$;
-comment on function _check_guard_state is
-  'Row trigger of guard_states: records the guards as they are now, and refuses (AUD-011) a row that says otherwise. '
-  'Argument: table.';
-create function record_guards(reason text) returns bigint
-language sql security definer
-set search_path from current
-as $function$
-  insert into guard_states (reason) values (record_guards.reason) returning id;
-$function$;
-comment on function record_guards is
-  'Records the guards as they are now as the state to compare with, and says why; returns the id of the row of '
-  'guard_states. Only the owner may call it.';
-
 -- sql/06_guards/verify.sql
 
 -- Comparing the guards of now with a recorded state. The top of facts.sql explains what a guard is.
@@ -3961,10 +3960,11 @@ comment on function changed_guards is
   'What verify_guards reports, a row for each chain that it concerns; what concerns all of them stands under '
   'guard_states.';
 
--- sql/06_guards/public.sql
+-- sql/06_guards/attach.sql
+
+-- The end of the first migration: what every migration leaves to PUBLIC, and the triggers of the kit's own tables.
 
 -- PUBLIC gets nothing: the last statement of each migration calls this.
-
 create function _revoke_from_public() returns void
 language plpgsql
 set search_path from current
@@ -3995,10 +3995,7 @@ $function$;
 comment on function _revoke_from_public is
   'Takes from PUBLIC what CREATE FUNCTION, CREATE DOMAIN and CREATE TYPE give it by default, on all objects of the '
   'owner role in this schema.';
-
--- sql/06_guards/attach.sql
-
--- The kit's own tables, made append-only and chained like the log; here, because only now all functions are there that
+-- The kit's own tables become append-only and chained like the log; here, because only now all functions exist that
 -- their triggers call.
 
 perform _chain_attach('chain_columns');

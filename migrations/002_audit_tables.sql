@@ -144,7 +144,7 @@ create table order_execution (
 );
 create index order_execution_correlation_id_idx on order_execution (correlation_id);
 create index order_execution_created_at_idx on order_execution (created_at);
-comment on table  order_execution is
+comment on table order_execution is
   'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
 comment on column order_execution.id is
   'Position in the chain: assigned under its lock, first 1, no gaps.';
@@ -196,7 +196,7 @@ create table order_events (
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
 create index order_events_created_at_idx on order_events (created_at);
-comment on table  order_events is
+comment on table order_events is
   'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
 comment on column order_events.id is
   'Position in the chain: assigned under its lock, first 1, no gaps.';
@@ -219,15 +219,14 @@ comment on column order_events.recorded_by         is 'The login that wrote the 
 -- The lockdown: after proven damage, the tables of the audit log take no rows until agents agree to go on.
 --
 -- The chapter:
---   events.sql       the log of lockdowns, and the three sequences that hold the alarm
---   maintenance.sql  the log of DDL that was let through, which is no part of the lockdown
---   consensus.sql    three questions that only 12_consensus can answer, with the answer until it is installed
---   damage.sql       the damage that a release must list, and the damage that releases acknowledged
---   status.sql       lockdown_status(): whether it is engaged, since when, over what
---   engage.sql       raises the alarm and records it; explains how the lockdown engages
---   attend.sql       what verification does about an alarm that nobody recorded, or that was set back
---   _refuse.sql       what writers ask, and how they are refused
---   release.sql      which RELEASED event is accepted
+--   events.sql     the log of lockdowns, the three sequences that hold the alarm, and the log of maintenance
+--   consensus.sql  three questions that only 12_consensus can answer, with the answer until it is installed
+--   damage.sql     the damage that a release must list, and the damage that releases acknowledged
+--   status.sql     lockdown_status(): whether it is engaged, since when, over what
+--   engage.sql     raises the alarm and records it; explains how the lockdown engages
+--   attend.sql     what verification does about an alarm that nobody recorded, or that was set back
+--   writers.sql    what writers ask, and how they are refused
+--   release.sql    which RELEASED event is accepted
 
 create table lockdown_events (
   id           bigserial    not null,
@@ -272,12 +271,8 @@ create unlogged sequence lockdown_lifted owned by lockdown_events.alarm;
 comment on sequence lockdown_lifted is
   'The alarm that a writer last saw lawfully released, so that the next one need not look again. Equal to '
   'lockdown_alarm, or neither has a value: no lockdown.';
-
--- sql/08_lockdown/maintenance.sql
-
 -- DDL on protected objects is refused where superuser/ddl_guard.sql is installed, unless alpha.maintenance gives a
 -- reason. What was let through is recorded here.
-
 create table maintenance_events (
   id               bigserial    not null,
   reason           text         not null,

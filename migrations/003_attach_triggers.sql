@@ -144,7 +144,7 @@ comment on function _validate_order_event is
 --
 -- Writers cannot check signatures at each row, so they remember: lockdown_lifted holds the alarm that a writer last saw
 -- lawfully released. While both sequences are equal, or neither has a value, they write. While the two differ, they
--- look at the events (_refuse.sql). Each row asks after it has the chain's lock, and the statement asks again when its
+-- look at the events (writers.sql). Each row asks after it has the chain's lock, and the statement asks again when its
 -- rows are stored; so a row is either refused or was stored before the alarm.
 --
 -- Engaging, step by step (_engage_lockdown):
@@ -331,7 +331,7 @@ comment on function _attend_alarm is
   'Records an alarm that no event records, and raises it again if somebody set it back, or had writers take it for '
   'lifted. Changes nothing while alarm and events agree.';
 
--- sql/08_lockdown/refuse.sql
+-- sql/08_lockdown/writers.sql
 
 -- What writers ask. The chain trigger of each closed table (04_chain/trigger.sql) compares two sequences at each row; a
 -- statement trigger compares them again after the statement, when its rows are stored. While they are equal, or neither

@@ -50,11 +50,11 @@ end
 $rollback_first$;
 perform _forget_attempts('protected object');
 
+drop view vw_rejected_attempts;
 drop function logins_without_timeouts;
 drop function replay_lag;
 drop function standbys;
 drop function lock_holders;
-drop view vw_rejected_attempts;
 drop view vw_kill_switch_events;
 drop view vw_trade_audit_full;
 

@@ -134,6 +134,7 @@ drop function _eligible_voters;
 drop function _change_direction;
 drop function _quorum_for;
 drop function _quorum;
+drop function _default_quorum;
 drop function _installation_origin;
 drop function _current_state_text;
 drop function _next_state_text;

@@ -569,7 +569,7 @@ create table agents (
   constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
                                                      and length(signature) = 64)
 );
-comment on table  agents is
+comment on table agents is
   'Agents as they were enrolled. Append-only, hash-chained; the revoked ones stand in agent_revocations.';
 comment on column agents.id          is 'Position in the chain.';
 comment on column agents.agent_id    is 'Identity of the agent.';
@@ -595,7 +595,7 @@ create table agent_revocations (
   constraint agent_revocations_agent_id_key unique (agent_id),
   constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
 );
-comment on table  agent_revocations is
+comment on table agent_revocations is
   'Agents that may no longer propose or vote. Append-only, hash-chained.';
 comment on column agent_revocations.id          is 'Position in the chain.';
 comment on column agent_revocations.agent_id    is 'The agent.';
@@ -683,13 +683,12 @@ create table proposals (
   constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );
 create index proposals_proposer_idx on proposals (proposer);
-comment on table  proposals is
+comment on table proposals is
   'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
 comment on column proposals.id           is 'Position in the chain.';
 comment on column proposals.proposal_id  is 'Identity of the proposal, chosen by the proposer.';
 comment on column proposals.origin       is 'Identity of this installation, as it was signed.';
-comment on column proposals.kind is
-  'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
+comment on column proposals.kind         is 'What it changes; docs/risk.md lists the kinds.';
 comment on column proposals.payload      is 'What is to hold, complete, never a difference; decimals as strings.';
 comment on column proposals.reason       is 'Why, in words.';
 comment on column proposals.previous     is 'Hash of the state that the proposal was made for.';
@@ -727,7 +726,7 @@ create table votes (
   constraint votes_signature_is_valid check (_signs(agent_key, signed_text, signature))
 );
 create index votes_agent_id_idx on votes (agent_id);
-comment on table  votes is
+comment on table votes is
   'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, '
   'hash-chained.';
 comment on column votes.id          is 'Position in the chain.';
@@ -774,7 +773,7 @@ create table risk_change_log (
   constraint risk_change_log_version_is_id check (version = id),
   constraint risk_change_log_state_hash_is_of_text check (state_hash::text = _text_digest(state_text))
 );
-comment on table  risk_change_log is
+comment on table risk_change_log is
   'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, '
   'hash-chained.';
 comment on column risk_change_log.id          is 'Position in the chain.';
@@ -902,28 +901,33 @@ comment on function _installation_origin is
 -- log.
 --
 -- Order, not clock. What came first is decided by the position in risk_change_log, which its chain fixes. signed_at is
--- a statement of the voter that nothing is derived from; only an approval that loosens must not come from the future.
--- expires_at is compared with the server's clock when a vote arrives, and not again.
+-- a statement of the voter from which nothing is derived; only, an approval of what does not tighten must not come from
+-- the future. expires_at is compared with the server's clock when a vote arrives, and not again.
 --
 -- Crash, ROLLBACK TO SAVEPOINT: vote, log entry and what it changes are one transaction, so all of them are undone, or
 -- none. A prepared transaction holds the lock until it ends, and other votes wait for it. A dump restores the rows as
--- they are; their CHECK constraints verify every signature, and the replay counts every quorum again.
+-- they are; CHECK constraints verify the signatures of proposals and votes again, and the replay counts every quorum
+-- again.
 
-create function _quorum()
-returns table (tighten integer, loosen integer, govern integer)
+create function _default_quorum() returns jsonb
+language sql immutable
+set search_path from current
+as $function$
+  select '{"tighten": 1, "loosen": 2, "govern": 2}'::jsonb;
+$function$;
+comment on function _default_quorum is
+  'The quorum until a quorum_policy is applied, in the form of its payload.';
+create function _quorum() returns jsonb
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select coalesce((p.payload ->> 'tighten')::integer, 1), coalesce((p.payload ->> 'loosen')::integer, 2),
-         coalesce((p.payload ->> 'govern')::integer, 2)
-  from (select) as one
-  left join lateral (
-    select q.payload from only risk_change_log as c join only proposals as q on q.proposal_id = c.proposal_id
-    where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
+  select coalesce((select p.payload
+                   from only risk_change_log as c join only proposals as p on p.proposal_id = c.proposal_id
+                   where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1), _default_quorum());
 $function$;
 comment on function _quorum is
-  'The numbers of approvals that hold now, by what a change does: see _quorum_for.';
+  'The quorum that holds now: the payload of the last quorum_policy.';
 create function _quorum_for(direction text, kind text, policy jsonb, eligible integer) returns integer
 language sql immutable
 set search_path from current
@@ -937,8 +941,7 @@ as $function$
   from jsonb_to_record(policy) as q(tighten integer, loosen integer, govern integer);
 $function$;
 comment on function _quorum_for is
-  'How many approvals besides the proposer''s signature a change needs under a policy '
-  '({"tighten": 1, "loosen": 2, "govern": 2}), if so many agents are eligible.';
+  'How many approvals besides the proposer''s signature a change needs under a policy, if so many agents are eligible.';
 create function _change_direction(kind text, payload jsonb, state jsonb) returns text
 language sql immutable
 set search_path from current
@@ -981,9 +984,8 @@ create function _approvals_needed(proposal proposals, state jsonb) returns integ
 language sql stable
 set search_path from current
 as $function$
-  select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state), proposal.kind::text, to_jsonb(q),
-                     (select count(*)::integer from _eligible_voters(proposal)))
-  from _quorum() as q;
+  select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state), proposal.kind::text, _quorum(),
+                     (select count(*)::integer from _eligible_voters(proposal)));
 $function$;
 comment on function _approvals_needed is
   'How many approvals besides the proposer''s own signature a proposal needs in this state.';
@@ -1202,7 +1204,7 @@ declare
   entry   record;
   active  jsonb;  -- the agents at this place: agent_id → public key in hex
   ever    jsonb;  -- and all that were agents until then
-  policy  jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
+  policy  jsonb := _default_quorum();
   state   text  := _state_text(0, null, '[]');
   result  replayed_change;
 begin
@@ -1555,13 +1557,15 @@ comment on function _refuse_missing_tables is
 --
 -- A new kind of proposal touches, in SQL:
 --
---   proposals.sql   its name in _proposal_kinds
+--   proposals.sql   its name, in _proposal_kinds
 --   payloads.sql    its function, and its line in _check_payload
---   apply.sql       what it does, in _apply_proposal, and when it is allowed, in _check_allowed
---   rules.sql       _change_direction, unless it is a matter of governing (agents, quorum)
---   state.sql       _state_text and _next_state_text, only if it changes the state's text
+--   apply.sql       its line in _apply_proposal: what it does, or null; and _check_allowed, if it is not always allowed
+--   rules.sql       _change_direction, unless the kind is a matter of governing (agents, quorum)
+--   state.sql       _state_text and _next_state_text, only if it changes the text of the state
 --
--- and in Python, which checks the same independently: security/payloads.py, security/replay.py, and risk/ for commands.
+-- On installations that exist it comes in a migration of its own: one file with the new function, and create or replace
+-- of those above; bin/build makes the rollback. In Python, which checks the same independently, it touches
+-- security/payloads.py, security/replay.py if it changes the state, and risk/ for a command.
 
 create function _check_risk_config(payload jsonb) returns void
 language plpgsql

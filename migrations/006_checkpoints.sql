@@ -59,7 +59,7 @@ create table log_nodes (
   constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32),
   constraint log_nodes_last_hash_is_sha256 check (octet_length(last_hash) = 32)
 );
-comment on table  log_nodes is
+comment on table log_nodes is
   'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. '
   'Append-only, and derived from the rows.';
 comment on column log_nodes.table_name is 'The chained table.';

@@ -87,7 +87,7 @@ create table risk_configurations (
   constraint risk_configurations_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
   constraint risk_configurations_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_configurations is
+comment on table risk_configurations is
   'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved '
   'proposals.';
 comment on column risk_configurations.id                       is 'Identity of the version.';
@@ -139,7 +139,7 @@ create table risk_asset_kill_thresholds (
     references agents (agent_id),
   constraint risk_asset_kill_thresholds_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_asset_kill_thresholds is
+comment on table risk_asset_kill_thresholds is
   'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
 comment on column risk_asset_kill_thresholds.id                   is 'Identity of the version.';
 comment on column risk_asset_kill_thresholds.asset                is 'The asset.';

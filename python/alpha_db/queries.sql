@@ -1,11 +1,14 @@
 -- All the SQL that the Python package sends. A "-- name:" line starts a query; queries.py reads this file.
+-- Most are calls of functions. What is written out here either reads a table or view as it is, or has to run where
+-- nothing may be installed yet: pin_names to migration_lock_holders.
 
 -- name: pin_names
 -- The first statement of every connection. Until it has run, any name could be somebody else's: all of its own are
 -- PostgreSQL's, by name. A path without a schema that exists becomes pg_catalog's, where nothing is installed.
 -- Behind a pooler the server's process is another than the one that libpq was told; there this lasts for the statement
 -- only, so that nobody else finds it in a session that is not ours.
-with pooler as materialized (select pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %(pid)s::pg_catalog.int4 as is_there)
+with pooler as materialized (
+  select pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %(pid)s::pg_catalog.int4 as is_there)
 select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ',
          coalesce(pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_catalog'), 'pg_temp'), is_there),
        pg_catalog.set_config('standard_conforming_strings', 'on', is_there),
@@ -26,8 +29,8 @@ select coalesce(pg_catalog.current_schema(), 'pg_catalog')::pg_catalog.text, pg_
 
 -- name: pin_for_command
 -- Defaults of the database or the role that would keep a command from reading or from recording what it found. What the
--- caller's own PGOPTIONS say counts. jit: compiling takes seconds where the planner takes our functions for costly, and saves
--- nothing, because what takes time is hashing.
+-- caller's own PGOPTIONS say counts. jit: compiling takes seconds where the planner believes that our functions are
+-- costly, and saves nothing, because hashing takes the time.
 select s.name, case when not %(is_pooled)s::boolean then set_config(s.name, v.value, false) else v.value end
 from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
              ('default_transaction_deferrable', 'off'), ('statement_timeout', '0'), ('jit', 'off'),
@@ -37,8 +40,8 @@ join pg_settings as s on s.name = v.name
 where s.source <> 'client';
 
 -- name: where_am_i
--- The schema may be anybody's, if it is somebody else's word that put it first: what it holds must not fit a call better
--- than PostgreSQL's own, so functions are qualified and arguments of the very types that they take.
+-- Whoever put the schema first may have put anything into it. So that none of it fits a call better than PostgreSQL's
+-- own, functions are qualified, and arguments have exactly the types that they take.
 select pg_catalog.current_database()                                      as database,
        nullif(pg_catalog.current_schema()::text, 'pg_catalog'::text)      as schema,
        session_user                                                       as session_user,
@@ -141,9 +144,9 @@ where c.oid = pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::te
 -- name: migrate_lock
 lock table only lock_migrate_sessions in share update exclusive mode;
 
--- name: lock_holders
--- Who keeps migrations of this schema waiting: holders of the lock tables or, while there is no installation that can be
--- seen, transactions that are making tables. A prepared transaction has no pid. %(own)s: sessions of the one that asks.
+-- name: migration_lock_holders
+-- Who keeps migrations of this schema waiting: holders of the lock tables or, while no installation can be seen,
+-- transactions that are making tables. A prepared transaction has no pid. %(own)s: the caller's own sessions.
 select distinct l.pid, coalesce(a.usename::text, x.owner::text) as login, a.application_name as application, x.gid
 from pg_locks as l
 left join pg_class as c on c.oid = l.relation
@@ -167,7 +170,7 @@ select table_name, last_id, head_hash, last_created_at, error_code, problem from
 -- name: lockdown_status
 select is_locked, since, event_id, reason, damage from lockdown_status();
 
--- name: who_holds_locks
+-- name: lock_holders
 select lock_name, mode, granted, pid, gid, login, application, client_address, since, state, blocks,
        extract(epoch from clock_timestamp() - since)::double precision as seconds
 from lock_holders();
@@ -267,8 +270,8 @@ call append_ai_debate(
 
 -- name: append_order
 call append_order(
-  correlation_id => %(correlation_id)s::pg_catalog.uuid, order_type => %(order_type)s::pg_catalog.text, symbol => %(symbol)s::pg_catalog.text,
-  side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
+  correlation_id => %(correlation_id)s::pg_catalog.uuid, order_type => %(order_type)s::pg_catalog.text,
+  symbol => %(symbol)s::pg_catalog.text, side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
   exchange_order_id => %(exchange_order_id)s::pg_catalog.text, status => %(status)s::pg_catalog.text);
 
 -- name: append_order_event
@@ -276,7 +279,8 @@ call append_order_event(
   order_execution_id => %(order_execution_id)s::bigint, event_type => %(event_type)s::pg_catalog.text,
   fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
   zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::pg_catalog.jsonb,
-  rejection_reason => %(rejection_reason)s::pg_catalog.text, exchange_error_code => %(exchange_error_code)s::pg_catalog.text);
+  rejection_reason => %(rejection_reason)s::pg_catalog.text,
+  exchange_error_code => %(exchange_error_code)s::pg_catalog.text);
 
 -- name: replay_lag
 select in_recovery, seconds from replay_lag();
@@ -285,7 +289,8 @@ select in_recovery, seconds from replay_lag();
 select version, state_text, state_hash, origin, is_locked, read_at, limits_valid_from from active_risk_state();
 
 -- name: agent_keys
-select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
+select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature
+from agent_keys();
 
 -- name: was_locked
 select event_id, alarm from lockdown_evidence() where event_id is not null or alarm is not null limit 1;
@@ -316,8 +321,8 @@ from bootstrap_agents(agents => %(agents)s::jsonb);
 select agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at from agent_keys();
 
 -- name: proposals
-select proposal_id, kind, payload, reason, proposer, proposer_name, previous, digest, signed_text, expires_at, created_at,
-       status, approvals, needed
+select proposal_id, kind, payload, reason, proposer, proposer_name, previous, digest, signed_text, expires_at,
+       created_at, status, approvals, needed
 from vw_proposals
 where (%(proposal)s::text is null or proposal_id::text like %(proposal)s || '%%')
   and (%(every)s::boolean or status = 'PENDING')
@@ -364,8 +369,8 @@ from seal_log(table_name => %(table_name)s::text, max_rows => %(max_rows)s::bigi
 set transaction isolation level repeatable read;
 
 -- name: checkpoint_facts
-select origin, table_name, size, root, guards_hash, installation_id, system_identifier, timeline, wal_lsn::text as wal_lsn,
-       taken_at
+select origin, table_name, size, root, guards_hash, installation_id, system_identifier, timeline,
+       wal_lsn::text as wal_lsn, taken_at
 from checkpoint_facts();
 
 -- name: consistency_proof
@@ -384,8 +389,8 @@ select t.row_hash::text from only {} as t where t.id between 1 and %(size)s::big
 select recompute_log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
 
 -- name: verify_checkpoint
-select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash, actual_hash,
-       detail
+select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash,
+       actual_hash, detail
 from verify_checkpoint(
   table_name => %(table_name)s::text, size => %(size)s::bigint, root => %(root)s::bytea,
   engage_lockdown => %(engage_lockdown)s::boolean);
@@ -442,7 +447,8 @@ select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
 select chain_genesis(%(table_name)s::text);
 
 -- name: row_hash
-select row_hash from chain_rows(table_name => %(table_name)s::text, from_id => %(before)s::bigint, to_id => %(before)s::bigint);
+select row_hash
+from chain_rows(table_name => %(table_name)s::text, from_id => %(before)s::bigint, to_id => %(before)s::bigint);
 
 -- name: inclusion_proof_of_last
 select inclusion_proof(table_name => %(table_name)s::text, id => %(before)s::bigint, size => %(before)s::bigint);

@@ -13,7 +13,8 @@
 -- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
 -- names every function, type and operator with its schema. Only migrations call them.
 --
--- They call record_guards and verify_guards (06_guards/verify.sql) and _revoke_from_public (06_guards/public.sql).
+-- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
+-- (06_guards/attach.sql).
 
 create function _take_migration_lock() returns void
 language plpgsql

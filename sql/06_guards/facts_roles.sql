@@ -1,4 +1,7 @@
 -- Guard facts about who can do what: the schema, the roles, and settings that switch a protection off.
+--
+-- A setting that can switch a protection off stands in three places: in _switches_off with its harmless values, and in
+-- _setting_facts among those that the server can set and among those that somebody can be granted.
 
 create function _schema_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)

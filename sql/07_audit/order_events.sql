@@ -31,7 +31,7 @@ create table order_events (
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
 create index order_events_created_at_idx on order_events (created_at);
-comment on table  order_events is
+comment on table order_events is
   'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
 comment on column order_events.id is
   'Position in the chain: assigned under its lock, first 1, no gaps.';

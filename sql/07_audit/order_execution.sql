@@ -28,7 +28,7 @@ create table order_execution (
 );
 create index order_execution_correlation_id_idx on order_execution (correlation_id);
 create index order_execution_created_at_idx on order_execution (created_at);
-comment on table  order_execution is
+comment on table order_execution is
   'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
 comment on column order_execution.id is
   'Position in the chain: assigned under its lock, first 1, no gaps.';

@@ -14,7 +14,7 @@
 --
 -- Writers cannot check signatures at each row, so they remember: lockdown_lifted holds the alarm that a writer last saw
 -- lawfully released. While both sequences are equal, or neither has a value, they write. While the two differ, they
--- look at the events (_refuse.sql). Each row asks after it has the chain's lock, and the statement asks again when its
+-- look at the events (writers.sql). Each row asks after it has the chain's lock, and the statement asks again when its
 -- rows are stored; so a row is either refused or was stored before the alarm.
 --
 -- Engaging, step by step (_engage_lockdown):

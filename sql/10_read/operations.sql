@@ -1,5 +1,5 @@
--- What an operator asks about the server: who holds a lock, whether standbys are behind, which logins have no
--- time-outs.
+-- What an operator asks: who holds a lock, whether standbys are behind, which logins have no time-outs, what was
+-- refused.
 --
 -- The first three run with the caller's rights: what PostgreSQL hides from a login that is not in pg_read_all_stats
 -- stays hidden here.
@@ -127,3 +127,16 @@ $function$;
 comment on function logins_without_timeouts is
   'Login roles that are members of a role of this installation, with the time-outs that nothing sets for them: one '
   'that holds a lock without a time-out stops every writer.';
+
+-- How often each kind of attempt was refused: 02_refusals counts them in sequences, which a rollback does not undo.
+create view vw_rejected_attempts with (security_invoker = true) as
+select a.code, a.table_name, a.operation, a.attempts
+from rejected_attempts() as a (code, table_name, operation, attempts);
+comment on view vw_rejected_attempts is
+  'How often each kind of attempt was refused, even if it was rolled back. Details of each stand in the server''s log: '
+  'alpha-db attempt {json}.';
+comment on column vw_rejected_attempts.code       is 'Error code, AUD-001 and so on.';
+comment on column vw_rejected_attempts.table_name is
+  'The table that was protected; for AUD-001 found by a domain, the domain.';
+comment on column vw_rejected_attempts.operation  is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
+comment on column vw_rejected_attempts.attempts   is 'How often it was refused.';

@@ -30,7 +30,7 @@ create table agents (
   constraint agents_signature_is_of_bootstrap check ((proposal_id is null) = (signature is not null)
                                                      and length(signature) = 64)
 );
-comment on table  agents is
+comment on table agents is
   'Agents as they were enrolled. Append-only, hash-chained; the revoked ones stand in agent_revocations.';
 comment on column agents.id          is 'Position in the chain.';
 comment on column agents.agent_id    is 'Identity of the agent.';
@@ -57,7 +57,7 @@ create table agent_revocations (
   constraint agent_revocations_agent_id_key unique (agent_id),
   constraint agent_revocations_agent_id_fkey foreign key (agent_id) references agents (agent_id)
 );
-comment on table  agent_revocations is
+comment on table agent_revocations is
   'Agents that may no longer propose or vote. Append-only, hash-chained.';
 comment on column agent_revocations.id          is 'Position in the chain.';
 comment on column agent_revocations.agent_id    is 'The agent.';

@@ -26,7 +26,7 @@ create table risk_change_log (
   constraint risk_change_log_version_is_id check (version = id),
   constraint risk_change_log_state_hash_is_of_text check (state_hash::text = _text_digest(state_text))
 );
-comment on table  risk_change_log is
+comment on table risk_change_log is
   'Every applied proposal, of any kind, with the votes that carried it and the complete state it led to. Append-only, '
   'hash-chained.';
 comment on column risk_change_log.id          is 'Position in the chain.';

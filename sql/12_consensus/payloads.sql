@@ -6,13 +6,15 @@
 --
 -- A new kind of proposal touches, in SQL:
 --
---   proposals.sql   its name in _proposal_kinds
+--   proposals.sql   its name, in _proposal_kinds
 --   payloads.sql    its function, and its line in _check_payload
---   apply.sql       what it does, in _apply_proposal, and when it is allowed, in _check_allowed
---   rules.sql       _change_direction, unless it is a matter of governing (agents, quorum)
---   state.sql       _state_text and _next_state_text, only if it changes the state's text
+--   apply.sql       its line in _apply_proposal: what it does, or null; and _check_allowed, if it is not always allowed
+--   rules.sql       _change_direction, unless the kind is a matter of governing (agents, quorum)
+--   state.sql       _state_text and _next_state_text, only if it changes the text of the state
 --
--- and in Python, which checks the same independently: security/payloads.py, security/replay.py, and risk/ for commands.
+-- On installations that exist it comes in a migration of its own: one file with the new function, and create or replace
+-- of those above; bin/build makes the rollback. In Python, which checks the same independently, it touches
+-- security/payloads.py, security/replay.py if it changes the state, and risk/ for a command.
 
 create function _check_risk_config(payload jsonb) returns void
 language plpgsql

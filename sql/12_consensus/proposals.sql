@@ -46,13 +46,12 @@ create table proposals (
   constraint proposals_signature_is_valid check (_signs(proposer_key, signed_text, signature))
 );
 create index proposals_proposer_idx on proposals (proposer);
-comment on table  proposals is
+comment on table proposals is
   'What agents proposed, each signed by its proposer. Append-only, hash-chained.';
 comment on column proposals.id           is 'Position in the chain.';
 comment on column proposals.proposal_id  is 'Identity of the proposal, chosen by the proposer.';
 comment on column proposals.origin       is 'Identity of this installation, as it was signed.';
-comment on column proposals.kind is
-  'risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke or quorum_policy.';
+comment on column proposals.kind         is 'What it changes; docs/risk.md lists the kinds.';
 comment on column proposals.payload      is 'What is to hold, complete, never a difference; decimals as strings.';
 comment on column proposals.reason       is 'Why, in words.';
 comment on column proposals.previous     is 'Hash of the state that the proposal was made for.';
@@ -91,7 +90,7 @@ create table votes (
   constraint votes_signature_is_valid check (_signs(agent_key, signed_text, signature))
 );
 create index votes_agent_id_idx on votes (agent_id);
-comment on table  votes is
+comment on table votes is
   'Votes on proposals, each signed by its agent. A REJECT vetoes; the proposer''s own withdraws. Append-only, '
   'hash-chained.';
 comment on column votes.id          is 'Position in the chain.';

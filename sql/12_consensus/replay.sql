@@ -184,7 +184,7 @@ declare
   entry   record;
   active  jsonb;  -- the agents at this place: agent_id → public key in hex
   ever    jsonb;  -- and all that were agents until then
-  policy  jsonb := '{"tighten": 1, "loosen": 2, "govern": 2}';
+  policy  jsonb := _default_quorum();
   state   text  := _state_text(0, null, '[]');
   result  replayed_change;
 begin

@@ -34,28 +34,34 @@
 -- log.
 --
 -- Order, not clock. What came first is decided by the position in risk_change_log, which its chain fixes. signed_at is
--- a statement of the voter that nothing is derived from; only an approval that loosens must not come from the future.
--- expires_at is compared with the server's clock when a vote arrives, and not again.
+-- a statement of the voter from which nothing is derived; only, an approval of what does not tighten must not come from
+-- the future. expires_at is compared with the server's clock when a vote arrives, and not again.
 --
 -- Crash, ROLLBACK TO SAVEPOINT: vote, log entry and what it changes are one transaction, so all of them are undone, or
 -- none. A prepared transaction holds the lock until it ends, and other votes wait for it. A dump restores the rows as
--- they are; their CHECK constraints verify every signature, and the replay counts every quorum again.
+-- they are; CHECK constraints verify the signatures of proposals and votes again, and the replay counts every quorum
+-- again.
 
-create function _quorum()
-returns table (tighten integer, loosen integer, govern integer)
+create function _default_quorum() returns jsonb
+language sql immutable
+set search_path from current
+as $function$
+  select '{"tighten": 1, "loosen": 2, "govern": 2}'::jsonb;
+$function$;
+comment on function _default_quorum is
+  'The quorum until a quorum_policy is applied, in the form of its payload.';
+
+create function _quorum() returns jsonb
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select coalesce((p.payload ->> 'tighten')::integer, 1), coalesce((p.payload ->> 'loosen')::integer, 2),
-         coalesce((p.payload ->> 'govern')::integer, 2)
-  from (select) as one
-  left join lateral (
-    select q.payload from only risk_change_log as c join only proposals as q on q.proposal_id = c.proposal_id
-    where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1) as p on true;
+  select coalesce((select p.payload
+                   from only risk_change_log as c join only proposals as p on p.proposal_id = c.proposal_id
+                   where c.kind::text = 'quorum_policy'::text order by c.id desc limit 1), _default_quorum());
 $function$;
 comment on function _quorum is
-  'The numbers of approvals that hold now, by what a change does: see _quorum_for.';
+  'The quorum that holds now: the payload of the last quorum_policy.';
 
 create function _quorum_for(direction text, kind text, policy jsonb, eligible integer) returns integer
 language sql immutable
@@ -70,8 +76,7 @@ as $function$
   from jsonb_to_record(policy) as q(tighten integer, loosen integer, govern integer);
 $function$;
 comment on function _quorum_for is
-  'How many approvals besides the proposer''s signature a change needs under a policy '
-  '({"tighten": 1, "loosen": 2, "govern": 2}), if so many agents are eligible.';
+  'How many approvals besides the proposer''s signature a change needs under a policy, if so many agents are eligible.';
 
 create function _change_direction(kind text, payload jsonb, state jsonb) returns text
 language sql immutable
@@ -117,9 +122,8 @@ create function _approvals_needed(proposal proposals, state jsonb) returns integ
 language sql stable
 set search_path from current
 as $function$
-  select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state), proposal.kind::text, to_jsonb(q),
-                     (select count(*)::integer from _eligible_voters(proposal)))
-  from _quorum() as q;
+  select _quorum_for(_change_direction(proposal.kind::text, proposal.payload, state), proposal.kind::text, _quorum(),
+                     (select count(*)::integer from _eligible_voters(proposal)));
 $function$;
 comment on function _approvals_needed is
   'How many approvals besides the proposer''s own signature a proposal needs in this state.';
