@@ -1,8 +1,8 @@
 #!/bin/sh
-# Approves a proposal with psql and openssl alone: approve_with_psql.sh PROPOSAL_ID AGENT_ID KEY_FILE [REJECT]
+# Approves a proposal with only psql and openssl: approve_with_psql.sh PROPOSAL_ID AGENT_ID KEY_FILE [REJECT]
 #
-# Connects as psql does (PGHOST, PGDATABASE, PGSERVICE ...), as a role that has app_risk. Shows the proposal and
-# the text that is signed; the key never leaves its file. Ed25519 needs openssl 3. ALPHA_DB_SCHEMA: the schema, if not public.
+# It connects as psql does (PGHOST, PGDATABASE, PGSERVICE ...); the role must have app_risk. It shows the proposal and
+# the text that it signs; the key never leaves its file. Ed25519 needs openssl 3. ALPHA_DB_SCHEMA: the schema, if not public.
 set -eu
 
 case $# in
@@ -18,7 +18,7 @@ case $(openssl version) in
     OpenSSL\ [3-9]*) ;;
     *) echo "this needs openssl 3 or later" >&2 && exit 3 ;;
 esac
-ask() { # reads the query; pins the schema first, so that nothing of another schema can stand in front of ours
+ask() { # reads the query; pins the schema first, so that nothing in another schema comes before ours
     { echo 'set search_path = :"schema", pg_temp;' && cat; } |
         psql -XqAt -v ON_ERROR_STOP=1 -v schema="${ALPHA_DB_SCHEMA:-public}" \
             -v proposal="$proposal" -v agent="$agent" -v decision="$decision" "$@"
@@ -26,14 +26,14 @@ ask() { # reads the query; pins the schema first, so that nothing of another sch
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# What was proposed, as its proposer signed it. psql adds a line feed to the one that a text ends with: the empty
-# line goes.
+# The proposal, as its proposer signed it. The text ends with a line feed and psql adds another: drop the empty
+# line.
 echo "select signed_text from vw_proposals where proposal_id = :'proposal'" | ask >"$folder/answer" || exit 3
 [ -s "$folder/answer" ] || { echo "there is no proposal $proposal" >&2 && exit 5; }
 sed '$d' "$folder/answer" >"$folder/proposal"
 cat "$folder/proposal"
 
-# The exact text of the vote. It must name the digest of what was just shown.
+# The exact text of the vote. It must name the digest of the proposal shown above.
 now=$(date -u +%Y-%m-%dT%H:%M:%S.000000Z)
 echo "select approval_message(:'proposal', :'agent', :'decision', :'now')" | ask -v now="$now" >"$folder/answer" || exit 3
 sed '$d' "$folder/answer" >"$folder/text"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Recomputes a chain with sha256sum alone: no database, none of our code (docs/chain-format.md).
+# Recomputes a chain with only sha256sum: no database, and none of our code (docs/chain-format.md).
 #   psql -X -At -F "$(printf '\t')" -c "select id, row_hash, row_data from chain_rows('signals')" |
 #     examples/check-chain.sh signals
-# For a part of it: examples/check-chain.sh signals 1000 HASH_OF_ROW_1000
+# For a part of a chain: examples/check-chain.sh signals 1000 HASH_OF_ROW_1000
 set -euo pipefail
 export LC_ALL=C
 

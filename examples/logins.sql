@@ -2,7 +2,7 @@
 -- session takes its settings from the role that logs in.
 --   psql -X -v ON_ERROR_STOP=1 -f examples/logins.sql
 --   psql -X -v ON_ERROR_STOP=1 -v role_prefix=desk_b_ -v schema=desk_b -v login=desk_b -f examples/logins.sql
--- Passwords are set apart, for example with \password desk_trader, so that they stand in no file.
+-- Set passwords separately, for example with \password desk_trader, so that they are in no file.
 
 \if :{?role_prefix} \else \set role_prefix '' \endif
 \if :{?schema}      \else \set schema public  \endif
@@ -11,14 +11,14 @@
 \set app_auditor :role_prefix app_auditor
 \set trader      :login _trader
 \set auditor     :login _auditor
--- First of all: a function that the database's owner made could stand in front of PostgreSQL's own.
+-- First of all, because the database's owner could have put a function in front of PostgreSQL's own.
 set search_path = pg_catalog, pg_temp;
 select current_database() as database \gset
 
 create role :"trader"  login in role :"app_trading";
 create role :"auditor" login in role :"app_auditor";
 
--- A writer holds the chain until its transaction ends: nobody may wait, or hold it, for ever.
+-- A writer holds the chain until its transaction ends, so nobody may wait for it, or hold it, for ever.
 alter role :"trader"  in database :"database" set lock_timeout = '5s';
 alter role :"trader"  in database :"database" set idle_in_transaction_session_timeout = '60s';
 alter role :"auditor" in database :"database" set lock_timeout = '5s';

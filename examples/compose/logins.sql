@@ -1,10 +1,10 @@
--- The login roles of docker-compose.yml. Run by its service "logins" at every start: makes what is missing, and sets
+-- The login roles of docker-compose.yml. Its service "logins" runs this at every start. It makes what is missing, and sets
 -- passwords and limits.
 
 \set trader_password  `cat "${SECRETS:-/run/secrets}/trader_password"`
 \set auditor_password `cat "${SECRETS:-/run/secrets}/auditor_password"`
 
--- First of all: a function that the database's owner made could stand in front of PostgreSQL's own.
+-- First of all, because the database's owner could have put a function in front of PostgreSQL's own.
 set search_path = pg_catalog, pg_temp;
 select format('create role %I login in role %I', l.name, l.app_role)
 from (values ('desk_trader', 'app_trading'), ('desk_auditor', 'app_auditor')) as l (name, app_role)

@@ -1,4 +1,4 @@
-"""CALL append_signal in a pipeline, as docs/sql-api.md tells it of each version; never half a row."""
+"""CALL append_signal in a pipeline, as docs/sql/application.md tells it of each version; never half a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decimals never lose a digit silently: AUD-001 on every path (docs/sql-api.md)."""
+"""Decimals never lose a digit silently: AUD-001 on every path (docs/sql/application.md)."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_schema_drift_in_a_payload_is_stored(session: Connection, payload: str) 
 
 
 def test_a_float_in_a_plain_insert_is_the_documented_limit(session: Connection) -> None:
-    """PostgreSQL casts it to 15 digits before any of our code runs (docs/sql-api.md)."""
+    """PostgreSQL casts it to 15 digits before any of our code runs (docs/sql/application.md)."""
     with undone(session):
         statement = insert("signals", {"price": "0.1234567890123456789::float8::numeric(28,10)"})
         assert query(session, statement + " returning price")[0]["price"] == Decimal("0.1234567890")

@@ -62,7 +62,7 @@ sql(
 sql("extends-a-chain", "Registers a column that is not hashed", "select chain_extend('signals')", DENIED)
 sql(
     "makes-a-chain-trigger",
-    "Makes a chain's trigger function anew",
+    "Replaces a chain's trigger function",
     "select _chain_generate('signals')",
     DENIED,
 )

@@ -21,7 +21,7 @@ from tests.tampering.stage import Stage
 dba = Section(
     "dba",
     "DBA without superuser",
-    "A login with CREATEROLE, or that owns the database or the schema that the kit is installed in. On PostgreSQL 15"
+    "A login with CREATEROLE, or that owns the database or the schema that alpha-db is installed in. On PostgreSQL 15"
     " CREATEROLE may grant any role but a superuser's; from 16 on only roles that it may administer.",
     "dba",
 )
@@ -423,7 +423,7 @@ sql(
 )
 sql(
     "drops-a-table",
-    "As owner of the schema, drops a table of the kit",
+    "As owner of the schema, drops one of alpha-db's tables",
     "drop table votes cascade",
     guards("relation", "votes", "kind", "missing"),
     chain("votes", "table_missing"),

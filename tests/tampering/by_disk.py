@@ -195,7 +195,7 @@ def _verifies_calmly(stage: Stage) -> None:
 
 
 @does(
-    "Has the signing key, cuts a tail off, and signs every checkpoint anew",
+    "Has the signing key, cuts a tail off, and signs every checkpoint again",
     not_found(
         "a key that an attacker has proves nothing; keep it on another machine than the database",
         lambda stage: _new_notes_verify(stage),

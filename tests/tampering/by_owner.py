@@ -34,7 +34,7 @@ from tests.tampering.stage import Stage, release
 owner = Section(
     "owner",
     "Owner",
-    "A login that may become `alpha_owner`, which owns every table and function of the kit.",
+    "A login that may become `alpha_owner`, which owns every table and function of alpha-db.",
     "owner",
 )
 sql, does = owner.sql, owner.does
@@ -383,13 +383,13 @@ sql(
 )
 sql(
     "narrows-a-trigger",
-    "Makes a trigger anew that fires for some rows only",
+    "Replaces a trigger by one that fires for some rows only",
     REMADE.format(timing="before update or delete", when="when (old.id > 5)"),
     guards("trigger", REJECT, "timing", "changed"),
 )
 sql(
     "shortens-a-trigger",
-    "Makes a trigger anew that lets DELETE through",
+    "Replaces a trigger by one that lets DELETE through",
     REMADE.format(timing="before update", when=""),
     guards("trigger", REJECT, "timing", "changed"),
 )
@@ -456,8 +456,8 @@ sql(
 sql(
     "replaces-a-chain-trigger",
     "Replaces the function that hashes",
-    "create or replace function chain_signals() returns trigger language plpgsql as 'begin return new; end'",
-    guards("function", "chain_signals()", "body", "changed"),
+    "create or replace function _chain_signals() returns trigger language plpgsql as 'begin return new; end'",
+    guards("function", "_chain_signals()", "body", "changed"),
 )
 sql(
     "replaces-the-refusal",
@@ -566,7 +566,7 @@ sql(
 )
 sql(
     "unvalidates-a-check",
-    "Makes a CHECK anew that was not validated",
+    "Replaces a CHECK by one that was not validated",
     "alter table signals drop constraint signals_price_is_positive, add constraint"
     " signals_price_is_positive check (price > 0) not valid",
     guards("constraint", "signals.signals_price_is_positive", "enforced", "changed"),
@@ -597,7 +597,7 @@ sql(
 )
 sql(
     "replaces-an-index",
-    "Makes an index anew that covers some rows only",
+    "Replaces an index by one that covers some rows only",
     "drop index signals_created_at_idx; create index signals_created_at_idx on signals (created_at) where id > 5",
     guards("index", "signals_created_at_idx", "properties", "changed"),
 )
@@ -907,7 +907,9 @@ edits(
 owner.attacks[-1] = owner.attacks[-1].__class__(**{**owner.attacks[-1].__dict__, "begins": "locked"})
 
 
-@does("Moves a row's time back and computes every hash after it anew", chain("signals", "order_violation", 3))
+@does(
+    "Moves a row's time back and computes every hash after it again", chain("signals", "order_violation", 3)
+)
 def moves_time_back(stage: Stage) -> None:
     with stage.me.transaction():
         stage.me.execute("alter table signals disable trigger user")
@@ -931,7 +933,7 @@ def _rewrite(stage: Stage, table: str, statement: str, first: int) -> None:
         _enable(stage, table)
 
 
-@does("Changes a row and computes every hash after it anew", checkpoint("signals", "checkpoint_mismatch"))
+@does("Changes a row and computes every hash after it again", checkpoint("signals", "checkpoint_mismatch"))
 def rehashes(stage: Stage) -> None:
     _rewrite(stage, "signals", "update signals set price = 1 where id = 2", 2)
 
@@ -957,7 +959,7 @@ def replaces_a_table(stage: Stage) -> None:
 
 
 @does(
-    "Has every row hashed anew, as a data-only restore does",
+    "Has every row hashed again, as a data-only restore does",
     checkpoint("order_events", "checkpoint_mismatch"),
 )
 def launders_a_table(stage: Stage) -> None:
@@ -991,7 +993,7 @@ def cuts_a_remembered_tail(stage: Stage) -> None:
 
 
 @does(
-    "Computes hashes anew that a verification run has read",
+    "Computes hashes again that a verification run has read",
     chain("signals", "checkpoint_mismatch"),
     prepare=REMEMBERED,
 )
@@ -1000,7 +1002,7 @@ def rehashes_what_is_remembered(stage: Stage) -> None:
 
 
 @does(
-    "Computes the hashes anew, and those of the verification runs as well",
+    "Computes the hashes again, and those of the verification runs as well",
     checkpoint("signals", "checkpoint_mismatch"),
     prepare=REMEMBERED,
 )
@@ -1387,7 +1389,7 @@ def borrows_a_chain_trigger(stage: Stage) -> None:
     stage.me.execute(
         "create table elsewhere.signals (like public.signals);"
         " create trigger zzz_chain before insert on elsewhere.signals for each row"
-        " execute function public.chain_signals('signals')"
+        " execute function public._chain_signals('signals')"
     )
     stage.me.execute("insert into elsewhere.signals select * from public.signals where id = 1")
 
@@ -1490,7 +1492,7 @@ def edits_closed_limits(stage: Stage) -> None:
     )
 
 
-@does("Changes the key of an agent that never signed, and computes the hashes anew", config("replayed"))
+@does("Changes the key of an agent that never signed, and computes the hashes again", config("replayed"))
 def replaces_an_unused_key(stage: Stage) -> None:
     key = public_hex(private_key("mallory"))
     _rewrite(stage, "agents", f"update agents set public_key = decode('{key}', 'hex') where name = 'dan'", 4)

@@ -51,7 +51,7 @@ sql(
 
 
 @does(
-    "Calls every function of the kit",
+    "Calls every function of alpha-db",
     harmless(
         "PUBLIC may call none of them",
         "select not bool_or(has_function_privilege('tamper_stranger', p.oid, 'execute')) from pg_proc as p"
@@ -64,7 +64,7 @@ def calls_everything(stage: Stage) -> None:
 
 @does(
     "Takes thousands of advisory locks, to stop the writers",
-    harmless("the chains' locks are none that a stranger can take", "select max(id) = 6 from signals"),
+    harmless("a stranger cannot take a chain's lock", "select max(id) = 6 from signals"),
 )
 def takes_advisory_locks(stage: Stage) -> None:
     query(stage.me, "select count(pg_advisory_lock(n)) from generate_series(-1000, 1000) as n")
@@ -73,8 +73,8 @@ def takes_advisory_locks(stage: Stage) -> None:
 
 
 @does(
-    "Where all may use the schema, asks for a lock before it is asked for a right (CREATE RULE does), behind a"
-    " reader that takes long: writers queue behind it",
+    "Where everybody may use the schema, waits for a lock before PostgreSQL checks its right (as CREATE RULE does),"
+    " behind a slow reader: writers queue behind it",
     told(
         "`lock_holders()`",
         "who waits, for what, and since when",
@@ -92,7 +92,7 @@ def waits_before_it_is_refused(stage: Stage) -> None:
 
 
 @does(
-    "The same where only the kit's roles may use the schema",
+    "The same where only our roles may use the schema",
     DENIED,
     prepare="revoke usage on schema public from public; select record_guards('x')",
 )

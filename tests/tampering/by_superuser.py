@@ -233,7 +233,7 @@ def _seen_by_a_scan_only(stage: Stage) -> None:
 
 
 @does(
-    "Changes a row with all triggers off, foreign keys' too, and computes every hash after it anew",
+    "Changes a row with all triggers off, foreign keys' too, and computes every hash after it again",
     checkpoint("ai_debates", "checkpoint_mismatch"),
 )
 def rehashes_in_replica_mode(stage: Stage) -> None:

@@ -214,6 +214,19 @@ def test_picture_stands_alone(picture: Path) -> None:
     assert len(text) < 10_000
 
 
+def test_page_that_the_code_names_is_there() -> None:
+    folders = ("bench", "bin", "examples", "migrations", "python", "sql", "superuser", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    named = {
+        f"{path.relative_to(ROOT)}: {page}"
+        for path in files
+        if path.suffix not in (".pyc", ".csv", ".md")
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    assert not [name for name in sorted(named) if not (ROOT / name.partition(": ")[2]).exists()]
+
+
 def test_every_page_is_linked() -> None:
     linked = {(page.parent / target.partition("#")[0]).resolve() for page, target in links()}
     assert not [page.name for page in ROOT.glob("docs/**/*.md") if page not in linked]

@@ -167,7 +167,7 @@ class _Wait:
             ) from exc
 
     def _holders(self) -> str | None:
-        holders = [_holder(row) for row in ask(self.conn, "lock_holders", own=sorted(self.own))]
+        holders = [_holder(row) for row in ask(self.conn, "migration_lock_holders", own=sorted(self.own))]
         return f"the lock is held by {', '.join(holders)}" if holders else None
 
 
