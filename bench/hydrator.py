@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import psycopg
 
-from alpha_db.verify.courtesy import RISK, tell
 from alpha_db.errors import AlphaDbError
 from alpha_db.queries import query
 from alpha_db.risk.config_manager import ConfigManager
@@ -20,6 +19,7 @@ from alpha_db.risk.guardrail import GuardrailState
 from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.source import PostgresSource
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
+from alpha_db.verify.courtesy import RISK, tell
 from bench.host import Host
 from bench.measure import Figure, Target, figures
 

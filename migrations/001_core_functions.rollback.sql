@@ -11,7 +11,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;

@@ -1,5 +1,7 @@
 -- Takes back 002_audit_tables. Built from sql/ by bin/build; change it there.
 
+-- The frame of every rollback but the first migration's. As of a migration: sql/01_install/migrations.sql.
+
 do $rollback$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -7,7 +9,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -15,12 +19,16 @@ perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('002_audit_tables');
 
 drop function lockdown_status;
+drop function _alarm_raised_by;
 drop function _lockdown_is_lifted;
+drop function _compare_with_consensus;
 drop function open_damage;
 drop function _last_release;
 drop function _forged_releases;
 drop function acknowledged_damage;
 drop function _damage_items;
+drop function _release_is_approved;
+drop function _consensus_problems;
 drop function _release_holds;
 drop function _record_maintenance;
 drop table maintenance_events;

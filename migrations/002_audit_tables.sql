@@ -2,6 +2,10 @@
 -- Built from sql/ by bin/build; change it there.
 -- depends: 001_core_functions
 
+-- The frame of every migration but the first: one DO block, so one transaction and one checksum however it is applied.
+-- Somebody else's function could stand in front of PostgreSQL's own until search_path is set, so everything before that
+-- is named with its schema. sql/01_install/migrations.sql explains the rest.
+
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -9,7 +13,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -18,7 +24,14 @@ if not _begin_migration('002_audit_tables') then return; end if;
 
 -- sql/07_audit/signals.sql
 
--- The audit log
+-- Signals: what the outside world asked for
+--
+-- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
+-- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
+-- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies.
+--
+-- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
+-- what else it touches stands in 09_write/record.sql.
 
 create table signals (
   id              bigserial      not null,
@@ -54,12 +67,16 @@ comment on column signals.price          is 'Price of the alert, exact.';
 comment on column signals.quantity       is 'Quantity of the alert, exact.';
 comment on column signals.raw_payload    is 'The webhook''s body.';
 comment on column signals.source_ip      is 'Address that the webhook came from.';
-comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
+comment on column signals.hmac_verified is
+  'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column signals.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column signals.recorded_by    is 'The login that wrote the row.';
 
 -- sql/07_audit/ai_debates.sql
+
+-- Debates: what each model said about a signal, and how long it took
 
 create table ai_debates (
   id                bigserial    not null,
@@ -84,16 +101,20 @@ create index ai_debates_created_at_idx on ai_debates (created_at);
 comment on table  ai_debates                  is 'What each model said about a signal. Append-only, hash-chained.';
 comment on column ai_debates.id               is 'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column ai_debates.correlation_id   is 'The signal that was debated.';
-comment on column ai_debates.model_name       is 'Model, free text; deepseek-r1, llama-3.1, phi-4 and timeout are the known ones.';
+comment on column ai_debates.model_name is
+  'Model, free text; deepseek-r1, llama-3.1, phi-4 and timeout are the known ones.';
 comment on column ai_debates.reasoning_json   is 'The model''s answer.';
 comment on column ai_debates.confidence_score is 'The model''s confidence, 0 to 1; 0 for a timeout.';
 comment on column ai_debates.elapsed_ms       is 'How long the model took, in milliseconds.';
 comment on column ai_debates.is_timeout       is 'Whether the model gave no answer in time.';
 comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column ai_debates.created_at       is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column ai_debates.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column ai_debates.recorded_by      is 'The login that wrote the row.';
 
 -- sql/07_audit/order_execution.sql
+
+-- Orders: recorded before they are sent, and again once the exchange has given them its id
 
 create table order_execution (
   id                 bigserial      not null,
@@ -110,19 +131,23 @@ create table order_execution (
   recorded_by        text           not null,
   constraint order_execution_pkey primary key (id),
   constraint order_execution_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
-  constraint order_execution_order_type_is_known check (order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
+  constraint order_execution_order_type_is_known check (
+    order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
   constraint order_execution_symbol_is_given check (btrim(symbol::text) <> ''::text),
   constraint order_execution_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
   constraint order_execution_quantity_is_positive check (quantity > 0),
   constraint order_execution_price_is_positive check (price > 0),
   constraint order_execution_market_has_no_price check ((order_type::text = 'MARKET'::text) = (price is null)),
-  constraint order_execution_status_is_known check (status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text,
-    'FILLED'::text, 'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
+  constraint order_execution_status_is_known check (
+    status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text, 'FILLED'::text,
+                              'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
 );
 create index order_execution_correlation_id_idx on order_execution (correlation_id);
 create index order_execution_created_at_idx on order_execution (created_at);
-comment on table  order_execution                   is 'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
-comment on column order_execution.id                is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table order_execution is
+  'Orders: recorded PENDING before they are sent, and again with their exchange_order_id. Append-only, hash-chained.';
+comment on column order_execution.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_execution.correlation_id    is 'The signal that led to the order.';
 comment on column order_execution.order_type        is 'MARKET, LIMIT, STOP or STOP_LIMIT.';
 comment on column order_execution.symbol            is 'Instrument.';
@@ -132,10 +157,13 @@ comment on column order_execution.price             is 'Limit or stop price, exa
 comment on column order_execution.exchange_order_id is 'The exchange''s id of the order, once it has one.';
 comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_execution.created_at        is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_execution.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_execution.recorded_by       is 'The login that wrote the row.';
 
 -- sql/07_audit/order_events.sql
+
+-- Order events: what became of an order, and the kill switch
 
 create table order_events (
   id                   bigserial      not null,
@@ -152,12 +180,14 @@ create table order_events (
   recorded_by          text           not null,
   constraint order_events_pkey primary key (id),
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
-  constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
-    'CANCELLED'::text, 'KILL_SWITCH'::text, 'EXPIRED'::text])),
+  constraint order_events_event_type_is_known check (
+    event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text, 'CANCELLED'::text,
+                                  'KILL_SWITCH'::text, 'EXPIRED'::text])),
   constraint order_events_fill_quantity_is_positive check (fill_quantity > 0),
   constraint order_events_fill_price_is_positive check (fill_price > 0),
   constraint order_events_positions_closed_is_array check (jsonb_typeof(positions_closed) = 'array'::text),
-  constraint order_events_fill_is_complete check (not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
+  constraint order_events_fill_is_complete check (
+    not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
     or fill_quantity is not null and fill_price is not null),
   constraint order_events_kill_switch_is_complete check (event_type::text <> 'KILL_SWITCH'::text
     or zar_equity is not null and positions_closed is not null),
@@ -166,10 +196,13 @@ create table order_events (
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
 create index order_events_created_at_idx on order_events (created_at);
-comment on table  order_events                     is 'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
-comment on column order_events.id                  is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table order_events is
+  'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
+comment on column order_events.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_events.order_execution_id  is 'The order.';
-comment on column order_events.event_type          is 'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
+comment on column order_events.event_type is
+  'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
 comment on column order_events.fill_quantity       is 'Quantity filled, exact; a fill has one.';
 comment on column order_events.fill_price          is 'Price of the fill, exact; a fill has one.';
 comment on column order_events.zar_equity          is 'Account equity in rand at this moment; a KILL_SWITCH has one.';
@@ -177,12 +210,23 @@ comment on column order_events.positions_closed    is 'The positions that a KILL
 comment on column order_events.rejection_reason    is 'Why the exchange refused; a REJECTED has one.';
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_events.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_events.recorded_by         is 'The login that wrote the row.';
 
 -- sql/08_lockdown/events.sql
 
--- What the kit itself has to remember
+-- The lockdown: after proven damage, the tables of the audit log take no rows until agents agree to go on.
+--
+-- The chapter:
+--   events.sql     the log of lockdowns, the three sequences that hold the alarm, and the log of maintenance
+--   consensus.sql  three questions that only 12_consensus can answer, with the answer until it is installed
+--   damage.sql     the damage that a release must list, and the damage that releases acknowledged
+--   status.sql     lockdown_status(): whether it is engaged, since when, over what
+--   engage.sql     raises the alarm and records it; explains how the lockdown engages
+--   attend.sql     what verification does about an alarm that nobody recorded, or that was set back
+--   writers.sql    what writers ask, and how they are refused
+--   release.sql    which RELEASED event is accepted
 
 create table lockdown_events (
   id           bigserial    not null,
@@ -195,32 +239,40 @@ create table lockdown_events (
   row_hash     char(64)     not null,
   created_at   timestamptz  not null,
   constraint lockdown_events_pkey primary key (id),
-  constraint lockdown_events_event_type_is_known check (event_type::text = any (array['ENGAGED'::text, 'RELEASED'::text])),
+  constraint lockdown_events_event_type_is_known check (event_type::text = any (array['ENGAGED'::text,
+                                                                                      'RELEASED'::text])),
   constraint lockdown_events_reason_is_given check (btrim(reason) <> ''::text),
   constraint lockdown_events_damage_is_array check (jsonb_typeof(damage) = 'array'::text)
 );
-comment on table  lockdown_events             is 'The L6 lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm tells whether it is engaged.';
+comment on table  lockdown_events             is
+  'The L6 lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm '
+  'tells whether it is engaged.';
 comment on column lockdown_events.id          is 'Position in the chain.';
 comment on column lockdown_events.event_type  is 'ENGAGED or RELEASED.';
 comment on column lockdown_events.reason      is 'Why, in words.';
-comment on column lockdown_events.damage      is 'Array of {table, id, verdict, actual_hash, expected_hash}: the damage that engaged it, or that the release acknowledges.';
+comment on column lockdown_events.damage      is
+  'Array of {table, id, verdict, actual_hash, expected_hash}: the damage that engaged it, or that the release '
+  'acknowledges.';
 comment on column lockdown_events.proposal_id is 'The approved proposal that released it; null for ENGAGED.';
-comment on column lockdown_events.alarm       is 'Value of the sequence lockdown_alarm that the event records, or that the release answers.';
+comment on column lockdown_events.alarm       is
+  'Value of the sequence lockdown_alarm that the event records, or that the release answers.';
 comment on column lockdown_events.recorded_by is 'The login that found the damage or completed the approval.';
 comment on column lockdown_events.row_hash    is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column lockdown_events.created_at  is 'When it happened.';
--- Sequences, because setval is seen at once by every transaction and is not undone by a rollback (docs/chain-format.md, "The lockdown").
+-- Sequences, because every transaction sees setval at once, and a rollback does not undo it (engage.sql).
 create sequence lockdown_alarm owned by lockdown_events.alarm;
 comment on sequence lockdown_alarm is
-  'The alarm: a new random number whenever the lockdown is engaged. The lockdown holds until a lawful release names this very number. Nothing sets it back.';
+  'The alarm: a new random number whenever the lockdown is engaged. The lockdown holds until a lawful release names '
+  'this very number. Nothing sets it back.';
 create sequence lockdown_alarm_by maxvalue 4294967295 owned by lockdown_events.alarm;
-comment on sequence lockdown_alarm_by is 'Oid of the login that raised the alarm last: who it was stands here even if its transaction is rolled back.';
+comment on sequence lockdown_alarm_by is
+  'Oid of the login that raised the alarm last: it stands here even if its transaction is rolled back.';
 create unlogged sequence lockdown_lifted owned by lockdown_events.alarm;
 comment on sequence lockdown_lifted is
-  'The alarm that a writer last saw lawfully released, so that the next one need not look again. Equal to lockdown_alarm, also both without a value: no lockdown.';
-
--- sql/08_lockdown/maintenance.sql
-
+  'The alarm that a writer last saw lawfully released, so that the next one need not look again. Equal to '
+  'lockdown_alarm, or neither has a value: no lockdown.';
+-- DDL on protected objects is refused where superuser/ddl_guard.sql is installed, unless alpha.maintenance gives a
+-- reason. What was let through is recorded here.
 create table maintenance_events (
   id               bigserial    not null,
   reason           text         not null,
@@ -232,7 +284,8 @@ create table maintenance_events (
   constraint maintenance_events_pkey primary key (id),
   constraint maintenance_events_reason_is_given check (btrim(reason) <> ''::text)
 );
-comment on table  maintenance_events                 is 'DDL on protected objects that was let through because alpha.maintenance was set. Append-only, hash-chained.';
+comment on table  maintenance_events                 is
+  'DDL on protected objects that was let through because alpha.maintenance was set. Append-only, hash-chained.';
 comment on column maintenance_events.id              is 'Position in the chain.';
 comment on column maintenance_events.reason          is 'The reason given in alpha.maintenance.';
 comment on column maintenance_events.command_tag     is 'The command, ALTER TABLE for example.';
@@ -250,7 +303,11 @@ $function$;
 comment on function _record_maintenance is
   'Records DDL on a protected object that alpha.maintenance let through. Called by the DDL guard.';
 
--- sql/08_lockdown/damage.sql
+-- sql/08_lockdown/consensus.sql
+
+-- Three questions about agents and their signatures. Migration 005_agent_consensus answers them: until it is installed
+-- there are no agents, so nothing is approved and nothing can contradict. 12_consensus/problems.sql replaces the first
+-- two functions, 12_consensus/validate.sql the third; a rollback of 005 puts these back.
 
 create function _release_holds(event lockdown_events) returns boolean
 language sql stable
@@ -259,25 +316,54 @@ as $function$
   select false;
 $function$;
 comment on function _release_holds is
-  'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus brings proposals and replaces this.';
+  'Whether an approved, signed proposal made this RELEASED event. Never, until 005_agent_consensus replaces this.';
+create function _consensus_problems()
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select null::text, null::bigint, null::text where false;
+$function$;
+comment on function _consensus_problems is
+  'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus '
+  'replaces this.';
+create function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
+language sql stable
+set search_path from current
+as $function$
+  select false;
+$function$;
+comment on function _release_is_approved is
+  'Whether the last applied proposal is this release of the lockdown. Never, until 005_agent_consensus replaces this.';
+
+-- sql/08_lockdown/damage.sql
+
+-- The damage that a release must list, the damage that releases acknowledged, and releases that nobody approved.
+--
+-- lockdown_events.damage holds items {table, id, verdict, actual_hash, expected_hash}, made by _damage_item
+-- (05_verify). A release acknowledges exactly the items that it lists, each as long as hash and content stay what they
+-- were.
+
 create function _damage_items(damage jsonb) returns table (value jsonb, place bigint)
 language sql immutable
 set search_path from current
 as $function$
   select d.value, d.place
-  from jsonb_array_elements(case when jsonb_typeof(_damage_items.damage) = 'array' then _damage_items.damage else '[]' end)
-       with ordinality as d(value, place);
+  from jsonb_array_elements(case when jsonb_typeof(_damage_items.damage) = 'array' then _damage_items.damage
+                                 else '[]' end) with ordinality as d(value, place);
 $function$;
-comment on function _damage_items is 'The items of lockdown_events.damage with their places; none if somebody made it something else than an array.';
+comment on function _damage_items is
+  'The items of lockdown_events.damage with their places; none if somebody made it something else than an array.';
 create function acknowledged_damage()
 returns table (table_name text, id text, verdict text, actual_hash text, expected_hash text, release_id bigint)
 language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  -- Text throughout and no cast that could fail: what stands here may have been forged. A release that does not hold in its
-  -- own chain, or that no quorum signed, acknowledges nothing, least of all itself.
-  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'verdict', d.value ->> 'actual_hash', d.value ->> 'expected_hash', max(l.id)
+  -- Text throughout and no cast that could fail, because what stands here may have been forged. A release that does not
+  -- hold in its own chain, or that no quorum signed, acknowledges nothing, least of all itself.
+  select d.value ->> 'table', d.value ->> 'id', d.value ->> 'verdict', d.value ->> 'actual_hash',
+         d.value ->> 'expected_hash', max(l.id)
   from only lockdown_events as l
   cross join lateral _damage_items(l.damage) as d
   where l.event_type = 'RELEASED' and _release_holds(l)
@@ -285,7 +371,8 @@ as $function$
   group by 1, 2, 3, 4, 5;
 $function$;
 comment on function acknowledged_damage is
-  'Damage that a lawful lockdown release has acknowledged, and the last release that did: reported as such for as long as stored hash and content are what they were.';
+  'Damage that a lawful lockdown release has acknowledged, and the last release that did: reported as such for as long '
+  'as stored hash and content are what they were.';
 create function _forged_releases()
 returns table (id bigint, row_hash text)
 language sql stable
@@ -293,21 +380,25 @@ set search_path from current
 set row_security = off
 as $function$
   with forged as materialized (
-    select l.id, l.row_hash::text as row_hash from only lockdown_events as l where l.event_type = 'RELEASED' and not _release_holds(l))
+    select l.id, l.row_hash::text as row_hash
+    from only lockdown_events as l
+    where l.event_type = 'RELEASED' and not _release_holds(l))
   select f.id, f.row_hash
   from forged as f
   where not exists (select from acknowledged_damage() as a
-                    where a.table_name = 'lockdown_events' and a.id = f.id::text and a.verdict = 'consensus_mismatch'
-                      and a.actual_hash = f.row_hash)
+                    where a.table_name = 'lockdown_events' and a.id = f.id::text
+                      and a.verdict = 'consensus_mismatch' and a.actual_hash = f.row_hash)
   order by f.id;
 $function$;
-comment on function _forged_releases is 'RELEASED events that no approved, signed proposal made, and that no lawful release has acknowledged.';
+comment on function _forged_releases is
+  'RELEASED events that no approved, signed proposal made, and that no lawful release has acknowledged.';
 create function _last_release() returns bigint
 language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select coalesce((select l.id from only lockdown_events as l where l.event_type = 'RELEASED' and _release_holds(l) order by l.id desc limit 1), 0);
+  select coalesce((select l.id from only lockdown_events as l
+                   where l.event_type = 'RELEASED' and _release_holds(l) order by l.id desc limit 1), 0);
 $function$;
 comment on function _last_release is 'Id of the last lawful RELEASED event; 0 if there is none.';
 create function open_damage()
@@ -316,7 +407,8 @@ language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  with acknowledged as materialized (select a.* from acknowledged_damage() as a)  -- once: each release costs its signatures
+  -- Once, because each release costs the checks of its signatures.
+  with acknowledged as materialized (select a.* from acknowledged_damage() as a)
   select d."table", d.id, d.verdict, d.actual_hash, d.expected_hash
   from (
     select f.damaged_table as "table", f.id, f.verdict, f.actual_hash, f.expected_hash
@@ -324,11 +416,14 @@ as $function$
     cross join lateral find_chain_damage(c.table_name) as f
     union
     -- what a chain alone may not show
-    select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'verdict', p.value ->> 'actual_hash', p.value ->> 'expected_hash'
+    select p.value ->> 'table', (p.value ->> 'id')::bigint, p.value ->> 'verdict', p.value ->> 'actual_hash',
+           p.value ->> 'expected_hash'
     from only lockdown_events as l
     cross join lateral _damage_items(l.damage) as p
-    where l.event_type = 'ENGAGED' and l.id > (select _last_release()) and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
-      and case when p.value ->> 'id' ~ '^[0-9]{1,18}$' then exists (select from only chains as c where c.table_name = p.value ->> 'table') end
+    where l.event_type = 'ENGAGED' and l.id > (select _last_release())
+      and p.value ->> 'verdict' in ('tail_missing', 'checkpoint_mismatch')
+      and case when p.value ->> 'id' ~ '^[0-9]{1,18}$'
+               then exists (select from only chains as c where c.table_name = p.value ->> 'table') end
     union
     select 'lockdown_events', r.id, 'consensus_mismatch', r.row_hash, null
     from _forged_releases() as r
@@ -340,9 +435,44 @@ as $function$
   order by (select c.position from only chains as c where c.table_name = d."table"), d.id;
 $function$;
 comment on function open_damage is
-  'The damage that is there now and that no lawful release has acknowledged: what the chains show, and what engaged the lockdown since the last release though no chain alone shows it. A release must list exactly this.';
+  'The damage that is there now and that no lawful release has acknowledged: what the chains show, and what engaged '
+  'the lockdown since the last release though no chain alone shows it. A release must list exactly this.';
+create function _compare_with_consensus(result chain_verdict) returns chain_verdict
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  forged   record;
+  problem  record;
+begin
+  if result.table_name = 'lockdown_events' then
+    select f.* into forged from _forged_releases() as f limit 1;
+    if found then
+      result := _with_verdict(result, 'consensus_mismatch',
+                              format('no approved, signed proposal made release %s', forged.id));
+      result.broken_id := forged.id;
+      result.expected_hash := null;
+      result.actual_hash := forged.row_hash;
+    end if;
+    return result;
+  end if;
+  select count(*) as number, (array_agg(p.id))[1] as id,
+         string_agg(format('%s %s: %s', p.table_name, p.id, p.problem), '; ') as problems
+  into problem from _consensus_problems() as p;
+  if problem.number > 0 then
+    result := _with_verdict(result, 'consensus_mismatch', left(problem.problems, 2000), 'RSK-007');
+    result.broken_id := problem.id;
+  end if;
+  return result;
+end
+$function$;
+comment on function _compare_with_consensus is
+  'Turns a good verdict into consensus_mismatch if a release, an agent, a key, a limit or a quorum is not what the '
+  'signed, applied proposals lead to.';
 
 -- sql/08_lockdown/status.sql
+
+-- Whether the lockdown is engaged, since when, and over what. engage.sql explains what the alarm is.
 
 create function _lockdown_is_lifted(event lockdown_events) returns boolean
 language sql stable
@@ -350,11 +480,20 @@ set search_path from current
 as $function$
   select case
     when event.id is null then pg_sequence_last_value('lockdown_alarm'::regclass) is null
-    when event.event_type = 'RELEASED' and event.alarm = pg_sequence_last_value('lockdown_alarm'::regclass) then _release_holds(event)
+    when event.event_type = 'RELEASED' and event.alarm = pg_sequence_last_value('lockdown_alarm'::regclass)
+      then _release_holds(event)
     else false end;
 $function$;
 comment on function _lockdown_is_lifted is
-  'Whether there is no lockdown, given the last row of lockdown_events: no alarm was ever raised, or that row lawfully answers the very alarm that stands.';
+  'Whether there is no lockdown, given the last row of lockdown_events: no alarm was ever raised, or that row lawfully '
+  'answers the very alarm that stands.';
+create function _alarm_raised_by() returns text
+language sql stable
+set search_path from current
+as $function$
+  select coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody');
+$function$;
+comment on function _alarm_raised_by is 'The login that raised the alarm last; "somebody" if that is not known.';
 create function lockdown_status()
 returns table (is_locked boolean, since timestamptz, event_id bigint, reason text, damage jsonb)
 language plpgsql stable security definer
@@ -375,7 +514,8 @@ begin
     return;
   end if;
   released := _last_release();
-  select * into engaged from only lockdown_events as l where l.event_type = 'ENGAGED' and l.id > released order by l.id limit 1;
+  select * into engaged from only lockdown_events as l
+  where l.event_type = 'ENGAGED' and l.id > released order by l.id limit 1;
   since := engaged.created_at;
   -- Of the alarm that stands; 0 is that of an event that could raise none.
   if exists (select from only lockdown_events as l
@@ -392,14 +532,15 @@ begin
   if latest.event_type = 'RELEASED' and engaged.id is null then
     reason := format('lockdown event %s (RELEASED) is not an approved release of the alarm that stands', latest.id);
   elsif event_id is null then
-    reason := concat_ws('; ', reason, format('an alarm raised by %s is not recorded as an event yet',
-                coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')));
+    reason := concat_ws('; ', reason,
+                        format('an alarm raised by %s is not recorded as an event yet', _alarm_raised_by()));
   end if;
   return next;
 end
 $function$;
 comment on function lockdown_status is
-  'One row: whether the lockdown is engaged, since when, by which event (null: none records the alarm that stands yet), why, and all the damage that was found since the last lawful release.';
+  'One row: whether the lockdown is engaged, since when, by which event (null: none records the alarm that stands '
+  'yet), why, and all the damage that was found since the last lawful release.';
 
 perform _finish_migration('002_audit_tables');
 end

@@ -1,5 +1,7 @@
 -- Takes back 003_attach_triggers. Built from sql/ by bin/build; change it there.
 
+-- The frame of every rollback but the first migration's. As of a migration: sql/01_install/migrations.sql.
+
 do $rollback$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -7,18 +9,21 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('003_attach_triggers');
 
--- Before 003_attach_triggers is taken back: what a function or a DO block made.
+-- Before 003_attach_triggers is taken back: undoes what functions and DO blocks made.
 
 drop procedure append_signal, append_ai_debate, append_order, append_order_event;
 perform _chain_detach(t.name), _forget_attempts(t.name)
-from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
+from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates',
+                  'signals']) as t(name);
 
 drop procedure _begin_append;
 drop function record_order_event;
@@ -34,12 +39,10 @@ drop trigger _500_validate on ai_debates;
 drop trigger _500_validate on signals;
 drop function _raise_lockdown_alarm;
 drop function _validate_lockdown_event;
-drop function _release_is_approved;
-drop function _compare_with_consensus;
-drop function _consensus_problems;
 drop function _refuse_statement_in_lockdown;
 drop function _refuse_in_lockdown;
 drop function _attend_alarm;
+drop function _is_recorded_alarm;
 drop function _engage_lockdown;
 drop function _record_lockdown;
 drop function _is_recorded;

@@ -2,6 +2,10 @@
 -- Built from sql/ by bin/build; change it there.
 -- depends: 003_attach_triggers
 
+-- The frame of every migration but the first: one DO block, so one transaction and one checksum however it is applied.
+-- Somebody else's function could stand in front of PostgreSQL's own until search_path is set, so everything before that
+-- is named with its schema. sql/01_install/migrations.sql explains the rest.
+
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -9,7 +13,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -18,7 +24,10 @@ if not _begin_migration('004_security_hardening') then return; end if;
 
 -- sql/10_read/trade_audit.sql
 
--- Views, with the rights of whoever reads them
+-- Every signal with what came of it; with the rights of the login that reads it.
+--
+-- The columns of a signal come first and have the names of the table; those of an order begin with order_, those of its
+-- latest event with event_.
 
 create view vw_trade_audit_full with (security_invoker = true) as
 select
@@ -66,11 +75,13 @@ from only signals as s
 left join only order_execution as o on o.correlation_id = s.correlation_id
 left join lateral (
   select d.reasoning_json, d.row_hash from only ai_debates as d
-  where d.correlation_id = s.correlation_id and not d.is_timeout and starts_with(d.model_name::text, 'deepseek-r1'::text)
+  where d.correlation_id = s.correlation_id and not d.is_timeout
+    and starts_with(d.model_name::text, 'deepseek-r1'::text)
   order by d.id desc limit 1) as ds on true
 left join lateral (
   select d.reasoning_json, d.row_hash from only ai_debates as d
-  where d.correlation_id = s.correlation_id and not d.is_timeout and starts_with(d.model_name::text, 'llama-3.1'::text)
+  where d.correlation_id = s.correlation_id and not d.is_timeout
+    and starts_with(d.model_name::text, 'llama-3.1'::text)
   order by d.id desc limit 1) as ll on true
 left join lateral (
   select round(avg(m.confidence_score), 4) as mean_score
@@ -78,18 +89,22 @@ left join lateral (
         where d.correlation_id = s.correlation_id and not d.is_timeout
         order by d.model_name, d.id desc) as m) as cc on true
 left join lateral (
-  select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason, v.exchange_error_code,
-         v.created_at, v.recorded_by, v.row_hash
+  select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason,
+         v.exchange_error_code, v.created_at, v.recorded_by, v.row_hash
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v
   where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true
 where _sees_every_row('{signals,ai_debates,order_execution,order_events}'::text[]);
 comment on view vw_trade_audit_full is
-  'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes of all of them.';
-comment on column vw_trade_audit_full.deepseek_reasoning  is 'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
-comment on column vw_trade_audit_full.llama_sentiment     is 'Answer of the latest debate by a llama-3.1 model that was no timeout.';
-comment on column vw_trade_audit_full.combined_confidence is 'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
+  'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes '
+  'of all of them.';
+comment on column vw_trade_audit_full.deepseek_reasoning  is
+  'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
+comment on column vw_trade_audit_full.llama_sentiment     is
+  'Answer of the latest debate by a llama-3.1 model that was no timeout.';
+comment on column vw_trade_audit_full.combined_confidence is
+  'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
 comment on column vw_trade_audit_full.zar_equity          is 'Latest equity in rand among the order''s events.';
 comment on column vw_trade_audit_full.signal_hash         is 'row_hash of the signal.';
 comment on column vw_trade_audit_full.deepseek_hash       is 'row_hash of that deepseek-r1 debate.';
@@ -98,6 +113,8 @@ comment on column vw_trade_audit_full.order_hash          is 'row_hash of the or
 comment on column vw_trade_audit_full.event_hash          is 'row_hash of the order''s latest event.';
 
 -- sql/10_read/kill_switch_events.sql
+
+-- Every kill switch with the order and the signal behind it; with the rights of the login that reads it.
 
 create view vw_kill_switch_events with (security_invoker = true) as
 select
@@ -127,18 +144,20 @@ select
 from only order_events as e
 join only order_execution as o on o.id = e.order_execution_id
 join only signals as s on s.correlation_id = o.correlation_id
-where e.event_type::text = 'KILL_SWITCH'::text and _sees_every_row('{signals,order_execution,order_events}'::text[]);
+where e.event_type::text = 'KILL_SWITCH'::text
+  and _sees_every_row('{signals,order_execution,order_events}'::text[]);
 comment on view vw_kill_switch_events is
   'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
 comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
-comment on column vw_kill_switch_events.zar_equity        is 'Account equity in rand when the kill switch was triggered.';
+comment on column vw_kill_switch_events.zar_equity        is
+  'Account equity in rand when the kill switch was triggered.';
 comment on column vw_kill_switch_events.positions_closed  is 'The positions that it closed, an array.';
 comment on column vw_kill_switch_events.signal_row_id     is 'signals.id of the signal that led there.';
 comment on column vw_kill_switch_events.signal_created_at is 'When that signal was recorded.';
 comment on column vw_kill_switch_events.event_hash        is 'row_hash of the event.';
 comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
 comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
--- The other columns say what the column behind them says.
+-- A column of these two views that has no comment of its own says what the column behind it says.
 do $comments$
 declare
   item  record;
@@ -148,7 +167,8 @@ begin
     from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
     join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
     join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
-    join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
+    join pg_attribute as b on b.attrelid = s.table_name::regclass
+                          and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
     where col_description(a.attrelid, a.attnum) is null
   loop
     execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);
@@ -156,18 +176,13 @@ begin
 end
 $comments$;
 
--- sql/10_read/rejected_attempts.sql
+-- sql/10_read/operations.sql
 
-create view vw_rejected_attempts with (security_invoker = true) as
-select a.code, a.table_name, a.operation, a.attempts from rejected_attempts() as a (code, table_name, operation, attempts);
-comment on view vw_rejected_attempts is
-  'How often each kind of attempt was refused, also if it was rolled back. Details of each stand in the server''s log: alpha-db attempt {json}.';
-comment on column vw_rejected_attempts.code       is 'Error code, AUD-001 and so on.';
-comment on column vw_rejected_attempts.table_name is 'The table that was protected; for AUD-001 found by a domain, the domain.';
-comment on column vw_rejected_attempts.operation  is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
-comment on column vw_rejected_attempts.attempts   is 'How often it was refused.';
-
--- sql/10_read/lock_holders.sql
+-- What an operator asks: who holds a lock, whether standbys are behind, which logins have no time-outs, what was
+-- refused.
+--
+-- The first three run with the caller's rights: what PostgreSQL hides from a login that is not in pg_read_all_stats
+-- stays hidden here.
 
 create function lock_holders()
 returns table (lock_name text, mode text, granted boolean, pid integer, gid text, login text, application text,
@@ -185,13 +200,15 @@ as $function$
     join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname = current_schema() and c.relkind = 'r'
   ),
-  -- A prepared transaction has no process. Of sessions only what conflicts with a lock that the kit takes: not pg_dump's.
+  -- A prepared transaction has no process. Of sessions, only what conflicts with a lock that the kit takes: not
+  -- pg_dump's.
   held as (
     select o.name, l.granted, l.pid, case when l.pid is null then l.virtualtransaction end as place,
            string_agg(distinct l.mode, ', ') as mode, min(l.waitstart) as waits_since
     from locks as l
     join ours as o on o.oid = l.relation
-    where l.locktype = 'relation' and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+    where l.locktype = 'relation'
+      and l.database = (select d.oid from pg_database as d where d.datname = current_database())
       and (l.pid is null or not l.granted
            or o.is_lock and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
            or l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
@@ -201,7 +218,8 @@ as $function$
          coalesce(nullif(a.application_name, ''), a.backend_type), host(a.client_addr),
          case when h.granted then coalesce(a.xact_start, p.prepared) else h.waits_since end,
          case when h.pid is null then 'prepared' else a.state end,
-         case when h.granted then array(select w.pid from held as w where w.name = h.name and not w.granted order by w.pid)
+         case when h.granted then array(select w.pid from held as w
+                                        where w.name = h.name and not w.granted order by w.pid)
               else '{}' end
   from held as h
   left join pg_stat_activity as a on a.pid = h.pid
@@ -211,13 +229,105 @@ as $function$
   order by 1, h.granted desc, 9, 4;
 $function$;
 comment on function lock_holders is
-  'Who holds or waits for a lock of this installation: of a chain, the proposals, the Merkle logs, the migrations, or a table that nobody can write meanwhile; and every prepared transaction that has locked one of its tables.';
+  'Who holds or waits for a lock of this installation: of a chain, the proposals, the Merkle logs, the migrations, or '
+  'a table that nobody can write meanwhile; and every prepared transaction that has locked one of its tables.';
+create function standbys(replayed_to pg_lsn)
+returns table (name text, has_replayed boolean, is_visible boolean)
+language sql stable
+set search_path from current
+as $function$
+  -- Neither logical subscribers, base backups, nor receivers of WAL, which never replay.
+  select coalesce(nullif(r.application_name, ''), r.pid::text),
+         coalesce(r.replay_lsn >= replayed_to, false),
+         pg_has_role('pg_read_all_stats', 'usage')
+  from pg_stat_replication as r
+  where coalesce(r.state, '') <> 'backup'
+    and not (r.write_lsn is not null and r.replay_lsn is null)
+    and not exists (select from pg_replication_slots as s where s.active_pid = r.pid and s.slot_type = 'logical')
+  order by 1;
+$function$;
+comment on function standbys is
+  'The physical standbys that are connected: whether each has replayed the write-ahead log to this position, and '
+  'whether the caller may see that.';
+create function replay_lag()
+returns table (in_recovery boolean, seconds double precision)
+language sql stable
+set search_path from current
+as $function$
+  select pg_is_in_recovery(),
+         case when pg_is_in_recovery()
+              then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::double precision end;
+$function$;
+comment on function replay_lag is
+  'Whether this is a standby, and how long ago the last transaction that it replayed was committed on the primary. On '
+  'an idle primary that grows too: a standby alone cannot show whether it is behind.';
+create function logins_without_timeouts()
+returns table (role text, member_of text[], lacks text[])
+language sql stable security definer
+set search_path from current
+as $function$
+  -- A time-out of a login comes from: the role in this database, the role, the database, all roles, the server.
+  with recursive members as (
+    select r.oid, r.rolname::text as app_role
+    from pg_roles as r
+    where r.rolname in (select _app_role(n.name)
+                        from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as n(name))
+    union
+    select a.member, m.app_role
+    from pg_auth_members as a
+    join members as m on m.oid = a.roleid
+  ),
+  effective as (
+    select m.oid, m.app_role, g.name,
+           coalesce(
+             (select split_part(c, '=', 2)
+              from pg_db_role_setting as s
+              cross join lateral unnest(s.setconfig) as c
+              where split_part(c, '=', 1) = g.name
+                and s.setrole in (m.oid, 0)
+                and s.setdatabase in ((select d.oid from pg_database as d where d.datname = current_database()), 0)
+              order by s.setrole = 0, s.setdatabase = 0
+              limit 1),
+             (select p.reset_val from pg_settings as p
+              where p.name = g.name and p.source in ('configuration file', 'command line', 'environment variable')),
+             '0') as value
+    from members as m
+    cross join (values ('lock_timeout'), ('idle_in_transaction_session_timeout')) as g(name)
+  )
+  select r.rolname::text, array_agg(distinct e.app_role), array_agg(distinct e.name)
+  from effective as e
+  join pg_roles as r on r.oid = e.oid
+  where r.rolcanlogin and e.value ~ '^[[:space:]]*-?0+([.]0*)?[[:space:]]*[a-z]*[[:space:]]*$'
+  group by r.rolname
+  order by r.rolname;
+$function$;
+comment on function logins_without_timeouts is
+  'Login roles that are members of a role of this installation, with the time-outs that nothing sets for them: one '
+  'that holds a lock without a time-out stops every writer.';
+-- How often each kind of attempt was refused: 02_refusals counts them in sequences, which a rollback does not undo.
+create view vw_rejected_attempts with (security_invoker = true) as
+select a.code, a.table_name, a.operation, a.attempts
+from rejected_attempts() as a (code, table_name, operation, attempts);
+comment on view vw_rejected_attempts is
+  'How often each kind of attempt was refused, even if it was rolled back. Details of each stand in the server''s log: '
+  'alpha-db attempt {json}.';
+comment on column vw_rejected_attempts.code       is 'Error code, AUD-001 and so on.';
+comment on column vw_rejected_attempts.table_name is
+  'The table that was protected; for AUD-001 found by a domain, the domain.';
+comment on column vw_rejected_attempts.operation  is 'INSERT, UPDATE, DELETE, TRUNCATE, CAST or DDL.';
+comment on column vw_rejected_attempts.attempts   is 'How often it was refused.';
 
 -- sql/10_read/grants.sql
 
 -- Grants. The roles are NOLOGIN; login roles are the operator's (docs/operations.md).
+--
+-- app_trading writes the audit log, app_auditor reads and verifies everything, app_risk proposes and votes. A function
+-- that runs with its caller's rights needs a grant for each function that it calls: those begin with _. Grants on what
+-- later migrations make stand there. tests/security/test_grants.py states the exact sets.
 
 perform _count_attempts('AUD-011', 'protected object', 'DDL');
+-- Tables and views
+
 -- UPDATE, DELETE and TRUNCATE stay revoked: PostgreSQL itself refuses them first (42501).
 perform _grant('select, insert on', array[c.table_name], '{app_trading}'),
        _grant('select on', array[c.table_name], '{app_auditor, app_risk}'),
@@ -228,21 +338,42 @@ perform _grant('select on', '{installation, installed_migrations, attempt_counte
                              verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
 perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts}',
               '{app_trading, app_auditor, app_risk}');
-perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders}',
+-- Functions for everyone with a role of the kit
+
+perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders, replay_lag,
+                                      logins_without_timeouts}',
               '{app_trading, app_auditor, app_risk}');
--- What the writing functions and the domains' checks call runs with the writer's rights.
+-- Writing, and what the writing functions and the domains' checks call
+
 perform _grant('execute on routine', '{record_signal, record_ai_debate, record_order, record_order_event,
-                                      append_signal, append_ai_debate, append_order, append_order_event, _begin_append,
-                                      _refuse_decimal, _refuse_float, _refuse_too_long, _refuse_signal_reuse}', '{app_trading}');
--- What the verifying functions call runs with the auditor's rights.
-perform _grant('execute on routine', '{verify_chain_integrity, find_chain_damage, verify_chain, verify_range, changed_guards,
-                                      _verified_heads, _split_range, verification_plan, record_verification, verify_guards,
-                                      guard_facts, _collation_text, _switches_off, _view_text, _counters, _lowered_counters,
-                                      _grants_text, _owner_role, _app_role, chain_status, chain_rows, chain_rows_sql,
-                                      _chain_check_sql, _chain_links_sql, _chain_places_sql, _chain_or_error, _require_register,
-                                      _missing_part, _require_chain, _ahead_of_clock, _known_heads, chain_genesis,
-                                      _acknowledged_if_known, acknowledged_damage, _damage_item}', '{app_auditor}');
+                                      append_signal, append_ai_debate, append_order, append_order_event,
+                                      _begin_append, _refuse_decimal, _refuse_float, _refuse_too_long,
+                                      _refuse_signal_reuse}',
+              '{app_trading}');
+-- Verifying, and what the verifying functions call
+
+perform _grant('execute on routine', '{verify_chain_integrity, verify_range, verify_chain, find_chain_damage,
+                                      acknowledged_damage, verification_plan, record_verification, chain_status,
+                                      chain_rows, chain_rows_sql, chain_genesis, standbys}',
+              '{app_auditor}');
 perform _grant('execute on routine', '{open_damage}', '{app_auditor, app_risk}');
+perform _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_error, _require_register, _require_chain,
+                                      _missing_part, _ahead_of_clock, _known_heads, _verified_heads, _split_range,
+                                      _chain_check_sql, _chain_links_sql, _chain_places_sql, _gap_at_end_sql,
+                                      _acknowledged_if_known, _damage_item, _weigh_damage, _verdict, _with_verdict,
+                                      _check_range_of_chain, _missing_end_text}',
+              '{app_auditor}');
+-- Comparing the guards, and what that calls
+
+perform _grant('execute on routine', '{verify_guards, guards_since, changed_guards, guard_facts}', '{app_auditor}');
+perform _grant('execute on routine', '{_counters, _lowered_counters, _grants_text, _collation_text, _view_text,
+                                      _switches_off, _guard_home, _guard_extensions, _guard_relations,
+                                      _guard_functions, _guard_roles, _guard_members, _guard_parts, _schema_facts,
+                                      _role_facts, _setting_facts, _relation_facts, _sequence_facts, _view_facts,
+                                      _column_facts, _constraint_facts, _index_facts, _trigger_facts,
+                                      _function_facts, _type_facts, _extension_facts, _dependency_facts,
+                                      _withdrawn_right_facts, _register_facts, _event_trigger_facts}',
+              '{app_auditor}');
 
 perform _finish_migration('004_security_hardening');
 end

@@ -1,5 +1,7 @@
 -- Takes back 006_checkpoints. Built from sql/ by bin/build; change it there.
 
+-- The frame of every rollback but the first migration's. As of a migration: sql/01_install/migrations.sql.
+
 do $rollback$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -7,7 +9,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -18,8 +22,12 @@ perform _begin_rollback('006_checkpoints');
 
 perform _forget_attempts('log_nodes');
 
+drop function row_to_prove;
+drop function unsealed_rows;
+drop function merkle_logs;
 drop function verify_checkpoint;
 drop function _compare_checkpoint;
+drop function _acknowledged_if_released;
 drop function checkpoint_facts;
 drop function _log_root_if_any;
 drop function wal_position;

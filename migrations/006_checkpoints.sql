@@ -3,6 +3,10 @@
 -- Built from sql/ by bin/build; change it there.
 -- depends: 005_agent_consensus
 
+-- The frame of every migration but the first: one DO block, so one transaction and one checksum however it is applied.
+-- Somebody else's function could stand in front of PostgreSQL's own until search_path is set, so everything before that
+-- is named with its schema. sql/01_install/migrations.sql explains the rest.
+
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -10,7 +14,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -19,15 +25,27 @@ if not _begin_migration('006_checkpoints') then return; end if;
 
 -- sql/13_merkle/nodes.sql
 
--- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
--- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
+-- Merkle logs: a few hashes kept elsewhere can show that a log was cut, rewritten or replaced by an older copy
 --
--- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They are
--- derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows, verify_checkpoint
--- does not look at them.
+-- Each chained table is a log as RFC 6962 (and its successor RFC 9162) describes it. The names are theirs:
 --
--- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot outlive it:
--- seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
+--   leaf           leaf i, from 0, is row i + 1. Its hash is SHA-256(0x00 || the 32 bytes of row_hash).
+--   node           SHA-256(0x01 || left || right)
+--   D[first:last]  the leaves first to last - 1
+--   MTH            the root over leaves (Merkle tree hash); a tree splits at the largest power of two below its size
+--   PATH           the inclusion proof: the hashes that lead from a leaf to the root
+--   PROOF          the consistency proof: the hashes that show that a larger log begins with a smaller one
+--
+-- The files: nodes.sql (what is stored), tree.sql (MTH), seal.sql (storing nodes), proofs.sql (roots, PATH, PROOF),
+-- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is signed and kept elsewhere).
+--
+-- Only nodes over 256, 65,536, 16,777,216 … leaves are stored; whatever lies between is at most 256 hashes away. They
+-- are derived from the rows, so they are not a chain of their own: find_log_damage compares them with the rows, and
+-- verify_checkpoint does not look at them.
+--
+-- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot
+-- outlive it: seal_log sees only committed rows, so the commit of the row stands before the node in the write-ahead
+-- log. A dump holds rows and nodes of one snapshot.
 
 create table log_nodes (
   table_name  text     not null,
@@ -41,12 +59,17 @@ create table log_nodes (
   constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32),
   constraint log_nodes_last_hash_is_sha256 check (octet_length(last_hash) = 32)
 );
-comment on table  log_nodes            is 'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. Append-only, and derived from the rows.';
+comment on table log_nodes is
+  'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. '
+  'Append-only, and derived from the rows.';
 comment on column log_nodes.table_name is 'The chained table.';
 comment on column log_nodes.level      is 'Height of the node: it stands over 2^level rows. 8, 16, 24 and so on.';
-comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
+comment on column log_nodes.index is
+  'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
-comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
+comment on column log_nodes.last_hash is
+  'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is '
+  'of none.';
 perform _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 create function _merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
@@ -55,11 +78,14 @@ as $function$
 begin
   -- A last node without a partner moves up as it is: that is the tree which RFC 6962 splits at powers of two.
   return (
-    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, '' order by p.place)
+    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, ''
+                      order by p.place)
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;
-comment on function _merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
+comment on function _merkle_parents is
+  'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the '
+  'others.';
 create function _merkle_root(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
@@ -91,9 +117,17 @@ begin
   return path;
 end
 $function$;
-comment on function _merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+comment on function _merkle_path is
+  'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest '
+  'first.';
 
 -- sql/13_merkle/tree.sql
+
+-- The tree: the root over any range of rows (MTH), from stored nodes where there are any
+--
+-- In this order: the rows as leaves (_log_tail, _log_unbroken_to, _log_row_hash, _log_leaves), then the nodes of a
+-- height (_log_level), from which the root follows (_log_subtree). A level is a multiple of 8, because 2^8 = 256 nodes
+-- at a time are hashed in one call.
 
 create function _log_tail(table_name text) returns bigint
 language plpgsql stable
@@ -109,7 +143,9 @@ begin
   return tail;
 end
 $function$;
-comment on function _log_tail is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
+comment on function _log_tail is
+  'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for '
+  'one that is gone.';
 create function _log_unbroken_to(table_name text, size bigint) returns bigint
 language plpgsql stable
 set search_path from current
@@ -127,7 +163,8 @@ begin
   return last_id;
 end
 $function$;
-comment on function _log_unbroken_to is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+comment on function _log_unbroken_to is
+  'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
 create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
 set search_path from current
@@ -137,11 +174,13 @@ declare
 begin
   raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
     using errcode = 'AUD09', table = table_name,
-          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1) else 'A row_hash among them is not hex.' end,
-          hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
+          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1)
+                        else 'A row_hash among them is not hex.' end,
+          hint = format('Look at every broken place: select * from find_chain_damage(%L).', table_name);
 end
 $function$;
-comment on function _refuse_leaves is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+comment on function _refuse_leaves is
+  'Raises AUD-009: a row is missing or its hash is not hex, and a root without it would be wrong. Never returns.';
 create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -152,7 +191,8 @@ declare
   row_hash bytea;
 begin
   execute format($query$
-    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
+    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end
+    from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
     into row_hash using id;
   return row_hash;
 end
@@ -180,7 +220,8 @@ begin
   return leaves;
 end
 $function$;
-comment on function _log_leaves is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
+comment on function _log_leaves is
+  'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
 create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
 set search_path from current
@@ -195,7 +236,8 @@ begin
   end if;
   execute format($query$
     select string_agg(coalesce(
-        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row is there.
+        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row
+        -- is there.
         (select n.hash from only log_nodes as n
          where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
            and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
@@ -208,7 +250,8 @@ begin
 end
 $function$;
 comment on function _log_level is
-  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
+  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated. Those that are not stored, or '
+  'with use_stored => false all, are computed from below. first is a multiple of 2^level.';
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
@@ -226,6 +269,11 @@ comment on function _log_subtree is
 -- sql/13_merkle/seal.sql
 
 -- Sealing: new nodes for the rows that came since
+--
+-- Sealing is only for speed: every root and every proof can be had without it. A node is stored with the hash of the
+-- last row that it stands over. As long as that row stands there, so does the node, because a row's hash covers all
+-- rows before it; after rows were lost and others written in their place, the old node belongs to no row and new ones
+-- stand beside it.
 
 create function _log_next_node(table_name text, level integer) returns bigint
 language sql stable
@@ -239,7 +287,8 @@ as $function$
                      and n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level)
                    order by n.index desc limit 1), 0);
 $function$;
-comment on function _log_next_node is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
+comment on function _log_next_node is
+  'How many nodes of a level are stored for the rows that are there: the index of the next.';
 create function _seal_table(table_name text, last bigint) returns void
 language plpgsql
 set search_path from current
@@ -251,9 +300,11 @@ begin
   while last >> height > 0 loop
     insert into log_nodes (table_name, level, index, hash, last_hash)
     select _seal_table.table_name, height, n.i,
-           _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
+           _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height,
+                                   use_stored => true)),
            _log_row_hash(_seal_table.table_name, (n.i + 1) << height)
-    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for ever.
+    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for
+    -- ever.
     from (select generate_series(_log_next_node(_seal_table.table_name, height), (last >> height) - 1) as i) as n
     on conflict on constraint log_nodes_pkey do nothing;  -- in REPEATABLE READ, 40001 instead of 23505
     height := height + 8;
@@ -290,7 +341,8 @@ begin
       last := first + greatest(least(_log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
       continue when last = first;
       perform _seal_table(sealed_table, last);
-    exception when sqlstate 'AUD09' then continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
+    exception when sqlstate 'AUD09' then
+      continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
     end;
     sealed_from := first + 1;
     sealed_to := last;
@@ -300,11 +352,14 @@ begin
 end
 $function$;
 comment on function seal_log is
-  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a row for each log that grew. Takes no lock that a writer waits for.';
+  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a '
+  'row for each log that grew. Takes no lock that a writer waits for.';
 
 -- sql/13_merkle/proofs.sql
 
--- Roots and proofs, of every size up to the tail, sealed or not
+-- Roots, inclusion proofs (PATH) and consistency proofs (PROOF), of every size up to the tail, sealed or not
+--
+-- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes.
 
 create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
@@ -319,7 +374,8 @@ begin
   end if;
 end
 $function$;
-comment on function _check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
+comment on function _check_log_size is
+  'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -331,7 +387,8 @@ begin
 end
 $function$;
 comment on function log_root is
-  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, AUD-009 for a missing row.';
+  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, '
+  'AUD-009 for a missing row.';
 create function recompute_log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -342,7 +399,8 @@ begin
   return case size when 0 then sha256('') else _log_subtree(table_name, 0, size, use_stored => false) end;
 end
 $function$;
-comment on function recompute_log_root is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
+comment on function recompute_log_root is
+  'The same as log_root, from the rows alone: stored nodes are not looked at.';
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -351,6 +409,7 @@ as $function$
 declare
   height  integer := 0;
   first   bigint;
+  last    bigint;
   proof   bytea[] := '{}';
 begin
   perform _check_log_size(table_name, size);
@@ -361,8 +420,9 @@ begin
   -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
   loop
     first := (id - 1) >> (height + 8) << (height + 8);
-    proof := proof || _merkle_path(_log_level(table_name, height, first, least(first + (1::bigint << (height + 8)), size), use_stored => true),
-                                  (((id - 1) >> height) & 255)::integer);
+    last := least(first + (1::bigint << (height + 8)), size);
+    proof := proof || _merkle_path(_log_level(table_name, height, first, last, use_stored => true),
+                                   (((id - 1) >> height) & 255)::integer);
     height := height + 8;
     exit when size <= 1::bigint << height;
   end loop;
@@ -370,7 +430,8 @@ begin
 end
 $function$;
 comment on function inclusion_proof is
-  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
+  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and '
+  'AUD-009 for a missing row.';
 create function _consistency_ranges(size1 bigint, size2 bigint)
 returns table (step integer, first bigint, last bigint)
 language plpgsql immutable parallel safe
@@ -382,7 +443,8 @@ declare
   high    bigint := size2;
 begin
   step := 0;
-  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends; beside the way, what it leaves out.
+  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends. The subtrees that this
+  -- way leaves aside are the proof.
   while high <> size1 loop
     step := step + 1;
     -- RFC 6962 splits at the largest power of two that is smaller than the number of leaves.
@@ -407,7 +469,9 @@ begin
   end if;
 end
 $function$;
-comment on function _consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
+comment on function _consistency_ranges is
+  'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or '
+  'more.';
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -422,14 +486,21 @@ begin
   if size1 = 0 then
     return '{}';  -- every log begins with the empty one
   end if;
-  return (select coalesce(array_agg(_log_subtree(consistency_proof.table_name, r.first, r.last) order by r.step desc), '{}')
+  return (select coalesce(array_agg(_log_subtree(consistency_proof.table_name, r.first, r.last)
+                                    order by r.step desc), '{}')
           from _consistency_ranges(size1, size2) as r);
 end
 $function$;
 comment on function consistency_proof is
-  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
+  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there '
+  'unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
 
 -- sql/13_merkle/verify.sql
+
+-- Checking proofs, and the stored nodes
+--
+-- verify_inclusion and verify_consistency read no table: they can be called in any database. Their variables have the
+-- names of RFC 9162 (fn, sn, r, fr, sr). An auditor who does not trust this database checks proofs elsewhere.
 
 create function _is_hashes(hashes bytea[]) returns boolean
 language sql immutable parallel safe
@@ -439,97 +510,103 @@ as $function$
      and not exists (select from unnest(hashes) as h(hash) where length(h.hash) is distinct from 32);
 $function$;
 comment on function _is_hashes is 'Whether all of these are hashes: a plain array of values of 32 bytes each.';
-create function verify_inclusion(leaf_hash bytea, leaf_index bigint, size bigint, proof bytea[], root bytea) returns boolean
+create function verify_inclusion(leaf_hash bytea, leaf_index bigint, size bigint, proof bytea[], root bytea)
+returns boolean
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 declare
-  place    bigint;
-  last     bigint;
-  hash     bytea := leaf_hash;
-  sibling  bytea;
+  fn  bigint;  -- the place of the leaf, then of the node above it
+  sn  bigint;  -- the place of the last leaf, then of the node above it
+  r   bytea;
+  p   bytea;
 begin
   if leaf_index is null or size is null or leaf_index < 0 or leaf_index >= size
      or not _is_hashes(proof) or not _is_hashes(array[leaf_hash, root]) then
     return false;
   end if;
   -- RFC 9162, 2.1.3.2
-  place := leaf_index;
-  last := size - 1;
-  foreach sibling in array proof loop
-    if last = 0 then
+  fn := leaf_index;
+  sn := size - 1;
+  r := leaf_hash;
+  foreach p in array proof loop
+    if sn = 0 then
       return false;
     end if;
-    if place % 2 = 1 or place = last then
-      hash := sha256(decode('01', 'hex') || sibling || hash);
-      while place % 2 = 0 and place > 0 loop
-        place := place >> 1;
-        last := last >> 1;
+    if fn % 2 = 1 or fn = sn then
+      r := sha256(decode('01', 'hex') || p || r);
+      while fn % 2 = 0 and fn > 0 loop
+        fn := fn >> 1;
+        sn := sn >> 1;
       end loop;
     else
-      hash := sha256(decode('01', 'hex') || hash || sibling);
+      r := sha256(decode('01', 'hex') || r || p);
     end if;
-    place := place >> 1;
-    last := last >> 1;
+    fn := fn >> 1;
+    sn := sn >> 1;
   end loop;
-  return last = 0 and hash = root;
+  return sn = 0 and r = root;
 end
 $function$;
 comment on function verify_inclusion is
-  'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and root. Malformed or null input is false. Never null, never an error.';
-create function verify_consistency(size1 bigint, size2 bigint, root1 bytea, root2 bytea, proof bytea[]) returns boolean
+  'Whether the proof shows the leaf, SHA-256(0x00 || row_hash), at leaf_index (id - 1) of the log with this size and '
+  'root. Malformed or null input is false. Never null, never an error.';
+create function verify_consistency(size1 bigint, size2 bigint, root1 bytea, root2 bytea, proof bytea[])
+returns boolean
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
 declare
-  place    bigint;
-  last     bigint;
-  hashes   bytea[];
-  hash1    bytea;
-  hash2    bytea;
-  sibling  bytea;
+  fn    bigint;
+  sn    bigint;
+  path  bytea[];
+  fr    bytea;  -- becomes the first root
+  sr    bytea;  -- becomes the second
+  c     bytea;
 begin
-  if size1 is null or size2 is null or size1 < 0 or size1 > size2 or not _is_hashes(proof) or not _is_hashes(array[root1, root2]) then
+  if size1 is null or size2 is null or size1 < 0 or size1 > size2
+     or not _is_hashes(proof) or not _is_hashes(array[root1, root2]) then
     return false;
   end if;
   if size1 = 0 or size1 = size2 then
     return cardinality(proof) = 0 and (size1 > 0 or root1 = sha256('')) and (size1 < size2 or root1 = root2);
   end if;
   -- RFC 9162, 2.1.4.2. A smaller tree that is a complete subtree of the other is not in the proof: its root is known.
-  hashes := case when size1 & (size1 - 1) = 0 then array[root1] else '{}' end || proof;
-  if cardinality(hashes) = 0 then
+  path := case when size1 & (size1 - 1) = 0 then array[root1] else '{}' end || proof;
+  if cardinality(path) = 0 then
     return false;
   end if;
-  place := size1 - 1;
-  last := size2 - 1;
-  while place % 2 = 1 loop
-    place := place >> 1;
-    last := last >> 1;
+  fn := size1 - 1;
+  sn := size2 - 1;
+  while fn % 2 = 1 loop
+    fn := fn >> 1;
+    sn := sn >> 1;
   end loop;
-  hash1 := hashes[1];
-  hash2 := hashes[1];
-  foreach sibling in array hashes[2:] loop
-    if last = 0 then
+  fr := path[1];
+  sr := path[1];
+  foreach c in array path[2:] loop
+    if sn = 0 then
       return false;
     end if;
-    if place % 2 = 1 or place = last then
-      hash1 := sha256(decode('01', 'hex') || sibling || hash1);
-      hash2 := sha256(decode('01', 'hex') || sibling || hash2);
-      while place % 2 = 0 and place > 0 loop
-        place := place >> 1;
-        last := last >> 1;
+    if fn % 2 = 1 or fn = sn then
+      fr := sha256(decode('01', 'hex') || c || fr);
+      sr := sha256(decode('01', 'hex') || c || sr);
+      while fn % 2 = 0 and fn > 0 loop
+        fn := fn >> 1;
+        sn := sn >> 1;
       end loop;
     else
-      hash2 := sha256(decode('01', 'hex') || hash2 || sibling);
+      sr := sha256(decode('01', 'hex') || sr || c);
     end if;
-    place := place >> 1;
-    last := last >> 1;
+    fn := fn >> 1;
+    sn := sn >> 1;
   end loop;
-  return last = 0 and hash1 = root1 and hash2 = root2;
+  return sn = 0 and fr = root1 and sr = root2;
 end
 $function$;
 comment on function verify_consistency is
-  'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. Malformed or null input is false. Never null, never an error.';
+  'Whether the proof shows that the log of size2 rows with root2 begins with the size1 rows whose root is root1. '
+  'Malformed or null input is false. Never null, never an error.';
 create function find_log_damage(table_name text)
 returns table (damaged_table text, level integer, index bigint, stored_hash bytea, computed_hash bytea)
 language plpgsql stable
@@ -545,21 +622,29 @@ begin
     from only log_nodes as n
     cross join lateral (
       select case when n.index < unbroken >> n.level then
-        _merkle_root(_log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level, true)) end as hash) as c
+        _merkle_root(_log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level,
+                                use_stored => true)) end as hash) as c
     where n.table_name = find_log_damage.table_name and n.hash is distinct from c.hash
-      -- not those that rows lost and written anew have left behind
+      -- not those that stayed behind when rows were lost and written again
       and not exists (select from only log_nodes as o
-                      where o.table_name = n.table_name and o.level = n.level and o.index = n.index and o.last_hash <> n.last_hash
+                      where o.table_name = n.table_name and o.level = n.level and o.index = n.index
+                        and o.last_hash <> n.last_hash
                         and o.last_hash = _log_row_hash(o.table_name, (o.index + 1) << o.level))
     order by n.level, n.index;
 end
 $function$;
 comment on function find_log_damage is
-  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No row: all nodes are right.';
+  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No '
+  'row: all nodes are right.';
 
 -- sql/13_merkle/checkpoint.sql
 
--- Checkpoints: what is signed and kept elsewhere, and what the rows say to it later
+-- Checkpoints: what is signed and kept elsewhere, and how the rows compare with it later
+--
+-- checkpoint_facts() gives what a checkpoint states of each log, in one snapshot. A client signs it and keeps it where
+-- the owner of this database cannot change it (docs/checkpoints.md). verify_checkpoint() is given size and root of such
+-- a checkpoint, whose signature the caller has checked, and recomputes the root from the rows alone. A log that was
+-- cut, or rewritten with all its hashes, has another root.
 
 create function guards_hash() returns text
 language sql stable
@@ -568,11 +653,14 @@ set row_security = off
 set quote_all_identifiers = off
 as $function$
   -- The text that record_guards hashes, of the guards as they are now.
-  select encode(sha256(convert_to(jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
+  select encode(sha256(convert_to(
+           jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                     order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text,
+           'UTF8')), 'hex')
   from guard_facts() as f;
 $function$;
-comment on function guards_hash is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
+comment on function guards_hash is
+  'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
 create function wal_position()
 returns table (timeline integer, wal_lsn pg_lsn)
 language plpgsql stable
@@ -602,10 +690,10 @@ exception when sqlstate 'AUD09' then
   return null;
 end
 $function$;
-comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, for a row is missing.';
+comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, because a row is missing.';
 create function checkpoint_facts()
-returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
-               system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
+returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid,
+               guards_hash text, system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
 language sql stable
 set search_path from current
 set row_security = off
@@ -625,68 +713,81 @@ as $function$
   order by s.position;
 $function$;
 comment on function checkpoint_facts is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
+  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root '
+  '(null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises '
+  'AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
+create function _acknowledged_if_released(result chain_verdict) returns chain_verdict
+language plpgsql
+set search_path from current
+set row_security = off
+as $function$
+begin
+  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the
+  -- true one.
+  if exists (select from acknowledged_damage() as a
+             where a.table_name = result.table_name and a.id = result.broken_id::text and a.verdict = result.verdict
+               and a.actual_hash is not distinct from result.actual_hash
+               and (a.verdict = 'missing_rows' or a.expected_hash is not distinct from result.expected_hash)) then
+    return _with_verdict(result, 'acknowledged',
+                         format('%s: %s; acknowledged by a lockdown release', result.verdict, result.detail));
+  end if;
+  return result;
+end
+$function$;
+comment on function _acknowledged_if_released is
+  'The verdict acknowledged in place of damage that an applied lockdown release lists.';
 create function _compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
 set search_path from current
 set row_security = off
 as $function$
 declare
-  found_here   chain_verdict;
-  next_id      bigint;
-  found_root   bytea;
+  missing     text := _missing_part(table_name);
+  result      chain_verdict := _verdict(table_name, 'intact', format('%s rows, as the checkpoint says', size));
+  next_id     bigint;
+  root_there  bytea;
 begin
-  found_here.table_name := table_name;
-  found_here.detail := _missing_part(table_name);
-  if found_here.detail is not null then
-    return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
+  if missing is not null then
+    return _verdict(table_name, 'table_missing', missing);
   end if;
-  found_here.rows_checked := _log_unbroken_to(table_name, size);
-  found_here.first_id := case when found_here.rows_checked > 0 then 1 end;
-  found_here.last_id := nullif(found_here.rows_checked, 0);
-  if found_here.rows_checked < size then
-    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1', _compare_checkpoint.table_name)
-      into next_id, found_here.actual_hash using found_here.rows_checked;
-    found_here.verdict := case when next_id is null then 'tail_missing' else 'missing_rows' end;
-    found_here.broken_id := found_here.rows_checked + 1;
-    found_here.expected_hash := case when next_id is null then encode(root, 'hex') end;
-    found_here.detail := case when next_id is null
-      then format('%s rows are missing at the end: the checkpoint covers %s, %s are there', size - found_here.rows_checked, size, found_here.rows_checked)
-      else format('rows %s to %s are missing', found_here.broken_id, next_id - 1) end;
+  result.rows_checked := _log_unbroken_to(table_name, size);
+  result.first_id := case when result.rows_checked > 0 then 1 end;
+  result.last_id := nullif(result.rows_checked, 0);
+  if result.rows_checked < size then
+    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1',
+                   _compare_checkpoint.table_name)
+      into next_id, result.actual_hash using result.rows_checked;
+    result.broken_id := result.rows_checked + 1;
+    if next_id is null then
+      result.expected_hash := encode(root, 'hex');
+      result := _with_verdict(result, 'tail_missing',
+        format('%s rows are missing at the end: the checkpoint covers %s, %s are there',
+               size - result.rows_checked, size, result.rows_checked));
+    else
+      result := _with_verdict(result, 'missing_rows',
+        format('rows %s to %s are missing', result.broken_id, next_id - 1));
+    end if;
   else
     begin
-      found_root := recompute_log_root(table_name, size);
+      root_there := recompute_log_root(table_name, size);
     exception when sqlstate 'AUD09' then null;  -- a forged hash that is not hex
     end;
-    if found_root = root then
-      found_here.is_valid := true;
-      found_here.verdict := 'intact';
-      found_here.detail := format('%s rows, as the checkpoint says', size);
-      return found_here;
+    if root_there = root then
+      return result;
     end if;
-    found_here.verdict := 'checkpoint_mismatch';
-    found_here.broken_id := size;
-    found_here.expected_hash := encode(root, 'hex');
-    found_here.actual_hash := encode(found_root, 'hex');
-    found_here.detail := format('rows 1 to %s are not those that the checkpoint covers', size);
+    result.broken_id := size;
+    result.expected_hash := encode(root, 'hex');
+    result.actual_hash := encode(root_there, 'hex');
+    result := _with_verdict(result, 'checkpoint_mismatch',
+      format('rows 1 to %s are not those that the checkpoint covers', size));
   end if;
-  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the true one.
-  if exists (select from acknowledged_damage() as a
-             where a.table_name = _compare_checkpoint.table_name and a.id = found_here.broken_id::text
-               and a.verdict = found_here.verdict and a.actual_hash is not distinct from found_here.actual_hash
-               and (a.verdict = 'missing_rows' or a.expected_hash is not distinct from found_here.expected_hash)) then
-    found_here.is_valid := true;
-    found_here.detail := format('%s: %s; acknowledged by a lockdown release', found_here.verdict, found_here.detail);
-    found_here.verdict := 'acknowledged';
-  else
-    found_here.is_valid := false;
-    found_here.error_code := 'AUD-009';
-  end if;
-  return found_here;
+  return _acknowledged_if_released(result);
 end
 $function$;
-comment on function _compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
-create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
+comment on function _compare_checkpoint is
+  'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
+create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true)
+returns chain_verdict
 language plpgsql security definer
 set search_path from current
 set row_security = off
@@ -696,14 +797,15 @@ declare
 begin
   perform _chain_or_error(table_name);
   if size is null or size < 0 or length(root) is distinct from 32 then
-    raise exception 'not a checkpoint: size %, root of % bytes', coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
-      using errcode = '22023', hint = 'A size is 0 or more, a root has 32 bytes.';
+    raise exception 'not a checkpoint: size %, root of % bytes',
+      coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
+      using errcode = '22023', hint = 'Give a size of 0 or more, and a root of 32 bytes.';
   end if;
   begin
     result := _compare_checkpoint(table_name, size, root);
   exception when others then
     -- Not being able to check is neither "fine" nor "tampered".
-    result := row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
+    result := _verdict(table_name, 'not_run', sqlerrm || ' (' || sqlstate || ')');
   end;
   if result.error_code = 'AUD-009' then
     result.detail := result.detail || '; ' || _lockdown_over(jsonb_build_array(_damage_of(result)), engage_lockdown);
@@ -712,14 +814,66 @@ begin
 end
 $function$;
 comment on function verify_checkpoint is
-  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the lockdown unless engage_lockdown is false: a false root can thus only tighten.';
+  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the '
+  'lockdown unless engage_lockdown is false: a false root can thus only tighten.';
 perform _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.
-perform _grant('execute on routine', '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof,
-                                      verify_inclusion, verify_consistency, find_log_damage, guards_hash, checkpoint_facts,
-                                      verify_checkpoint, wal_position, _is_hashes, _check_log_size, _consistency_ranges,
-                                      _log_subtree, _log_level, _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves,
-                                      _log_unbroken_to, _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');
+perform _grant('execute on routine',
+              '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof, verify_inclusion,
+                verify_consistency, find_log_damage, guards_hash, checkpoint_facts, verify_checkpoint, wal_position,
+                _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_root_if_any,
+                _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to, _log_tail, _merkle_parents,
+                _merkle_root, _merkle_path}', '{app_auditor}');
+
+-- sql/13_merkle/read.sql
+
+-- What exporters and provers ask: which logs there are, how much of one is not sealed, and one row with its proof.
+
+create function merkle_logs()
+returns table (origin text, table_name text, last_id bigint, error_code text, problem text)
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select format('alpha-db/%s/%s', i.installation_id, c.table_name), c.table_name, coalesce(c.last_id, 0),
+         c.error_code, c.problem
+  from chain_status() with ordinality
+       as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)
+  cross join only installation as i
+  order by c.place;
+$function$;
+comment on function merkle_logs is
+  'The Merkle log of each chained table: its name, how many rows it has, and what is wrong with the table, as in '
+  'chain_status().';
+create function unsealed_rows(table_name text) returns bigint
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select coalesce(c.last_id, 0) - 256 * (select coalesce(max(n.index) + 1, 0)
+                                         from only log_nodes as n
+                                         where n.table_name = unsealed_rows.table_name and n.level = 8)
+  from chain_status() as c
+  where c.table_name = unsealed_rows.table_name;
+$function$;
+comment on function unsealed_rows is
+  'How many rows of a log no stored node covers, so that a proof reads them; null if the table is not chained.';
+create function row_to_prove(table_name text, id bigint, size bigint)
+returns table (row_data text, row_hash text, previous_hash text, proof bytea[])
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select r.row_data, r.row_hash,
+         case when r.id = 1 then chain_genesis(row_to_prove.table_name)
+              else (select p.row_hash from chain_rows(row_to_prove.table_name, r.id - 1, r.id - 1) as p) end,
+         inclusion_proof(row_to_prove.table_name, r.id, size)
+  from chain_rows(row_to_prove.table_name, row_to_prove.id, row_to_prove.id) as r;
+$function$;
+comment on function row_to_prove is
+  'A row as it was hashed, the hash before it, and its inclusion proof in the log of that size; no row if it is not '
+  'there.';
+perform _grant('execute on routine', '{merkle_logs, unsealed_rows, row_to_prove}', '{app_auditor}');
 
 perform _finish_migration('006_checkpoints');
 end

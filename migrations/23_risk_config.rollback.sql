@@ -1,5 +1,7 @@
 -- Takes back 23_risk_config. Built from sql/ by bin/build; change it there.
 
+-- The frame of every rollback but the first migration's. As of a migration: sql/01_install/migrations.sql.
+
 do $rollback$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -7,31 +9,34 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('23_risk_config');
 
--- Before 23_risk_config is taken back: no limits are thrown away.
+-- Before 23_risk_config is taken back: refuses while its tables hold rows.
 
 do $rollback_first$
 begin
   if exists (select from only risk_configurations) or exists (select from only risk_asset_kill_thresholds) then
-    raise exception 'alpha-db: 23_risk_config is not rolled back, for its tables hold rows'
-      using errcode = '55000', hint = 'Risk limits are not thrown away by a rollback. Drop the schema by hand if you must.';
+    raise exception 'alpha-db: 23_risk_config is not rolled back, because its tables hold rows'
+      using errcode = '55000', hint = 'To delete the limits on purpose, drop the schema yourself.';
   end if;
 end
 $rollback_first$;
 perform _forget_attempts(t.name)
-from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10', 'risk_configurations', 'risk_asset_kill_thresholds']) as t(name);
+from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10', 'risk_configurations',
+                  'risk_asset_kill_thresholds']) as t(name);
 
 drop function risk_evidence;
 drop function active_risk_state;
 drop function verify_config_integrity;
+drop function _compare_states;
 drop function _unless_gone;
-drop function _replayed_state_text;
 create or replace function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -39,13 +44,20 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _risk_table_problems is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
+comment on function _risk_table_problems is
+  'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
+  'tables.';
+drop function _versions_stored;
+drop function _versions_due;
 drop trigger _200_reject_truncate on risk_asset_kill_thresholds;
 drop trigger _100_reject_change on risk_asset_kill_thresholds;
 drop trigger _200_reject_truncate on risk_configurations;
 drop trigger _100_reject_change on risk_configurations;
 drop function _guard_risk_change;
 drop function _apply_risk_change;
+drop function _apply_kill_threshold;
+drop function _apply_limits;
+drop function _require_stored_state;
 drop function _stored_state_text;
 drop function _stored_kill_thresholds;
 drop function _stored_limits;
@@ -54,7 +66,6 @@ drop table risk_configurations;
 drop domain risk_28_10;
 drop domain risk_5_2;
 drop domain risk_5_4;
-drop function _refuse_risk_decimal;
 
 perform _finish_rollback('23_risk_config');
 end

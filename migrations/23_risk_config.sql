@@ -2,6 +2,10 @@
 -- Built from sql/ by bin/build; change it there.
 -- depends: 006_checkpoints
 
+-- The frame of every migration but the first: one DO block, so one transaction and one checksum however it is applied.
+-- Somebody else's function could stand in front of PostgreSQL's own until search_path is set, so everything before that
+-- is named with its schema. sql/01_install/migrations.sql explains the rest.
+
 do $migration$
 declare
   home  pg_catalog.text := pg_catalog.current_schema();
@@ -9,7 +13,9 @@ begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
@@ -18,46 +24,35 @@ if not _begin_migration('23_risk_config') then return; end if;
 
 -- sql/14_risk/decimals.sql
 
--- Exact decimals that refuse with RSK-001
+-- Exact decimals for limits: as those of 03_values/decimals.sql, but what they cannot hold is refused with RSK-001
 
-create function _refuse_risk_decimal(value numeric, digits integer, scale integer) returns boolean
-language plpgsql security definer
-set search_path from current
-as $function$
-begin
-  perform _refuse(
-    'RSK-001', format('a risk parameter cannot hold %s exactly', _shortened(value)),
-    case when value::text in ('NaN', 'Infinity', '-Infinity') then format('%s is not a limit.', value)
-         else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
-    'Propose a value with fewer digits.', format('risk_%s_%s', digits, scale), 'CAST');
-  return false;
-end
-$function$;
-comment on function _refuse_risk_decimal is 'Raises RSK-001: the value has more digits than the column, or is NaN or infinite.';
 create domain risk_5_4 as numeric
   constraint risk_5_4_is_exact check (
     case when value is null then true
          when min_scale(value) <= 4 and abs(value) < 10 then true
-         else _refuse_risk_decimal(value, 5, 4) end);
-comment on domain risk_5_4 is 'decimal(5,4) that refuses (RSK-001) where numeric(5,4) would round.';
+         else _refuse_decimal(value, 'risk_5_4') end);
 create domain risk_5_2 as numeric
   constraint risk_5_2_is_exact check (
     case when value is null then true
          when min_scale(value) <= 2 and abs(value) < 1000 then true
-         else _refuse_risk_decimal(value, 5, 2) end);
-comment on domain risk_5_2 is 'decimal(5,2) that refuses (RSK-001) where numeric(5,2) would round.';
+         else _refuse_decimal(value, 'risk_5_2') end);
 create domain risk_28_10 as numeric
   constraint risk_28_10_is_exact check (
     case when value is null then true
          when min_scale(value) <= 10 and abs(value) < 1000000000000000000 then true
-         else _refuse_risk_decimal(value, 28, 10) end);
+         else _refuse_decimal(value, 'risk_28_10') end);
+comment on domain risk_5_4   is 'decimal(5,4) that refuses (RSK-001) where numeric(5,4) would round.';
+comment on domain risk_5_2   is 'decimal(5,2) that refuses (RSK-001) where numeric(5,2) would round.';
 comment on domain risk_28_10 is 'decimal(28,10) that refuses (RSK-001) where numeric(28,10) would round.';
 perform _count_attempts('RSK-001', t.name, 'CAST') from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10']) as t(name);
 
 -- sql/14_risk/limits.sql
 
--- Versions in time: a projection of risk_change_log, which can replay it. At most one current row, no overlap, no gap:
--- each version but the first begins where the one before ended (a foreign key says so), and ends exist once.
+-- Risk limits and kill thresholds, versioned in time
+--
+-- The tables are a projection of risk_change_log, which can replay them. There is at most one current row, no overlap
+-- and no gap: a version has no end (valid_to) as long as it holds, each version but the first begins where the one
+-- before it ended (prev_to, a foreign key to that row's valid_to), and each end exists once.
 
 create table risk_configurations (
   id                        uuid         not null  default gen_random_uuid(),
@@ -78,26 +73,35 @@ create table risk_configurations (
   constraint risk_configurations_valid_from_key unique (valid_from),
   constraint risk_configurations_prev_to_key unique nulls not distinct (prev_to),
   constraint risk_configurations_version_key unique (version),
-  constraint risk_configurations_prev_to_fkey foreign key (prev_to) references risk_configurations (valid_to) deferrable initially deferred,
+  constraint risk_configurations_prev_to_fkey foreign key (prev_to)
+    references risk_configurations (valid_to) deferrable initially deferred,
   constraint risk_configurations_begins_at_prev_to check (prev_to is null or prev_to = valid_from),
   constraint risk_configurations_ends_after_it_begins check (valid_to > valid_from),
   constraint risk_configurations_is_finite check (isfinite(valid_from) and (valid_to is null or isfinite(valid_to))),
-  constraint risk_configurations_max_position_size_pct_bounds check (max_position_size_pct >= 0 and max_position_size_pct <= 1),
-  constraint risk_configurations_daily_drawdown_limit_pct_bounds check (daily_drawdown_limit_pct >= 0 and daily_drawdown_limit_pct <= 1),
-  constraint risk_configurations_max_leverage_ratio_bounds check (max_leverage_ratio >= 0 and max_leverage_ratio <= 100),
+  constraint risk_configurations_max_position_size_pct_bounds
+    check (max_position_size_pct >= 0 and max_position_size_pct <= 1),
+  constraint risk_configurations_daily_drawdown_limit_pct_bounds
+    check (daily_drawdown_limit_pct >= 0 and daily_drawdown_limit_pct <= 1),
+  constraint risk_configurations_max_leverage_ratio_bounds
+    check (max_leverage_ratio >= 0 and max_leverage_ratio <= 100),
   constraint risk_configurations_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
   constraint risk_configurations_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_configurations                          is 'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved proposals.';
+comment on table risk_configurations is
+  'Risk limits, a row for each version; the row without valid_to is the current one. Changed only by approved '
+  'proposals.';
 comment on column risk_configurations.id                       is 'Identity of the version.';
-comment on column risk_configurations.max_position_size_pct    is 'Largest position as a share of equity, 0 to 1. Safe direction: down.';
-comment on column risk_configurations.daily_drawdown_limit_pct is 'Largest loss of a day as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.max_position_size_pct is
+  'Largest position as a share of equity, 0 to 1. Safe direction: down.';
+comment on column risk_configurations.daily_drawdown_limit_pct is
+  'Largest loss of a day as a share of equity, 0 to 1. Safe direction: down.';
 comment on column risk_configurations.max_leverage_ratio       is 'Highest leverage, 0 to 100. Safe direction: down.';
 comment on column risk_configurations.reason_for_change        is 'The proposal''s reason.';
 comment on column risk_configurations.approved_by_agent_id     is 'The agent whose approval completed the quorum.';
 comment on column risk_configurations.valid_from               is 'From when it holds.';
 comment on column risk_configurations.valid_to                 is 'Until when it held; null: it holds.';
-comment on column risk_configurations.prev_to                  is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_configurations.prev_to is
+  'valid_to of the version before, equal to valid_from; null for the first.';
 comment on column risk_configurations.version                  is 'Version of the state that brought it.';
 comment on column risk_configurations.proposal_id              is 'The approved proposal.';
 comment on column risk_configurations.state_hash               is 'Hash of that state.';
@@ -122,27 +126,34 @@ create table risk_asset_kill_thresholds (
   constraint risk_asset_kill_thresholds_asset_valid_from_key unique (asset, valid_from),
   constraint risk_asset_kill_thresholds_asset_prev_to_key unique nulls not distinct (asset, prev_to),
   constraint risk_asset_kill_thresholds_version_key unique (version),
-  constraint risk_asset_kill_thresholds_prev_to_fkey foreign key (asset, prev_to) references risk_asset_kill_thresholds (asset, valid_to) deferrable initially deferred,
+  constraint risk_asset_kill_thresholds_prev_to_fkey foreign key (asset, prev_to)
+    references risk_asset_kill_thresholds (asset, valid_to) deferrable initially deferred,
   constraint risk_asset_kill_thresholds_begins_at_prev_to check (prev_to is null or prev_to = valid_from),
   constraint risk_asset_kill_thresholds_ends_after_it_begins check (valid_to > valid_from),
-  constraint risk_asset_kill_thresholds_is_finite check (isfinite(valid_from) and (valid_to is null or isfinite(valid_to))),
+  constraint risk_asset_kill_thresholds_is_finite
+    check (isfinite(valid_from) and (valid_to is null or isfinite(valid_to))),
   constraint risk_asset_kill_thresholds_asset_is_given check (btrim(asset::text) <> ''::text),
   constraint risk_asset_kill_thresholds_kill_loss_pct_bounds check (kill_loss_pct >= 0 and kill_loss_pct <= 1),
   constraint risk_asset_kill_thresholds_kill_price_bounds check (kill_price > 0),
-  constraint risk_asset_kill_thresholds_approved_by_fkey foreign key (approved_by_agent_id) references agents (agent_id),
+  constraint risk_asset_kill_thresholds_approved_by_fkey foreign key (approved_by_agent_id)
+    references agents (agent_id),
   constraint risk_asset_kill_thresholds_proposal_id_fkey foreign key (proposal_id) references proposals (proposal_id)
 );
-comment on table  risk_asset_kill_thresholds                      is 'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
+comment on table risk_asset_kill_thresholds is
+  'Kill thresholds for each asset, a row for each version. Changed only by approved proposals.';
 comment on column risk_asset_kill_thresholds.id                   is 'Identity of the version.';
 comment on column risk_asset_kill_thresholds.asset                is 'The asset.';
-comment on column risk_asset_kill_thresholds.kill_loss_pct        is 'Loss, as a share, at which the position is killed. Safe direction: down.';
-comment on column risk_asset_kill_thresholds.kill_price           is 'Price at which the position is killed; null: none.';
+comment on column risk_asset_kill_thresholds.kill_loss_pct is
+  'Loss, as a share, at which the position is killed. Safe direction: down.';
+comment on column risk_asset_kill_thresholds.kill_price is
+  'Price at which the position is killed; null: none.';
 comment on column risk_asset_kill_thresholds.retired              is 'True for the row that ends a threshold.';
 comment on column risk_asset_kill_thresholds.reason_for_change    is 'The proposal''s reason.';
 comment on column risk_asset_kill_thresholds.approved_by_agent_id is 'The agent whose approval completed the quorum.';
 comment on column risk_asset_kill_thresholds.valid_from           is 'From when it holds.';
 comment on column risk_asset_kill_thresholds.valid_to             is 'Until when it held; null: it holds.';
-comment on column risk_asset_kill_thresholds.prev_to              is 'valid_to of the version before, equal to valid_from; null for the first.';
+comment on column risk_asset_kill_thresholds.prev_to is
+  'valid_to of the version before, equal to valid_from; null for the first.';
 comment on column risk_asset_kill_thresholds.version              is 'Version of the state that brought it.';
 comment on column risk_asset_kill_thresholds.proposal_id          is 'The approved proposal.';
 comment on column risk_asset_kill_thresholds.state_hash           is 'Hash of that state.';
@@ -150,7 +161,11 @@ comment on column risk_asset_kill_thresholds.created_at           is 'When the r
 
 -- sql/14_risk/apply.sql
 
--- Applying
+-- Applying a change of limits
+--
+-- _apply_proposal (12_consensus/apply.sql) calls _apply_risk_change after it has written the entry of risk_change_log.
+-- It ends the current version, writes the next, and compares the state that then stands in the tables with the state in
+-- the entry. The trigger _guard_risk_change refuses every other write to these tables.
 
 create function _stored_limits() returns jsonb
 language sql stable
@@ -165,7 +180,8 @@ create function _stored_kill_thresholds() returns jsonb
 language sql stable
 set search_path from current
 as $function$
-  select coalesce(jsonb_agg(jsonb_build_object('asset', t.asset, 'kill_loss_pct', t.kill_loss_pct, 'kill_price', t.kill_price)), '[]')
+  select coalesce(jsonb_agg(jsonb_build_object('asset', t.asset, 'kill_loss_pct', t.kill_loss_pct,
+                                               'kill_price', t.kill_price)), '[]')
   from only risk_asset_kill_thresholds as t where t.valid_to is null and not t.retired;
 $function$;
 comment on function _stored_kill_thresholds is 'The current kill thresholds as they stand in their table.';
@@ -174,50 +190,91 @@ language sql stable
 set search_path from current
 set row_security = off
 as $function$
-  select _state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0), _stored_limits(), _stored_kill_thresholds());
+  select _state_text(coalesce((select c.version from only risk_change_log as c order by c.id desc limit 1), 0),
+                     _stored_limits(), _stored_kill_thresholds());
 $function$;
 comment on function _stored_state_text is 'The canonical text of the state, made from the rows of the risk tables.';
-create function _apply_risk_change(change risk_change_log, proposal proposals) returns void
+create function _require_stored_state(expected text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if _stored_state_text() is distinct from expected then
+    perform _refuse_consensus(
+      'RSK-007', 'the risk tables do not hold what the applied proposals say',
+      format('Stored: %s. Replayed: %s.', _stored_state_text(), expected),
+      'The tables were changed by force: select * from verify_config_integrity() shows where.');
+  end if;
+end
+$function$;
+comment on function _require_stored_state is
+  'Raises RSK-007 unless the risk tables hold this state: nothing is built on a limit that was changed by force.';
+create function _apply_limits(change risk_change_log, proposal proposals) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  ended  timestamptz;
+  payload  jsonb := proposal.payload;
+  ended    timestamptz;
 begin
   -- A version begins after the one before, even if the clock was set back meanwhile.
+  update only risk_configurations as c
+  set valid_to = greatest(change.created_at, c.valid_from + interval '1 microsecond')
+  where c.valid_to is null returning c.valid_to into ended;
+  insert into risk_configurations (max_position_size_pct, daily_drawdown_limit_pct, max_leverage_ratio,
+    reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
+  values (round((payload ->> 'max_position_size_pct')::numeric, 4),
+    round((payload ->> 'daily_drawdown_limit_pct')::numeric, 4), round((payload ->> 'max_leverage_ratio')::numeric, 2),
+    proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
+    proposal.proposal_id, change.state_hash);
+end
+$function$;
+comment on function _apply_limits is
+  'Ends the current version of the limits and writes the next.';
+create function _apply_kill_threshold(change risk_change_log, proposal proposals) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  payload  jsonb := proposal.payload;
+  ended    timestamptz;
+begin
+  update only risk_asset_kill_thresholds as t
+  set valid_to = greatest(change.created_at, t.valid_from + interval '1 microsecond')
+  where t.valid_to is null and t.asset = payload ->> 'asset' returning t.valid_to into ended;
+  insert into risk_asset_kill_thresholds (asset, kill_loss_pct, kill_price, retired,
+    reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
+  values (payload ->> 'asset', round((payload ->> 'kill_loss_pct')::numeric, 4),
+    round((payload ->> 'kill_price')::numeric, 10), (payload ->> 'retired')::boolean,
+    proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
+    proposal.proposal_id, change.state_hash);
+end
+$function$;
+comment on function _apply_kill_threshold is
+  'Ends the current version of an asset''s threshold and writes the next.';
+create function _apply_risk_change(change risk_change_log, proposal proposals) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
   if proposal.kind::text = 'risk_config' then
-    update only risk_configurations as c
-    set valid_to = greatest(change.created_at, c.valid_from + interval '1 microsecond')
-    where c.valid_to is null returning c.valid_to into ended;
-    insert into risk_configurations (max_position_size_pct, daily_drawdown_limit_pct, max_leverage_ratio,
-      reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
-    values (round((proposal.payload ->> 'max_position_size_pct')::numeric, 4), round((proposal.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
-      round((proposal.payload ->> 'max_leverage_ratio')::numeric, 2),
-      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
-      proposal.proposal_id, change.state_hash);
+    perform _apply_limits(change, proposal);
   else
-    update only risk_asset_kill_thresholds as t
-    set valid_to = greatest(change.created_at, t.valid_from + interval '1 microsecond')
-    where t.valid_to is null and t.asset = proposal.payload ->> 'asset' returning t.valid_to into ended;
-    insert into risk_asset_kill_thresholds (asset, kill_loss_pct, kill_price, retired,
-      reason_for_change, approved_by_agent_id, valid_from, prev_to, version, proposal_id, state_hash)
-    values (proposal.payload ->> 'asset', round((proposal.payload ->> 'kill_loss_pct')::numeric, 4), round((proposal.payload ->> 'kill_price')::numeric, 10),
-      (proposal.payload ->> 'retired')::boolean,
-      proposal.reason, change.approved_by, coalesce(ended, change.created_at), ended, change.version,
-      proposal.proposal_id, change.state_hash);
+    perform _apply_kill_threshold(change, proposal);
   end if;
-  if _stored_state_text() is distinct from change.state_text then
-    perform _refuse_consensus('RSK-007', 'the risk tables do not hold what the applied proposals say',
-                             'Stored: ' || _stored_state_text() || '. Replayed: ' || change.state_text || '.',
-                             'select * from verify_config_integrity(); the tables were changed by force.');
-  end if;
+  perform _require_stored_state(change.state_text);
 end
 $function$;
 comment on function _apply_risk_change is
-  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the tables were changed by force. Called by _apply_proposal.';
-------------------------------------------------------------------------------------------------------------------------
--- Nobody writes these tables but by an applied proposal
-------------------------------------------------------------------------------------------------------------------------
+  'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the '
+  'tables were changed by force. Called by _apply_proposal.';
+
+-- sql/14_risk/guard.sql
+
+-- Triggers: the risk tables are written by applied proposals, and by nothing else
+--
+-- A new row must say what the last entry of risk_change_log and its proposal say; the only update is the end of the
+-- current version, at the moment of that entry. Everything else is refused with RSK-002.
 
 create function _guard_risk_change() returns trigger
 language plpgsql security definer
@@ -244,7 +301,8 @@ begin
       return new;
     end if;
   elsif tg_op = 'UPDATE' then
-    -- Only the end of the current version, at the moment of the change that the log's last entry made, and not of its own version.
+    -- Only the end of the current version, at the moment of the last entry of the log, and not of the version that this
+    -- entry made.
     if old.valid_to is null and new.valid_to = greatest(change.created_at, old.valid_from + interval '1 microsecond')
        and change.kind::text = tg_argv[1] and old.version < change.version
        and (tg_argv[1] = 'risk_config' or to_jsonb(old) ->> 'asset' = payload ->> 'asset')
@@ -265,25 +323,33 @@ create trigger _100_reject_change before insert or update or delete on risk_conf
   for each row execute function _guard_risk_change('risk_configurations', 'risk_config');
 create trigger _200_reject_truncate before truncate on risk_configurations
   for each statement execute function _reject_truncate('risk_configurations', 'RSK-002');
-comment on trigger _100_reject_change   on risk_configurations is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _100_reject_change   on risk_configurations is
+  'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_configurations is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
-alter table risk_configurations enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
+alter table risk_configurations
+  enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
 create trigger _100_reject_change before insert or update or delete on risk_asset_kill_thresholds
   for each row execute function _guard_risk_change('risk_asset_kill_thresholds', 'asset_kill_threshold');
 create trigger _200_reject_truncate before truncate on risk_asset_kill_thresholds
   for each statement execute function _reject_truncate('risk_asset_kill_thresholds', 'RSK-002');
-comment on trigger _100_reject_change   on risk_asset_kill_thresholds is 'Refuses every change that the last applied proposal does not say (RSK-002).';
+comment on trigger _100_reject_change   on risk_asset_kill_thresholds is
+  'Refuses every change that the last applied proposal does not say (RSK-002).';
 comment on trigger _200_reject_truncate on risk_asset_kill_thresholds is 'Refuses TRUNCATE (RSK-002).';
 -- ALWAYS, so that session_replication_role = replica does not open it; a restore runs before its triggers are made.
-alter table risk_asset_kill_thresholds enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
+alter table risk_asset_kill_thresholds
+  enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
 
 -- sql/14_risk/verify.sql
 
--- Asking
+-- Do the risk tables hold what the applied proposals say?
+--
+-- _risk_table_problems compares each version of limits and thresholds, closed ones too, with what the replay says
+-- should stand there. verify_config_integrity compares three sources of the current state, each read by itself: the
+-- hash in the log, the rows, and the replay.
 
-create or replace function _risk_table_problems(changes replayed_change[])
-returns table (table_name text, id bigint, problem text)
+create function _versions_due(changes replayed_change[])
+returns table (table_name text, version bigint, content jsonb)
 language sql stable
 set search_path from current
 as $function$
@@ -300,65 +366,66 @@ as $function$
                 from unnest(changes) as u
                 where u.problem is null and u.kind in ('risk_config', 'asset_kill_threshold')) as w
           cross join lateral (select (w.change).*) as c) as d
-  ),
-  said as (
-    select 'risk_configurations' as table_name, d.version,
-           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end,
-                              'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
-             'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
+  )
+  select case d.kind when 'risk_config' then 'risk_configurations' else 'risk_asset_kill_thresholds' end, d.version,
+         jsonb_build_object(
+           'valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end,
+           'valid_to', lead(d.valid_from) over (partition by d.kind, d.asset order by d.place),
+           'reason', d.reason, 'approved_by', d.approved_by, 'proposal_id', d.proposal_id, 'state_hash', d.state_hash,
+           'values', case d.kind
+             when 'risk_config' then jsonb_build_array(
                round((d.payload ->> 'max_position_size_pct')::numeric, 4),
                round((d.payload ->> 'daily_drawdown_limit_pct')::numeric, 4),
-               round((d.payload ->> 'max_leverage_ratio')::numeric, 2))) as content
-    from derived as d where d.kind = 'risk_config' window w as (order by d.place)
-    union all
-    select 'risk_asset_kill_thresholds', d.version,
-           jsonb_build_object('valid_from', d.valid_from, 'prev_to', case when d.place > 1 then d.valid_from end,
-                              'valid_to', lead(d.valid_from) over w, 'reason', d.reason, 'approved_by', d.approved_by,
-             'proposal_id', d.proposal_id, 'state_hash', d.state_hash, 'values', jsonb_build_array(
+               round((d.payload ->> 'max_leverage_ratio')::numeric, 2))
+             else jsonb_build_array(
                d.asset, round((d.payload ->> 'kill_loss_pct')::numeric, 4),
-               round((d.payload ->> 'kill_price')::numeric, 10),
-               (d.payload ->> 'retired')::boolean))
-    from derived as d where d.kind = 'asset_kill_threshold' window w as (partition by d.asset order by d.place)
-  ),
-  stands as (
-    select 'risk_configurations' as table_name, r.version,
-           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to,
-                              'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
-             'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
-               r.max_position_size_pct, r.daily_drawdown_limit_pct, r.max_leverage_ratio)) as content
-    from only risk_configurations as r
-    union all
-    select 'risk_asset_kill_thresholds', r.version,
-           jsonb_build_object('valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to,
-                              'reason', r.reason_for_change, 'approved_by', r.approved_by_agent_id,
-             'proposal_id', r.proposal_id, 'state_hash', r.state_hash, 'values', jsonb_build_array(
-               r.asset, r.kill_loss_pct, r.kill_price, r.retired))
-    from only risk_asset_kill_thresholds as r
-  )
-  select coalesce(s.table_name, t.table_name), coalesce(s.version, t.version),
-         case when t.version is null then format('version %s is not there', s.version)
-              when s.version is null then 'no applied proposal made this version'
-              else 'it says otherwise than the applied proposals: ' || (
-                select string_agg(k.key, ', ' order by k.key) from jsonb_each(s.content) as k
-                    where k.value is distinct from t.content -> k.key) end
-  from said as s
-  full join stands as t on t.table_name = s.table_name and t.version = s.version
-  where s.content is distinct from t.content
+               round((d.payload ->> 'kill_price')::numeric, 10), (d.payload ->> 'retired')::boolean) end)
+  from derived as d;
+$function$;
+comment on function _versions_due is
+  'What the applied proposals say should stand in the risk tables: each version, with its content.';
+create function _versions_stored()
+returns table (table_name text, version bigint, content jsonb)
+language sql stable
+set search_path from current
+as $function$
+  select 'risk_configurations', r.version,
+         jsonb_build_object(
+           'valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to, 'reason', r.reason_for_change,
+           'approved_by', r.approved_by_agent_id, 'proposal_id', r.proposal_id, 'state_hash', r.state_hash,
+           'values', jsonb_build_array(r.max_position_size_pct, r.daily_drawdown_limit_pct, r.max_leverage_ratio))
+  from only risk_configurations as r
+  union all
+  select 'risk_asset_kill_thresholds', r.version,
+         jsonb_build_object(
+           'valid_from', r.valid_from, 'prev_to', r.prev_to, 'valid_to', r.valid_to, 'reason', r.reason_for_change,
+           'approved_by', r.approved_by_agent_id, 'proposal_id', r.proposal_id, 'state_hash', r.state_hash,
+           'values', jsonb_build_array(r.asset, r.kill_loss_pct, r.kill_price, r.retired))
+  from only risk_asset_kill_thresholds as r;
+$function$;
+comment on function _versions_stored is
+  'What stands in the risk tables: each version, with its content.';
+-- Replaces the placeholder in 12_consensus/problems.sql, which finds nothing because the tables were not there yet.
+create or replace function _risk_table_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select coalesce(d.table_name, s.table_name), coalesce(d.version, s.version),
+         case when s.version is null then format('version %s is not there', d.version)
+              when d.version is null then 'no applied proposal made this version'
+              else 'it differs from the applied proposals: ' || (
+                select string_agg(k.key, ', ' order by k.key) from jsonb_each(d.content) as k
+                where k.value is distinct from s.content -> k.key) end
+  from _versions_due(changes) as d
+  full join _versions_stored() as s on s.table_name = d.table_name and s.version = d.version
+  where d.content is distinct from s.content
     -- From the first entry that does not hold, nothing is known of what should stand here.
     and not exists (select from unnest(changes) as c where c.problem is not null);
 $function$;
 comment on function _risk_table_problems is
-  'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none while the change log itself does not hold.';
-create function _replayed_state_text() returns text
-language sql stable
-set search_path from current
-as $function$
-  select case when bool_and(c.problem is null) is not false
-              then coalesce((array_agg(c.state_text order by c.version desc))[1], _state_text(0, null, '[]')) end
-  from _replay_consensus() as c;
-$function$;
-comment on function _replayed_state_text is
-  'The state that the approved proposals lead to from the empty one, every signature checked and every quorum counted again; null if one does not hold or the row of states is broken.';
+  'Versions of limits and thresholds, closed ones too, that are missing, altered or made by no applied proposal; none '
+  'while the change log itself does not hold.';
 create function _unless_gone(state text, source text) returns text[]
 language sql immutable
 set search_path from current
@@ -367,6 +434,27 @@ as $function$
   select case when state in ('42P01', '42703', '42883', '42704') then '{}'::text[] else array[source] end;
 $function$;
 comment on function _unless_gone is 'The source that could not be read, or none if what it reads is gone.';
+create function _compare_states(stored text, recomputed text, replayed text, problems text[], unread text[])
+returns table (source text, hash text, is_valid boolean, detail text)
+language sql immutable
+set search_path from current
+as $function$
+  select v.source, v.hash,
+         case when v.source = any (unread) then null
+              else coalesce(v.hash is not null and stored = recomputed and recomputed = replayed and v.problem is null,
+                            case when unread = '{}' then false end) end,
+         coalesce(v.problem, v.detail)
+  from (values
+    ('stored', stored, problems[1], 'state_hash of the last entry of risk_change_log'),
+    ('recomputed', recomputed, problems[2],
+     'SHA-256 of the state that stands in the risk tables; closed versions compared with the proposals'),
+    ('replayed', replayed, problems[3],
+     'SHA-256 of the state that the bootstrap and the approved proposals lead to; agents and releases compared with '
+     'them')
+  ) as v(source, hash, problem, detail);
+$function$;
+comment on function _compare_states is
+  'The verdict on each of the three sources: valid if all agree and it has no problem, null if it could not be read.';
 create function verify_config_integrity()
 returns table (source text, hash text, is_valid boolean, detail text)
 language plpgsql stable security definer
@@ -399,7 +487,8 @@ begin
       replayed := _text_digest(coalesce(last.state_text, _state_text(0, null, '[]')));
     end if;
     select string_agg(concat_ws(' ', p.table_name, p.id::text) || ': ' || p.problem, '; ') into in_log
-    from (select r.* from (select * from _agent_problems(changes) union all select * from _release_problems(changes)) as r
+    from (select r.*
+          from (select * from _agent_problems(changes) union all select * from _release_problems(changes)) as r
           order by r.table_name, r.id limit 5) as p;
   exception when others then
     replayed := null;
@@ -417,55 +506,54 @@ begin
     in_tables := sqlerrm;
     unread := unread || _unless_gone(sqlstate, 'recomputed');
   end;
-  return query
-    select v.source, v.hash,
-           case when v.source = any (unread) then null
-                else coalesce(v.hash is not null and stored = recomputed and recomputed = replayed and v.problem is null,
-                              case when unread = '{}' then false end) end,
-           coalesce(v.problem, v.detail)
-    from (values
-      ('stored', stored, in_entry, 'state_hash of the last entry of risk_change_log'),
-      ('recomputed', recomputed, in_tables,
-       'SHA-256 of the state that stands in the risk tables; closed versions compared with the proposals'),
-      ('replayed', replayed, in_log,
-       'SHA-256 of the state that the bootstrap and the approved proposals lead to; agents and releases compared with them')
-    ) as v(source, hash, problem, detail);
+  return query select c.* from _compare_states(stored, recomputed, replayed, array[in_entry, in_tables, in_log],
+                                               unread) as c;
 end
 $function$;
 comment on function verify_config_integrity is
-  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could not be read. Raises nothing.';
+  'Compares the stored hash, the hash of the rows, and the state replayed from bootstrap and approved proposals, and '
+  'with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could '
+  'not be read. Raises nothing.';
 
 -- sql/14_risk/read.sql
 
+-- What the trading applications read: the limits that hold now, and the evidence for each change of them
+
 create function active_risk_state()
-returns table (version bigint, state_text text, state_hash text, origin text, is_locked boolean, read_at timestamptz, limits_valid_from timestamptz)
+returns table (version bigint, state_text text, state_hash text, origin text, is_locked boolean, read_at timestamptz,
+               limits_valid_from timestamptz)
 language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
   -- One statement, one snapshot: what it returns belongs together.
-  select (s.text::jsonb ->> 'version')::bigint, s.text, _text_digest(s.text), _installation_origin(), (select l.is_locked from lockdown_status() as l),
-         clock_timestamp(), (select c.valid_from from only risk_configurations as c where c.valid_to is null)
+  select (s.text::jsonb ->> 'version')::bigint, s.text, _text_digest(s.text), _installation_origin(),
+         (select l.is_locked from lockdown_status() as l), clock_timestamp(),
+         (select c.valid_from from only risk_configurations as c where c.valid_to is null)
   from (select _stored_state_text() as text) as s;
 $function$;
 comment on function active_risk_state is
-  'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, one consistent read.';
+  'The current risk state as canonical text with its hash and version, and whether the lockdown is engaged: one row, '
+  'one consistent read.';
 create function risk_evidence(since_version bigint default 0)
-returns table (version bigint, kind text, previous text, state_text text, state_hash text, proposal_text text, proposer uuid, proposer_key text,
-               proposal_signature text, reason text, payload jsonb, approved_by uuid, approvals jsonb, applied_at timestamptz)
+returns table (version bigint, kind text, previous text, state_text text, state_hash text, proposal_text text,
+               proposer uuid, proposer_key text, proposal_signature text, reason text, payload jsonb, approved_by uuid,
+               approvals jsonb, applied_at timestamptz)
 language sql stable security definer
 set search_path from current
 set row_security = off
 as $function$
-  select c.version, c.kind::text, c.previous::text, c.state_text, c.state_hash::text, p.signed_text, p.proposer, encode(p.proposer_key, 'hex'),
-         encode(p.signature, 'hex'), p.reason, p.payload, c.approved_by, c.approvals, c.created_at
+  select c.version, c.kind::text, c.previous::text, c.state_text, c.state_hash::text, p.signed_text, p.proposer,
+         encode(p.proposer_key, 'hex'), encode(p.signature, 'hex'), p.reason, p.payload, c.approved_by, c.approvals,
+         c.created_at
   from only risk_change_log as c
   join only proposals as p on p.proposal_id = c.proposal_id
   where c.version > since_version
   order by c.version;
 $function$;
 comment on function risk_evidence is
-  'Every applied change after a version, with the signed texts and signatures by which anybody can check it without trusting this database.';
+  'Every applied change after a version, with the signed texts and signatures by which anyone can check it without '
+  'trusting this database.';
 perform _grant('select on', '{risk_configurations, risk_asset_kill_thresholds}', '{app_risk, app_auditor}');
 perform _grant('execute on routine', '{active_risk_state, risk_evidence, verify_config_integrity}',
               '{app_trading, app_auditor, app_risk}');

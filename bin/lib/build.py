@@ -22,6 +22,7 @@ from pathlib import Path
 import pglast
 from objects import listed
 from pglast import ast
+from pglast.enums import AlterTableType
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LONGEST_LINE = 120
@@ -163,6 +164,20 @@ def drops(files: list[Path], earlier: list[Path]) -> list[str]:
     return undone
 
 
+def cannot_undo(files: list[Path]) -> str | None:
+    """The first statement that drops() has no answer to, so that its rollback must be written by hand."""
+    for file in files:
+        for statement in statements(file):
+            match statement.tree:
+                case ast.DropStmt() | ast.DoStmt():
+                    return f"{file}: {statement.bare[:60]!r}"
+                case ast.AlterTableStmt(cmds=commands) if any(
+                    c.subtype == AlterTableType.AT_AddColumn for c in commands
+                ):
+                    return f"{file}: {statement.bare[:60]!r}"
+    return None
+
+
 def fill(wrapper: Path, name: str, body: str) -> str:
     """A file of sql/wrapper/ with its two placeholders filled in."""
     return wrapper.read_text(encoding="utf-8").replace("{name}", name).replace("{body}", body)
@@ -181,6 +196,8 @@ def build(sql: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         made_from = f"-- {header}\n-- Built from sql/ by bin/build; change it there.\n{depends}\n"
         yield f"{name}.sql", made_from + fill(wrapper, name, body), migration.released[:1]
         by_hand = sql / migration.rollback if migration.rollback else None
+        if by_hand is None and (statement := cannot_undo(files)):
+            raise BuildError(f"{statement}: give {name} a rollback in the manifest that takes this back")
         if before is None and by_hand:
             back = by_hand.read_text(encoding="utf-8")
         else:

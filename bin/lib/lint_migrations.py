@@ -27,8 +27,8 @@ NAME = re.compile(r"^(?P<name>[0-9]+_[a-z0-9_]+|[a-z][a-z0-9_]*)(?P<rollback>\.r
 DEPENDS = re.compile(r"^--\s*depends:(?P<names>.*)$", re.MULTILINE)
 BODY = re.compile(r"\bdo\s+(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)", re.DOTALL)
 DOLLAR_QUOTED = re.compile(r"^(?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)$", re.DOTALL)
-# what format() puts in: no token of SQL
-PLACEHOLDER = re.compile(r"%(\d+\$)?[sIL]|%%")
+# what format() and _fill() put in: no token of SQL
+PLACEHOLDER = re.compile(r"%(\d+\$)?[sIL]|%%|\{[a-z_]+:[ILs]\}")
 # The first statement of a file that has no _begin_migration, and how it takes the lock.
 PATH = "perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);"
 LOCKS = (
@@ -41,16 +41,17 @@ PIN = """\
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-if not exists (select from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace \
-join pg_roles as r on r.oid = p.proowner
+if not exists (select from pg_proc as p
+               join pg_namespace as n on n.oid = p.pronamespace
+               join pg_roles as r on r.oid = p.proowner
                where p.proname = '_begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 """
-# A declaration, and the types that are PostgreSQL's, or the schema's, whatever the path is.
-DECLARED = re.compile(r"^\s*(?P<name>\w+)\s+(constant\s+)?(?P<type>[^;:\s]+)")
-SAFE_TYPE = re.compile(r"^(pg_catalog|%1\$I)\.\w+(\[\])*$")
+# A declaration, and the types that are PostgreSQL's, or the install schema's (_fill), whatever the path is.
+DECLARED = re.compile(r"^\s*(?P<name>\w+)\s+(constant\s+)?(?P<type>({home:I})?[^;:\s]+)")
+SAFE_TYPE = re.compile(r"^(pg_catalog|{home:I})\.\w+(\[\])*$")
 FUNCTION = re.compile(
     r"^create (or replace )?(function|procedure) \S+?\((?P<head>.*?)^as (?P<tag>\$\w+\$)(?P<body>.*?)(?P=tag)",
     re.DOTALL | re.MULTILINE,

@@ -48,7 +48,7 @@ def arguments(text: str) -> str:
         words = one.split()
         if words[:1] in (["inout"], ["variadic"], ["in"]):
             words = words[1:]
-        if len(words) < 2 or words[0] == "money_type":
+        if len(words) < 2 or words[0] in ("money_type", "out"):
             continue
         declared, _, default = " ".join(words[1:]).partition(" default ")
         found.append(f"{words[0]} {declared.strip()}{' default' if default else ''}")

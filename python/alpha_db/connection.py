@@ -14,11 +14,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
-from alpha_db.errors import ConnectionFailed, ValueRefused, WrongType, from_database, squeeze
+from alpha_db.arguments import text as require_text
+from alpha_db.errors import ConnectionFailed, from_database, squeeze
 from alpha_db.loaders import read_what_is_there
 from alpha_db.pooled import PinningConnection, PinningCursor, is_pooled, read_options
 from alpha_db.queries import query
-from alpha_db.sqlstates import HINTS
 
 logger = logging.getLogger("alpha_db.server")
 
@@ -171,11 +171,8 @@ def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: A
     Raises ConnectionFailed for a DSN that libpq cannot read, WrongType and ValueRefused for what is no text.
     """
     for name, said in (("dsn", dsn), ("schema", schema)):
-        if said is not None and not isinstance(said, str):
-            hint = f"Pass {name} as a str."
-            raise WrongType(f"{name} came as {type(said).__name__}", hint=hint, sqlstate="42804", column=name)
-        if said is not None and any("\ud800" <= character <= "\udfff" for character in said):
-            raise ValueRefused(f"{name} is not UTF-8", hint=HINTS["22021"], sqlstate="22021", column=name)
+        if said is not None:
+            require_text(name, said)
     try:
         given = {name: value for name, value in kwargs.items() if value is not None}
         params = conninfo_to_dict(_plain_scheme(_dsn(dsn)), **given)
@@ -264,10 +261,7 @@ def _secret_span(dsn: str) -> str:
 
 def _looks_broken(dsn: str | None) -> bool:
     """Whether a URL's user part may reach beyond where libpq stops reading it: at the first @ or /."""
-    text = _dsn(dsn)
-    if "://" not in text:
-        return False
-    rest = text.split("://", 1)[1]
+    rest = _dsn(dsn).partition("://")[2]
     user, at, _ = rest.partition("@")
     return rest.count("@") > 1 or (bool(at) and "/" in user)
 

@@ -345,16 +345,16 @@ def _refusal(state: str, message: str, exc: psycopg.Error) -> AlphaDbError:
 def _without_state(exc: psycopg.Error) -> AlphaDbError:
     """What libpq or psycopg themselves say: they give no SQLSTATE."""
     message = squeeze(str(exc)) or type(exc).__name__
-    shown = shorten(message, _MESSAGE)
-    if "NUL" in message and isinstance(exc, psycopg.DataError):
+    shown, is_data = shorten(message, _MESSAGE), isinstance(exc, psycopg.DataError)
+    if is_data and "NUL" in message:
         return ValueRefused(shown, hint=HINTS["22021"], sqlstate="22021")
-    if isinstance(exc, psycopg.DataError) or "cannot adapt type" in message:
+    if is_data or "cannot adapt type" in message:
         return WrongType(shown, hint=HINTS["42804"], sqlstate="42804")
+    hint = hint_while_connecting(message)
     if isinstance(exc, psycopg.OperationalError):
-        state, hint = state_while_connecting(message), hint_while_connecting(message)
-        return ConnectionFailed(without_number(message), hint=hint, sqlstate=state)
+        return ConnectionFailed(without_number(message), hint=hint, sqlstate=state_while_connecting(message))
     if "connection option" in message:
-        return ConnectionFailed(shown, hint=hint_while_connecting(message), sqlstate="08001")
+        return ConnectionFailed(shown, hint=hint, sqlstate="08001")
     if isinstance(exc, psycopg.ProgrammingError | psycopg.InterfaceError):
         return WrongState(shown, hint="Use a connection and a cursor that are open and in no other use.")
     return DatabaseFailure(shown)

@@ -16,6 +16,7 @@ from alpha_db.errors import DecimalError, WrongType
 
 #: Levels of JSON that are read: what Python reads with less than its recursion limit, it may not be able to print.
 DEEPEST = 100
+_SCALARS = (str, bytes, bytearray, memoryview)
 
 
 class JsonText(str):
@@ -32,66 +33,51 @@ def dumps(value: Any) -> str:
     types and for a value that contains itself.
     """
     printed: list[str] = []
-    levels: list[tuple[Iterator[tuple[str, Any]], str, Any]] = []
     is_open: set[int] = set()
-
-    def put(item: Any) -> None:
-        if isinstance(item, Mapping):
-            begin(item, ((f"{_key(key)}: ", inner) for key, inner in item.items()), "{", "}")
-        elif isinstance(item, Sequence) and not isinstance(item, str | bytes | bytearray | memoryview):
-            begin(item, (("", inner) for inner in item), "[", "]")
-        else:
+    root: Iterator[tuple[str | None, Any]] = iter([("", value)])
+    levels: list[tuple[Iterator[tuple[str | None, Any]], str, Any]] = [(root, "", None)]
+    is_first = True
+    while levels:
+        inner, last, outer = levels[-1]
+        entry: tuple[str | None, Any] = next(inner, (None, None))
+        label, item = entry
+        if label is None:  # the level ends
+            printed.append(last)
+            is_open.discard(id(outer))
+            levels.pop()
+            is_first = False
+            continue
+        printed.append(label if is_first else f", {label}")
+        is_first = isinstance(item, Mapping | Sequence) and not isinstance(item, _SCALARS)
+        if not is_first:
             printed.append(_scalar(item))
-
-    def begin(item: Any, inner: Iterator[tuple[str, Any]], first: str, last: str) -> None:
+            continue
         if id(item) in is_open:
             raise WrongType("a value that contains itself is not JSON", hint="Pass a copy without the cycle.")
         is_open.add(id(item))
-        printed.append(first)
-        levels.append((inner, last, item))
-
-    put(value)
-    is_first = True
-    while levels:
-        inner, last, item = levels[-1]
-        before = len(levels)
-        for label, found in inner:
-            printed.append(label if is_first else f", {label}")
-            is_first = False
-            put(found)
-            if len(levels) > before:
-                is_first = True
-                break
+        if isinstance(item, Mapping):
+            printed.append("{")
+            levels.append((((f"{_key(key)}: ", each) for key, each in item.items()), "}", item))
         else:
-            printed.append(last)
-            is_open.discard(id(item))
-            levels.pop()
-            is_first = False
+            printed.append("[")
+            levels.append((((("", each) for each in item)), "]", item))
     return "".join(printed)
 
 
-def loads(text: str | bytes) -> Any:
-    """Return the value of JSON text, every number exact; JsonText if Python has no value for it. Raises nothing.
+def loads(text: str) -> Any:
+    """Return the value of JSON as PostgreSQL prints it, every number exact; JsonText if Python has no value for it.
 
-    Takes JSON as PostgreSQL prints it, in UTF-8.
+    Raises nothing.
     """
     try:
-        value = _parse(text)
+        try:
+            value = json.loads(text, parse_float=Decimal)
+        except ValueError:  # an integer of more digits than sys.get_int_max_str_digits(), or no JSON
+            value = json.loads(text, parse_float=Decimal, parse_int=_whole)
     except (ValueError, ArithmeticError, RecursionError):
-        return _as_text(text)
-    return _as_text(text) if _may_be_deep(text) and _is_deep(value) else value
-
-
-def _parse(text: str | bytes) -> Any:
-    try:
-        return json.loads(text, parse_float=Decimal)
-    except ValueError:
-        # an integer of more digits than sys.get_int_max_str_digits(), or no JSON
-        return json.loads(text, parse_float=Decimal, parse_int=_whole)
-
-
-def _as_text(text: str | bytes) -> JsonText:
-    return JsonText(text if isinstance(text, str) else text.decode("utf-8", "backslashreplace"))
+        return JsonText(text)
+    may_be_deep = text.count("[") + text.count("{") > DEEPEST
+    return JsonText(text) if may_be_deep and _is_deep(value) else value
 
 
 def _whole(digits: str) -> int | Decimal:
@@ -99,12 +85,6 @@ def _whole(digits: str) -> int | Decimal:
         return int(digits)
     except ValueError:
         return Decimal(digits)
-
-
-def _may_be_deep(text: str | bytes) -> bool:
-    if isinstance(text, str):
-        return text.count("[") + text.count("{") > DEEPEST
-    return text.count(b"[") + text.count(b"{") > DEEPEST
 
 
 def _is_deep(value: Any) -> bool:

@@ -46,7 +46,6 @@ def _or_text(base: type[Loader]) -> type[Loader]:
             except (psycopg.Error, NotImplementedError, ValueError, ArithmeticError):
                 return bytes(data).decode("utf-8", "backslashreplace")
 
-    OrText.__name__ = OrText.__qualname__ = f"{base.__name__}OrText"
     return OrText
 
 

@@ -24,7 +24,7 @@ def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
 
     Whoever waits may say how long even if the holder's time is hidden. Raises psycopg.Error.
     """
-    found = ask(conn, "who_holds_locks")
+    found = ask(conn, "lock_holders")
     for row in found:
         waits = [
             other["seconds"] for other in found if other["pid"] in row["blocks"] and not other["granted"]

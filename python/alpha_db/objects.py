@@ -12,7 +12,7 @@ from importlib import resources
 from typing import NamedTuple
 
 #: What is made for each chained table has its name behind one of these.
-_MADE = re.compile(r"^(?:chain|hashed|lock|tail|writer)_")
+_MADE = re.compile(r"^(?:_chain|hashed|lock|tail|writer)_")
 #: Money is declared so that a binary float is seen; what it takes is numeric.
 _TYPES = {"anycompatible": "numeric"}
 _TAKES = {

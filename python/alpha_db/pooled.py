@@ -58,16 +58,14 @@ class PinningConnection(psycopg.Connection[Any]):
     @contextmanager
     def pinned(self, statement: Query) -> Iterator[None]:
         """Give a statement its transaction, or the transaction that it begins its pins."""
-        if self.pins is None or self.info.transaction_status != TransactionStatus.IDLE:
-            yield
-        elif not self.autocommit:
-            self._tell()
-            yield
-        elif _ALONE.match(_text(statement, self)):
-            yield
-        else:
+        begins = self.pins is not None and self.info.transaction_status == TransactionStatus.IDLE
+        if begins and self.autocommit and not _ALONE.match(_text(statement, self)):
             with self.transaction():
                 yield
+        else:
+            if begins and not self.autocommit:
+                self._tell()
+            yield
 
     def _tell(self) -> None:
         if self.pins:
@@ -79,29 +77,20 @@ class PinningConnection(psycopg.Connection[Any]):
 class PinningCursor(psycopg.Cursor[Row]):
     """psycopg's cursor, on a PinningConnection."""
 
-    def execute(
-        self,
-        query: Query,
-        params: Params | None = None,
-        *,
-        prepare: bool | None = None,
-        binary: bool | None = None,
-    ) -> Self:
+    def execute(self, query: Query, params: Params | None = None, **options: Any) -> Self:
         """As psycopg's, within a transaction that has the pins."""
         with _pinned(self.connection, query):
-            return super().execute(cast(Any, query), params, prepare=prepare, binary=binary)
+            return super().execute(cast(Any, query), params, **options)
 
-    def executemany(self, query: Query, params_seq: Any, *, returning: bool = False) -> None:
+    def executemany(self, query: Query, params_seq: Any, **options: Any) -> None:
         """As psycopg's, within a transaction that has the pins."""
         with _pinned(self.connection, query):
-            super().executemany(query, params_seq, returning=returning)
+            super().executemany(query, params_seq, **options)
 
     @contextmanager
-    def copy(
-        self, statement: Query, params: Params | None = None, *, writer: Any = None
-    ) -> Iterator[psycopg.Copy]:
+    def copy(self, statement: Query, params: Params | None = None, **options: Any) -> Iterator[psycopg.Copy]:
         """As psycopg's, within a transaction that has the pins."""
-        with _pinned(self.connection, statement), super().copy(statement, params, writer=writer) as copy:
+        with _pinned(self.connection, statement), super().copy(statement, params, **options) as copy:
             yield copy
 
 

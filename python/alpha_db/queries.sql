@@ -1,11 +1,14 @@
 -- All the SQL that the Python package sends. A "-- name:" line starts a query; queries.py reads this file.
+-- Most are calls of functions. What is written out here either reads a table or view as it is, or has to run where
+-- nothing may be installed yet: pin_names to migration_lock_holders.
 
 -- name: pin_names
 -- The first statement of every connection. Until it has run, any name could be somebody else's: all of its own are
 -- PostgreSQL's, by name. A path without a schema that exists becomes pg_catalog's, where nothing is installed.
 -- Behind a pooler the server's process is another than the one that libpq was told; there this lasts for the statement
 -- only, so that nobody else finds it in a session that is not ours.
-with pooler as materialized (select pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %(pid)s::pg_catalog.int4 as is_there)
+with pooler as materialized (
+  select pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %(pid)s::pg_catalog.int4 as is_there)
 select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ',
          coalesce(pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_catalog'), 'pg_temp'), is_there),
        pg_catalog.set_config('standard_conforming_strings', 'on', is_there),
@@ -26,8 +29,8 @@ select coalesce(pg_catalog.current_schema(), 'pg_catalog')::pg_catalog.text, pg_
 
 -- name: pin_for_command
 -- Defaults of the database or the role that would keep a command from reading or from recording what it found. What the
--- caller's own PGOPTIONS say counts. jit: compiling takes seconds where the planner takes our functions for costly, and saves
--- nothing, because what takes time is hashing.
+-- caller's own PGOPTIONS say counts. jit: compiling takes seconds where the planner believes that our functions are
+-- costly, and saves nothing, because hashing takes the time.
 select s.name, case when not %(is_pooled)s::boolean then set_config(s.name, v.value, false) else v.value end
 from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
              ('default_transaction_deferrable', 'off'), ('statement_timeout', '0'), ('jit', 'off'),
@@ -37,8 +40,8 @@ join pg_settings as s on s.name = v.name
 where s.source <> 'client';
 
 -- name: where_am_i
--- The schema may be anybody's, if it is somebody else's word that put it first: what it holds must not fit a call better
--- than PostgreSQL's own, so functions are qualified and arguments of the very types that they take.
+-- Whoever put the schema first may have put anything into it. So that none of it fits a call better than PostgreSQL's
+-- own, functions are qualified, and arguments have exactly the types that they take.
 select pg_catalog.current_database()                                      as database,
        nullif(pg_catalog.current_schema()::text, 'pg_catalog'::text)      as schema,
        session_user                                                       as session_user,
@@ -141,9 +144,9 @@ where c.oid = pg_catalog.to_regclass(pg_catalog.quote_ident(current_schema()::te
 -- name: migrate_lock
 lock table only lock_migrate_sessions in share update exclusive mode;
 
--- name: lock_holders
--- Who keeps migrations of this schema waiting: holders of the lock tables or, while there is no installation that can be
--- seen, transactions that are making tables. A prepared transaction has no pid. %(own)s: sessions of the one that asks.
+-- name: migration_lock_holders
+-- Who keeps migrations of this schema waiting: holders of the lock tables or, while no installation can be seen,
+-- transactions that are making tables. A prepared transaction has no pid. %(own)s: the caller's own sessions.
 select distinct l.pid, coalesce(a.usename::text, x.owner::text) as login, a.application_name as application, x.gid
 from pg_locks as l
 left join pg_class as c on c.oid = l.relation
@@ -167,7 +170,7 @@ select table_name, last_id, head_hash, last_created_at, error_code, problem from
 -- name: lockdown_status
 select is_locked, since, event_id, reason, damage from lockdown_status();
 
--- name: who_holds_locks
+-- name: lock_holders
 select lock_name, mode, granted, pid, gid, login, application, client_address, since, state, blocks,
        extract(epoch from clock_timestamp() - since)::double precision as seconds
 from lock_holders();
@@ -222,41 +225,7 @@ select record_verification(
   is_full => %(is_full)s::boolean, last_ids => %(last_ids)s::jsonb, rows_checked => %(rows_checked)s::bigint);
 
 -- name: logins_without_timeouts
--- Login roles that are members of an application role, with the time-outs that none of the places sets where a
--- role's settings come from: role in this database, role, database, all roles, the server's own configuration.
-with recursive members as (
-  select r.oid, r.rolname::text as app_role
-  from pg_roles as r
-  where r.rolname in (select %(role_prefix)s::text || n
-                      from unnest(array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk']) as n)
-  union
-  select a.member, m.app_role
-  from pg_auth_members as a
-  join members as m on m.oid = a.roleid
-),
-effective as (
-  select m.oid, m.app_role, g.name,
-         coalesce(
-           (select split_part(c, '=', 2)
-            from pg_db_role_setting as s
-            cross join lateral unnest(s.setconfig) as c
-            where split_part(c, '=', 1) = g.name
-              and s.setrole in (m.oid, 0)
-              and s.setdatabase in ((select oid from pg_database where datname = current_database()), 0)
-            order by s.setrole = 0, s.setdatabase = 0
-            limit 1),
-           (select reset_val from pg_settings as p
-            where p.name = g.name and p.source in ('configuration file', 'command line', 'environment variable')),
-           '0') as value
-  from members as m
-  cross join (values ('lock_timeout'), ('idle_in_transaction_session_timeout')) as g (name)
-)
-select r.rolname::text as role, array_agg(distinct e.app_role) as member_of, array_agg(distinct e.name) as lacks
-from effective as e
-join pg_roles as r on r.oid = e.oid
-where r.rolcanlogin and e.value ~ '^[[:space:]]*-?0+([.]0*)?[[:space:]]*[a-z]*[[:space:]]*$'
-group by r.rolname
-order by r.rolname;
+select role, member_of, lacks from logins_without_timeouts();
 
 -- name: record_signal
 select * from record_signal(
@@ -301,8 +270,8 @@ call append_ai_debate(
 
 -- name: append_order
 call append_order(
-  correlation_id => %(correlation_id)s::pg_catalog.uuid, order_type => %(order_type)s::pg_catalog.text, symbol => %(symbol)s::pg_catalog.text,
-  side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
+  correlation_id => %(correlation_id)s::pg_catalog.uuid, order_type => %(order_type)s::pg_catalog.text,
+  symbol => %(symbol)s::pg_catalog.text, side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
   exchange_order_id => %(exchange_order_id)s::pg_catalog.text, status => %(status)s::pg_catalog.text);
 
 -- name: append_order_event
@@ -310,20 +279,18 @@ call append_order_event(
   order_execution_id => %(order_execution_id)s::bigint, event_type => %(event_type)s::pg_catalog.text,
   fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
   zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::pg_catalog.jsonb,
-  rejection_reason => %(rejection_reason)s::pg_catalog.text, exchange_error_code => %(exchange_error_code)s::pg_catalog.text);
+  rejection_reason => %(rejection_reason)s::pg_catalog.text,
+  exchange_error_code => %(exchange_error_code)s::pg_catalog.text);
 
 -- name: replay_lag
--- Whether this is a standby, and then for how many seconds it may have seen nothing of its primary. On an idle
--- primary that grows as well: whether a standby is behind cannot be told from the standby alone.
-select pg_is_in_recovery(),
-       case when pg_is_in_recovery()
-            then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::double precision end;
+select in_recovery, seconds from replay_lag();
 
 -- name: active_risk_state
 select version, state_text, state_hash, origin, is_locked, read_at, limits_valid_from from active_risk_state();
 
 -- name: agent_keys
-select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature from agent_keys();
+select agent_id::text, public_key, proposal_id::text, revoked_at is not null as revoked, name, role, signature
+from agent_keys();
 
 -- name: was_locked
 select event_id, alarm from lockdown_evidence() where event_id is not null or alarm is not null limit 1;
@@ -354,8 +321,8 @@ from bootstrap_agents(agents => %(agents)s::jsonb);
 select agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, revoked_at from agent_keys();
 
 -- name: proposals
-select proposal_id, kind, payload, reason, proposer, proposer_name, previous, digest, signed_text, expires_at, created_at,
-       status, approvals, needed
+select proposal_id, kind, payload, reason, proposer, proposer_name, previous, digest, signed_text, expires_at,
+       created_at, status, approvals, needed
 from vw_proposals
 where (%(proposal)s::text is null or proposal_id::text like %(proposal)s || '%%')
   and (%(every)s::boolean or status = 'PENDING')
@@ -402,8 +369,8 @@ from seal_log(table_name => %(table_name)s::text, max_rows => %(max_rows)s::bigi
 set transaction isolation level repeatable read;
 
 -- name: checkpoint_facts
-select origin, table_name, size, root, guards_hash, installation_id, system_identifier, timeline, wal_lsn::text as wal_lsn,
-       taken_at
+select origin, table_name, size, root, guards_hash, installation_id, system_identifier, timeline,
+       wal_lsn::text as wal_lsn, taken_at
 from checkpoint_facts();
 
 -- name: consistency_proof
@@ -422,8 +389,8 @@ select t.row_hash::text from only {} as t where t.id between 1 and %(size)s::big
 select recompute_log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
 
 -- name: verify_checkpoint
-select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash, actual_hash,
-       detail
+select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash,
+       actual_hash, detail
 from verify_checkpoint(
   table_name => %(table_name)s::text, size => %(size)s::bigint, root => %(root)s::bytea,
   engage_lockdown => %(engage_lockdown)s::boolean);
@@ -442,15 +409,7 @@ select pg_logical_emit_message(true, 'alpha-db', '');
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn;
 
 -- name: standbys
--- Connected physical standbys: neither logical subscribers, base backups, nor receivers of WAL, which never replay.
-select coalesce(nullif(r.application_name, ''), r.pid::text)     as name,
-       coalesce(r.replay_lsn >= %(lsn)s::pg_lsn, false)          as has_replayed,
-       pg_has_role('pg_read_all_stats', 'usage')                 as is_visible
-from pg_stat_replication as r
-where coalesce(r.state, '') <> 'backup'
-  and not (r.write_lsn is not null and r.replay_lsn is null)
-  and not exists (select from pg_replication_slots as s where s.active_pid = r.pid and s.slot_type = 'logical')
-order by 1;
+select name, has_replayed, is_visible from standbys(replayed_to => %(lsn)s::pg_lsn);
 
 -- name: whereabouts
 select i.installation_id::text as installation, guards_hash() as guards, pg_is_in_recovery() as in_recovery,
@@ -463,20 +422,7 @@ cross join wal_position() as w;
 select id, reason, recorded_by, created_at from only guard_states where id > %(size)s::bigint order by id;
 
 -- name: guards_since
--- What differs between the facts that row `size` of guard_states recorded and those that hold now.
-with recorded as (
-  select f.value ->> 1 as object_kind, f.value ->> 2 as object_name, f.value ->> 3 as fact, f.value ->> 4 as value
-  from only guard_states as g
-  cross join lateral jsonb_array_elements(g.facts) as f
-  where g.id = %(size)s::bigint
-)
-select coalesce(r.object_kind, p.object_kind) as object_kind, coalesce(r.object_name, p.object_name) as object_name,
-       coalesce(r.fact, p.fact) as fact, r.value as expected, p.value as found,
-       case when r.fact is null then 'extra' when p.fact is null then 'missing' else 'changed' end as problem
-from recorded as r
-full join guard_facts() as p using (object_kind, object_name, fact)
-where r.value is distinct from p.value or r.fact is null or p.fact is null
-order by 1, 2, 3;
+select object_kind, object_name, fact, expected, found, problem from guards_since(state_id => %(size)s::bigint);
 
 -- name: recorded_guards_hash
 select state_hash::text as state_hash from only guard_states where id = %(size)s::bigint;
@@ -489,18 +435,10 @@ from only maintenance_events where id > %(size)s::bigint order by id;
 select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s::integer)), 8, '0')), 0, 1000000, true);
 
 -- name: unsealed_rows
--- How many rows of a log no stored node covers; null for what is no chained table.
-select coalesce(c.last_id, 0) - 256 * (select coalesce(max(n.index) + 1, 0) from only log_nodes as n
-                                        where n.table_name = c.table_name and n.level = 8)
-from chain_status() as c
-where c.table_name = %(table_name)s::text;
+select unsealed_rows(table_name => %(table_name)s::text);
 
 -- name: logs
-select 'alpha-db/' || i.installation_id || '/' || c.table_name as origin, c.table_name as "table",
-       coalesce(c.last_id, 0) as last_id, c.error_code, c.problem
-from chain_status() with ordinality as c (table_name, last_id, head_hash, last_created_at, error_code, problem, place)
-cross join only installation as i
-order by c.place;
+select origin, table_name as "table", last_id, error_code, problem from merkle_logs();
 
 -- name: log_root
 select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
@@ -509,7 +447,8 @@ select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
 select chain_genesis(%(table_name)s::text);
 
 -- name: row_hash
-select row_hash from chain_rows(table_name => %(table_name)s::text, from_id => %(before)s::bigint, to_id => %(before)s::bigint);
+select row_hash
+from chain_rows(table_name => %(table_name)s::text, from_id => %(before)s::bigint, to_id => %(before)s::bigint);
 
 -- name: inclusion_proof_of_last
 select inclusion_proof(table_name => %(table_name)s::text, id => %(before)s::bigint, size => %(before)s::bigint);
@@ -533,9 +472,5 @@ copy (
 ) to stdout (format binary);
 
 -- name: row_to_prove
--- The row and the hash before it, and its place in the log of that size.
-select r.row_data, r.row_hash,
-       case when r.id = 1 then chain_genesis(%(table_name)s::text)
-            else (select p.row_hash from chain_rows(%(table_name)s::text, r.id - 1, r.id - 1) as p) end as previous_hash,
-       inclusion_proof(table_name => %(table_name)s::text, id => r.id, size => %(size)s::bigint) as proof
-from chain_rows(table_name => %(table_name)s::text, from_id => %(id)s::bigint, to_id => %(id)s::bigint) as r;
+select row_data, row_hash, previous_hash, proof
+from row_to_prove(table_name => %(table_name)s::text, id => %(id)s::bigint, size => %(size)s::bigint);

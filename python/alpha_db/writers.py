@@ -1,4 +1,6 @@
-"""Thin calls of the writing functions and procedures (docs/sql/application.md); floats are refused before they reach the wire.
+"""Thin calls of the writing functions and procedures (docs/sql/application.md).
+
+Floats are refused before they reach the wire.
 
 ``record_*`` join the transaction that the connection is in, and the caller commits; each returns the stored row.
 ``append_*`` return ``id``, ``correlation_id`` and ``row_hash`` of a row that is on disk: on a connection in
@@ -39,6 +41,8 @@ Row = dict[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
 _JSON = ("raw_payload", "reasoning_json", "positions_closed")
+_DECIMAL = re.compile(r"decimal\(([0-9]+),([0-9]+)\)")
+_LENGTH = re.compile(r"\(([0-9]+)\)")
 
 
 class Appended(TypedDict):
@@ -277,26 +281,19 @@ def _call(conn: Connection, name: str, values: dict[str, object]) -> Row:
 
 def _column_of(problem: AlphaDbError, values: dict[str, object]) -> str | None:
     """Return which argument the database refused, where it does not say: the only one that it can be."""
-    if (
-        found := re.search(r"decimal\(([0-9]+),([0-9]+)\)", problem.message)
-        if problem.code == "AUD-001"
-        else None
-    ):
-        digits, scale = int(found[1]), int(found[2])
+    texts = {name: value for name, value in values.items() if isinstance(value, str)}
+    wrong: list[str] = []
+    if problem.code == "AUD-001" and (found := _DECIMAL.search(problem.message)):
         amounts = {name: value for name, value in values.items() if isinstance(value, Decimal)}
+        digits, scale = int(found[1]), int(found[2])
         wrong = [name for name, value in amounts.items() if not arguments.fits(value, digits, scale)]
-        return wrong[0] if len(wrong) == 1 else None
-    if problem.sqlstate in ("22P02", "22P05", "22003", "54001"):
-        return next((name for name in values if name in _JSON), None)
-    if problem.sqlstate in ("AUD12", "54000"):  # the row is too large: what is longest in it
-        lengths = {name: len(value) for name, value in values.items() if isinstance(value, str)}
-        return max(lengths, key=lambda name: lengths[name], default=None)
-    found = re.search(r"\(([0-9]+)\)", problem.message) if problem.sqlstate == "22001" else None
-    if found:
+    elif problem.sqlstate in ("22P02", "22P05", "22003", "54001"):
+        wrong = [name for name in values if name in _JSON]
+    elif problem.sqlstate in ("AUD12", "54000"):  # the row is too large: what is longest in it
+        wrong = [max(texts, key=lambda name: len(texts[name]))] if texts else []
+    elif problem.sqlstate == "22001" and (found := _LENGTH.search(problem.message)):
         length = int(found[1])
-        texts = {
-            name: value for name, value in values.items() if isinstance(value, str) and name not in _JSON
-        }
-        longer = [name for name, value in texts.items() if len(value.rstrip(" ")) > length]
-        return longer[0] if len(longer) == 1 else None
-    return None
+        wrong = [
+            name for name, value in texts.items() if name not in _JSON and len(value.rstrip(" ")) > length
+        ]
+    return wrong[0] if len(wrong) == 1 else None

@@ -1,5 +1,20 @@
--- Each migration and each rollback begins with the same statements. They save search_path and set it to PostgreSQL's own names, look
--- whether _begin_migration or _begin_rollback is in this schema and alpha_owner's, and only then pin the path to the schema.
+-- How a migration begins and ends
+--
+-- A migration is one DO block (sql/wrapper/migration.sql), and so is its rollback:
+--
+--   _begin_migration(name)   takes the lock of all migrations and becomes alpha_owner; false if it is installed already
+--   … the statements …
+--   _finish_migration(name)  leaves PUBLIC nothing, records the migration and the guards, gives role and path back
+--
+-- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
+--
+-- These functions cannot pin search_path as all others do: the role, the path and the settings that they set must
+-- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the
+-- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
+-- names every function, type and operator with its schema. Only migrations call them.
+--
+-- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
+-- (06_guards/attach.sql).
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -9,29 +24,35 @@ declare
   pinned    pg_catalog.text := pg_catalog.concat_ws(', ', pg_catalog.quote_ident(home), 'pg_temp');
   owned_by  pg_catalog.text;
 begin
-  -- Not pinned, nor are the five below: the role, the path and the settings must outlast them. Only migrations call them.
+  -- A migration that has pinned the path has saved the one before, too.
   perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true)
-  where pg_catalog.current_setting('search_path') operator(pg_catalog.<>) pinned;  -- a file that has pinned it has saved it, too
+  where pg_catalog.current_setting('search_path') operator(pg_catalog.<>) pinned;
   perform pg_catalog.set_config('search_path', pinned, true);
   perform set_config('alpha.previous_role', current_setting('role'), true);
   -- What else decides how SQL is read, and how names are written.
   perform set_config(s.name, s.value, true)
-  from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
-               ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
+  from (values ('standard_conforming_strings', 'on'),
+               ('backslash_quote',             'safe_encoding'),
+               ('quote_all_identifiers',       'off'),
+               ('transform_null_equals',       'off'),
+               ('array_nulls',                 'on'),
+               ('check_function_bodies',       'on')) as s(name, value);
   select r.rolname into owned_by
   from pg_class as c
   join pg_namespace as n on n.oid = c.relnamespace and n.nspname = home
   join pg_roles as r on r.oid = c.relowner
   where c.relname = 'installed_migrations';
   if not found then
-    raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
+    raise exception 'alpha-db is not installed in schema %, which is first on search_path', home
+      using errcode = '3F000';
   end if;
   perform set_config('role', owned_by, true);
   lock table only lock_migrations in share update exclusive mode;
 end
 $function$;
 comment on function _take_migration_lock is
-  'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other migration of this schema.';
+  'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other '
+  'migration of this schema.';
 
 create function _begin_migration(name text) returns boolean
 language plpgsql
@@ -45,19 +66,22 @@ begin
     perform _end_migration();
     return false;
   end if;
-  -- A migration records the guards as it leaves them: it must not launder what somebody changed before it.
+  -- A migration records the guards as it leaves them, so it must not accept what somebody changed before it.
   select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;
   if found then
-    raise exception 'AUD-011: % cannot be applied, for the guards are not as installed: %', _begin_migration.name, problem
+    raise exception 'AUD-011: % cannot be applied, because the guards are not as installed: %',
+      _begin_migration.name, problem
       using errcode = 'AUD11',
-            hint = 'select * from verify_guards() lists them. Undo the changes, or accept them with select record_guards(''reason'').';
+            hint = 'List the changes: select * from verify_guards(). '
+                   'Undo them, or accept them: select record_guards(''reason'').';
   end if;
   return true;
 end
 $function$;
 comment on function _begin_migration is
-  'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. False if it is installed already. Raises AUD-011 if guards were changed.';
+  'First statement of a migration, once search_path is pinned: becomes the owner role and takes the migration lock. '
+  'False if it is installed already. Raises AUD-011 if guards were changed.';
 
 create function _end_migration() returns void
 language plpgsql
@@ -76,10 +100,11 @@ create function _finish_migration(name text) returns void
 language plpgsql
 as $function$
 begin
-  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform pg_catalog.set_config(
+    'search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform _revoke_from_public();
   insert into installed_migrations (name, checksum) values (_finish_migration.name, _running_migration_checksum());
-  -- Small tables that verify_guards joins a lot, and that autovacuum never gets to.
+  -- Small tables that verify_guards joins a lot. Autovacuum never gets to them.
   analyze installation, chains;
   perform record_guards('migration ' || _finish_migration.name);
   perform _end_migration();
@@ -102,7 +127,8 @@ begin
   end if;
   -- By number: 100_x is later than 23_y.
   select m.name into later from only installed_migrations as m
-  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name) > (substring(_begin_rollback.name from '^[0-9]{1,18}')::bigint, _begin_rollback.name)
+  where (substring(m.name from '^[0-9]{1,18}')::bigint, m.name)
+      > (substring(_begin_rollback.name from '^[0-9]{1,18}')::bigint, _begin_rollback.name)
   order by substring(m.name from '^[0-9]{1,18}')::bigint desc, m.name desc limit 1;
   if found then
     raise exception 'alpha-db: % must be rolled back before %', later, _begin_rollback.name using errcode = '55000';
@@ -113,9 +139,10 @@ begin
     execute format('lock table only %I in access exclusive mode', audit_table);
     execute format('select exists (select from only %I)', audit_table) into filled;
     if filled then
-      raise exception 'alpha-db: % is not rolled back, for % holds rows', _begin_rollback.name, audit_table
+      raise exception 'alpha-db: % is not rolled back, because % holds rows', _begin_rollback.name, audit_table
         using errcode = '55000',
-              hint = 'An audit log is not thrown away by a rollback. Export it, and drop the schema by hand if you must.';
+              hint = 'An audit log is not thrown away by a rollback. '
+                     'To delete it on purpose, export it and drop the schema.';
     end if;
   end loop;
   perform set_config('alpha.maintenance', 'rollback of ' || _begin_rollback.name, true);
@@ -123,15 +150,31 @@ begin
 end
 $function$;
 comment on function _begin_rollback is
-  'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an audit table holds rows.';
+  'First statement of a rollback, once search_path is pinned: refuses while a later migration is installed or an '
+  'audit table holds rows.';
 
 create function _finish_rollback(name text) returns void
 language plpgsql
 as $function$
 begin
-  perform pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
+  perform pg_catalog.set_config(
+    'search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
   perform record_guards('rollback of ' || _finish_rollback.name);
   perform _end_migration();
 end
 $function$;
 comment on function _finish_rollback is 'Last statement of a rollback: records the guards as it leaves them.';
+
+create function _sign_migration() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  new.applied_at := clock_timestamp();
+  new.applied_by := session_user;
+  new.server_version := current_setting('server_version');
+  return new;
+end
+$function$;
+comment on function _sign_migration is
+  'Row trigger of installed_migrations: sets who applied it, when, and on which version.';

@@ -1,10 +1,20 @@
 -- The register of this installation
+--
+-- installation says who this installation is, and what its roles are called; installed_migrations what was applied to
+-- it, when and by whom. Both are append-only, like the audit log (06_guards/attach.sql attaches their triggers). The
+-- names of the roles are looked up with _owner_role() and _app_role(), because several installations of one cluster may
+-- have roles of their own: alpha.role_prefix, set when the first migration is applied, stands before each name.
 
--- Locks that nobody below alpha_owner can hold: LOCK TABLE in this mode needs a right to change the table.
+-- Locks. They are tables, because anyone could hold an advisory lock, and LOCK TABLE in this mode needs a right to
+-- change the table.
+
 create table lock_migrations ();
-comment on table lock_migrations is 'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
+comment on table lock_migrations is
+  'Empty. A migration or a rollback holds its SHARE UPDATE EXCLUSIVE lock until its transaction ends.';
 create table lock_migrate_sessions ();
-comment on table lock_migrate_sessions is 'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: several migrations, and their marks for yoyo.';
+comment on table lock_migrate_sessions is
+  'Empty. "alpha-db migrate" holds its SHARE UPDATE EXCLUSIVE lock as long as it runs: through several '
+  'migrations, and their marks for yoyo.';
 
 create table installation (
   singleton        boolean      not null  default true,
@@ -16,8 +26,10 @@ create table installation (
 );
 comment on table  installation                 is 'One row: the identity of this installation.';
 comment on column installation.singleton       is 'Always true; keeps the table at one row.';
-comment on column installation.installation_id is 'Identity of this installation, signed into checkpoints and proposals.';
-comment on column installation.role_prefix     is 'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
+comment on column installation.installation_id is
+  'Identity of this installation, signed into checkpoints and proposals.';
+comment on column installation.role_prefix is
+  'What stands before the names of alpha_owner, app_trading, app_auditor and app_risk.';
 comment on column installation.installed_at    is 'When 001_core_functions was applied.';
 insert into installation (role_prefix) values (coalesce(current_setting('alpha.role_prefix', true), ''));
 
@@ -29,9 +41,11 @@ create table installed_migrations (
   server_version  text         not null,
   constraint installed_migrations_pkey primary key (name)
 );
-comment on table  installed_migrations                is 'The migrations that are installed, each recorded in its own transaction.';
+comment on table installed_migrations is
+  'The migrations that are installed, each recorded in its own transaction.';
 comment on column installed_migrations.name           is 'File name without .sql.';
-comment on column installed_migrations.checksum       is 'SHA-256 of the migration''s text from the first "do $migration" to the last tag; null if it could not be seen.';
+comment on column installed_migrations.checksum is
+  'SHA-256 of the migration''s text from the first "do $migration" to the last tag; null if it could not be seen.';
 comment on column installed_migrations.applied_at     is 'When the migration ran.';
 comment on column installed_migrations.applied_by     is 'The login that ran it.';
 comment on column installed_migrations.server_version is 'PostgreSQL version it ran on.';
@@ -62,7 +76,8 @@ set search_path from current
 as $function$
   select i.role_prefix || _app_role.name from only installation as i;
 $function$;
-comment on function _app_role is 'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+comment on function _app_role is
+  'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
 create function _grant(privilege text, objects text[], roles text[]) returns void
 language plpgsql

@@ -1,5 +1,19 @@
+-- Which columns of a row are hashed, and as what
+--
+-- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under
+-- the type below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that
+-- may be long (a text, a document, an array) goes in as JSON that was printed before. Only types whose JSON text
+-- depends on nothing, or on settings that the chain trigger pins, can be hashed.
+
 create function _hashed_columns(table_name text)
-returns table (column_name text, declared_type regtype, base_type text, type_name text, decimal_scale integer, is_bounded boolean)
+returns table (
+  column_name    text,
+  declared_type  regtype,
+  base_type      text,
+  type_name      text,
+  decimal_scale  integer,
+  is_bounded     boolean
+)
 language sql stable
 set search_path from current
 as $function$
@@ -18,10 +32,11 @@ as $function$
   )
   select c.attname::text, c.type_oid::regtype, format_type(b.oid, -1), coalesce(e.typname, b.typname)::text,
          (regexp_match(c.typname, '^decimal_[0-9]+_([0-9]+)$'))[1]::integer,
-         e.oid is null and (b.typname in ('int2', 'int4', 'int8', 'float4', 'float8', 'bool', 'uuid', 'inet', 'cidr', 'date', 'timestamp',
-                                          'timestamptz', 'interval')
+         e.oid is null and (b.typname in ('int2', 'int4', 'int8', 'float4', 'float8', 'bool', 'uuid', 'inet', 'cidr',
+                                          'date', 'timestamp', 'timestamptz', 'interval')
                             or b.typname in ('varchar', 'bpchar') and u.typmod between 4 and 1004
-                            or c.typname ~ '^decimal_[0-9]+_[0-9]+$' or c.attname = 'recorded_by')
+                            or c.typname ~ '^decimal_[0-9]+_[0-9]+$'
+                            or c.attname = 'recorded_by')
   from columns as c
   join unwrapped as u on u.attnum = c.attnum
   join pg_type as b on b.oid = u.type_oid and b.typtype <> 'd'
@@ -29,49 +44,44 @@ as $function$
   order by c.attnum;
 $function$;
 comment on function _hashed_columns is
-  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says that no value prints to more than a few kB.';
+  'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the '
+  'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
+  'that no value prints to more than a few kB.';
 
-create function _refuse_other_types(table_name text, known_types regtype[]) returns void
+create function _make_hashed_type(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
+declare
+  unhashed    text;
+  attributes  text;
+  comments    text;
 begin
-  perform _refuse(
-    'AUD-011', format('%s was altered: its rows would not be hashed as they are stored', table_name),
-    (select string_agg(format('Column %s is of type %s; its chain was made for %s.', h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
-     from unnest(known_types) with ordinality as k(known_type, place)
-     join (select h.*, row_number() over () as place from _hashed_columns(table_name) as h) as h on h.place = k.place
-     where h.declared_type <> k.known_type),
-    'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
+  select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
+  from _hashed_columns(table_name) as h
+  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
+                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
+                            'interval');
+  if unhashed is not null then
+    raise exception 'chain of %: no stable text for %', table_name, unhashed
+      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
+  end if;
+  if to_regtype(quote_ident('hashed_' || table_name)) is not null then
+    execute format('drop type %I', 'hashed_' || table_name);
+  end if;
+  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '),
+         string_agg(format('comment on column %I.%I is %L;', 'hashed_' || table_name, h.column_name,
+                           format('As %s.%s.', table_name, h.column_name)), E'\n')
+    into attributes, comments
+  from _hashed_columns(table_name) as h;
+  execute _fill($create$
+    create type {type:I} as ({attributes:s});
+    comment on type {type:I} is {comment:L};
+    {comments:s}
+    $create$, 'type', 'hashed_' || table_name, 'attributes', attributes, 'comments', comments, 'comment',
+    format('The columns of %s that its row_hash covers, in the order in which row_data prints them.', table_name));
 end
 $function$;
-comment on function _refuse_other_types is
-  'Raises AUD-011: columns of a chained table have other types than when its chain trigger was made.';
-
-create function _refuse_large_row(table_name text, row_bytes bigint, row_limit bigint) returns void
-language plpgsql
-set search_path from current
-as $function$
-begin
-  perform _refuse(
-    'AUD-012', format('the row of %s is too large', table_name),
-    format('Its long values print to %s bytes; the limit is %s. A short number can have a long text: 1e100000 prints 100,001 digits.',
-           coalesce(row_bytes::text, 'more than 1,073,741,823'), row_limit),
-    'Store the document elsewhere, and record its SHA-256 here.', table_name, 'INSERT');
-end
-$function$;
-comment on function _refuse_large_row is 'Raises AUD-012: the row''s text would be longer than its chain takes.';
-
-create function _print_large(value anyelement, table_name text, row_limit bigint) returns json
-language plpgsql
-set search_path from current
-as $function$
-begin
-  return to_json(value);
-exception when program_limit_exceeded or out_of_memory then  -- text ends at 1 GB
-  perform _refuse_large_row(table_name, null, row_limit);
-  return null;
-end
-$function$;
-comment on function _print_large is
-  'What to_json gives of a value that may print to more than PostgreSQL can hold; raises AUD-012 then.';
+comment on function _make_hashed_type is
+  'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which '
+  'costs half of a query. Raises 0A000 for a column whose type has no stable text.';

@@ -1,4 +1,10 @@
--- The hash chain (docs/chain-format.md)
+-- The hash chains: which tables are chained, and with which columns their rows were hashed
+--
+-- A chained table has id (1, 2, 3 … without a gap), created_at and row_hash. Its chain is named after it. This chapter
+-- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
+-- are hashed (columns.sql); what the trigger asks and raises (checks.sql); how a row enters the chain (trigger.sql);
+-- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and
+-- its head (status.sql). The format is described in docs/chain-format.md.
 
 create table chains (
   table_name        text     not null,
@@ -10,12 +16,14 @@ create table chains (
   constraint chains_position_key unique (position),
   constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
 );
-comment on table  chains                  is 'The chained tables. Transactions that write several take them in the order of position.';
+comment on table chains is
+  'The chained tables. Transactions that write several take them in the order of position.';
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
-comment on column chains.row_limit        is 'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
+comment on column chains.row_limit is
+  'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
 
 create table chain_columns (
   id            bigserial    not null,
@@ -29,16 +37,20 @@ create table chain_columns (
   constraint chain_columns_pkey primary key (id),
   constraint chain_columns_from_id_is_positive check (from_id >= 1)
 );
-comment on table  chain_columns              is 'With which columns the rows of a chain were hashed. Append-only and chained itself.';
+comment on table chain_columns is
+  'With which columns the rows of a chain were hashed. Append-only and chained itself.';
 comment on column chain_columns.id           is 'Position in the chain.';
 comment on column chain_columns.table_name   is 'The chained table.';
-comment on column chain_columns.from_id      is 'First row that was hashed with these columns; a later entry for the same row wins.';
+comment on column chain_columns.from_id is
+  'First row that was hashed with these columns; a later entry for the same row wins.';
 comment on column chain_columns.column_names is 'The hashed columns, in the order in which row_data prints them.';
-comment on column chain_columns.older_values is 'What every older row holds in the columns that this entry added: edits there are found too.';
+comment on column chain_columns.older_values is
+  'What every older row holds in the columns that this entry added: edits there are found too.';
 comment on column chain_columns.row_hash     is 'SHA-256 of the previous row_hash and this row.';
 comment on column chain_columns.created_at   is 'When the entry was made.';
 comment on column chain_columns.recorded_by  is 'The login that made it.';
 
+-- It calls _chain_or_error (condition.sql) and _hashed_columns (columns.sql). 06_guards/attach.sql attaches it.
 create function _check_chain_columns() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -65,8 +77,8 @@ begin
     differs := true;
   else
     for item in select o.key, o.value from jsonb_each(new.older_values) as o loop
-      execute format('select exists (select from only %I as t where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)',
-                     new.table_name, item.key)
+      execute format('select exists (select from only %I as t'
+                     ' where coalesce(to_jsonb(t.%I), ''null'') is distinct from $1)', new.table_name, item.key)
         into differs using item.value;
       exit when differs;
     end loop;

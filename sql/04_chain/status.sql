@@ -1,5 +1,17 @@
+-- The head of every chain: the last id, its hash and its time
+--
+-- chain_status() never fails because of one table: what is gone, locked or unreadable is reported in that table's row.
+-- _known_heads() is for what will be signed (checkpoints, runs): there, no table may be left out.
+
 create function chain_status()
-returns table (table_name text, last_id bigint, head_hash text, last_created_at timestamptz, error_code text, problem text)
+returns table (
+  table_name       text,
+  last_id          bigint,
+  head_hash        text,
+  last_created_at  timestamptz,
+  error_code       text,
+  problem          text
+)
 language plpgsql stable
 set search_path from current
 set enable_seqscan = off set row_security = off
@@ -21,7 +33,8 @@ begin
       if problem is not null then
         error_code := 'AUD-009';
       else
-        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1', chain.table_name)
+        execute format('select t.id, t.row_hash::text, t.created_at from only %I as t order by t.id desc limit 1',
+                       table_name)
           into last_id, head_hash, last_created_at;
         problem := _ahead_of_clock(last_created_at);
       end if;
@@ -38,7 +51,9 @@ begin
 end
 $function$;
 comment on function chain_status is
-  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null for a last row that is ahead of the clock.';
+  'The head of every chain: last id, its hash, its time; nulls for an empty one. problem says what is wrong with it, '
+  'error_code of which kind: AUD-009 for a table that is gone, another SQLSTATE for one that cannot be read, null '
+  'for a last row that is ahead of the clock.';
 
 create function _known_heads()
 returns table (table_name text, last_id bigint, head_hash text, "position" bigint)
@@ -48,7 +63,10 @@ as $function$
 declare
   chain record;
 begin
-  for chain in select s.* from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place) loop
+  for chain in
+    select s.*
+    from chain_status() with ordinality as s(name, last_id, head_hash, last_created_at, error_code, problem, place)
+  loop
     if chain.error_code = 'AUD-009' then
       perform _require_chain(chain.name);
     elsif chain.error_code is not null then
@@ -63,4 +81,5 @@ begin
 end
 $function$;
 comment on function _known_heads is
-  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead of giving no rows for it.';
+  'As chain_status, for what is going to be signed: raises if a table is gone (AUD-009) or cannot be read, instead '
+  'of giving no rows for it.';

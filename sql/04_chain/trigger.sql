@@ -1,133 +1,223 @@
+-- How a row enters the chain
+--
+-- Each row of a chained table holds row_hash, the SHA-256 of the row before it (its row_hash, 32 raw bytes) and of its
+-- own text (row_data: the row as JSON, docs/chain-format.md). The first row follows chain_genesis(table). So one writer
+-- at a time must read the tail, the last row, and add the next one. The trigger zzz_chain does that for each row.
+-- _chain_generate writes its function, _chain_signals() for signals, from the template at the end of this file, because
+-- a function written for one table needs neither dynamic SQL nor a look-up in the catalogues for each row. What the
+-- template calls when something is wrong is in checks.sql.
+--
+-- The trigger's steps:
+--
+--   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
+--      chain was made for.
+--   2. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
+--      the lock, and refuses (AUD-012) a row whose text is too long.
+--   3. It takes the chain's *lock*.
+--   4. It compares the chain's *mark* with its own transaction.
+--   5. In a table that a lockdown closes, it asks for the alarm (AUD-009).
+--   6. It reads the tail, with a *hint* where that is.
+--   7. It assigns id, created_at and row_hash.
+--
+-- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
+-- asks for the alarm once more when the rows of the statement are stored.
+--
+-- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
+-- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
+-- had.
+--
+-- The lock
+--
+-- It is the SHARE UPDATE EXCLUSIVE lock of an empty table, lock_signals for signals. Of the modes that exclude
+-- themselves it is the weakest: it does not meet the ACCESS SHARE locks of a query or of pg_dump. An advisory lock
+-- could be held by any login, this one only by the owner, as whom the trigger runs (and by a member of pg_maintain).
+-- Readers never wait for it.
+--
+-- The transaction keeps the lock until it ends. So rows of one chain become visible in the order of their ids, the tail
+-- that the next writer reads is committed, and ids have no gaps: the id of a row that is rolled back is given again.
+--
+-- A transaction that writes several chains takes their locks in the order of its INSERTs. chains.position is the order
+-- that all should keep; two that do not may deadlock, and then PostgreSQL cancels one of them.
+--
+-- The mark
+--
+-- In READ COMMITTED every query of the trigger has a snapshot of its own, taken after the lock: it sees the tail. In
+-- REPEATABLE READ and SERIALIZABLE the transaction has one snapshot for good, and the tail may be newer. A writer that
+-- linked its row to an older tail would fork the chain; the primary key would refuse that, with an error that no client
+-- retries. The mark prevents it. It is a sequence, writer_signals, that holds the id of the transaction that had the
+-- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
+-- writer gets 40001 (_admit_writer): run the transaction again.
+--
+-- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have
+-- had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+--
+-- The hint
+--
+-- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one
+-- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
+-- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
+-- all is read.
+--
+-- What happens in …
+--
+--   ROLLBACK, a cancelled or killed session
+--       The rows are gone, and the lock is free. Mark and hint stay. The hint may be behind the tail; then the last row
+--       of all is read. A REPEATABLE READ writer whose snapshot is from before the rollback gets a needless 40001,
+--       once.
+--   ROLLBACK TO a savepoint before the transaction's first row
+--       The lock is free, and others may write. At its next row the transaction takes the lock again. If others have
+--       written, the mark is not its own: in READ COMMITTED it reads the new tail, in the others it gets 40001.
+--   a crash, or a promoted standby
+--       Mark and hint are unlogged sequences, so both are empty (null) after it. An empty hint finds nothing, and the
+--       last row of all is read. At an empty mark the first REPEATABLE READ writer sets it and gets one 40001, because
+--       a prepared transaction may have been committed since its snapshot. Its second try has a snapshot that sees the
+--       mark.
+--   PREPARE TRANSACTION
+--       The prepared transaction keeps the lock, through a crash too, until COMMIT PREPARED or ROLLBACK PREPARED. All
+--       other writers of the chain wait; lock_holders() shows for whom.
+--   pg_dump, pg_restore
+--       A dump holds the rows with their hashes, and pg_restore loads them before it makes the triggers. Mark and hint
+--       come along. The mark is then a transaction id of another cluster. Most such ids are old here, and every
+--       snapshot sees them. One that this cluster has not reached yet is ignored (_snapshot_sees).
+--   a wrong clock
+--       If the clock goes back, rows get the time of the row before them, until the clock has passed it.
+--
+-- Tests: concurrency/test_isolation.py, migration/test_dump_and_restore.py, chain/test_replication.py.
+
+create function _chain_parts(
+  chain             chains,
+  out settings      text,  -- SET clauses without which the text of a column would depend on the session
+  out declarations  text,  -- printed_3 json; for each column whose values may be long
+  out other_types   text,  -- true where a column has another type than it had when the trigger was made
+  out known_types   text,  -- those types: an array literal of regtype, null for a column that may be long
+  out assignments   text,  -- what the trigger sets before it prints: decimals at full scale, recorded_by
+  out printing      text,  -- prints the columns that may be long
+  out printed_bytes text,  -- how long they are together; null if there are none
+  out columns       text   -- the hashed row: new.id, printed_3 …
+) language sql stable
+set search_path from current
+as $function$
+  select concat(case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
+                case when bool_or(h.type_name in ('float4', 'float8')) then E'set extra_float_digits = 1\n' end,
+                case when bool_or(h.type_name = 'interval') then E'set intervalstyle = ''postgres''\n' end),
+         string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded),
+         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or '
+                    order by h.place) filter (where h.is_bounded),
+         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
+         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
+                           order by h.place) filter (where h.decimal_scale is not null),
+                case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' end),
+         -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
+         string_agg(_fill($part$
+  if pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null then
+    {printed:s} := to_json(new.{column:I});
+  elsif new.{column:I} is not null then
+    {printed:s} := _print_large(new.{column:I}, tg_argv[0], {row_limit:s});
+  end if;$part$,
+           'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), ''
+                    order by h.place) filter (where not h.is_bounded),
+         string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place)
+           filter (where not h.is_bounded),
+         string_agg(case when h.is_bounded then format('new.%I', h.column_name)
+                         else format('printed_%s', h.place) end, ', ' order by h.place)
+  from (select c.*, row_number() over () as place from _hashed_columns(chain.table_name) as c) as h;
+$function$;
+comment on function _chain_parts is
+  'The parts of a chain trigger''s function that depend on the columns of its table.';
+
+-- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
+-- _refuse_in_lockdown, which 08_lockdown/engage.sql makes, and what checks.sql makes.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  chain       chains := _chain_or_error(table_name);
-  columns     text;
-  attributes  text;
-  known_types text;
-  other_types text;
-  variables   text;
-  printing    text;
-  total       text;
-  rounding    text;
-  settings    text := '';
-  lockdown    text := '';
-  unhashed    text;
-  described   record;
+  chain  chains := _chain_or_error(table_name);
+  part   record;
 begin
-  -- Only types whose JSON text depends on nothing, or on settings that are pinned here.
-  select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
-  from _hashed_columns(table_name) as h
-  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', 'bool', 'uuid', 'json', 'jsonb',
-                            'inet', 'cidr', 'date', 'timestamp', 'timestamptz', 'bytea', 'float4', 'float8', 'interval');
-  if unhashed is not null then
-    raise exception 'chain of %: no stable text for %', table_name, unhashed
-      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
-  end if;
-  -- What is hashed is what is stored. Values that may be long are printed before the lock is taken, whatever their type. The others
-  -- go into the hashed row as they are: without a length, because a cast to varchar(20) cuts without a word.
-  select string_agg(case when h.is_bounded then format('new.%I', h.column_name) else format('printed_%s', h.place) end, ', ' order by h.place),
-         string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', ' order by h.place),
-         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
-         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or ' order by h.place)
-           filter (where h.is_bounded),
-         coalesce(string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded), ''),
-         -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
-         coalesce(string_agg(format(
-           E'  if pg_column_size(new.%2$I) < 65536 and pg_column_compression(new.%2$I) is null then\n'
-           '    printed_%1$s := to_json(new.%2$I);\n'
-           '  elsif new.%2$I is not null then\n'
-           '    printed_%1$s := _print_large(new.%2$I, tg_argv[0], %3$s);\n'
-           '  end if;\n', h.place, h.column_name, chain.row_limit), '' order by h.place) filter (where not h.is_bounded), ''),
-         string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place) filter (where not h.is_bounded),
-         coalesce(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), '')
-                  filter (where h.decimal_scale is not null), '')
-      || case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' else '' end,
-         case when bool_or(h.type_name = 'bytea')              then E'set bytea_output = ''hex''\n' else '' end
-      || case when bool_or(h.type_name in ('float4','float8')) then E'set extra_float_digits = 1\n' else '' end
-      || case when bool_or(h.type_name = 'interval')           then E'set intervalstyle = ''postgres''\n' else '' end
-    into columns, attributes, known_types, other_types, variables, printing, total, rounding, settings
-  from (select c.*, row_number() over () as place from _hashed_columns(table_name) as c) as h;
-  if total is not null then
-    printing := printing || format(E'  if %s > %s then\n    perform _refuse_large_row(tg_argv[0], %s, %s);\n  end if;\n',
-                                   total, chain.row_limit, total, chain.row_limit);
-  end if;
-
-  -- Asked at every row, because the alarm may be raised at any moment; equal, also both null, means that there is none.
-  if not chain.open_in_lockdown then
-    lockdown := E'  if pg_sequence_last_value(''lockdown_alarm''::regclass) is distinct from pg_sequence_last_value(''lockdown_lifted''::regclass) then\n'
-             || E'    perform _refuse_in_lockdown(tg_argv[0]);\n'
-             || E'  end if;\n';
-  end if;
-  -- A row type with a name makes row_to_json a plain expression, which costs half of a query.
-  if to_regtype(quote_ident('hashed_' || table_name)) is not null then
-    execute format('drop type %I', 'hashed_' || table_name);
-  end if;
-  execute format('create type %I as (%s)', 'hashed_' || table_name, attributes);
-  execute format('comment on type %I is %L', 'hashed_' || table_name,
-                 format('The columns of %s that its row_hash covers, in the order in which row_data prints them.', table_name));
-  for described in select h.column_name from _hashed_columns(table_name) as h loop
-    execute format('comment on column %I.%I is %L', 'hashed_' || table_name, described.column_name,
-                   format('As %s.%s.', table_name, described.column_name));
-  end loop;
-  -- Generated for each table, so that the path of every insert has neither dynamic SQL nor catalogue look-ups.
-  execute format($template$
-create or replace function %1$I() returns trigger
+  perform _make_hashed_type(table_name);
+  select * into part from _chain_parts(chain);
+  execute _fill($template$
+create or replace function {function:I}() returns trigger
 language plpgsql security definer
-set search_path = %2$I, pg_temp
+set search_path = {schema:I}, pg_temp
 set timezone = 'UTC'
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
-%3$sas $chain$
+{settings:s}as $chain$
 #variable_conflict use_variable
 declare
   hint             bigint;
+  mark             bigint;
   tail_id          bigint;
   tail_hash        text;
   tail_created_at  timestamptz;
-  mark             bigint;
-%13$sbegin
-  if tg_relid <> %12$L::regclass then
+{declarations:s}begin
+  -- 1. The table
+  if tg_relid <> {relation:L}::regclass then
     perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-  if %14$s then
-    perform _refuse_other_types(tg_argv[0], %15$L);
+  if {other_types:s} then
+    perform _refuse_other_types(tg_argv[0], {known_types:L});
   end if;
-%9$s%16$s  lock table only %4$I in share update exclusive mode;
-  if pg_sequence_last_value(%5$L::regclass) is distinct from txid_current() then
-    -- The transaction's first row, or others have had the lock since its last one.
+
+  -- 2. The text of what may be long
+{assignments:s}{printing:s}{refusal_of_large_rows:s}
+
+  -- 3. The lock
+  lock table only {lock:I} in share update exclusive mode;
+
+  -- 4. The mark
+  if pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current() then
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      perform _admit_writer(tg_argv[0], %5$L);
+      perform _admit_writer(tg_argv[0], {mark:L});
     end if;
-    mark := setval(%5$L::regclass, txid_current());
+    mark := setval({mark:L}::regclass, txid_current());  -- cheaper than PERFORM
   end if;
-%8$s  hint := pg_sequence_last_value(%6$L::regclass);
+{lockdown:s}
+  -- 6. The tail
+  hint := pg_sequence_last_value({hint:L}::regclass);
   select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-  from only %7$I as t where t.id >= hint order by t.id desc limit 1;
-  if tail_id is null then  -- an empty table, or the hint is of rows that were rolled back
+  from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
+  if tail_id is null then
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-    from only %7$I as t order by t.id desc limit 1;
+    from only {table:I} as t order by t.id desc limit 1;
     if not found then
       tail_id := 0;
       tail_hash := chain_genesis(tg_argv[0]);
     end if;
   end if;
-  new.id := setval(%6$L::regclass, tail_id + 1);
+
+  -- 7. The link
+  new.id := setval({hint:L}::regclass, tail_id + 1);
   new.created_at := greatest(clock_timestamp(), tail_created_at);
   new.row_hash := encode(sha256(decode(tail_hash, 'hex') || convert_to(
-    row_to_json(row(%10$s)::%11$I)::text, 'UTF8')), 'hex');
+    row_to_json(row({columns:s})::{hashed_type:I})::text, 'UTF8')), 'hex');
   return new;
 end
 $chain$
 $template$,
-    'chain_' || table_name, current_schema(), settings, 'lock_' || table_name,
-    quote_ident('writer_' || table_name), quote_ident('tail_' || table_name), table_name,
-    lockdown, rounding, columns, 'hashed_' || table_name, quote_ident(table_name),
-    variables, other_types, known_types, printing);
-  execute format('comment on function %I() is %L', 'chain_' || table_name,
-                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. Made by _chain_generate.', table_name));
-  execute format('revoke all on function %I() from public', 'chain_' || table_name);
+    'function', '_chain_' || table_name, 'schema', current_schema(), 'table', table_name,
+    'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
+    'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,
+    'settings', part.settings, 'declarations', part.declarations, 'other_types', part.other_types,
+    'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing,
+    'columns', part.columns,
+    'refusal_of_large_rows', case when part.printed_bytes is null then '' else _fill($part$
+  if {bytes:s} > {row_limit:s} then
+    perform _refuse_large_row(tg_argv[0], {bytes:s}, {row_limit:s});
+  end if;$part$, 'bytes', part.printed_bytes, 'row_limit', chain.row_limit::text) end,
+    'lockdown', case when chain.open_in_lockdown then '' else $part$
+  -- 5. The alarm, which may be raised at any moment. Equal, or both null: there is none.
+  if pg_sequence_last_value('lockdown_alarm'::regclass)
+     is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+    perform _refuse_in_lockdown(tg_argv[0]);
+  end if;
+$part$ end);
+  execute format('comment on function %I is %L', '_chain_' || table_name,
+                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. '
+                        'Made by _chain_generate.', table_name));
+  execute format('revoke all on function %I from public', '_chain_' || table_name);
 end
 $function$;
-comment on function _chain_generate is 'Writes the chain trigger function of a table for the columns that it has now.';
+comment on function _chain_generate is
+  'Writes the chain trigger function of a table for the columns that it has now.';

@@ -1,3 +1,6 @@
+-- Recording a run that found nothing wrong. What app_auditor records here is believed by the next run, except for what
+-- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten.
+
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer
 set search_path from current
@@ -18,9 +21,10 @@ begin
   loop
     perform _chain_or_error(item.table_name);
     -- What was remembered is not forgotten while it is there.
-    execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.last_id;
+    execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name)
+      into stored using item.last_id;
     if stored is distinct from item.row_hash then
-      compared := _compare_with_last_run(row(item.table_name, 0, null, null, true, null, 'intact', null, null, null, '')::chain_verdict);
+      compared := _compare_with_last_run(_verdict(item.table_name, 'intact', ''));
       if not compared.is_valid then
         raise exception '% is not as the last run read it: %', item.table_name, compared.detail
           using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
@@ -45,7 +49,9 @@ begin
 end
 $function$;
 comment on function record_verification is
-  'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named keep what is remembered of them. Returns the row of verification_runs. Raises 22023 for a row that is not there. What app_auditor records here is believed.';
+  'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named '
+  'keep what is remembered of them. Returns the id of the row of verification_runs. Raises 22023 for a row that is not '
+  'there. What app_auditor records here is believed.';
 
 create function _check_verification_run() returns trigger
 language plpgsql security definer
@@ -56,10 +62,10 @@ as $function$
 declare
   head    record;
   stored  text;
-  intact  chain_verdict := row(null, 0, null, null, true, null, 'intact', null, null, null, '');
 begin
   for head in
-    select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash from jsonb_each(new.heads) as h
+    select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash
+    from jsonb_each(new.heads) as h
   loop
     perform _chain_or_error(head.table_name);
     execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name)
@@ -77,20 +83,22 @@ begin
     from _verified_heads() as h join only chains as c on c.table_name = h.table_name
     where (new.heads -> h.table_name ->> 'id')::bigint >= h.last_id is not true
   loop
-    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name) into stored using head.id;
-    intact.table_name := head.table_name;
-    if stored is not distinct from head.row_hash or not (_compare_with_last_run(intact)).is_valid then
+    execute format('select t.row_hash::text from only %I as t where t.id = $1', head.table_name)
+      into stored using head.id;
+    if stored is not distinct from head.row_hash
+       or not (_compare_with_last_run(_verdict(head.table_name, 'intact', ''))).is_valid then
       perform _refuse(
         'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
         format('The last run read them to row %s.', head.id), 'select record_verification(…) records a run.',
         tg_argv[0], tg_op);
     end if;
   end loop;
-  -- A counter that went back stays told, until the guards are accepted as they are.
+  -- A counter that went back is reported until somebody accepts the guards as they are.
   new.counters := _counters()
     || coalesce((select jsonb_object_agg(l.sequence_name, l.recorded) from _lowered_counters() as l), '{}');
   return new;
 end
 $function$;
 comment on function _check_verification_run is
-  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and records where the counters stand. Argument: table.';
+  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and '
+  'records where the counters stand. Argument: table.';

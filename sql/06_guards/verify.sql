@@ -1,36 +1,7 @@
-create function _check_guard_state() returns trigger
-language plpgsql security definer
-set search_path from current
-set quote_all_identifiers = off
-as $function$
-declare
-  facts jsonb;
-begin
-  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
-  from guard_facts() as f;
-  if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
-    perform _refuse(
-      'AUD-011', 'guard_states would say of the guards what does not hold',
-      format('%s tried to insert it.', session_user), 'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
-  end if;
-  new.facts := facts;
-  new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
-  new.counters := _counters();
-  return new;
-end
-$function$;
-comment on function _check_guard_state is
-  'Row trigger of guard_states: records the guards as they are now, and refuses (AUD-011) what says otherwise. Argument: table.';
-
-create function record_guards(reason text) returns bigint
-language sql security definer
-set search_path from current
-as $function$
-  insert into guard_states (reason) values (record_guards.reason) returning id;
-$function$;
-comment on function record_guards is
-  'Records the guards as they are now as the state to compare with, and says why; returns the row of guard_states. Only the owner may: nobody else is granted it.';
+-- Comparing the guards of now with a recorded state. The top of facts.sql explains what a guard is.
+--
+-- Comparing changes nothing, so it runs on a standby and in a read-only session too. When the tables that it reads are
+-- gone or closed to this login, verify_guards reports that instead of an error.
 
 create function _lowered_counters()
 returns table (sequence_name text, recorded bigint, stands_at bigint)
@@ -41,19 +12,45 @@ as $function$
   from (
     select r.key as name, r.value::text::bigint as recorded, (n.counters ->> r.key)::bigint as stands_at
     from (select g.id, g.counters, g.created_at from only guard_states as g order by g.id desc limit 1) as g
-    -- A state that was recorded later than the last run was accepted as it was. The run says which state it read, because
-    -- clocks may go back.
+    -- Whoever recorded a state after the last run accepted the counters as they were. The run says which state it
+    -- read, because clocks may go back.
     left join (select v.counters, v.created_at, (v.heads -> 'guard_states' ->> 'id')::bigint as state_id
                from only verification_runs as v order by v.id desc limit 1) as v
            on coalesce(v.state_id >= g.id, v.created_at > g.created_at)
     cross join _counters() as n(counters)
     cross join lateral jsonb_each(g.counters || coalesce(v.counters, '{}')) as r
     where r.value <> 'null' and n.counters ? r.key) as c
-  -- The alarm takes random values; that it has one does not go away.
+  -- The alarm takes random values; but once it has a value, it keeps one.
   where c.stands_at is null or c.stands_at < c.recorded and c.name <> 'lockdown_alarm';
 $function$;
 comment on function _lowered_counters is
-  'The sequences that never go back, and did: what the last verification run or state of the guards recorded, and where they stand.';
+  'The sequences that never go back, and did: what the last verification run or state of the guards recorded, and '
+  'where they stand.';
+
+create function guards_since(state_id bigint)
+returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
+language sql stable
+set search_path from current
+as $function$
+  with recorded as (
+    select f.value ->> 0 as table_name, f.value ->> 1 as object_kind, f.value ->> 2 as object_name,
+           f.value ->> 3 as fact, f.value ->> 4 as value
+    from only guard_states as g
+    cross join lateral jsonb_array_elements(g.facts) as f
+    where g.id = guards_since.state_id
+  )
+  select coalesce(r.object_kind, p.object_kind), coalesce(r.object_name, p.object_name), coalesce(r.fact, p.fact),
+         r.value, p.value,
+         case when r.fact is null then 'extra' when p.fact is null then 'missing' else 'changed' end,
+         coalesce(r.table_name, p.table_name)
+  from recorded as r
+  full join guard_facts() as p using (object_kind, object_name, fact)
+  where r.value is distinct from p.value or r.fact is null or p.fact is null
+  order by 1, 2, 3;
+$function$;
+comment on function guards_since is
+  'A row for every guard that is not as this row of guard_states recorded it: what, expected, found, and whether it is '
+  'missing, extra or changed.';
 
 create function verify_guards()
 returns table (object_kind text, object_name text, fact text, expected text, found text, problem text, table_name text)
@@ -62,15 +59,17 @@ set search_path from current
 set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
 as $function$
 declare
-  -- what is read here, and what it is read by
-  registers constant text[] := '{guard_states,verification_runs,installation,installed_migrations,chains,attempt_counters}';
+  -- what is read here, and what guard_facts reads
+  registers constant text[] := '{guard_states, verification_runs, installation, installed_migrations, chains,
+                                 attempt_counters}';
 begin
-  if not exists (select from unnest(registers) as n(name) where to_regclass(format('%I.%I', current_schema(), n.name)) is not null) then
+  if not exists (select from unnest(registers) as n(name)
+                 where to_regclass(format('%I.%I', current_schema(), n.name)) is not null) then
     return query select 'schema', coalesce(current_schema()::text, ''), 'name', null::text, null::text,
                         'renamed or gone: the functions look for their tables elsewhere', null::text;
     return;
   end if;
-  -- Without all of them nothing can be compared; what is wrong with them is said instead.
+  -- Without all of them nothing can be compared; what is wrong with them is reported instead.
   return query
     select 'relation', n.name, 'kind', 'r', null::text, 'missing', n.name
     from unnest(registers) as n(name) where to_regclass(format('%I.%I', current_schema(), n.name)) is null;
@@ -79,27 +78,16 @@ begin
   end if;
   if exists (select from unnest(registers) as n(name) where row_security_active(quote_ident(n.name))) then
     return query
-      select 'relation', c.relname::text, 'row security', '', concat_ws(', ', 'on', case when c.relforcerowsecurity then 'forced' end), 'changed', c.relname::text
+      select 'relation', c.relname::text, 'row security', '',
+             concat_ws(', ', 'on', case when c.relforcerowsecurity then 'forced' end), 'changed', c.relname::text
       from pg_class as c
-      where c.relnamespace = (select r.relnamespace from pg_class as r where r.oid = 'guard_states'::regclass) and c.relrowsecurity
+      where c.relnamespace = (select r.relnamespace from pg_class as r where r.oid = 'guard_states'::regclass)
+        and c.relrowsecurity
       order by 2;
     return;
   end if;
   return query
-    with recorded as (
-      select f.value ->> 0 as table_name, f.value ->> 1 as object_kind, f.value ->> 2 as object_name,
-             f.value ->> 3 as fact, f.value ->> 4 as value
-      from (select g.facts from only guard_states as g order by g.id desc limit 1) as last
-      cross join lateral jsonb_array_elements(last.facts) as f
-    )
-    select coalesce(r.object_kind, p.object_kind), coalesce(r.object_name, p.object_name), coalesce(r.fact, p.fact),
-           r.value, p.value,
-           case when r.fact is null then 'extra' when p.fact is null then 'missing' else 'changed' end,
-           coalesce(r.table_name, p.table_name)
-    from recorded as r
-    full join guard_facts() as p using (object_kind, object_name, fact)
-    where r.value is distinct from p.value
-       or r.fact is null or p.fact is null
+    select g.* from guards_since((select max(s.id) from only guard_states as s)) as g
     union all
     select 'sequence', c.sequence_name, 'value', c.recorded::text, c.stands_at::text, 'changed', null
     from _lowered_counters() as c
@@ -107,7 +95,8 @@ begin
 end
 $function$;
 comment on function verify_guards is
-  'A row for every guard that is not as last recorded: what, expected, found, and whether it is missing, extra or changed. No row: all as installed.';
+  'A row for every guard that is not as last recorded: what, expected, found, and whether it is missing, extra or '
+  'changed. No row: all is as installed.';
 
 create function changed_guards()
 returns table (table_name text, problems text)
@@ -120,4 +109,6 @@ as $function$
   left join only chains as c on c.table_name = g.table_name
   group by 1;
 $function$;
-comment on function changed_guards is 'What verify_guards reports, a row for each chain that it concerns; what concerns all stands under guard_states.';
+comment on function changed_guards is
+  'What verify_guards reports, a row for each chain that it concerns; what concerns all of them stands under '
+  'guard_states.';

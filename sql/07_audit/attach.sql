@@ -1,4 +1,13 @@
--- Triggers. PostgreSQL fires them by name: reject, validate, and last the chain, which also asks for the lockdown.
+-- Triggers of the audit log and of the lockdown's two tables
+--
+-- PostgreSQL fires the triggers of a table in the order of their names, so the names say when:
+--
+--   _050_owner_only           refuses everyone but the owner, on tables that are not for users
+--   _100_ and _200_reject_…   refuse UPDATE, DELETE and TRUNCATE
+--   _400_raise_alarm          raises the alarm of a lockdown event
+--   _500_validate             refuses a row that cannot be right
+--   zzz_chain                 links the row into the chain, last, because a later trigger could change what was hashed
+--   _900_refuse_in_lockdown   after the statement: asks whether a lockdown is engaged
 
 select _protect_table('signals',            'AUD-002', 'AUD-003');
 select _protect_table('ai_debates',         'AUD-004', 'AUD-005');
@@ -8,19 +17,26 @@ select _protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 select _protect_table('maintenance_events', 'AUD-011', 'AUD-011');
 select _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
 
-create trigger _500_validate before insert on signals         for each row execute function _validate_signal('signals');
-create trigger _500_validate before insert on ai_debates      for each row execute function _validate_correlation('ai_debates');
-create trigger _500_validate before insert on order_execution for each row execute function _validate_correlation('order_execution');
-create trigger _500_validate before insert on order_events    for each row execute function _validate_order_event('order_events');
-create trigger _500_validate before insert on lockdown_events for each row execute function _validate_lockdown_event('lockdown_events');
-create trigger _400_raise_alarm before insert on lockdown_events for each row execute function _raise_lockdown_alarm();
+create trigger _500_validate before insert on signals
+  for each row execute function _validate_signal('signals');
+create trigger _500_validate before insert on ai_debates
+  for each row execute function _validate_correlation('ai_debates');
+create trigger _500_validate before insert on order_execution
+  for each row execute function _validate_correlation('order_execution');
+create trigger _500_validate before insert on order_events
+  for each row execute function _validate_order_event('order_events');
+create trigger _500_validate before insert on lockdown_events
+  for each row execute function _validate_lockdown_event('lockdown_events');
+create trigger _400_raise_alarm before insert on lockdown_events
+  for each row execute function _raise_lockdown_alarm();
 alter table lockdown_events enable always trigger _400_raise_alarm;  -- for rows that are replicated, too
-comment on trigger _500_validate on signals         is 'Refuses a payload that lost digits (AUD-001).';
-comment on trigger _500_validate on ai_debates      is 'Refuses a signal that does not exist (AUD-008).';
-comment on trigger _500_validate on order_execution is 'Refuses a signal that does not exist (AUD-008).';
-comment on trigger _500_validate on order_events    is 'Refuses an order that does not exist (AUD-008).';
-comment on trigger _500_validate on lockdown_events is 'Refuses a release that no approved proposal made (AUD-009).';
+comment on trigger _500_validate on signals            is 'Refuses a payload that lost digits (AUD-001).';
+comment on trigger _500_validate on ai_debates         is 'Refuses a signal that does not exist (AUD-008).';
+comment on trigger _500_validate on order_execution    is 'Refuses a signal that does not exist (AUD-008).';
+comment on trigger _500_validate on order_events       is 'Refuses an order that does not exist (AUD-008).';
+comment on trigger _500_validate on lockdown_events    is 'Refuses a release that no approved proposal made (AUD-009).';
 comment on trigger _400_raise_alarm on lockdown_events is 'Raises the alarm of an event that is replicated.';
+
 select _count_attempts('AUD-001', 'signals',         'INSERT');
 select _count_attempts('AUD-008', 'ai_debates',      'INSERT');
 select _count_attempts('AUD-008', 'order_execution', 'INSERT');

@@ -1,3 +1,5 @@
+-- Order events: what became of an order, and the kill switch
+
 create table order_events (
   id                   bigserial      not null,
   order_execution_id   bigint         not null,
@@ -13,12 +15,14 @@ create table order_events (
   recorded_by          text           not null,
   constraint order_events_pkey primary key (id),
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
-  constraint order_events_event_type_is_known check (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text,
-    'CANCELLED'::text, 'KILL_SWITCH'::text, 'EXPIRED'::text])),
+  constraint order_events_event_type_is_known check (
+    event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text, 'CANCELLED'::text,
+                                  'KILL_SWITCH'::text, 'EXPIRED'::text])),
   constraint order_events_fill_quantity_is_positive check (fill_quantity > 0),
   constraint order_events_fill_price_is_positive check (fill_price > 0),
   constraint order_events_positions_closed_is_array check (jsonb_typeof(positions_closed) = 'array'::text),
-  constraint order_events_fill_is_complete check (not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
+  constraint order_events_fill_is_complete check (
+    not (event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text]))
     or fill_quantity is not null and fill_price is not null),
   constraint order_events_kill_switch_is_complete check (event_type::text <> 'KILL_SWITCH'::text
     or zar_equity is not null and positions_closed is not null),
@@ -27,10 +31,13 @@ create table order_events (
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
 create index order_events_created_at_idx on order_events (created_at);
-comment on table  order_events                     is 'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
-comment on column order_events.id                  is 'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on table order_events is
+  'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
+comment on column order_events.id is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_events.order_execution_id  is 'The order.';
-comment on column order_events.event_type          is 'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
+comment on column order_events.event_type is
+  'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
 comment on column order_events.fill_quantity       is 'Quantity filled, exact; a fill has one.';
 comment on column order_events.fill_price          is 'Price of the fill, exact; a fill has one.';
 comment on column order_events.zar_equity          is 'Account equity in rand at this moment; a KILL_SWITCH has one.';
@@ -38,5 +45,6 @@ comment on column order_events.positions_closed    is 'The positions that a KILL
 comment on column order_events.rejection_reason    is 'Why the exchange refused; a REJECTED has one.';
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column order_events.created_at          is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column order_events.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column order_events.recorded_by         is 'The login that wrote the row.';

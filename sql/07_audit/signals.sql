@@ -1,4 +1,11 @@
--- The audit log
+-- Signals: what the outside world asked for
+--
+-- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
+-- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
+-- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies.
+--
+-- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
+-- what else it touches stands in 09_write/record.sql.
 
 create table signals (
   id              bigserial      not null,
@@ -34,7 +41,9 @@ comment on column signals.price          is 'Price of the alert, exact.';
 comment on column signals.quantity       is 'Quantity of the alert, exact.';
 comment on column signals.raw_payload    is 'The webhook''s body.';
 comment on column signals.source_ip      is 'Address that the webhook came from.';
-comment on column signals.hmac_verified  is 'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
+comment on column signals.hmac_verified is
+  'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
-comment on column signals.created_at     is 'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column signals.created_at is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
 comment on column signals.recorded_by    is 'The login that wrote the row.';

@@ -1,4 +1,7 @@
--- Validation
+-- Triggers that refuse what cannot be right, with a message that says why
+--
+-- A payload whose number lost digits on its way; a signal or an order that does not exist. The foreign keys would
+-- refuse the latter, too, but only at the end of the statement, and without a hint.
 
 create function _refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
 language plpgsql
@@ -7,42 +10,48 @@ as $function$
 begin
   perform _refuse(
     'AUD-001', format('%s lost digits between the payload and the column', member),
-    format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s number rounded to 10 decimals.',
-           _shortened(given), stored),
+    format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s '
+           'number rounded to 10 decimals.', _shortened(given), stored),
     'Parse the payload''s numbers as decimals, never as binary floats, and round them to 10 decimals at most.',
     table_name, 'INSERT', column_name => member);
 end
 $function$;
 comment on function _refuse_lost_digits is
-  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than single precision can tell.';
+  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than '
+  'single precision can tell.';
 
 create function _validate_signal() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
+declare
+  payload jsonb := new.raw_payload;
 begin
   if new.correlation_id is null then
     new.correlation_id := gen_random_uuid();
   end if;
-  -- Equal or correctly rounded is right, a number farther away than 2^-23 of it is another number. What lies between was a binary float.
-  if (case when jsonb_typeof(new.raw_payload -> 'price') = 'number' then
-        (new.raw_payload -> 'price')::numeric <> new.price
-        and abs((new.raw_payload -> 'price')::numeric - new.price) > 0.00000000005
-        and abs((new.raw_payload -> 'price')::numeric - new.price) < abs((new.raw_payload -> 'price')::numeric) * 0.00000011920928955078125 end) then
-    perform _refuse_lost_digits('price', (new.raw_payload -> 'price')::numeric, new.price, tg_argv[0]);
+  -- Equal or correctly rounded is right; a number farther away than 2^-23 of it is another number. What lies between
+  -- was a binary float. CASE, because only a number can be cast.
+  if (case when jsonb_typeof(payload -> 'price') = 'number' then
+        (payload -> 'price')::numeric <> new.price
+        and abs((payload -> 'price')::numeric - new.price) > 0.00000000005
+        and abs((payload -> 'price')::numeric - new.price)
+            < abs((payload -> 'price')::numeric) * 0.00000011920928955078125 end) then
+    perform _refuse_lost_digits('price', (payload -> 'price')::numeric, new.price, tg_argv[0]);
   end if;
-  if (case when jsonb_typeof(new.raw_payload -> 'quantity') = 'number' then
-        (new.raw_payload -> 'quantity')::numeric <> new.quantity
-        and abs((new.raw_payload -> 'quantity')::numeric - new.quantity) > 0.00000000005
-        and abs((new.raw_payload -> 'quantity')::numeric - new.quantity)
-          < abs((new.raw_payload -> 'quantity')::numeric) * 0.00000011920928955078125 end) then
-    perform _refuse_lost_digits('quantity', (new.raw_payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
+  if (case when jsonb_typeof(payload -> 'quantity') = 'number' then
+        (payload -> 'quantity')::numeric <> new.quantity
+        and abs((payload -> 'quantity')::numeric - new.quantity) > 0.00000000005
+        and abs((payload -> 'quantity')::numeric - new.quantity)
+            < abs((payload -> 'quantity')::numeric) * 0.00000011920928955078125 end) then
+    perform _refuse_lost_digits('quantity', (payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
   end if;
   return new;
 end
 $function$;
 comment on function _validate_signal is
-  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost digits. Argument: table.';
+  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost '
+  'digits. Argument: table.';
 
 create function _validate_correlation() returns trigger
 language plpgsql security definer
@@ -66,7 +75,8 @@ begin
 end
 $function$;
 comment on function _validate_correlation is
-  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: table.';
+  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: '
+  'table.';
 
 create function _validate_order_event() returns trigger
 language plpgsql security definer

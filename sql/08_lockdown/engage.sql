@@ -1,17 +1,56 @@
--- The lockdown (docs/chain-format.md, "The lockdown"). It is engaged from the moment at which the alarm is raised, and a sequence
--- is what nobody can lock, roll back or fill up. The event that records it comes after, and may come late.
+-- How the lockdown engages
+--
+-- The promise: from the moment at which the lockdown is engaged, nobody writes a row of a closed table (signals,
+-- ai_debates, order_execution), in any transaction, however old, at any isolation level; and none of the kit's roles
+-- can prevent, delay or undo it.
+--
+-- A row in a table cannot give that: old snapshots do not see it, a lock keeps it waiting, a rollback undoes it. A
+-- sequence can. setval is seen by every transaction at once, is not undone by a rollback, and waits for no lock that
+-- another role can hold. So the lockdown *is* the value of the sequence lockdown_alarm, and the row of lockdown_events
+-- that explains it comes after, and may come late. To *raise the alarm* is to set the sequence to a new random number.
+--
+--   The lockdown is engaged unless there never was an alarm, or the last row of lockdown_events is a RELEASED event
+--   that names the alarm that stands, and that an approved, signed proposal made (_lockdown_is_lifted in status.sql).
+--
+-- Writers cannot check signatures at each row, so they remember: lockdown_lifted holds the alarm that a writer last saw
+-- lawfully released. While both sequences are equal, or neither has a value, they write. While the two differ, they
+-- look at the events (writers.sql). Each row asks after it has the chain's lock, and the statement asks again when its
+-- rows are stored; so a row is either refused or was stored before the alarm.
+--
+-- Engaging, step by step (_engage_lockdown):
+--   1. If the lockdown is engaged and this very damage recorded, there is nothing to do.
+--   2. _raise_alarm: who it is, a line in the server's log, lockdown_lifted := 1 so that the two differ whatever else
+--      happens, and then the alarm. If the owner spoilt the alarm's sequence, lockdown_lifted alone makes writers look.
+--   3. _record_lockdown: the ENGAGED event that names this alarm. It needs the chain's lock of lockdown_events, which
+--      somebody may hold; after 2 seconds the caller is told that the event is not recorded yet. The lockdown holds
+--      without it, and the next verification records it (attend.sql).
+--
+-- Rollback, also to a savepoint, and cancelling: the alarm stays, its event is gone; the next verification writes one.
+-- Prepared transactions: one that holds the chain of lockdown_events delays the event, not the alarm; one that holds
+-- rows of a closed table wrote them before the alarm, and writes no more.
+-- Crash: an event on disk has its alarm on disk, because the alarm's WAL record comes first. An alarm without an event
+-- may be lost; then nobody was told that the lockdown is engaged, and verification finds the damage again.
+-- lockdown_lifted is unlogged: after a crash it has no value, so writers look once.
+-- Dump, standby, promotion: the sequences come along. An event that is replicated raises its alarm there (release.sql).
+-- Releasing: the event names the alarm that was read before the damage was; a number that was raised since is another,
+-- so the lockdown goes on. No number comes twice, because each is random.
+--
+-- docs/chain-format.md, "The lockdown", shows for every interleaving why no row slips through and why a release lifts
+-- only what its voters saw. tests/concurrency/test_lockdown_interleavings.py tries each.
 
 create function _raise_alarm() returns bigint
 language plpgsql
 set search_path from current
 as $function$
 declare
-  -- Random, so that two alarms never are the same: a release of one can never be one of another.
-  alarm bigint := ('x' || encode(substr(sha256(uuid_send(gen_random_uuid())), 1, 8), 'hex'))::bit(64)::bigint & 4611686018427387903 | 1;
+  -- Random, so that no two alarms are the same, and a release of one is never a release of another.
+  alarm bigint := ('x' || encode(substr(sha256(uuid_send(gen_random_uuid())), 1, 8), 'hex'))::bit(64)::bigint
+                  & 4611686018427387903 | 1;
 begin
   begin
-    perform setval('lockdown_alarm_by'::regclass, (select r.oid from pg_roles as r where r.rolname = session_user)::bigint);
-  exception when others then null;  -- who it was is less than that it was
+    perform setval('lockdown_alarm_by'::regclass,
+                   (select r.oid from pg_roles as r where r.rolname = session_user)::bigint);
+  exception when others then null;  -- that there is an alarm matters more than whose it is
   end;
   raise log 'alpha-db alarm %', jsonb_build_object(
     'schema', current_schema(), 'alarm', alarm, 'session_user', session_user,
@@ -22,7 +61,8 @@ begin
 end
 $function$;
 comment on function _raise_alarm is
-  'Engages the lockdown, at once and for every transaction, and returns the new value of the alarm. Not undone by a rollback; waits for nobody.';
+  'Engages the lockdown, at once and for every transaction, and returns the new value of the alarm. Not undone by a '
+  'rollback; waits for nobody.';
 
 create function _is_recorded(damage jsonb) returns boolean
 language sql stable
@@ -37,7 +77,8 @@ as $function$
       where l.event_type = 'ENGAGED' and l.id > r.released and e.value = d.value))
   from (select _last_release() as released offset 0) as r;
 $function$;
-comment on function _is_recorded is 'Whether an event since the last lawful release names each item of this damage.';
+comment on function _is_recorded is
+  'Whether an event since the last lawful release names each item of this damage.';
 
 create function _record_lockdown(reason text, damage jsonb, alarm bigint) returns bigint
 language plpgsql
@@ -47,7 +88,9 @@ as $function$
 declare
   event_id bigint;
 begin
-  insert into lockdown_events (event_type, reason, damage, alarm) values ('ENGAGED', reason, damage, alarm) returning id into event_id;
+  insert into lockdown_events (event_type, reason, damage, alarm)
+  values ('ENGAGED', reason, damage, alarm)
+  returning id into event_id;
   if not exists (select from only lockdown_events as l where l.id = event_id) then
     raise exception 'the event is not in lockdown_events' using errcode = 'AUD11';
   end if;
@@ -55,7 +98,8 @@ begin
 end
 $function$;
 comment on function _record_lockdown is
-  'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain of lockdown_events.';
+  'Writes the ENGAGED event of an alarm and returns its id. Waits at most 2 s for a transaction that holds the chain '
+  'of lockdown_events.';
 
 create function _engage_lockdown(reason text, damage jsonb) returns text
 language plpgsql security definer
@@ -65,16 +109,17 @@ as $function$
 declare
   alarm bigint;
 begin
-  -- Only what is certain spares the alarm: a snapshot that does not move may be of before a release.
+  -- Only what is certain spares the alarm: a snapshot that does not move may be older than a release.
   begin
     if current_setting('transaction_isolation') = 'read committed'
        and (select s.is_locked and s.event_id is not null from lockdown_status() as s)
        and pg_sequence_last_value('lockdown_alarm'::regclass) is not null
-       and pg_sequence_last_value('lockdown_lifted'::regclass) is distinct from pg_sequence_last_value('lockdown_alarm'::regclass)
+       and pg_sequence_last_value('lockdown_lifted'::regclass)
+             is distinct from pg_sequence_last_value('lockdown_alarm'::regclass)
        and _is_recorded(damage) then
       return 'the lockdown is engaged already';
     end if;
-  exception when others then null;  -- whoever dropped lockdown_events does not keep it off
+  exception when others then null;  -- dropping lockdown_events must not keep the lockdown off
   end;
   begin
     alarm := _raise_alarm();
@@ -94,93 +139,5 @@ begin
 end
 $function$;
 comment on function _engage_lockdown is
-  'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row in lockdown_events. Says what came of it. No transaction of anybody else keeps it off, and no rollback takes it back.';
-
-create function _attend_alarm(wanted boolean) returns void
-language plpgsql
-set search_path from current
-set row_security = off
-set lock_timeout = '200ms'
-set enable_seqscan = off
-as $function$
-declare
-  standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
-  lifted    bigint;
-  latest    lockdown_events;
-begin
-  if not coalesce(wanted, true) or pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' then
-    return;
-  end if;
-  -- Before the last event: a release that a writer remembers was committed before, so it is seen below.
-  lifted := pg_sequence_last_value('lockdown_lifted'::regclass);
-  select * into latest from only lockdown_events as l order by l.id desc limit 1;
-  if lifted = standing and not _lockdown_is_lifted(latest) then
-    perform setval('lockdown_lifted'::regclass, 1);  -- which costs the next writer a look, and no more
-    if latest.event_type = 'ENGAGED' and latest.alarm = standing and current_setting('transaction_isolation') = 'read committed' then
-      insert into lockdown_events (event_type, reason, damage, alarm)
-      values ('ENGAGED', 'lockdown_lifted was set by force, which let rows in', '[]', _raise_alarm());
-      return;
-    end if;
-  end if;
-  if standing is not distinct from latest.alarm
-     or exists (select from only lockdown_events as l where l.event_type = 'ENGAGED' and l.alarm = standing and l.id > (select _last_release())) then
-    return;
-  end if;
-  if standing is null or exists (select from only lockdown_events as l where l.alarm = standing) then
-    insert into lockdown_events (event_type, reason, damage, alarm)
-    values ('ENGAGED', 'the alarm was set back by force', '[]', _raise_alarm());
-  else
-    insert into lockdown_events (event_type, reason, damage, alarm)
-    values ('ENGAGED', format('an alarm that %s raised was not recorded: its transaction did not commit, or could not write the event',
-                              coalesce(pg_get_userbyid(pg_sequence_last_value('lockdown_alarm_by'::regclass)::oid)::text, 'somebody')), '[]', standing);
-  end if;
-exception when others then null;  -- the next verification tries again; until then the lockdown holds all the same
-end
-$function$;
-comment on function _attend_alarm is
-  'Records an alarm that no event records, and raises it anew if somebody set it back, or had writers take it for lifted. Changes nothing while alarm and events agree.';
-
-create function _refuse_in_lockdown(table_name text) returns void
-language plpgsql
-set search_path from current
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
-as $function$
-declare
-  alarm   bigint := pg_sequence_last_value('lockdown_alarm'::regclass);
-  mark    bigint := pg_sequence_last_value('writer_lockdown_events'::regclass);
-  latest  lockdown_events;
-begin
-  select * into latest from only lockdown_events as l order by l.id desc limit 1;
-  if _lockdown_is_lifted(latest) then
-    -- For good, because no alarm comes twice and a release that is committed stays; but not by a release that may still be rolled back.
-    if mark is distinct from txid_current() and alarm is not null then
-      perform setval('lockdown_lifted'::regclass, alarm);
-    end if;
-    return;
-  end if;
-  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') and _snapshot_sees(mark) is false
-     and pg_xact_status(mark::text::xid8) = 'committed' then
-    perform _refuse_stale_snapshot('lockdown_events');  -- there may be a release that this snapshot does not see
-  end if;
-  perform _refuse(
-    'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
-    (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
-    'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; order_events stay open.',
-    table_name, 'INSERT');
-end
-$function$;
-comment on function _refuse_in_lockdown is 'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
-
-create function _refuse_statement_in_lockdown() returns trigger
-language plpgsql security definer
-set search_path from current
-as $function$
-begin
-  if pg_sequence_last_value('lockdown_alarm'::regclass) is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
-    perform _refuse_in_lockdown(tg_argv[0]);
-  end if;
-  return null;
-end
-$function$;
-comment on function _refuse_statement_in_lockdown is
-  'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm was raised. Argument: table.';
+  'Engages the lockdown, unless it is engaged and this damage recorded: raises the alarm, then records a chained row '
+  'in lockdown_events. Says what came of it. No other transaction keeps it off, and no rollback takes it back.';

@@ -1,5 +1,17 @@
--- Procedures that make one row durable without holding the chain's lock through the disk flush (docs/sql/application.md).
--- What commits can neither be SECURITY DEFINER nor pin a search_path: every name in these bodies is qualified.
+-- Procedures that make one row durable without holding the chain while it is written to disk
+--
+-- A chain's lock is held until the transaction commits, and an ordinary commit waits for the disk before it lets go, so
+-- that writers queue behind every flush. These procedures commit twice:
+--
+--   1. the row, with synchronous_commit = off: its lock is free at once, and the row visible
+--   2. at the end of the CALL, with the caller's setting, a message in the write-ahead log, which stands behind the row
+--
+-- When CALL returns, the second commit has flushed the message and so the row. One flush acknowledges many writers.
+-- After a crash, what survives of a chain is a prefix of it, because its rows stand in the log in their order. A
+-- signal that was recorded before is acknowledged after a flush, too.
+--
+-- A procedure that commits can neither be SECURITY DEFINER nor pin its search_path. So each name in these bodies is
+-- qualified, with the schema that they are installed into: _fill puts it in for {home:I}.
 
 create procedure _begin_append()
 language plpgsql
@@ -13,11 +25,12 @@ begin
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure can commit.';
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
+  'can commit.';
 
 do $append$
 begin
-execute format($template$
+  execute _fill($template$
 create procedure append_signal(
   signal_id              text,
   symbol                 text,
@@ -35,21 +48,31 @@ create procedure append_signal(
 language plpgsql
 as $procedure$
 declare
-  stored   %1$I.signals;
+  stored   {home:I}.signals;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_signal */);
-  stored := %1$I.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, money_type);
-  commit;  -- the chain is free for the next writer, and the row visible
-  -- The caller's synchronous_commit holds again. The end of the CALL commits this record, which stands behind the row in the WAL, so
-  -- its flush is the row's too. No commit here: cancelled while it waits for the disk, it would fail a row that is written.
+  call {home:I}._begin_append(/* inside a transaction, use record_signal */);
+  stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
+                                   correlation_id, money_type);
+  commit;  -- the first; the caller's synchronous_commit holds again
+  -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
+  -- failed that is written.
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   correlation_id := stored.correlation_id;
   row_hash := stored.row_hash;
 end
 $procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_signal is
+  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without '
+  'holding the chain while it waits. Raises 2D000 inside a transaction.';
 
+do $append$
+begin
+  execute _fill($template$
 create procedure append_ai_debate(
   inout correlation_id   uuid,
   model_name             text,
@@ -64,18 +87,28 @@ create procedure append_ai_debate(
 language plpgsql
 as $procedure$
 declare
-  stored   %1$I.ai_debates;
+  stored   {home:I}.ai_debates;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_ai_debate */);
-  stored := %1$I.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, money_type);
+  call {home:I}._begin_append(/* inside a transaction, use record_ai_debate */);
+  stored := {home:I}.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms,
+                                      is_timeout, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
 end
 $procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_ai_debate is
+  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it '
+  'waits. Raises 2D000 inside a transaction.';
 
+do $append$
+begin
+  execute _fill($template$
 create procedure append_order(
   inout correlation_id   uuid,
   order_type             text,
@@ -92,18 +125,28 @@ create procedure append_order(
 language plpgsql
 as $procedure$
 declare
-  stored   %1$I.order_execution;
+  stored   {home:I}.order_execution;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_order */);
-  stored := %1$I.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, money_type);
+  call {home:I}._begin_append(/* inside a transaction, use record_order */);
+  stored := {home:I}.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
+                                  status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
 end
 $procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_order is
+  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. '
+  'Raises 2D000 inside a transaction.';
 
+do $append$
+begin
+  execute _fill($template$
 create procedure append_order_event(
   order_execution_id     bigint,
   event_type             text,
@@ -122,12 +165,13 @@ language plpgsql
 as $procedure$
 #variable_conflict use_variable
 declare
-  stored   %1$I.order_events;
+  stored   {home:I}.order_events;
   message  pg_catalog.pg_lsn;
 begin
-  call %1$I._begin_append(/* inside a transaction, use record_order_event */);
-  select o.correlation_id into correlation_id from only %1$I.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
-  stored := %1$I.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
+  call {home:I}._begin_append(/* inside a transaction, use record_order_event */);
+  select o.correlation_id into correlation_id
+  from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
+  stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                                     positions_closed, rejection_reason, exchange_error_code, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -135,14 +179,9 @@ begin
   row_hash := stored.row_hash;
 end
 $procedure$;
-$template$, current_schema());
+$template$, 'home', current_schema());
 end
 $append$;
-comment on procedure append_signal is
-  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_ai_debate is
-  'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-comment on procedure append_order is
-  'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
 comment on procedure append_order_event is
-  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain '
+  'while it waits. Raises 2D000 inside a transaction.';

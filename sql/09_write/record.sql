@@ -1,6 +1,13 @@
--- Writing functions. They join the caller's transaction and return the stored row (docs/sql/application.md).
--- Money is anycompatible, so that a binary float is seen and refused instead of cast: the last argument, never
--- given, makes an untyped literal and an integer resolve to numeric.
+-- Writing functions: one for each table of the audit log. They join the caller's transaction and return the stored row.
+--
+-- A plain INSERT works as well. What these functions add: a signal that is sent again is recognised by its signal_id,
+-- a binary float is refused, and a value that is too long is refused by name.
+--
+-- Money is anycompatible, so that a binary float is seen and refused, not cast. The last parameter, money_type, is
+-- never given: its default makes an untyped literal and an integer resolve to numeric.
+--
+-- A new column of a table touches its file in 07_audit and its function here, twice in append.sql (the procedure's
+-- parameters, and its call), and in Python the writer of that table.
 
 create function _refuse_signal_reuse(stored signals, sent signals) returns void
 language plpgsql security definer
@@ -24,7 +31,8 @@ begin
 end
 $function$;
 comment on function _refuse_signal_reuse is
-  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from another address.';
+  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from '
+  'another address.';
 
 create function record_signal(
   signal_id       text,
@@ -55,10 +63,11 @@ begin
   end if;
   select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
   if not found then
-    insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified)
-    values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol, record_signal.side,
-            record_signal.price::numeric, record_signal.quantity::numeric, record_signal.raw_payload, record_signal.source_ip,
-            coalesce(record_signal.hmac_verified, false))
+    insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
+                         hmac_verified)
+    values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol,
+            record_signal.side, record_signal.price::numeric, record_signal.quantity::numeric,
+            record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false))
     on conflict on constraint signals_signal_id_key do nothing
     returning * into stored;
     if found then
@@ -84,7 +93,8 @@ begin
 end
 $function$;
 comment on function record_signal is
-  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
+  'Records a signal and returns its row. Idempotent: the same signal_id with the same content returns the row already '
+  'there. Raises AUD-001, AUD-009, AUD-010, AUD-012.';
 
 create function record_ai_debate(
   correlation_id    uuid,
@@ -109,7 +119,8 @@ begin
   end if;
   insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
   values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
-          record_ai_debate.confidence_score::numeric, record_ai_debate.elapsed_ms, coalesce(record_ai_debate.is_timeout, false))
+          record_ai_debate.confidence_score::numeric, record_ai_debate.elapsed_ms,
+          coalesce(record_ai_debate.is_timeout, false))
   returning * into stored;
   return stored;
 end
@@ -137,10 +148,10 @@ begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('quantity or price', pg_typeof(quantity));
   end if;
-  if char_length(symbol) > 20 or char_length(exchange_order_id) > 64 or char_length(order_type) > 20 or char_length(side) > 10
-     or char_length(status) > 20 then
+  if char_length(symbol) > 20 or char_length(exchange_order_id) > 64 or char_length(order_type) > 20
+     or char_length(side) > 10 or char_length(status) > 20 then
     perform _refuse_too_long('order_execution', '{symbol,exchange_order_id,order_type,side,status}',
-                            array[symbol, exchange_order_id, order_type, side, status]);
+                             array[symbol, exchange_order_id, order_type, side, status]);
   end if;
   insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
   values (record_order.correlation_id, record_order.order_type, record_order.symbol, record_order.side,
@@ -151,7 +162,8 @@ begin
 end
 $function$;
 comment on function record_order is
-  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises AUD-001, AUD-008, AUD-009, AUD-012.';
+  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises '
+  'AUD-001, AUD-008, AUD-009, AUD-012.';
 
 create function record_order_event(
   order_execution_id   bigint,
@@ -174,13 +186,15 @@ begin
     perform _refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
   end if;
   if char_length(event_type) > 30 or char_length(exchange_error_code) > 50 then
-    perform _refuse_too_long('order_events', '{event_type,exchange_error_code}', array[event_type, exchange_error_code]);
+    perform _refuse_too_long('order_events', '{event_type,exchange_error_code}',
+                             array[event_type, exchange_error_code]);
   end if;
   insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                             positions_closed, rejection_reason, exchange_error_code)
-  values (record_order_event.order_execution_id, record_order_event.event_type, record_order_event.fill_quantity::numeric,
-          record_order_event.fill_price::numeric, record_order_event.zar_equity::numeric,
-          record_order_event.positions_closed, record_order_event.rejection_reason, record_order_event.exchange_error_code)
+  values (record_order_event.order_execution_id, record_order_event.event_type,
+          record_order_event.fill_quantity::numeric, record_order_event.fill_price::numeric,
+          record_order_event.zar_equity::numeric, record_order_event.positions_closed,
+          record_order_event.rejection_reason, record_order_event.exchange_error_code)
   returning * into stored;
   return stored;
 end

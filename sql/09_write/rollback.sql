@@ -1,5 +1,6 @@
--- Before 003_attach_triggers is taken back: what a function or a DO block made.
+-- Before 003_attach_triggers is taken back: undoes what functions and DO blocks made.
 
 drop procedure append_signal, append_ai_debate, append_order, append_order_event;
 select _chain_detach(t.name), _forget_attempts(t.name)
-from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates', 'signals']) as t(name);
+from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates',
+                  'signals']) as t(name);

@@ -1,3 +1,5 @@
+-- Every kill switch with the order and the signal behind it; with the rights of the login that reads it.
+
 create view vw_kill_switch_events with (security_invoker = true) as
 select
   e.id                as event_id,
@@ -26,18 +28,21 @@ select
 from only order_events as e
 join only order_execution as o on o.id = e.order_execution_id
 join only signals as s on s.correlation_id = o.correlation_id
-where e.event_type::text = 'KILL_SWITCH'::text and _sees_every_row('{signals,order_execution,order_events}'::text[]);
+where e.event_type::text = 'KILL_SWITCH'::text
+  and _sees_every_row('{signals,order_execution,order_events}'::text[]);
 comment on view vw_kill_switch_events is
   'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
 comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
-comment on column vw_kill_switch_events.zar_equity        is 'Account equity in rand when the kill switch was triggered.';
+comment on column vw_kill_switch_events.zar_equity        is
+  'Account equity in rand when the kill switch was triggered.';
 comment on column vw_kill_switch_events.positions_closed  is 'The positions that it closed, an array.';
 comment on column vw_kill_switch_events.signal_row_id     is 'signals.id of the signal that led there.';
 comment on column vw_kill_switch_events.signal_created_at is 'When that signal was recorded.';
 comment on column vw_kill_switch_events.event_hash        is 'row_hash of the event.';
 comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
 comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
--- The other columns say what the column behind them says.
+
+-- A column of these two views that has no comment of its own says what the column behind it says.
 do $comments$
 declare
   item  record;
@@ -47,7 +52,8 @@ begin
     from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
     join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
     join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
-    join pg_attribute as b on b.attrelid = s.table_name::regclass and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
+    join pg_attribute as b on b.attrelid = s.table_name::regclass
+                          and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
     where col_description(a.attrelid, a.attnum) is null
   loop
     execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);

@@ -1,4 +1,7 @@
--- Views, with the rights of whoever reads them
+-- Every signal with what came of it; with the rights of the login that reads it.
+--
+-- The columns of a signal come first and have the names of the table; those of an order begin with order_, those of its
+-- latest event with event_.
 
 create view vw_trade_audit_full with (security_invoker = true) as
 select
@@ -46,11 +49,13 @@ from only signals as s
 left join only order_execution as o on o.correlation_id = s.correlation_id
 left join lateral (
   select d.reasoning_json, d.row_hash from only ai_debates as d
-  where d.correlation_id = s.correlation_id and not d.is_timeout and starts_with(d.model_name::text, 'deepseek-r1'::text)
+  where d.correlation_id = s.correlation_id and not d.is_timeout
+    and starts_with(d.model_name::text, 'deepseek-r1'::text)
   order by d.id desc limit 1) as ds on true
 left join lateral (
   select d.reasoning_json, d.row_hash from only ai_debates as d
-  where d.correlation_id = s.correlation_id and not d.is_timeout and starts_with(d.model_name::text, 'llama-3.1'::text)
+  where d.correlation_id = s.correlation_id and not d.is_timeout
+    and starts_with(d.model_name::text, 'llama-3.1'::text)
   order by d.id desc limit 1) as ll on true
 left join lateral (
   select round(avg(m.confidence_score), 4) as mean_score
@@ -58,18 +63,22 @@ left join lateral (
         where d.correlation_id = s.correlation_id and not d.is_timeout
         order by d.model_name, d.id desc) as m) as cc on true
 left join lateral (
-  select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason, v.exchange_error_code,
-         v.created_at, v.recorded_by, v.row_hash
+  select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason,
+         v.exchange_error_code, v.created_at, v.recorded_by, v.row_hash
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v
   where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true
 where _sees_every_row('{signals,ai_debates,order_execution,order_events}'::text[]);
 comment on view vw_trade_audit_full is
-  'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes of all of them.';
-comment on column vw_trade_audit_full.deepseek_reasoning  is 'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
-comment on column vw_trade_audit_full.llama_sentiment     is 'Answer of the latest debate by a llama-3.1 model that was no timeout.';
-comment on column vw_trade_audit_full.combined_confidence is 'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
+  'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes '
+  'of all of them.';
+comment on column vw_trade_audit_full.deepseek_reasoning  is
+  'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
+comment on column vw_trade_audit_full.llama_sentiment     is
+  'Answer of the latest debate by a llama-3.1 model that was no timeout.';
+comment on column vw_trade_audit_full.combined_confidence is
+  'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
 comment on column vw_trade_audit_full.zar_equity          is 'Latest equity in rand among the order''s events.';
 comment on column vw_trade_audit_full.signal_hash         is 'row_hash of the signal.';
 comment on column vw_trade_audit_full.deepseek_hash       is 'row_hash of that deepseek-r1 debate.';

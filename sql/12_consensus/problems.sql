@@ -1,3 +1,10 @@
+-- What the tables hold besides: agents, revocations, releases and risk tables, compared with the replay
+--
+-- Each function takes the entries that _replay_consensus found and lists the rows that they do not derive, and what
+-- they derive and is missing. _consensus_problems puts them together for the verification, _release_holds answers for
+-- the lockdown (08_lockdown has placeholders for both, which this file replaces), and _require_consensus stands before
+-- every proposal and every vote.
+
 create function _agent_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -14,10 +21,10 @@ as $function$
   where a.proposal_id is not null
     and not exists (select from unnest(changes) as c
                     where c.proposal_id = a.proposal_id and c.kind = 'agent_enrol' and c.problem is null
-                      and c.payload = jsonb_build_object('agent_id', a.agent_id, 'name', a.name, 'role', a.role,
-                                                         'public_key', encode(a.public_key, 'hex'), 'replaces', a.replaces))
+                      and c.payload = _enrolment_of(a))
   union all
-  select 'agents', null, format('agent %s, whom version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
+  select 'agents', null,
+         format('agent %s, which version %s enrolled, is not there', c.payload ->> 'agent_id', c.version)
   from unnest(changes) as c
   where c.kind = 'agent_enrol' and c.problem is null
     and not exists (select from only agents as a where a.proposal_id = c.proposal_id)
@@ -26,13 +33,11 @@ as $function$
   from only agent_revocations as r
   where not exists (select from unnest(changes) as c
                     where c.proposal_id = r.proposal_id and c.problem is null
-                      and r.agent_id::text = case c.kind when 'agent_revoke' then c.payload ->> 'agent_id'
-                          when 'agent_enrol' then c.payload ->> 'replaces' end)
+                      and r.agent_id::text = _agent_removed_by(c.kind, c.payload))
   union all
   select 'agent_revocations', null, format('the revocation that version %s made is not there', c.version)
   from unnest(changes) as c
-  where c.problem is null
-    and (c.kind = 'agent_revoke' or c.kind = 'agent_enrol' and c.payload ->> 'replaces' is not null)
+  where c.problem is null and _agent_removed_by(c.kind, c.payload) is not null
     and not exists (select from only agent_revocations as r where r.proposal_id = c.proposal_id);
 $function$;
 comment on function _agent_problems is
@@ -57,8 +62,8 @@ as $function$
     and not exists (
       select from unnest(changes) as r
       where r.kind = 'lockdown_release' and r.problem is null
-        and r.payload -> 'damage' @> jsonb_build_array(jsonb_build_object('table', 'lockdown_events', 'id', l.id,
-                                                                          'verdict', 'consensus_mismatch', 'actual_hash', l.row_hash)))
+        and r.payload -> 'damage' @> jsonb_build_array(jsonb_build_object(
+          'table', 'lockdown_events', 'id', l.id, 'verdict', 'consensus_mismatch', 'actual_hash', l.row_hash)))
   union all
   select 'lockdown_events', null, format('the event of the release that version %s made is not there', c.version)
   from unnest(changes) as c
@@ -66,8 +71,10 @@ as $function$
     and not exists (select from only lockdown_events as l where l.event_type::text = 'RELEASED'::text
                     and l.proposal_id = c.proposal_id);
 $function$;
-comment on function _release_problems is 'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
+comment on function _release_problems is
+  'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
 
+-- A placeholder: 14_risk/verify.sql replaces it when 23_risk_config brings the tables.
 create function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -75,8 +82,11 @@ set search_path from current
 as $function$
   select null::text, null::bigint, null::text where false;
 $function$;
-comment on function _risk_table_problems is 'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the tables.';
+comment on function _risk_table_problems is
+  'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
+  'tables.';
 
+-- Replaces the placeholder in 08_lockdown/release.sql.
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
 language plpgsql stable security definer
@@ -91,8 +101,10 @@ begin
 end
 $function$;
 comment on function _consensus_problems is
-  'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
+  'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is '
+  'the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
 
+-- Replaces the placeholder in 08_lockdown/damage.sql.
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable security definer
 set search_path from current
@@ -107,7 +119,8 @@ as $function$
             and r.payload -> 'damage' = event.damage), false);
 $function$;
 comment on function _release_holds is
-  'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and enough other agents, all of whom the bootstrap or signed proposals made agents.';
+  'Whether an event is the only one of an applied lockdown_release that lists its damage, signed by its proposer and '
+  'enough other agents, each of which the bootstrap or a signed proposal made an agent.';
 
 create function _require_consensus() returns void
 language plpgsql
@@ -121,11 +134,13 @@ begin
   cross join lateral _agent_problems(array(select c from _replay_consensus(true, last.version) as c)) as p
   limit 1;
   if found then
-    perform _refuse_consensus('RSK-007', 'agents or change log are not what the agents signed',
-                             format('%s %s: %s.', broken.table_name, coalesce(broken.id::text, ''), broken.problem),
-                             'select * from verify_config_integrity(); the tables were changed by force: put back what stood there.');
+    perform _refuse_consensus(
+      'RSK-007', 'agents or change log are not what the agents signed',
+      format('%s %s: %s.', broken.table_name, coalesce(broken.id::text, ''), broken.problem),
+      'The tables were changed by force. Run select * from verify_config_integrity(), and put back what stood there.');
   end if;
 end
 $function$;
 comment on function _require_consensus is
-  'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, and the current state from the last one. Each proposal signs the whole state before it.';
+  'Raises RSK-007 unless every agent and every revocation is derived from the bootstrap or a signed, applied proposal, '
+  'and the current state from the last one. Each proposal signs the whole state before it.';

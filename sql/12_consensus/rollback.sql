@@ -1,10 +1,10 @@
--- Before 005_agent_consensus is taken back: no consensus is thrown away, and what functions made goes first.
+-- Before 005_agent_consensus is taken back: refuses while there are agents, then undoes what functions made.
 
 do $rollback_first$
 begin
   if exists (select from only agents) then
-    raise exception 'alpha-db: 005_agent_consensus is not rolled back, for agents holds rows'
-      using errcode = '55000', hint = 'Consensus is not thrown away by a rollback. Drop the schema by hand if you must.';
+    raise exception 'alpha-db: 005_agent_consensus is not rolled back, because agents holds rows'
+      using errcode = '55000', hint = 'To delete the log and its consensus on purpose, drop the schema yourself.';
   end if;
 end
 $rollback_first$;

@@ -1,4 +1,9 @@
--- Checkpoints: what is signed and kept elsewhere, and what the rows say to it later
+-- Checkpoints: what is signed and kept elsewhere, and how the rows compare with it later
+--
+-- checkpoint_facts() gives what a checkpoint states of each log, in one snapshot. A client signs it and keeps it where
+-- the owner of this database cannot change it (docs/checkpoints.md). verify_checkpoint() is given size and root of such
+-- a checkpoint, whose signature the caller has checked, and recomputes the root from the rows alone. A log that was
+-- cut, or rewritten with all its hashes, has another root.
 
 create function guards_hash() returns text
 language sql stable
@@ -7,11 +12,14 @@ set row_security = off
 set quote_all_identifiers = off
 as $function$
   -- The text that record_guards hashes, of the guards as they are now.
-  select encode(sha256(convert_to(jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text, 'UTF8')), 'hex')
+  select encode(sha256(convert_to(
+           jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                     order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text,
+           'UTF8')), 'hex')
   from guard_facts() as f;
 $function$;
-comment on function guards_hash is 'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
+comment on function guards_hash is
+  'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';
 
 create function wal_position()
 returns table (timeline integer, wal_lsn pg_lsn)
@@ -43,11 +51,11 @@ exception when sqlstate 'AUD09' then
   return null;
 end
 $function$;
-comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, for a row is missing.';
+comment on function _log_root_if_any is 'Root of a table''s log; null if it has none, because a row is missing.';
 
 create function checkpoint_facts()
-returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid, guards_hash text,
-               system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
+returns table (origin text, table_name text, size bigint, root bytea, head_hash text, installation_id uuid,
+               guards_hash text, system_identifier text, timeline integer, wal_lsn pg_lsn, taken_at timestamptz)
 language sql stable
 set search_path from current
 set row_security = off
@@ -67,7 +75,30 @@ as $function$
   order by s.position;
 $function$;
 comment on function checkpoint_facts is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root (null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
+  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root '
+  '(null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises '
+  'AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
+
+create function _acknowledged_if_released(result chain_verdict) returns chain_verdict
+language plpgsql
+set search_path from current
+set row_security = off
+as $function$
+begin
+  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the
+  -- true one.
+  if exists (select from acknowledged_damage() as a
+             where a.table_name = result.table_name and a.id = result.broken_id::text and a.verdict = result.verdict
+               and a.actual_hash is not distinct from result.actual_hash
+               and (a.verdict = 'missing_rows' or a.expected_hash is not distinct from result.expected_hash)) then
+    return _with_verdict(result, 'acknowledged',
+                         format('%s: %s; acknowledged by a lockdown release', result.verdict, result.detail));
+  end if;
+  return result;
+end
+$function$;
+comment on function _acknowledged_if_released is
+  'The verdict acknowledged in place of damage that an applied lockdown release lists.';
 
 create function _compare_checkpoint(table_name text, size bigint, root bytea) returns chain_verdict
 language plpgsql
@@ -75,62 +106,53 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  found_here   chain_verdict;
-  next_id      bigint;
-  found_root   bytea;
+  missing     text := _missing_part(table_name);
+  result      chain_verdict := _verdict(table_name, 'intact', format('%s rows, as the checkpoint says', size));
+  next_id     bigint;
+  root_there  bytea;
 begin
-  found_here.table_name := table_name;
-  found_here.detail := _missing_part(table_name);
-  if found_here.detail is not null then
-    return row(table_name, 0, null, null, false, 'AUD-009', 'table_missing', null, null, null, found_here.detail)::chain_verdict;
+  if missing is not null then
+    return _verdict(table_name, 'table_missing', missing);
   end if;
-  found_here.rows_checked := _log_unbroken_to(table_name, size);
-  found_here.first_id := case when found_here.rows_checked > 0 then 1 end;
-  found_here.last_id := nullif(found_here.rows_checked, 0);
-  if found_here.rows_checked < size then
-    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1', _compare_checkpoint.table_name)
-      into next_id, found_here.actual_hash using found_here.rows_checked;
-    found_here.verdict := case when next_id is null then 'tail_missing' else 'missing_rows' end;
-    found_here.broken_id := found_here.rows_checked + 1;
-    found_here.expected_hash := case when next_id is null then encode(root, 'hex') end;
-    found_here.detail := case when next_id is null
-      then format('%s rows are missing at the end: the checkpoint covers %s, %s are there', size - found_here.rows_checked, size, found_here.rows_checked)
-      else format('rows %s to %s are missing', found_here.broken_id, next_id - 1) end;
+  result.rows_checked := _log_unbroken_to(table_name, size);
+  result.first_id := case when result.rows_checked > 0 then 1 end;
+  result.last_id := nullif(result.rows_checked, 0);
+  if result.rows_checked < size then
+    execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1',
+                   _compare_checkpoint.table_name)
+      into next_id, result.actual_hash using result.rows_checked;
+    result.broken_id := result.rows_checked + 1;
+    if next_id is null then
+      result.expected_hash := encode(root, 'hex');
+      result := _with_verdict(result, 'tail_missing',
+        format('%s rows are missing at the end: the checkpoint covers %s, %s are there',
+               size - result.rows_checked, size, result.rows_checked));
+    else
+      result := _with_verdict(result, 'missing_rows',
+        format('rows %s to %s are missing', result.broken_id, next_id - 1));
+    end if;
   else
     begin
-      found_root := recompute_log_root(table_name, size);
+      root_there := recompute_log_root(table_name, size);
     exception when sqlstate 'AUD09' then null;  -- a forged hash that is not hex
     end;
-    if found_root = root then
-      found_here.is_valid := true;
-      found_here.verdict := 'intact';
-      found_here.detail := format('%s rows, as the checkpoint says', size);
-      return found_here;
+    if root_there = root then
+      return result;
     end if;
-    found_here.verdict := 'checkpoint_mismatch';
-    found_here.broken_id := size;
-    found_here.expected_hash := encode(root, 'hex');
-    found_here.actual_hash := encode(found_root, 'hex');
-    found_here.detail := format('rows 1 to %s are not those that the checkpoint covers', size);
+    result.broken_id := size;
+    result.expected_hash := encode(root, 'hex');
+    result.actual_hash := encode(root_there, 'hex');
+    result := _with_verdict(result, 'checkpoint_mismatch',
+      format('rows 1 to %s are not those that the checkpoint covers', size));
   end if;
-  -- Of this very root: a tail can be cut to the same place twice, and a release of a false root says nothing of the true one.
-  if exists (select from acknowledged_damage() as a
-             where a.table_name = _compare_checkpoint.table_name and a.id = found_here.broken_id::text
-               and a.verdict = found_here.verdict and a.actual_hash is not distinct from found_here.actual_hash
-               and (a.verdict = 'missing_rows' or a.expected_hash is not distinct from found_here.expected_hash)) then
-    found_here.is_valid := true;
-    found_here.detail := format('%s: %s; acknowledged by a lockdown release', found_here.verdict, found_here.detail);
-    found_here.verdict := 'acknowledged';
-  else
-    found_here.is_valid := false;
-    found_here.error_code := 'AUD-009';
-  end if;
-  return found_here;
+  return _acknowledged_if_released(result);
 end
 $function$;
-comment on function _compare_checkpoint is 'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
+comment on function _compare_checkpoint is
+  'Recomputes the log of a table as a checkpoint covers it, and gives the verdict. Changes nothing.';
 
-create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true) returns chain_verdict
+create function verify_checkpoint(table_name text, size bigint, root bytea, engage_lockdown boolean default true)
+returns chain_verdict
 language plpgsql security definer
 set search_path from current
 set row_security = off
@@ -140,14 +162,15 @@ declare
 begin
   perform _chain_or_error(table_name);
   if size is null or size < 0 or length(root) is distinct from 32 then
-    raise exception 'not a checkpoint: size %, root of % bytes', coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
-      using errcode = '22023', hint = 'A size is 0 or more, a root has 32 bytes.';
+    raise exception 'not a checkpoint: size %, root of % bytes',
+      coalesce(size::text, 'NULL'), coalesce(length(root)::text, 'NULL')
+      using errcode = '22023', hint = 'Give a size of 0 or more, and a root of 32 bytes.';
   end if;
   begin
     result := _compare_checkpoint(table_name, size, root);
   exception when others then
     -- Not being able to check is neither "fine" nor "tampered".
-    result := row(table_name, 0, null, null, null, null, 'not_run', null, null, null, sqlerrm || ' (' || sqlstate || ')');
+    result := _verdict(table_name, 'not_run', sqlerrm || ' (' || sqlstate || ')');
   end;
   if result.error_code = 'AUD-009' then
     result.detail := result.detail || '; ' || _lockdown_over(jsonb_build_array(_damage_of(result)), engage_lockdown);
@@ -156,12 +179,14 @@ begin
 end
 $function$;
 comment on function verify_checkpoint is
-  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the lockdown unless engage_lockdown is false: a false root can thus only tighten.';
+  'Compares a table with the size and root of a checkpoint whose signature the caller has checked. Damage engages the '
+  'lockdown unless engage_lockdown is false: a false root can thus only tighten.';
 
 select _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.
-select _grant('execute on routine', '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof,
-                                      verify_inclusion, verify_consistency, find_log_damage, guards_hash, checkpoint_facts,
-                                      verify_checkpoint, wal_position, _is_hashes, _check_log_size, _consistency_ranges,
-                                      _log_subtree, _log_level, _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves,
-                                      _log_unbroken_to, _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');
+select _grant('execute on routine',
+              '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof, verify_inclusion,
+                verify_consistency, find_log_damage, guards_hash, checkpoint_facts, verify_checkpoint, wal_position,
+                _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_root_if_any,
+                _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to, _log_tail, _merkle_parents,
+                _merkle_root, _merkle_path}', '{app_auditor}');

@@ -1,12 +1,24 @@
--- The log. Leaf i is row i + 1: SHA-256(0x00 || the 32 bytes of row_hash); a node is SHA-256(0x01 || left || right).
--- MTH(D[first:last]), PATH and PROOF are RFC 6962, 2.1; leaves are counted from 0, and "last" is the first one after.
+-- Merkle logs: a few hashes kept elsewhere can show that a log was cut, rewritten or replaced by an older copy
 --
--- Stored are only nodes over 256, 65,536, 16,777,216 … leaves; whatever lies between is at most 256 hashes away. They are
--- derived from the rows, so they are no chain of their own: find_log_damage compares them with the rows, verify_checkpoint
--- does not look at them.
+-- Each chained table is a log as RFC 6962 (and its successor RFC 9162) describes it. The names are theirs:
 --
--- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot outlive it:
--- seal_log sees only committed rows, so the row's commit stands before the node in the write-ahead log.
+--   leaf           leaf i, from 0, is row i + 1. Its hash is SHA-256(0x00 || the 32 bytes of row_hash).
+--   node           SHA-256(0x01 || left || right)
+--   D[first:last]  the leaves first to last - 1
+--   MTH            the root over leaves (Merkle tree hash); a tree splits at the largest power of two below its size
+--   PATH           the inclusion proof: the hashes that lead from a leaf to the root
+--   PROOF          the consistency proof: the hashes that show that a larger log begins with a smaller one
+--
+-- The files: nodes.sql (what is stored), tree.sql (MTH), seal.sql (storing nodes), proofs.sql (roots, PATH, PROOF),
+-- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is signed and kept elsewhere).
+--
+-- Only nodes over 256, 65,536, 16,777,216 … leaves are stored; whatever lies between is at most 256 hashes away. They
+-- are derived from the rows, so they are not a chain of their own: find_log_damage compares them with the rows, and
+-- verify_checkpoint does not look at them.
+--
+-- A row that append_* wrote is visible before it is on disk, and a crash can take it back. A node over it cannot
+-- outlive it: seal_log sees only committed rows, so the commit of the row stands before the node in the write-ahead
+-- log. A dump holds rows and nodes of one snapshot.
 
 create table log_nodes (
   table_name  text     not null,
@@ -20,12 +32,17 @@ create table log_nodes (
   constraint log_nodes_hash_is_sha256 check (octet_length(hash) = 32),
   constraint log_nodes_last_hash_is_sha256 check (octet_length(last_hash) = 32)
 );
-comment on table  log_nodes            is 'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. Append-only, and derived from the rows.';
+comment on table log_nodes is
+  'Nodes of the Merkle logs that seal_log has computed: of each complete subtree of 256, 65,536 … rows the root. '
+  'Append-only, and derived from the rows.';
 comment on column log_nodes.table_name is 'The chained table.';
 comment on column log_nodes.level      is 'Height of the node: it stands over 2^level rows. 8, 16, 24 and so on.';
-comment on column log_nodes.index      is 'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
+comment on column log_nodes.index is
+  'Place among the nodes of its level, from 0: it stands over the rows index * 2^level + 1 to (index + 1) * 2^level.';
 comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
-comment on column log_nodes.last_hash  is 'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is of none.';
+comment on column log_nodes.last_hash is
+  'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is '
+  'of none.';
 select _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 
 create function _merkle_parents(nodes bytea) returns bytea
@@ -35,11 +52,14 @@ as $function$
 begin
   -- A last node without a partner moves up as it is: that is the tree which RFC 6962 splits at powers of two.
   return (
-    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, '' order by p.place)
+    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, ''
+                      order by p.place)
     from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
 end
 $function$;
-comment on function _merkle_parents is 'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the others.';
+comment on function _merkle_parents is
+  'The nodes one height above these, both concatenated, 32 bytes each; the last may stand over fewer leaves than the '
+  'others.';
 
 create function _merkle_root(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
@@ -73,4 +93,6 @@ begin
   return path;
 end
 $function$;
-comment on function _merkle_path is 'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest first.';
+comment on function _merkle_path is
+  'The hashes by which the node at a place, from 0, gives the root over nodes of one height, concatenated; the nearest '
+  'first.';

@@ -1,4 +1,6 @@
--- Roots and proofs, of every size up to the tail, sealed or not
+-- Roots, inclusion proofs (PATH) and consistency proofs (PROOF), of every size up to the tail, sealed or not
+--
+-- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes.
 
 create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
@@ -13,7 +15,8 @@ begin
   end if;
 end
 $function$;
-comment on function _check_log_size is 'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
+comment on function _check_log_size is
+  'Raises 22023 unless a table''s log has, or had, this size; 42P01 for what is no chained table.';
 
 create function log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
@@ -26,7 +29,8 @@ begin
 end
 $function$;
 comment on function log_root is
-  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, AUD-009 for a missing row.';
+  'Root of a table''s log when it had size rows (RFC 6962): 32 bytes. Raises 22023 for more rows than there are, '
+  'AUD-009 for a missing row.';
 
 create function recompute_log_root(table_name text, size bigint) returns bytea
 language plpgsql stable
@@ -38,7 +42,8 @@ begin
   return case size when 0 then sha256('') else _log_subtree(table_name, 0, size, use_stored => false) end;
 end
 $function$;
-comment on function recompute_log_root is 'The same as log_root, from the rows alone: stored nodes are not looked at.';
+comment on function recompute_log_root is
+  'The same as log_root, from the rows alone: stored nodes are not looked at.';
 
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable
@@ -48,6 +53,7 @@ as $function$
 declare
   height  integer := 0;
   first   bigint;
+  last    bigint;
   proof   bytea[] := '{}';
 begin
   perform _check_log_size(table_name, size);
@@ -58,8 +64,9 @@ begin
   -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
   loop
     first := (id - 1) >> (height + 8) << (height + 8);
-    proof := proof || _merkle_path(_log_level(table_name, height, first, least(first + (1::bigint << (height + 8)), size), use_stored => true),
-                                  (((id - 1) >> height) & 255)::integer);
+    last := least(first + (1::bigint << (height + 8)), size);
+    proof := proof || _merkle_path(_log_level(table_name, height, first, last, use_stored => true),
+                                   (((id - 1) >> height) & 255)::integer);
     height := height + 8;
     exit when size <= 1::bigint << height;
   end loop;
@@ -67,7 +74,8 @@ begin
 end
 $function$;
 comment on function inclusion_proof is
-  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and AUD-009 for a missing row.';
+  'PATH of RFC 6962: with these hashes a row gives the root of size rows, see verify_inclusion. Raises 22023, and '
+  'AUD-009 for a missing row.';
 
 create function _consistency_ranges(size1 bigint, size2 bigint)
 returns table (step integer, first bigint, last bigint)
@@ -80,7 +88,8 @@ declare
   high    bigint := size2;
 begin
   step := 0;
-  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends; beside the way, what it leaves out.
+  -- From the root of the larger tree down to the subtree that ends where the smaller tree ends. The subtrees that this
+  -- way leaves aside are the proof.
   while high <> size1 loop
     step := step + 1;
     -- RFC 6962 splits at the largest power of two that is smaller than the number of leaves.
@@ -105,7 +114,9 @@ begin
   end if;
 end
 $function$;
-comment on function _consistency_ranges is 'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or more.';
+comment on function _consistency_ranges is
+  'Over which leaves, first to last - 1, the hashes of a consistency proof stand, from the top down; size1 is 1 or '
+  'more.';
 
 create function consistency_proof(table_name text, size1 bigint, size2 bigint) returns bytea[]
 language plpgsql stable
@@ -121,9 +132,11 @@ begin
   if size1 = 0 then
     return '{}';  -- every log begins with the empty one
   end if;
-  return (select coalesce(array_agg(_log_subtree(consistency_proof.table_name, r.first, r.last) order by r.step desc), '{}')
+  return (select coalesce(array_agg(_log_subtree(consistency_proof.table_name, r.first, r.last)
+                                    order by r.step desc), '{}')
           from _consistency_ranges(size1, size2) as r);
 end
 $function$;
 comment on function consistency_proof is
-  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';
+  'PROOF of RFC 6962: with these hashes the roots of size1 and size2 rows show that the first are still there '
+  'unchanged, see verify_consistency. Raises 22023, and AUD-009 for a missing row.';

@@ -1,4 +1,9 @@
 -- Sealing: new nodes for the rows that came since
+--
+-- Sealing is only for speed: every root and every proof can be had without it. A node is stored with the hash of the
+-- last row that it stands over. As long as that row stands there, so does the node, because a row's hash covers all
+-- rows before it; after rows were lost and others written in their place, the old node belongs to no row and new ones
+-- stand beside it.
 
 create function _log_next_node(table_name text, level integer) returns bigint
 language sql stable
@@ -12,7 +17,8 @@ as $function$
                      and n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level)
                    order by n.index desc limit 1), 0);
 $function$;
-comment on function _log_next_node is 'How many nodes of a level are stored for the rows that are there: the index of the next.';
+comment on function _log_next_node is
+  'How many nodes of a level are stored for the rows that are there: the index of the next.';
 
 create function _seal_table(table_name text, last bigint) returns void
 language plpgsql
@@ -25,9 +31,11 @@ begin
   while last >> height > 0 loop
     insert into log_nodes (table_name, level, index, hash, last_hash)
     select _seal_table.table_name, height, n.i,
-           _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height, use_stored => true)),
+           _merkle_root(_log_level(_seal_table.table_name, height - 8, n.i << height, (n.i + 1) << height,
+                                   use_stored => true)),
            _log_row_hash(_seal_table.table_name, (n.i + 1) << height)
-    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for ever.
+    -- In the select list it counts as it goes, and ends at the first missing row; a forged id would make it count for
+    -- ever.
     from (select generate_series(_log_next_node(_seal_table.table_name, height), (last >> height) - 1) as i) as n
     on conflict on constraint log_nodes_pkey do nothing;  -- in REPEATABLE READ, 40001 instead of 23505
     height := height + 8;
@@ -65,7 +73,8 @@ begin
       last := first + greatest(least(_log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
       continue when last = first;
       perform _seal_table(sealed_table, last);
-    exception when sqlstate 'AUD09' then continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
+    exception when sqlstate 'AUD09' then
+      continue;  -- a log with a missing row is not sealed over it, nor one that is gone; the others are
     end;
     sealed_from := first + 1;
     sealed_to := last;
@@ -75,4 +84,5 @@ begin
 end
 $function$;
 comment on function seal_log is
-  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a row for each log that grew. Takes no lock that a writer waits for.';
+  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a '
+  'row for each log that grew. Takes no lock that a writer waits for.';

@@ -1,3 +1,9 @@
+-- The tree: the root over any range of rows (MTH), from stored nodes where there are any
+--
+-- In this order: the rows as leaves (_log_tail, _log_unbroken_to, _log_row_hash, _log_leaves), then the nodes of a
+-- height (_log_level), from which the root follows (_log_subtree). A level is a multiple of 8, because 2^8 = 256 nodes
+-- at a time are hashed in one call.
+
 create function _log_tail(table_name text) returns bigint
 language plpgsql stable
 set search_path from current
@@ -12,7 +18,9 @@ begin
   return tail;
 end
 $function$;
-comment on function _log_tail is 'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for one that is gone.';
+comment on function _log_tail is
+  'Size of a table''s log: the id of its last row, 0 for none. Raises 42P01 for what is no chained table, AUD-009 for '
+  'one that is gone.';
 
 create function _log_unbroken_to(table_name text, size bigint) returns bigint
 language plpgsql stable
@@ -31,7 +39,8 @@ begin
   return last_id;
 end
 $function$;
-comment on function _log_unbroken_to is 'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+comment on function _log_unbroken_to is
+  'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
 
 create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
@@ -42,11 +51,13 @@ declare
 begin
   raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
     using errcode = 'AUD09', table = table_name,
-          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1) else 'A row_hash among them is not hex.' end,
-          hint = format('select * from find_chain_damage(%L) shows every broken place.', table_name);
+          detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1)
+                        else 'A row_hash among them is not hex.' end,
+          hint = format('Look at every broken place: select * from find_chain_damage(%L).', table_name);
 end
 $function$;
-comment on function _refuse_leaves is 'Raises AUD-009: a row is missing or its hash is none, and a root without it would be wrong. Never returns.';
+comment on function _refuse_leaves is
+  'Raises AUD-009: a row is missing or its hash is not hex, and a root without it would be wrong. Never returns.';
 
 create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
@@ -58,7 +69,8 @@ declare
   row_hash bytea;
 begin
   execute format($query$
-    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
+    select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end
+    from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
     into row_hash using id;
   return row_hash;
 end
@@ -87,7 +99,8 @@ begin
   return leaves;
 end
 $function$;
-comment on function _log_leaves is 'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
+comment on function _log_leaves is
+  'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
 
 create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
 language plpgsql stable
@@ -103,7 +116,8 @@ begin
   end if;
   execute format($query$
     select string_agg(coalesce(
-        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row is there.
+        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row
+        -- is there.
         (select n.hash from only log_nodes as n
          where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
            and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
@@ -116,7 +130,8 @@ begin
 end
 $function$;
 comment on function _log_level is
-  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated; what is not stored, or shall not be used, is computed from below. first is a multiple of 2^level.';
+  'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated. Those that are not stored, or '
+  'with use_stored => false all, are computed from below. first is a multiple of 2^level.';
 
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable

@@ -1,6 +1,10 @@
+-- The frame of the first migration. Nothing of alpha-db is there yet, so it does itself what the others call: it sets
+-- search_path, looks whether this place will do, waits for other installs, makes the roles, and becomes the owner. Its
+-- last statement, _finish_migration, is one of the functions that it has made (sql/01_install/migrations.sql).
+
 do $migration$
 declare
-  -- Types are looked up before the first statement runs: they are named with their schema, too.
+  -- Types are looked up before the first statement runs, so they are named with their schema.
   install_schema  pg_catalog.text := pg_catalog.current_schema();
   previous_path   pg_catalog.text := pg_catalog.current_setting('search_path');
   previous_role   pg_catalog.text := pg_catalog.current_setting('role');
@@ -9,23 +13,28 @@ declare
   role_name       pg_catalog.text;
 begin
 
-------------------------------------------------------------------------------------------------------------------------
--- Where and as whom
-------------------------------------------------------------------------------------------------------------------------
+-- Path and settings
 
--- First of all: until this is set, a function or an operator of somebody else could stand in front of PostgreSQL's own.
+-- Until this is set, somebody else's function or operator could stand in front of PostgreSQL's own.
 perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
--- And what else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
+-- What else decides how the text below is read (docs/threat-model.md). Each holds until the transaction ends.
 perform set_config(s.name, s.value, true)
-from (values ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'), ('quote_all_identifiers', 'off'),
-             ('transform_null_equals', 'off'), ('array_nulls', 'on'), ('check_function_bodies', 'on')) as s(name, value);
+from (values ('standard_conforming_strings', 'on'),
+             ('backslash_quote',             'safe_encoding'),
+             ('quote_all_identifiers',       'off'),
+             ('transform_null_equals',       'off'),
+             ('array_nulls',                 'on'),
+             ('check_function_bodies',       'on')) as s(name, value);
+
+-- Will this place do?
 
 if install_schema is null then
   raise exception 'alpha-db: no schema to install into'
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
-if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
-           where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
+if exists (select from pg_class as c
+           join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+           where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
   perform set_config('search_path', previous_path, true);
   return;
 end if;
@@ -48,8 +57,11 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
     using errcode = '22023';
 end if;
 
--- One install at a time. Any login could hold an advisory lock; this name can be held only by a role that may create objects
--- here. The first transaction to make the table goes on, and the others wait at its name until that one has ended.
+-- One install at a time
+
+-- Any login could hold an advisory lock; this name can be held only by a role that may create
+-- objects here. The first transaction to make the table goes on, and the others wait at its name until that one has
+-- ended.
 begin
   if not has_schema_privilege(current_user, install_schema, 'create')
      and exists (select from pg_roles where rolname = prefix || 'alpha_owner') then
@@ -59,8 +71,9 @@ begin
   perform set_config('role', previous_role, true);
 exception
   when duplicate_table or unique_violation then
-    if exists (select from pg_class as c join pg_roles as r on r.oid = c.relowner
-               where c.oid = to_regclass(format('%I.installed_migrations', install_schema)) and r.rolname like '%alpha_owner') then
+    if exists (select from pg_class as c
+               join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+               where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
       perform set_config('search_path', previous_path, true);
       return;  -- somebody else has installed it meanwhile
     end if;
@@ -68,6 +81,8 @@ exception
       using errcode = '42P07', hint = 'Drop it, or install into a schema of its own.';
   when insufficient_privilege then null;  -- what is missing is said below
 end;
+
+-- The roles
 
 -- Roles belong to the whole cluster: another database may create the same ones at the same moment.
 foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'app_risk'] loop
@@ -78,7 +93,8 @@ foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'a
       when duplicate_object or unique_violation then null;
       when insufficient_privilege then
         raise exception 'alpha-db: role % does not exist and % may not create it', prefix || role_name, current_user
-          using errcode = '42501', hint = 'Give the migrating role CREATEROLE, or let an administrator create the role.';
+          using errcode = '42501',
+                hint = 'Give the migrating role CREATEROLE, or let an administrator create the role.';
     end;
   end if;
 end loop;
@@ -101,6 +117,8 @@ exception when insufficient_privilege then
                         owner_role, current_user);
 end;
 
+-- The schema
+
 begin
   if not (has_schema_privilege(owner_role, install_schema, 'create')
           and has_schema_privilege(owner_role, install_schema, 'usage')) then
@@ -117,7 +135,7 @@ if not has_schema_privilege(owner_role, install_schema, 'create')
           hint = format('As the schema''s owner: grant usage, create on schema %I to %I with grant option',
                         install_schema, current_user);
 end if;
--- Whoever may create objects here could put a function of his own in front of ours.
+-- Anyone who may create objects here could put a function in front of ours.
 select string_agg(coalesce(quote_ident(r.rolname), 'PUBLIC'), ', ') into role_name
 from pg_namespace n
 cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
@@ -129,27 +147,35 @@ if role_name is not null then
     install_schema, owner_role, role_name
     using errcode = '42501', hint = format('revoke create on schema %I from %s', install_schema, role_name);
 end if;
--- And what somebody left here while he could would stand beside our own functions.
-select string_agg(distinct format('%s of %I', coalesce((
-         select 'extension ' || e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
-         where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e' and (d.classid, d.objid) = (o.classid, o.oid)), o.name),
-         pg_get_userbyid(o.owner)), ', ') into role_name
-from (select 'pg_proc'::regclass as classid, p.oid, p.oid::regprocedure::text as name, p.proowner as owner, p.pronamespace as namespace,
-             exists (select from pg_proc as s where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
+-- And what somebody left here earlier would stand beside our own functions. The schema's owner may keep functions here,
+-- but none that could be taken for one of PostgreSQL's own while this runs.
+select string_agg(distinct format('%s of %I',
+         coalesce((select 'extension ' || e.extname
+                   from pg_depend as d join pg_extension as e on e.oid = d.refobjid
+                   where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
+                     and d.classid = o.classid and d.objid = o.oid), o.name),
+         pg_get_userbyid(o.owner)), ', ')
+into role_name
+from (select 'pg_proc'::regclass as classid, p.oid, p.oid::regprocedure::text as name,
+             p.proowner as owner, p.pronamespace as namespace,
+             exists (select from pg_proc as s
+                     where s.proname = p.proname and s.pronamespace = 'pg_catalog'::regnamespace) as shadows
       from pg_proc as p
       union all
-      select 'pg_operator'::regclass, q.oid, q.oid::regoperator::text, q.oprowner, q.oprnamespace, true from pg_operator as q) as o
+      select 'pg_operator'::regclass, q.oid, q.oid::regoperator::text, q.oprowner, q.oprnamespace, true
+      from pg_operator as q) as o
 join pg_namespace as n on n.oid = o.namespace and n.nspname = install_schema
 where not pg_has_role(o.owner, owner_role, 'member')
   and (not pg_has_role(o.owner, n.nspowner, 'member')
-       -- The schema's owner may keep functions here, but none that a call of PostgreSQL's own could pick while this runs.
        or o.shadows and o.owner <> (select r.oid from pg_roles as r where r.rolname = current_user));
 if role_name is not null then
   raise exception 'alpha-db: schema % holds functions or operators of others: %', install_schema, role_name
     using errcode = '42501', hint = 'Drop them, or install into a schema of its own.';
 end if;
 
--- Its owner's from here on. Its name stays ours until the end of the transaction.
+-- Become the owner
+
+-- The name lock_migrations stays ours until the end of the transaction.
 if to_regclass(format('%I.lock_migrations', install_schema)) is not null then
   execute format('drop table %I.lock_migrations', install_schema);
 end if;

@@ -185,10 +185,10 @@ def test_extending_twice_changes_nothing(db: Connection) -> None:
     query(db, "alter table signals add column added text")
     extend(db)
     before = query(db, "select * from chain_columns")
-    body = one(db, "select prosrc from pg_proc where proname = 'chain_signals'")
+    body = one(db, "select prosrc from pg_proc where proname = '_chain_signals'")
     extend(db)
     assert query(db, "select * from chain_columns") == before
-    assert one(db, "select prosrc from pg_proc where proname = 'chain_signals'") == body
+    assert one(db, "select prosrc from pg_proc where proname = '_chain_signals'") == body
 
 
 @pytest.mark.parametrize(

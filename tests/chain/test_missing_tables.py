@@ -124,7 +124,7 @@ def test_a_last_row_ahead_of_the_clock_is_told_and_is_no_damage(
     """Such a time comes from a clock that was wrong, or was put back since."""
     later = f"select clock_timestamp() + interval '{ahead}'"
     query(db, f"create function later() returns timestamptz language sql as $$ {later} $$")
-    source = one(db, "select pg_get_functiondef('chain_signals'::regproc)")
+    source = one(db, "select pg_get_functiondef('_chain_signals'::regproc)")
     query(db, source.replace("clock_timestamp()", "public.later()"))
     make_signal(db, 9)
     query(db, source)

@@ -151,7 +151,7 @@ def test_a_last_row_ahead_of_the_clock(desk: Desk, db: Connection) -> None:
         db,
         "create function later() returns timestamptz language sql as $$ select now() + interval '9 years' $$",
     )
-    source = query(db, "select pg_get_functiondef('chain_signals'::regproc) as text")[0]["text"]
+    source = query(db, "select pg_get_functiondef('_chain_signals'::regproc) as text")[0]["text"]
     query(db, source.replace("clock_timestamp()", "public.later()"))
     fill(db, signals=1, first=50)
     query(db, source)

@@ -148,7 +148,7 @@ def test_a_row_that_stands_when_the_alarm_is_raised_is_undone_with_its_statement
     writer = connect(login_role(role))
     user = quote(writer.info.user)
     query(book, f"grant usage on schema public to {user}; grant usage on sequence signals_id_seq to {user}")
-    query(book, f"grant execute on function _refuse_decimal(numeric, integer, integer) to {user}")
+    query(book, f"grant execute on function _refuse_decimal(numeric, text) to {user}")
     waiting = Background(
         writer, f"{PLAIN} values ('n', 'X', 'BUY', 1, 1, '{{}}') returning pg_advisory_xact_lock(1)"
     ).blocked(book)
@@ -393,7 +393,7 @@ def test_a_row_that_would_be_stored_elsewhere_is_refused(book: Connection, table
     book.execute(f"create table chunk (like {quote(table)} including all)")
     book.execute(f"alter table chunk inherit {quote(table)}")
     book.execute(
-        f"create trigger zzz_chain before insert on chunk for each row execute function chain_{table}('{table}')"
+        f"create trigger zzz_chain before insert on chunk for each row execute function _chain_{table}('{table}')"
     )
     with pytest.raises(psycopg.DatabaseError) as caught:
         book.execute("insert into chunk default values")

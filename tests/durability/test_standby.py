@@ -19,58 +19,75 @@ from tests.durability.conftest import Connecting
 from tests.support import Connection, one, query, wait_until
 
 SIGNAL = "call append_signal(%s, 'BTC', 'BUY', 1.5, 2, '{}')"
+IS_SYNCHRONOUS = "select exists (select from pg_stat_replication where sync_state = 'sync')"
 VISIBLE = "select exists (select from signals where signal_id = %s)"
 
 
-@pytest.fixture
-def primary(session: Connecting) -> Iterator[Connection]:
-    """A superuser's session on the primary that waits for no standby."""
-    connection = session(synchronous_commit="local")
-    yield connection
-    query(connection, "alter system reset all")
-    query(connection, "select pg_reload_conf()")
-
-
-@pytest.fixture
-def standby(binaries: Path, durable: Server, primary: Connection) -> Iterator[Server]:
-    """Its standby, made by pg_basebackup, which runs and is synchronous."""
+@pytest.fixture(scope="module")
+def standby(binaries: Path, durable: Server) -> Iterator[Server]:
+    """A standby of the durable server, made by pg_basebackup, which runs and is synchronous."""
     server = Server(binaries)
-    try:
-        options = ("-D", server.data, "-h", durable.directory, "-U", "postgres", "-R", "-X", "stream")
-        durable.as_server_user("pg_basebackup", *options, "-c", "fast", "--no-sync")
-        with (server.data / "postgresql.conf").open("a") as conf:
-            conf.write(f"unix_socket_directories = '{server.directory}'\nwal_receiver_status_interval = 1\n")
-        server.start()
-        query(primary, "alter system set synchronous_standby_names = 'walreceiver'")
-        query(primary, "select pg_reload_conf()")
-        wait_until(primary, "select exists (select from pg_stat_replication where sync_state = 'sync')")
-        yield server
-    finally:
-        server.stop()
+    with psycopg.connect(durable.dsn("postgres"), autocommit=True) as admin:
+        try:
+            options = ("-D", server.data, "-h", durable.directory, "-U", "postgres", "-R", "-X", "stream")
+            durable.as_server_user("pg_basebackup", *options, "-c", "fast", "--no-sync")
+            with (server.data / "postgresql.conf").open("a") as conf:
+                conf.write(
+                    f"unix_socket_directories = '{server.directory}'\nwal_receiver_status_interval = 1\n"
+                )
+            server.start()
+            query(admin, "alter system set synchronous_standby_names = 'walreceiver'")
+            query(admin, "select pg_reload_conf()")
+            wait_until(admin, IS_SYNCHRONOUS)
+            yield server
+        finally:
+            query(admin, "alter system reset all")
+            query(admin, "select pg_reload_conf()")
+            server.stop()
 
 
-def waits_for_the_standby(primary: Connection, call: Background) -> None:
-    """Wait until a backend waits for the standby."""
+@pytest.fixture
+def primary(session: Connecting) -> Connection:
+    """A superuser's session on the primary that waits for no standby."""
+    return session(synchronous_commit="local")
+
+
+@pytest.fixture
+def stopped(primary: Connection, standby: Server) -> Iterator[Server]:
+    """The standby, which does not run."""
+    standby.stop("fast", keep=True)
+    wait_until(primary, "select not exists (select from pg_stat_replication)")
+    yield standby
+    if not (standby.data / "postmaster.pid").exists():
+        standby.start()
+    wait_until(primary, IS_SYNCHRONOUS)  # those who wait still are let go
+
+
+def waiting_call(primary: Connection, connection: Connection, key: str) -> Background:
+    """CALL append_signal in the background, as soon as it waits for the standby."""
+    call = Background(connection, SIGNAL, [key])
     wait_until(primary, "select wait_event = 'SyncRep' from pg_stat_activity where pid = %s", [call.pid])
+    return call
 
 
-def test_what_a_call_promises(primary: Connection, standby: Server, session: Connecting) -> None:
-    copy = session(standby)
-    strict, usual, local = (session(synchronous_commit=wish) for wish in ("remote_apply", "on", "local"))
-
-    # remote_apply: the row can be read on the standby when CALL returns.
+def test_remote_apply_returns_when_the_standby_shows_the_row(standby: Server, session: Connecting) -> None:
+    copy, strict = session(standby), session(synchronous_commit="remote_apply")
     for _ in range(5):
         for acknowledged in call_each(strict):
             assert lost(copy, [acknowledged]) == []
     assert one(strict, "show synchronous_commit") == "remote_apply"
 
-    # The standby stops replaying, and goes on flushing: remote_apply waits, on does not.
+
+def test_a_standby_that_stops_replaying_holds_up_remote_apply_alone(
+    primary: Connection, standby: Server, session: Connecting
+) -> None:
+    """It goes on flushing, which is all that `on` waits for."""
+    copy = session(standby)
     query(copy, "select pg_wal_replay_pause()")
     wait_until(copy, "select pg_get_wal_replay_pause_state() = 'paused'")
     key = fresh_key()
-    waiting = Background(strict, SIGNAL, [key])
-    waits_for_the_standby(primary, waiting)
-    acknowledged = call_signal(usual)
+    waiting = waiting_call(primary, session(synchronous_commit="remote_apply"), key)
+    acknowledged = call_signal(session(synchronous_commit="on"))
     assert one(
         primary,
         "select flush_lsn >= %s::pg_lsn from pg_stat_replication",
@@ -83,39 +100,60 @@ def test_what_a_call_promises(primary: Connection, standby: Server, session: Con
     waiting.result()
     assert one(copy, VISIBLE, [key])
 
-    # No standby: every CALL but those that ask for less waits, their rows are visible, the chain is free.
-    standby.stop("fast", keep=True)
-    wait_until(primary, "select not exists (select from pg_stat_replication)")
-    keys = [fresh_key() for _ in range(3)]
-    calls = [Background(c, SIGNAL, [k]) for c, k in zip((strict, usual, session()), keys, strict=True)]
-    for call in calls:
-        waits_for_the_standby(primary, call)
-    for key in keys:
-        assert one(primary, VISIBLE, [key])
-    call_signal(local)
-    call_signal(session(synchronous_commit="off"))
-    record = Background(session(), "select id from record_signal(%s, 'BTC', 'BUY', 1, 1, '{}')", [keys[0]])
-    # A CALL for a row that is there waits as its first sender does; so does record_signal, which refuses this one.
-    with pytest.raises(psycopg.DatabaseError, match="AUD-010"):
-        record.result()
-    again = Background(session(), SIGNAL, [keys[0]])
-    waits_for_the_standby(primary, again)
 
-    # Whoever is tired of waiting is told, as after any COMMIT: the row is on this disk only.
-    told: list[tuple[str | None, str | None]] = []
-    usual.add_notice_handler(lambda d: told.append((d.severity_nonlocalized, d.message_primary)))
-    query(primary, "select pg_cancel_backend(%s)", [calls[1].pid])
-    (row,) = calls[1].result()
-    assert one(primary, "select row_hash from signals where signal_id = %s", [keys[1]]) == row["row_hash"]
-    assert told == [("WARNING", "canceling wait for synchronous replication due to user request")]
-    assert not calls[0].done
+@pytest.mark.usefixtures("stopped")
+def test_a_call_that_waits_shows_its_row_and_leaves_the_chain_free(
+    primary: Connection, session: Connecting
+) -> None:
+    """The chain is free for all who ask for less than the standby."""
+    key = fresh_key()
+    waiting = waiting_call(primary, session(), key)
+    assert one(primary, VISIBLE, [key])
+    for wish in ("local", "off"):
+        call_signal(session(synchronous_commit=wish))
+    assert not waiting.done
+
+
+@pytest.mark.usefixtures("stopped")
+def test_a_call_for_a_row_that_is_there_waits_as_its_first_sender_does(
+    primary: Connection, session: Connecting
+) -> None:
+    key = fresh_key()
+    first = waiting_call(primary, session(), key)
+    again = waiting_call(primary, session(), key)
+    other = Background(session(), "select id from record_signal(%s, 'BTC', 'BUY', 1, 1, '{}')", [key])
+    with pytest.raises(psycopg.DatabaseError, match="AUD-010"):  # a refusal has nothing to wait for
+        other.result()
+    assert not first.done
     assert not again.done
 
-    # It comes back: those who waited are acknowledged, and it has everything.
-    standby.start()
-    for call in (calls[0], calls[2], again):
+
+@pytest.mark.usefixtures("stopped")
+def test_a_wait_that_is_cancelled_leaves_the_row_and_a_warning(
+    primary: Connection, session: Connecting
+) -> None:
+    """As after any COMMIT: the row is on this disk only."""
+    key, caller = fresh_key(), session()
+    told: list[tuple[str | None, str | None]] = []
+    caller.add_notice_handler(lambda d: told.append((d.severity_nonlocalized, d.message_primary)))
+    waiting, other = waiting_call(primary, caller, key), waiting_call(primary, session(), fresh_key())
+    query(primary, "select pg_cancel_backend(%s)", [waiting.pid])
+    (row,) = waiting.result()
+    assert one(primary, "select row_hash from signals where signal_id = %s", [key]) == row["row_hash"]
+    assert told == [("WARNING", "canceling wait for synchronous replication due to user request")]
+    assert not other.done
+
+
+def test_a_standby_that_comes_back_has_everything_and_ends_the_wait(
+    primary: Connection, stopped: Server, session: Connecting
+) -> None:
+    keys = [fresh_key() for _ in range(3)]
+    sessions = (session(synchronous_commit="remote_apply"), session(synchronous_commit="on"), session())
+    calls = [waiting_call(primary, caller, key) for caller, key in zip(sessions, keys, strict=True)]
+    stopped.start()
+    for call in calls:
         call.result()
-    copy = session(standby)
+    copy = session(stopped)
     wait_until(
         copy,
         "select pg_last_wal_replay_lsn() >= %s::pg_lsn",

@@ -140,6 +140,12 @@ WRONG = {
         "create or replace function nobody() returns int language sql as 'select 1';\n",
         "nobody is replaced, but no earlier migration makes it",
     ),
+    "drops": ("drop function ed25519_verify;\n", "give 002_audit_tables a rollback"),
+    "adds a column": (
+        "alter table signals add column strategy text null;\n",
+        "a rollback .* that takes this back",
+    ),
+    "does": ("do $$ begin end $$;\n", "a rollback in the manifest"),
 }
 
 

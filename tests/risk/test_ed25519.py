@@ -232,6 +232,14 @@ def test_every_flipped_bit_of_a_signature_and_key(db: Connection, step: int) -> 
     assert flipped == []
 
 
+@pytest.mark.parametrize("role", ["app_risk", "app_auditor"])
+def test_agents_and_auditors_may_verify(db: Connection, role: str) -> None:
+    """With the rights of the role alone; what the function calls is not granted to it."""
+    with db.transaction():
+        db.execute(f"set local role {role}")
+        assert in_sql(db, PUBLIC, MESSAGE, SIGNATURE) is True
+
+
 def agree(connection: Connection, rounds: int, seed: int) -> None:
     """Random keys and messages, as they are and with a bit turned: SQL says what `cryptography` says."""
     chance = random.Random(seed)

@@ -100,7 +100,7 @@ SHADOWED = [
     "create domain pg_temp.decimal_28_10 as numeric(5, 1)",
     "create function pg_temp.chain_genesis(text) returns text language sql as $$ select 'fake' $$",
     "create function pg_temp.refuse(text, text, text, text, text, text) returns void language sql as ''",
-    "create function pg_temp._refuse_decimal(numeric, int, int) returns bool language sql as 'select true'",
+    "create function pg_temp._refuse_decimal(numeric, text) returns bool language sql as 'select true'",
     "create function pg_temp.sha256(bytea) returns bytea language sql as $$ select '\\x00'::bytea $$",
     "create function pg_temp.clock_timestamp() returns timestamptz"
     " language sql as 'select null::timestamptz'",

@@ -117,15 +117,15 @@ MUTATIONS = [
     Mutation(
         "trigger with another argument",
         "create or replace trigger zzz_chain before insert on signals for each row"
-        " execute function chain_signals('order_events')",
+        " execute function _chain_signals('order_events')",
         changed("trigger", "signals.zzz_chain", "function"),
     ),
     Mutation(
         "trigger with another function of the same name",
-        "create schema elsewhere; create function elsewhere.chain_signals() returns trigger"
+        "create schema elsewhere; create function elsewhere._chain_signals() returns trigger"
         " language plpgsql as 'begin return new; end';"
         " create or replace trigger zzz_chain before insert on signals for each row"
-        " execute function elsewhere.chain_signals('signals')",
+        " execute function elsewhere._chain_signals('signals')",
         changed("trigger", "signals.zzz_chain", "function")
         | extra("trigger", "zzz_chain on signals", "depends on"),
     ),
@@ -192,10 +192,10 @@ MUTATIONS = [
     # functions
     Mutation(
         "function body",
-        "create or replace function chain_signals() returns trigger language plpgsql"
+        "create or replace function _chain_signals() returns trigger language plpgsql"
         " security definer set search_path = public, pg_temp set timezone = 'UTC' set enable_seqscan = off"
         " as 'begin return new; end'",
-        changed("function", "chain_signals()", "body"),
+        changed("function", "_chain_signals()", "body"),
     ),
     Mutation(
         "function settings",

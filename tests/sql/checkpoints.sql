@@ -8,6 +8,8 @@ select * from seal_log('signals');
 select * from seal_log('signals');
 select size, root = log_root('signals', 300) as root_is_right from checkpoint_facts() where table_name = 'signals';
 select log_root('signals', 300) = recompute_log_root('signals', 300) as stored_is_recomputed;
+select table_name, last_id, problem from merkle_logs() where table_name in ('signals', 'votes');
+select unsealed_rows('signals');
 select timeline, wal_lsn > '0/0' as is_somewhere from wal_position();
 
 --
@@ -17,6 +19,10 @@ select log_root('signals', 300) as root, log_root('signals', 256) as old_root \g
 select cardinality(inclusion_proof('signals', 3, 300)) as hashes;
 select id, verify_inclusion(sha256('\x00'::bytea || decode(row_hash, 'hex')), id - 1, 300, inclusion_proof('signals', 3, 300), :'root')
 from chain_rows('signals', 3, 4);
+-- All that such a proof consists of, in one row:
+select p.row_data::jsonb ->> 'signal_id' as signal_id, p.proof = inclusion_proof('signals', 3, 300) as proof_is_the_same,
+       p.row_hash = encode(sha256(decode(p.previous_hash, 'hex') || convert_to(p.row_data, 'UTF8')), 'hex') as link_holds
+from row_to_prove('signals', 3, 300) as p;
 select verify_inclusion(sha256('\x00'::bytea || decode(row_hash, 'hex')), 2, 300, inclusion_proof('signals', 3, 300), :'old_root')
 from chain_rows('signals', 3, 3);
 

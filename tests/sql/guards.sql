@@ -13,6 +13,7 @@ grant update on signals to app_trading;
 create table public.notes (note text);
 select object_kind, object_name, fact, expected, found, problem from verify_guards();
 select * from changed_guards();
+select object_name, fact, problem from guards_since((select max(id) from guard_states));
 select table_name, verdict, error_code, detail from verify_chain_integrity('signals', engage_lockdown => false);
 rollback;
 
@@ -24,5 +25,7 @@ select object_kind, object_name, fact, found, problem from verify_guards();
 select record_guards('the index is of no use to us') > 1 as is_recorded;
 select count(*) from verify_guards();
 select reason from guard_states order by id desc limit 1;
+-- An older state is still known.
+select object_name, fact, found, problem from guards_since((select max(id) - 1 from guard_states));
 set role app_auditor;
 select record_guards('an auditor accepts nothing');

@@ -1,13 +1,17 @@
--- engage_lockdown: what is refused from then on, and what is not.
+-- The lockdown: what engages it, what is refused from then on, and what is not.
 
 insert into signals (signal_id, symbol, side, price, quantity, raw_payload, correlation_id)
 values ('tv-1', 'BTCUSD', 'BUY', 1, 1, '{}', '11111111-1111-4111-8111-111111111111');
 select id from record_order('11111111-1111-4111-8111-111111111111', 'MARKET', 'BTCUSD', 'BUY', 1);
 
+--
+-- Damage that an auditor's verification proves engages it, once. Here a checkpoint has another root than the rows give.
+--
+set role app_auditor;
 select is_locked from lockdown_status();
-select _engage_lockdown('found by the night watch', '[{"table": "signals", "id": 1}]');
-select _engage_lockdown('found again', '[{"table": "signals", "id": 1}]');
-select is_locked, event_id, reason, damage from lockdown_status();
+select verdict, detail from verify_checkpoint('signals', 1, sha256('another book'));
+select verdict, detail from verify_checkpoint('signals', 1, sha256('another book'));
+select is_locked, event_id, reason, jsonb_array_length(damage) as places from lockdown_status();
 
 --
 -- No signal, debate or order more; what happens to the orders that are out there is still recorded.

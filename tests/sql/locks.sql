@@ -1,4 +1,8 @@
--- lock_holders: who holds a chain, which a writer does until its transaction ends.
+-- lock_holders and its neighbours: what an operator asks about the server.
+
+--
+-- Who holds a chain: a writer does, until its transaction ends.
+--
 
 begin;
 select id from record_signal('tv-1', 'BTCUSD', 'BUY', 1, 1, '{}');
@@ -11,3 +15,19 @@ prepare transaction 'forgotten';
 select lock_name, mode, granted, pid, gid, login from lock_holders();
 rollback prepared 'forgotten';
 select count(*) from lock_holders();
+
+--
+-- A login without time-outs may hold it as long as it likes.
+--
+begin;
+create role forgetful login in role app_trading;
+select * from logins_without_timeouts() where role = 'forgetful';
+alter role forgetful set lock_timeout = '10s';
+select lacks from logins_without_timeouts() where role = 'forgetful';
+rollback;
+
+--
+-- This server is no standby, and none is connected.
+--
+select * from replay_lag();
+select count(*) from standbys('0/0');

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ MASKS = (
     (r" +$", ""),
 )
 
-
+#: of psql: no settings of the caller's, the session's own text between what it prints, no line numbers of functions
 OPTIONS = ("-X", "-a", "-q", "-v", "SHOW_CONTEXT=never", "-P", "null=(null)")
 
 
@@ -39,14 +40,17 @@ def output_of(session: Path) -> Path:
 def run(session: Path, server: Server, dbname: str) -> str:
     """What a session prints in a freshly migrated database: its own text, results and errors, with MASKS applied."""
     settings = server_options({"search_path": "public, pg_temp", "timezone": "UTC"})
-    sign = f"{sys.executable} {ROOT / 'tests' / 'sql' / 'sign.py'}"
+    python = Path(sys.executable)
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    sign = f"{python.name} tests/sql/sign.py"
     # From stdin, so that errors name no file; stderr to stdout, so that they stand where they happened.
     said = subprocess.run(
         [server.bin / "psql", *OPTIONS, "-d", server.dsn(dbname)],
         input=session.read_text(encoding="utf-8"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=client_environment({"PGOPTIONS": settings, "SIGN": sign}),
+        env=client_environment({"PGOPTIONS": settings, "PATH": path, "SIGN": sign}),
+        cwd=ROOT,
         text=True,
         check=True,
     ).stdout

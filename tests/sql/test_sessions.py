@@ -29,7 +29,6 @@ def documented() -> set[str]:
     return set(re.findall(r"^(\w+)\(", blocks, re.MULTILINE))
 
 
-@pytest.mark.any_server
 def test_every_documented_function_is_called_in_a_session() -> None:
     called = " ".join(session.read_text(encoding="utf-8") for session in SESSIONS)
     assert len(documented()) > 40

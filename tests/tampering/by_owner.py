@@ -456,8 +456,8 @@ sql(
 sql(
     "replaces-a-chain-trigger",
     "Replaces the function that hashes",
-    "create or replace function chain_signals() returns trigger language plpgsql as 'begin return new; end'",
-    guards("function", "chain_signals()", "body", "changed"),
+    "create or replace function _chain_signals() returns trigger language plpgsql as 'begin return new; end'",
+    guards("function", "_chain_signals()", "body", "changed"),
 )
 sql(
     "replaces-the-refusal",
@@ -1389,7 +1389,7 @@ def borrows_a_chain_trigger(stage: Stage) -> None:
     stage.me.execute(
         "create table elsewhere.signals (like public.signals);"
         " create trigger zzz_chain before insert on elsewhere.signals for each row"
-        " execute function public.chain_signals('signals')"
+        " execute function public._chain_signals('signals')"
     )
     stage.me.execute("insert into elsewhere.signals select * from public.signals where id = 1")
 

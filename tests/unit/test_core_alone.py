@@ -144,3 +144,10 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
     for module in FILES:
         visit(module)
+
+
+def test_the_core_stays_small() -> None:
+    """At most 3,000 lines that are not blank: connect, errors, queries, writers, migrate, the program's frame."""
+    core = [file for name, file in FILES.items() if is_core(name)]
+    lines = [line for file in core for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert len(lines) <= 3000

@@ -68,6 +68,7 @@ def test_migrations_come_with_it(prefix: Path) -> None:
     (package,) = prefix.glob("lib/python*/site-packages/alpha_db")
     assert {file.name for file in MIGRATIONS} <= {file.name for file in package.glob("migrations/*.sql")}
     assert list(package.glob("superuser/*.sql"))
+    assert {"queries.sql", "objects.csv", "sqlstates.toml"} <= {file.name for file in package.iterdir()}
 
 
 def test_the_man_page_comes_with_it(prefix: Path) -> None:

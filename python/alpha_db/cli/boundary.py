@@ -189,6 +189,5 @@ def _framed(
 
 
 def _broken_pipe() -> int:
-    # so that Python's own flush at exit does not complain
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    lose(BrokenPipeError())  # so that Python's own flush at exit does not complain
     return _BY_SIGNAL + signal.SIGPIPE

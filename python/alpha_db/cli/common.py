@@ -42,15 +42,15 @@ class Settings:
         It waits for a lock for LOCK_TIMEOUT seconds at most, or for as long as the options say.
         """
         conn = connect_for_command(self.dsn, schema=self.schema)
-        # 0 is for ever, so what is less than a millisecond is one
-        values = {
-            "milliseconds": ceil(self.seconds * 1000),
-            "is_given": self.lock_timeout is not None,
-            "is_pooled": is_pooled(conn),
-        }
         try:
             with translate():
-                (settings,) = ask(conn, "prepare_command", **values)
+                (settings,) = ask(
+                    conn,
+                    "prepare_command",
+                    milliseconds=ceil(self.seconds * 1000),  # 0 is for ever, so less than one is one
+                    is_given=self.lock_timeout is not None,
+                    is_pooled=is_pooled(conn),
+                )
             if isinstance(conn, PinningConnection) and conn.pins is not None:
                 for name, value in settings.items():
                     conn.pin(name, value)
@@ -93,53 +93,44 @@ class NamedOption(click.Option):
         return os.environ.get(f"{ctx.auto_envvar_prefix}_{name}") or None
 
 
-_DSN = "URL or keyword string of the database; default: ALPHA_DB_DSN, then libpq's environment (PGHOST ...)."
-_SCHEMA = "The schema alpha-db is installed in; default: ALPHA_DB_SCHEMA, then the first on search_path."
+dsn_option = click.option(
+    "--dsn",
+    metavar="URL",
+    help="URL or keyword string of the database; default: ALPHA_DB_DSN, then libpq's environment (PGHOST ...).",
+)
+schema_option = click.option(
+    "--schema",
+    metavar="NAME",
+    help="The schema alpha-db is installed in; default: ALPHA_DB_SCHEMA, then the first on search_path.",
+)
+lock_timeout_option = click.option(
+    "--lock-timeout",
+    metavar="SECONDS",
+    type=Number(min=0, max=1_000_000),
+    help=f"How long to wait for a lock that others hold; default: {LOCK_TIMEOUT:g}, or less if the login has"
+    " less; 0: for ever.",
+)
+#: Only main() looks at it.
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show tracebacks and yoyo's log."
+)
 
 
-def dsn_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --dsn."""
-    return click.option("--dsn", metavar="URL", help=_DSN)(function)
+def _read_json(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    want_json(value)
+    return value
 
 
-def schema_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --schema."""
-    return click.option("--schema", metavar="NAME", help=_SCHEMA)(function)
-
-
-def lock_timeout_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --lock-timeout."""
-    return click.option(
-        "--lock-timeout",
-        metavar="SECONDS",
-        type=Number(min=0, max=1_000_000),
-        help=f"How long to wait for a lock that others hold; default: {LOCK_TIMEOUT:g}, or less if the login has"
-        " less; 0: for ever.",
-    )(function)
-
-
-def debug_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --debug, which only main() looks at."""
-    option = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and yoyo's log.")
-    return option(function)
-
-
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --json, which the function gets as ``as_json``."""
-
-    def read(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
-        want_json(value)
-        return value
-
-    return click.option(
-        "--json",
-        "as_json",
-        is_flag=True,
-        is_eager=True,  # so that an error in another option is answered in JSON, too
-        cls=NamedOption,
-        callback=read,
-        help="Answer with one JSON object: ok, exit_code, result, error.",
-    )(function)
+#: The function gets it as ``as_json``.
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,  # so that an error in another option is answered in JSON, too
+    cls=NamedOption,
+    callback=_read_json,
+    help="Answer with one JSON object: ok, exit_code, result, error.",
+)
 
 
 def database_options(function: Callable[..., Any]) -> Callable[..., Any]:

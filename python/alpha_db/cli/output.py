@@ -68,7 +68,7 @@ def clean(value: object) -> str:
 
 def line(*parts: Part) -> None:
     """Print a line."""
-    put(lambda is_lost: _print(parts, sys.stderr if is_lost else sys.stdout))
+    put(lambda stream: print(styled(parts, stream), file=stream, flush=True))
 
 
 def rows(
@@ -103,11 +103,7 @@ def rows(
 def note(*parts: Part) -> None:
     """Print a line on stderr."""
     with suppress(OSError):  # what is said besides decides nothing
-        _print(parts, sys.stderr)
-
-
-def _print(parts: Sequence[Part], stream: TextIO) -> None:
-    print(styled(parts, stream), file=stream, flush=True)
+        print(styled(parts, sys.stderr), file=sys.stderr, flush=True)
 
 
 _lost: ContextVar[OSError | None] = ContextVar("lost", default=None)
@@ -126,14 +122,14 @@ def lose(problem: OSError) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def put(show: Callable[[bool], object]) -> None:
+def put(show: Callable[[TextIO], object]) -> None:
     """Print on stdout. What it does not take is printed on stderr, because a verdict must not get lost with it.
 
-    Takes what prints, and is told whether on stderr. Raises BrokenPipeError: nobody reads any more.
+    Takes what prints on a stream. Raises BrokenPipeError: nobody reads any more.
     """
     if lost() is None:
         try:
-            show(False)
+            show(sys.stdout)
             sys.stdout.flush()
             return
         except BrokenPipeError:
@@ -141,7 +137,7 @@ def put(show: Callable[[bool], object]) -> None:
         except OSError as problem:
             lose(problem)
     with suppress(OSError):
-        show(True)
+        show(sys.stderr)
 
 
 def frame(result: object, exit_code: int, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -194,12 +190,13 @@ def write_frame(exit_code: int, error: Mapping[str, Any] | None = None, *, err: 
     """
     answer = _answer.get()
     if (answer.is_wanted or answer.is_guessed) and (answer.is_given or exit_code):
-        write_json(frame(answer.result, exit_code, error), err=err or answer.is_on_stderr)
+        stream = sys.stderr if err or answer.is_on_stderr else sys.stdout
+        write_json(frame(answer.result, exit_code, error), stream)
 
 
-def write_json(document: object, *, err: bool = False) -> None:
-    """Print a document as JSON, on stdout or stderr: times as ISO 8601, decimals as strings."""
-    (sys.stderr if err else sys.stdout).write(json.dumps(document, indent=2, default=_to_json) + "\n")
+def write_json(document: object, stream: TextIO | None = None) -> None:
+    """Print a document as JSON, on stdout if no stream is named: times as ISO 8601, decimals as strings."""
+    (stream or sys.stdout).write(json.dumps(document, indent=2, default=_to_json) + "\n")
 
 
 def _to_json(value: Any) -> Any:

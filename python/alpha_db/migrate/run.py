@@ -96,24 +96,22 @@ def migrate(
         place = locate(conn, schema)
         if dry_run:
             be_read_only(conn)
-            states = _checked_states(conn, place, files, role_prefix)
-            for state in states:
-                if state.status is Status.PENDING:
-                    tell(Event("pending", state.name))
-            refuse_missing(conn, states)
-            return events
-        if place.in_recovery or place.read_only:
+        elif place.is_read_only:
             what = "server is a standby" if place.in_recovery else "session is read-only"
             raise ReadOnlyServer(f"cannot migrate: the {what}", hint="name the primary", sqlstate="25006")
         states = _checked_states(conn, place, files, role_prefix)
-        _require_rights(conn, place)
+        if dry_run:
+            for state in states:
+                if state.status is Status.PENDING:
+                    tell(Event("pending", state.name))
+        else:
+            _require_rights(conn, place)
         refuse_missing(conn, states)
-        if not _to_do(states):
+        if dry_run or not _to_do(states):
             return events
         if is_pooled(conn):
-            message = (
-                "cannot migrate through a pooler: the lock that keeps two migrations apart is a session's"
-            )
+            why = "the lock that keeps two migrations apart is a session's"
+            message = f"cannot migrate through a pooler: {why}"
             raise ConnectionFailed(message, hint="name the server itself in --dsn", sqlstate="08001")
         wait = _Wait(conn, lock_timeout, tell)
         by_name = {file.name: file for file in files}
@@ -169,8 +167,8 @@ class _Wait:
             ) from exc
 
     def _holders(self) -> str | None:
-        rows = ask(self.conn, "lock_holders", own=sorted(self.own))
-        return "the lock is held by " + ", ".join(_holder(row) for row in rows) if rows else None
+        holders = [_holder(row) for row in ask(self.conn, "migration_lock_holders", own=sorted(self.own))]
+        return f"the lock is held by {', '.join(holders)}" if holders else None
 
 
 def _holder(row: dict[str, Any]) -> str:
@@ -260,11 +258,10 @@ def _require_rights(conn: psycopg.Connection[Any], place: Place) -> None:
 def _apply(
     states: list[MigrationState], files: dict[str, MigrationFile], params: dict[str, Any], wait: _Wait
 ) -> None:
-    to_do = _to_do(states)
-    if not to_do:
+    if not _to_do(states):
         return
     with open_backend(params) as backend:
-        for state in to_do:
+        for state in _to_do(states):
             started = time.monotonic()
             pending = state.status is Status.PENDING
             apply = partial(_apply_one, backend, files[state.name], mark_only=not pending)

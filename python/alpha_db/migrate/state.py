@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -109,16 +110,12 @@ def refuse_edited(states: Sequence[MigrationState]) -> None:
     """Raise MigrationEdited, naming the files, if an applied migration is not the packaged one."""
     edited = [state for state in states if state.status is Status.EDITED]
     if edited:
-        first = edited[0]
+        first, hint = edited[0], "put the file back; a change belongs in a new migration"
         if first.problem:
-            raise MigrationEdited(
-                first.problem, hint="put the file back; a change belongs in a new migration"
-            )
-        raise MigrationEdited(
-            ", ".join(f"{s.name}.sql" for s in edited) + " was edited after it was applied",
-            detail=f"applied: sha256 {first.recorded_checksum}, file: sha256 {first.file_checksum}",
-            hint="put the file back; a change belongs in a new migration",
-        )
+            raise MigrationEdited(first.problem, hint=hint)
+        names = ", ".join(f"{state.name}.sql" for state in edited)
+        detail = f"applied: sha256 {first.recorded_checksum}, file: sha256 {first.file_checksum}"
+        raise MigrationEdited(f"{names} was edited after it was applied", detail=detail, hint=hint)
 
 
 def refuse_newer(states: Sequence[MigrationState], package_version: str) -> None:
@@ -133,23 +130,13 @@ def refuse_newer(states: Sequence[MigrationState], package_version: str) -> None
 
 def _state(file: MigrationFile, row: Row | None, marked_at: datetime | None) -> MigrationState:
     marked = marked_at is not None
-    if row is None:
-        if marked and file.checksum is None:
-            return MigrationState(file.name, Status.APPLIED, applied_at=marked_at, is_marked=True)
-        if file.problem:
-            return MigrationState(
-                file.name, Status.EDITED, None, None, None, file.checksum, marked, file.problem
-            )
-        return MigrationState(file.name, Status.PENDING, file_checksum=file.checksum, is_marked=marked)
-    was = row["checksum"]
-    edited = file.problem is not None or was not in (None, file.checksum)
-    return MigrationState(
-        file.name,
-        Status.EDITED if edited else Status.APPLIED,
-        row["applied_at"],
-        row["applied_by"],
-        was,
-        file.checksum,
-        marked,
-        file.problem,
+    if row is None and marked and file.checksum is None:
+        return MigrationState(file.name, Status.APPLIED, applied_at=marked_at, is_marked=True)
+    state = partial(
+        MigrationState, file.name, file_checksum=file.checksum, is_marked=marked, problem=file.problem
     )
+    if row is None:
+        return state(Status.EDITED if file.problem else Status.PENDING)
+    edited = file.problem is not None or row["checksum"] not in (None, file.checksum)
+    status = Status.EDITED if edited else Status.APPLIED
+    return state(status, row["applied_at"], row["applied_by"], row["checksum"])

@@ -8,20 +8,34 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from alpha_db.errors import ConnectionFailed, NotInstalled, from_database
-from alpha_db.queries import query
+from alpha_db.queries import ask, query
 
 #: The verdict on rows that were asked for and are not there.
 NOT_THERE = "not_there"
 
-Verdict = dict[str, Any]
 Connection = psycopg.Connection[Any]
+
+
+class Verdict(TypedDict):
+    """What was found in a table or in a range of it: a row of verify_chain_integrity() (docs/sql/auditor.md)."""
+
+    table_name: str
+    rows_checked: int | None
+    first_id: int | None
+    last_id: int | None
+    is_valid: bool | None
+    error_code: str | None
+    verdict: str
+    broken_id: int | None
+    expected_hash: str | None
+    actual_hash: str | None
+    detail: str | None
 
 
 class Range(NamedTuple):
@@ -143,8 +157,8 @@ def verify_range(conn: Connection, item: Range, *, engage_lockdown: bool) -> Ver
     """Verify one range; return its verdict: not_run if what verifies it is gone or locked. Raises psycopg.Error."""
     values = {**item._asdict(), "table_name": item.table, "engage_lockdown": engage_lockdown}
     try:
-        with conn.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(query("verify_range"), values).fetchone() or {}
+        (found,) = ask(conn, "verify_range", **values)
+        return cast(Verdict, found)
     except (psycopg.ProgrammingError, psycopg.errors.LockNotAvailable) as raised:
         if not isinstance(raised, psycopg.errors.LockNotAvailable) and not is_missing(raised):
             raise
@@ -157,9 +171,19 @@ def is_missing(raised: psycopg.Error) -> bool:
 
 
 def _not_run(item: Range, why: str) -> Verdict:
-    empty = ("first_id", "last_id", "is_valid", "error_code", "broken_id", "expected_hash", "actual_hash")
-    said = {"table_name": item.table, "rows_checked": 0, "verdict": "not_run", "detail": why}
-    return said | dict.fromkeys(empty)
+    return Verdict(
+        table_name=item.table,
+        rows_checked=0,
+        first_id=None,
+        last_id=None,
+        is_valid=None,
+        error_code=None,
+        verdict="not_run",
+        broken_id=None,
+        expected_hash=None,
+        actual_hash=None,
+        detail=why,
+    )
 
 
 def _drain(waiting: SimpleQueue[int]) -> Iterator[int]:
@@ -184,7 +208,7 @@ def by_table(
         for row in merged:
             if row["verdict"] == "intact" and not row["rows_checked"]:
                 ends = f"0 rows; rows from {from_id} on are not there: {row['table_name']} ends before"
-                row |= {"is_valid": None, "verdict": NOT_THERE, "detail": ends}
+                row["is_valid"], row["verdict"], row["detail"] = None, NOT_THERE, ends
     return merged
 
 
@@ -198,12 +222,8 @@ def _merged(parts: Sequence[Verdict], changed_guards: str | None) -> Verdict:
     if changed_guards and (worst["is_valid"] or worst["verdict"] == "not_run"):
         # what cannot be read because somebody changed its guards is reported as that
         unread = f"; not verified: {worst['detail']}" if worst["verdict"] == "not_run" else ""
-        worst |= {
-            "is_valid": False,
-            "error_code": "AUD-011",
-            "verdict": "guard_changed",
-            "detail": changed_guards + unread,
-        }
+        worst["is_valid"], worst["error_code"], worst["verdict"] = False, "AUD-011", "guard_changed"
+        worst["detail"] = changed_guards + unread
     elif worst["verdict"] in ("intact", NOT_THERE):
         remarks = dict.fromkeys(remark for part in parts for remark in (part["detail"] or "").split("; ")[1:])
         worst["detail"] = "; ".join([f"{worst['rows_checked']} rows", *remarks])

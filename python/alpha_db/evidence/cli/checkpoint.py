@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -218,7 +217,7 @@ def create(
     else:
         if to_stdout:
             text = "\n".join(made.notes.values())
-            put(lambda is_lost: (sys.stderr if is_lost else sys.stdout).write(text))
+            put(lambda stream: stream.write(text))
         _tell_created(made, key, store, err=to_stdout)
     finish(EXIT_DAMAGE if made.broken else 0)
 

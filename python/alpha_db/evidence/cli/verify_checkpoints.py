@@ -16,8 +16,9 @@ from alpha_db.evidence.checkpoint.history import History, read_history
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.checkpoint.verify import GUARDS, Comparison, compare, not_compared, verify_again
 from alpha_db.evidence.offline_check import Key
+from alpha_db.queries import Row
 from alpha_db.verify.cli.engaging import Again
-from alpha_db.verify.cli.verify_report import Metrics, Verdict, is_absent, is_bad, is_open
+from alpha_db.verify.cli.verify_report import Metrics, is_absent, is_bad, is_open
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Compared:
     history: History
 
     @property
-    def results(self) -> list[Verdict]:
+    def results(self) -> list[Row]:
         """The verdicts."""
         return self.found.results
 
@@ -152,11 +153,11 @@ def metrics(found: Comparison) -> Metrics:
     return result
 
 
-def _is_loud(row: Verdict) -> bool:
+def _is_loud(row: Row) -> bool:
     return is_bad(row) or is_open(row) or is_absent(row) or row["verdict"] == "acknowledged"
 
 
-def _tell(row: Verdict) -> None:
+def _tell(row: Row) -> None:
     style = BAD if is_bad(row) else WARN
     word = "not ok" if is_bad(row) else "not run" if is_open(row) else "absent" if is_absent(row) else "ok"
     place = "" if row["broken_id"] is None else f" at id {row['broken_id']}"

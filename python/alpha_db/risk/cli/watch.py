@@ -132,7 +132,7 @@ def _print(state: GuardrailState, as_json: bool, *, is_last: bool) -> None:
         emit_json(document)
     else:
         code = _code(state)
-        put(lambda is_lost: write_json(frame(document, code), err=is_lost))  # one of several answers
+        put(lambda stream: write_json(frame(document, code), stream))  # one of several answers
 
 
 def _lines(state: GuardrailState, lease: float | None) -> list[list[Part]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -21,7 +21,7 @@ from alpha_db.queries import ask
 Row = dict[str, Any]
 Connection = psycopg.Connection[Any]
 #: Verifies a damaged place again by a connection, which engages the lockdown; returns the verdict.
-Again = Callable[[Connection], Row]
+Again = Callable[[Connection], Mapping[str, Any]]
 
 #: How many seconds a command keeps trying.
 ENGAGE_FOR = 30.0
@@ -110,7 +110,7 @@ class Engager:
         return _recorded(self._conn)
 
 
-def _attempt(conn: Connection, places: Sequence[Again]) -> tuple[list[Row], list[AlphaDbError]]:
+def _attempt(conn: Connection, places: Sequence[Again]) -> tuple[list[Mapping[str, Any]], list[AlphaDbError]]:
     """Verify the places again; return the verdicts, and the errors of those that failed, which stop no other."""
     verdicts, errors = [], []
     for again in places:

@@ -79,7 +79,6 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
 
     installation = section("installation", lambda: the_row("installation"))
     migrations = section("migrations", lambda: read_states(conn, place, read_files(find_directory())))
-    prefix = installation["role_prefix"] if installation else ""
     report = {
         "package_version": alpha_db.__version__,
         "server": {
@@ -91,9 +90,7 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         "guards": section("guards", lambda: ask(conn, "guards")),
         "chains": section("chains", lambda: ask(conn, "chain_status")),
         "locks": section("locks", lambda: lock_holders(conn)),
-        "logins_without_timeouts": section(
-            "logins", lambda: ask(conn, "logins_without_timeouts", role_prefix=prefix)
-        ),
+        "logins_without_timeouts": section("logins", lambda: ask(conn, "logins_without_timeouts")),
         "unavailable": unavailable,
     }
     return {**report, "exit_code": status_report.exit_code(report)}

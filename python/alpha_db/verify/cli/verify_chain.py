@@ -35,6 +35,7 @@ from alpha_db.verify.courtesy import LOCKDOWN, tell
 from alpha_db.verify.ranges import (
     Plan,
     Range,
+    Verdict,
     by_table,
     changed_guards,
     is_missing,
@@ -172,7 +173,7 @@ def verify_chain(
         more = signed.metrics() if signed else []
         seconds = time.monotonic() - started
         metrics = verify_report.prometheus(results, found.lockdown, seconds, code, more)
-        put(lambda is_lost: click.echo(metrics, nl=False, err=is_lost))
+        put(lambda stream: stream.write(metrics))
     else:
         verify_report.text(results, found.lockdown, is_recorded=found.is_recorded)
         verify_report.remembered(found.run)
@@ -244,7 +245,7 @@ class Found:
     if no lockdown was asked for.
     """
 
-    results: list[dict[str, Any]]
+    results: list[Verdict]
     lockdown: dict[str, Any] | None = None
     is_recorded: bool | None = None
     run: dict[str, Any] | None = None
@@ -291,8 +292,10 @@ def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Foun
                 engager.see_to(found.signed.places())
         found.is_recorded, found.lockdown = engager.is_recorded, lockdown_of(conn)
         if found.is_recorded:
-            for row in [*found.results, *(found.signed.results if found.signed else [])]:
+            for row in found.results:
                 row["detail"] = engaged_now(row["detail"])
+            for signed in found.signed.results if found.signed else []:
+                signed["detail"] = engaged_now(signed["detail"])
             tell(conn, LOCKDOWN)
     return found
 
@@ -303,9 +306,11 @@ def _say_fewer(number: int, problem: ConnectionFailed) -> None:
     note(f"verifying over {read}, because another could not be opened: {problem}")
 
 
-def _say_locked(conn: psycopg.Connection[Any], verdicts: list[dict[str, Any]]) -> None:
+def _say_locked(conn: psycopg.Connection[Any], verdicts: list[Verdict]) -> None:
     """Say once who holds what could not be read, because it was locked."""
-    if any(verdict["verdict"] == "not_run" and "(55P03)" in verdict["detail"] for verdict in verdicts):
+    if any(
+        verdict["verdict"] == "not_run" and "(55P03)" in (verdict["detail"] or "") for verdict in verdicts
+    ):
         boundary.say(boundary.one_line(timed_out(conn, psycopg.errors.LockNotAvailable())))
 
 
@@ -323,8 +328,8 @@ def _guards(conn: psycopg.Connection[Any]) -> tuple[dict[str, str], str | None]:
 def _remember(
     conn: psycopg.Connection[Any],
     plan: Plan,
-    results: list[dict[str, Any]],
-    verdicts: list[dict[str, Any]],
+    results: list[Verdict],
+    verdicts: list[Verdict],
 ) -> dict[str, Any]:
     """Return the run that was remembered. One that should have been, and could not, is said on stderr."""
     run = {"id": None, "is_full": plan.is_full}

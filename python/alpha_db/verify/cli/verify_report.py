@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RECORDED, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK
-from alpha_db.verify.ranges import NOT_THERE
+from alpha_db.queries import Row
+from alpha_db.verify.ranges import NOT_THERE, Verdict
 
-Verdict = dict[str, Any]
 #: Name and meaning of each metric, and its samples: labels and value.
 Metrics = Sequence[tuple[str, str, Sequence[tuple[dict[str, str], object]]]]
 
@@ -26,22 +26,22 @@ def since(when: object) -> str:
     return ", nobody recorded since when" if when is None else f" since {clean(when)}"
 
 
-def is_bad(row: Verdict) -> bool:
+def is_bad(row: Mapping[str, Any]) -> bool:
     """Whether a verdict is damage or changed guards."""
     return row["is_valid"] is False and row["verdict"] not in ("acknowledged", "not_run", NOT_THERE)
 
 
-def is_open(row: Verdict) -> bool:
+def is_open(row: Mapping[str, Any]) -> bool:
     """Whether nothing could be concluded."""
     return row["verdict"] != NOT_THERE and (row["is_valid"] is None or row["verdict"] == "not_run")
 
 
-def is_absent(row: Verdict) -> bool:
+def is_absent(row: Mapping[str, Any]) -> bool:
     """Whether rows were asked for that are not there."""
     return bool(row["verdict"] == NOT_THERE)
 
 
-def exit_code(results: Sequence[Verdict], *, is_recorded: bool | None = None) -> int:
+def exit_code(results: Sequence[Mapping[str, Any]], *, is_recorded: bool | None = None) -> int:
     """Return 1 for proven damage or changed guards, 3 if something was not checked, 5 if it is not there, else 0.
 
     `is_recorded` says whether damage has engaged the lockdown and its event is recorded: 4 if it is not, None if
@@ -57,7 +57,7 @@ def exit_code(results: Sequence[Verdict], *, is_recorded: bool | None = None) ->
     return EXIT_NOT_THERE if any(map(is_absent, results)) else EXIT_OK
 
 
-def text(results: Sequence[Verdict], lockdown: Verdict | None, *, is_recorded: bool | None = None) -> None:
+def text(results: Sequence[Verdict], lockdown: Row | None, *, is_recorded: bool | None = None) -> None:
     """Print a line for each table, what is wrong below it, and what follows from all of it."""
     styles = [BAD if is_bad(row) else WARN if _is_remarkable(row) else GOOD for row in results]
     words = [_word(row) for row in results]
@@ -82,7 +82,7 @@ def text(results: Sequence[Verdict], lockdown: Verdict | None, *, is_recorded: b
         line(*parts)
 
 
-def remembered(run: Verdict | None) -> None:
+def remembered(run: Row | None) -> None:
     """Say what the run read, and whether the next one builds on it."""
     if run is not None:
         read = "every row" if run["is_full"] else "new rows and a turn of the old ones"
@@ -91,7 +91,7 @@ def remembered(run: Verdict | None) -> None:
 
 
 def conclusion(
-    results: Sequence[Verdict], lockdown: Verdict | None, *, is_recorded: bool | None = None
+    results: Sequence[Verdict], lockdown: Row | None, *, is_recorded: bool | None = None
 ) -> list[list[str | tuple[str, str]]]:
     """Return the closing lines; the last says what was concluded."""
     total = len(results)
@@ -129,7 +129,7 @@ def conclusion(
 
 
 def prometheus(
-    results: Sequence[Verdict], lockdown: Verdict | None, seconds: float, code: int, more: Metrics = ()
+    results: Sequence[Verdict], lockdown: Row | None, seconds: float, code: int, more: Metrics = ()
 ) -> str:
     """Return the verdicts in Prometheus' text format; a chain not checked has no alpha_db_chain_valid."""
     metrics: list[str] = []
