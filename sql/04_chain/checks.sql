@@ -65,6 +65,7 @@ language plpgsql
 set search_path from current
 as $function$
 begin
+  -- As _refuse does, but not counted.
   raise log 'alpha-db attempt %', jsonb_build_object(
     'code', 'AUD-011', 'schema', current_schema(), 'table', table_name, 'operation', 'INSERT', 'row_id', null,
     'session_user', session_user, 'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
