@@ -196,9 +196,9 @@ perform set_config('search_path', quote_ident(install_schema) || ', pg_temp', tr
 -- The register of this installation
 --
 -- installation says who this installation is, and what its roles are called; installed_migrations what was applied to
--- it, when and by whom. Both are append-only, like the audit log (06_guards/attach.sql attaches their triggers). The
--- names of the roles are looked up with _owner_role() and _app_role(), because several installations of one cluster may
--- have roles of their own: alpha.role_prefix, set when the first migration is applied, stands before each name.
+-- it, when and by whom. Only migrations and rollbacks write them (06_guards/attach.sql attaches the triggers). Several
+-- installations of one cluster may have roles of their own: alpha.role_prefix, set when the first migration is applied,
+-- stands before each name. So all others ask _owner_role() and _app_role() for the names.
 
 -- Locks. They are tables, because anyone could hold an advisory lock, and LOCK TABLE in this mode needs a right to
 -- change the table.
@@ -1587,10 +1587,11 @@ $template$,
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
 $part$ end);
-  execute format('comment on function %I is %L', '_chain_' || table_name,
+  -- With (), because a table may be named so that its function overloads one of ours.
+  execute format('comment on function %I() is %L', '_chain_' || table_name,
                  format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. '
                         'Made by _chain_generate.', table_name));
-  execute format('revoke all on function %I from public', '_chain_' || table_name);
+  execute format('revoke all on function %I() from public', '_chain_' || table_name);
 end
 $function$;
 comment on function _chain_generate is
@@ -1684,7 +1685,7 @@ begin
     drop trigger if exists _900_refuse_in_lockdown on {table:I};
     drop trigger _100_reject_change on {table:I};
     drop trigger _200_reject_truncate on {table:I};
-    drop function {function:I};
+    drop function {function:I}();
     drop table {lock:I};
     drop sequence {mark:I}, {hint:I};
     drop type {hashed_type:I};

@@ -271,4 +271,4 @@ def _connection_failed(exc: psycopg.Error, dsn: str | None) -> ConnectionFailed:
     hint = failed.hint
     if _looks_broken(dsn):
         hint = "is there an @ or / in the user name or password? percent-encode it (%40, %2F)"
-    return ConnectionFailed(redact(failed.message, dsn), hint=hint, sqlstate=failed.sqlstate)
+    return ConnectionFailed(redact(failed.message, dsn), hint=hint, sqlstate=failed.sqlstate or "08001")

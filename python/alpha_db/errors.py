@@ -353,7 +353,7 @@ def _without_state(exc: psycopg.Error) -> AlphaDbError:
     hint = hint_while_connecting(message)
     if isinstance(exc, psycopg.OperationalError):
         return ConnectionFailed(without_number(message), hint=hint, sqlstate=state_while_connecting(message))
-    if "connection option" in message:
+    if "connection option" in message or message.startswith("bad value for"):
         return ConnectionFailed(shown, hint=hint, sqlstate="08001")
     if isinstance(exc, psycopg.ProgrammingError | psycopg.InterfaceError):
         return WrongState(shown, hint="Use a connection and a cursor that are open and in no other use.")

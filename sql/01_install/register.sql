@@ -1,9 +1,9 @@
 -- The register of this installation
 --
 -- installation says who this installation is, and what its roles are called; installed_migrations what was applied to
--- it, when and by whom. Both are append-only, like the audit log (06_guards/attach.sql attaches their triggers). The
--- names of the roles are looked up with _owner_role() and _app_role(), because several installations of one cluster may
--- have roles of their own: alpha.role_prefix, set when the first migration is applied, stands before each name.
+-- it, when and by whom. Only migrations and rollbacks write them (06_guards/attach.sql attaches the triggers). Several
+-- installations of one cluster may have roles of their own: alpha.role_prefix, set when the first migration is applied,
+-- stands before each name. So all others ask _owner_role() and _app_role() for the names.
 
 -- Locks. They are tables, because anyone could hold an advisory lock, and LOCK TABLE in this mode needs a right to
 -- change the table.

@@ -86,7 +86,7 @@ begin
     drop trigger if exists _900_refuse_in_lockdown on {table:I};
     drop trigger _100_reject_change on {table:I};
     drop trigger _200_reject_truncate on {table:I};
-    drop function {function:I};
+    drop function {function:I}();
     drop table {lock:I};
     drop sequence {mark:I}, {hint:I};
     drop type {hashed_type:I};

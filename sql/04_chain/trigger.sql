@@ -213,10 +213,11 @@ $template$,
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
 $part$ end);
-  execute format('comment on function %I is %L', '_chain_' || table_name,
+  -- With (), because a table may be named so that its function overloads one of ours.
+  execute format('comment on function %I() is %L', '_chain_' || table_name,
                  format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. '
                         'Made by _chain_generate.', table_name));
-  execute format('revoke all on function %I from public', '_chain_' || table_name);
+  execute format('revoke all on function %I() from public', '_chain_' || table_name);
 end
 $function$;
 comment on function _chain_generate is
