@@ -18,7 +18,9 @@ from alpha_db.errors import CODED, sqlstate_of
 from alpha_db.sqlstates import HINTS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
+PAGES = sorted(
+    page for place in ("", "docs/**/", "examples/", "sql/", "tests/") for page in ROOT.glob(f"{place}*.md")
+)
 EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*") if p.is_file())
 MIGRATIONS = sorted(p for p in ROOT.glob("migrations/*.sql") if not p.name.endswith(".rollback.sql"))
 
