@@ -2856,7 +2856,7 @@ begin
       compared := _compare_with_last_run(_verdict(item.table_name, 'intact', ''));
       if not compared.is_valid then
         raise exception '% is not as the last run read it: %', item.table_name, compared.detail
-          using errcode = '22023', hint = 'Only a run that found nothing wrong is recorded.';
+          using errcode = '22023', hint = 'Record only a run that found nothing wrong.';
       end if;
     elsif item.last_id >= coalesce(item.id, 0) then
       item.id := item.last_id;
@@ -2867,7 +2867,7 @@ begin
     execute format('select t.row_hash from only %I as t where t.id = $1', item.table_name) into stored using item.id;
     if stored is null then
       raise exception '% has no row %', item.table_name, item.id
-        using errcode = '22023', hint = 'A run is recorded with the last ids that it found intact.';
+        using errcode = '22023', hint = 'Give for each table the last id that the run found intact.';
     end if;
     heads := heads || jsonb_build_object(item.table_name, jsonb_build_object('id', item.id, 'row_hash', stored));
   end loop;
@@ -2902,7 +2902,7 @@ begin
       perform _refuse(
         'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
         format('Row %s has the hash %s, not %s.', head.id, coalesce(stored, 'of no row'), head.row_hash),
-        'select record_verification(…) records a run.', tg_argv[0], tg_op);
+        'Record a run with select record_verification(…).', tg_argv[0], tg_op);
     end if;
   end loop;
   -- What was remembered is not forgotten: while it is there, and while it is gone and nobody acknowledged that.
@@ -2917,7 +2917,8 @@ begin
        or not (_compare_with_last_run(_verdict(head.table_name, 'intact', ''))).is_valid then
       perform _refuse(
         'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
-        format('The last run read them to row %s.', head.id), 'select record_verification(…) records a run.',
+        format('The last run read them to row %s.', head.id),
+        'Record a run with select record_verification(…).',
         tg_argv[0], tg_op);
     end if;
   end loop;
@@ -2976,7 +2977,7 @@ begin
     perform _refuse(
       'AUD-011', 'guard_states would say of the guards what does not hold',
       format('%s tried to insert it.', session_user),
-      'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
+      'Record the guards as they are with select record_guards(''reason'').', tg_argv[0], tg_op);
   end if;
   new.facts := facts;
   new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');

@@ -364,7 +364,7 @@ begin
   perform _refuse(
     'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
     (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
-    'select * from lockdown_status() shows the damage. Only an approved lockdown_release lifts the lockdown; '
+    'Look at the damage: select * from lockdown_status(). Only an approved lockdown_release lifts the lockdown; '
     'order_events stay open.',
     table_name, 'INSERT');
 end
@@ -407,7 +407,7 @@ begin
     perform _refuse(
       'AUD-009', 'the lockdown is not released by hand',
       format('%s tried to insert a RELEASED event.', session_user),
-      'Only an approved proposal of kind lockdown_release lifts a lockdown.',
+      'Propose a lockdown_release: only an approved one lifts a lockdown.',
       tg_argv[0], tg_op);
   end if;
   return new;
@@ -527,7 +527,7 @@ begin
     perform _refuse(
       'AUD-010', format('signal_id %s was used before with other content', quote_literal(stored.signal_id)),
       format('It is row %s of signals; the difference is in %s.', stored.id, differing),
-      'A retry sends the same content; another signal needs a signal_id of its own.', 'signals', 'INSERT');
+      'Send the same content again, or give another signal a signal_id of its own.', 'signals', 'INSERT');
   end if;
 end
 $function$;

@@ -1923,7 +1923,7 @@ begin
   if jsonb_typeof(payload) is distinct from 'object' or pg_column_size(payload) > 8388608
      or kind <> 'lockdown_release' and pg_column_size(payload) > 65536 then
     perform _refuse_consensus(
-      'RSK-001', 'the payload is missing, no object, or too large',
+      'RSK-001', 'the payload is missing, not an object, or too large',
       format('It has %s bytes.', pg_column_size(payload)),
       'Give at most 64 kB; for the list of a lockdown_release at most 10000 places and 8 MB.');
   end if;

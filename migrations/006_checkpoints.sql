@@ -370,7 +370,7 @@ declare
 begin
   if size is null or size not between 0 and tail then
     raise exception 'the log of % has no size %', table_name, coalesce(size::text, 'NULL')
-      using errcode = '22023', hint = format('It has %s rows: ask for a size from 0 to %s.', tail, tail);
+      using errcode = '22023', hint = format('Give a size from 0 to %s, the number of its rows.', tail);
   end if;
 end
 $function$;
@@ -415,7 +415,7 @@ begin
   perform _check_log_size(table_name, size);
   if id is null or id not between 1 and size then
     raise exception 'row % of % is not among the first %', coalesce(id::text, 'NULL'), table_name, size
-      using errcode = '22023', hint = 'A proof against a size is of a row with an id from 1 to that size.';
+      using errcode = '22023', hint = 'Give an id from 1 to the size.';
   end if;
   -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
   loop
@@ -481,7 +481,7 @@ begin
   perform _check_log_size(table_name, size2);
   if size1 is null or size1 not between 0 and size2 then
     raise exception 'a log of % rows was never one of %', size2, coalesce(size1::text, 'NULL')
-      using errcode = '22023', hint = 'The first size is from 0 to the second.';
+      using errcode = '22023', hint = 'Give a first size from 0 to the second.';
   end if;
   if size1 = 0 then
     return '{}';  -- every log begins with the empty one

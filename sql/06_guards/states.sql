@@ -42,7 +42,7 @@ begin
     perform _refuse(
       'AUD-011', 'guard_states would say of the guards what does not hold',
       format('%s tried to insert it.', session_user),
-      'select record_guards(''reason'') records the guards as they are.', tg_argv[0], tg_op);
+      'Record the guards as they are with select record_guards(''reason'').', tg_argv[0], tg_op);
   end if;
   new.facts := facts;
   new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');

@@ -16,7 +16,7 @@ begin
     perform _refuse(
       'AUD-009', 'the lockdown is not released by hand',
       format('%s tried to insert a RELEASED event.', session_user),
-      'Only an approved proposal of kind lockdown_release lifts a lockdown.',
+      'Propose a lockdown_release: only an approved one lifts a lockdown.',
       tg_argv[0], tg_op);
   end if;
   return new;

@@ -26,7 +26,7 @@ begin
     perform _refuse(
       'AUD-010', format('signal_id %s was used before with other content', quote_literal(stored.signal_id)),
       format('It is row %s of signals; the difference is in %s.', stored.id, differing),
-      'A retry sends the same content; another signal needs a signal_id of its own.', 'signals', 'INSERT');
+      'Send the same content again, or give another signal a signal_id of its own.', 'signals', 'INSERT');
   end if;
 end
 $function$;
