@@ -66,7 +66,7 @@ def links() -> Iterator[tuple[Path, str]]:
 
 def granted_functions() -> set[str]:
     lists = re.findall(r"_grant\('execute on routine', '{(.*?)}'", migrations_text(), re.DOTALL)
-    # The procedures stand together, under "append_signal and its sisters".
+    # The procedures stand together, under "append_signal and the other append procedures".
     return {name for one in lists for name in re.findall(r"\w+", one) if not name.startswith("append_")}
 
 
