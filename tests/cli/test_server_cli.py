@@ -153,6 +153,13 @@ def test_psql_takes_its_own_options_behind_dashes(host: Host) -> None:
     assert (found.stdout, found.returncode) == ("42\n", 0)
 
 
+def test_what_psql_starts_finds_the_same_server(host: Host) -> None:
+    shell = r'\! printf "%s\n" "$ALPHA_DB_DSN"'
+    command = ["server", "psql", host.directory, "--database", "postgres", "--", "-c", shell]
+    found = alpha_db(*command, ALPHA_DB_DSN="postgresql://elsewhere.example/x")
+    assert found.stdout == f"{host.server.url('postgres')}\n"
+
+
 def test_run_takes_no_option_for_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["server", "run", "--pgg", "15", "true"]) == 2
     assert "--pgg" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def _replay(data: dict[str, Any]) -> None:
 def _verify(data: dict[str, Any]) -> None:
     line("   Each row's hash covers the row and the hash of the row before it.")
     verdicts = data["verdicts"]
-    # the kit's own chains in one line, unless one of them is not as it should be
+    # alpha-db's own chains in one line, unless one of them is not as it should be
     quiet = [row for row in verdicts if row["table_name"] in data["internal"] and row["is_valid"] is True]
     shown = [row for row in verdicts if row not in quiet]
     lines = [
@@ -114,7 +114,7 @@ def _verify(data: dict[str, Any]) -> None:
         for row in shown
     ]
     own = f"{sum(row['rows_checked'] for row in quiet):,}"
-    lines.append(("ok", f"{len(quiet)} of the kit's own", own, "guards, agents, votes, limits ..."))
+    lines.append(("ok", f"{len(quiet)} of alpha-db's own", own, "guards, agents, votes, limits ..."))
     styles = [GOOD if row["is_valid"] is True else BAD for row in shown] + [GOOD]
     rows(lines, head=("", "chain", "rows", "last hash"), styles=styles, right=[2], indent="   ")
     count = sum(row["rows_checked"] for row in verdicts)
@@ -140,7 +140,7 @@ def _views(data: dict[str, Any]) -> None:
         )
         order = f"{event['order_type']} {event['order_side']} {_number(event['order_quantity'])}"
         lines = [
-            (f"event {event['event_id']}", f"equity R {event['zar_equity']:,}"),
+            (f"event {event['event_id']}", f"account worth {event['zar_equity']:,} rand"),
             ("closed", closed or "nothing: no position was open"),
             (f"order {event['order_id']}", f"{order}, from signal {event['signal_row_id']}"),
             ("hash", event["event_hash"]),

@@ -85,7 +85,8 @@ def server() -> None:
     installation of PostgreSQL if alpha-db was installed with the extra "embedded". Its programs, such as psql
     and pg_dump, are run by "exec", and are the first on the PATH of what "run" runs.
 
-    Without DIR the data are kept in ~/.local/share/alpha-db/server, or for root in /var/lib/alpha-db/server.
+    Without DIR the data are kept in ~/.local/share/alpha-db/server, or for root in /var/lib/alpha-db/server. To
+    begin again with nothing, stop the server and delete that directory.
     """
 
 
@@ -213,7 +214,8 @@ def url(directory: Path, database: str, as_json: bool) -> None:
 def psql(ctx: click.Context, directory: Path, database: str, as_json: bool) -> None:
     """Open psql on the server of DIR; psql's own options stand behind --.
 
-    With --json psql is not run: the answer is its command line.
+    In it ALPHA_DB_DSN names this server, so that \\! alpha-db verify-chain finds it. With --json psql is not run:
+    the answer is its command line.
 
     \b
     Examples:
@@ -226,7 +228,8 @@ def psql(ctx: click.Context, directory: Path, database: str, as_json: bool) -> N
     if as_json:
         emit_json({"command": command})
         return
-    os.execve(command[0], command, _with_programs(without_postgres(os.environ), found.binaries))
+    environment = {**without_postgres(os.environ), "ALPHA_DB_DSN": found.url(database)}
+    os.execve(command[0], command, _with_programs(environment, found.binaries))
 
 
 @server.command("exec", cls=WithRest, short_help="Run one of PostgreSQL's programs.")
