@@ -38,7 +38,7 @@ if install_schema is null then
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
 if exists (select from pg_class as c
-           join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+           join pg_roles as r on r.oid = c.relowner and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
            where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
   perform set_config('search_path', previous_path, true);
   return;
@@ -77,7 +77,7 @@ begin
 exception
   when duplicate_table or unique_violation then
     if exists (select from pg_class as c
-               join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+               join pg_roles as r on r.oid = c.relowner and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
                where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
       perform set_config('search_path', previous_path, true);
       return;  -- somebody else has installed it meanwhile
@@ -268,6 +268,8 @@ as $function$
 $function$;
 comment on function _app_role is
   'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
+-- Only for the text of migrations: privilege is SQL as it stands. A routine is named without its arguments, so it must
+-- not be overloaded.
 create function _grant(privilege text, objects text[], roles text[]) returns void
 language plpgsql
 set search_path from current
@@ -344,13 +346,15 @@ comment on function _fill is
 --
 -- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
 --
--- These functions cannot pin search_path as all others do: the role, the path and the settings that they set must
--- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the
--- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
--- names every function, type and operator with its schema. Only migrations call them.
+-- All of these functions but _sign_migration cannot pin search_path as all others do: the role, the path and the
+-- settings that they set must outlast them. That is safe for two reasons. A migration first sets search_path to
+-- pg_catalog, looks whether _begin_migration and installed_migrations in this schema belong to one role named
+-- …alpha_owner (the name is all that is checked: nobody else may create in this schema), and only then sets the path to
+-- this schema. And whatever runs before that names every function, type and operator with its schema. Only migrations
+-- call them.
 --
 -- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
--- (06_guards/attach.sql).
+-- (06_guards/attach.sql). _begin_rollback looks for rows in the four tables of 07_audit.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -612,7 +616,8 @@ begin
     end if;
   end if;
   -- In our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
-  -- Anyone can print such a line; the number in it is one that the counter of these attempts gave once.
+  -- Anyone can print such a line. A number that the counter gave shows that a refusal ran, not that a row was really
+  -- tried: app_trading may call the _refuse_… functions of 09_write itself.
   raise log 'alpha-db attempt %', jsonb_build_object(
     'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id,
     'number', number,
@@ -639,12 +644,16 @@ comment on function _refuse is
 -- What each table of the kit refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
 -- order:
 --
---   _050_owner_only       rows that alpha-db's own functions, which write as the owner, did not make
---   _100_reject_change    UPDATE and DELETE; of a register, only outside of a migration
---   _200_reject_truncate  TRUNCATE
---   _500_validate         rows that cannot be right: each table has a function of its own, in the chapter of the table
---   zzz_chain             the hash chain (04_chain/trigger.sql)
---   _900_…                after the statement: the alarm once more (04_chain/attach.sql)
+--   _050_owner_only          refuses rows that alpha-db's own functions, which write as the owner, did not make
+--   _100_reject_change       refuses UPDATE and DELETE; of a register, only outside of a migration
+--   _200_reject_truncate     refuses TRUNCATE
+--   _400_raise_alarm         raises the alarm of a replicated lockdown event (07_audit/attach.sql)
+--   _500_validate            refuses rows that cannot be right: each table has a function of its own, in its chapter
+--   _500_sign                says who applied a migration, and when (06_guards/attach.sql)
+--   zzz_chain                the hash chain (04_chain/trigger.sql), last before the row is stored, because a later
+--                            trigger could change what was hashed
+--   _600_check_bootstrap     after the row, on agents: the bootstrap as a whole (12_consensus/validate.sql)
+--   _900_refuse_in_lockdown  after the statement: compares the alarm once more (04_chain/attach.sql)
 --
 -- _100 and _200 are ENABLE ALWAYS: session_replication_role = replica must not switch them off. _050 is not, because
 -- rows that are replicated or restored must pass. No trigger stops the owner from dropping a trigger; verify_guards()
@@ -1007,12 +1016,15 @@ comment on function _check_chain_columns is
 -- A chain that is gone is no empty chain. Whatever reads a chain asks here first, and gets the chain's entry or an
 -- error:
 --
+--   chain_genesis      what stands in the place of a previous hash in row 1
 --   _require_register  the register itself, the table chains
 --   _chain_or_error    the entry of a chain; 42P01 if there is none
 --   _missing_part      what of the table is gone, in words
 --   _require_chain     the entry; AUD-009 if the table or a hashed column is gone
 --   _sees_every_row    no row-level security hides rows
 --   _ahead_of_clock    whether the last row's time has not come yet
+--
+-- _missing_part reads guard_states (06_guards/states.sql), once that is there.
 
 create function chain_genesis(table_name text) returns text
 language sql immutable strict
@@ -1501,7 +1513,8 @@ $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
 -- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
--- _refuse_in_lockdown, which 08_lockdown/engage.sql makes, and what checks.sql makes.
+-- _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes; it reads the sequences
+-- lockdown_alarm and lockdown_lifted of 08_lockdown/events.sql.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1608,7 +1621,7 @@ comment on function _chain_generate is
 -- each of them. Migrations call it.
 --
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
--- 08_lockdown/engage.sql.
+-- 08_lockdown/writers.sql.
 
 create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
 returns void
@@ -1709,6 +1722,7 @@ comment on function _chain_detach is
 -- column that came later, so that an edit there is found too. rows.sql reads rows by it. chain_limit changes how long a
 -- row may be.
 
+-- SECURITY DEFINER, so that a superuser may call it, although _050_owner_only admits only the owner.
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
@@ -1779,6 +1793,7 @@ $function$;
 comment on function _older_values is
   'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty '
   'for a new chain. Prints as its caller, chain_extend, has set.';
+-- SECURITY DEFINER for the same reason as chain_extend.
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
 set search_path from current
@@ -1971,10 +1986,10 @@ comment on function _known_heads is
 --   plan.sql       which ranges a regular run reads
 --   record.sql     records such a run
 --
--- Called here, but made in later chapters: changed_guards (06_guards); acknowledged_damage,
--- _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus (08_lockdown, which asks 12_consensus). An
--- installation without them, or one where somebody dropped them, still gets verdicts: see judge.sql.
--- docs/chain-format.md lists the verdicts.
+-- Called here, but made in later chapters: changed_guards, _lowered_counters (06_guards); the sequences lockdown_alarm
+-- and lockdown_lifted, acknowledged_damage, _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus
+-- (08_lockdown, which asks 12_consensus). An installation without them, or one where somebody dropped them, still gets
+-- verdicts: see judge.sql. docs/chain-format.md lists the verdicts.
 
 create type chain_verdict as (
   table_name     text,
@@ -2151,7 +2166,8 @@ comment on function _chain_places_sql is
 
 -- sql/05_verify/damage.sql
 
--- Every broken place of a chain, and which of them a lockdown release acknowledged.
+-- Every broken place of a chain, and which of them a lockdown release acknowledged. acknowledged_damage and the
+-- sequences lockdown_alarm and lockdown_lifted are made in 08_lockdown.
 
 create function _gap_at_end_sql(table_name text) returns text
 language sql stable
@@ -2381,7 +2397,7 @@ comment on function verify_chain is
 -- sql/05_verify/runs.sql
 
 -- What a verification run remembers: how far it read each chain, the hash that stood there, and where the counters
--- stood.
+-- stood, that of lockdown_alarm (08_lockdown/events.sql), too, once it is there.
 
 create table verification_runs (
   id            bigserial    not null,
@@ -2792,8 +2808,12 @@ declare
   recorded  record;
   chain     record;
 begin
-  if full_every < 1 or rows_per_range < 1 then
-    raise exception 'full_every and rows_per_range are at least 1, not % and %', full_every, rows_per_range
+  if since_last is null then
+    raise exception 'since_last is true or false, not NULL' using errcode = '22023';
+  end if;
+  if full_every is null or rows_per_range is null or full_every < 1 or rows_per_range < 1 then
+    raise exception 'full_every and rows_per_range are at least 1, not % and %',
+      coalesce(full_every::text, 'NULL'), coalesce(rows_per_range::text, 'NULL')
       using errcode = '22023';
   end if;
   if not _is_registered() then
@@ -2828,7 +2848,8 @@ comment on function verification_plan is
 -- sql/05_verify/record.sql
 
 -- Recording a run that found nothing wrong. What app_auditor records here is believed by the next run, except for what
--- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten.
+-- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten. The trigger's
+-- function calls _lowered_counters (06_guards/verify.sql), and 06_guards/attach.sql attaches it.
 
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer
@@ -3056,8 +3077,8 @@ comment on function _view_text is
 
 -- What is guarded: the schema, and which relations, functions, roles and expressions in it are ours.
 --
--- The functions of catalogues.sql and its neighbours ask the system catalogues about these objects. Columns have the
--- names that the catalogues give them. Nothing here looks at an oid that a dump would change: oids only join.
+-- The functions of facts_*.sql ask the system catalogues about these objects. Columns have the names that the
+-- catalogues give them. Nothing here looks at an oid that a dump would change: oids only join.
 --
 --   _guard_home()        the schema of this installation and its owner role, one row
 --   _guard_extensions()  the objects of extensions that have anything in this schema
@@ -3855,6 +3876,8 @@ comment on function guard_facts is
 --
 -- Comparing changes nothing, so it runs on a standby and in a read-only session too. When the tables that it reads are
 -- gone or closed to this login, verify_guards reports that instead of an error.
+--
+-- lockdown_alarm, one of the counters, is made in 08_lockdown/events.sql.
 
 create function _lowered_counters()
 returns table (sequence_name text, recorded bigint, stands_at bigint)

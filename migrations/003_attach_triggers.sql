@@ -16,8 +16,10 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_migration' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -446,14 +448,7 @@ comment on function _raise_lockdown_alarm is
 
 -- Triggers of the audit log and of the lockdown's two tables
 --
--- PostgreSQL fires the triggers of a table in the order of their names, so the names say when:
---
---   _050_owner_only           refuses everyone but the owner, on tables that are not for users
---   _100_ and _200_reject_…   refuse UPDATE, DELETE and TRUNCATE
---   _400_raise_alarm          raises the alarm of a lockdown event
---   _500_validate             refuses a row that cannot be right
---   zzz_chain                 links the row into the chain, last, because a later trigger could change what was hashed
---   _900_refuse_in_lockdown   after the statement: asks whether a lockdown is engaged
+-- PostgreSQL fires the triggers of a table in the order of their names: 02_refusals/protect.sql lists them.
 
 perform _protect_table('signals',            'AUD-002', 'AUD-003');
 perform _protect_table('ai_debates',         'AUD-004', 'AUD-005');

@@ -6,7 +6,7 @@
 -- each of them. Migrations call it.
 --
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
--- 08_lockdown/engage.sql.
+-- 08_lockdown/writers.sql.
 
 create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
 returns void

@@ -126,7 +126,8 @@ comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
 
 -- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
--- _refuse_in_lockdown, which 08_lockdown/engage.sql makes, and what checks.sql makes.
+-- _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes; it reads the sequences
+-- lockdown_alarm and lockdown_lifted of 08_lockdown/events.sql.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current

@@ -1,4 +1,5 @@
--- Every broken place of a chain, and which of them a lockdown release acknowledged.
+-- Every broken place of a chain, and which of them a lockdown release acknowledged. acknowledged_damage and the
+-- sequences lockdown_alarm and lockdown_lifted are made in 08_lockdown.
 
 create function _gap_at_end_sql(table_name text) returns text
 language sql stable

@@ -1,5 +1,6 @@
 -- Recording a run that found nothing wrong. What app_auditor records here is believed by the next run, except for what
--- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten.
+-- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten. The trigger's
+-- function calls _lowered_counters (06_guards/verify.sql), and 06_guards/attach.sql attaches it.
 
 create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
 language plpgsql security definer

@@ -13,10 +13,10 @@
 --   plan.sql       which ranges a regular run reads
 --   record.sql     records such a run
 --
--- Called here, but made in later chapters: changed_guards (06_guards); acknowledged_damage,
--- _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus (08_lockdown, which asks 12_consensus). An
--- installation without them, or one where somebody dropped them, still gets verdicts: see judge.sql.
--- docs/chain-format.md lists the verdicts.
+-- Called here, but made in later chapters: changed_guards, _lowered_counters (06_guards); the sequences lockdown_alarm
+-- and lockdown_lifted, acknowledged_damage, _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus
+-- (08_lockdown, which asks 12_consensus). An installation without them, or one where somebody dropped them, still gets
+-- verdicts: see judge.sql. docs/chain-format.md lists the verdicts.
 
 create type chain_verdict as (
   table_name     text,
