@@ -29,7 +29,8 @@ if not _begin_migration('004_security_hardening') then return; end if;
 -- Every signal with what came of it; with the rights of the login that reads it.
 --
 -- The columns of a signal come first and have the names of the table; those of an order begin with order_, those of its
--- latest event with event_.
+-- latest event with event_. A column without a comment here gets that of the column behind it, at the end of
+-- kill_switch_events.sql.
 
 create view vw_trade_audit_full with (security_invoker = true) as
 select
@@ -369,9 +370,9 @@ perform _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_
 
 perform _grant('execute on routine', '{verify_guards, guards_since, changed_guards, guard_facts}', '{app_auditor}');
 perform _grant('execute on routine', '{_counters, _lowered_counters, _grants_text, _collation_text, _view_text,
-                                      _switches_off, _guard_home, _guard_extensions, _guard_relations,
-                                      _guard_functions, _guard_roles, _guard_members, _guard_parts, _schema_facts,
-                                      _role_facts, _setting_facts, _relation_facts, _sequence_facts, _view_facts,
+                                      _switches_off, _guard_facts_json, _guard_home, _guard_extensions,
+                                      _guard_relations, _guard_functions, _guard_roles, _guard_members, _guard_parts,
+                                      _schema_facts, _role_facts, _setting_facts, _relation_facts, _sequence_facts, _view_facts,
                                       _column_facts, _constraint_facts, _index_facts, _trigger_facts,
                                       _function_facts, _type_facts, _extension_facts, _dependency_facts,
                                       _withdrawn_right_facts, _register_facts, _event_trigger_facts}',

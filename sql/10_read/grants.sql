@@ -52,9 +52,9 @@ select _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_e
 
 select _grant('execute on routine', '{verify_guards, guards_since, changed_guards, guard_facts}', '{app_auditor}');
 select _grant('execute on routine', '{_counters, _lowered_counters, _grants_text, _collation_text, _view_text,
-                                      _switches_off, _guard_home, _guard_extensions, _guard_relations,
-                                      _guard_functions, _guard_roles, _guard_members, _guard_parts, _schema_facts,
-                                      _role_facts, _setting_facts, _relation_facts, _sequence_facts, _view_facts,
+                                      _switches_off, _guard_facts_json, _guard_home, _guard_extensions,
+                                      _guard_relations, _guard_functions, _guard_roles, _guard_members, _guard_parts,
+                                      _schema_facts, _role_facts, _setting_facts, _relation_facts, _sequence_facts, _view_facts,
                                       _column_facts, _constraint_facts, _index_facts, _trigger_facts,
                                       _function_facts, _type_facts, _extension_facts, _dependency_facts,
                                       _withdrawn_right_facts, _register_facts, _event_trigger_facts}',
