@@ -1,26 +1,47 @@
 -- Takes back 001_core_functions, and with it the last object of this installation. The roles stay: they belong to the
 -- whole cluster and other installations use them.
+--
+-- It begins as sql/wrapper/rollback.sql does, but it cannot end with _finish_rollback, because it drops that function.
 
 do $rollback$
 declare
-  home  pg_catalog.text := pg_catalog.current_schema();
+  home        pg_catalog.text := pg_catalog.current_schema();
   item        pg_catalog.record;
   schema_oid  pg_catalog.regnamespace;
   owner_oid   pg_catalog.regrole;
+  built_on    pg_catalog.text;
 begin
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_rollback' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_rollback' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('001_core_functions');
 schema_oid := quote_ident(current_schema())::regnamespace;
 owner_oid := quote_ident(_owner_role())::regrole;
+
+-- Our own tables refer to each other, so they are dropped with CASCADE. That would take what others built on them, too.
+select string_agg(distinct o.user_relation::text, ', ' order by o.user_relation::text) into built_on
+from (select d.refobjid as our_relation, r.ev_class::regclass as user_relation  -- views
+      from pg_depend as d join pg_rewrite as r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+      where d.refclassid = 'pg_class'::regclass
+      union all
+      select i.inhparent, i.inhrelid::regclass from pg_inherits as i
+      union all
+      select f.confrelid, f.conrelid::regclass from pg_constraint as f where f.contype = 'f') as o
+join pg_class as c on c.oid = o.our_relation and c.relnamespace = schema_oid and c.relowner = owner_oid
+join pg_class as u on u.oid = o.user_relation and u.relowner <> owner_oid;
+if built_on is not null then
+  raise exception 'alpha-db is not taken back, because others built on its tables: %', built_on
+    using errcode = '2BP01', hint = 'Drop these first, or take them off the tables of alpha-db.';
+end if;
 
 for item in
   select format('drop table %I cascade', c.relname) as command

@@ -15,8 +15,10 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_migration' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -28,7 +30,8 @@ if not _begin_migration('002_audit_tables') then return; end if;
 --
 -- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
 -- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
--- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies.
+-- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies. Their triggers (validate.sql,
+-- attach.sql) follow in migration 003, after 08_lockdown/events.sql to writers.sql, because they need the lockdown.
 --
 -- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
 -- what else it touches stands in 09_write/record.sql.
@@ -245,7 +248,7 @@ create table lockdown_events (
   constraint lockdown_events_damage_is_array check (jsonb_typeof(damage) = 'array'::text)
 );
 comment on table  lockdown_events             is
-  'The L6 lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm '
+  'The lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm '
   'tells whether it is engaged.';
 comment on column lockdown_events.id          is 'Position in the chain.';
 comment on column lockdown_events.event_type  is 'ENGAGED or RELEASED.';

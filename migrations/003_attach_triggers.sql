@@ -16,8 +16,10 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_migration' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -131,7 +133,7 @@ comment on function _validate_order_event is
 -- How the lockdown engages
 --
 -- The promise: from the moment at which the lockdown is engaged, nobody writes a row of a closed table (signals,
--- ai_debates, order_execution), in any transaction, however old, at any isolation level; and none of the kit's roles
+-- ai_debates, order_execution), in any transaction, however old, at any isolation level; and none of our roles
 -- can prevent, delay or undo it.
 --
 -- A row in a table cannot give that: old snapshots do not see it, a lock keeps it waiting, a rollback undoes it. A
@@ -446,14 +448,7 @@ comment on function _raise_lockdown_alarm is
 
 -- Triggers of the audit log and of the lockdown's two tables
 --
--- PostgreSQL fires the triggers of a table in the order of their names, so the names say when:
---
---   _050_owner_only           refuses everyone but the owner, on tables that are not for users
---   _100_ and _200_reject_…   refuse UPDATE, DELETE and TRUNCATE
---   _400_raise_alarm          raises the alarm of a lockdown event
---   _500_validate             refuses a row that cannot be right
---   zzz_chain                 links the row into the chain, last, because a later trigger could change what was hashed
---   _900_refuse_in_lockdown   after the statement: asks whether a lockdown is engaged
+-- PostgreSQL fires the triggers of a table in the order of their names: 02_refusals/protect.sql lists them.
 
 perform _protect_table('signals',            'AUD-002', 'AUD-003');
 perform _protect_table('ai_debates',         'AUD-004', 'AUD-005');
@@ -707,7 +702,7 @@ comment on function record_order_event is
 -- that writers queue behind every flush. These procedures commit twice:
 --
 --   1. the row, with synchronous_commit = off: its lock is free at once, and the row visible
---   2. at the end of the CALL, with the caller's setting, a message in the write-ahead log, which stands behind the row
+--   2. at the end of the CALL, with the caller's setting, a message in the write-ahead log, which stands after the row
 --
 -- When CALL returns, the second commit has flushed the message and so the row. One flush acknowledges many writers.
 -- After a crash, what survives of a chain is a prefix of it, because its rows stand in the log in their order. A
@@ -871,7 +866,7 @@ begin
   select o.correlation_id into correlation_id
   from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
-                                    positions_closed, rejection_reason, exchange_error_code, money_type);
+                                        positions_closed, rejection_reason, exchange_error_code, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;

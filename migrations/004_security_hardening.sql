@@ -15,8 +15,10 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_migration' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -200,7 +202,7 @@ as $function$
     join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname = current_schema() and c.relkind = 'r'
   ),
-  -- A prepared transaction has no process. Of sessions, only what conflicts with a lock that the kit takes: not
+  -- A prepared transaction has no process. Of sessions, only what conflicts with a lock that alpha-db takes: not
   -- pg_dump's.
   held as (
     select o.name, l.granted, l.pid, case when l.pid is null then l.virtualtransaction end as place,
@@ -338,7 +340,7 @@ perform _grant('select on', '{installation, installed_migrations, attempt_counte
                              verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
 perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts}',
               '{app_trading, app_auditor, app_risk}');
--- Functions for everyone with a role of the kit
+-- Functions for everyone with one of our roles
 
 perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders, replay_lag,
                                       logins_without_timeouts}',

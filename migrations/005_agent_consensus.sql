@@ -15,8 +15,10 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_migration' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -357,6 +359,7 @@ end
 $function$;
 comment on function _ed25519_divide_by_z is
   'The point (x, y) of X, Y, Z, both from 0 to p - 1.';
+-- SECURITY DEFINER, so that callers need no right on the functions that it calls.
 create function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean
 language plpgsql immutable parallel safe security definer
 set search_path from current
@@ -428,7 +431,7 @@ begin
 end
 $function$;
 comment on function _refuse_consensus is
-  'Raises an RSK code for a proposal or a vote. Never returns.';
+  'Raises an RSK code, or AUD-009, for a proposal or a vote. Never returns.';
 perform _count_attempts(c.code, 'consensus', 'VOTE')
 from unnest(array['RSK-001', 'RSK-002', 'RSK-003', 'RSK-004', 'RSK-005', 'RSK-006', 'RSK-007', 'AUD-009']) as c(code);
 
@@ -650,6 +653,17 @@ as $function$
 $function$;
 comment on function _proposal_kinds is
   'What a proposal can change. What a new kind touches stands in 12_consensus/payloads.sql.';
+create function _unknown_kind(kind text) returns text
+language plpgsql immutable
+set search_path from current
+as $function$
+begin
+  raise exception 'alpha-db: % is not a kind of proposal, or not handled here', quote_nullable(left(kind, 40))
+    using errcode = '22023', hint = 'The head of sql/12_consensus/payloads.sql lists what a new kind touches.';
+end
+$function$;
+comment on function _unknown_kind is
+  'Raises 22023: a kind of proposal that a place does not name never falls through. Never returns.';
 create table proposals (
   id            bigserial    not null,
   proposal_id   uuid         not null,
@@ -963,12 +977,16 @@ as $function$
             or (payload ->> 'kill_price')::numeric is not distinct from (t.known ->> 'kill_price')::numeric)
       then 'tighten' else 'loosen' end
     when 'lockdown_release' then 'loosen'
-    else 'govern' end
+    when 'agent_enrol'      then 'govern'
+    when 'agent_revoke'     then 'govern'
+    when 'quorum_policy'    then 'govern'
+    else _unknown_kind(kind) end
   from (select (select e.value from jsonb_array_elements(state -> 'kill_thresholds') as e
                 where e.value ->> 'asset' = payload ->> 'asset') as known) as t;
 $function$;
 comment on function _change_direction is
-  'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer.';
+  'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer. Raises '
+  '22023 for an unknown kind.';
 create function _eligible_voters(proposal proposals) returns setof uuid
 language sql stable
 set search_path from current
@@ -1339,7 +1357,7 @@ $function$;
 comment on function _risk_table_problems is
   'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
   'tables.';
--- Replaces the placeholder in 08_lockdown/release.sql.
+-- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
 language plpgsql stable security definer
@@ -1356,7 +1374,7 @@ $function$;
 comment on function _consensus_problems is
   'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is '
   'the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
--- Replaces the placeholder in 08_lockdown/damage.sql.
+-- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable security definer
 set search_path from current
@@ -1555,17 +1573,46 @@ comment on function _refuse_missing_tables is
 -- is one function for each kind; _check_payload calls it, when something is proposed and again when it is applied (what
 -- was possible when it was proposed need not be any more: agents may have gone).
 --
--- A new kind of proposal touches, in SQL:
+-- A new kind of proposal touches the following. A place that does not know a kind raises.
+--
+-- In SQL, here in 12_consensus:
 --
 --   proposals.sql   its name, in _proposal_kinds
---   payloads.sql    its function, and its line in _check_payload
---   apply.sql       its line in _apply_proposal: what it does, or null; and _check_allowed, if it is not always allowed
---   rules.sql       _change_direction, unless the kind is a matter of governing (agents, quorum)
+--   payloads.sql    its function _check_…, and its line in _check_payload
+--   rules.sql       its line in _change_direction: tighten or loosen (a limit), or govern (agents, quorum)
+--   apply.sql       its line in _check_allowed: beside risk_config if it is a limit, because a lockdown must refuse to
+--                   loosen it; and its line in _apply_proposal: what it does, or null
 --   state.sql       _state_text and _next_state_text, only if it changes the text of the state
+--   agents.sql      _agent_removed_by, only if it revokes or replaces an agent
+--   replay.sql      _replay_consensus, only if it changes agents or quorum
+--   problems.sql    only if it writes a table of this chapter; that table's trigger is in validate.sql
 --
--- On installations that exist it comes in a migration of its own: one file with the new function, and create or replace
--- of those above; bin/build makes the rollback. In Python, which checks the same independently, it touches
--- security/payloads.py, security/replay.py if it changes the state, and risk/ for a command.
+-- Every state that was ever signed must keep its text, the empty one above all, because proposals name the hash: print
+-- a new member only while it is set. Where the text changes, _stored_state_text in 14_risk/apply.sql must print the
+-- same, or the next change of limits is refused with RSK-007.
+--
+-- A kind without a table of its own, such as quorum_policy, needs no more: its entry in risk_change_log is what holds.
+-- A kind with a table, such as risk_config, also needs in 14_risk: the table (limits.sql), its triggers (guard.sql),
+-- what writes it (apply.sql), what should stand in it (verify.sql), its grants (read.sql), its name in rollback.sql.
+--
+-- Until sql/manifest.toml has these migrations as released, edit the files in place. Afterwards the kind comes in a
+-- migration of its own: the new function, and create or replace of those above; bin/build makes the rollback. If the
+-- arguments of a function change, drop it and create it again, with its callers and grants: create or replace would
+-- make a second function.
+--
+-- In Python, which checks the same independently, and outside:
+--
+--   security/payloads.py      MEMBERS and check_payload
+--   security/replay.py        direction; next_state if it changes the state, _apply and _governed if it does more
+--   security/state.py         RiskState, its text and parse, if it changes the state; the bounds of a new decimal
+--   risk/config_manager.py    ON_LIMITS, if it is a limit
+--   risk/cli/                 a command of its own (propose.py, __init__.py): there is no general "propose";
+--                             history.py; get_config.py if it is shown there
+--   risk/orders.py            if the guardrail enforces it
+--   tests/risk/               test_payloads.py: entries in GOOD and BAD, a test asks for them; test_two_languages.py
+--   tests/security/           test_grants.py, for a new table
+--   docs/                     risk.md (payload, state, command), design.md, command-line.md; bin/lint --fix makes the
+--                             man page
 
 create function _check_risk_config(payload jsonb) returns void
 language plpgsql
@@ -2296,7 +2343,8 @@ language plpgsql
 set search_path from current
 as $function$
 begin
-  if kind in ('risk_config', 'asset_kill_threshold') then
+  case kind
+  when 'risk_config', 'asset_kill_threshold' then
     if to_regclass(format('%I.risk_configurations', current_schema())) is null then
       raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind
         using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
@@ -2307,11 +2355,16 @@ begin
         'AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.',
         'Look at the damage: select * from lockdown_status().');
     end if;
-  elsif kind = 'lockdown_release' and not (select s.is_locked from lockdown_status() as s) then
-    perform _refuse_consensus(
-      'RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.',
-      'Look at it: select * from lockdown_status().');
-  end if;
+  when 'lockdown_release' then
+    if not (select s.is_locked from lockdown_status() as s) then
+      perform _refuse_consensus(
+        'RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.',
+        'Look at it: select * from lockdown_status().');
+    end if;
+  when 'agent_enrol', 'agent_revoke', 'quorum_policy' then null;  -- always allowed
+  else
+    perform _unknown_kind(kind);
+  end case;
 end
 $function$;
 comment on function _check_allowed is
@@ -2367,8 +2420,10 @@ begin
     insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)
     values ('RELEASED', proposal.reason, payload -> 'damage', proposal.proposal_id, _apply_proposal.alarm);
   when 'quorum_policy' then null;  -- the log entry is the policy
-  else
+  when 'risk_config', 'asset_kill_threshold' then
     perform _apply_risk_change(change, proposal);  -- 14_risk/apply.sql
+  else
+    perform _unknown_kind(proposal.kind::text);
   end case;
 end
 $function$;
@@ -2517,7 +2572,7 @@ end
 $function$;
 comment on function _validate_revocation is
   'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
--- Replaces the placeholder in 08_lockdown/release.sql.
+-- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current
@@ -2576,7 +2631,9 @@ as $function$
               else (select count(*) from only votes as v
                     where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
                       and v.agent_id in (select e.* from _eligible_voters(p) as e)) end,
-         case when s.status = 'APPLIED' then c.approvals else _approvals_needed(p, _current_state_text()::jsonb) end
+         -- A kind that was put there by force must not hide the other proposals.
+         case when s.status = 'APPLIED' then c.approvals
+              when p.kind::text = any (_proposal_kinds()) then _approvals_needed(p, _current_state_text()::jsonb) end
   from only proposals as p
   cross join lateral (select _proposal_status(p) as status offset 0) as s
   left join lateral (

@@ -16,8 +16,10 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_migration' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -37,7 +39,8 @@ if not _begin_migration('006_checkpoints') then return; end if;
 --   PROOF          the consistency proof: the hashes that show that a larger log begins with a smaller one
 --
 -- The files: nodes.sql (what is stored), tree.sql (MTH), seal.sql (storing nodes), proofs.sql (roots, PATH, PROOF),
--- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is signed and kept elsewhere).
+-- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is signed and kept elsewhere), read.sql
+-- (what exporters ask).
 --
 -- Only nodes over 256, 65,536, 16,777,216 … leaves are stored; whatever lies between is at most 256 hashes away. They
 -- are derived from the rows, so they are not a chain of their own: find_log_damage compares them with the rows, and

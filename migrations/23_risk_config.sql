@@ -15,8 +15,10 @@ perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_s
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_migration' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_migration' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -257,11 +259,11 @@ language plpgsql
 set search_path from current
 as $function$
 begin
-  if proposal.kind::text = 'risk_config' then
-    perform _apply_limits(change, proposal);
-  else
-    perform _apply_kill_threshold(change, proposal);
-  end if;
+  case proposal.kind::text
+    when 'risk_config'          then perform _apply_limits(change, proposal);
+    when 'asset_kill_threshold' then perform _apply_kill_threshold(change, proposal);
+    else perform _unknown_kind(proposal.kind::text);
+  end case;
   perform _require_stored_state(change.state_text);
 end
 $function$;
@@ -296,7 +298,8 @@ begin
        -- what the payload says of this table's columns, as decimals, not as texts
        and not exists (
          select from jsonb_each_text(payload) as m
-         where case when m.value ~ '^[0-9.]+$' then (to_jsonb(new) ->> m.key)::numeric is distinct from m.value::numeric
+         where case when m.value ~ '^[0-9]+([.][0-9]+)?$'
+                    then (to_jsonb(new) ->> m.key)::numeric is distinct from m.value::numeric
                     else to_jsonb(new) ->> m.key is distinct from m.value end) then
       return new;
     end if;

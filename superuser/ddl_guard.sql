@@ -21,7 +21,8 @@ if not (select r.rolsuper from pg_roles as r where r.rolname = current_user) the
     using errcode = '42501', hint = 'The kit works without this step; verify_guards() reports afterwards what the DDL guard would refuse.';
 end if;
 select pg_get_userbyid(c.relowner) into owner_name from pg_class as c where c.oid = to_regclass(format('%I.guard_states', desk));
-if not found or owner_name not like '%alpha_owner' or to_regprocedure(format('%I._record_maintenance(text, text, text)', desk)) is null then
+if not found or owner_name !~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
+   or to_regprocedure(format('%I._record_maintenance(text, text, text)', desk)) is null then
   raise exception 'alpha-db is not installed in schema %', coalesce(desk, '(none)')
     using errcode = '55000', hint = 'Apply migrations 001 to 004 first, with the same search_path.';
 end if;

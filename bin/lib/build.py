@@ -45,8 +45,9 @@ class Migration:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a file: its text with the comments above it, without them, and its syntax tree."""
+    """A statement of a file: the file, its text with the comments above it, without them, and its syntax tree."""
 
+    file: Path
     text: str
     bare: str
     tree: ast.Node
@@ -83,7 +84,8 @@ def statements(file: Path) -> list[Statement]:
             raise BuildError(f"{file}: ends without a semicolon")
         end = tree.stmt_location + tree.stmt_len + 1
         part = text[begin:end]
-        found.append(Statement(part.strip("\n"), re.sub(r"\A(\s+|--[^\n]*\n)*", "", part), tree.stmt))
+        bare = re.sub(r"\A(\s+|--[^\n]*\n)*", "", part)
+        found.append(Statement(file, part.strip("\n"), bare, tree.stmt))
         begin = end
     if rest := text[begin:].strip():
         raise BuildError(f"{file}: a comment stands after the last statement: {rest[:60]!r}")
@@ -131,51 +133,71 @@ DROPPED_AS = {
 }
 
 
-def _definition(name: str, files: list[Path]) -> str:
-    """The definition of a function that a later migration replaces, and its comment."""
-    found = []
-    for statement in (s for file in files for s in statements(file)):
+def _definition(replaced: Statement, earlier: list[Path]) -> str:
+    """The definition of a function that a later migration replaces, and its comment. Raises BuildError."""
+    name, made_in, found = _name(replaced.tree), None, []
+    for statement in (s for file in earlier for s in statements(file)):
         match statement.tree:
             case ast.CreateFunctionStmt() if _name(statement.tree) == name:
+                made_in = f"{statement.file.parent.name}/{statement.file.name}"
                 found = [re.sub(r"\Acreate (or replace )?", "create or replace ", statement.bare)]
             case ast.CommentStmt(object=ast.ObjectWithArgs() as function) if (
                 function.objname[-1].sval == name
             ):
                 found.append(statement.bare)
-    if not found:
+    if made_in is None:
         raise BuildError(f"{name} is replaced, but no earlier migration makes it")
+    if not re.search(rf"^-- Replaces .*\b{re.escape(made_in)}\b", replaced.text, re.MULTILINE):
+        raise BuildError(f"{replaced.file}: say above {name}: -- Replaces the one in {made_in}.")
     return "\n".join(part.strip("\n") for part in found)
 
 
 def drops(files: list[Path], earlier: list[Path]) -> list[str]:
     """What undoes these files, last statement first; `earlier` are the files of the migrations before."""
-    trees = [statement.tree for file in files for statement in statements(file)]
     undone = []
-    for tree in reversed(trees):
-        match tree:
+    for statement in reversed([statement for file in files for statement in statements(file)]):
+        match statement.tree:
             case ast.CreateFunctionStmt(replace=True):
-                undone.append(_definition(_name(tree), earlier))
-            case ast.CreateFunctionStmt():
+                undone.append(_definition(statement, earlier))
+            case ast.CreateFunctionStmt() as tree:
                 undone.append(f"drop {'procedure' if tree.is_procedure else 'function'} {_name(tree)};")
-            case ast.CreateTrigStmt():
+            case ast.CreateTrigStmt() as tree:
                 undone.append(f"drop trigger {tree.trigname} on {tree.relation.relname};")
-            case _ if type(tree) in DROPPED_AS:
+            case ast.ViewStmt(replace=True):
+                pass  # only by hand: CREATE OR REPLACE cannot take a column away again
+            case tree if type(tree) in DROPPED_AS:
                 undone.append(f"drop {DROPPED_AS[type(tree)]} {_name(tree)};")
     return undone
 
 
 def cannot_undo(files: list[Path]) -> str | None:
-    """The first statement that drops() has no answer to, so that its rollback must be written by hand."""
-    for file in files:
-        for statement in statements(file):
-            match statement.tree:
-                case ast.DropStmt() | ast.DoStmt():
-                    return f"{file}: {statement.bare[:60]!r}"
-                case ast.AlterTableStmt(cmds=commands) if any(
-                    c.subtype == AlterTableType.AT_AddColumn for c in commands
-                ):
-                    return f"{file}: {statement.bare[:60]!r}"
+    """The first statement that drops() has no answer to, so that its rollback must be written by hand.
+
+    An index and a grant go with the object that they are for, if the same files make that.
+    """
+    every = [statement for file in files for statement in statements(file)]
+    made = {_name(s.tree) for s in every if type(s.tree) in (*DROPPED_AS, ast.CreateFunctionStmt)}
+    for statement in every:
+        match statement.tree:
+            case ast.DropStmt() | ast.DoStmt():
+                return f"{statement.file}: {statement.bare[:60]!r}"
+            case ast.ViewStmt(replace=True):
+                return f"{statement.file}: {statement.bare[:60]!r}"
+            case ast.AlterTableStmt(cmds=commands) if any(
+                c.subtype == AlterTableType.AT_AddColumn for c in commands
+            ):
+                return f"{statement.file}: {statement.bare[:60]!r}"
+            case ast.IndexStmt() as index if index.relation.relname not in made:
+                return f"{statement.file}: {statement.bare[:60]!r}"
+            case ast.SelectStmt() if not _granted(statement.bare) <= made:
+                return f"{statement.file}: {statement.bare[:60]!r}"
     return None
+
+
+def _granted(statement: str) -> set[str]:
+    """The objects on which `select _grant('…', '{…}', …)` grants; empty for any other statement."""
+    said = re.match(r"select _grant\(\s*'[^']*'\s*,\s*'\{([^}]*)\}'", statement)
+    return {name.strip() for name in said[1].split(",")} if said else set()
 
 
 def fill(wrapper: Path, name: str, body: str) -> str:

@@ -36,15 +36,17 @@ LOCKS = (
     "execute format('lock table only %I.lock_migrations in share update exclusive mode', desk);",
 )
 # What every other file declares and begins with: until the path is pinned, a name could be anybody's.
-HOME = "  home  pg_catalog.text := pg_catalog.current_schema();\n"
+HOME = re.compile(r"^  home +pg_catalog\.text := pg_catalog\.current_schema\(\);$", re.MULTILINE)
 PIN = """\
 perform pg_catalog.set_config('alpha.previous_search_path', pg_catalog.current_setting('search_path'), true),
         pg_catalog.set_config('quote_all_identifiers', 'off', true),
         pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 if not exists (select from pg_proc as p
                join pg_namespace as n on n.oid = p.pronamespace
-               join pg_roles as r on r.oid = p.proowner
-               where p.proname = '_begin_{kind}' and n.nspname = home and r.rolname like '%alpha_owner') then
+               join pg_class as c on c.relnamespace = n.oid and c.relname = 'installed_migrations'
+               join pg_roles as r on r.oid = p.proowner and r.oid = c.relowner
+               where p.proname = '_begin_{kind}' and n.nspname = home
+                 and r.rolname ~ '^([a-z][a-z0-9_]{{0,39}})?alpha_owner$') then
   raise exception 'alpha-db is not installed in schema %, which is first on search_path', home using errcode = '3F000';
 end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
@@ -171,7 +173,7 @@ def check_lock(file: Path, text: str, name: str, kind: str, is_first: bool) -> I
     code = "\n".join(line for line in rest.splitlines() if line.strip() and not line.strip().startswith("--"))
     if kind == "rollback":
         start = f"{PIN.format(kind=kind)}perform _begin_rollback('{name}');"
-        if not code.startswith(start) or HOME not in match["body"]:
+        if not code.startswith(start) or not HOME.search(match["body"]):
             yield Finding(
                 file,
                 1,
@@ -179,7 +181,7 @@ def check_lock(file: Path, text: str, name: str, kind: str, is_first: bool) -> I
             )
     elif kind == "migration" and not is_first:
         start = f"{PIN.format(kind=kind)}if not _begin_migration('{name}') then return; end if;"
-        if not code.startswith(start) or HOME not in match["body"]:
+        if not code.startswith(start) or not HOME.search(match["body"]):
             yield Finding(
                 file, 1, f"does not begin as all do, up to _begin_migration('{name}'), which takes the lock"
             )

@@ -8,13 +8,15 @@
 --
 -- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
 --
--- These functions cannot pin search_path as all others do: the role, the path and the settings that they set must
--- outlast them. That is safe for two reasons. A migration first sets search_path to pg_catalog, looks whether the
--- functions in this schema are alpha_owner's, and only then sets the path to this schema. And whatever runs before that
--- names every function, type and operator with its schema. Only migrations call them.
+-- All of these functions but _sign_migration cannot pin search_path as all others do: the role, the path and the
+-- settings that they set must outlast them. That is safe for two reasons. A migration first sets search_path to
+-- pg_catalog, looks whether _begin_migration and installed_migrations in this schema belong to one role named
+-- …alpha_owner (the name is all that is checked: nobody else may create in this schema), and only then sets the path to
+-- this schema. And whatever runs before that names every function, type and operator with its schema. Only migrations
+-- call them.
 --
 -- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
--- (06_guards/attach.sql).
+-- (06_guards/attach.sql). _begin_rollback looks for rows in the four tables of 07_audit.
 
 create function _take_migration_lock() returns void
 language plpgsql

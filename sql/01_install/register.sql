@@ -79,6 +79,8 @@ $function$;
 comment on function _app_role is
   'Name of an application role of this installation: its prefix and app_trading, app_auditor or app_risk.';
 
+-- Only for the text of migrations: privilege is SQL as it stands. A routine is named without its arguments, so it must
+-- not be overloaded.
 create function _grant(privilege text, objects text[], roles text[]) returns void
 language plpgsql
 set search_path from current

@@ -1,14 +1,18 @@
 -- Tables that refuse changes
 --
--- What each table of the kit refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
+-- What each table refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
 -- order:
 --
---   _050_owner_only       rows that alpha-db's own functions, which write as the owner, did not make
---   _100_reject_change    UPDATE and DELETE; of a register, only outside of a migration
---   _200_reject_truncate  TRUNCATE
---   _500_validate         rows that cannot be right: each table has a function of its own, in the chapter of the table
---   zzz_chain             the hash chain (04_chain/trigger.sql)
---   _900_…                after the statement: the alarm once more (04_chain/attach.sql)
+--   _050_owner_only          refuses rows that alpha-db's own functions, which write as the owner, did not make
+--   _100_reject_change       refuses UPDATE and DELETE; of a register, only outside of a migration
+--   _200_reject_truncate     refuses TRUNCATE
+--   _400_raise_alarm         raises the alarm of a replicated lockdown event (07_audit/attach.sql)
+--   _500_validate            refuses rows that cannot be right: each table has a function of its own, in its chapter
+--   _500_sign                says who applied a migration, and when (06_guards/attach.sql)
+--   zzz_chain                the hash chain (04_chain/trigger.sql), last before the row is stored, because a later
+--                            trigger could change what was hashed
+--   _600_check_bootstrap     after the row, on agents: the bootstrap as a whole (12_consensus/validate.sql)
+--   _900_refuse_in_lockdown  after the statement: compares the alarm once more (04_chain/attach.sql)
 --
 -- _100 and _200 are ENABLE ALWAYS: session_replication_role = replica must not switch them off. _050 is not, because
 -- rows that are replicated or restored must pass. No trigger stops the owner from dropping a trigger; verify_guards()
@@ -130,7 +134,7 @@ begin
 end
 $function$;
 comment on function _owner_only is
-  'Closes a table of the kit to everyone but its functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
+  'Closes a table to everyone but alpha-db''s functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
   'is enough.';
 
 create function _protect_register(table_name text) returns void

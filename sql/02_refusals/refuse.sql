@@ -103,7 +103,8 @@ begin
     end if;
   end if;
   -- In our SECURITY DEFINER triggers current_user is the owner, so the setting "role" says who acts.
-  -- Anyone can print such a line; the number in it is one that the counter of these attempts gave once.
+  -- Anyone can print such a line. A number that the counter gave shows that a refusal ran, not that a row was really
+  -- tried: app_trading may call the _refuse_… functions of 09_write itself.
   raise log 'alpha-db attempt %', jsonb_build_object(
     'code', code, 'schema', current_schema(), 'table', table_name, 'operation', operation, 'row_id', row_id,
     'number', number,

@@ -1,14 +1,17 @@
 -- What a chain must have before anything is read from it
 --
--- A chain that is gone is no empty chain. Whatever reads a chain asks here first, and gets the chain's entry or an
+-- A chain that is gone is no empty chain. Whatever reads a chain looks here first, and gets the chain's entry or an
 -- error:
 --
+--   chain_genesis      what stands in the place of a previous hash in row 1
 --   _require_register  the register itself, the table chains
 --   _chain_or_error    the entry of a chain; 42P01 if there is none
 --   _missing_part      what of the table is gone, in words
 --   _require_chain     the entry; AUD-009 if the table or a hashed column is gone
 --   _sees_every_row    no row-level security hides rows
 --   _ahead_of_clock    whether the last row's time has not come yet
+--
+-- _missing_part reads guard_states (06_guards/states.sql), once that is there.
 
 create function chain_genesis(table_name text) returns text
 language sql immutable strict

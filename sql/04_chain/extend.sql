@@ -5,6 +5,7 @@
 -- column that came later, so that an edit there is found too. rows.sql reads rows by it. chain_limit changes how long a
 -- row may be.
 
+-- SECURITY DEFINER, so that a superuser may call it, although _050_owner_only admits only the owner.
 create function chain_extend(table_name text) returns void
 language plpgsql security definer
 set search_path from current
@@ -77,6 +78,7 @@ comment on function _older_values is
   'What all rows of a table hold in the columns that were added: {column: value}. Raises 55000 if they differ. Empty '
   'for a new chain. Prints as its caller, chain_extend, has set.';
 
+-- SECURITY DEFINER for the same reason as chain_extend.
 create function chain_limit(table_name text, row_limit bigint) returns void
 language plpgsql security definer
 set search_path from current

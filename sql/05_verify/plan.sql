@@ -65,8 +65,12 @@ declare
   recorded  record;
   chain     record;
 begin
-  if full_every < 1 or rows_per_range < 1 then
-    raise exception 'full_every and rows_per_range are at least 1, not % and %', full_every, rows_per_range
+  if since_last is null then
+    raise exception 'since_last is true or false, not NULL' using errcode = '22023';
+  end if;
+  if full_every is null or rows_per_range is null or full_every < 1 or rows_per_range < 1 then
+    raise exception 'full_every and rows_per_range are at least 1, not % and %',
+      coalesce(full_every::text, 'NULL'), coalesce(rows_per_range::text, 'NULL')
       using errcode = '22023';
   end if;
   if not _is_registered() then

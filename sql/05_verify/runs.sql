@@ -1,5 +1,5 @@
 -- What a verification run remembers: how far it read each chain, the hash that stood there, and where the counters
--- stood.
+-- stood, that of lockdown_alarm (08_lockdown/events.sql), too, once it is there.
 
 create table verification_runs (
   id            bigserial    not null,

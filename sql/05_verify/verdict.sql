@@ -13,10 +13,10 @@
 --   plan.sql       which ranges a regular run reads
 --   record.sql     records such a run
 --
--- Called here, but made in later chapters: changed_guards (06_guards); acknowledged_damage,
--- _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus (08_lockdown, which asks 12_consensus). An
--- installation without them, or one where somebody dropped them, still gets verdicts: see judge.sql.
--- docs/chain-format.md lists the verdicts.
+-- Called here, but made in later chapters: changed_guards, _lowered_counters (06_guards); the sequences lockdown_alarm
+-- and lockdown_lifted, acknowledged_damage, _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus
+-- (08_lockdown, which asks 12_consensus). An installation without them, or one where somebody dropped them, still gets
+-- verdicts: see judge.sql. docs/chain-format.md lists the verdicts.
 
 create type chain_verdict as (
   table_name     text,
@@ -47,10 +47,10 @@ comment on column chain_verdict.verdict       is
 comment on column chain_verdict.broken_id     is
   'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is
-  'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content '
+  'The hash that the row''s content and its predecessor give; of the row after missing ones the hash of its content '
   'alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is
-  'The hash that is stored; for missing rows that of the row behind the gap.';
+  'The hash that is stored; for missing rows that of the row after the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
 
 create function _with_verdict(result chain_verdict, verdict text, detail text, error_code text default 'AUD-009')

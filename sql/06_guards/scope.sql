@@ -1,7 +1,7 @@
 -- What is guarded: the schema, and which relations, functions, roles and expressions in it are ours.
 --
--- The functions of catalogues.sql and its neighbours ask the system catalogues about these objects. Columns have the
--- names that the catalogues give them. Nothing here looks at an oid that a dump would change: oids only join.
+-- The functions of facts_*.sql ask the system catalogues about these objects. Columns have the names that the
+-- catalogues give them. Nothing here looks at an oid that a dump would change: oids only join.
 --
 --   _guard_home()        the schema of this installation and its owner role, one row
 --   _guard_extensions()  the objects of extensions that have anything in this schema

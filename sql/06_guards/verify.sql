@@ -2,6 +2,8 @@
 --
 -- Comparing changes nothing, so it runs on a standby and in a read-only session too. When the tables that it reads are
 -- gone or closed to this login, verify_guards reports that instead of an error.
+--
+-- lockdown_alarm, one of the counters, is made in 08_lockdown/events.sql.
 
 create function _lowered_counters()
 returns table (sequence_name text, recorded bigint, stands_at bigint)

@@ -1,13 +1,6 @@
 -- Triggers of the audit log and of the lockdown's two tables
 --
--- PostgreSQL fires the triggers of a table in the order of their names, so the names say when:
---
---   _050_owner_only           refuses everyone but the owner, on tables that are not for users
---   _100_ and _200_reject_…   refuse UPDATE, DELETE and TRUNCATE
---   _400_raise_alarm          raises the alarm of a lockdown event
---   _500_validate             refuses a row that cannot be right
---   zzz_chain                 links the row into the chain, last, because a later trigger could change what was hashed
---   _900_refuse_in_lockdown   after the statement: asks whether a lockdown is engaged
+-- PostgreSQL fires the triggers of a table in the order of their names: 02_refusals/protect.sql lists them.
 
 select _protect_table('signals',            'AUD-002', 'AUD-003');
 select _protect_table('ai_debates',         'AUD-004', 'AUD-005');

@@ -2,7 +2,8 @@
 --
 -- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
 -- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
--- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies.
+-- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies. Their triggers (validate.sql,
+-- attach.sql) follow in migration 003, after 08_lockdown/events.sql to writers.sql, because they need the lockdown.
 --
 -- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
 -- what else it touches stands in 09_write/record.sql.

@@ -165,6 +165,7 @@ $function$;
 comment on function _ed25519_divide_by_z is
   'The point (x, y) of X, Y, Z, both from 0 to p - 1.';
 
+-- SECURITY DEFINER, so that callers need no right on the functions that it calls.
 create function ed25519_verify(public_key bytea, message bytea, signature bytea) returns boolean
 language plpgsql immutable parallel safe security definer
 set search_path from current

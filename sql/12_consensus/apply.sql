@@ -10,7 +10,8 @@ language plpgsql
 set search_path from current
 as $function$
 begin
-  if kind in ('risk_config', 'asset_kill_threshold') then
+  case kind
+  when 'risk_config', 'asset_kill_threshold' then
     if to_regclass(format('%I.risk_configurations', current_schema())) is null then
       raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind
         using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
@@ -21,11 +22,16 @@ begin
         'AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.',
         'Look at the damage: select * from lockdown_status().');
     end if;
-  elsif kind = 'lockdown_release' and not (select s.is_locked from lockdown_status() as s) then
-    perform _refuse_consensus(
-      'RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.',
-      'Look at it: select * from lockdown_status().');
-  end if;
+  when 'lockdown_release' then
+    if not (select s.is_locked from lockdown_status() as s) then
+      perform _refuse_consensus(
+        'RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.',
+        'Look at it: select * from lockdown_status().');
+    end if;
+  when 'agent_enrol', 'agent_revoke', 'quorum_policy' then null;  -- always allowed
+  else
+    perform _unknown_kind(kind);
+  end case;
 end
 $function$;
 comment on function _check_allowed is
@@ -83,8 +89,10 @@ begin
     insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)
     values ('RELEASED', proposal.reason, payload -> 'damage', proposal.proposal_id, _apply_proposal.alarm);
   when 'quorum_policy' then null;  -- the log entry is the policy
-  else
+  when 'risk_config', 'asset_kill_threshold' then
     perform _apply_risk_change(change, proposal);  -- 14_risk/apply.sql
+  else
+    perform _unknown_kind(proposal.kind::text);
   end case;
 end
 $function$;

@@ -4,17 +4,46 @@
 -- is one function for each kind; _check_payload calls it, when something is proposed and again when it is applied (what
 -- was possible when it was proposed need not be any more: agents may have gone).
 --
--- A new kind of proposal touches, in SQL:
+-- A new kind of proposal touches the following. A place that does not know a kind raises.
+--
+-- In SQL, here in 12_consensus:
 --
 --   proposals.sql   its name, in _proposal_kinds
---   payloads.sql    its function, and its line in _check_payload
---   apply.sql       its line in _apply_proposal: what it does, or null; and _check_allowed, if it is not always allowed
---   rules.sql       _change_direction, unless the kind is a matter of governing (agents, quorum)
+--   payloads.sql    its function _check_…, and its line in _check_payload
+--   rules.sql       its line in _change_direction: tighten or loosen (a limit), or govern (agents, quorum)
+--   apply.sql       its line in _check_allowed: beside risk_config if it is a limit, because a lockdown must refuse to
+--                   loosen it; and its line in _apply_proposal: what it does, or null
 --   state.sql       _state_text and _next_state_text, only if it changes the text of the state
+--   agents.sql      _agent_removed_by, only if it revokes or replaces an agent
+--   replay.sql      _replay_consensus, only if it changes agents or quorum
+--   problems.sql    only if it writes a table of this chapter; that table's trigger is in validate.sql
 --
--- On installations that exist it comes in a migration of its own: one file with the new function, and create or replace
--- of those above; bin/build makes the rollback. In Python, which checks the same independently, it touches
--- security/payloads.py, security/replay.py if it changes the state, and risk/ for a command.
+-- Every state that was ever signed must keep its text, the empty one above all, because proposals name the hash: print
+-- a new member only while it is set. Where the text changes, _stored_state_text in 14_risk/apply.sql must print the
+-- same, or the next change of limits is refused with RSK-007.
+--
+-- A kind without a table of its own, such as quorum_policy, needs no more: its entry in risk_change_log is what holds.
+-- A kind with a table, such as risk_config, also needs in 14_risk: the table (limits.sql), its triggers (guard.sql),
+-- what writes it (apply.sql), what should stand in it (verify.sql), its grants (read.sql), its name in rollback.sql.
+--
+-- Until sql/manifest.toml has these migrations as released, edit the files in place. Afterwards the kind comes in a
+-- migration of its own: the new function, and create or replace of those above; bin/build makes the rollback. If the
+-- arguments of a function change, drop it and create it again, with its callers and grants: create or replace would
+-- make a second function.
+--
+-- In Python, which checks the same independently, and outside:
+--
+--   security/payloads.py      MEMBERS and check_payload
+--   security/replay.py        direction; next_state if it changes the state, _apply and _governed if it does more
+--   security/state.py         RiskState, its text and parse, if it changes the state; the bounds of a new decimal
+--   risk/config_manager.py    ON_LIMITS, if it is a limit
+--   risk/cli/                 a command of its own (propose.py, __init__.py): there is no general "propose";
+--                             history.py; get_config.py if it is shown there
+--   risk/orders.py            if the guardrail enforces it
+--   tests/risk/               test_payloads.py: entries in GOOD and BAD, a test asks for them; test_two_languages.py
+--   tests/security/           test_grants.py, for a new table
+--   docs/                     risk.md (payload, state, command), design.md, command-line.md; bin/lint --fix makes the
+--                             man page
 
 create function _check_risk_config(payload jsonb) returns void
 language plpgsql

@@ -86,7 +86,7 @@ comment on function _risk_table_problems is
   'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
   'tables.';
 
--- Replaces the placeholder in 08_lockdown/release.sql.
+-- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
 language plpgsql stable security definer
@@ -104,7 +104,7 @@ comment on function _consensus_problems is
   'Every row that consensus is said to have made and that bootstrap and signed, applied proposals do not derive; id is '
   'the row''s id, the version in the risk tables, or null for a missing row. No row: all is derived.';
 
--- Replaces the placeholder in 08_lockdown/damage.sql.
+-- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _release_holds(event lockdown_events) returns boolean
 language sql stable security definer
 set search_path from current

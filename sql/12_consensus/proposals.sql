@@ -13,6 +13,18 @@ $function$;
 comment on function _proposal_kinds is
   'What a proposal can change. What a new kind touches stands in 12_consensus/payloads.sql.';
 
+create function _unknown_kind(kind text) returns text
+language plpgsql immutable
+set search_path from current
+as $function$
+begin
+  raise exception 'alpha-db: % is not a kind of proposal, or not handled here', quote_nullable(left(kind, 40))
+    using errcode = '22023', hint = 'The head of sql/12_consensus/payloads.sql lists what a new kind touches.';
+end
+$function$;
+comment on function _unknown_kind is
+  'Raises 22023: a kind of proposal that a place does not name never falls through. Never returns.';
+
 create table proposals (
   id            bigserial    not null,
   proposal_id   uuid         not null,

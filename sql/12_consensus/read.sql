@@ -14,7 +14,9 @@ as $function$
               else (select count(*) from only votes as v
                     where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
                       and v.agent_id in (select e.* from _eligible_voters(p) as e)) end,
-         case when s.status = 'APPLIED' then c.approvals else _approvals_needed(p, _current_state_text()::jsonb) end
+         -- A kind that was put there by force must not hide the other proposals.
+         case when s.status = 'APPLIED' then c.approvals
+              when p.kind::text = any (_proposal_kinds()) then _approvals_needed(p, _current_state_text()::jsonb) end
   from only proposals as p
   cross join lateral (select _proposal_status(p) as status offset 0) as s
   left join lateral (

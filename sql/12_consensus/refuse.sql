@@ -27,6 +27,6 @@ begin
 end
 $function$;
 comment on function _refuse_consensus is
-  'Raises an RSK code for a proposal or a vote. Never returns.';
+  'Raises an RSK code, or AUD-009, for a proposal or a vote. Never returns.';
 select _count_attempts(c.code, 'consensus', 'VOTE')
 from unnest(array['RSK-001', 'RSK-002', 'RSK-003', 'RSK-004', 'RSK-005', 'RSK-006', 'RSK-007', 'AUD-009']) as c(code);

@@ -99,12 +99,16 @@ as $function$
             or (payload ->> 'kill_price')::numeric is not distinct from (t.known ->> 'kill_price')::numeric)
       then 'tighten' else 'loosen' end
     when 'lockdown_release' then 'loosen'
-    else 'govern' end
+    when 'agent_enrol'      then 'govern'
+    when 'agent_revoke'     then 'govern'
+    when 'quorum_policy'    then 'govern'
+    else _unknown_kind(kind) end
   from (select (select e.value from jsonb_array_elements(state -> 'kill_thresholds') as e
                 where e.value ->> 'asset' = payload ->> 'asset') as known) as t;
 $function$;
 comment on function _change_direction is
-  'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer.';
+  'tighten, loosen or govern: what a proposal would do to a state. The database classifies, not the proposer. Raises '
+  '22023 for an unknown kind.';
 
 create function _eligible_voters(proposal proposals) returns setof uuid
 language sql stable

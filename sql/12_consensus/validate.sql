@@ -143,7 +143,7 @@ $function$;
 comment on function _validate_revocation is
   'Row trigger of agent_revocations: refuses (RSK-002) a revocation that no approved proposal made. Argument: table.';
 
--- Replaces the placeholder in 08_lockdown/release.sql.
+-- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _release_is_approved(proposal_id uuid, damage jsonb) returns boolean
 language sql stable
 set search_path from current

@@ -100,11 +100,11 @@ language plpgsql
 set search_path from current
 as $function$
 begin
-  if proposal.kind::text = 'risk_config' then
-    perform _apply_limits(change, proposal);
-  else
-    perform _apply_kill_threshold(change, proposal);
-  end if;
+  case proposal.kind::text
+    when 'risk_config'          then perform _apply_limits(change, proposal);
+    when 'asset_kill_threshold' then perform _apply_kill_threshold(change, proposal);
+    else perform _unknown_kind(proposal.kind::text);
+  end case;
   perform _require_stored_state(change.state_text);
 end
 $function$;

@@ -23,7 +23,8 @@ begin
        -- what the payload says of this table's columns, as decimals, not as texts
        and not exists (
          select from jsonb_each_text(payload) as m
-         where case when m.value ~ '^[0-9.]+$' then (to_jsonb(new) ->> m.key)::numeric is distinct from m.value::numeric
+         where case when m.value ~ '^[0-9]+([.][0-9]+)?$'
+                    then (to_jsonb(new) ->> m.key)::numeric is distinct from m.value::numeric
                     else to_jsonb(new) ->> m.key is distinct from m.value end) then
       return new;
     end if;

@@ -33,7 +33,7 @@ if install_schema is null then
     using errcode = '3F000', hint = 'Create the schema and put it first on search_path.';
 end if;
 if exists (select from pg_class as c
-           join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+           join pg_roles as r on r.oid = c.relowner and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
            where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
   perform set_config('search_path', previous_path, true);
   return;
@@ -72,7 +72,7 @@ begin
 exception
   when duplicate_table or unique_violation then
     if exists (select from pg_class as c
-               join pg_roles as r on r.oid = c.relowner and r.rolname like '%alpha_owner'
+               join pg_roles as r on r.oid = c.relowner and r.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
                where c.oid = to_regclass(format('%I.installed_migrations', install_schema))) then
       perform set_config('search_path', previous_path, true);
       return;  -- somebody else has installed it meanwhile

@@ -69,7 +69,16 @@ def test_a_forged_id_does_not_make_an_endless_plan(db: Connection) -> None:
     assert len(spans(db)) <= 10_001
 
 
-@pytest.mark.parametrize("bad", ["full_every => 0", "rows_per_range => 0"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "full_every => 0",
+        "rows_per_range => 0",
+        "full_every => null",
+        "rows_per_range => null",
+        "since_last => null",
+    ],
+)
 def test_a_plan_of_nothing_is_refused(db: Connection, bad: str) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue):
         query(db, f"select * from verification_plan({bad})")

@@ -188,6 +188,22 @@ def test_impossible_values_are_refused_before_anybody_signs(
     assert one(db, "select count(*) from proposals") == before
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (f"update-param {POSITION} five", "HINT: Give decimals"),
+        (
+            "set-kill-threshold BTC --loss-pct five",
+            "HINT: Give a short, visible name as the asset, and decimals",
+        ),
+        ("quorum-policy --tighten 1 --loosen 1 --govern 2", "HINT: Give whole numbers"),
+    ],
+)
+def test_the_hint_fits_what_is_proposed(governed: Desk, command: str, hint: str) -> None:
+    made = governed.run("risk", *command.split(), "--reason", "x", *governed.sign("ada"), expect=1)
+    assert hint in made.err
+
+
 def test_usage(governed: Desk) -> None:
     signed = ["--reason", "x", *governed.sign("ada")]
     for arguments in (

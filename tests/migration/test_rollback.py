@@ -75,6 +75,27 @@ def test_a_migrator_who_is_no_superuser_rolls_back(
     assert contents(root(empty), "desk_a") == []
 
 
+@pytest.mark.parametrize(
+    ("name", "dependent"),
+    [
+        ("who", "create view desk_b.who as select installation_id from installation"),
+        ("leaf", "create table desk_b.leaf () inherits (guard_states)"),
+        ("note", "create table desk_b.note (run bigint references verification_runs (id))"),
+    ],
+)
+def test_a_rollback_drops_nothing_that_users_built(
+    name: str, dependent: str, installed_before: Before, root: Root
+) -> None:
+    desk = installed_before("002")
+    connection = root(desk)
+    connection.execute(f"create schema desk_b; {dependent}")
+    said = desk.refused(ROLLBACK["001"])
+    assert f"desk_b.{name}" in said
+    assert hint(said)
+    connection.execute("drop schema desk_b cascade")
+    desk.run(ROLLBACK["001"])
+
+
 @pytest.mark.parametrize("number", list(ROLLBACK)[1:])
 def test_each_rollback_restores_what_was_before(number: str, installed_before: Before, root: Root) -> None:
     desk = installed_before(number)

@@ -145,6 +145,19 @@ WRONG = {
         "alter table signals add column strategy text null;\n",
         "a rollback .* that takes this back",
     ),
+    "replaces without a word": (
+        "create or replace function chain_genesis(table_name text) returns text language sql as 'select 1';\n",
+        "say above chain_genesis: -- Replaces the one in 04_chain/condition.sql",
+    ),
+    "replaces a view": ("create or replace view v as select 1 as n;\n", "a rollback .* that takes this back"),
+    "indexes an older table": (
+        "create index on installed_migrations (name);\n",
+        "a rollback .* that takes this back",
+    ),
+    "grants on what is older": (
+        "select _grant('select on', '{signals, chains}', '{app_risk}');\n",
+        "a rollback .* that takes this back",
+    ),
     "does": ("do $$ begin end $$;\n", "a rollback in the manifest"),
 }
 

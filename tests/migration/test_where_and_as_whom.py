@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.cluster import Server
 from tests.fix_database import LoginRole
-from tests.migration.desk import MIGRATION, Desk, contents, facts, hint, names_the_schema
+from tests.migration.desk import MIGRATION, ROLLBACK, Desk, contents, facts, hint, names_the_schema
 from tests.support import Connection, assert_healthy, changed_guards, fill, one, query, quote
 
 Root = Callable[[Desk], Connection]
@@ -290,6 +291,32 @@ def test_second_file_without_the_first_is_refused(empty: Desk, root: Root) -> No
     for number in list(MIGRATION)[1:]:
         assert "alpha-db is not installed in schema public" in empty.refused(MIGRATION[number])
     assert contents(root(empty), "public") == []
+
+
+@pytest.mark.parametrize("of_table", ["its owner", "another"])
+@pytest.mark.parametrize("file", [MIGRATION["002"], ROLLBACK["002"]])
+def test_only_an_owner_of_the_right_name_makes_an_installation(
+    file: Path, of_table: str, empty: Desk, root: Root, prefix: str
+) -> None:
+    """In LIKE '%alpha_owner' the _ would stand for any character; and the table belongs to the functions' owner."""
+    connection = root(empty)
+    owner = f"{prefix}alpha{'-' if of_table == 'its owner' else '_'}owner"
+    others = owner if of_table == "its owner" else "postgres"
+    connection.execute(f"create role {quote(owner)}")
+    try:
+        connection.execute(
+            f"create schema desk_a; create table desk_a.installed_migrations ();"
+            f"alter table desk_a.installed_migrations owner to {quote(others)}"
+        )
+        for name in ("_begin_migration", "_begin_rollback"):
+            connection.execute(
+                f"create function desk_a.{name}(text) returns boolean language plpgsql as"
+                f" 'begin raise exception ''taken for ours''; end';"
+                f"alter function desk_a.{name} owner to {quote(owner)}"
+            )
+        assert "alpha-db is not installed in schema desk_a" in replace(empty, schema="desk_a").refused(file)
+    finally:
+        connection.execute(f"drop schema if exists desk_a cascade; drop role {quote(owner)}")
 
 
 def test_second_file_into_another_schema_than_the_first_is_refused(installed: Desk, root: Root) -> None:

@@ -164,6 +164,13 @@ def test_versions_follow_one_another_without_gap_or_overlap(governed: Council) -
     assert_healthy(governed.connection)
 
 
+@pytest.mark.parametrize("asset", ["1.2.3", "...", "1.", "007", "1.5"])
+def test_an_asset_may_look_like_a_number(governed: Council, asset: str) -> None:
+    governed.enact("asset_kill_threshold", threshold(asset, "0.2", "1500.5"), "ada", "ben")
+    assert f'"asset":"{asset}"' in governed.state()["state_text"]
+    assert_healthy(governed.connection)
+
+
 def test_kill_thresholds_come_and_go(governed: Council) -> None:
     governed.enact("asset_kill_threshold", threshold("ETH", "0.2", "1500.5"), "ada", "ben")
     governed.enact("asset_kill_threshold", threshold("BTC", "0.1"), "ada", "ben")

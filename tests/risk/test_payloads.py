@@ -7,10 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from alpha_db.security.payloads import check_payload
+from alpha_db.risk.config_manager import ON_LIMITS
+from alpha_db.security.payloads import MEMBERS, check_payload
+from alpha_db.security.replay import direction, next_state
 from alpha_db.security.signed_text import jsonb_text
+from alpha_db.security.state import EMPTY_STATE, RiskState
 from tests.risk.council import PLACE, Council, agent, agent_id, limits, private_key, public_hex, threshold
-from tests.support import query
+from tests.support import ROOT, Connection, one, query
 
 SOMEBODY = str(agent_id("ada"))
 DAN = agent("dan") | {"replaces": None}
@@ -104,3 +107,37 @@ def test_the_database_refuses_and_accepts_the_same(council: Council) -> None:
 
     assert [item for item in GOOD if not accepts(*item)] == []
     assert [item for item in BAD if accepts(*item)] == []
+
+
+def test_the_kinds_are_the_same_everywhere(db: Connection) -> None:
+    kinds = set(one(db, "select _proposal_kinds()"))
+    page = (ROOT / "docs/risk.md").read_text().partition("| kind | payload |\n|---|---|\n")[2]
+    assert kinds == set(MEMBERS)
+    assert kinds == {row.split("`")[1] for row in page.partition("\n\n")[0].splitlines()}
+    assert kinds == {kind for kind, _ in GOOD}
+    assert kinds | {"no_such_kind"} == {kind for kind, _ in BAD}
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_every_kind_has_a_direction(db: Connection, kind: str) -> None:
+    payload = next(payload for named, payload in GOOD if named == kind)
+    asked = [kind, jsonb_text(payload), EMPTY_STATE.text]
+    assert direction(kind, payload, EMPTY_STATE) == one(
+        db, "select _change_direction(%s, %s::jsonb, %s::jsonb)", asked
+    )
+
+
+def test_an_unknown_kind_has_none(db: Connection) -> None:
+    with pytest.raises(ValueError):
+        direction("no_such_kind", {}, EMPTY_STATE)
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        one(db, "select _change_direction('no_such_kind', '{}', %s::jsonb)", [EMPTY_STATE.text])
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        one(db, "select _check_allowed('no_such_kind', '{}', %s::jsonb)", [EMPTY_STATE.text])
+
+
+def test_the_kinds_that_build_on_the_limits_are_those_that_change_the_state() -> None:
+    changing = {
+        kind for kind, payload in GOOD if next_state(EMPTY_STATE, kind, payload).text != RiskState(1).text
+    }
+    assert changing == set(ON_LIMITS)

@@ -327,7 +327,7 @@ def test_the_names_that_are_ours_are_those_of_the_catalogue(session: Connection)
         "select proname::text as name, array(select a.name from unnest(p.proargnames, coalesce(p.proargmodes,"
         "  array_fill('i'::\"char\", array[coalesce(cardinality(p.proargnames), 0)])))"
         "  with ordinality as a(name, mode, place)"
-        " where a.mode in ('i', 'b') and a.name <> 'money_type' order by a.place) as arguments"
+        " where a.mode in ('i', 'b', 'v') and a.name <> 'money_type' order by a.place) as arguments"
         " from pg_proc as p where pronamespace = 'public'::regnamespace and prokind in ('f', 'p')",
     )
     found = {row["name"]: row["arguments"] for row in there}

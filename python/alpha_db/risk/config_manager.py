@@ -28,7 +28,7 @@ from alpha_db.verify.courtesy import LOCKDOWN, RISK, tell
 Row = dict[str, Any]
 
 # kinds that build on the limits as they stand; the others must be possible when those are damaged
-_ON_LIMITS = ("risk_config", "asset_kill_threshold")
+ON_LIMITS = ("risk_config", "asset_kill_threshold")
 LONGEST_REASON = 2000
 
 
@@ -213,7 +213,7 @@ class ConfigManager:
         try:
             replay = self.verified().replay
         except RiskTampered:
-            if kind in _ON_LIMITS:
+            if kind in ON_LIMITS:
                 raise
             return draft
         try:
@@ -256,7 +256,7 @@ class ConfigManager:
         theirs = self._scalar("approval_message", proposal_id=proposal["proposal_id"], **members)
         if theirs != text:
             raise _tampered("the database would have another text signed", f"It says: {theirs}")
-        if decision == "APPROVE" and proposal["kind"] in _ON_LIMITS:
+        if decision == "APPROVE" and proposal["kind"] in ON_LIMITS:
             self.verified()  # nothing is built on limits that were changed by force
         return ballot
 

@@ -54,13 +54,20 @@ def check_payload(kind: str, payload: Any) -> None:
             raise ValueError("a quorum is out of bounds")
         if payload["loosen"] < 2 or payload["govern"] < 2:
             raise ValueError("a quorum of less than two to loosen or to govern")
-    else:
+    elif kind == "lockdown_release":
         _damage(payload["damage"])
+    else:
+        raise ValueError(f"nothing checks a {kind}")
+
+
+def is_decimal(value: Any) -> bool:
+    """Return whether a payload's member is written as a decimal."""
+    return isinstance(value, str) and _DECIMAL.fullmatch(value) is not None
 
 
 def decimal_of(name: str, value: Any) -> Decimal:
     """Return the decimal in a payload's string. Raises ValueError."""
-    if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+    if not is_decimal(value):
         raise ValueError(f"{name} is not a decimal string: {shown(value)}")
     number = bounded(name, Decimal(value))
     exponent = number.normalize(EXACT).as_tuple().exponent

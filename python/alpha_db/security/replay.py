@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alpha_db.errors import RiskTampered
+from alpha_db.errors import RiskTampered, shown
 from alpha_db.security.ed25519 import verify
 from alpha_db.security.evidence import Change
 from alpha_db.security.payloads import check_payload, decimal_of, key_of
@@ -107,7 +107,7 @@ def tampered(problem: str, detail: str | None = None) -> RiskTampered:
 
 
 def direction(kind: str, payload: Any, state: RiskState) -> str:
-    """Return what a proposal would do to a state: tighten, loosen or govern."""
+    """Return what a proposal would do to a state: tighten, loosen or govern. Raises ValueError for an unknown kind."""
     if kind == "risk_config":
         now = state.limits
         down = now is not None and all(
@@ -124,7 +124,11 @@ def direction(kind: str, payload: Any, state: RiskState) -> str:
         price = None if payload["kill_price"] is None else decimal_of("kill_price", payload["kill_price"])
         earlier = decimal_of("kill_loss_pct", payload["kill_loss_pct"]) <= known.kill_loss_pct
         return "tighten" if earlier and known.kill_price in (None, price) else "loosen"
-    return "loosen" if kind == "lockdown_release" else "govern"
+    if kind == "lockdown_release":
+        return "loosen"
+    if kind in ("agent_enrol", "agent_revoke", "quorum_policy"):
+        return "govern"
+    raise ValueError(f"unknown kind of proposal: {shown(kind, 40)}")
 
 
 def next_state(state: RiskState, kind: str, payload: Any) -> RiskState:

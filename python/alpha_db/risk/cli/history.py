@@ -10,6 +10,7 @@ import click
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line
+from alpha_db.errors import shown
 from alpha_db.risk.config_manager import Agent, ConfigManager, Row
 from alpha_db.security.signed_text import load_json
 
@@ -110,9 +111,11 @@ def _differences(kind: str, payload: Any, before: Any, after: Any, names: dict[s
         yield f"{_name(payload['agent_id'], names)} revoked"
     elif kind == "quorum_policy":
         yield ", ".join(f"{name} {payload[name]}" for name in ("tighten", "loosen", "govern"))
-    else:
+    elif kind == "lockdown_release":
         places = ", ".join(f"{item['table']} {item['id']}" for item in payload["damage"]) or "none"
         yield f"lockdown released, damage acknowledged: {places}"
+    else:
+        raise ValueError(f"unknown kind of proposal: {shown(kind, 40)}")
 
 
 def _threshold(state: Any, asset: str) -> str:

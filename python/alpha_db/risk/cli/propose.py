@@ -15,7 +15,7 @@ from alpha_db.cli.options import FILE
 from alpha_db.errors import FileUnreadable, RiskValueRefused
 from alpha_db.risk.cli.signing import Signing, proposal_options, send_proposal
 from alpha_db.risk.config_manager import ConfigManager
-from alpha_db.security.payloads import MEMBERS, check_payload
+from alpha_db.security.payloads import MEMBERS, check_payload, is_decimal
 from alpha_db.security.reading import read_answer
 from alpha_db.security.signed_text import load_json
 
@@ -188,14 +188,26 @@ def _pairs(pairs: tuple[str, ...]) -> dict[str, str]:
     return given
 
 
+# what to do about a payload that is refused, for each kind that has a command here
+_DECIMALS = (
+    "decimals: digits and a point, no sign, no exponent; alpha-db risk get-config shows those in force."
+)
+_HINTS = {
+    "risk_config": f"Give {_DECIMALS}",
+    "asset_kill_threshold": f"Give a short, visible name as the asset, and {_DECIMALS}",
+    "quorum_policy": "Give whole numbers from 1 to 9, for --loosen and --govern at least 2.",
+}
+
+
 def _check(kind: str, payload: Mapping[str, Any]) -> None:
     """Raise RSK-001 as the database would, before anybody is asked to sign."""
     try:
         check_payload(kind, payload)
     except ValueError as problem:
-        hint = "Decimals have digits and a point, no sign, no exponent; alpha-db risk get-config shows those in force."
         column = next((name for name in payload if name in str(problem)), None)
-        raise RiskValueRefused(f"RSK-001: {problem}", hint=hint, sqlstate="RSK01", column=column) from None
+        raise RiskValueRefused(
+            f"RSK-001: {problem}", hint=_HINTS[kind], sqlstate="RSK01", column=column
+        ) from None
 
 
 def _send(
@@ -225,8 +237,8 @@ def _number(value: Any) -> str | None:
 
 
 def _value(value: Any) -> Any:
-    """The value by which two spellings of a decimal are equal."""
-    return Decimal(value) if isinstance(value, str) else value
+    """The value by which two spellings of a decimal are equal; any other text is itself."""
+    return Decimal(value) if isinstance(value, str) and is_decimal(value) else value
 
 
 def _shown(value: Any) -> str:

@@ -198,7 +198,7 @@ def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
     """Show a proposal and the exact text of a vote on it."""
     say = note if err else line
     proposal = ballot.proposal
-    stands = f"{proposal['approvals']} of {proposal['needed']} approvals"
+    stands = f"{proposal['approvals']} of {proposal['needed'] or '?'} approvals"
     say(
         (f"{clean(proposal['kind'])} ", HEAD),
         f"by {clean(proposal['proposer_name'])}, {proposal['status']}, {stands}",

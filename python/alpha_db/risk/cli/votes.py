@@ -39,7 +39,7 @@ def proposals(settings: Settings, as_json: bool, every: bool) -> None:
 
 def _one(row: Row) -> None:
     status = row["status"]
-    stands = f" {row['approvals']} of {row['needed']} approvals" if status == "PENDING" else ""
+    stands = f" {row['approvals']} of {row['needed'] or '?'} approvals" if status == "PENDING" else ""
     line(
         (str(row["proposal_id"]), HEAD),
         f"  {clean(row['kind'])}  ",
