@@ -1,5 +1,5 @@
 -- 006_checkpoints: every chained table as an RFC 6962 Merkle log, so that a few hashes kept elsewhere can show a cut tail,
--- a rewritten chain or an older copy, and one row can be proven without the book.
+-- a rewritten chain or an older copy, and one row can be proven without the database.
 -- Built from sql/ by bin/build; change it there.
 -- depends: 005_agent_consensus
 
