@@ -641,7 +641,7 @@ comment on function _refuse is
 
 -- Tables that refuse changes
 --
--- What each table of the kit refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
+-- What each table refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
 -- order:
 --
 --   _050_owner_only          refuses rows that alpha-db's own functions, which write as the owner, did not make
@@ -770,7 +770,7 @@ begin
 end
 $function$;
 comment on function _owner_only is
-  'Closes a table of the kit to everyone but its functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
+  'Closes a table to everyone but alpha-db''s functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
   'is enough.';
 create function _protect_register(table_name text) returns void
 language plpgsql
@@ -918,7 +918,7 @@ comment on function _refuse_too_long is
 --
 -- A chained table has id (1, 2, 3 … without a gap), created_at and row_hash. Its chain is named after it. This chapter
 -- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
--- are hashed (columns.sql); what the trigger asks and raises (checks.sql); how a row enters the chain (trigger.sql);
+-- are hashed (columns.sql); what the trigger checks and raises (checks.sql); how a row enters the chain (trigger.sql);
 -- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and
 -- its head (status.sql). The format is described in docs/chain-format.md.
 
@@ -936,7 +936,7 @@ comment on table chains is
   'The chained tables. Transactions that write several take them in the order of position.';
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
-comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
+comment on column chains.is_internal      is 'True for alpha-db''s own tables; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
@@ -999,7 +999,7 @@ begin
   end if;
   if differs then
     perform _refuse(
-      'AUD-011', format('chain_columns would say of %s what does not hold', new.table_name),
+      'AUD-011', format('an entry for %s was refused, because the table is not so', new.table_name),
       format('It has the columns %s, and %s rows.', array_to_string(present, ', '), tail_id),
       format('select chain_extend(%L) records what was added.', new.table_name), tg_argv[0], tg_op);
   end if;
@@ -1013,7 +1013,7 @@ comment on function _check_chain_columns is
 
 -- What a chain must have before anything is read from it
 --
--- A chain that is gone is no empty chain. Whatever reads a chain asks here first, and gets the chain's entry or an
+-- A chain that is gone is no empty chain. Whatever reads a chain looks here first, and gets the chain's entry or an
 -- error:
 --
 --   chain_genesis      what stands in the place of a previous hash in row 1
@@ -1259,7 +1259,7 @@ comment on function _make_hashed_type is
 
 -- sql/04_chain/checks.sql
 
--- What a chain trigger asks or raises
+-- What a chain trigger checks and raises
 --
 -- trigger.sql explains the mark and the lock that these functions are about.
 
@@ -1403,12 +1403,12 @@ comment on function _print_large is
 --      the lock, and refuses (AUD-012) a row whose text is too long.
 --   3. It takes the chain's *lock*.
 --   4. It compares the chain's *mark* with its own transaction.
---   5. In a table that a lockdown closes, it asks for the alarm (AUD-009).
+--   5. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
 --   6. It reads the tail, with a *hint* where that is.
 --   7. It assigns id, created_at and row_hash.
 --
 -- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
--- asks for the alarm once more when the rows of the statement are stored.
+-- checks the alarm once more when the rows of the statement are stored.
 --
 -- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
 -- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
@@ -1436,20 +1436,20 @@ comment on function _print_large is
 -- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
 -- writer gets 40001 (_admit_writer): run the transaction again.
 --
--- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have
--- had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+-- The mark is compared at the first row of a transaction, and whenever it is no longer the transaction's own: others
+-- have had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
 --
 -- The hint
 --
--- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one
+-- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or after the hint" is one
 -- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
--- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
+-- hint being right. If it is too low, the query reads a few more entries. If no row is at or after it, the last row of
 -- all is read.
 --
 -- What happens in …
 --
 --   ROLLBACK, a cancelled or killed session
---       The rows are gone, and the lock is free. Mark and hint stay. The hint may be behind the tail; then the last row
+--       The rows are gone, and the lock is free. Mark and hint stay. The hint may be beyond the tail; then the last row
 --       of all is read. A REPEATABLE READ writer whose snapshot is from before the rollback gets a needless 40001,
 --       once.
 --   ROLLBACK TO a savepoint before the transaction's first row
@@ -1671,7 +1671,7 @@ set search_path from current
 as $function$
 begin
   perform _count_attempts('AUD-009', table_name, 'INSERT');
-  -- zzz_chain has asked for the alarm at each row. This asks again when the rows are stored: an alarm that was raised
+  -- zzz_chain has looked at the alarm at each row. This looks again when the rows are stored: an alarm that was raised
   -- meanwhile is seen here. Without WHEN, which PostgreSQL would read from its text at each statement, and judge with
   -- the writer's rights.
   execute _fill($create$
@@ -1683,7 +1683,7 @@ begin
 end
 $function$;
 comment on function _close_in_lockdown is
-  'Attaches the trigger that asks for the alarm when the rows of a statement are stored. Its function is made in 003.';
+  'Attaches the trigger that looks at the alarm when the rows of a statement are stored. Its function is made in 003.';
 create function _chain_detach(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -2020,10 +2020,10 @@ comment on column chain_verdict.verdict       is
 comment on column chain_verdict.broken_id     is
   'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is
-  'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content '
+  'The hash that the row''s content and its predecessor give; of the row after missing ones the hash of its content '
   'alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is
-  'The hash that is stored; for missing rows that of the row behind the gap.';
+  'The hash that is stored; for missing rows that of the row after the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
 create function _with_verdict(result chain_verdict, verdict text, detail text, error_code text default 'AUD-009')
 returns chain_verdict
@@ -2141,7 +2141,7 @@ as $function$
     select k.id as at_id,
       case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
       k.verdict,
-      -- Of missing rows, those of the row behind the gap, so that a gap that grows is another place.
+      -- Of missing rows, those of the row after the gap, so that a gap that grows is another place.
       k.expected_hash, k.actual_hash,
       case k.verdict
         when 'missing_rows' then format('rows %s to %s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
@@ -2173,7 +2173,7 @@ create function _gap_at_end_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  -- $1 and $2 bound the ids, $3 is the table. Of the row behind the gap, the hash of its content alone.
+  -- $1 and $2 bound the ids, $3 is the table. Of the row after the gap, the hash of its content alone.
   select _fill($query$
     select $3::text, coalesce(b.id, 0) + 1, 'missing_rows',
            encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'), r.row_hash,
@@ -2188,7 +2188,7 @@ as $function$
   $query$, 'table', _gap_at_end_sql.table_name, 'rows', chain_rows_sql(_gap_at_end_sql.table_name));
 $function$;
 comment on function _gap_at_end_sql is
-  'Text of the query for the rows that are missing at the end of a range, though rows stand behind it; no row if none '
+  'Text of the query for the rows that are missing at the end of a range, though rows stand after it; no row if none '
   'are.';
 create function find_chain_damage(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (damaged_table text, id bigint, verdict text, expected_hash text, actual_hash text, detail text)
@@ -2330,7 +2330,7 @@ as $function$
          else format('%s ends with row %s', table_name, tail_id) end)
   from (select greatest(coalesce(tail_id, 0) + 1, from_id) as first_id) as r;
 $function$;
-comment on function _missing_end_text is 'Which rows of a range are behind the end of the chain, in words.';
+comment on function _missing_end_text is 'Which rows of a range are after the end of the chain, in words.';
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null)
 returns chain_verdict
 language plpgsql
@@ -2921,7 +2921,7 @@ begin
       into stored using head.id::bigint;
     if stored is distinct from head.row_hash or stored is null then
       perform _refuse(
-        'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
+        'AUD-011', format('a run was refused, because %s has no such row', head.table_name),
         format('Row %s has the hash %s, not %s.', head.id, coalesce(stored, 'of no row'), head.row_hash),
         'Record a run with select record_verification(…).', tg_argv[0], tg_op);
     end if;
@@ -2937,7 +2937,7 @@ begin
     if stored is not distinct from head.row_hash
        or not (_compare_with_last_run(_verdict(head.table_name, 'intact', ''))).is_valid then
       perform _refuse(
-        'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
+        'AUD-011', format('a run was refused, because it forgets rows of %s', head.table_name),
         format('The last run read them to row %s.', head.id),
         'Record a run with select record_verification(…).',
         tg_argv[0], tg_op);
@@ -2996,7 +2996,7 @@ begin
   from guard_facts() as f;
   if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
     perform _refuse(
-      'AUD-011', 'guard_states would say of the guards what does not hold',
+      'AUD-011', 'a state was refused, because the guards are not so',
       format('%s tried to insert it.', session_user),
       'Record the guards as they are with select record_guards(''reason'').', tg_argv[0], tg_op);
   end if;
@@ -3988,7 +3988,7 @@ comment on function changed_guards is
 
 -- sql/06_guards/attach.sql
 
--- The end of the first migration: what every migration leaves to PUBLIC, and the triggers of the kit's own tables.
+-- The end of the first migration: what every migration leaves to PUBLIC, and the triggers of our own tables.
 
 -- PUBLIC gets nothing: the last statement of each migration calls this.
 create function _revoke_from_public() returns void
@@ -4021,7 +4021,7 @@ $function$;
 comment on function _revoke_from_public is
   'Takes from PUBLIC what CREATE FUNCTION, CREATE DOMAIN and CREATE TYPE give it by default, on all objects of the '
   'owner role in this schema.';
--- The kit's own tables become append-only and chained like the log; here, because only now all functions exist that
+-- Our own tables become append-only and chained like the log; here, because only now all functions exist that
 -- their triggers call.
 
 perform _chain_attach('chain_columns');

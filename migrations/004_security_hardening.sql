@@ -202,7 +202,7 @@ as $function$
     join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname = current_schema() and c.relkind = 'r'
   ),
-  -- A prepared transaction has no process. Of sessions, only what conflicts with a lock that the kit takes: not
+  -- A prepared transaction has no process. Of sessions, only what conflicts with a lock that alpha-db takes: not
   -- pg_dump's.
   held as (
     select o.name, l.granted, l.pid, case when l.pid is null then l.virtualtransaction end as place,
@@ -340,7 +340,7 @@ perform _grant('select on', '{installation, installed_migrations, attempt_counte
                              verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
 perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts}',
               '{app_trading, app_auditor, app_risk}');
--- Functions for everyone with a role of the kit
+-- Functions for everyone with one of our roles
 
 perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders, replay_lag,
                                       logins_without_timeouts}',

@@ -1,6 +1,6 @@
 -- Tables that refuse changes
 --
--- What each table of the kit refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
+-- What each table refuses is a matter of triggers. PostgreSQL fires them by name, so their numbers are the
 -- order:
 --
 --   _050_owner_only          refuses rows that alpha-db's own functions, which write as the owner, did not make
@@ -134,7 +134,7 @@ begin
 end
 $function$;
 comment on function _owner_only is
-  'Closes a table of the kit to everyone but its functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
+  'Closes a table to everyone but alpha-db''s functions. Where _protect_table refuses UPDATE and DELETE, INSERT '
   'is enough.';
 
 create function _protect_register(table_name text) returns void

@@ -57,7 +57,7 @@ set search_path from current
 as $function$
 begin
   perform _count_attempts('AUD-009', table_name, 'INSERT');
-  -- zzz_chain has asked for the alarm at each row. This asks again when the rows are stored: an alarm that was raised
+  -- zzz_chain has looked at the alarm at each row. This looks again when the rows are stored: an alarm that was raised
   -- meanwhile is seen here. Without WHEN, which PostgreSQL would read from its text at each statement, and judge with
   -- the writer's rights.
   execute _fill($create$
@@ -69,7 +69,7 @@ begin
 end
 $function$;
 comment on function _close_in_lockdown is
-  'Attaches the trigger that asks for the alarm when the rows of a statement are stored. Its function is made in 003.';
+  'Attaches the trigger that looks at the alarm when the rows of a statement are stored. Its function is made in 003.';
 
 create function _chain_detach(table_name text) returns void
 language plpgsql

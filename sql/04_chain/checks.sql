@@ -1,4 +1,4 @@
--- What a chain trigger asks or raises
+-- What a chain trigger checks and raises
 --
 -- trigger.sql explains the mark and the lock that these functions are about.
 

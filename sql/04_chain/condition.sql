@@ -1,6 +1,6 @@
 -- What a chain must have before anything is read from it
 --
--- A chain that is gone is no empty chain. Whatever reads a chain asks here first, and gets the chain's entry or an
+-- A chain that is gone is no empty chain. Whatever reads a chain looks here first, and gets the chain's entry or an
 -- error:
 --
 --   chain_genesis      what stands in the place of a previous hash in row 1

@@ -2,7 +2,7 @@
 --
 -- A chained table has id (1, 2, 3 … without a gap), created_at and row_hash. Its chain is named after it. This chapter
 -- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
--- are hashed (columns.sql); what the trigger asks and raises (checks.sql); how a row enters the chain (trigger.sql);
+-- are hashed (columns.sql); what the trigger checks and raises (checks.sql); how a row enters the chain (trigger.sql);
 -- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and
 -- its head (status.sql). The format is described in docs/chain-format.md.
 
@@ -20,7 +20,7 @@ comment on table chains is
   'The chained tables. Transactions that write several take them in the order of position.';
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
-comment on column chains.is_internal      is 'True for tables that the kit writes for itself; false for the audit log.';
+comment on column chains.is_internal      is 'True for alpha-db''s own tables; false for the audit log.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
@@ -85,7 +85,7 @@ begin
   end if;
   if differs then
     perform _refuse(
-      'AUD-011', format('chain_columns would say of %s what does not hold', new.table_name),
+      'AUD-011', format('an entry for %s was refused, because the table is not so', new.table_name),
       format('It has the columns %s, and %s rows.', array_to_string(present, ', '), tail_id),
       format('select chain_extend(%L) records what was added.', new.table_name), tg_argv[0], tg_op);
   end if;

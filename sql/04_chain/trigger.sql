@@ -15,12 +15,12 @@
 --      the lock, and refuses (AUD-012) a row whose text is too long.
 --   3. It takes the chain's *lock*.
 --   4. It compares the chain's *mark* with its own transaction.
---   5. In a table that a lockdown closes, it asks for the alarm (AUD-009).
+--   5. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
 --   6. It reads the tail, with a *hint* where that is.
 --   7. It assigns id, created_at and row_hash.
 --
 -- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
--- asks for the alarm once more when the rows of the statement are stored.
+-- checks the alarm once more when the rows of the statement are stored.
 --
 -- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
 -- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
@@ -48,20 +48,20 @@
 -- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
 -- writer gets 40001 (_admit_writer): run the transaction again.
 --
--- The mark is asked at the first row of a transaction, and whenever it is no longer the transaction's own: others have
--- had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+-- The mark is compared at the first row of a transaction, and whenever it is no longer the transaction's own: others
+-- have had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
 --
 -- The hint
 --
--- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or behind the hint" is one
+-- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or after the hint" is one
 -- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
--- hint being right. If it is too low, the query reads a few more entries. If no row is at or behind it, the last row of
+-- hint being right. If it is too low, the query reads a few more entries. If no row is at or after it, the last row of
 -- all is read.
 --
 -- What happens in …
 --
 --   ROLLBACK, a cancelled or killed session
---       The rows are gone, and the lock is free. Mark and hint stay. The hint may be behind the tail; then the last row
+--       The rows are gone, and the lock is free. Mark and hint stay. The hint may be beyond the tail; then the last row
 --       of all is read. A REPEATABLE READ writer whose snapshot is from before the rollback gets a needless 40001,
 --       once.
 --   ROLLBACK TO a savepoint before the transaction's first row

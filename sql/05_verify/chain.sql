@@ -43,7 +43,7 @@ as $function$
          else format('%s ends with row %s', table_name, tail_id) end)
   from (select greatest(coalesce(tail_id, 0) + 1, from_id) as first_id) as r;
 $function$;
-comment on function _missing_end_text is 'Which rows of a range are behind the end of the chain, in words.';
+comment on function _missing_end_text is 'Which rows of a range are after the end of the chain, in words.';
 
 create function verify_chain(table_name text, from_id bigint default null, to_id bigint default null)
 returns chain_verdict

@@ -5,7 +5,7 @@ create function _gap_at_end_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  -- $1 and $2 bound the ids, $3 is the table. Of the row behind the gap, the hash of its content alone.
+  -- $1 and $2 bound the ids, $3 is the table. Of the row after the gap, the hash of its content alone.
   select _fill($query$
     select $3::text, coalesce(b.id, 0) + 1, 'missing_rows',
            encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'), r.row_hash,
@@ -20,7 +20,7 @@ as $function$
   $query$, 'table', _gap_at_end_sql.table_name, 'rows', chain_rows_sql(_gap_at_end_sql.table_name));
 $function$;
 comment on function _gap_at_end_sql is
-  'Text of the query for the rows that are missing at the end of a range, though rows stand behind it; no row if none '
+  'Text of the query for the rows that are missing at the end of a range, though rows stand after it; no row if none '
   'are.';
 
 create function find_chain_damage(table_name text, from_id bigint default null, to_id bigint default null)

@@ -91,7 +91,7 @@ as $function$
     select k.id as at_id,
       case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
       k.verdict,
-      -- Of missing rows, those of the row behind the gap, so that a gap that grows is another place.
+      -- Of missing rows, those of the row after the gap, so that a gap that grows is another place.
       k.expected_hash, k.actual_hash,
       case k.verdict
         when 'missing_rows' then format('rows %s to %s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)

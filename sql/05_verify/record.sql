@@ -73,7 +73,7 @@ begin
       into stored using head.id::bigint;
     if stored is distinct from head.row_hash or stored is null then
       perform _refuse(
-        'AUD-011', format('verification_runs would name a row of %s that is not there', head.table_name),
+        'AUD-011', format('a run was refused, because %s has no such row', head.table_name),
         format('Row %s has the hash %s, not %s.', head.id, coalesce(stored, 'of no row'), head.row_hash),
         'Record a run with select record_verification(…).', tg_argv[0], tg_op);
     end if;
@@ -89,7 +89,7 @@ begin
     if stored is not distinct from head.row_hash
        or not (_compare_with_last_run(_verdict(head.table_name, 'intact', ''))).is_valid then
       perform _refuse(
-        'AUD-011', format('verification_runs would forget rows of %s', head.table_name),
+        'AUD-011', format('a run was refused, because it forgets rows of %s', head.table_name),
         format('The last run read them to row %s.', head.id),
         'Record a run with select record_verification(…).',
         tg_argv[0], tg_op);

@@ -47,10 +47,10 @@ comment on column chain_verdict.verdict       is
 comment on column chain_verdict.broken_id     is
   'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is
-  'The hash that the row''s content and its predecessor give; of the row behind missing ones the hash of its content '
+  'The hash that the row''s content and its predecessor give; of the row after missing ones the hash of its content '
   'alone; null if there is no row.';
 comment on column chain_verdict.actual_hash   is
-  'The hash that is stored; for missing rows that of the row behind the gap.';
+  'The hash that is stored; for missing rows that of the row after the gap.';
 comment on column chain_verdict.detail        is 'What was found, in words.';
 
 create function _with_verdict(result chain_verdict, verdict text, detail text, error_code text default 'AUD-009')

@@ -1,4 +1,4 @@
--- The end of the first migration: what every migration leaves to PUBLIC, and the triggers of the kit's own tables.
+-- The end of the first migration: what every migration leaves to PUBLIC, and the triggers of our own tables.
 
 -- PUBLIC gets nothing: the last statement of each migration calls this.
 create function _revoke_from_public() returns void
@@ -32,7 +32,7 @@ comment on function _revoke_from_public is
   'Takes from PUBLIC what CREATE FUNCTION, CREATE DOMAIN and CREATE TYPE give it by default, on all objects of the '
   'owner role in this schema.';
 
--- The kit's own tables become append-only and chained like the log; here, because only now all functions exist that
+-- Our own tables become append-only and chained like the log; here, because only now all functions exist that
 -- their triggers call.
 
 select _chain_attach('chain_columns');

@@ -40,7 +40,7 @@ begin
   from guard_facts() as f;
   if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
     perform _refuse(
-      'AUD-011', 'guard_states would say of the guards what does not hold',
+      'AUD-011', 'a state was refused, because the guards are not so',
       format('%s tried to insert it.', session_user),
       'Record the guards as they are with select record_guards(''reason'').', tg_argv[0], tg_op);
   end if;

@@ -1,7 +1,7 @@
 -- How the lockdown engages
 --
 -- The promise: from the moment at which the lockdown is engaged, nobody writes a row of a closed table (signals,
--- ai_debates, order_execution), in any transaction, however old, at any isolation level; and none of the kit's roles
+-- ai_debates, order_execution), in any transaction, however old, at any isolation level; and none of our roles
 -- can prevent, delay or undo it.
 --
 -- A row in a table cannot give that: old snapshots do not see it, a lock keeps it waiting, a rollback undoes it. A

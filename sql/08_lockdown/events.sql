@@ -27,7 +27,7 @@ create table lockdown_events (
   constraint lockdown_events_damage_is_array check (jsonb_typeof(damage) = 'array'::text)
 );
 comment on table  lockdown_events             is
-  'The L6 lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm '
+  'The lockdown: engaged by proven damage, released by an approved proposal. Append-only, hash-chained. The alarm '
   'tells whether it is engaged.';
 comment on column lockdown_events.id          is 'Position in the chain.';
 comment on column lockdown_events.event_type  is 'ENGAGED or RELEASED.';

@@ -4,7 +4,7 @@
 -- that writers queue behind every flush. These procedures commit twice:
 --
 --   1. the row, with synchronous_commit = off: its lock is free at once, and the row visible
---   2. at the end of the CALL, with the caller's setting, a message in the write-ahead log, which stands behind the row
+--   2. at the end of the CALL, with the caller's setting, a message in the write-ahead log, which stands after the row
 --
 -- When CALL returns, the second commit has flushed the message and so the row. One flush acknowledges many writers.
 -- After a crash, what survives of a chain is a prefix of it, because its rows stand in the log in their order. A
@@ -172,7 +172,7 @@ begin
   select o.correlation_id into correlation_id
   from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
-                                    positions_closed, rejection_reason, exchange_error_code, money_type);
+                                        positions_closed, rejection_reason, exchange_error_code, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;

@@ -20,7 +20,7 @@ select _grant('select on', '{installation, installed_migrations, attempt_counter
 select _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts}',
               '{app_trading, app_auditor, app_risk}');
 
--- Functions for everyone with a role of the kit
+-- Functions for everyone with one of our roles
 
 select _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders, replay_lag,
                                       logins_without_timeouts}',

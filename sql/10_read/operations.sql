@@ -20,7 +20,7 @@ as $function$
     join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname = current_schema() and c.relkind = 'r'
   ),
-  -- A prepared transaction has no process. Of sessions, only what conflicts with a lock that the kit takes: not
+  -- A prepared transaction has no process. Of sessions, only what conflicts with a lock that alpha-db takes: not
   -- pg_dump's.
   held as (
     select o.name, l.granted, l.pid, case when l.pid is null then l.virtualtransaction end as place,
