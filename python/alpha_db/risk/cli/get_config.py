@@ -11,7 +11,7 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.options import FILE
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line, rows
 from alpha_db.errors import EXIT_DAMAGE, RiskTampered
-from alpha_db.risk.cli.history import approvers, read_or_text
+from alpha_db.risk.cli.history import approvers, digits, read_or_text
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.risk.pins import Pins, load_pins
 
@@ -103,7 +103,7 @@ def _printed(values: dict[str, Any] | None) -> dict[str, Any] | None:
     """Decimals as the strings that a payload holds."""
     if values is None:
         return None
-    return {k: v if v is None or isinstance(v, str) else format(v, "f") for k, v in values.items()}
+    return {k: v if v is None or isinstance(v, str) else digits(v) for k, v in values.items()}
 
 
 def _text(document: Row) -> None:

@@ -126,8 +126,13 @@ def _threshold(state: Any, asset: str) -> str:
     return "no threshold"
 
 
+def digits(value: Any) -> str:
+    """A number of the state in digits, without an exponent; a whole number stays one."""
+    return str(value) if isinstance(value, int) else format(value, "f")
+
+
 def _said(value: Any) -> str:
-    return "none" if value is None else format(value, "f")
+    return "none" if value is None else digits(value)
 
 
 def _name(agent_id: str, names: dict[str, str]) -> str:

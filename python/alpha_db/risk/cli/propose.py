@@ -13,6 +13,7 @@ import click
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import FILE
 from alpha_db.errors import FileUnreadable, RiskValueRefused
+from alpha_db.risk.cli.history import digits
 from alpha_db.risk.cli.signing import Signing, proposal_options, send_proposal
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import MEMBERS, check_payload, is_decimal
@@ -233,7 +234,7 @@ def _send(
 
 
 def _number(value: Any) -> str | None:
-    return None if value is None else format(value, "f")
+    return None if value is None else digits(value)
 
 
 def _value(value: Any) -> Any:
