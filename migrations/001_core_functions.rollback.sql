@@ -28,16 +28,27 @@ schema_oid := quote_ident(current_schema())::regnamespace;
 owner_oid := quote_ident(_owner_role())::regrole;
 
 -- Our own tables refer to each other, so they are dropped with CASCADE. That would take what others built on them, too.
-select string_agg(distinct o.user_relation::text, ', ' order by o.user_relation::text) into built_on
-from (select d.refobjid as our_relation, r.ev_class::regclass as user_relation  -- views
-      from pg_depend as d join pg_rewrite as r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+select string_agg(distinct o.name, ', ' order by o.name) into built_on
+from (select d.refobjid as our_relation, v.oid::regclass::text as name, v.relowner as owner_of_it  -- views
+      from pg_depend as d
+      join pg_rewrite as r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+      join pg_class as v on v.oid = r.ev_class
       where d.refclassid = 'pg_class'::regclass
       union all
-      select i.inhparent, i.inhrelid::regclass from pg_inherits as i
+      select i.inhparent, h.oid::regclass::text, h.relowner
+      from pg_inherits as i join pg_class as h on h.oid = i.inhrelid
       union all
-      select f.confrelid, f.conrelid::regclass from pg_constraint as f where f.contype = 'f') as o
+      select f.confrelid, h.oid::regclass::text, h.relowner
+      from pg_constraint as f join pg_class as h on h.oid = f.conrelid where f.contype = 'f'
+      union all  -- functions and columns with the type of a row of ours
+      select t.typrelid, coalesce(p.oid::regprocedure::text, h.oid::regclass::text), coalesce(p.proowner, h.relowner)
+      from pg_depend as d
+      join pg_type as t on d.refobjid in (t.oid, t.typarray)
+      left join pg_proc as p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+      left join pg_class as h on d.classid = 'pg_class'::regclass and h.oid = d.objid
+      where d.refclassid = 'pg_type'::regclass) as o
 join pg_class as c on c.oid = o.our_relation and c.relnamespace = schema_oid and c.relowner = owner_oid
-join pg_class as u on u.oid = o.user_relation and u.relowner <> owner_oid;
+where o.owner_of_it <> owner_oid;
 if built_on is not null then
   raise exception 'alpha-db is not taken back, because others built on its tables: %', built_on
     using errcode = '2BP01', hint = 'Drop these first, or take them off the tables of alpha-db.';

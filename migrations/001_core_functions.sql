@@ -819,12 +819,12 @@ set search_path from current
 as $function$
 declare
   is_limit  boolean := split_part(domain_name, '_', 1) = 'risk';
+  code      text    := case when is_limit then 'RSK-001' else 'AUD-001' end;
   digits    integer := split_part(domain_name, '_', 2)::integer;
   scale     integer := split_part(domain_name, '_', 3)::integer;
 begin
   perform _refuse(
-    case when is_limit then 'RSK-001' else 'AUD-001' end,
-    format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
+    code, format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity')
          then format('%s is not %s.', value, case when is_limit then 'a limit' else 'an amount' end)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
@@ -979,7 +979,7 @@ declare
   item     record;
 begin
   perform _chain_or_error(new.table_name);
-  select array_agg(h.column_name) into present from _hashed_columns(new.table_name) as h;
+  select array_agg(h.column_name order by h.place) into present from _hashed_columns(new.table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = new.table_name order by c.id desc limit 1;
   execute format('select coalesce(max(t.id), 0) from only %I as t', new.table_name) into tail_id;
@@ -1184,7 +1184,8 @@ returns table (
   base_type      text,
   type_name      text,
   decimal_scale  integer,
-  is_bounded     boolean
+  is_bounded     boolean,
+  place          bigint
 )
 language sql stable
 set search_path from current
@@ -1208,7 +1209,8 @@ as $function$
                                           'date', 'timestamp', 'timestamptz', 'interval')
                             or b.typname in ('varchar', 'bpchar') and u.typmod between 4 and 1004
                             or c.typname ~ '^decimal_[0-9]+_[0-9]+$'
-                            or c.attname = 'recorded_by')
+                            or c.attname = 'recorded_by'),
+         row_number() over (order by c.attnum)
   from columns as c
   join unwrapped as u on u.attnum = c.attnum
   join pg_type as b on b.oid = u.type_oid and b.typtype <> 'd'
@@ -1218,7 +1220,7 @@ $function$;
 comment on function _hashed_columns is
   'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the '
   'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
-  'that no value prints to more than a few kB.';
+  'that no value prints to more than a few kB; place counts from 1, in column order.';
 create function _make_hashed_type(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1240,9 +1242,10 @@ begin
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
   end if;
-  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '),
+  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '
+                    order by h.place),
          string_agg(format('comment on column %I.%I is %L;', 'hashed_' || table_name, h.column_name,
-                           format('As %s.%s.', table_name, h.column_name)), E'\n')
+                           format('As %s.%s.', table_name, h.column_name)), E'\n' order by h.place)
     into attributes, comments
   from _hashed_columns(table_name) as h;
   execute _fill($create$
@@ -1347,7 +1350,7 @@ begin
     (select string_agg(format('Column %s is of type %s; its chain was made for %s.',
                               h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
      from unnest(known_types) with ordinality as k(known_type, place)
-     join (select h.*, row_number() over () as place from _hashed_columns(table_name) as h) as h on h.place = k.place
+     join _hashed_columns(table_name) as h on h.place = k.place
      where h.declared_type <> k.known_type),
     'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
 end
@@ -1508,7 +1511,7 @@ as $function$
            filter (where not h.is_bounded),
          string_agg(case when h.is_bounded then format('new.%I', h.column_name)
                          else format('printed_%s', h.place) end, ', ' order by h.place)
-  from (select c.*, row_number() over () as place from _hashed_columns(chain.table_name) as c) as h;
+  from _hashed_columns(chain.table_name) as h;
 $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
@@ -1736,7 +1739,7 @@ declare
 begin
   perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
-  select array_agg(h.column_name) into present from _hashed_columns(table_name) as h;
+  select array_agg(h.column_name order by h.place) into present from _hashed_columns(table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = chain_extend.table_name order by c.id desc limit 1;
   if present = known then
@@ -2989,11 +2992,8 @@ set search_path from current
 set quote_all_identifiers = off
 as $function$
 declare
-  facts jsonb;
+  facts jsonb := _guard_facts_json();
 begin
-  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
-  from guard_facts() as f;
   if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
     perform _refuse(
       'AUD-011', 'a state was refused, because the guards are not so',
@@ -3869,6 +3869,15 @@ $function$;
 comment on function guard_facts is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, '
   'constraints, triggers, functions, domains, grants.';
+create function _guard_facts_json() returns jsonb
+language sql stable
+set search_path from current
+as $function$
+  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")
+  from guard_facts() as f;
+$function$;
+comment on function _guard_facts_json is 'All guard facts as one document: what a state holds, and what is hashed.';
 
 -- sql/06_guards/verify.sql
 

@@ -502,8 +502,11 @@ perform _chain_attach('maintenance_events');
 -- Money is anycompatible, so that a binary float is seen and refused, not cast. The last parameter, money_type, is
 -- never given: its default makes an untyped literal and an integer resolve to numeric.
 --
--- A new column of a table touches its file in 07_audit and its function here, twice in append.sql (the procedure's
--- parameters, and its call), and in Python the writer of that table.
+-- A new column of a table touches, in SQL: its file in 07_audit; its function here (parameter, length, the lists of
+-- _refuse_too_long, the INSERT; for signals _refuse_signal_reuse); append.sql (parameter, call); the views of 10_read.
+-- In Python: writers.py (two signatures), arguments.py (how it is read) and queries.sql (two calls). In docs: design.md
+-- and sql/application.md. In tests: security/test_grants.py, chain/test_row_limit.py, chain/test_append.py and
+-- sql/record.sql, then python -m tests.sql.sessions. money_type stays the last parameter.
 
 create function _refuse_signal_reuse(stored signals, sent signals) returns void
 language plpgsql security definer

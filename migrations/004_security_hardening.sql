@@ -29,7 +29,8 @@ if not _begin_migration('004_security_hardening') then return; end if;
 -- Every signal with what came of it; with the rights of the login that reads it.
 --
 -- The columns of a signal come first and have the names of the table; those of an order begin with order_, those of its
--- latest event with event_.
+-- latest event with event_. A column without a comment here gets that of the column behind it, at the end of
+-- kill_switch_events.sql.
 
 create view vw_trade_audit_full with (security_invoker = true) as
 select
@@ -342,39 +343,45 @@ perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rej
               '{app_trading, app_auditor, app_risk}');
 -- Functions for everyone with one of our roles
 
-perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders, replay_lag,
-                                      logins_without_timeouts}',
+perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status,
+                                      lock_holders, replay_lag, logins_without_timeouts}',
               '{app_trading, app_auditor, app_risk}');
 -- Writing, and what the writing functions and the domains' checks call
 
-perform _grant('execute on routine', '{record_signal, record_ai_debate, record_order, record_order_event,
-                                      append_signal, append_ai_debate, append_order, append_order_event,
-                                      _begin_append, _refuse_decimal, _refuse_float, _refuse_too_long,
+perform _grant('execute on routine', '{record_signal, record_ai_debate, record_order,
+                                      record_order_event, append_signal, append_ai_debate,
+                                      append_order, append_order_event, _begin_append,
+                                      _refuse_decimal, _refuse_float, _refuse_too_long,
                                       _refuse_signal_reuse}',
               '{app_trading}');
 -- Verifying, and what the verifying functions call
 
-perform _grant('execute on routine', '{verify_chain_integrity, verify_range, verify_chain, find_chain_damage,
-                                      acknowledged_damage, verification_plan, record_verification, chain_status,
-                                      chain_rows, chain_rows_sql, chain_genesis, standbys}',
+perform _grant('execute on routine', '{verify_chain_integrity, verify_range, verify_chain,
+                                      find_chain_damage, acknowledged_damage, verification_plan,
+                                      record_verification, chain_status, chain_rows, chain_rows_sql,
+                                      chain_genesis, standbys}',
               '{app_auditor}');
 perform _grant('execute on routine', '{open_damage}', '{app_auditor, app_risk}');
-perform _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_error, _require_register, _require_chain,
-                                      _missing_part, _ahead_of_clock, _known_heads, _verified_heads, _split_range,
-                                      _chain_check_sql, _chain_links_sql, _chain_places_sql, _gap_at_end_sql,
-                                      _acknowledged_if_known, _damage_item, _weigh_damage, _verdict, _with_verdict,
-                                      _check_range_of_chain, _missing_end_text}',
+perform _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_error,
+                                      _require_register, _require_chain, _missing_part,
+                                      _ahead_of_clock, _known_heads, _verified_heads, _split_range,
+                                      _chain_check_sql, _chain_links_sql, _chain_places_sql,
+                                      _gap_at_end_sql, _acknowledged_if_known, _damage_item,
+                                      _weigh_damage, _verdict, _with_verdict, _check_range_of_chain,
+                                      _missing_end_text}',
               '{app_auditor}');
 -- Comparing the guards, and what that calls
 
 perform _grant('execute on routine', '{verify_guards, guards_since, changed_guards, guard_facts}', '{app_auditor}');
-perform _grant('execute on routine', '{_counters, _lowered_counters, _grants_text, _collation_text, _view_text,
-                                      _switches_off, _guard_home, _guard_extensions, _guard_relations,
-                                      _guard_functions, _guard_roles, _guard_members, _guard_parts, _schema_facts,
-                                      _role_facts, _setting_facts, _relation_facts, _sequence_facts, _view_facts,
-                                      _column_facts, _constraint_facts, _index_facts, _trigger_facts,
-                                      _function_facts, _type_facts, _extension_facts, _dependency_facts,
-                                      _withdrawn_right_facts, _register_facts, _event_trigger_facts}',
+perform _grant('execute on routine', '{_counters, _lowered_counters, _grants_text, _collation_text,
+                                      _view_text, _switches_off, _guard_facts_json, _guard_home,
+                                      _guard_extensions, _guard_relations, _guard_functions,
+                                      _guard_roles, _guard_members, _guard_parts, _schema_facts,
+                                      _role_facts, _setting_facts, _relation_facts, _sequence_facts,
+                                      _view_facts, _column_facts, _constraint_facts, _index_facts,
+                                      _trigger_facts, _function_facts, _type_facts,
+                                      _extension_facts, _dependency_facts, _withdrawn_right_facts,
+                                      _register_facts, _event_trigger_facts}',
               '{app_auditor}');
 
 perform _finish_migration('004_security_hardening');

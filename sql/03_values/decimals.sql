@@ -26,12 +26,12 @@ set search_path from current
 as $function$
 declare
   is_limit  boolean := split_part(domain_name, '_', 1) = 'risk';
+  code      text    := case when is_limit then 'RSK-001' else 'AUD-001' end;
   digits    integer := split_part(domain_name, '_', 2)::integer;
   scale     integer := split_part(domain_name, '_', 3)::integer;
 begin
   perform _refuse(
-    case when is_limit then 'RSK-001' else 'AUD-001' end,
-    format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
+    code, format('decimal(%s,%s) cannot hold %s exactly', digits, scale, _shortened(value)),
     case when value::text in ('NaN', 'Infinity', '-Infinity')
          then format('%s is not %s.', value, case when is_limit then 'a limit' else 'an amount' end)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,

@@ -90,7 +90,7 @@ begin
     (select string_agg(format('Column %s is of type %s; its chain was made for %s.',
                               h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
      from unnest(known_types) with ordinality as k(known_type, place)
-     join (select h.*, row_number() over () as place from _hashed_columns(table_name) as h) as h on h.place = k.place
+     join _hashed_columns(table_name) as h on h.place = k.place
      where h.declared_type <> k.known_type),
     'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
 end

@@ -12,7 +12,8 @@ returns table (
   base_type      text,
   type_name      text,
   decimal_scale  integer,
-  is_bounded     boolean
+  is_bounded     boolean,
+  place          bigint
 )
 language sql stable
 set search_path from current
@@ -36,7 +37,8 @@ as $function$
                                           'date', 'timestamp', 'timestamptz', 'interval')
                             or b.typname in ('varchar', 'bpchar') and u.typmod between 4 and 1004
                             or c.typname ~ '^decimal_[0-9]+_[0-9]+$'
-                            or c.attname = 'recorded_by')
+                            or c.attname = 'recorded_by'),
+         row_number() over (order by c.attnum)
   from columns as c
   join unwrapped as u on u.attnum = c.attnum
   join pg_type as b on b.oid = u.type_oid and b.typtype <> 'd'
@@ -46,7 +48,7 @@ $function$;
 comment on function _hashed_columns is
   'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the '
   'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
-  'that no value prints to more than a few kB.';
+  'that no value prints to more than a few kB; place counts from 1, in column order.';
 
 create function _make_hashed_type(table_name text) returns void
 language plpgsql
@@ -69,9 +71,10 @@ begin
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
   end if;
-  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '),
+  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '
+                    order by h.place),
          string_agg(format('comment on column %I.%I is %L;', 'hashed_' || table_name, h.column_name,
-                           format('As %s.%s.', table_name, h.column_name)), E'\n')
+                           format('As %s.%s.', table_name, h.column_name)), E'\n' order by h.place)
     into attributes, comments
   from _hashed_columns(table_name) as h;
   execute _fill($create$

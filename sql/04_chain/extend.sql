@@ -19,7 +19,7 @@ declare
 begin
   perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
-  select array_agg(h.column_name) into present from _hashed_columns(table_name) as h;
+  select array_agg(h.column_name order by h.place) into present from _hashed_columns(table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = chain_extend.table_name order by c.id desc limit 1;
   if present = known then

@@ -65,7 +65,7 @@ declare
   item     record;
 begin
   perform _chain_or_error(new.table_name);
-  select array_agg(h.column_name) into present from _hashed_columns(new.table_name) as h;
+  select array_agg(h.column_name order by h.place) into present from _hashed_columns(new.table_name) as h;
   select c.column_names into known from only chain_columns as c
   where c.table_name = new.table_name order by c.id desc limit 1;
   execute format('select coalesce(max(t.id), 0) from only %I as t', new.table_name) into tail_id;

@@ -120,7 +120,7 @@ as $function$
            filter (where not h.is_bounded),
          string_agg(case when h.is_bounded then format('new.%I', h.column_name)
                          else format('printed_%s', h.place) end, ', ' order by h.place)
-  from (select c.*, row_number() over () as place from _hashed_columns(chain.table_name) as c) as h;
+  from _hashed_columns(chain.table_name) as h;
 $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';

@@ -81,3 +81,13 @@ $function$;
 comment on function guard_facts is
   'What protects this installation, as facts from the catalogues by name: schema, roles, relations, columns, '
   'constraints, triggers, functions, domains, grants.';
+
+create function _guard_facts_json() returns jsonb
+language sql stable
+set search_path from current
+as $function$
+  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
+                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")
+  from guard_facts() as f;
+$function$;
+comment on function _guard_facts_json is 'All guard facts as one document: what a state holds, and what is hashed.';

@@ -33,11 +33,8 @@ set search_path from current
 set quote_all_identifiers = off
 as $function$
 declare
-  facts jsonb;
+  facts jsonb := _guard_facts_json();
 begin
-  select jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                   order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C") into facts
-  from guard_facts() as f;
   if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
     perform _refuse(
       'AUD-011', 'a state was refused, because the guards are not so',

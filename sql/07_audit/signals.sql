@@ -5,8 +5,8 @@
 -- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies. Their triggers (validate.sql,
 -- attach.sql) follow in migration 003, after 08_lockdown/events.sql to writers.sql, because they need the lockdown.
 --
--- A new column stands last. On an installation that has rows it comes in a new migration that calls chain_extend, and
--- what else it touches stands in 09_write/record.sql.
+-- A new column: until manifest.toml says that 002 is released, edit the CREATE TABLE (recorded_by stays last). Once it
+-- is released, a new migration adds the column and calls chain_extend. What else it touches: 09_write/record.sql.
 
 create table signals (
   id              bigserial      not null,

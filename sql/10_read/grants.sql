@@ -22,40 +22,46 @@ select _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_reje
 
 -- Functions for everyone with one of our roles
 
-select _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status, lock_holders, replay_lag,
-                                      logins_without_timeouts}',
+select _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status,
+                                      lock_holders, replay_lag, logins_without_timeouts}',
               '{app_trading, app_auditor, app_risk}');
 
 -- Writing, and what the writing functions and the domains' checks call
 
-select _grant('execute on routine', '{record_signal, record_ai_debate, record_order, record_order_event,
-                                      append_signal, append_ai_debate, append_order, append_order_event,
-                                      _begin_append, _refuse_decimal, _refuse_float, _refuse_too_long,
+select _grant('execute on routine', '{record_signal, record_ai_debate, record_order,
+                                      record_order_event, append_signal, append_ai_debate,
+                                      append_order, append_order_event, _begin_append,
+                                      _refuse_decimal, _refuse_float, _refuse_too_long,
                                       _refuse_signal_reuse}',
               '{app_trading}');
 
 -- Verifying, and what the verifying functions call
 
-select _grant('execute on routine', '{verify_chain_integrity, verify_range, verify_chain, find_chain_damage,
-                                      acknowledged_damage, verification_plan, record_verification, chain_status,
-                                      chain_rows, chain_rows_sql, chain_genesis, standbys}',
+select _grant('execute on routine', '{verify_chain_integrity, verify_range, verify_chain,
+                                      find_chain_damage, acknowledged_damage, verification_plan,
+                                      record_verification, chain_status, chain_rows, chain_rows_sql,
+                                      chain_genesis, standbys}',
               '{app_auditor}');
 select _grant('execute on routine', '{open_damage}', '{app_auditor, app_risk}');
-select _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_error, _require_register, _require_chain,
-                                      _missing_part, _ahead_of_clock, _known_heads, _verified_heads, _split_range,
-                                      _chain_check_sql, _chain_links_sql, _chain_places_sql, _gap_at_end_sql,
-                                      _acknowledged_if_known, _damage_item, _weigh_damage, _verdict, _with_verdict,
-                                      _check_range_of_chain, _missing_end_text}',
+select _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_error,
+                                      _require_register, _require_chain, _missing_part,
+                                      _ahead_of_clock, _known_heads, _verified_heads, _split_range,
+                                      _chain_check_sql, _chain_links_sql, _chain_places_sql,
+                                      _gap_at_end_sql, _acknowledged_if_known, _damage_item,
+                                      _weigh_damage, _verdict, _with_verdict, _check_range_of_chain,
+                                      _missing_end_text}',
               '{app_auditor}');
 
 -- Comparing the guards, and what that calls
 
 select _grant('execute on routine', '{verify_guards, guards_since, changed_guards, guard_facts}', '{app_auditor}');
-select _grant('execute on routine', '{_counters, _lowered_counters, _grants_text, _collation_text, _view_text,
-                                      _switches_off, _guard_home, _guard_extensions, _guard_relations,
-                                      _guard_functions, _guard_roles, _guard_members, _guard_parts, _schema_facts,
-                                      _role_facts, _setting_facts, _relation_facts, _sequence_facts, _view_facts,
-                                      _column_facts, _constraint_facts, _index_facts, _trigger_facts,
-                                      _function_facts, _type_facts, _extension_facts, _dependency_facts,
-                                      _withdrawn_right_facts, _register_facts, _event_trigger_facts}',
+select _grant('execute on routine', '{_counters, _lowered_counters, _grants_text, _collation_text,
+                                      _view_text, _switches_off, _guard_facts_json, _guard_home,
+                                      _guard_extensions, _guard_relations, _guard_functions,
+                                      _guard_roles, _guard_members, _guard_parts, _schema_facts,
+                                      _role_facts, _setting_facts, _relation_facts, _sequence_facts,
+                                      _view_facts, _column_facts, _constraint_facts, _index_facts,
+                                      _trigger_facts, _function_facts, _type_facts,
+                                      _extension_facts, _dependency_facts, _withdrawn_right_facts,
+                                      _register_facts, _event_trigger_facts}',
               '{app_auditor}');

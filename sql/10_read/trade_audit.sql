@@ -1,7 +1,8 @@
 -- Every signal with what came of it; with the rights of the login that reads it.
 --
 -- The columns of a signal come first and have the names of the table; those of an order begin with order_, those of its
--- latest event with event_.
+-- latest event with event_. A column without a comment here gets that of the column behind it, at the end of
+-- kill_switch_events.sql.
 
 create view vw_trade_audit_full with (security_invoker = true) as
 select

@@ -11,12 +11,7 @@ set search_path from current
 set row_security = off
 set quote_all_identifiers = off
 as $function$
-  -- The text that record_guards hashes, of the guards as they are now.
-  select encode(sha256(convert_to(
-           jsonb_agg(jsonb_build_array(f.table_name, f.object_kind, f.object_name, f.fact, f.value)
-                     order by f.object_kind collate "C", f.object_name collate "C", f.fact collate "C")::text,
-           'UTF8')), 'hex')
-  from guard_facts() as f;
+  select encode(sha256(convert_to(_guard_facts_json()::text, 'UTF8')), 'hex');
 $function$;
 comment on function guards_hash is
   'SHA-256, in hex, of the guards as they are now: the state_hash that record_guards would record.';

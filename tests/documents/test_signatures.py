@@ -51,7 +51,7 @@ def test_every_section_of_a_function_shows_its_signature(db: Connection) -> None
 
 
 def test_results_of_append_in_order(db: Connection) -> None:
-    said = re.search(r"CALL returns one row, `([^`]+)`, in this\s+order", PAGE)
+    said = re.search(r"CALL returns one row, `([^`]+)`, in this order", " ".join(PAGE.split()))
     assert said
     signal = query(db, "call append_signal('tv-1', 'BTCUSD', 'BUY', 1, 1, '{}')")[0]
     calls = [

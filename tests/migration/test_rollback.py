@@ -80,6 +80,11 @@ def test_a_migrator_who_is_no_superuser_rolls_back(
     [
         ("who", "create view desk_b.who as select installation_id from installation"),
         ("leaf", "create table desk_b.leaf () inherits (guard_states)"),
+        (
+            "runs",
+            "create function desk_b.runs() returns setof verification_runs language plpgsql as 'begin end'",
+        ),
+        ("kept", "create table desk_b.kept (run verification_runs[])"),
         ("note", "create table desk_b.note (run bigint references verification_runs (id))"),
     ],
 )

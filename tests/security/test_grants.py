@@ -113,6 +113,7 @@ GUARDS = {
     "_grants_text(aclitem[],oid)",
     "_guard_extensions()",
     "_guard_functions()",
+    "_guard_facts_json()",
     "_guard_home()",
     "_guard_members()",
     "_guard_parts()",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from decimal import Decimal
 from fractions import Fraction
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha_db import errors, exact_json, writers
+from alpha_db import arguments, errors, exact_json, writers
 from alpha_db.arguments import money
+from alpha_db.queries import query
 
 
 class NoConnection:
@@ -302,3 +304,12 @@ def test_json_is_what_python_reads_back(value: Any) -> None:
     text = exact_json.dumps(value)
     json.loads(text)  # is JSON, whoever reads it
     assert json.loads(text, parse_float=Decimal, parse_int=Decimal) == plain(value)
+
+
+@pytest.mark.parametrize("what", ["signal", "ai_debate", "order", "order_event"])
+@pytest.mark.parametrize("how", ["record", "append"])
+def test_every_argument_is_read_and_sent(how: str, what: str) -> None:
+    """psycopg ignores a value that the query does not name, so a forgotten one would be lost without a word."""
+    takes = [*inspect.signature(getattr(writers, f"{how}_{what}")).parameters][1:]
+    assert [name for name in takes if f"%({name})s" not in query(f"{how}_{what}")] == []
+    assert [name for name in takes if name not in arguments._READERS] == []

@@ -94,7 +94,7 @@ def _replay(data: dict[str, Any]) -> None:
     line(f"   real five-minute candles of ETH/BTC. Written as {clean(writer['login'])}, a member of")
     written = data["rows"]
     total = f"{written['total']:,} rows in {seconds} s"
-    line(f"   {clean(member)} and {power}, {data['batch']} webhooks a transaction, {total}:")
+    line(f"   {clean(member)} and {power}, {data['batch']} a transaction, {total}:")
     rows([(name, f"{written[name]:,}", what) for name, what in _WHAT.items()], right=[1], indent="     ")
 
 
