@@ -1889,6 +1889,9 @@ comment on function chain_rows is
 
 -- The head of every chain: the last id, its hash and its time
 --
+-- jit = off, here and in other functions that read with enable_seqscan off: before 18 a look at a small table without
+-- an index is then so dear on paper that PostgreSQL would compile the query, which takes longer than the query.
+--
 -- chain_status() never fails because of one table: what is gone, locked or unreadable is reported in that table's row.
 -- _known_heads() is for what will be signed (checkpoints, runs): there, no table may be left out.
 
@@ -1903,7 +1906,7 @@ returns table (
 )
 language plpgsql stable
 set search_path from current
-set enable_seqscan = off set row_security = off
+set enable_seqscan = off set jit = off set row_security = off
 as $function$
 declare
   chain    record;
@@ -2466,7 +2469,7 @@ create function _compare_with_last_run(result chain_verdict) returns chain_verdi
 language plpgsql stable
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   head     record;
@@ -2858,7 +2861,7 @@ create function record_verification(is_full boolean, last_ids jsonb, rows_checke
 language plpgsql security definer
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   item      record;
@@ -2909,7 +2912,7 @@ create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   head    record;

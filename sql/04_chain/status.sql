@@ -1,5 +1,8 @@
 -- The head of every chain: the last id, its hash and its time
 --
+-- jit = off, here and in other functions that read with enable_seqscan off: before 18 a look at a small table without
+-- an index is then so dear on paper that PostgreSQL would compile the query, which takes longer than the query.
+--
 -- chain_status() never fails because of one table: what is gone, locked or unreadable is reported in that table's row.
 -- _known_heads() is for what will be signed (checkpoints, runs): there, no table may be left out.
 
@@ -14,7 +17,7 @@ returns table (
 )
 language plpgsql stable
 set search_path from current
-set enable_seqscan = off set row_security = off
+set enable_seqscan = off set jit = off set row_security = off
 as $function$
 declare
   chain    record;

@@ -5,7 +5,7 @@ create function _compare_with_last_run(result chain_verdict) returns chain_verdi
 language plpgsql stable
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   head     record;

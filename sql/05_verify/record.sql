@@ -6,7 +6,7 @@ create function record_verification(is_full boolean, last_ids jsonb, rows_checke
 language plpgsql security definer
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   item      record;
@@ -58,7 +58,7 @@ create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   head    record;

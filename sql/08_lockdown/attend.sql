@@ -19,7 +19,7 @@ language plpgsql
 set search_path from current
 set row_security = off
 set lock_timeout = '200ms'
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);

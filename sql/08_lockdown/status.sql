@@ -27,7 +27,7 @@ returns table (is_locked boolean, since timestamptz, event_id bigint, reason tex
 language plpgsql stable security definer
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   standing  bigint := pg_sequence_last_value('lockdown_alarm'::regclass);

@@ -51,7 +51,7 @@ language plpgsql stable security definer
 set search_path from current
 set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   damage  jsonb;

@@ -9,7 +9,7 @@ create function _log_next_node(table_name text, level integer) returns bigint
 language sql stable
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
   -- A row's hash covers all rows before it, so below a node whose last row still stands all are good.
   select coalesce((select n.index + 1 from only log_nodes as n

@@ -8,7 +8,7 @@ create function _log_tail(table_name text) returns bigint
 language plpgsql stable
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   chain  chains := _require_chain(table_name);
@@ -63,7 +63,7 @@ create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
 set row_security = off
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $function$
 declare
   row_hash bytea;
