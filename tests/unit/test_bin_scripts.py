@@ -159,6 +159,22 @@ def test_the_quickstart_says_what_next(checkout: Path, path: Path) -> None:
     assert commands <= {name.removeprefix("alpha-db ") for name in COMMANDS}
 
 
+def test_the_quickstart_quotes_a_path_with_a_blank(checkout: Path, path: Path, tmp_path: Path) -> None:
+    program = tmp_path / "my desk 100%" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    put(program.parent, "python", "exit 0")
+    put(path, "python3", f"case $1 in -I) echo '{program}' ;; -c) exit 0 ;; esac")
+    said = subprocess.run(
+        [checkout / "bin" / "quickstart"],
+        env={"PATH": f"{path}:/usr/bin:/bin", "PYTHON": str(path / "python3")},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=checkout,
+    ).stdout
+    assert f"'{program.with_name('alpha-db')}' status\n" in said
+
+
 @pytest.mark.parametrize("options", [["--json"], ["--signals", "3", "--json"], ["-h"]], ids=" ".join)
 def test_the_quickstart_adds_nothing_to_an_answer(checkout: Path, path: Path, options: list[str]) -> None:
     put(path, "python3", answer("/some/python"))
