@@ -349,9 +349,9 @@ comment on function _fill is
 -- All of these functions but _sign_migration cannot pin search_path as all others do: the role, the path and the
 -- settings that they set must outlast them. That is safe for two reasons. A migration first sets search_path to
 -- pg_catalog, looks whether _begin_migration and installed_migrations in this schema belong to one role named
--- …alpha_owner (the name is all that is checked: nobody else may create in this schema), and only then sets the path to
--- this schema. And whatever runs before that names every function, type and operator with its schema. Only migrations
--- call them.
+-- …alpha_owner (the name is all that is checked: nobody else may create in this schema), and only then sets the path
+-- to this schema. And whatever runs before that names every function, type and operator with its schema. Only
+-- migrations call them.
 --
 -- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
 -- (06_guards/attach.sql). _begin_rollback looks for rows in the four tables of 07_audit.
@@ -916,7 +916,7 @@ comment on function _refuse_too_long is
 
 -- The hash chains: which tables are chained, and with which columns their rows were hashed
 --
--- A chained table has id (1, 2, 3 … without a gap), created_at and row_hash. Its chain is named after it. This chapter
+-- A chained table has id (1, 2, 3, without a gap), created_at and row_hash. Its chain is named after it. This chapter
 -- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
 -- are hashed (columns.sql); what the trigger checks and raises (checks.sql); how a row enters the chain (trigger.sql);
 -- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and

@@ -11,9 +11,9 @@
 -- All of these functions but _sign_migration cannot pin search_path as all others do: the role, the path and the
 -- settings that they set must outlast them. That is safe for two reasons. A migration first sets search_path to
 -- pg_catalog, looks whether _begin_migration and installed_migrations in this schema belong to one role named
--- …alpha_owner (the name is all that is checked: nobody else may create in this schema), and only then sets the path to
--- this schema. And whatever runs before that names every function, type and operator with its schema. Only migrations
--- call them.
+-- …alpha_owner (the name is all that is checked: nobody else may create in this schema), and only then sets the path
+-- to this schema. And whatever runs before that names every function, type and operator with its schema. Only
+-- migrations call them.
 --
 -- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
 -- (06_guards/attach.sql). _begin_rollback looks for rows in the four tables of 07_audit.

@@ -1,6 +1,6 @@
 -- The hash chains: which tables are chained, and with which columns their rows were hashed
 --
--- A chained table has id (1, 2, 3 … without a gap), created_at and row_hash. Its chain is named after it. This chapter
+-- A chained table has id (1, 2, 3, without a gap), created_at and row_hash. Its chain is named after it. This chapter
 -- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
 -- are hashed (columns.sql); what the trigger checks and raises (checks.sql); how a row enters the chain (trigger.sql);
 -- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and

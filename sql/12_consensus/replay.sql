@@ -82,8 +82,8 @@ as $function$
     end;
 $function$;
 comment on function _proposal_problem is
-  'Why the proposal of a log entry does not hold after a state, with the agents of that time (agent_id → public key in '
-  'hex); null: it holds.';
+  'Why the proposal of a log entry does not hold after a state, with the agents of that time (agent_id → public key '
+  'in hex); null: it holds.';
 
 create function _approvals_problem(
   change risk_change_log, proposal proposals, state text, eligible jsonb, policy jsonb

@@ -30,12 +30,12 @@ as $function$
          c.created_at
   from only risk_change_log as c
   join only proposals as p on p.proposal_id = c.proposal_id
-  where c.version > since_version
+  where c.version > coalesce(since_version, 0)
   order by c.version;
 $function$;
 comment on function risk_evidence is
-  'Every applied change after a version, with the signed texts and signatures by which anyone can check it without '
-  'trusting this database.';
+  'Every applied change after a version (null: all), with the signed texts and signatures by which anyone can check it '
+  'without trusting this database.';
 
 select _grant('select on', '{risk_configurations, risk_asset_kill_thresholds}', '{app_risk, app_auditor}');
 select _grant('execute on routine', '{active_risk_state, risk_evidence, verify_config_integrity}',

@@ -198,6 +198,7 @@ def test_the_evidence_can_be_checked_without_this_database(governed: Council) ->
     rows = query(governed.connection, "select * from risk_evidence()")
     assert [row["version"] for row in rows] == [1, 2]
     assert [row["version"] for row in query(governed.connection, "select * from risk_evidence(1)")] == [2]
+    assert query(governed.connection, "select * from risk_evidence(null)") == rows
     origin, previous = governed.state()["origin"], EMPTY_HASH
     for row in rows:
         assert row["previous"] == previous
