@@ -51,14 +51,16 @@ select pg_catalog.current_database()                                      as dat
        -- Whoever owns the schema could make a table of that name, but not as alpha_owner.
        exists (select from pg_class as c
                join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.current_schema()
-               join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%%alpha_owner'::text
+               join pg_roles as r on r.oid = c.relowner
+                and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
                where c.relname = 'installed_migrations'::name)            as installed,
        exists (select from pg_namespace as n
                where n.nspname = %(schema)s::name)                        as schema_exists,
        (select pg_catalog.array_agg(n.nspname::text order by n.nspname)
         from pg_class as c
         join pg_namespace as n on n.oid = c.relnamespace
-        join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%%alpha_owner'::text
+        join pg_roles as r on r.oid = c.relowner
+         and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
         where c.relname = 'installed_migrations'::name)                   as installed_in;
 
 -- name: remains
@@ -66,7 +68,7 @@ select pg_catalog.current_database()                                      as dat
 select pg_catalog.array_agg(c.relname::text order by c.relname)
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace and n.nspname = pg_catalog.current_schema()
-join pg_roles as r on r.oid = c.relowner and r.rolname::text like '%alpha_owner'::text
+join pg_roles as r on r.oid = c.relowner and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
 where c.relname::text in ('chains', 'guard_states', 'signals')
   and not exists (select from pg_class as m where m.relnamespace = n.oid and m.relname = 'installed_migrations'::name);
 
@@ -271,7 +273,8 @@ call append_ai_debate(
 -- name: append_order
 call append_order(
   correlation_id => %(correlation_id)s::pg_catalog.uuid, order_type => %(order_type)s::pg_catalog.text,
-  symbol => %(symbol)s::pg_catalog.text, side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
+  symbol => %(symbol)s::pg_catalog.text, side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric,
+  price => %(price)s::numeric,
   exchange_order_id => %(exchange_order_id)s::pg_catalog.text, status => %(status)s::pg_catalog.text);
 
 -- name: append_order_event
