@@ -39,6 +39,7 @@ drop table order_events;
 drop table order_execution;
 drop table ai_debates;
 drop table signals;
+drop table webhook_deliveries;
 
 perform _finish_rollback('002_audit_tables');
 end

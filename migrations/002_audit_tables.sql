@@ -1,4 +1,4 @@
--- 002_audit_tables: the four tables of the audit log, and the log of lockdowns and maintenance.
+-- 002_audit_tables: the five tables of the audit log, and the log of lockdowns and maintenance.
 -- Built from sql/ by bin/build; change it there.
 -- depends: 001_core_functions
 
@@ -24,14 +24,65 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not _begin_migration('002_audit_tables') then return; end if;
 
+-- sql/07_audit/webhook_deliveries.sql
+
+-- Webhook deliveries: whatever arrived, byte for byte, before anybody read it
+--
+-- A delivery is a row whatever its bytes are: JSON or not, text, half an emoji, nothing. What a signal is made of can
+-- be looked up in it later, and its HMAC checked again (docs/auditor-guide.md). A delivery that arrives twice is two
+-- rows, because the same bytes may be meant twice: what makes a signal one is its signal_id.
+--
+-- A body over 1 MiB is recorded as what it was: its hash, its size, and its first 4,096 bytes.
+
+create table webhook_deliveries (
+  id             bigserial    not null,
+  source_ip      inet         null,
+  content_type   text         null,
+  headers        jsonb        null,
+  raw_body       bytea        not null,
+  body_size      bigint       not null,
+  body_sha256    char(64)     not null,
+  signature      text         null,
+  hmac_verified  boolean      not null  default false,
+  row_hash       char(64)     not null,
+  created_at     timestamptz  not null,
+  recorded_by    text         not null,
+  constraint webhook_deliveries_pkey primary key (id),
+  constraint webhook_deliveries_headers_is_object check (jsonb_typeof(headers) = 'object'::text),
+  constraint webhook_deliveries_body_is_whole_or_begins check (
+    body_size = octet_length(raw_body) or body_size > 1048576 and octet_length(raw_body) = 4096)
+);
+create index webhook_deliveries_created_at_idx on webhook_deliveries (created_at);
+comment on table webhook_deliveries is
+  'Webhooks as they arrived, byte for byte, one row for each delivery. Append-only, hash-chained; open also in a '
+  'lockdown.';
+comment on column webhook_deliveries.id            is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on column webhook_deliveries.source_ip     is 'Address that the webhook came from.';
+comment on column webhook_deliveries.content_type  is 'The Content-Type that was sent.';
+comment on column webhook_deliveries.headers       is
+  'Headers that the application passed on, an object. Cookies and credentials are left out, whatever is passed.';
+comment on column webhook_deliveries.raw_body      is
+  'The body''s exact bytes; of a body over 1 MiB the first 4,096.';
+comment on column webhook_deliveries.body_size     is 'How many bytes arrived. Computed.';
+comment on column webhook_deliveries.body_sha256   is 'SHA-256 of all bytes that arrived, in hex. Computed.';
+comment on column webhook_deliveries.signature     is 'The signature as it was sent, usually an HMAC of the body.';
+comment on column webhook_deliveries.hmac_verified is
+  'Whether the application verified the signature; recorded here, not checked here.';
+comment on column webhook_deliveries.row_hash      is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column webhook_deliveries.created_at    is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column webhook_deliveries.recorded_by   is 'The login that wrote the row.';
+
 -- sql/07_audit/signals.sql
 
 -- Signals: what the outside world asked for
 --
--- The audit log has four tables, one file each: a signal arrives, models debate it (ai_debates), an order is sent
--- (order_execution), and things happen to the order (order_events). All of them are append-only and hash-chained: the
--- database assigns id, created_at, recorded_by and row_hash, whatever a writer supplies. Their triggers (validate.sql,
--- attach.sql) follow in migration 003, after 08_lockdown/events.sql to writers.sql, because they need the lockdown.
+-- The audit log has five tables, one file each: a webhook is delivered (webhook_deliveries), a signal is read from it,
+-- models debate it (ai_debates), an order is sent (order_execution), and things happen to the order (order_events). All
+-- of them are append-only and hash-chained: the database assigns id, created_at, recorded_by and row_hash, whatever a
+-- writer supplies. Their triggers (validate.sql, attach.sql) follow in migration 003, after 08_lockdown/events.sql to
+-- writers.sql, because they need the lockdown.
 --
 -- A new column: until manifest.toml says that 002 is released, edit the CREATE TABLE (recorded_by stays last). Once it
 -- is released, a new migration adds the column and calls chain_extend. What else it touches: 09_write/record.sql.
@@ -47,12 +98,14 @@ create table signals (
   raw_payload     jsonb          not null,
   source_ip       inet           null,
   hmac_verified   boolean        not null  default false,
+  delivery_id     bigint         null,
   row_hash        char(64)       not null,
   created_at      timestamptz    not null,
   recorded_by     text           not null,
   constraint signals_pkey primary key (id),
   constraint signals_correlation_id_key unique (correlation_id),
   constraint signals_signal_id_key unique (signal_id),
+  constraint signals_delivery_id_fkey foreign key (delivery_id) references webhook_deliveries (id),
   constraint signals_signal_id_is_given check (btrim(signal_id::text) <> ''::text),
   constraint signals_symbol_is_given check (btrim(symbol::text) <> ''::text),
   constraint signals_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
@@ -60,6 +113,7 @@ create table signals (
   constraint signals_quantity_is_positive check (quantity > 0)
 );
 create index signals_created_at_idx on signals (created_at);
+create index signals_delivery_id_idx on signals (delivery_id);
 comment on table  signals                is 'Signals as they arrived, one row each. Append-only, hash-chained.';
 comment on column signals.id             is 'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column signals.correlation_id is 'What debates and orders refer to. Generated, or kept if given.';
@@ -68,10 +122,11 @@ comment on column signals.symbol         is 'Instrument, as the sender names it.
 comment on column signals.side           is 'BUY or SELL.';
 comment on column signals.price          is 'Price of the alert, exact.';
 comment on column signals.quantity       is 'Quantity of the alert, exact.';
-comment on column signals.raw_payload    is 'The webhook''s body.';
+comment on column signals.raw_payload    is 'The webhook''s body, as JSON.';
 comment on column signals.source_ip      is 'Address that the webhook came from.';
 comment on column signals.hmac_verified is
   'Whether the application verified the webhook''s HMAC; recorded here, not checked here.';
+comment on column signals.delivery_id    is 'The delivery that the signal was read from.';
 comment on column signals.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column signals.created_at is
   'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
@@ -82,16 +137,17 @@ comment on column signals.recorded_by    is 'The login that wrote the row.';
 -- Debates: what each model said about a signal, and how long it took
 
 create table ai_debates (
-  id                bigserial    not null,
-  correlation_id    uuid         not null,
-  model_name        varchar(50)  not null,
-  reasoning_json    jsonb        not null,
-  confidence_score  decimal_5_4  not null,
-  elapsed_ms        integer      not null,
-  is_timeout        boolean      not null  default false,
-  row_hash          char(64)     not null,
-  created_at        timestamptz  not null,
-  recorded_by       text         not null,
+  id                bigserial     not null,
+  correlation_id    uuid          not null,
+  model_name        varchar(50)   not null,
+  reasoning_json    jsonb         not null,
+  confidence_score  decimal_5_4   not null,
+  elapsed_ms        integer       not null,
+  is_timeout        boolean       not null  default false,
+  model_version     varchar(100)  null,
+  row_hash          char(64)      not null,
+  created_at        timestamptz   not null,
+  recorded_by       text          not null,
   constraint ai_debates_pkey primary key (id),
   constraint ai_debates_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
   constraint ai_debates_model_name_is_given check (btrim(model_name::text) <> ''::text),
@@ -110,6 +166,7 @@ comment on column ai_debates.reasoning_json   is 'The model''s answer.';
 comment on column ai_debates.confidence_score is 'The model''s confidence, 0 to 1; 0 for a timeout.';
 comment on column ai_debates.elapsed_ms       is 'How long the model took, in milliseconds.';
 comment on column ai_debates.is_timeout       is 'Whether the model gave no answer in time.';
+comment on column ai_debates.model_version    is 'Which version of the model, as its provider names it.';
 comment on column ai_debates.row_hash         is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column ai_debates.created_at is
   'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
@@ -129,18 +186,34 @@ create table order_execution (
   price              decimal_28_10  null,
   exchange_order_id  varchar(64)    null,
   status             varchar(20)    not null  default 'PENDING',
+  client_order_id    varchar(64)    null,
+  stop_price         decimal_28_10  null,
+  decision_maker     varchar(100)   null,
+  exchange_status    text           null,
   row_hash           char(64)       not null,
   created_at         timestamptz    not null,
   recorded_by        text           not null,
   constraint order_execution_pkey primary key (id),
+  constraint order_execution_client_order_id_key unique (client_order_id, status),
   constraint order_execution_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
   constraint order_execution_order_type_is_known check (
-    order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text])),
+    order_type::text = any (array['MARKET'::text, 'LIMIT'::text, 'STOP'::text, 'STOP_LIMIT'::text,
+                                  'TAKE_PROFIT'::text, 'TAKE_PROFIT_LIMIT'::text, 'TRAILING_STOP'::text])),
   constraint order_execution_symbol_is_given check (btrim(symbol::text) <> ''::text),
   constraint order_execution_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
   constraint order_execution_quantity_is_positive check (quantity > 0),
   constraint order_execution_price_is_positive check (price > 0),
-  constraint order_execution_market_has_no_price check ((order_type::text = 'MARKET'::text) = (price is null)),
+  constraint order_execution_stop_price_is_positive check (stop_price > 0),
+  constraint order_execution_market_has_no_price check (order_type::text <> 'MARKET'::text or price is null),
+  constraint order_execution_limit_has_price check (
+    not (order_type::text = any (array['LIMIT'::text, 'STOP_LIMIT'::text, 'TAKE_PROFIT_LIMIT'::text]))
+    or price is not null),
+  constraint order_execution_stop_has_price check (
+    not (order_type::text = any (array['STOP'::text, 'TAKE_PROFIT'::text]))
+    or price is not null or stop_price is not null),
+  constraint order_execution_only_stop_has_stop_price check (
+    not (order_type::text = any (array['MARKET'::text, 'LIMIT'::text])) or stop_price is null),
+  constraint order_execution_client_order_id_is_given check (btrim(client_order_id::text) <> ''::text),
   constraint order_execution_status_is_known check (
     status::text = any (array['PENDING'::text, 'SUBMITTED'::text, 'PARTIALLY_FILLED'::text, 'FILLED'::text,
                               'CANCELLED'::text, 'REJECTED'::text, 'EXPIRED'::text]))
@@ -152,13 +225,20 @@ comment on table order_execution is
 comment on column order_execution.id is
   'Position in the chain: assigned under its lock, first 1, no gaps.';
 comment on column order_execution.correlation_id    is 'The signal that led to the order.';
-comment on column order_execution.order_type        is 'MARKET, LIMIT, STOP or STOP_LIMIT.';
+comment on column order_execution.order_type        is
+  'MARKET, LIMIT, STOP, STOP_LIMIT, TAKE_PROFIT, TAKE_PROFIT_LIMIT or TRAILING_STOP.';
 comment on column order_execution.symbol            is 'Instrument.';
 comment on column order_execution.side              is 'BUY or SELL.';
 comment on column order_execution.quantity          is 'Quantity ordered, exact.';
-comment on column order_execution.price             is 'Limit or stop price, exact; null exactly for MARKET.';
+comment on column order_execution.price             is
+  'Limit price, exact; of a STOP or TAKE_PROFIT without stop_price the price that triggers it. A MARKET has none.';
 comment on column order_execution.exchange_order_id is 'The exchange''s id of the order, once it has one.';
 comment on column order_execution.status            is 'Status at submission; the life after it is in order_events.';
+comment on column order_execution.client_order_id   is
+  'The id that the application gave the order: its idempotency key, together with status.';
+comment on column order_execution.stop_price        is 'Price that triggers the order, exact.';
+comment on column order_execution.decision_maker    is 'The person or algorithm that is responsible for the order.';
+comment on column order_execution.exchange_status   is 'The exchange''s own word for the status.';
 comment on column order_execution.row_hash          is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column order_execution.created_at is
   'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
@@ -170,7 +250,7 @@ comment on column order_execution.recorded_by       is 'The login that wrote the
 
 create table order_events (
   id                   bigserial      not null,
-  order_execution_id   bigint         not null,
+  order_execution_id   bigint         null,
   event_type           varchar(30)    not null,
   fill_quantity        decimal_28_10  null,
   fill_price           decimal_28_10  null,
@@ -178,6 +258,8 @@ create table order_events (
   positions_closed     jsonb          null,
   rejection_reason     text           null,
   exchange_error_code  varchar(50)    null,
+  exchange_event_id    varchar(64)    null,
+  exchange_status      text           null,
   row_hash             char(64)       not null,
   created_at           timestamptz    not null,
   recorded_by          text           not null,
@@ -185,7 +267,11 @@ create table order_events (
   constraint order_events_order_execution_id_fkey foreign key (order_execution_id) references order_execution (id),
   constraint order_events_event_type_is_known check (
     event_type::text = any (array['FILL'::text, 'PARTIAL_FILL'::text, 'REJECTED'::text, 'CANCELLED'::text,
-                                  'KILL_SWITCH'::text, 'EXPIRED'::text])),
+                                  'KILL_SWITCH'::text, 'EXPIRED'::text, 'ACKNOWLEDGED'::text, 'REPLACED'::text,
+                                  'TRIGGERED'::text, 'LIQUIDATION'::text])),
+  constraint order_events_order_is_given check (
+    order_execution_id is not null or event_type::text = any (array['KILL_SWITCH'::text, 'LIQUIDATION'::text])),
+  constraint order_events_exchange_event_id_is_given check (btrim(exchange_event_id::text) <> ''::text),
   constraint order_events_fill_quantity_is_positive check (fill_quantity > 0),
   constraint order_events_fill_price_is_positive check (fill_price > 0),
   constraint order_events_positions_closed_is_array check (jsonb_typeof(positions_closed) = 'array'::text),
@@ -198,20 +284,27 @@ create table order_events (
     or rejection_reason is not null and btrim(rejection_reason) <> ''::text)
 );
 create index order_events_order_execution_id_idx on order_events (order_execution_id);
+-- Events without an order have exchange_event_id as their key among themselves: no order has the id 0.
+create unique index order_events_exchange_event_id_key on order_events
+  (coalesce(order_execution_id, 0::bigint), exchange_event_id) where exchange_event_id is not null;
 create index order_events_created_at_idx on order_events (created_at);
 comment on table order_events is
   'What became of an order, and the kill switch. Append-only, hash-chained; open also in a lockdown.';
 comment on column order_events.id is
   'Position in the chain: assigned under its lock, first 1, no gaps.';
-comment on column order_events.order_execution_id  is 'The order.';
+comment on column order_events.order_execution_id  is
+  'The order; null only for a KILL_SWITCH or a LIQUIDATION without an order of ours.';
 comment on column order_events.event_type is
-  'FILL, PARTIAL_FILL, REJECTED, CANCELLED, KILL_SWITCH or EXPIRED.';
+  'ACKNOWLEDGED, TRIGGERED, PARTIAL_FILL, FILL, REPLACED, CANCELLED, EXPIRED, REJECTED, LIQUIDATION or KILL_SWITCH.';
 comment on column order_events.fill_quantity       is 'Quantity filled, exact; a fill has one.';
 comment on column order_events.fill_price          is 'Price of the fill, exact; a fill has one.';
 comment on column order_events.zar_equity          is 'Account equity in rand at this moment; a KILL_SWITCH has one.';
 comment on column order_events.positions_closed    is 'The positions that a KILL_SWITCH closed, an array.';
 comment on column order_events.rejection_reason    is 'Why the exchange refused; a REJECTED has one.';
 comment on column order_events.exchange_error_code is 'The exchange''s code for it.';
+comment on column order_events.exchange_event_id   is
+  'The exchange''s id of the event, such as a trade id: the idempotency key among the events of one order.';
+comment on column order_events.exchange_status     is 'The exchange''s own word for what happened.';
 comment on column order_events.row_hash            is 'SHA-256 of the previous row_hash and this row, in hex.';
 comment on column order_events.created_at is
   'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';

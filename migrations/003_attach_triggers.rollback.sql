@@ -22,23 +22,40 @@ perform _begin_rollback('003_attach_triggers');
 
 -- Before 003_attach_triggers is taken back: undoes what functions and DO blocks made.
 
-drop procedure append_signal, append_ai_debate, append_order, append_order_event;
+drop procedure append_webhook, append_signal, append_ai_debate, append_order, append_order_event,
+  append_signals, append_ai_debates, append_orders, append_order_events;
 perform _chain_detach(t.name), _forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates',
-                  'signals']) as t(name);
+                  'signals', 'webhook_deliveries']) as t(name);
 
 drop procedure _begin_append;
+drop function record_order_events;
+drop function record_orders;
+drop function record_ai_debates;
+drop function record_signals;
+drop function _refuse_element;
+drop type _problem;
+drop function _elements;
+drop function record_webhook;
+drop function _read_json;
 drop function record_order_event;
 drop function record_order;
 drop function record_ai_debate;
 drop function record_signal;
-drop function _refuse_signal_reuse;
+drop function _refuse_unseen;
+drop function _accept_retry;
+drop type recorded_webhook;
+drop type recorded_order_event;
+drop type recorded_order;
+drop type recorded_ai_debate;
+drop type recorded_signal;
 drop trigger _400_raise_alarm on lockdown_events;
 drop trigger _500_validate on lockdown_events;
 drop trigger _500_validate on order_events;
 drop trigger _500_validate on order_execution;
 drop trigger _500_validate on ai_debates;
 drop trigger _500_validate on signals;
+drop trigger _500_validate on webhook_deliveries;
 drop function _raise_lockdown_alarm;
 drop function _validate_lockdown_event;
 drop function _refuse_statement_in_lockdown;
@@ -53,6 +70,8 @@ drop function _validate_order_event;
 drop function _validate_correlation;
 drop function _validate_signal;
 drop function _refuse_lost_digits;
+drop function _refuse_unknown;
+drop function _receive_webhook;
 
 perform _finish_rollback('003_attach_triggers');
 end

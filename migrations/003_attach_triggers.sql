@@ -25,13 +25,60 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not _begin_migration('003_attach_triggers') then return; end if;
 
+-- sql/07_audit/receive.sql
+
+-- What the database adds to a delivery, and what it leaves out
+--
+-- The hash and the size are those of all bytes that arrived, also of a body too large to keep. Whoever passes all
+-- headers on need not think of the credentials among them: they are not stored.
+
+create function _receive_webhook() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  credentials constant text := '^(http_)?((set[-_])?cookie2?|(proxy[-_])?authorization)$';
+begin
+  new.body_size := octet_length(new.raw_body);
+  new.body_sha256 := encode(sha256(new.raw_body), 'hex');
+  if new.body_size > 1048576 then
+    new.raw_body := substr(new.raw_body, 1, 4096);
+  end if;
+  if jsonb_typeof(new.headers) = 'object' then
+    new.headers := new.headers - array(select k.name from jsonb_object_keys(new.headers) as k(name)
+                                       where k.name ~* credentials);
+  end if;
+  return new;
+end
+$function$;
+comment on function _receive_webhook is
+  'Row trigger of webhook_deliveries: computes the size and the SHA-256 of the body, keeps the first 4,096 bytes of '
+  'one over 1 MiB, and removes cookies and authorization from the headers. Argument: table.';
+
 -- sql/07_audit/validate.sql
 
 -- Triggers that refuse what cannot be right, with a message that says why
 --
--- A payload whose number lost digits on its way; a signal or an order that does not exist. The foreign keys would
--- refuse the latter, too, but only at the end of the statement, and without a hint.
+-- A payload whose number lost digits on its way; a delivery, a signal or an order that does not exist. The foreign keys
+-- would refuse the latter, too, but only at the end of the statement, and without a hint.
 
+create function _refuse_unknown(table_name text, column_name text, referred_table text, problem text, hint text)
+returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+     and _snapshot_sees(pg_sequence_last_value(format('%I', 'writer_' || referred_table)::regclass)) is false then
+    perform _refuse_stale_snapshot(referred_table);
+  end if;
+  perform _refuse('AUD-008', format('%s of %s does not exist', column_name, table_name), problem, hint,
+                  table_name, 'INSERT', column_name => column_name);
+end
+$function$;
+comment on function _refuse_unknown is
+  'Raises AUD-008, because a row refers to another one that does not exist; or 40001, if it may exist, but is newer '
+  'than this transaction''s snapshot.';
 create function _refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
 language plpgsql
 set search_path from current
@@ -51,12 +98,22 @@ comment on function _refuse_lost_digits is
 create function _validate_signal() returns trigger
 language plpgsql security definer
 set search_path from current
+set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
   payload jsonb := new.raw_payload;
 begin
   if new.correlation_id is null then
     new.correlation_id := gen_random_uuid();
+  end if;
+  if new.delivery_id is not null then
+    perform from only webhook_deliveries as d where d.id = new.delivery_id;
+    if not found then
+      perform _refuse_unknown(
+        tg_argv[0], 'delivery_id', 'webhook_deliveries',
+        format('There is no delivery with id %s.', new.delivery_id),
+        'Record the delivery first (record_webhook), and pass the id that it got.');
+    end if;
   end if;
   -- Equal or correctly rounded is right; a number farther away than 2^-23 of it is another number. What lies between
   -- was a binary float. CASE, because only a number can be cast.
@@ -78,8 +135,8 @@ begin
 end
 $function$;
 comment on function _validate_signal is
-  'Row trigger of signals: generates correlation_id, and refuses (AUD-001) a payload whose price or quantity lost '
-  'digits. Argument: table.';
+  'Row trigger of signals: generates correlation_id, and refuses a delivery that does not exist (AUD-008) and a '
+  'payload whose price or quantity lost digits (AUD-001). Argument: table.';
 create function _validate_correlation() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -88,15 +145,10 @@ as $function$
 begin
   perform from only signals as s where s.correlation_id = new.correlation_id;
   if not found and new.correlation_id is not null then
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-       and _snapshot_sees(pg_sequence_last_value('writer_signals'::regclass)) is false then
-      perform _refuse_stale_snapshot('signals');
-    end if;
-    perform _refuse(
-      'AUD-008', format('correlation_id of %s does not exist', tg_argv[0]),
+    perform _refuse_unknown(
+      tg_argv[0], 'correlation_id', 'signals',
       format('There is no signal with correlation_id %s.', new.correlation_id),
-      'Record the signal first, and pass the correlation_id that it got.',
-      tg_argv[0], tg_op, column_name => 'correlation_id');
+      'Record the signal first, and pass the correlation_id that it got.');
   end if;
   return new;
 end
@@ -112,15 +164,10 @@ as $function$
 begin
   perform from only order_execution as o where o.id = new.order_execution_id;
   if not found and new.order_execution_id is not null then
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-       and _snapshot_sees(pg_sequence_last_value('writer_order_execution'::regclass)) is false then
-      perform _refuse_stale_snapshot('order_execution');
-    end if;
-    perform _refuse(
-      'AUD-008', format('order_execution_id of %s does not exist', tg_argv[0]),
+    perform _refuse_unknown(
+      tg_argv[0], 'order_execution_id', 'order_execution',
       format('There is no order with id %s.', new.order_execution_id),
-      'Record the order first, and pass the id that it got.',
-      tg_argv[0], tg_op, column_name => 'order_execution_id');
+      'Record the order first, and pass the id that it got.');
   end if;
   return new;
 end
@@ -450,6 +497,7 @@ comment on function _raise_lockdown_alarm is
 --
 -- PostgreSQL fires the triggers of a table in the order of their names: 02_refusals/protect.sql lists them.
 
+perform _protect_table('webhook_deliveries', 'AUD-013', 'AUD-014');
 perform _protect_table('signals',            'AUD-002', 'AUD-003');
 perform _protect_table('ai_debates',         'AUD-004', 'AUD-005');
 perform _protect_table('order_execution',    'AUD-006', 'AUD-007');
@@ -457,6 +505,8 @@ perform _protect_table('order_events',       'AUD-006', 'AUD-007');
 perform _protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 perform _protect_table('maintenance_events', 'AUD-011', 'AUD-011');
 perform _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
+create trigger _500_validate before insert on webhook_deliveries
+  for each row execute function _receive_webhook('webhook_deliveries');
 create trigger _500_validate before insert on signals
   for each row execute function _validate_signal('signals');
 create trigger _500_validate before insert on ai_debates
@@ -471,67 +521,194 @@ create trigger _400_raise_alarm before insert on lockdown_events
   for each row execute function _raise_lockdown_alarm();
 alter table lockdown_events enable always trigger _400_raise_alarm;
   -- for rows that are replicated, too
-comment on trigger _500_validate on signals            is 'Refuses a payload that lost digits (AUD-001).';
+comment on trigger _500_validate on webhook_deliveries is 'Measures the body, and leaves credentials out.';
+comment on trigger _500_validate on signals            is
+  'Refuses a payload that lost digits (AUD-001), and a delivery that does not exist (AUD-008).';
 comment on trigger _500_validate on ai_debates         is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_execution    is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_events       is 'Refuses an order that does not exist (AUD-008).';
 comment on trigger _500_validate on lockdown_events    is 'Refuses a release that no approved proposal made (AUD-009).';
 comment on trigger _400_raise_alarm on lockdown_events is 'Raises the alarm of an event that is replicated.';
 perform _count_attempts('AUD-001', 'signals',         'INSERT');
+perform _count_attempts('AUD-008', 'signals',         'INSERT');
 perform _count_attempts('AUD-008', 'ai_debates',      'INSERT');
 perform _count_attempts('AUD-008', 'order_execution', 'INSERT');
 perform _count_attempts('AUD-008', 'order_events',    'INSERT');
 perform _count_attempts('AUD-009', 'lockdown_events', 'INSERT');
 perform _count_attempts('AUD-010', 'signals',         'INSERT');
--- In the order in which a transaction that writes several takes them.
-perform _chain_attach('signals',         open_in_lockdown => false, is_internal => false);
-perform _chain_attach('ai_debates',      open_in_lockdown => false, is_internal => false);
-perform _chain_attach('order_execution', open_in_lockdown => false, is_internal => false);
--- Open in a lockdown, so that a liquidation can be recorded against the order that opened the position.
-perform _chain_attach('order_events',    open_in_lockdown => true,  is_internal => false);
+perform _count_attempts('AUD-010', 'order_execution', 'INSERT');
+perform _count_attempts('AUD-010', 'order_events',    'INSERT');
+-- In the order in which a transaction that writes several takes them. Deliveries are open in a lockdown, so that what
+-- arrives is kept; events, so that a liquidation can be recorded against the order that opened the position.
+perform _chain_attach('webhook_deliveries', open_in_lockdown => true,  is_internal => false);
+perform _chain_attach('signals',            open_in_lockdown => false, is_internal => false);
+perform _chain_attach('ai_debates',         open_in_lockdown => false, is_internal => false);
+perform _chain_attach('order_execution',    open_in_lockdown => false, is_internal => false);
+perform _chain_attach('order_events',       open_in_lockdown => true,  is_internal => false);
 perform _chain_attach('lockdown_events');
 perform _chain_attach('maintenance_events');
+
+-- sql/09_write/results.sql
+
+-- What the writing functions return: the stored row, and whether it is new
+--
+-- is_new is false for a retry that found the row there already. A type has the columns of its table, each without the
+-- length and the bounds that the table gives it: a column that is widened later changes nothing here.
+
+create type recorded_signal as (
+  id              bigint,
+  correlation_id  uuid,
+  signal_id       text,
+  symbol          text,
+  side            text,
+  price           numeric,
+  quantity        numeric,
+  raw_payload     jsonb,
+  source_ip       inet,
+  hmac_verified   boolean,
+  delivery_id     bigint,
+  row_hash        text,
+  created_at      timestamptz,
+  recorded_by     text,
+  is_new          boolean
+);
+comment on type recorded_signal is 'A row of signals, and whether this call recorded it.';
+create type recorded_ai_debate as (
+  id                bigint,
+  correlation_id    uuid,
+  model_name        text,
+  reasoning_json    jsonb,
+  confidence_score  numeric,
+  elapsed_ms        integer,
+  is_timeout        boolean,
+  model_version     text,
+  row_hash          text,
+  created_at        timestamptz,
+  recorded_by       text,
+  is_new            boolean
+);
+comment on type recorded_ai_debate is 'A row of ai_debates, and whether this call recorded it: always true.';
+create type recorded_order as (
+  id                 bigint,
+  correlation_id     uuid,
+  order_type         text,
+  symbol             text,
+  side               text,
+  quantity           numeric,
+  price              numeric,
+  exchange_order_id  text,
+  status             text,
+  client_order_id    text,
+  stop_price         numeric,
+  decision_maker     text,
+  exchange_status    text,
+  row_hash           text,
+  created_at         timestamptz,
+  recorded_by        text,
+  is_new             boolean
+);
+comment on type recorded_order is 'A row of order_execution, and whether this call recorded it.';
+create type recorded_order_event as (
+  id                   bigint,
+  order_execution_id   bigint,
+  event_type           text,
+  fill_quantity        numeric,
+  fill_price           numeric,
+  zar_equity           numeric,
+  positions_closed     jsonb,
+  rejection_reason     text,
+  exchange_error_code  text,
+  exchange_event_id    text,
+  exchange_status      text,
+  row_hash             text,
+  created_at           timestamptz,
+  recorded_by          text,
+  is_new               boolean
+);
+comment on type recorded_order_event is 'A row of order_events, and whether this call recorded it.';
+create type recorded_webhook as (
+  id            bigint,
+  body          jsonb,
+  body_problem  text,
+  is_whole      boolean,
+  body_size     bigint,
+  body_sha256   text,
+  row_hash      text,
+  created_at    timestamptz,
+  recorded_by   text,
+  is_new        boolean
+);
+comment on type recorded_webhook is
+  'What became of a delivery: its body as jsonb, or why it is none; whether the whole body is kept; and is_new, always '
+  'true, because every delivery is a row.';
+
+-- sql/09_write/reuse.sql
+
+-- Idempotency keys
+--
+-- Senders retry, and workers crash between two steps. So what may be sent twice has a key:
+--
+--   signals           signal_id                       the sender's
+--   order_execution   client_order_id, with status    the application's; the same order once for each status
+--   order_events      exchange_event_id, with order   the exchange's, a trade id for instance
+--
+-- The semantics are the same for all. A key that is new makes a row. A key that is there, sent with the same content,
+-- gives the row that is there, with is_new false. With other content it is refused (AUD-010). Content is all that the
+-- writer passes, except where a signal came from (source_ip, delivery_id), whether it was verified (hmac_verified), and
+-- its correlation_id: there the first word stands.
+
+create function _accept_retry(table_name text, key_name text, stored jsonb, sent jsonb) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  differing  text;
+begin
+  select string_agg(s.column_name, ', ' order by s.column_name) into differing
+  from jsonb_each(sent) as s(column_name, value) where stored -> s.column_name is distinct from s.value;
+  if differing is not null then
+    perform _refuse(
+      'AUD-010', format('%s %s was used before with other content', key_name, quote_literal(stored ->> key_name)),
+      format('It is row %s of %s; the difference is in %s.', stored ->> 'id', table_name, differing),
+      format('Send the same content again, or give what is new a %s of its own.', key_name), table_name, 'INSERT');
+  end if;
+  -- The row may be visible before it is on disk: this makes the caller's commit wait for it.
+  perform pg_logical_emit_message(true, 'alpha-db', '');
+end
+$function$;
+comment on function _accept_retry is
+  'Raises AUD-010 unless what was sent is what is stored under the key; numbers are compared as numbers, JSON as '
+  'jsonb.';
+create function _refuse_unseen(key_name text, key text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  raise exception '% % is recorded, but this transaction cannot see it', key_name, quote_literal(key)
+    using errcode = '40001', hint = 'Run the transaction again.';
+end
+$function$;
+comment on function _refuse_unseen is
+  'Raises 40001: another transaction recorded the row under this key after this one''s snapshot.';
 
 -- sql/09_write/record.sql
 
 -- Writing functions: one for each table of the audit log. They join the caller's transaction and return the stored row.
 --
--- A plain INSERT works as well. What these functions add: a signal that is sent again is recognised by its signal_id,
--- a binary float is refused, and a value that is too long is refused by name.
+-- A plain INSERT works as well. What these functions add: what is sent again is recognised by its key (reuse.sql), a
+-- binary float is refused, and a value that is too long is refused by name. With a key they look first, so that a retry
+-- costs no chain lock and works in a lockdown, too; whoever comes second in a race finds the other's row at the insert.
 --
 -- Money is anycompatible, so that a binary float is seen and refused, not cast. The last parameter, money_type, is
 -- never given: its default makes an untyped literal and an integer resolve to numeric.
 --
--- A new column of a table touches, in SQL: its file in 07_audit; its function here (parameter, length, the lists of
--- _refuse_too_long, the INSERT; for signals _refuse_signal_reuse); append.sql (parameter, call); the views of 10_read.
--- In Python: writers.py (two signatures), arguments.py (how it is read) and queries.sql (two calls). In docs: design.md
--- and sql/application.md. In tests: security/test_grants.py, chain/test_row_limit.py, chain/test_append.py and
--- sql/record.sql, then python -m tests.sql.sessions. money_type stays the last parameter.
+-- A new column of a table touches, in SQL: its file in 07_audit; its type in results.sql; its function here
+-- (parameter, length, the lists of _refuse_too_long, the INSERT, what a retry is compared by); append.sql (parameter,
+-- call); many.sql; the views of 10_read. In Python: writers.py (two signatures), arguments.py (how it is read) and
+-- queries.sql (two calls). In docs: design.md and sql/application.md. In tests: security/test_grants.py,
+-- chain/test_row_limit.py, chain/test_append.py and sql/record.sql, then python -m tests.sql.sessions. money_type stays
+-- the last parameter.
 
-create function _refuse_signal_reuse(stored signals, sent signals) returns void
-language plpgsql security definer
-set search_path from current
-as $function$
-declare
-  differing text := concat_ws(', ',
-    case when stored.symbol        is distinct from sent.symbol        then 'symbol' end,
-    case when stored.side          is distinct from sent.side          then 'side' end,
-    case when stored.price         is distinct from sent.price         then 'price' end,
-    case when stored.quantity      is distinct from sent.quantity      then 'quantity' end,
-    case when stored.raw_payload   is distinct from sent.raw_payload   then 'raw_payload' end,
-    case when stored.hmac_verified is distinct from sent.hmac_verified then 'hmac_verified' end);
-begin
-  if differing <> '' then
-    perform _refuse(
-      'AUD-010', format('signal_id %s was used before with other content', quote_literal(stored.signal_id)),
-      format('It is row %s of signals; the difference is in %s.', stored.id, differing),
-      'Send the same content again, or give another signal a signal_id of its own.', 'signals', 'INSERT');
-  end if;
-end
-$function$;
-comment on function _refuse_signal_reuse is
-  'Raises AUD-010 if what was sent under an idempotency key is not what is stored under it; a retry may come from '
-  'another address.';
 create function record_signal(
   signal_id       text,
   symbol          text,
@@ -542,15 +719,15 @@ create function record_signal(
   source_ip       inet           default null,
   hmac_verified   boolean        default false,
   correlation_id  uuid           default null,
+  delivery_id     bigint         default null,
   money_type      anycompatible  default null::numeric
-) returns signals
+) returns recorded_signal
 language plpgsql
 set search_path from current
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
-  stored  signals;
-  sent    signals;
+  stored  recorded_signal;
 begin
   if pg_typeof(price) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('price or quantity', pg_typeof(price));
@@ -559,34 +736,27 @@ begin
   if char_length(signal_id) > 64 or char_length(symbol) > 20 or char_length(side) > 10 then
     perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
-  select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
+  select s.*, false into stored from only signals as s where s.signal_id = record_signal.signal_id;
   if not found then
-    insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
-                         hmac_verified)
+    insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
+                              hmac_verified, delivery_id)
     values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol,
             record_signal.side, record_signal.price::numeric, record_signal.quantity::numeric,
-            record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false))
+            record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false),
+            record_signal.delivery_id)
     on conflict on constraint signals_signal_id_key do nothing
-    returning * into stored;
+    returning s.*, true into stored;
     if found then
       return stored;
     end if;
-    -- Another session recorded it between the look-up and the insert: now it can be seen.
-    select * into stored from only signals as s where s.signal_id = record_signal.signal_id;
+    select s.*, false into stored from only signals as s where s.signal_id = record_signal.signal_id;
     if not found then
-      raise exception 'signal_id % is recorded, but this transaction cannot see it', quote_literal(signal_id)
-        using errcode = '40001', hint = 'Run the transaction again.';
+      perform _refuse_unseen('signal_id', signal_id);
     end if;
   end if;
-  sent.symbol := record_signal.symbol;
-  sent.side := record_signal.side;
-  sent.price := record_signal.price::numeric;
-  sent.quantity := record_signal.quantity::numeric;
-  sent.raw_payload := record_signal.raw_payload;
-  sent.hmac_verified := coalesce(record_signal.hmac_verified, false);
-  perform _refuse_signal_reuse(stored, sent);
-  -- The row may be visible before it is on disk: this makes the caller's commit wait for it.
-  perform pg_logical_emit_message(true, 'alpha-db', '');
+  perform _accept_retry('signals', 'signal_id', to_jsonb(stored), jsonb_build_object(
+    'symbol', symbol, 'side', side, 'price', price::numeric, 'quantity', quantity::numeric,
+    'raw_payload', raw_payload));
   return stored;
 end
 $function$;
@@ -600,25 +770,27 @@ create function record_ai_debate(
   confidence_score  anycompatible,
   elapsed_ms        integer,
   is_timeout        boolean        default false,
+  model_version     text           default null,
   money_type        anycompatible  default null::numeric
-) returns ai_debates
+) returns recorded_ai_debate
 language plpgsql
 set search_path from current
 as $function$
 declare
-  stored ai_debates;
+  stored  recorded_ai_debate;
 begin
   if pg_typeof(confidence_score) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('confidence_score', pg_typeof(confidence_score));
   end if;
-  if char_length(model_name) > 50 then
-    perform _refuse_too_long('ai_debates', '{model_name}', array[model_name]);
+  if char_length(model_name) > 50 or char_length(model_version) > 100 then
+    perform _refuse_too_long('ai_debates', '{model_name,model_version}', array[model_name, model_version]);
   end if;
-  insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout)
+  insert into ai_debates as d (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout,
+                               model_version)
   values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
           record_ai_debate.confidence_score::numeric, record_ai_debate.elapsed_ms,
-          coalesce(record_ai_debate.is_timeout, false))
-  returning * into stored;
+          coalesce(record_ai_debate.is_timeout, false), record_ai_debate.model_version)
+  returning d.*, true into stored;
   return stored;
 end
 $function$;
@@ -633,33 +805,62 @@ create function record_order(
   price              anycompatible  default null::numeric,
   exchange_order_id  text           default null,
   status             text           default 'PENDING',
+  client_order_id    text           default null,
+  stop_price         anycompatible  default null::numeric,
+  decision_maker     text           default null,
+  exchange_status    text           default null,
   money_type         anycompatible  default null::numeric
-) returns order_execution
+) returns recorded_order
 language plpgsql
 set search_path from current
+set enable_seqscan = off
 as $function$
 declare
-  stored order_execution;
+  stored  recorded_order;
+  given   text := coalesce(status, 'PENDING');
 begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
-    perform _refuse_float('quantity or price', pg_typeof(quantity));
+    perform _refuse_float('quantity, price or stop_price', pg_typeof(quantity));
   end if;
   if char_length(symbol) > 20 or char_length(exchange_order_id) > 64 or char_length(order_type) > 20
-     or char_length(side) > 10 or char_length(status) > 20 then
-    perform _refuse_too_long('order_execution', '{symbol,exchange_order_id,order_type,side,status}',
-                             array[symbol, exchange_order_id, order_type, side, status]);
+     or char_length(side) > 10 or char_length(status) > 20 or char_length(client_order_id) > 64
+     or char_length(decision_maker) > 100 then
+    perform _refuse_too_long(
+      'order_execution', '{symbol,exchange_order_id,order_type,side,status,client_order_id,decision_maker}',
+      array[symbol, exchange_order_id, order_type, side, status, client_order_id, decision_maker]);
   end if;
-  insert into order_execution (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status)
-  values (record_order.correlation_id, record_order.order_type, record_order.symbol, record_order.side,
-          record_order.quantity::numeric, record_order.price::numeric,
-          record_order.exchange_order_id, coalesce(record_order.status, 'PENDING'))
-  returning * into stored;
+  if client_order_id is not null then
+    select o.*, false into stored from only order_execution as o
+    where o.client_order_id = record_order.client_order_id and o.status = given;
+  end if;
+  if stored.id is null then
+    insert into order_execution as o (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
+                                      status, client_order_id, stop_price, decision_maker, exchange_status)
+    values (record_order.correlation_id, record_order.order_type, record_order.symbol, record_order.side,
+            record_order.quantity::numeric, record_order.price::numeric, record_order.exchange_order_id, given,
+            record_order.client_order_id, record_order.stop_price::numeric, record_order.decision_maker,
+            record_order.exchange_status)
+    on conflict on constraint order_execution_client_order_id_key do nothing
+    returning o.*, true into stored;
+    if found then
+      return stored;
+    end if;
+    select o.*, false into stored from only order_execution as o
+    where o.client_order_id = record_order.client_order_id and o.status = given;
+    if not found then
+      perform _refuse_unseen('client_order_id', client_order_id);
+    end if;
+  end if;
+  perform _accept_retry('order_execution', 'client_order_id', to_jsonb(stored), jsonb_build_object(
+    'correlation_id', correlation_id, 'order_type', order_type, 'symbol', symbol, 'side', side,
+    'quantity', quantity::numeric, 'price', price::numeric, 'exchange_order_id', exchange_order_id,
+    'stop_price', stop_price::numeric, 'decision_maker', decision_maker, 'exchange_status', exchange_status));
   return stored;
 end
 $function$;
 comment on function record_order is
-  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. Raises '
-  'AUD-001, AUD-008, AUD-009, AUD-012.';
+  'Records an order, PENDING before it is sent and again with its exchange_order_id, and returns the row. With a '
+  'client_order_id it is idempotent for each status. Raises AUD-001, AUD-008, AUD-009, AUD-010, AUD-012.';
 create function record_order_event(
   order_execution_id   bigint,
   event_type           text,
@@ -669,33 +870,303 @@ create function record_order_event(
   positions_closed     jsonb          default null,
   rejection_reason     text           default null,
   exchange_error_code  text           default null,
+  exchange_event_id    text           default null,
+  exchange_status      text           default null,
   money_type           anycompatible  default null::numeric
-) returns order_events
+) returns recorded_order_event
 language plpgsql
 set search_path from current
+set enable_seqscan = off
 as $function$
+#variable_conflict use_column
 declare
-  stored order_events;
+  stored  recorded_order_event;
+  given   bigint := coalesce(order_execution_id, 0);  -- as in the index order_events_exchange_event_id_key
 begin
   if pg_typeof(fill_quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('fill_quantity, fill_price or zar_equity', pg_typeof(fill_quantity));
   end if;
-  if char_length(event_type) > 30 or char_length(exchange_error_code) > 50 then
-    perform _refuse_too_long('order_events', '{event_type,exchange_error_code}',
-                             array[event_type, exchange_error_code]);
+  if char_length(event_type) > 30 or char_length(exchange_error_code) > 50 or char_length(exchange_event_id) > 64 then
+    perform _refuse_too_long('order_events', '{event_type,exchange_error_code,exchange_event_id}',
+                             array[event_type, exchange_error_code, exchange_event_id]);
   end if;
-  insert into order_events (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
-                            positions_closed, rejection_reason, exchange_error_code)
-  values (record_order_event.order_execution_id, record_order_event.event_type,
-          record_order_event.fill_quantity::numeric, record_order_event.fill_price::numeric,
-          record_order_event.zar_equity::numeric, record_order_event.positions_closed,
-          record_order_event.rejection_reason, record_order_event.exchange_error_code)
-  returning * into stored;
+  if exchange_event_id is not null then
+    select e.*, false into stored from only order_events as e
+    where coalesce(e.order_execution_id, 0) = given and e.exchange_event_id = record_order_event.exchange_event_id;
+  end if;
+  if stored.id is null then
+    insert into order_events as e (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
+                                   positions_closed, rejection_reason, exchange_error_code, exchange_event_id,
+                                   exchange_status)
+    values (record_order_event.order_execution_id, record_order_event.event_type,
+            record_order_event.fill_quantity::numeric, record_order_event.fill_price::numeric,
+            record_order_event.zar_equity::numeric, record_order_event.positions_closed,
+            record_order_event.rejection_reason, record_order_event.exchange_error_code,
+            record_order_event.exchange_event_id, record_order_event.exchange_status)
+    on conflict (coalesce(order_execution_id, 0), exchange_event_id) where exchange_event_id is not null do nothing
+    returning e.*, true into stored;
+    if found then
+      return stored;
+    end if;
+    select e.*, false into stored from only order_events as e
+    where coalesce(e.order_execution_id, 0) = given and e.exchange_event_id = record_order_event.exchange_event_id;
+    if not found then
+      perform _refuse_unseen('exchange_event_id', exchange_event_id);
+    end if;
+  end if;
+  perform _accept_retry('order_events', 'exchange_event_id', to_jsonb(stored), jsonb_build_object(
+    'event_type', event_type, 'fill_quantity', fill_quantity::numeric, 'fill_price', fill_price::numeric,
+    'zar_equity', zar_equity::numeric, 'positions_closed', positions_closed, 'rejection_reason', rejection_reason,
+    'exchange_error_code', exchange_error_code, 'exchange_status', exchange_status));
   return stored;
 end
 $function$;
 comment on function record_order_event is
-  'Records what became of an order and returns the row; open also in a lockdown. Raises AUD-001, AUD-008, AUD-012.';
+  'Records what became of an order and returns the row; open also in a lockdown. With an exchange_event_id it is '
+  'idempotent. Raises AUD-001, AUD-008, AUD-010, AUD-012.';
+
+-- sql/09_write/webhook.sql
+
+-- Recording a webhook before it is read
+--
+-- The row is written whatever the body holds. What the caller gets beside it is the body as jsonb, or why it is none.
+-- Call append_webhook (append.sql) where the delivery is acknowledged: when it returns, the bytes are on disk.
+
+create function _read_json(raw_body bytea, out body jsonb, out body_problem text)
+language plpgsql immutable
+set search_path from current
+as $function$
+declare
+  detail text;
+begin
+  body := convert_from(raw_body, 'UTF8')::jsonb;
+exception when data_exception or program_limit_exceeded then
+  -- No text in UTF-8; no JSON; or JSON that jsonb cannot hold: \u0000, half a surrogate pair, nested too deep.
+  get stacked diagnostics detail = pg_exception_detail;
+  body_problem := concat_ws(': ', sqlerrm, nullif(detail, ''));
+end
+$function$;
+comment on function _read_json is 'The bytes as jsonb, or why they are none.';
+create function record_webhook(
+  raw_body       bytea,
+  source_ip      inet     default null,
+  content_type   text     default null,
+  headers        jsonb    default null,
+  signature      text     default null,
+  hmac_verified  boolean  default false
+) returns recorded_webhook
+language plpgsql
+set search_path from current
+as $function$
+declare
+  stored  recorded_webhook;
+begin
+  insert into webhook_deliveries as d (source_ip, content_type, headers, raw_body, signature, hmac_verified)
+  values (record_webhook.source_ip, record_webhook.content_type, record_webhook.headers,
+          coalesce(record_webhook.raw_body, ''), record_webhook.signature,
+          coalesce(record_webhook.hmac_verified, false))
+  returning d.id, null, null, d.body_size = octet_length(d.raw_body), d.body_size, d.body_sha256, d.row_hash,
+            d.created_at, d.recorded_by, true
+  into stored;
+  if stored.body_size = 0 then
+    stored.body_problem := 'the body is empty';
+  elsif stored.is_whole then
+    select j.body, j.body_problem into stored.body, stored.body_problem from _read_json(raw_body) as j;
+  else
+    stored.body_problem := format(
+      'the body has %s bytes; of one over 1048576 only the SHA-256, the size and the first 4096 bytes are kept',
+      stored.body_size);
+  end if;
+  return stored;
+end
+$function$;
+comment on function record_webhook is
+  'Records a delivery, whatever its bytes are, and returns its id, and the body as jsonb or why it is none. Every call '
+  'is a row, also for the same bytes. Open also in a lockdown. Raises AUD-012.';
+
+-- sql/09_write/many.sql
+
+-- Recording many at once: an array of objects, with the columns as members
+--
+-- Each element goes through the function of its table, so that keys, checks and refusals are the same. All of them are
+-- recorded, or none is; the results come in the order given. Numbers are exact, because jsonb's are decimals.
+--
+-- An element that is refused is refused under the code that it would have alone; its place stands in DETAIL.
+
+create function _elements(items jsonb, known text[], out value jsonb, out place bigint) returns setof record
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  unknown text;
+begin
+  if jsonb_typeof(items) is distinct from 'array' then
+    raise exception 'an array of objects is expected, not %', coalesce(jsonb_typeof(items), 'NULL')
+      using errcode = '22023', hint = 'Pass a JSON array: [{"column": value, …}, …].';
+  end if;
+  for value, place in select e.value, e.place from jsonb_array_elements(items) with ordinality as e(value, place) loop
+    if jsonb_typeof(value) <> 'object' then
+      raise exception 'element % is no object, but %', place, jsonb_typeof(value)
+        using errcode = '22023', hint = 'Pass an object with the columns as members.';
+    end if;
+    select string_agg(quote_literal(m.name), ', ') into unknown
+    from jsonb_object_keys(value) as m(name) where m.name <> all (known);
+    if unknown is not null then
+      raise exception 'element % has members that are not known: %', place, unknown
+        using errcode = '22023', hint = format('Known are: %s.', array_to_string(known, ', '));
+    end if;
+    return next;
+  end loop;
+end
+$function$;
+comment on function _elements is
+  'The elements of an array, each an object with no member but these. Raises 22023.';
+create type _problem as (
+  message          text,
+  detail           text,
+  hint             text,
+  column_name      text,
+  constraint_name  text,
+  table_name       text
+);
+comment on type _problem is 'What an error says, beside its SQLSTATE.';
+create function _refuse_element(place bigint, code text, problem _problem) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  raise exception using
+    errcode = code, message = problem.message,
+    detail = coalesce(nullif(concat_ws(' ', 'Element ' || place || '.', nullif(problem.detail, '')), ''),
+                      'No element was looked at.'),
+    hint = coalesce(nullif(problem.hint, ''), 'Nothing was recorded. Mend the element, and send the array again.'),
+    column = problem.column_name, constraint = problem.constraint_name,
+    table = problem.table_name;
+end
+$function$;
+comment on function _refuse_element is
+  'Raises again what the element of an array raised, with its place in DETAIL; the place is null if none was reached.';
+create function record_signals(signals jsonb) returns setof recorded_signal
+language plpgsql
+set search_path from current
+as $function$
+declare
+  value    jsonb;
+  place    bigint;
+  problem  _problem;
+begin
+  for value, place in select e.value, e.place from _elements(signals,
+    '{signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id,
+      delivery_id}') as e
+  loop
+    return next record_signal(
+      signal_id => value ->> 'signal_id', symbol => value ->> 'symbol', side => value ->> 'side',
+      price => (value ->> 'price')::numeric, quantity => (value ->> 'quantity')::numeric,
+      raw_payload => nullif(value -> 'raw_payload', 'null'), source_ip => (value ->> 'source_ip')::inet,
+      hmac_verified => (value ->> 'hmac_verified')::boolean,
+      correlation_id => (value ->> 'correlation_id')::uuid, delivery_id => (value ->> 'delivery_id')::bigint);
+  end loop;
+exception when others then
+  get stacked diagnostics problem.message = message_text, problem.detail = pg_exception_detail,
+    problem.hint = pg_exception_hint, problem.column_name = column_name,
+    problem.constraint_name = constraint_name, problem.table_name = table_name;
+  perform _refuse_element(place, sqlstate, problem);
+end
+$function$;
+comment on function record_signals is
+  'Records signals, an array of objects with the columns as members, all or nothing, and returns their rows in the '
+  'order given. Raises 22023, and what record_signal raises, with the element''s place in DETAIL.';
+create function record_ai_debates(ai_debates jsonb) returns setof recorded_ai_debate
+language plpgsql
+set search_path from current
+as $function$
+declare
+  value    jsonb;
+  place    bigint;
+  problem  _problem;
+begin
+  for value, place in select e.value, e.place from _elements(ai_debates,
+    '{correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms, is_timeout, model_version}') as e
+  loop
+    return next record_ai_debate(
+      correlation_id => (value ->> 'correlation_id')::uuid, model_name => value ->> 'model_name',
+      reasoning_json => nullif(value -> 'reasoning_json', 'null'),
+      confidence_score => (value ->> 'confidence_score')::numeric,
+      elapsed_ms => (value ->> 'elapsed_ms')::integer, is_timeout => (value ->> 'is_timeout')::boolean,
+      model_version => value ->> 'model_version');
+  end loop;
+exception when others then
+  get stacked diagnostics problem.message = message_text, problem.detail = pg_exception_detail,
+    problem.hint = pg_exception_hint, problem.column_name = column_name,
+    problem.constraint_name = constraint_name, problem.table_name = table_name;
+  perform _refuse_element(place, sqlstate, problem);
+end
+$function$;
+comment on function record_ai_debates is
+  'Records debates, an array of objects with the columns as members, all or nothing, and returns their rows in the '
+  'order given. Raises 22023, and what record_ai_debate raises, with the element''s place in DETAIL.';
+create function record_orders(orders jsonb) returns setof recorded_order
+language plpgsql
+set search_path from current
+as $function$
+declare
+  value    jsonb;
+  place    bigint;
+  problem  _problem;
+begin
+  for value, place in select e.value, e.place from _elements(orders,
+    '{correlation_id, order_type, symbol, side, quantity, price, exchange_order_id, status, client_order_id,
+      stop_price, decision_maker, exchange_status}') as e
+  loop
+    return next record_order(
+      correlation_id => (value ->> 'correlation_id')::uuid, order_type => value ->> 'order_type',
+      symbol => value ->> 'symbol', side => value ->> 'side', quantity => (value ->> 'quantity')::numeric,
+      price => (value ->> 'price')::numeric, exchange_order_id => value ->> 'exchange_order_id',
+      status => value ->> 'status', client_order_id => value ->> 'client_order_id',
+      stop_price => (value ->> 'stop_price')::numeric, decision_maker => value ->> 'decision_maker',
+      exchange_status => value ->> 'exchange_status');
+  end loop;
+exception when others then
+  get stacked diagnostics problem.message = message_text, problem.detail = pg_exception_detail,
+    problem.hint = pg_exception_hint, problem.column_name = column_name,
+    problem.constraint_name = constraint_name, problem.table_name = table_name;
+  perform _refuse_element(place, sqlstate, problem);
+end
+$function$;
+comment on function record_orders is
+  'Records orders, an array of objects with the columns as members, all or nothing, and returns their rows in the '
+  'order given. Raises 22023, and what record_order raises, with the element''s place in DETAIL.';
+create function record_order_events(order_events jsonb) returns setof recorded_order_event
+language plpgsql
+set search_path from current
+as $function$
+declare
+  value    jsonb;
+  place    bigint;
+  problem  _problem;
+begin
+  for value, place in select e.value, e.place from _elements(order_events,
+    '{order_execution_id, event_type, fill_quantity, fill_price, zar_equity, positions_closed, rejection_reason,
+      exchange_error_code, exchange_event_id, exchange_status}') as e
+  loop
+    return next record_order_event(
+      order_execution_id => (value ->> 'order_execution_id')::bigint, event_type => value ->> 'event_type',
+      fill_quantity => (value ->> 'fill_quantity')::numeric, fill_price => (value ->> 'fill_price')::numeric,
+      zar_equity => (value ->> 'zar_equity')::numeric,
+      positions_closed => nullif(value -> 'positions_closed', 'null'),
+      rejection_reason => value ->> 'rejection_reason', exchange_error_code => value ->> 'exchange_error_code',
+      exchange_event_id => value ->> 'exchange_event_id', exchange_status => value ->> 'exchange_status');
+  end loop;
+exception when others then
+  get stacked diagnostics problem.message = message_text, problem.detail = pg_exception_detail,
+    problem.hint = pg_exception_hint, problem.column_name = column_name,
+    problem.constraint_name = constraint_name, problem.table_name = table_name;
+  perform _refuse_element(place, sqlstate, problem);
+end
+$function$;
+comment on function record_order_events is
+  'Records events, an array of objects with the columns as members, all or nothing, and returns their rows in the '
+  'order given. Raises 22023, and what record_order_event raises, with the element''s place in DETAIL.';
 
 -- sql/09_write/append.sql
 
@@ -709,7 +1180,7 @@ comment on function record_order_event is
 --
 -- When CALL returns, the second commit has flushed the message and so the row. One flush acknowledges many writers.
 -- After a crash, what survives of a chain is a prefix of it, because its rows stand in the log in their order. A
--- signal that was recorded before is acknowledged after a flush, too.
+-- row that was recorded before is acknowledged after a flush, too.
 --
 -- A procedure that commits can neither be SECURITY DEFINER nor pin its search_path. So each name in these bodies is
 -- qualified, with the schema that they are installed into: _fill puts it in for {home:I}.
@@ -731,6 +1202,47 @@ comment on procedure _begin_append is
 do $append$
 begin
   execute _fill($template$
+create procedure append_webhook(
+  raw_body             bytea,
+  source_ip            inet     default null,
+  content_type         text     default null,
+  headers              jsonb    default null,
+  signature            text     default null,
+  hmac_verified        boolean  default false,
+  inout id             bigint   default null,
+  inout row_hash       text     default null,
+  inout is_new         boolean  default null,
+  inout body           jsonb    default null,
+  inout body_problem   text     default null,
+  inout is_whole       boolean  default null
+)
+language plpgsql
+as $procedure$
+declare
+  stored   {home:I}.recorded_webhook;
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_webhook */);
+  stored := {home:I}.record_webhook(raw_body, source_ip, content_type, headers, signature, hmac_verified);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  id := stored.id;
+  row_hash := stored.row_hash;
+  is_new := stored.is_new;
+  body := stored.body;
+  body_problem := stored.body_problem;
+  is_whole := stored.is_whole;
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_webhook is
+  'Records a delivery as record_webhook does, and returns its id and its body as jsonb, or why it is none, once the '
+  'row is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+do $append$
+begin
+  execute _fill($template$
 create procedure append_signal(
   signal_id              text,
   symbol                 text,
@@ -740,20 +1252,22 @@ create procedure append_signal(
   raw_payload            jsonb,
   source_ip              inet           default null,
   hmac_verified          boolean        default false,
+  delivery_id            bigint         default null,
   inout correlation_id   uuid           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 declare
-  stored   {home:I}.signals;
+  stored   {home:I}.recorded_signal;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_signal */);
   stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
-                                   correlation_id, money_type);
+                                   correlation_id, delivery_id, money_type);
   commit;  -- the first; the caller's synchronous_commit holds again
   -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
   -- failed that is written.
@@ -761,14 +1275,15 @@ begin
   id := stored.id;
   correlation_id := stored.correlation_id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_signal is
-  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without '
-  'holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records a signal as record_signal does, and returns where its row stands once that is on disk, without holding the '
+  'chain while it waits. Raises 2D000 inside a transaction.';
 do $append$
 begin
   execute _fill($template$
@@ -779,23 +1294,26 @@ create procedure append_ai_debate(
   confidence_score       anycompatible,
   elapsed_ms             integer,
   is_timeout             boolean        default false,
+  model_version          text           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 declare
-  stored   {home:I}.ai_debates;
+  stored   {home:I}.recorded_ai_debate;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_ai_debate */);
   stored := {home:I}.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms,
-                                      is_timeout, money_type);
+                                      is_timeout, model_version, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());
@@ -816,23 +1334,29 @@ create procedure append_order(
   price                  anycompatible  default null::numeric,
   exchange_order_id      text           default null,
   status                 text           default 'PENDING',
+  client_order_id        text           default null,
+  stop_price             anycompatible  default null::numeric,
+  decision_maker         text           default null,
+  exchange_status        text           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 declare
-  stored   {home:I}.order_execution;
+  stored   {home:I}.recorded_order;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_order */);
   stored := {home:I}.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
-                                  status, money_type);
+                                  status, client_order_id, stop_price, decision_maker, exchange_status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());
@@ -853,27 +1377,32 @@ create procedure append_order_event(
   positions_closed       jsonb          default null,
   rejection_reason       text           default null,
   exchange_error_code    text           default null,
+  exchange_event_id      text           default null,
+  exchange_status        text           default null,
   inout correlation_id   uuid           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 #variable_conflict use_variable
 declare
-  stored   {home:I}.order_events;
+  stored   {home:I}.recorded_order_event;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_order_event */);
   select o.correlation_id into correlation_id
   from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
-                                        positions_closed, rejection_reason, exchange_error_code, money_type);
+                                        positions_closed, rejection_reason, exchange_error_code, exchange_event_id,
+                                        exchange_status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());
@@ -882,6 +1411,99 @@ $append$;
 comment on procedure append_order_event is
   'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain '
   'while it waits. Raises 2D000 inside a transaction.';
+
+-- sql/09_write/append_many.sql
+
+-- Procedures that make many rows durable at once: the twins of many.sql, as append.sql has them of record.sql
+
+do $append$
+begin
+  execute _fill($template$
+create procedure append_signals(signals jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_signals */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_signals(signals) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_signals is
+  'Records signals as record_signals does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
+do $append$
+begin
+  execute _fill($template$
+create procedure append_ai_debates(ai_debates jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_ai_debates */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_ai_debates(ai_debates) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_ai_debates is
+  'Records debates as record_ai_debates does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
+do $append$
+begin
+  execute _fill($template$
+create procedure append_orders(orders jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_orders */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_orders(orders) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_orders is
+  'Records orders as record_orders does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
+do $append$
+begin
+  execute _fill($template$
+create procedure append_order_events(order_events jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_order_events */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_order_events(order_events) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_order_events is
+  'Records events as record_order_events does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
 
 perform _finish_migration('003_attach_triggers');
 end

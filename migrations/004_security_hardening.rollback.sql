@@ -59,6 +59,7 @@ drop function standbys;
 drop function lock_holders;
 drop view vw_kill_switch_events;
 drop view vw_trade_audit_full;
+drop view vw_unprocessed_deliveries;
 
 perform _finish_rollback('004_security_hardening');
 end

@@ -24,6 +24,28 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not _begin_migration('004_security_hardening') then return; end if;
 
+-- sql/10_read/deliveries.sql
+
+-- Deliveries that became no signal: what the application could not read, has not read yet, or refused.
+--
+-- A worker that died between the delivery and its signal left one here, so a restart goes through this view. A delivery
+-- that was sent again is listed, too, because no signal was made of it; repeats says so.
+
+create view vw_unprocessed_deliveries with (security_invoker = true) as
+select
+  d.id, d.created_at, d.source_ip, d.content_type, d.headers, d.raw_body, d.body_size, d.body_sha256, d.signature,
+  d.hmac_verified, d.recorded_by,
+  (select min(p.id) from only webhook_deliveries as p
+   join only signals as s on s.delivery_id = p.id
+   where p.body_sha256 = d.body_sha256) as repeats
+from only webhook_deliveries as d
+where not exists (select from only signals as s where s.delivery_id = d.id)
+  and _sees_every_row('{webhook_deliveries,signals}'::text[]);
+comment on view vw_unprocessed_deliveries is
+  'Deliveries that no signal was made of: unreadable, refused, not read yet, or repeated.';
+comment on column vw_unprocessed_deliveries.repeats is
+  'The first delivery of the same bytes that a signal was made of; null if there is none.';
+
 -- sql/10_read/trade_audit.sql
 
 -- Every signal with what came of it; with the rights of the login that reads it.
@@ -44,6 +66,7 @@ select
   s.raw_payload       as raw_payload,
   s.source_ip         as source_ip,
   s.hmac_verified     as hmac_verified,
+  s.delivery_id       as delivery_id,
   s.created_at        as created_at,
   s.recorded_by       as recorded_by,
   ds.reasoning_json   as deepseek_reasoning,
@@ -57,6 +80,10 @@ select
   o.price             as order_price,
   o.exchange_order_id as order_exchange_order_id,
   o.status            as order_status,
+  o.client_order_id   as order_client_order_id,
+  o.stop_price        as order_stop_price,
+  o.decision_maker    as order_decision_maker,
+  o.exchange_status   as order_exchange_status,
   o.created_at        as order_created_at,
   o.recorded_by       as order_recorded_by,
   e.id                as event_id,
@@ -66,6 +93,8 @@ select
   e.positions_closed  as event_positions_closed,
   e.rejection_reason  as event_rejection_reason,
   e.exchange_error_code as event_exchange_error_code,
+  e.exchange_event_id as event_exchange_event_id,
+  e.exchange_status   as event_exchange_status,
   e.created_at        as event_created_at,
   e.recorded_by       as event_recorded_by,
   z.zar_equity        as zar_equity,
@@ -93,7 +122,7 @@ left join lateral (
         order by d.model_name, d.id desc) as m) as cc on true
 left join lateral (
   select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason,
-         v.exchange_error_code, v.created_at, v.recorded_by, v.row_hash
+         v.exchange_error_code, v.exchange_event_id, v.exchange_status, v.created_at, v.recorded_by, v.row_hash
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v
@@ -133,6 +162,7 @@ select
   o.price             as order_price,
   o.exchange_order_id as order_exchange_order_id,
   o.status            as order_status,
+  o.client_order_id   as order_client_order_id,
   s.id                as signal_row_id,
   s.correlation_id    as correlation_id,
   s.signal_id         as signal_id,
@@ -145,12 +175,13 @@ select
   o.row_hash          as order_hash,
   s.row_hash          as signal_hash
 from only order_events as e
-join only order_execution as o on o.id = e.order_execution_id
-join only signals as s on s.correlation_id = o.correlation_id
+left join only order_execution as o on o.id = e.order_execution_id
+left join only signals as s on s.correlation_id = o.correlation_id
 where e.event_type::text = 'KILL_SWITCH'::text
   and _sees_every_row('{signals,order_execution,order_events}'::text[]);
 comment on view vw_kill_switch_events is
-  'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
+  'Every kill switch: equity at that moment, the positions it closed, and, if it was triggered for an order, the order '
+  'and the signal that led there.';
 comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
 comment on column vw_kill_switch_events.zar_equity        is
   'Account equity in rand when the kill switch was triggered.';
@@ -160,15 +191,21 @@ comment on column vw_kill_switch_events.signal_created_at is 'When that signal w
 comment on column vw_kill_switch_events.event_hash        is 'row_hash of the event.';
 comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
 comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
--- A column of these two views that has no comment of its own says what the column behind it says.
+-- A column of these views that has no comment of its own says what the column behind it says.
 do $comments$
 declare
   item  record;
 begin
   for item in
     select v.relname as view_name, a.attname as column_name, col_description(b.attrelid, b.attnum) as what
-    from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
-    join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
+    from (values ('vw_trade_audit_full',       'order_', 'order_execution'),
+                 ('vw_trade_audit_full',       'event_', 'order_events'),
+                 ('vw_trade_audit_full',       '',       'signals'),
+                 ('vw_kill_switch_events',     'order_', 'order_execution'),
+                 ('vw_kill_switch_events',     'event_', 'order_events'),
+                 ('vw_kill_switch_events',     '',       'signals'),
+                 ('vw_unprocessed_deliveries', '',       'webhook_deliveries')) as s(view_name, prefix, table_name)
+    join pg_class as v on v.oid = s.view_name::regclass
     join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
     join pg_attribute as b on b.attrelid = s.table_name::regclass
                           and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))
@@ -339,7 +376,8 @@ perform _grant('select, insert on', array[c.table_name], '{app_trading}'),
 from only chains as c where not c.is_internal;
 perform _grant('select on', '{installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states,
                              verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
-perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts}',
+perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_unprocessed_deliveries,
+                             vw_rejected_attempts}',
               '{app_trading, app_auditor, app_risk}');
 -- Functions for everyone with one of our roles
 
@@ -348,11 +386,14 @@ perform _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockd
               '{app_trading, app_auditor, app_risk}');
 -- Writing, and what the writing functions and the domains' checks call
 
-perform _grant('execute on routine', '{record_signal, record_ai_debate, record_order,
-                                      record_order_event, append_signal, append_ai_debate,
-                                      append_order, append_order_event, _begin_append,
-                                      _refuse_decimal, _refuse_float, _refuse_too_long,
-                                      _refuse_signal_reuse}',
+perform _grant('execute on routine', '{record_webhook, record_signal, record_ai_debate, record_order,
+                                      record_order_event, append_webhook, append_signal,
+                                      append_ai_debate, append_order, append_order_event,
+                                      record_signals, record_ai_debates, record_orders,
+                                      record_order_events, append_signals, append_ai_debates,
+                                      append_orders, append_order_events, _elements, _refuse_element,
+                                      _begin_append, _read_json, _accept_retry, _refuse_unseen,
+                                      _refuse_decimal, _refuse_float, _refuse_too_long}',
               '{app_trading}');
 -- Verifying, and what the verifying functions call
 

@@ -2,6 +2,7 @@
 --
 -- PostgreSQL fires the triggers of a table in the order of their names: 02_refusals/protect.sql lists them.
 
+select _protect_table('webhook_deliveries', 'AUD-013', 'AUD-014');
 select _protect_table('signals',            'AUD-002', 'AUD-003');
 select _protect_table('ai_debates',         'AUD-004', 'AUD-005');
 select _protect_table('order_execution',    'AUD-006', 'AUD-007');
@@ -10,6 +11,8 @@ select _protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 select _protect_table('maintenance_events', 'AUD-011', 'AUD-011');
 select _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
 
+create trigger _500_validate before insert on webhook_deliveries
+  for each row execute function _receive_webhook('webhook_deliveries');
 create trigger _500_validate before insert on signals
   for each row execute function _validate_signal('signals');
 create trigger _500_validate before insert on ai_debates
@@ -23,7 +26,9 @@ create trigger _500_validate before insert on lockdown_events
 create trigger _400_raise_alarm before insert on lockdown_events
   for each row execute function _raise_lockdown_alarm();
 alter table lockdown_events enable always trigger _400_raise_alarm;  -- for rows that are replicated, too
-comment on trigger _500_validate on signals            is 'Refuses a payload that lost digits (AUD-001).';
+comment on trigger _500_validate on webhook_deliveries is 'Measures the body, and leaves credentials out.';
+comment on trigger _500_validate on signals            is
+  'Refuses a payload that lost digits (AUD-001), and a delivery that does not exist (AUD-008).';
 comment on trigger _500_validate on ai_debates         is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_execution    is 'Refuses a signal that does not exist (AUD-008).';
 comment on trigger _500_validate on order_events       is 'Refuses an order that does not exist (AUD-008).';
@@ -31,17 +36,21 @@ comment on trigger _500_validate on lockdown_events    is 'Refuses a release tha
 comment on trigger _400_raise_alarm on lockdown_events is 'Raises the alarm of an event that is replicated.';
 
 select _count_attempts('AUD-001', 'signals',         'INSERT');
+select _count_attempts('AUD-008', 'signals',         'INSERT');
 select _count_attempts('AUD-008', 'ai_debates',      'INSERT');
 select _count_attempts('AUD-008', 'order_execution', 'INSERT');
 select _count_attempts('AUD-008', 'order_events',    'INSERT');
 select _count_attempts('AUD-009', 'lockdown_events', 'INSERT');
 select _count_attempts('AUD-010', 'signals',         'INSERT');
+select _count_attempts('AUD-010', 'order_execution', 'INSERT');
+select _count_attempts('AUD-010', 'order_events',    'INSERT');
 
--- In the order in which a transaction that writes several takes them.
-select _chain_attach('signals',         open_in_lockdown => false, is_internal => false);
-select _chain_attach('ai_debates',      open_in_lockdown => false, is_internal => false);
-select _chain_attach('order_execution', open_in_lockdown => false, is_internal => false);
--- Open in a lockdown, so that a liquidation can be recorded against the order that opened the position.
-select _chain_attach('order_events',    open_in_lockdown => true,  is_internal => false);
+-- In the order in which a transaction that writes several takes them. Deliveries are open in a lockdown, so that what
+-- arrives is kept; events, so that a liquidation can be recorded against the order that opened the position.
+select _chain_attach('webhook_deliveries', open_in_lockdown => true,  is_internal => false);
+select _chain_attach('signals',            open_in_lockdown => false, is_internal => false);
+select _chain_attach('ai_debates',         open_in_lockdown => false, is_internal => false);
+select _chain_attach('order_execution',    open_in_lockdown => false, is_internal => false);
+select _chain_attach('order_events',       open_in_lockdown => true,  is_internal => false);
 select _chain_attach('lockdown_events');
 select _chain_attach('maintenance_events');

@@ -8,7 +8,7 @@
 --
 -- When CALL returns, the second commit has flushed the message and so the row. One flush acknowledges many writers.
 -- After a crash, what survives of a chain is a prefix of it, because its rows stand in the log in their order. A
--- signal that was recorded before is acknowledged after a flush, too.
+-- row that was recorded before is acknowledged after a flush, too.
 --
 -- A procedure that commits can neither be SECURITY DEFINER nor pin its search_path. So each name in these bodies is
 -- qualified, with the schema that they are installed into: _fill puts it in for {home:I}.
@@ -31,6 +31,48 @@ comment on procedure _begin_append is
 do $append$
 begin
   execute _fill($template$
+create procedure append_webhook(
+  raw_body             bytea,
+  source_ip            inet     default null,
+  content_type         text     default null,
+  headers              jsonb    default null,
+  signature            text     default null,
+  hmac_verified        boolean  default false,
+  inout id             bigint   default null,
+  inout row_hash       text     default null,
+  inout is_new         boolean  default null,
+  inout body           jsonb    default null,
+  inout body_problem   text     default null,
+  inout is_whole       boolean  default null
+)
+language plpgsql
+as $procedure$
+declare
+  stored   {home:I}.recorded_webhook;
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_webhook */);
+  stored := {home:I}.record_webhook(raw_body, source_ip, content_type, headers, signature, hmac_verified);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  id := stored.id;
+  row_hash := stored.row_hash;
+  is_new := stored.is_new;
+  body := stored.body;
+  body_problem := stored.body_problem;
+  is_whole := stored.is_whole;
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_webhook is
+  'Records a delivery as record_webhook does, and returns its id and its body as jsonb, or why it is none, once the '
+  'row is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
+
+do $append$
+begin
+  execute _fill($template$
 create procedure append_signal(
   signal_id              text,
   symbol                 text,
@@ -40,20 +82,22 @@ create procedure append_signal(
   raw_payload            jsonb,
   source_ip              inet           default null,
   hmac_verified          boolean        default false,
+  delivery_id            bigint         default null,
   inout correlation_id   uuid           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 declare
-  stored   {home:I}.signals;
+  stored   {home:I}.recorded_signal;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_signal */);
   stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
-                                   correlation_id, money_type);
+                                   correlation_id, delivery_id, money_type);
   commit;  -- the first; the caller's synchronous_commit holds again
   -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
   -- failed that is written.
@@ -61,14 +105,15 @@ begin
   id := stored.id;
   correlation_id := stored.correlation_id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_signal is
-  'Records a signal as record_signal does, and returns its id, correlation_id and row_hash once it is on disk, without '
-  'holding the chain while it waits. Raises 2D000 inside a transaction.';
+  'Records a signal as record_signal does, and returns where its row stands once that is on disk, without holding the '
+  'chain while it waits. Raises 2D000 inside a transaction.';
 
 do $append$
 begin
@@ -80,23 +125,26 @@ create procedure append_ai_debate(
   confidence_score       anycompatible,
   elapsed_ms             integer,
   is_timeout             boolean        default false,
+  model_version          text           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 declare
-  stored   {home:I}.ai_debates;
+  stored   {home:I}.recorded_ai_debate;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_ai_debate */);
   stored := {home:I}.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms,
-                                      is_timeout, money_type);
+                                      is_timeout, model_version, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());
@@ -118,23 +166,29 @@ create procedure append_order(
   price                  anycompatible  default null::numeric,
   exchange_order_id      text           default null,
   status                 text           default 'PENDING',
+  client_order_id        text           default null,
+  stop_price             anycompatible  default null::numeric,
+  decision_maker         text           default null,
+  exchange_status        text           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 declare
-  stored   {home:I}.order_execution;
+  stored   {home:I}.recorded_order;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_order */);
   stored := {home:I}.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
-                                  status, money_type);
+                                  status, client_order_id, stop_price, decision_maker, exchange_status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());
@@ -156,27 +210,32 @@ create procedure append_order_event(
   positions_closed       jsonb          default null,
   rejection_reason       text           default null,
   exchange_error_code    text           default null,
+  exchange_event_id      text           default null,
+  exchange_status        text           default null,
   inout correlation_id   uuid           default null,
   inout id               bigint         default null,
   inout row_hash         text           default null,
+  inout is_new           boolean        default null,
   money_type             anycompatible  default null::numeric
 )
 language plpgsql
 as $procedure$
 #variable_conflict use_variable
 declare
-  stored   {home:I}.order_events;
+  stored   {home:I}.recorded_order_event;
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_order_event */);
   select o.correlation_id into correlation_id
   from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
-                                        positions_closed, rejection_reason, exchange_error_code, money_type);
+                                        positions_closed, rejection_reason, exchange_error_code, exchange_event_id,
+                                        exchange_status, money_type);
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
   id := stored.id;
   row_hash := stored.row_hash;
+  is_new := stored.is_new;
 end
 $procedure$;
 $template$, 'home', current_schema());

@@ -17,7 +17,8 @@ from only chains as c where not c.is_internal;
 
 select _grant('select on', '{installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states,
                              verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
-select _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_rejected_attempts}',
+select _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_unprocessed_deliveries,
+                             vw_rejected_attempts}',
               '{app_trading, app_auditor, app_risk}');
 
 -- Functions for everyone with one of our roles
@@ -28,11 +29,14 @@ select _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdo
 
 -- Writing, and what the writing functions and the domains' checks call
 
-select _grant('execute on routine', '{record_signal, record_ai_debate, record_order,
-                                      record_order_event, append_signal, append_ai_debate,
-                                      append_order, append_order_event, _begin_append,
-                                      _refuse_decimal, _refuse_float, _refuse_too_long,
-                                      _refuse_signal_reuse}',
+select _grant('execute on routine', '{record_webhook, record_signal, record_ai_debate, record_order,
+                                      record_order_event, append_webhook, append_signal,
+                                      append_ai_debate, append_order, append_order_event,
+                                      record_signals, record_ai_debates, record_orders,
+                                      record_order_events, append_signals, append_ai_debates,
+                                      append_orders, append_order_events, _elements, _refuse_element,
+                                      _begin_append, _read_json, _accept_retry, _refuse_unseen,
+                                      _refuse_decimal, _refuse_float, _refuse_too_long}',
               '{app_trading}');
 
 -- Verifying, and what the verifying functions call

@@ -14,6 +14,7 @@ select
   o.price             as order_price,
   o.exchange_order_id as order_exchange_order_id,
   o.status            as order_status,
+  o.client_order_id   as order_client_order_id,
   s.id                as signal_row_id,
   s.correlation_id    as correlation_id,
   s.signal_id         as signal_id,
@@ -26,12 +27,13 @@ select
   o.row_hash          as order_hash,
   s.row_hash          as signal_hash
 from only order_events as e
-join only order_execution as o on o.id = e.order_execution_id
-join only signals as s on s.correlation_id = o.correlation_id
+left join only order_execution as o on o.id = e.order_execution_id
+left join only signals as s on s.correlation_id = o.correlation_id
 where e.event_type::text = 'KILL_SWITCH'::text
   and _sees_every_row('{signals,order_execution,order_events}'::text[]);
 comment on view vw_kill_switch_events is
-  'Every kill switch: equity at that moment, the positions it closed, the order, and the signal that led there.';
+  'Every kill switch: equity at that moment, the positions it closed, and, if it was triggered for an order, the order '
+  'and the signal that led there.';
 comment on column vw_kill_switch_events.triggered_at      is 'When the kill switch was recorded.';
 comment on column vw_kill_switch_events.zar_equity        is
   'Account equity in rand when the kill switch was triggered.';
@@ -42,15 +44,21 @@ comment on column vw_kill_switch_events.event_hash        is 'row_hash of the ev
 comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
 comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
 
--- A column of these two views that has no comment of its own says what the column behind it says.
+-- A column of these views that has no comment of its own says what the column behind it says.
 do $comments$
 declare
   item  record;
 begin
   for item in
     select v.relname as view_name, a.attname as column_name, col_description(b.attrelid, b.attnum) as what
-    from (values ('order_', 'order_execution'), ('event_', 'order_events'), ('', 'signals')) as s(prefix, table_name)
-    join pg_class as v on v.oid in ('vw_trade_audit_full'::regclass, 'vw_kill_switch_events'::regclass)
+    from (values ('vw_trade_audit_full',       'order_', 'order_execution'),
+                 ('vw_trade_audit_full',       'event_', 'order_events'),
+                 ('vw_trade_audit_full',       '',       'signals'),
+                 ('vw_kill_switch_events',     'order_', 'order_execution'),
+                 ('vw_kill_switch_events',     'event_', 'order_events'),
+                 ('vw_kill_switch_events',     '',       'signals'),
+                 ('vw_unprocessed_deliveries', '',       'webhook_deliveries')) as s(view_name, prefix, table_name)
+    join pg_class as v on v.oid = s.view_name::regclass
     join pg_attribute as a on a.attrelid = v.oid and a.attnum > 0 and starts_with(a.attname::text, s.prefix)
     join pg_attribute as b on b.attrelid = s.table_name::regclass
                           and b.attname in (a.attname, substr(a.attname, length(s.prefix) + 1))

@@ -16,6 +16,7 @@ select
   s.raw_payload       as raw_payload,
   s.source_ip         as source_ip,
   s.hmac_verified     as hmac_verified,
+  s.delivery_id       as delivery_id,
   s.created_at        as created_at,
   s.recorded_by       as recorded_by,
   ds.reasoning_json   as deepseek_reasoning,
@@ -29,6 +30,10 @@ select
   o.price             as order_price,
   o.exchange_order_id as order_exchange_order_id,
   o.status            as order_status,
+  o.client_order_id   as order_client_order_id,
+  o.stop_price        as order_stop_price,
+  o.decision_maker    as order_decision_maker,
+  o.exchange_status   as order_exchange_status,
   o.created_at        as order_created_at,
   o.recorded_by       as order_recorded_by,
   e.id                as event_id,
@@ -38,6 +43,8 @@ select
   e.positions_closed  as event_positions_closed,
   e.rejection_reason  as event_rejection_reason,
   e.exchange_error_code as event_exchange_error_code,
+  e.exchange_event_id as event_exchange_event_id,
+  e.exchange_status   as event_exchange_status,
   e.created_at        as event_created_at,
   e.recorded_by       as event_recorded_by,
   z.zar_equity        as zar_equity,
@@ -65,7 +72,7 @@ left join lateral (
         order by d.model_name, d.id desc) as m) as cc on true
 left join lateral (
   select v.id, v.event_type, v.fill_quantity, v.fill_price, v.positions_closed, v.rejection_reason,
-         v.exchange_error_code, v.created_at, v.recorded_by, v.row_hash
+         v.exchange_error_code, v.exchange_event_id, v.exchange_status, v.created_at, v.recorded_by, v.row_hash
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v

@@ -1,0 +1,93 @@
+-- Procedures that make many rows durable at once: the twins of many.sql, as append.sql has them of record.sql
+
+do $append$
+begin
+  execute _fill($template$
+create procedure append_signals(signals jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_signals */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_signals(signals) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_signals is
+  'Records signals as record_signals does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
+
+do $append$
+begin
+  execute _fill($template$
+create procedure append_ai_debates(ai_debates jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_ai_debates */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_ai_debates(ai_debates) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_ai_debates is
+  'Records debates as record_ai_debates does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
+
+do $append$
+begin
+  execute _fill($template$
+create procedure append_orders(orders jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_orders */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_orders(orders) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_orders is
+  'Records orders as record_orders does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
+
+do $append$
+begin
+  execute _fill($template$
+create procedure append_order_events(order_events jsonb, inout results jsonb default null)
+language plpgsql
+as $procedure$
+declare
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_order_events */);
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  from {home:I}.record_order_events(order_events) as r;
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_order_events is
+  'Records events as record_order_events does, and returns their rows as an array once all are on disk. Raises 2D000 '
+  'inside a transaction.';
