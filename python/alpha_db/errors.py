@@ -119,15 +119,18 @@ class OrderDeleteRefused(Refused, code="AUD-007"):
 
 
 class UnknownReference(Refused, code="AUD-008"):
-    """The correlation_id or order_execution_id does not exist."""
+    """The delivery_id, correlation_id or order_execution_id does not exist."""
 
 
 class ChainMismatch(Refused, code="AUD-009"):
     """A chain does not match its hashes, or the lockdown that this caused refuses the write."""
 
 
-class SignalConflict(Refused, code="AUD-010"):
-    """The signal_id was used before, with other content."""
+class KeyConflict(Refused, code="AUD-010"):
+    """A signal_id, client_order_id or exchange_event_id was used before, with other content."""
+
+
+SignalConflict = KeyConflict  #: its name as long as only signals had a key
 
 
 class ProtectedObject(Refused, code="AUD-011"):
@@ -136,6 +139,14 @@ class ProtectedObject(Refused, code="AUD-011"):
 
 class ValueTooLarge(Refused, code="AUD-012"):
     """A value is too long for its column, or a row is too large to print."""
+
+
+class RowUpdateRefused(Refused, code="AUD-013"):
+    """Deliveries, decisions and your own tables are append-only: an UPDATE was refused."""
+
+
+class RowDeleteRefused(Refused, code="AUD-014"):
+    """Deliveries, decisions and your own tables are append-only: a DELETE or TRUNCATE was refused."""
 
 
 class RiskValueRefused(Refused, code="RSK-001"):
