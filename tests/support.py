@@ -33,7 +33,7 @@ SUPERUSER = ROOT / "superuser"
 #: How many seconds a test waits, at most, for what takes a moment on an idle machine. It is for machines that are many
 #: times slower, so it is no assertion on how fast anything is.
 PATIENCE = 120
-AUDIT_TABLES = ("signals", "ai_debates", "order_execution", "order_events")
+AUDIT_TABLES = ("webhook_deliveries", "signals", "ai_debates", "order_execution", "order_events")
 
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
@@ -138,6 +138,14 @@ def make_signal(connection: Connection, n: int = 1, **changes: Any) -> Row:
     return query(connection, f"select * from record_signal({call})", arguments)[0]
 
 
+def make_delivery(connection: Connection, n: int = 1) -> int:
+    """Record the delivery that signal number n is read from; gives its id."""
+    body = f'{{"ticker": "BTCUSD", "n": {n}}}'.encode()
+    return int(
+        one(connection, "select id from record_webhook(%s, '203.0.113.7', 'application/json')", [body])
+    )
+
+
 @dataclass(frozen=True)
 class Filled:
     """What fill wrote: the signals' rows, and the ids of orders and events."""
@@ -149,9 +157,12 @@ class Filled:
 
 
 def fill(connection: Connection, signals: int = 3, first: int = 1) -> Filled:
-    """Write a little of everything: signals (numbered from `first`) with a debate each, one of which timed
+    """Write a little of everything: signals (numbered from `first`) with a delivery and a debate each, one of which timed
     out, a MARKET and a LIMIT order, fills, a rejection with its reason, a kill switch."""
-    rows = [make_signal(connection, n) for n in range(first, first + signals)]
+    rows = [
+        make_signal(connection, n, delivery_id=make_delivery(connection, n))
+        for n in range(first, first + signals)
+    ]
     for number, row in enumerate(rows):
         timed_out = number == len(rows) - 1
         query(

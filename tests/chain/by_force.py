@@ -10,6 +10,7 @@ from tests.risk.council import Council
 from tests.support import Connection, Verdict, as_role, fill, one, query, quote, verdicts
 
 TABLES = (
+    "webhook_deliveries",
     "signals",
     "ai_debates",
     "order_execution",

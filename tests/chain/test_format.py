@@ -15,19 +15,19 @@ ROW_DATA = (
     r'{"id":1,"correlation_id":"6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f","signal_id":"tv-20260125-0001",'
     r'"symbol":"BTCUSD","side":"BUY","price":64123.5500000000,"quantity":0.2500000000,'
     r'"raw_payload":{"n": 1.50, "note": "é \" \\ / \u0001", "nested": {"a": null}, "ticker": "BTCUSD"},'
-    r'"source_ip":"52.89.214.238","hmac_verified":true,"created_at":"2026-01-25T12:00:00.123456+00:00",'
+    r'"source_ip":"52.89.214.238","hmac_verified":true,"delivery_id":null,"created_at":"2026-01-25T12:00:00.123456+00:00",'
     r'"recorded_by":"trader"}'
 )
-ROW_HASH = "a79c8aa5eb9dcf1cc462f10bd3f53bcdc6f1ce2ad9ad2aedf712c26e81a1b2c8"
-# The same row without recorded_by: the vector of the eleven columns, which came first.
-ELEVEN_COLUMNS = ROW_DATA.replace(',"recorded_by":"trader"', "")
+ROW_HASH = "aaff9a6aef2427bdfea0aa667876adafa250dcc3a4c2467eb962a1143b679517"
+# The same row without delivery_id and recorded_by: the vector of the eleven columns, which came first.
+ELEVEN_COLUMNS = ROW_DATA.replace(',"recorded_by":"trader"', "").replace(',"delivery_id":null', "")
 HASH_OF_ELEVEN = "1249362c31a73546f9bfffa18dabfcb38fd47b98210249d04bcc5a67bc274e1b"
 GENESIS_OF_SIGNALS = "3b652410c0a327c648cc7f9215b32b2cb2475f51e1e1e97c12e43e7b056e9e81"
 INSERT = r"""
 insert into signals values (1, '6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f', 'tv-20260125-0001', 'BTCUSD', 'BUY',
   64123.5500000000, 0.2500000000,
   '{"ticker": "BTCUSD", "note": "é \" \\ / \u0001", "n": 1.50, "nested": {"a": null}}',
-  '52.89.214.238', true, %s, '2026-01-25 14:00:00.123456+02', 'trader')
+  '52.89.214.238', true, null, %s, '2026-01-25 14:00:00.123456+02', 'trader')
 """
 
 
@@ -46,17 +46,18 @@ def test_the_vector_is_intact_as_a_row(db: Connection) -> None:
     assert chain.recompute(db, "signals") == chain.Recomputed(1, ROW_HASH, None)
 
 
-def test_the_vector_of_eleven_columns_is_intact_as_a_row_from_before_the_twelfth(db: Connection) -> None:
-    """As if recorded_by had been added after the first row."""
+def test_the_vector_of_eleven_columns_is_intact_as_a_row_from_before_the_others(db: Connection) -> None:
+    """As if delivery_id and recorded_by had been added after the first row."""
     tamper(
         db,
         "delete from chain_columns where table_name = 'signals';"
         " insert into chain_columns select v.* from (values"
         "  (90::bigint, 'signals', 1::bigint,"
-        "   (select array_agg(column_name) from _hashed_columns('signals') where column_name <> 'recorded_by'),"
+        "   (select array_agg(column_name) from _hashed_columns('signals')"
+        "    where column_name not in ('delivery_id', 'recorded_by')),"
         "   '{}'::jsonb, repeat('0', 64)::char(64), now(), 'forged'),"
         "  (91, 'signals', 2, (select array_agg(column_name) from _hashed_columns('signals')),"
-        "   '{\"recorded_by\": \"trader\"}', repeat('0', 64), now(), 'forged')) as v",
+        "   '{\"delivery_id\": null, \"recorded_by\": \"trader\"}', repeat('0', 64), now(), 'forged')) as v",
     )
     tamper(db, INSERT, [HASH_OF_ELEVEN])
     assert one(db, "select row_data from chain_rows('signals')") == ELEVEN_COLUMNS

@@ -261,7 +261,7 @@ def test_a_row_before_the_first_is_found_and_only_that(book: Connection, row_id:
         query(
             book,
             "insert into signals select %s, gen_random_uuid(), 'forged', symbol, side, price, quantity, raw_payload,"
-            " source_ip, hmac_verified, row_hash, created_at, recorded_by from signals where id = 1",
+            " source_ip, hmac_verified, delivery_id, row_hash, created_at, recorded_by from signals where id = 1",
             [row_id],
         )
         assert places(book, "signals") == [(row_id, "content_mismatch")]
