@@ -1926,7 +1926,7 @@ begin
   end if;
   if (_chain_or_error(table_name)).is_internal then
     raise exception '% is a table of alpha-db itself', table_name
-      using errcode = '22023', detail = 'No text in it comes from outside.',
+      using errcode = '22023', detail = 'Its texts keep their lengths.',
             hint = format('Choose one of %s.', (select string_agg(c.table_name, ', ' order by c.position)
                                                 from only chains as c where not c.is_internal));
   end if;
