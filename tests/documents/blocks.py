@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 #: languages that are run; all lines of a block, but of console those that begin with "$ "
-RUN = ("sh", "sql", "python", "console")
+RUN = ("sh", "sql", "python", "js", "console")
 #: what the block that ran before printed
 OUTPUT = "output"
 #: what is only shown
