@@ -14,7 +14,7 @@ RUN = ("sh", "sql", "python", "js", "console")
 #: what the block that ran before printed
 OUTPUT = "output"
 #: what is only shown
-SHOWN = ("text", "json")
+SHOWN = ("text", "json", "java", "go")
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 _COMMENT = re.compile(r"^ *<!-- ([a-z ]+): (.+?) -->$")
