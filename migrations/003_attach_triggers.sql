@@ -940,8 +940,8 @@ declare
   detail text;
 begin
   -- A byte order mark is no part of the text; RFC 8259 lets a reader pass over it.
-  body := convert_from(case when substr(raw_body, 1, 3) = '\xefbbbf' then substr(raw_body, 4) else raw_body end,
-                       'UTF8')::jsonb;
+  body := convert_from(case when encode(substr(raw_body, 1, 3), 'hex') = 'efbbbf' then substr(raw_body, 4)
+                            else raw_body end, 'UTF8')::jsonb;
 exception when data_exception or program_limit_exceeded then
   -- No text in UTF-8; no JSON; or JSON that jsonb cannot hold: \u0000, half a surrogate pair, nested too deep.
   get stacked diagnostics detail = pg_exception_detail;

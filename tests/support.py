@@ -157,8 +157,8 @@ class Filled:
 
 
 def fill(connection: Connection, signals: int = 3, first: int = 1) -> Filled:
-    """Write a little of everything: signals (numbered from `first`) with a delivery and a debate each, one of which timed
-    out, a MARKET and a LIMIT order, fills, a rejection with its reason, a kill switch."""
+    """Write a little of everything: signals (numbered from `first`) with a delivery and a debate each, one of which
+    timed out, a MARKET and a LIMIT order, fills, a rejection with its reason, a kill switch."""
     rows = [
         make_signal(connection, n, delivery_id=make_delivery(connection, n))
         for n in range(first, first + signals)

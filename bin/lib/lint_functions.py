@@ -49,7 +49,9 @@ UNPINNED = {
     "_finish_rollback",
 }
 # What commits may have no SET clause: every name in these is qualified (tests/chain/test_append.py attacks them).
-UNPINNED |= {"_begin_append", "append_signal", "append_ai_debate", "append_order", "append_order_event"}
+UNPINNED |= {"_begin_append", "append_webhook"}
+UNPINNED |= {"append_signal", "append_ai_debate", "append_order", "append_order_event"}
+UNPINNED |= {"append_signals", "append_ai_debates", "append_orders", "append_order_events"}
 IGNORED_IN_UNPINNED = {"PS001", "PS005", "PS016", "PS017"}
 # The files are DO blocks whose first statement sets the search_path (_begin_migration, or set_config), which pgspot
 # does not follow: unqualified names in them are meant. Nor does CREATE OR REPLACE keep somebody else's function

@@ -11,7 +11,8 @@ def forge(db: Connection, row_id: str) -> None:
     tamper(
         db,
         f"insert into signals select {row_id}, gen_random_uuid(), 'forged', symbol, side, price, quantity,"
-        " raw_payload, source_ip, hmac_verified, delivery_id, row_hash, created_at, recorded_by from signals where id = 1",
+        " raw_payload, source_ip, hmac_verified, delivery_id, row_hash, created_at, recorded_by"
+        " from signals where id = 1",
     )
 
 
