@@ -31,7 +31,6 @@ _ARGUMENTS: dict[str, type] = {
 }
 _DEFAULTS = {"hmac_verified": False, "is_timeout": False, "status": "PENDING"}
 _DECIMAL = re.compile(r"decimal\(([0-9]+),([0-9]+)\)")
-_LENGTH = re.compile(r"\(([0-9]+)\)")
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,4 @@ def _column_of(problem: AlphaDbError, values: Values) -> str | None:
         wrong = [name for name in values if name in arguments.JSON and values[name] is not None]
     elif problem.sqlstate in ("AUD12", "54000"):  # the row is too large: what is longest in it
         wrong = [max(texts, key=lambda name: len(texts[name]))] if texts else []
-    elif problem.sqlstate == "22001" and (found := _LENGTH.search(problem.message)):
-        length, short = int(found[1]), texts.keys() - arguments.JSON
-        wrong = [name for name in short if len(texts[name].rstrip(" ")) > length]
     return wrong[0] if len(wrong) == 1 else None
