@@ -18,7 +18,6 @@ import psycopg
 
 from alpha_db.connection import connect as connect_to
 from alpha_db.errors import AlphaDbError, ValueRefused, from_database, squeeze
-from alpha_db.risk.backoff import Backoff
 from alpha_db.risk.clock import Clock, boottime
 from alpha_db.risk.guardrail import CEILINGS, Ceilings, Guardrail, GuardrailState
 from alpha_db.risk.high_water import HighWater
@@ -28,6 +27,7 @@ from alpha_db.risk.source import ConnectionFactory, PostgresSource, Source
 from alpha_db.risk.worker import Worker
 from alpha_db.security.config_integrity import IntegrityChecker, Verified
 from alpha_db.security.evidence import Reading
+from alpha_db.service.backoff import Backoff
 
 logger = logging.getLogger("alpha_db.risk")
 
