@@ -574,7 +574,7 @@ perform _grant('execute on routine', '{active_risk_state, risk_evidence, verify_
 create table risk_decisions (
   id              bigserial      not null,
   correlation_id  uuid           null,
-  symbol          varchar(20)    null,
+  symbol          varchar(500)   null,
   side            varchar(10)    null,
   quantity        decimal_28_10  null,
   price           decimal_28_10  null,
@@ -719,7 +719,7 @@ begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('quantity, price or position', pg_typeof(quantity));
   end if;
-  if char_length(symbol) > 20 or char_length(side) > 10 or char_length(mode) > 20 or char_length(state_hash) > 64
+  if char_length(symbol) > 500 or char_length(side) > 10 or char_length(mode) > 20 or char_length(state_hash) > 64
      or char_length(decision_maker) > 100 then
     perform _refuse_too_long('risk_decisions', '{symbol,side,mode,state_hash,decision_maker}',
                              array[symbol, side, mode, state_hash, decision_maker]);
