@@ -34,6 +34,15 @@ SUPERUSER = ROOT / "superuser"
 #: times slower, so it is no assertion on how fast anything is.
 PATIENCE = 120
 AUDIT_TABLES = ("webhook_deliveries", "signals", "ai_debates", "order_execution", "order_events")
+#: Every text of the audit log that has a length.
+VARCHARS = """
+    select c.relname as "table", a.attname as column, a.atttypmod - 4 as length
+    from chains as h
+    join pg_class as c on c.oid = to_regclass(format('public.%I', h.table_name))
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where not h.is_internal and a.atttypid = 'varchar'::regtype
+    order by h.position, a.attnum
+"""
 
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]

@@ -197,6 +197,11 @@ select object_kind, object_name, fact, expected, found, problem from verify_guar
 -- name: attempts
 select code, table_name, operation, attempts from vw_rejected_attempts order by code, table_name, operation;
 
+-- name: widen_column
+select widen_column(table_name => %(table_name)s::text, column_name => %(column_name)s::text,
+                    length => %(length)s::integer)
+from set_config('alpha.maintenance', %(reason)s::text, true);
+
 -- name: verify_chain
 select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash,
        actual_hash, detail

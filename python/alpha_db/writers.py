@@ -42,7 +42,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _JSON = ("raw_payload", "reasoning_json", "positions_closed")
 _DECIMAL = re.compile(r"decimal\(([0-9]+),([0-9]+)\)")
-_LENGTH = re.compile(r"\(([0-9]+)\)")
 
 
 class Appended(TypedDict):
@@ -291,9 +290,4 @@ def _column_of(problem: AlphaDbError, values: dict[str, object]) -> str | None:
         wrong = [name for name in values if name in _JSON]
     elif problem.sqlstate in ("AUD12", "54000"):  # the row is too large: what is longest in it
         wrong = [max(texts, key=lambda name: len(texts[name]))] if texts else []
-    elif problem.sqlstate == "22001" and (found := _LENGTH.search(problem.message)):
-        length = int(found[1])
-        wrong = [
-            name for name, value in texts.items() if name not in _JSON and len(value.rstrip(" ")) > length
-        ]
     return wrong[0] if len(wrong) == 1 else None

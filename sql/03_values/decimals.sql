@@ -115,7 +115,9 @@ begin
       'AUD-012', format('%s of %s is too long', item.column_name, table_name),
       format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
              item.length, item.longest, to_json(item.beginning)),
-      'Send a shorter value: the database never cuts one silently.',
+      'Send a shorter value: the database never cuts one silently.' || case when item.length <= 500 then format(
+        ' Or have the owner of the database make room: select widen_column(%L, %L, %s), with alpha.maintenance set.',
+        table_name, item.column_name, item.length) else '' end,
       table_name, 'INSERT', column_name => item.column_name);
   end if;
 end

@@ -3,8 +3,8 @@
 -- A chained table has id (1, 2, 3, without a gap), created_at and row_hash. Its chain is named after it. This chapter
 -- stands in the order in which it is needed: the two registers; what a chain must have (condition.sql); which columns
 -- are hashed (columns.sql); what the trigger checks and raises (checks.sql); how a row enters the chain (trigger.sql);
--- how a table becomes a chain (attach.sql) and grows columns (extend.sql); its rows as they were hashed (rows.sql) and
--- its head (status.sql). The format is described in docs/chain-format.md.
+-- how a table becomes a chain (attach.sql), grows columns (extend.sql) and gets longer ones (widen.sql); its rows as
+-- they were hashed (rows.sql) and its head (status.sql). The format is described in docs/chain-format.md.
 
 create table chains (
   table_name        text     not null,

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.any_server
 #: Options whose help says what they are in this command: one meaning, other words.
 OTHER_WORDS = {
     "--all": "what else is listed",
+    "--reason": "where it stands",
     "--name": "of a key that signs checkpoints, or of an agent",
     "--output": "what is written",
     "--timeout": "what is waited for",

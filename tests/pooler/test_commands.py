@@ -13,7 +13,7 @@ from alpha_db.cli.main import cli
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
-from tests.support import Connection, assert_healthy, fill
+from tests.support import Connection, assert_healthy, fill, one
 
 pytest_plugins = ["tests.cli.fix_desk"]
 pytestmark = [
@@ -46,6 +46,8 @@ AGAIN: dict[str, list[str]] = {
     "risk proposals": [],
     "risk watch": ["--once"],
 }
+#: commands that the tests below run
+ONCE = {"tables widen"}
 #: commands of agents: test_agents_propose_and_vote runs them
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
@@ -65,7 +67,7 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def test_every_command_is_tried() -> None:
-    assert set(leaves(cli)) - ELSEWHERE - AGAIN.keys() - SIGNED == set()
+    assert set(leaves(cli)) - ELSEWHERE - AGAIN.keys() - ONCE - SIGNED == set()
 
 
 @pytest.fixture
@@ -91,6 +93,17 @@ def test_commands_that_read(pooled: Desk, db: Connection, tmp_path: Path) -> Non
         pooled.run("verify-chain", "--since-last")
         pooled.run("verify-chain", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
         pooled.run("guards", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
+    assert_healthy(db)
+
+
+def test_a_column_is_widened(pooled: Desk, db: Connection) -> None:
+    for length in (40, 41, 42):
+        shown = pooled.run("tables", "widen", "signals", "symbol", str(length), "--reason", "longer symbols")
+        assert f"takes {length} characters now" in shown.out
+    assert one(db, "select count(*) from maintenance_events where reason = 'longer symbols'") == 3
+    refused = pooled.run("tables", "widen", "signals", "symbol", "43", "--reason", "\t", expect=2)
+    assert "it is blank" in refused.err
+    assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
     assert_healthy(db)
 
 

@@ -248,7 +248,7 @@ def test_the_evidence_can_be_checked_without_this_database(governed: Council) ->
         ("risk_config", {"max_position_size_pct": "0.1"}),
         ("risk_config", {}),
         ("asset_kill_threshold", threshold("")),
-        ("asset_kill_threshold", threshold("x" * 21)),
+        ("asset_kill_threshold", threshold("x" * 501)),
         ("asset_kill_threshold", threshold("BT\u202eC")),
         ("asset_kill_threshold", threshold(loss="1.5")),
         ("asset_kill_threshold", threshold(price="0")),

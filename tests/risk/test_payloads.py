@@ -47,7 +47,7 @@ BAD: list[tuple[str, Any]] = [
     ("risk_config", limits() | {"max_leverage_ratio": None}),
     ("asset_kill_threshold", threshold("")),
     ("asset_kill_threshold", threshold("   ")),
-    ("asset_kill_threshold", threshold("B" * 21)),
+    ("asset_kill_threshold", threshold("B" * 501)),
     ("asset_kill_threshold", threshold("B\u200bTC")),
     ("asset_kill_threshold", threshold(loss="1.1")),
     ("asset_kill_threshold", threshold(price="0")),

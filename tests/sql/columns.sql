@@ -1,4 +1,5 @@
--- chain_extend and chain_limit: a chained table gets another column, and another limit for the size of a row.
+-- chain_extend, chain_limit, widen_column: a chained table gets another column, another limit for the size of a row,
+-- and room for longer texts.
 
 select id from record_signal('tv-1', 'BTCUSD', 'BUY', 1, 1, '{}');
 
@@ -43,3 +44,32 @@ select record_guards('smaller documents') > 1 as is_recorded;
 commit;
 select id from record_signal('tv-4', 'BTCUSD', 'BUY', 1, 1, jsonb_build_object('text', repeat('x', 100000)));
 select * from verify_guards();
+
+--
+-- An exchange lists a symbol that is longer than its column. The owner makes room, and says why.
+--
+select record_signal('tv-6', 'BTC_USDC-27NOV26-120000-C', 'BUY', 1, 1, '{}');
+set role alpha_owner;
+select widen_column('signals', 'symbol', 40);
+begin;
+set local alpha.maintenance = 'options in USDC';
+select widen_column('signals', 'symbol', 40) as before;
+commit;
+-- Never shorter, and only a varchar of the audit log.
+begin;
+set local alpha.maintenance = 'a test';
+savepoint here;
+select widen_column('signals', 'symbol', 30);
+rollback to here;
+select widen_column('signals', 'symbol', 1000);
+rollback to here;
+select widen_column('signals', 'raw_payload', 40);
+rollback to here;
+select widen_column('proposals', 'kind', 40);
+rollback;
+reset role;
+select symbol from record_signal('tv-6', 'BTC_USDC-27NOV26-120000-C', 'BUY', 1, 1, '{}');
+select reason, command_tag, object_identity from maintenance_events;
+select reason from guard_states order by id desc limit 1;
+select * from verify_guards();
+select table_name, verdict from verify_chain_integrity('signals', engage_lockdown => false);
