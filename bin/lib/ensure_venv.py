@@ -27,9 +27,9 @@ from pathlib import Path
 
 SETS = {
     "quickstart": ("demo", "embedded"),
-    "bench": ("demo", "embedded", "bench"),
-    "test": ("demo", "embedded", "bench", "test"),
-    "lint": ("demo", "embedded", "bench", "test", "lint"),
+    "bench": ("demo", "embedded", "receiver", "bench"),
+    "test": ("demo", "embedded", "receiver", "bench", "test"),
+    "lint": ("demo", "embedded", "receiver", "bench", "test", "lint"),
 }
 #: How long pip takes, roughly, on two processors and an ordinary line.
 SECONDS = {"quickstart": 40, "bench": 40, "test": 60, "lint": 90}

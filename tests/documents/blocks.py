@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 #: languages that are run; all lines of a block, but of console those that begin with "$ "
-RUN = ("sh", "sql", "python", "console")
+RUN = ("sh", "sql", "python", "js", "console")
 #: what the block that ran before printed
 OUTPUT = "output"
 #: what is only shown
-SHOWN = ("text", "json")
+SHOWN = ("text", "json", "java", "go")
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 _COMMENT = re.compile(r"^ *<!-- ([a-z ]+): (.+?) -->$")

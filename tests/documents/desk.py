@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.cluster import Server, client_environment
-from tests.documents.blocks import Page
+from tests.documents.blocks import Block, Page
 from tests.documents.output import is_as_said
 from tests.documents.script import printed_by, script_of
 from tests.risk.proxy import Proxy
@@ -24,6 +25,8 @@ from tests.support import PATIENCE, ROOT, fill, migrate_with_psql
 
 _LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "tests", "__pycache__", ".*_cache", "*.egg-info")
 
+#: where bin/lib/node_pg.sh puts the package pg
+NODE_MODULES = Path(sys.prefix) / "node" / "node_modules"
 #: what the database `trading` holds when a page begins
 BEGINNINGS = ("an empty database", "an installation", "a filled log")
 
@@ -52,6 +55,8 @@ def environment(server: Server, port: int, home: Path) -> dict[str, str]:
             "HOME": str(home),
             "COLUMNS": "200",
             "PGHOSTADDR": "127.0.0.1",
+            "PGHOST": "127.0.0.1",  # for drivers that are not libpq
+            "NODE_PATH": str(NODE_MODULES),
             "PGPORT": str(port),
             "PGUSER": "dba",
             "PGDATABASE": "trading",
@@ -75,13 +80,41 @@ def terminal(answers: list[str]) -> Iterator[str]:
 
 
 def run_page(page: Page, server: Server, folder: Path) -> None:
-    """Run every block of a page. Raises AssertionError with the block that failed, or that printed other text."""
+    """Run every block of a page. Raises AssertionError with the block that failed, or that printed other text.
+
+    Without node and its package pg the blocks of JavaScript are left out, and the test is skipped at its end.
+    """
+    left_out = [] if can_run_js() else leave_out(page, "js")
     prepare(server, page.comments.get("begins with", BEGINNINGS[0]))
     home, checkout = folder / "home", folder / "alpha-db"
     home.mkdir()
     shutil.copytree(ROOT, checkout, ignore=_LEFT_OUT)
     with Proxy(server.directory / ".s.PGSQL.5432") as proxy:
         run_blocks(page, checkout, environment(server, proxy.port, home), folder / "steps")
+    if left_out:
+        pytest.skip(f"all but lines {left_out} ran: these need node and its package pg (bin/lib/node_pg.sh)")
+
+
+def leave_out(page: Page, language: str) -> list[int]:
+    """Take the blocks of a language off a page, and what they print; gives their lines."""
+    lines = [block.line for block in page.blocks if block.language == language]
+    kept: list[Block] = []
+    last = ""
+    for block in page.blocks:
+        last = block.language if block.is_run else last
+        if last != language:
+            kept.append(block)
+    page.blocks = kept
+    return lines
+
+
+def can_run_js() -> bool:
+    """Whether there is node with its package pg."""
+    if shutil.which("node") is None:
+        return False
+    given = {**os.environ, "NODE_PATH": str(NODE_MODULES)}
+    tried = subprocess.run(["node", "-e", "require('pg')"], env=given, capture_output=True, check=False)
+    return tried.returncode == 0
 
 
 def run_blocks(page: Page, where: Path, environment: dict[str, str], steps: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.documents.blocks import OUTPUT, Block, Page
 
-_PROGRAMS = {"sql": "psql -X -v ON_ERROR_STOP=1 -f", "python": "python"}
+_PROGRAMS = {"sql": "psql -X -v ON_ERROR_STOP=1 -f", "python": "python", "js": "node"}
 
 
 def commands_of(block: Block) -> str:

@@ -19,7 +19,7 @@ from tests.evidence.made_by_hand import OTHER, SIGNER, Book, Signer, root_of
 from tests.support import ROOT, fill, make_signal
 
 GUIDE = (ROOT / "docs" / "auditor-guide.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```$", GUIDE.split("## The formats")[0], re.DOTALL | re.M)
+BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```$", GUIDE.split("## Check a webhook")[0], re.DOTALL | re.M)
 COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
 SHOWN = [text for kind, text in BLOCKS if kind == "text"]
 BY_TOOL, BY_HAND = COMMANDS[:2], "".join(COMMANDS[2:])

@@ -511,6 +511,24 @@ sql(
     ),
 )
 sql(
+    "records-another-body",
+    "Records another body than the one that arrived",
+    "select record_webhook(convert_to('{\"side\": \"SELL\"}', 'UTF8'), signature => 'of another body')",
+    not_found(
+        "the log records what it is told. Somebody outside who has the secret can check the HMAC again",
+        "select count(*) = 1 from webhook_deliveries where signature = 'of another body'",
+    ),
+)
+sql(
+    "passes-credentials",
+    "Passes all headers on, with cookies and authorization",
+    "select record_webhook('', headers => '{\"Cookie\": \"c\", \"AUTHORIZATION\": \"a\", \"Host\": \"h\"}')",
+    harmless(
+        "the trigger removes them before the row is hashed",
+        "select headers = '{\"Host\": \"h\"}' from webhook_deliveries order by id desc limit 1",
+    ),
+)
+sql(
     "says-it-verified-the-hmac",
     "Records `hmac_verified = true` for a body that it never verified",
     "select record_signal('unverified', 'BTCUSD', 'BUY', 1, 1, '{}', hmac_verified => true)",

@@ -43,6 +43,7 @@ sql, does = owner.sql, owner.does
 # Changes that are refused while the triggers are there
 
 CODES = {
+    "webhook_deliveries": ("signature", "AUD-013", "AUD-014"),
     "signals": ("symbol", "AUD-002", "AUD-003"),
     "ai_debates": ("model_name", "AUD-004", "AUD-005"),
     "order_execution": ("status", "AUD-006", "AUD-007"),

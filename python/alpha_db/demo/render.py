@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, clean, rows
-from alpha_db.cli.progress import progress_bar
 from alpha_db.demo.desk import MODELS
 from alpha_db.demo.paragraph import line
 from alpha_db.demo.render_cut import cut
 from alpha_db.demo.render_risk import risk
 from alpha_db.demo.replay import Listener
 from alpha_db.demo.story import AUDITOR, COPY, CUT_COPY, DATABASE, RISK_COPY, TRADER, Step
+from alpha_db.verify.cli.progress import progress_bar
 
 _SHORT = 16
 
