@@ -36,7 +36,9 @@ begin
          then format('%s is not %s.', value, case when is_limit then 'a limit' else 'an amount' end)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
     case when is_limit then 'Propose a value with fewer digits.'
-         else 'Round or reject the value in the application: the database never drops a digit silently.' end,
+         when value::text in ('NaN', 'Infinity', '-Infinity') then 'Reject the value in the application.'
+         else 'Keep the exact number as text in the payload, and round or convert it for the column: '
+              'the database never drops a digit silently.' end,
     domain_name, 'CAST');
   return false;
 end
