@@ -339,6 +339,23 @@ call append_orders(orders => %(orders)s::pg_catalog.jsonb);
 -- name: append_order_events
 call append_order_events(order_events => %(order_events)s::pg_catalog.jsonb);
 
+-- name: record_decision
+select * from record_decision(
+  correlation_id => %(correlation_id)s::uuid, symbol => %(symbol)s::text, side => %(side)s::text,
+  quantity => %(quantity)s::numeric, price => %(price)s::numeric, "position" => %(position)s::numeric,
+  allowed => %(allowed)s::boolean, reason => %(reason)s::text, mode => %(mode)s::text,
+  risk_version => %(risk_version)s::bigint, state_hash => %(state_hash)s::text,
+  decision_maker => %(decision_maker)s::text, decided_at => %(decided_at)s::timestamptz);
+
+-- name: append_decision
+call append_decision(
+  correlation_id => %(correlation_id)s::pg_catalog.uuid, symbol => %(symbol)s::pg_catalog.text,
+  side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
+  "position" => %(position)s::numeric, allowed => %(allowed)s::boolean, reason => %(reason)s::pg_catalog.text,
+  mode => %(mode)s::pg_catalog.text, risk_version => %(risk_version)s::bigint,
+  state_hash => %(state_hash)s::pg_catalog.text, decision_maker => %(decision_maker)s::pg_catalog.text,
+  decided_at => %(decided_at)s::pg_catalog.timestamptz);
+
 -- name: replay_lag
 select in_recovery, seconds from replay_lag();
 

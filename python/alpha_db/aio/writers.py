@@ -29,10 +29,11 @@ def _twin(
 
 async def _call(name: str, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
     call = prepare(name, args, given, is_async=True)
-    return await _run(args[0], call)
+    return await run(args[0], call)
 
 
-async def _run(conn: Connection, call: Call) -> Any:
+async def run(conn: Connection, call: Call) -> Any:
+    """Send a call, and return what the writer gives."""
     with call.problems():
         async with conn.cursor(row_factory=dict_row) as cursor:
             read_as_stored(cursor)
@@ -70,7 +71,7 @@ async def record_many(
 ) -> list[results.RecordedOrderEvent]: ...
 async def record_many(conn: Connection, table: str, given: Iterable[Any], /) -> Any:
     """As alpha_db.record_many(), awaited."""
-    return await _run(conn, prepare_many("record_many", (conn, table, given), is_async=True))
+    return await run(conn, prepare_many("record_many", (conn, table, given), is_async=True))
 
 
 @overload
@@ -91,4 +92,4 @@ async def append_many(
 ) -> list[results.AppendedOrderEvent]: ...
 async def append_many(conn: Connection, table: str, given: Iterable[Any], /) -> Any:
     """As alpha_db.append_many(), awaited."""
-    return await _run(conn, prepare_many("append_many", (conn, table, given), is_async=True))
+    return await run(conn, prepare_many("append_many", (conn, table, given), is_async=True))
