@@ -8,35 +8,60 @@ set search_path = public, pg_temp;
 set timezone = 'UTC';
 
 --
--- The application records a signal, what two models said about it, an order and its fill.
+-- A webhook arrives. The application keeps its bytes before it reads them. It gets the body as JSON, or why it is none.
 --
 set role app_trading;
 
-select id, correlation_id, signal_id, price, quantity, row_hash
+select id, body ->> 'ticker' as ticker, body_problem, is_whole, body_size
+from record_webhook('{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '52.89.214.238',
+                    'application/json', '{"X-Signature": "1f3a90", "Cookie": "left out"}', '1f3a90', true);
+select id, body, body_problem from record_webhook('buy now');
+
+--
+-- It records the signal that it reads from it, what two models said about it, an order and its fill.
+--
+select id, correlation_id, signal_id, price, quantity, delivery_id, row_hash, is_new
 from record_signal('tv-0001', 'ETHBTC', 'BUY', '0.087305', 2,
-                   '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '52.89.214.238', true);
+                   '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '52.89.214.238', true,
+                   delivery_id => 1);
 
 select correlation_id from signals where signal_id = 'tv-0001' \gset
 
-select id, model_name, confidence_score
-from record_ai_debate(:'correlation_id', 'deepseek-r1:32b', '{"verdict": "APPROVE"}', 0.82, 2310);
+select id, model_name, model_version, confidence_score
+from record_ai_debate(:'correlation_id', 'deepseek-r1:32b', '{"verdict": "APPROVE"}', 0.82, 2310,
+                      model_version => '2026-05-28');
 select id, model_name, confidence_score
 from record_ai_debate(:'correlation_id', 'llama-3.1:70b', '{"verdict": "APPROVE", "sentiment": "neutral"}', 0.7, 1980);
 
-select id, order_type, quantity, price, status
-from record_order(:'correlation_id', 'LIMIT', 'ETHBTC', 'BUY', 2, '0.0873');
-select id, event_type, fill_quantity, fill_price
-from record_order_event(1, 'FILL', 2, '0.08729');
+select id, order_type, quantity, price, status, is_new
+from record_order(:'correlation_id', 'LIMIT', 'ETHBTC', 'BUY', 2, '0.0873', client_order_id => :'correlation_id',
+                  decision_maker => 'momentum 4.1');
+select id, event_type, fill_quantity, fill_price, is_new
+from record_order_event(1, 'FILL', 2, '0.08729', exchange_event_id => 'trade-71', exchange_status => 'FILLED');
 
 --
--- A webhook that comes twice is one signal. The same signal_id with other content is refused.
+-- The webhook comes again, and a second worker repeats every step. It is one more delivery, and nothing else is new.
+-- The same key with other content is refused.
 --
-select id, signal_id
+select id, is_new
+from record_webhook('{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '34.212.75.30');
+select id, signal_id, delivery_id, is_new
 from record_signal('tv-0001', 'ETHBTC', 'BUY', 0.08730500, 2.0,
-                   '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '34.212.75.30', true);
+                   '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '34.212.75.30', true,
+                   delivery_id => 3);
+select id, status, is_new
+from record_order(:'correlation_id', 'LIMIT', 'ETHBTC', 'BUY', 2, '0.0873', client_order_id => :'correlation_id',
+                  decision_maker => 'momentum 4.1');
+select id, event_type, is_new
+from record_order_event(1, 'FILL', 2, '0.08729', exchange_event_id => 'trade-71', exchange_status => 'FILLED');
 select id, signal_id
 from record_signal('tv-0001', 'ETHBTC', 'SELL', 0.087305, 2,
                    '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '52.89.214.238', true);
+
+--
+-- What became no signal: the webhook that nobody could read, and the one that was repeated.
+--
+select id, convert_from(raw_body, 'UTF8') as body, repeats from vw_unprocessed_deliveries order by id;
 
 --
 -- No digit is lost silently.
@@ -64,6 +89,15 @@ from vw_trade_audit_full;
 \x off
 
 --
+-- Two events at once, all or nothing. One of them is there already.
+--
+set role app_trading;
+select id, event_type, fill_quantity, is_new
+from record_order_events('[{"order_execution_id": 1, "event_type": "FILL", "fill_quantity": 2, "fill_price": 0.08729,
+                            "exchange_event_id": "trade-71", "exchange_status": "FILLED"},
+                           {"order_execution_id": 1, "event_type": "ACKNOWLEDGED", "exchange_event_id": "ack-9"}]');
+
+--
 -- The auditor verifies, and checks the first hash by hand.
 --
 set role app_auditor;
@@ -87,7 +121,7 @@ commit;
 select count(*) as guards_not_as_installed from verify_guards();
 
 --
--- Verification finds it, and engages the lockdown: no new signals, but events of open orders.
+-- Verification finds it, and engages the lockdown: no new signals, but deliveries, and events of open orders.
 --
 set role app_auditor;
 \x on
@@ -95,6 +129,7 @@ select * from verify_chain_integrity('signals');
 \x off
 select is_locked, event_id, reason from lockdown_status();
 set role app_trading;
+select id, body from record_webhook('{"ticker": "ETHBTC"}');
 select id from record_signal('tv-0003', 'ETHBTC', 'BUY', 0.0874, 1, '{}');
 select id, event_type, zar_equity, positions_closed
 from record_order_event(1, 'KILL_SWITCH', zar_equity => 1250000.50, positions_closed => '[{"symbol": "ETHBTC", "quantity": "2"}]');

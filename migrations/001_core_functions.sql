@@ -354,7 +354,7 @@ comment on function _fill is
 -- migrations call them.
 --
 -- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
--- (06_guards/attach.sql). _begin_rollback looks for rows in the four tables of 07_audit.
+-- (06_guards/attach.sql). _begin_rollback looks for rows in the tables of 07_audit.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -470,7 +470,8 @@ begin
     raise exception 'alpha-db: % must be rolled back before %', later, _begin_rollback.name using errcode = '55000';
   end if;
   -- By name: once 003 is rolled back, the register of chains no longer knows them.
-  foreach audit_table in array array['signals', 'ai_debates', 'order_execution', 'order_events'] loop
+  foreach audit_table in array array['webhook_deliveries', 'signals', 'ai_debates', 'order_execution',
+                                     'order_events'] loop
     continue when to_regclass(quote_ident(audit_table)) is null;
     execute format('lock table only %I in access exclusive mode', audit_table);
     execute format('select exists (select from only %I)', audit_table) into filled;
@@ -829,7 +830,9 @@ begin
          then format('%s is not %s.', value, case when is_limit then 'a limit' else 'an amount' end)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
     case when is_limit then 'Propose a value with fewer digits.'
-         else 'Round or reject the value in the application: the database never drops a digit silently.' end,
+         when value::text in ('NaN', 'Infinity', '-Infinity') then 'Reject the value in the application.'
+         else 'Keep the exact number as text in the payload, and round or convert it for the column: '
+              'the database never drops a digit silently.' end,
     domain_name, 'CAST');
   return false;
 end
@@ -891,19 +894,22 @@ as $function$
 declare
   item record;
 begin
-  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest
+  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest,
+         a.atttypid = 'varchar'::regtype as is_varchar
   into item
   from unnest(column_names, given) with ordinality as n(column_name, value, place)
   join pg_attribute as a
     on a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attname = n.column_name
-  where a.atttypid = 'varchar'::regtype and char_length(n.value) > a.atttypmod - 4 and a.atttypmod >= 4
+  where a.atttypid in ('varchar'::regtype, 'bpchar'::regtype) and char_length(n.value) > a.atttypmod - 4
+    and a.atttypmod >= 4
   order by n.place limit 1;
   if found then
     perform _refuse(
       'AUD-012', format('%s of %s is too long', item.column_name, table_name),
       format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
              item.length, item.longest, to_json(item.beginning)),
-      'Send a shorter value: the database never cuts one silently.' || case when item.length <= 500 then format(
+      'Send a shorter value: the database never cuts one silently.'
+      || case when item.is_varchar and item.length <= 500 then format(
         ' Or have the owner of the database make room: select widen_column(%L, %L, %s), with alpha.maintenance set.',
         table_name, item.column_name, item.length) else '' end,
       table_name, 'INSERT', column_name => item.column_name);
@@ -911,7 +917,7 @@ begin
 end
 $function$;
 comment on function _refuse_too_long is
-  'Raises AUD-012 if one of these values is longer than its varchar column. PostgreSQL would refuse it without naming '
+  'Raises AUD-012 if one of these values is longer than its column. PostgreSQL would refuse it without naming '
   'the column, or cut it if it ends in blanks.';
 
 -- sql/04_chain/register.sql
@@ -1899,6 +1905,7 @@ begin
   end loop;
   execute format('alter table %I alter column %I type varchar(%s)', table_name, column_name, length);
   execute restore;
+  execute format('analyze %I (%I)', table_name, column_name);  -- another type has no statistics
 end
 $function$;
 comment on function _set_column_length is

@@ -50,6 +50,7 @@ begin
   end loop;
 end
 $rollback_first$;
+drop view vw_trade_audit_full;
 perform _forget_attempts('protected object');
 
 drop view vw_rejected_attempts;
@@ -57,8 +58,9 @@ drop function logins_without_timeouts;
 drop function replay_lag;
 drop function standbys;
 drop function lock_holders;
+drop function _comment_views;
 drop view vw_kill_switch_events;
-drop view vw_trade_audit_full;
+drop function _make_trade_audit;
 drop view vw_unprocessed_deliveries;
 
 perform _finish_rollback('004_security_hardening');

@@ -24,16 +24,30 @@ perform _begin_rollback('23_risk_config');
 
 do $rollback_first$
 begin
-  if exists (select from only risk_configurations) or exists (select from only risk_asset_kill_thresholds) then
+  if exists (select from only risk_configurations) or exists (select from only risk_asset_kill_thresholds)
+     or exists (select from only risk_decisions) then
     raise exception 'alpha-db: 23_risk_config is not rolled back, because its tables hold rows'
-      using errcode = '55000', hint = 'To delete the limits on purpose, drop the schema yourself.';
+      using errcode = '55000', hint = 'To delete the limits and decisions on purpose, drop the schema yourself.';
   end if;
 end
 $rollback_first$;
 perform _forget_attempts(t.name)
 from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10', 'risk_configurations',
                   'risk_asset_kill_thresholds']) as t(name);
+drop view vw_trade_audit_full;
+perform _make_trade_audit(), _comment_views();
+perform _grant('select on', '{vw_trade_audit_full}', '{app_trading, app_auditor, app_risk}');
+drop procedure append_decision;
+perform _chain_detach('risk_decisions'), _forget_attempts('risk_decisions');
 
+drop view vw_orders_without_permission;
+drop function record_decision;
+drop type recorded_decision;
+drop trigger _500_validate on risk_decisions;
+drop trigger _500_add_limits on risk_decisions;
+drop function _add_limits;
+drop function _limits_of_state;
+drop table risk_decisions;
 drop function risk_evidence;
 drop function active_risk_state;
 drop function verify_config_integrity;

@@ -1,4 +1,4 @@
--- 23_risk_config: risk limits and kill thresholds, versioned in time, changed only by approved proposals.
+-- 23_risk_config: risk limits and kill thresholds, versioned in time, changed only by approved proposals; and what was decided by them.
 -- Built from sql/ by bin/build; change it there.
 -- depends: 006_checkpoints
 
@@ -560,6 +560,368 @@ comment on function risk_evidence is
 perform _grant('select on', '{risk_configurations, risk_asset_kill_thresholds}', '{app_risk, app_auditor}');
 perform _grant('execute on routine', '{active_risk_state, risk_evidence, verify_config_integrity}',
               '{app_trading, app_auditor, app_risk}');
+
+-- sql/14_risk/decisions.sql
+
+-- What the guardrail answered: one row for each question about an order that the order path records
+--
+-- A refusal is recorded whatever the order was, so its columns are null where the guardrail could not read them. A
+-- permission is complete. It names the version and the hash of the limits that it stands on. In Safe Mode no limits
+-- hold, so a permission needs none; but there the order must reduce a position, at most to zero.
+--
+-- `limits` is not the writer's word: the trigger takes it from the applied change that has this version and this hash.
+
+create table risk_decisions (
+  id              bigserial      not null,
+  correlation_id  uuid           null,
+  symbol          varchar(500)   null,
+  side            varchar(10)    null,
+  quantity        decimal_28_10  null,
+  price           decimal_28_10  null,
+  position        decimal_28_10  null,
+  allowed         boolean        not null,
+  reason          text           not null,
+  mode            varchar(20)    not null,
+  risk_version    bigint         null,
+  state_hash      char(64)       null,
+  limits          jsonb          null,
+  decision_maker  varchar(100)   null,
+  decided_at      timestamptz    not null,
+  row_hash        char(64)       not null,
+  created_at      timestamptz    not null,
+  recorded_by     text           not null,
+  constraint risk_decisions_pkey primary key (id),
+  constraint risk_decisions_correlation_id_fkey foreign key (correlation_id) references signals (correlation_id),
+  constraint risk_decisions_side_is_known check (side::text = any (array['BUY'::text, 'SELL'::text])),
+  constraint risk_decisions_mode_is_known check (mode::text = any (array['NORMAL'::text, 'SAFE_MODE'::text])),
+  constraint risk_decisions_reason_is_given check (btrim(reason) <> ''::text),
+  constraint risk_decisions_decided_at_is_finite check (isfinite(decided_at)),
+  constraint risk_decisions_permission_is_complete check (
+    not allowed or symbol is not null and btrim(symbol::text) <> ''::text and side is not null
+                   and quantity is not null and quantity > 0),
+  constraint risk_decisions_permission_names_its_limits check (
+    not allowed or mode::text = 'SAFE_MODE'::text or risk_version is not null and state_hash is not null),
+  constraint risk_decisions_safe_mode_only_reduces check (
+    not allowed or mode::text <> 'SAFE_MODE'::text
+    or position is not null and quantity <= abs(position)
+       and case side::text when 'BUY'::text then position < 0 else position > 0 end)
+);
+create index risk_decisions_correlation_id_idx on risk_decisions (correlation_id);
+create index risk_decisions_created_at_idx on risk_decisions (created_at);
+comment on table risk_decisions is
+  'What the guardrail answered about an order, allowed or refused, and the limits that it answered by. Append-only, '
+  'hash-chained; open also in a lockdown.';
+comment on column risk_decisions.id             is
+  'Position in the chain: assigned under its lock, first 1, no gaps.';
+comment on column risk_decisions.correlation_id is 'The signal that led to the question; null: none.';
+comment on column risk_decisions.symbol         is 'Instrument of the order; null: it could not be read.';
+comment on column risk_decisions.side           is 'BUY or SELL; null: it could not be read.';
+comment on column risk_decisions.quantity       is 'Quantity of the order, exact; null: it could not be read.';
+comment on column risk_decisions.price          is
+  'Price at which the order was valued, exact; null: none was given, or it could not be read.';
+comment on column risk_decisions.position       is
+  'Position before the order, negative if short; null: it could not be read.';
+comment on column risk_decisions.allowed        is 'Whether the order may be sent.';
+comment on column risk_decisions.reason         is 'Why.';
+comment on column risk_decisions.mode           is 'State of the guardrail: NORMAL or SAFE_MODE.';
+comment on column risk_decisions.risk_version   is
+  'Version of the limits that the guardrail held; null: none that it had verified.';
+comment on column risk_decisions.state_hash     is
+  'Hash of the state that it held; null in Safe Mode, where none holds.';
+comment on column risk_decisions.limits         is
+  'The limits of that state, and kill_threshold, that of the symbol or null. Computed from risk_change_log; null if no '
+  'applied change has that version and that hash.';
+comment on column risk_decisions.decision_maker is 'The person or algorithm that is responsible for the question.';
+comment on column risk_decisions.decided_at     is 'When the guardrail answered, by its own clock.';
+comment on column risk_decisions.row_hash       is 'SHA-256 of the previous row_hash and this row, in hex.';
+comment on column risk_decisions.created_at     is
+  'When the row was written, by the server''s clock under the chain''s lock. Never decreases.';
+comment on column risk_decisions.recorded_by    is 'The login that wrote the row.';
+create function _limits_of_state(state jsonb, symbol text) returns jsonb
+language sql immutable
+set search_path from current
+as $function$
+  select case when jsonb_typeof(state -> 'limits') = 'object' then state -> 'limits'
+              else '{"max_position_size_pct": null, "daily_drawdown_limit_pct": null, "max_leverage_ratio": null}' end
+    || jsonb_build_object('kill_threshold', (
+         select t.value from jsonb_array_elements(state -> 'kill_thresholds') as t
+         where t.value ->> 'asset' = symbol));
+$function$;
+comment on function _limits_of_state is
+  'The limits of a state, and kill_threshold, that of one symbol or null.';
+create function _add_limits() returns trigger
+language plpgsql security definer
+set search_path from current
+set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
+as $function$
+begin
+  new.limits := (select _limits_of_state(c.state_text::jsonb, new.symbol::text) from only risk_change_log as c
+                 where c.version = new.risk_version and c.state_hash = new.state_hash);
+  return new;
+end
+$function$;
+comment on function _add_limits is
+  'Row trigger of risk_decisions: adds the limits of the state that the decision names. Argument: table.';
+perform _protect_table('risk_decisions', 'AUD-013', 'AUD-014');
+create trigger _500_add_limits before insert on risk_decisions
+  for each row execute function _add_limits('risk_decisions');
+create trigger _500_validate before insert on risk_decisions
+  for each row execute function _validate_correlation('risk_decisions');
+comment on trigger _500_add_limits on risk_decisions is 'Adds the limits of the state that the decision names.';
+comment on trigger _500_validate   on risk_decisions is 'Refuses a signal that does not exist (AUD-008).';
+perform _count_attempts('AUD-008', 'risk_decisions', 'INSERT');
+perform _chain_attach('risk_decisions', open_in_lockdown => true, is_internal => false);
+create type recorded_decision as (
+  id              bigint,
+  correlation_id  uuid,
+  symbol          text,
+  side            text,
+  quantity        numeric,
+  price           numeric,
+  position        numeric,
+  allowed         boolean,
+  reason          text,
+  mode            text,
+  risk_version    bigint,
+  state_hash      text,
+  limits          jsonb,
+  decision_maker  text,
+  decided_at      timestamptz,
+  row_hash        text,
+  created_at      timestamptz,
+  recorded_by     text,
+  is_new          boolean
+);
+comment on type recorded_decision is 'A row of risk_decisions, and whether this call recorded it: always true.';
+-- Money as in 09_write/record.sql.
+create function record_decision(
+  correlation_id  uuid,
+  symbol          text,
+  side            text,
+  quantity        anycompatible,
+  price           anycompatible,
+  "position"      anycompatible,
+  allowed         boolean,
+  reason          text,
+  mode            text,
+  risk_version    bigint         default null,
+  state_hash      text           default null,
+  decision_maker  text           default null,
+  decided_at      timestamptz    default null,
+  money_type      anycompatible  default null::numeric
+) returns recorded_decision
+language plpgsql
+set search_path from current
+as $function$
+declare
+  stored  recorded_decision;
+begin
+  if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
+    perform _refuse_float('quantity, price or position', pg_typeof(quantity));
+  end if;
+  if char_length(symbol) > 500 or char_length(side) > 10 or char_length(mode) > 20 or char_length(state_hash) > 64
+     or char_length(decision_maker) > 100 then
+    perform _refuse_too_long('risk_decisions', '{symbol,side,mode,state_hash,decision_maker}',
+                             array[symbol, side, mode, state_hash, decision_maker]);
+  end if;
+  insert into risk_decisions as d (correlation_id, symbol, side, quantity, price, position, allowed, reason, mode,
+                                   risk_version, state_hash, decision_maker, decided_at)
+  values (record_decision.correlation_id, record_decision.symbol, record_decision.side,
+          record_decision.quantity::numeric, record_decision.price::numeric, record_decision.position::numeric,
+          record_decision.allowed, record_decision.reason, record_decision.mode, record_decision.risk_version,
+          record_decision.state_hash, record_decision.decision_maker,
+          coalesce(record_decision.decided_at, clock_timestamp()))
+  returning d.*, true into stored;
+  return stored;
+end
+$function$;
+comment on function record_decision is
+  'Records what the guardrail answered about an order and returns the row; open also in a lockdown. decided_at: now, '
+  'if it is not given. Every call is a row. Raises AUD-001, AUD-008, AUD-012.';
+do $append$
+begin
+  -- As those of 09_write/append.sql.
+  execute _fill($template$
+create procedure append_decision(
+  inout correlation_id   uuid,
+  symbol                 text,
+  side                   text,
+  quantity               anycompatible,
+  price                  anycompatible,
+  "position"             anycompatible,
+  allowed                boolean,
+  reason                 text,
+  mode                   text,
+  risk_version           bigint         default null,
+  state_hash             text           default null,
+  decision_maker         text           default null,
+  decided_at             timestamptz    default null,
+  inout id               bigint         default null,
+  inout row_hash         text           default null,
+  inout is_new           boolean        default null,
+  money_type             anycompatible  default null::numeric
+)
+language plpgsql
+as $procedure$
+declare
+  stored   {home:I}.recorded_decision;
+  message  pg_catalog.pg_lsn;
+begin
+  call {home:I}._begin_append(/* inside a transaction, use record_decision */);
+  stored := {home:I}.record_decision(correlation_id, symbol, side, quantity, price, "position", allowed, reason, mode,
+                                     risk_version, state_hash, decision_maker, decided_at, money_type);
+  commit;
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+  id := stored.id;
+  row_hash := stored.row_hash;
+  is_new := stored.is_new;
+end
+$procedure$;
+$template$, 'home', current_schema());
+end
+$append$;
+comment on procedure append_decision is
+  'Records a decision as record_decision does, and returns once it is on disk, without holding the chain while it '
+  'waits. Raises 2D000 inside a transaction.';
+perform _grant('select, insert on', '{risk_decisions}', '{app_trading}'),
+       _grant('select on', '{risk_decisions}', '{app_auditor, app_risk}'),
+       _grant('usage on sequence', '{risk_decisions_id_seq}', '{app_trading}');
+perform _grant('execute on routine', '{record_decision, append_decision}', '{app_trading}');
+
+-- sql/14_risk/permission.sql
+
+-- Which order stands on which decision, and which orders stand on none
+--
+-- The rules, in plain words:
+--
+--   1. The order path decides, records the decision, records the order, and only then sends it. So an order stands on
+--      the latest decision about the same signal, symbol and side that was recorded before the order was.
+--   2. What counts is when the rows were recorded (created_at), not when anybody says that he decided.
+--   3. A row that is recorded again, PENDING and then SUBMITTED, is one order if it has the same client_order_id. It
+--      stands on what was decided before its first row. Without a client_order_id, rows of one signal, symbol and side
+--      are one order as long as no status comes twice.
+--   4. A permission is for one order. A second one of the same signal, symbol and side needs a decision of its own,
+--      recorded after the first order.
+--   5. No row may be larger than what was allowed, and what was allowed must stand on limits that were in force once. A
+--      permission in Safe Mode needs none, because there an order can only reduce a position.
+--
+-- created_at of two tables is compared, so a clock that was set back between a decision and its order makes the order
+-- look as if it came first. It is listed then, and its decision is there to look at.
+
+perform _make_trade_audit($columns$,
+  rd.id                     as decision_id,
+  rd.allowed                as decision_allowed,
+  rd.reason                 as decision_reason,
+  rd.mode::text             as decision_mode,
+  rd.risk_version           as decision_version,
+  rd.limits                 as decision_limits,
+  rd.decision_maker::text   as decision_by,
+  rd.decided_at             as decision_decided_at,
+  rd.row_hash               as decision_hash$columns$, $joins$
+left join lateral (
+  select p.first_at
+  from (select n.id, min(n.created_at) over (partition by n.client_order_id, n.place) as first_at
+        from (select f.id, f.created_at, f.client_order_id,
+                     row_number() over (partition by f.client_order_id, f.status order by f.id) as place
+              from only order_execution as f
+              where f.correlation_id = o.correlation_id and f.symbol::text = o.symbol::text
+                and f.side::text = o.side::text) as n) as p
+  where p.id = o.id) as fo on true
+left join lateral (
+  select d.id, d.allowed, d.reason, d.mode, d.risk_version, d.limits, d.decision_maker, d.decided_at, d.row_hash
+  from only risk_decisions as d
+  where d.correlation_id = s.correlation_id
+    and (o.id is null or d.symbol::text = o.symbol::text and d.side::text = o.side::text
+                         and d.created_at <= fo.first_at)
+  order by d.id desc limit 1) as rd on true$joins$, ',risk_decisions');
+comment on column vw_trade_audit_full.decision_id         is
+  'The guardrail''s decision that the order stands on; for a signal without an order the latest about the signal.';
+comment on column vw_trade_audit_full.decision_allowed    is 'Whether the guardrail allowed it.';
+comment on column vw_trade_audit_full.decision_reason     is 'Why.';
+comment on column vw_trade_audit_full.decision_mode       is 'State of the guardrail: NORMAL or SAFE_MODE.';
+comment on column vw_trade_audit_full.decision_version    is 'Version of the limits that it answered by.';
+comment on column vw_trade_audit_full.decision_limits     is
+  'Those limits, from the log of applied changes; null if none has that version and hash.';
+comment on column vw_trade_audit_full.decision_by         is
+  'The person or algorithm that is responsible for the decision (its decision_maker).';
+comment on column vw_trade_audit_full.decision_decided_at is 'When the guardrail answered, by its own clock.';
+comment on column vw_trade_audit_full.decision_hash       is 'row_hash of the decision.';
+create view vw_orders_without_permission with (security_invoker = true) as
+with
+placed as (
+  select o.id, o.correlation_id, o.symbol::text as symbol, o.side::text as side, o.quantity, o.created_at,
+         o.client_order_id::text as client_order_id, o.status::text as status, o.order_type::text as order_type,
+         o.exchange_order_id::text as exchange_order_id, o.decision_maker::text as decision_maker, o.recorded_by,
+         o.row_hash, row_number() over (partition by o.correlation_id, o.symbol, o.side, o.client_order_id, o.status
+                                        order by o.id) as place
+  from only order_execution as o
+),
+orders as (
+  select p.*, min(p.created_at) over w as first_at, min(p.id) over w as first_id
+  from placed as p
+  window w as (partition by p.correlation_id, p.symbol, p.side, p.client_order_id, p.place)
+),
+decided as (
+  select r.*, d.id as decision_id, d.allowed, d.reason, d.mode, d.quantity as allowed_quantity, d.risk_version,
+         d.state_hash, d.limits, min(r.first_id) over (partition by d.id) as used_by
+  from orders as r
+  left join lateral (
+    select x.id, x.allowed, x.reason, x.mode::text as mode, x.quantity, x.risk_version, x.state_hash, x.limits
+    from only risk_decisions as x
+    where x.correlation_id = r.correlation_id and x.symbol::text = r.symbol and x.side::text = r.side
+      and x.created_at <= r.first_at
+    order by x.id desc limit 1) as d on true
+),
+judged as (
+  select d.*,
+         case when d.decision_id is null then 'no decision was recorded before it'
+              when not d.allowed then concat('it was refused: ', d.reason)
+              when d.limits is null and not (d.mode = 'SAFE_MODE'::text and d.state_hash is null) then
+                format('the decision names a state that was never applied: version %s', d.risk_version)
+              when d.quantity > d.allowed_quantity then
+                format('its quantity is %s, and %s was allowed', d.quantity, d.allowed_quantity)
+              when d.first_id <> d.used_by then
+                format('order %s used this permission: it needs a decision of its own', d.used_by) end as problem
+  from decided as d
+)
+select
+  j.id                 as order_id,
+  j.correlation_id     as correlation_id,
+  j.client_order_id    as client_order_id,
+  j.symbol             as symbol,
+  j.side               as side,
+  j.quantity           as quantity,
+  j.order_type         as order_type,
+  j.status             as status,
+  j.exchange_order_id  as exchange_order_id,
+  j.decision_maker     as decision_maker,
+  j.created_at         as created_at,
+  j.recorded_by        as recorded_by,
+  j.row_hash           as order_hash,
+  j.decision_id        as decision_id,
+  j.problem            as problem
+from judged as j
+where j.problem is not null and _sees_every_row('{order_execution,risk_decisions}'::text[]);
+comment on view vw_orders_without_permission is
+  'Every row of order_execution that no permission of the guardrail covers, and why.';
+comment on column vw_orders_without_permission.order_id          is 'order_execution.id.';
+comment on column vw_orders_without_permission.correlation_id    is 'The signal that led to the order.';
+comment on column vw_orders_without_permission.client_order_id   is 'The id that the application gave the order.';
+comment on column vw_orders_without_permission.symbol            is 'Instrument.';
+comment on column vw_orders_without_permission.side              is 'BUY or SELL.';
+comment on column vw_orders_without_permission.quantity          is 'Quantity ordered, exact.';
+comment on column vw_orders_without_permission.order_type        is 'Its type.';
+comment on column vw_orders_without_permission.status            is 'Status at submission.';
+comment on column vw_orders_without_permission.exchange_order_id is 'The exchange''s id of the order.';
+comment on column vw_orders_without_permission.decision_maker    is
+  'The person or algorithm that is responsible for the order.';
+comment on column vw_orders_without_permission.created_at        is 'When the order was recorded.';
+comment on column vw_orders_without_permission.recorded_by       is 'The login that recorded it.';
+comment on column vw_orders_without_permission.order_hash        is 'row_hash of the order.';
+comment on column vw_orders_without_permission.decision_id       is
+  'The decision that does not cover it; null if there is none.';
+comment on column vw_orders_without_permission.problem           is 'Why no permission covers it, in words.';
+perform _grant('select on', '{vw_orders_without_permission}', '{app_trading, app_auditor, app_risk}');
 
 perform _finish_migration('23_risk_config');
 end

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_interface
@@ -19,11 +19,8 @@ from alpha_db.errors import AlphaDbError, DecimalError, ValueRefused, WrongType,
 from alpha_db.exact_json import dumps
 from alpha_db.sqlstates import HINTS
 
-#: What the functions take for an amount.
-Money = Decimal | int | str
-#: What they take for JSON: a value, or the JSON text itself.
-Json = Mapping[str, Any] | Sequence[Any] | str
-
+#: The columns of JSON.
+JSON = frozenset(("raw_payload", "reasoning_json", "positions_closed", "headers"))
 _DIGITS = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _MONEY = "Pass a decimal.Decimal, an int, or a string of decimal digits."
 # PostgreSQL's numeric has so many digits before the point and behind it; it would round, or overflow
@@ -39,15 +36,15 @@ _LOOKS_LIKE = (
 )
 
 
-def read(what: str, given: Mapping[str, Any]) -> dict[str, object]:
-    """Return the arguments of the writers of a signal, an order ... as they are sent.
+def read(given: Mapping[str, Any], may_be_none: Collection[str]) -> dict[str, object]:
+    """Return the arguments of a writer as they are sent.
 
     Raises DecimalError (AUD-001), ValueRefused and WrongType, also for a value whose own code raises while it is read.
     """
     values: dict[str, object] = {}
     for column, value in given.items():
         try:
-            is_left_out = value is None and column in _OPTIONAL.get(what, ())
+            is_left_out = value is None and column in may_be_none
             values[column] = None if is_left_out else _READERS[column](column, value)
         except (AlphaDbError, MemoryError):
             raise
@@ -87,7 +84,7 @@ def fits(amount: Decimal, digits: int, scale: int) -> bool:
 def text(column: str, value: Any) -> str:
     """Return a text that must be given. Raises ValueRefused, WrongType."""
     _require(column, value, str, "a text", "Pass a str.")
-    return _sendable(column, str.__str__(value))  # of an Enum its value, where psycopg would send its name
+    return sendable(column, str.__str__(value))  # of an Enum its value, where psycopg would send its name
 
 
 def identifier(column: str, value: Any) -> str:
@@ -174,7 +171,16 @@ def json_text(column: str, value: Any) -> str:
         raise WrongType(said, hint=problem.hint, sqlstate="42804", column=column) from None
 
 
-def _sendable(column: str, value: str) -> str:
+def body(column: str, value: Any) -> bytes:
+    """Return the bytes of a webhook. Raises WrongType for a text, whose bytes may be others than those that arrived."""
+    _require(
+        column, value, bytes | bytearray | memoryview, "bytes", "Pass the bytes that arrived, undecoded."
+    )
+    return bytes(value)
+
+
+def sendable(column: str, value: str) -> str:
+    """Return a text that the database can hold. Raises ValueRefused."""
     if "\0" in value:
         problem = "holds a NUL character"
     elif not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -242,23 +248,16 @@ def _malformed(column: str, value: str, wanted: str, hint: str) -> ValueRefused:
 
 
 _TAKES: tuple[tuple[str, Callable[[str, Any], object]], ...] = (
-    ("price quantity confidence_score fill_quantity fill_price zar_equity", money),
-    ("signal_id symbol model_name exchange_order_id", identifier),
-    ("side order_type status event_type rejection_reason exchange_error_code", text),
-    ("raw_payload reasoning_json positions_closed", json_text),
+    ("price stop_price quantity confidence_score fill_quantity fill_price zar_equity", money),
+    ("signal_id symbol model_name exchange_order_id client_order_id exchange_event_id", identifier),
+    ("side order_type status event_type rejection_reason exchange_error_code exchange_status", text),
+    ("model_version decision_maker content_type signature", text),
+    (" ".join(JSON), json_text),
+    ("raw_body", body),
     ("hmac_verified is_timeout", flag),
     ("correlation_id", uuid),
     ("source_ip", address),
     ("elapsed_ms", partial(whole, bits=32)),
-    ("order_execution_id", partial(whole, bits=64)),
+    ("order_execution_id delivery_id", partial(whole, bits=64)),
 )
 _READERS = {column: reader for columns, reader in _TAKES for column in columns.split()}
-#: What may be None.
-_OPTIONAL = {
-    "signal": ["source_ip", "correlation_id"],
-    "order": ["price", "exchange_order_id"],
-    "order_event": [
-        *["fill_quantity", "fill_price", "zar_equity"],
-        *["positions_closed", "rejection_reason", "exchange_error_code"],
-    ],
-}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +19,7 @@ from psycopg.rows import tuple_row
 from alpha_db.arguments import text as require_text
 from alpha_db.errors import ConnectionFailed, from_database, squeeze
 from alpha_db.loaders import read_what_is_there
-from alpha_db.pooled import PinningConnection, PinningCursor, is_pooled, read_options
+from alpha_db.pooled import PinningConnection, PinningCursor, Pins, is_pooled, read_options
 from alpha_db.queries import query
 
 logger = logging.getLogger("alpha_db.server")
@@ -52,10 +54,25 @@ def connect(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any)
     transaction is told so again, and statements are not prepared; it is known by the server's process being another
     than the one that was announced.
     """
-    ours = {name: kwargs.pop(name) for name in _PSYCOPG if name in kwargs}
-    params = parameters(dsn, schema=schema, **kwargs)
-    try:
+    params, ours = split(dsn, schema, kwargs)
+    with failures(dsn):
         return open_pinned(params, **ours)
+
+
+def split(
+    dsn: str | None, schema: str | None, given: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what connect() is given: libpq's parameters, and psycopg's own arguments. Raises as parameters()."""
+    ours = {name: given[name] for name in _PSYCOPG if name in given}
+    libpq = {name: value for name, value in given.items() if name not in ours}
+    return parameters(dsn, schema=schema, **libpq), ours
+
+
+@contextmanager
+def failures(dsn: str | None) -> Iterator[None]:
+    """Raise ConnectionFailed, without the password, for what fails while connecting."""
+    try:
+        yield
     except psycopg.Error as exc:
         raise _connection_failed(exc, dsn) from (None if _looks_broken(dsn) else exc)
 
@@ -66,29 +83,59 @@ def connect_for_command(dsn: str | None = None, *, schema: str | None = None) ->
     """
     conn = connect(dsn, schema=schema, autocommit=True)
     try:
-        pin_for_command(conn)
-    except psycopg.Error as exc:
+        with failures(dsn):
+            pin_for_command(conn)
+    except BaseException:
         conn.close()
-        raise _connection_failed(exc, dsn) from exc
+        raise
     return conn
 
 
-def open_pinned(params: dict[str, Any], *, autocommit: bool = False, **ours: Any) -> psycopg.Connection[Any]:
+def open_pinned(params: dict[str, Any], *, autocommit: bool = False, **ours: Any) -> PinningConnection:
     """Open a connection with libpq's parameters and pin its names. Raises psycopg.Error.
 
     The other arguments are those of ``psycopg.connect``.
     """
-    conn = _open(params, ours)
-    conn.add_notice_handler(log_notice)
-    read_what_is_there(conn)
+    factories = {"cursor_factory": PinningCursor, **ours}
     try:
-        if pin_names(conn) and "prepare_threshold" not in ours:
-            conn.prepare_threshold = None  # the next transaction meets another session
+        conn = PinningConnection.connect(make_conninfo(**params), autocommit=True, **factories)
+    except (UnicodeError, psycopg.OperationalError) as problem:
+        without = without_options(params, problem)
+        conn = PinningConnection.connect(make_conninfo(**without), autocommit=True, **factories)
+    begin(conn, params)
+    try:
+        pin_names(conn)
+        if "prepare_threshold" in ours:
+            conn.prepare_threshold = ours["prepare_threshold"]
         conn.autocommit = autocommit
     except BaseException:
         conn.close()
         raise
     return conn
+
+
+def without_options(params: dict[str, Any], problem: Exception) -> dict[str, Any]:
+    """Return what to try again with, through a pooler that refuses options: they are pinned later.
+
+    Raises what connecting raised if that was something else, as psycopg.Error.
+    """
+    if isinstance(problem, UnicodeError):  # of the encoding for names of hosts
+        raise psycopg.OperationalError("failed to resolve host: no host has such a name") from None
+    if not options_of(params) or "unsupported startup parameter: options" not in str(problem):
+        raise problem
+    return {**params, "options": ""}
+
+
+def options_of(params: dict[str, Any]) -> str:
+    """Return the server settings that the caller gives."""
+    return str(params.get("options") or os.environ.get("PGOPTIONS", ""))
+
+
+def begin(conn: Pins, params: dict[str, Any]) -> None:
+    """Prepare a connection that was just opened, before its first statement."""
+    conn.options = read_options(options_of(params))
+    conn.add_notice_handler(log_notice)
+    read_what_is_there(conn)
 
 
 def pin_names(conn: psycopg.Connection[Any]) -> bool:
@@ -99,17 +146,42 @@ def pin_names(conn: psycopg.Connection[Any]) -> bool:
     """
     if is_pooled(conn):
         return True
-    values = {"pid": conn.info.backend_pid}
-    row = conn.cursor(row_factory=tuple_row).execute(query("pin_names"), values, prepare=False).fetchone()
+    cursor, steps = conn.cursor(row_factory=tuple_row), pinning(conn)
+    found: Any = None
+    with suppress(StopIteration):
+        while True:
+            cursor.execute(*steps.send(found), prepare=False)
+            found = cursor.fetchone() if cursor.description else None
+    if is_read_only(conn):
+        conn.read_only = True
+    return is_pooled(conn)
+
+
+def pinning(conn: psycopg.BaseConnection[Any]) -> Generator[tuple[Any, Any], Any, None]:
+    """Yield the statements that pin a connection's names; takes the first row of each. Source: pin_names()."""
+    row = yield query("pin_names"), {"pid": conn.info.backend_pid}
     if not row or not row[-1]:
-        return False
-    if not isinstance(conn, PinningConnection):
+        return
+    if not isinstance(conn, Pins):
         message = "a pooler gives each transaction of this connection another session"
-        raise ConnectionFailed(
-            message, hint="connect with alpha_db.connect, or to the server itself", sqlstate="08001"
-        )
-    _pin_each_transaction(conn)
-    return True
+        hint = "connect with alpha_db.connect, or to the server itself"
+        raise ConnectionFailed(message, hint=hint, sqlstate="08001")
+    options = dict(conn.options or {})
+    yield "begin", None
+    yield query("pooled_path"), {"path": options.pop("search_path", None)}
+    schema, conn.in_recovery = (yield query("pooled_schema"), None) or ("pg_catalog", True)
+    yield "commit", None
+    conn.pins, conn.schema = {}, schema
+    conn.prepare_threshold = None  # the next transaction meets another session
+    conn.pin("search_path", sql.SQL("{}, pg_temp").format(sql.Identifier(schema)))
+    for name, value in {**_ALWAYS, **options}.items():
+        conn.pin(name, value)
+
+
+def is_read_only(conn: psycopg.BaseConnection[Any]) -> bool:
+    """Whether each transaction must begin read-only: SET LOCAL of the default would come too late for it."""
+    options = conn.options if isinstance(conn, Pins) and is_pooled(conn) else None
+    return (options or {}).get("default_transaction_read_only", "").lower() in ("on", "true", "yes", "1")
 
 
 def pin_for_command(conn: psycopg.Connection[Any]) -> None:
@@ -127,42 +199,6 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
         conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         if not conn.in_recovery and "default_transaction_read_only" not in options:
             conn.read_only = False
-
-
-def _open(params: dict[str, Any], ours: dict[str, Any]) -> PinningConnection:
-    """Connect; through a pooler that refuses options without them, for they are pinned later. Raises psycopg.Error."""
-    given = params.get("options") or os.environ.get("PGOPTIONS", "")
-    factories = {"cursor_factory": PinningCursor, **ours}
-    try:
-        conn = PinningConnection.connect(make_conninfo(**params), autocommit=True, **factories)
-    except UnicodeError:  # of the encoding for names of hosts
-        raise psycopg.OperationalError("failed to resolve host: no host has such a name") from None
-    except psycopg.OperationalError as problem:
-        if not given or "unsupported startup parameter: options" not in str(problem):
-            raise
-        without = {**params, "options": ""}
-        conn = PinningConnection.connect(make_conninfo(**without), autocommit=True, **factories)
-    conn.options = read_options(given)
-    return conn
-
-
-def _pin_each_transaction(conn: PinningConnection) -> None:
-    options = dict(conn.options or {})
-    with conn.transaction():
-        cursor = psycopg.Cursor(conn, row_factory=tuple_row)
-        cursor.execute(query("pooled_path"), {"path": options.pop("search_path", None)}, prepare=False)
-        schema, in_recovery = cursor.execute(query("pooled_schema"), prepare=False).fetchone() or (
-            "pg_catalog",
-            True,
-        )
-    conn.pins, conn.schema = {}, schema
-    conn.pin("search_path", sql.SQL("{}, pg_temp").format(sql.Identifier(schema)))
-    for name, value in {**_ALWAYS, **options}.items():
-        conn.pin(name, value)
-    conn.in_recovery = in_recovery
-    # SET LOCAL of a default comes too late for the transaction that it is told to
-    if options.get("default_transaction_read_only", "").lower() in ("on", "true", "yes", "1"):
-        conn.read_only = True
 
 
 def parameters(dsn: str | None = None, *, schema: str | None = None, **kwargs: Any) -> dict[str, Any]:

@@ -249,6 +249,10 @@ class NewerDatabase(AlphaDbError):
     """The database was migrated by a newer alpha-db than this one."""
 
 
+class ExtraMissing(AlphaDbError):
+    """Something needs a package that is not installed."""
+
+
 class DatabaseFailure(AlphaDbError):
     """The database reported an error that has no class of its own here."""
 

@@ -19,13 +19,15 @@ from psycopg.types import net, numeric, string, uuid
 from alpha_db.exact_json import loads
 
 
-def read_what_is_there(reader: psycopg.Connection[Any] | psycopg.Cursor[Any]) -> None:
+def read_what_is_there(
+    reader: psycopg.BaseConnection[Any] | psycopg.Cursor[Any] | psycopg.AsyncCursor[Any],
+) -> None:
     """Make a connection or a cursor give text for a value that Python has not, instead of raising DataError."""
     for name, loader in _LOADERS.items():
         reader.adapters.register_loader(name, loader)
 
 
-def read_as_stored(cursor: psycopg.Cursor[Any]) -> None:
+def read_as_stored(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
     """Make a cursor read every type of the audit tables by loaders of this package's choice.
 
     A row that was committed is returned, even if the connection has a loader of its own that raises or rounds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self, cast
 
 import psycopg
@@ -27,8 +27,8 @@ _ALONE = re.compile(
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|\S)*)")
 
 
-class PinningConnection(psycopg.Connection[Any]):
-    """psycopg's connection; with pins, one that a pooler stands behind."""
+class Pins(psycopg.BaseConnection[Any]):
+    """What a connection that a pooler stands behind tells each transaction; without pins it tells nothing."""
 
     #: what each transaction is told first: the name of a setting, and its value in SQL
     pins: dict[str, sql.Composable] | None = None
@@ -44,12 +44,33 @@ class PinningConnection(psycopg.Connection[Any]):
         assert self.pins is not None
         self.pins[name] = sql.Literal(value) if isinstance(value, str) else value
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the next statement begins a transaction."""
+        return self.info.transaction_status == TransactionStatus.IDLE
+
+    def begins_with(self, statement: Query) -> tuple[bool, bool]:
+        """Whether a statement needs a transaction of its own, and whether it begins one that must be told."""
+        begins = self.pins is not None and self.is_idle
+        alone = begins and self.autocommit and bool(_ALONE.match(_text(statement, self)))
+        return begins and self.autocommit and not alone, begins and not self.autocommit
+
+    def what_to_tell(self) -> sql.Composed | None:
+        """Return the statements that a transaction begins with."""
+        # SET takes no snapshot, so the transaction's isolation may still be chosen
+        told = (sql.SQL("set local {} = {}").format(sql.SQL(n), v) for n, v in (self.pins or {}).items())
+        return sql.SQL("; ").join(told) if self.pins else None
+
+
+class PinningConnection(Pins, psycopg.Connection[Any]):
+    """psycopg's connection; with pins, one that a pooler stands behind."""
+
     @contextmanager
     def transaction(
         self, savepoint_name: str | None = None, force_rollback: bool = False
     ) -> Iterator[psycopg.Transaction]:
         """As psycopg's; an outermost one begins with the pins."""
-        begins = self.info.transaction_status == TransactionStatus.IDLE
+        begins = self.is_idle
         with super().transaction(savepoint_name, force_rollback) as transaction:
             if begins:
                 self._tell()
@@ -58,20 +79,15 @@ class PinningConnection(psycopg.Connection[Any]):
     @contextmanager
     def pinned(self, statement: Query) -> Iterator[None]:
         """Give a statement its transaction, or the transaction that it begins its pins."""
-        begins = self.pins is not None and self.info.transaction_status == TransactionStatus.IDLE
-        if begins and self.autocommit and not _ALONE.match(_text(statement, self)):
-            with self.transaction():
-                yield
-        else:
-            if begins and not self.autocommit:
-                self._tell()
+        own, told = self.begins_with(statement)
+        if told:
+            self._tell()
+        with self.transaction() if own else nullcontext():
             yield
 
     def _tell(self) -> None:
-        if self.pins:
-            # SET takes no snapshot, so the transaction's isolation may still be chosen
-            told = (sql.SQL("set local {} = {}").format(sql.SQL(n), v) for n, v in self.pins.items())
-            psycopg.Cursor(self).execute(sql.SQL("; ").join(told), prepare=False)
+        if told := self.what_to_tell():
+            psycopg.Cursor(self).execute(told, prepare=False)
 
 
 class PinningCursor(psycopg.Cursor[Row]):
@@ -94,17 +110,17 @@ class PinningCursor(psycopg.Cursor[Row]):
             yield copy
 
 
-def qualified(call: str, conn: psycopg.Connection[Any]) -> str:
+def qualified(call: str, conn: psycopg.BaseConnection[Any]) -> str:
     """Return a CALL with the schema in front of the procedure's name, where no search_path can be relied on."""
-    if isinstance(conn, PinningConnection) and conn.schema is not None:
+    if isinstance(conn, Pins) and conn.schema is not None:
         schema = sql.Identifier(conn.schema).as_string(conn).replace("%", "%%")
         return re.sub(r"^call ", lambda _: f"call {schema}.", call, count=1, flags=re.MULTILINE)
     return call
 
 
-def is_pooled(conn: psycopg.Connection[Any]) -> bool:
+def is_pooled(conn: psycopg.BaseConnection[Any]) -> bool:
     """Whether a pooler stands between this connection and the server."""
-    return isinstance(conn, PinningConnection) and conn.pins is not None
+    return isinstance(conn, Pins) and conn.pins is not None
 
 
 def read_options(options: str) -> dict[str, str]:
@@ -115,16 +131,11 @@ def read_options(options: str) -> dict[str, str]:
     return found
 
 
-@contextmanager
-def _pinned(conn: psycopg.Connection[Any], statement: Query) -> Iterator[None]:
-    if isinstance(conn, PinningConnection):
-        with conn.pinned(statement):
-            yield
-    else:
-        yield
+def _pinned(conn: psycopg.Connection[Any], statement: Query) -> AbstractContextManager[None]:
+    return conn.pinned(statement) if isinstance(conn, PinningConnection) else nullcontext()
 
 
-def _text(statement: Query, conn: psycopg.Connection[Any]) -> str:
+def _text(statement: Query, conn: psycopg.BaseConnection[Any]) -> str:
     if isinstance(statement, bytes):
         return statement.decode("utf-8", "replace")
     return statement if isinstance(statement, str) else statement.as_string(conn)  # type: ignore[union-attr]

@@ -19,6 +19,11 @@ select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ',
        is_there
 from pooler;
 
+-- name: reset_session
+-- Between two uses of a pool's connection. DISCARD ALL would drop statements that psycopg believes to be prepared.
+close all; set session authorization default; reset all; unlisten *; discard temp; discard sequences;
+select pg_catalog.pg_advisory_unlock_all();
+
 -- name: pooled_path
 -- The path of the login, or the caller's own; not what another client of the pooler left in this session.
 select pg_catalog.set_config('search_path', coalesce(%(path)s::pg_catalog.text, s.reset_val), true)
@@ -234,53 +239,83 @@ select record_verification(
 -- name: logins_without_timeouts
 select role, member_of, lacks from logins_without_timeouts();
 
+-- name: record_webhook
+select * from record_webhook(
+  raw_body => %(raw_body)s::bytea, source_ip => %(source_ip)s::inet, content_type => %(content_type)s::text,
+  headers => %(headers)s::jsonb, signature => %(signature)s::text, hmac_verified => %(hmac_verified)s::boolean);
+
 -- name: record_signal
 select * from record_signal(
   signal_id => %(signal_id)s::text, symbol => %(symbol)s::text, side => %(side)s::text,
   price => %(price)s::numeric, quantity => %(quantity)s::numeric, raw_payload => %(raw_payload)s::jsonb,
   source_ip => %(source_ip)s::inet, hmac_verified => %(hmac_verified)s::boolean,
-  correlation_id => %(correlation_id)s::uuid);
+  correlation_id => %(correlation_id)s::uuid, delivery_id => %(delivery_id)s::bigint);
 
 -- name: record_ai_debate
 select * from record_ai_debate(
   correlation_id => %(correlation_id)s::uuid, model_name => %(model_name)s::text,
   reasoning_json => %(reasoning_json)s::jsonb, confidence_score => %(confidence_score)s::numeric,
-  elapsed_ms => %(elapsed_ms)s::integer, is_timeout => %(is_timeout)s::boolean);
+  elapsed_ms => %(elapsed_ms)s::integer, is_timeout => %(is_timeout)s::boolean,
+  model_version => %(model_version)s::text);
 
 -- name: record_order
 select * from record_order(
   correlation_id => %(correlation_id)s::uuid, order_type => %(order_type)s::text, symbol => %(symbol)s::text,
   side => %(side)s::text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
-  exchange_order_id => %(exchange_order_id)s::text, status => %(status)s::text);
+  exchange_order_id => %(exchange_order_id)s::text, status => %(status)s::text,
+  client_order_id => %(client_order_id)s::text, stop_price => %(stop_price)s::numeric,
+  decision_maker => %(decision_maker)s::text, exchange_status => %(exchange_status)s::text);
 
 -- name: record_order_event
 select * from record_order_event(
   order_execution_id => %(order_execution_id)s::bigint, event_type => %(event_type)s::text,
   fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
   zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::jsonb,
-  rejection_reason => %(rejection_reason)s::text, exchange_error_code => %(exchange_error_code)s::text);
+  rejection_reason => %(rejection_reason)s::text, exchange_error_code => %(exchange_error_code)s::text,
+  exchange_event_id => %(exchange_event_id)s::text, exchange_status => %(exchange_status)s::text);
 
--- name: append_signal
+-- name: record_signals
+select * from record_signals(signals => %(signals)s::jsonb);
+
+-- name: record_ai_debates
+select * from record_ai_debates(ai_debates => %(ai_debates)s::jsonb);
+
+-- name: record_orders
+select * from record_orders(orders => %(orders)s::jsonb);
+
+-- name: record_order_events
+select * from record_order_events(order_events => %(order_events)s::jsonb);
+
+-- name: append_webhook
 -- A CALL that commits has no transaction around it, so through a pooler its names are not pinned: pooled.py puts the
 -- schema in front, and the types are named with theirs.
+call append_webhook(
+  raw_body => %(raw_body)s::pg_catalog.bytea, source_ip => %(source_ip)s::pg_catalog.inet,
+  content_type => %(content_type)s::pg_catalog.text, headers => %(headers)s::pg_catalog.jsonb,
+  signature => %(signature)s::pg_catalog.text, hmac_verified => %(hmac_verified)s::boolean);
+
+-- name: append_signal
 call append_signal(
   signal_id => %(signal_id)s::pg_catalog.text, symbol => %(symbol)s::pg_catalog.text, side => %(side)s::pg_catalog.text,
   price => %(price)s::numeric, quantity => %(quantity)s::numeric, raw_payload => %(raw_payload)s::pg_catalog.jsonb,
   source_ip => %(source_ip)s::pg_catalog.inet, hmac_verified => %(hmac_verified)s::boolean,
-  correlation_id => %(correlation_id)s::pg_catalog.uuid);
+  correlation_id => %(correlation_id)s::pg_catalog.uuid, delivery_id => %(delivery_id)s::bigint);
 
 -- name: append_ai_debate
 call append_ai_debate(
   correlation_id => %(correlation_id)s::pg_catalog.uuid, model_name => %(model_name)s::pg_catalog.text,
   reasoning_json => %(reasoning_json)s::pg_catalog.jsonb, confidence_score => %(confidence_score)s::numeric,
-  elapsed_ms => %(elapsed_ms)s::integer, is_timeout => %(is_timeout)s::boolean);
+  elapsed_ms => %(elapsed_ms)s::integer, is_timeout => %(is_timeout)s::boolean,
+  model_version => %(model_version)s::pg_catalog.text);
 
 -- name: append_order
 call append_order(
   correlation_id => %(correlation_id)s::pg_catalog.uuid, order_type => %(order_type)s::pg_catalog.text,
   symbol => %(symbol)s::pg_catalog.text, side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric,
   price => %(price)s::numeric,
-  exchange_order_id => %(exchange_order_id)s::pg_catalog.text, status => %(status)s::pg_catalog.text);
+  exchange_order_id => %(exchange_order_id)s::pg_catalog.text, status => %(status)s::pg_catalog.text,
+  client_order_id => %(client_order_id)s::pg_catalog.text, stop_price => %(stop_price)s::numeric,
+  decision_maker => %(decision_maker)s::pg_catalog.text, exchange_status => %(exchange_status)s::pg_catalog.text);
 
 -- name: append_order_event
 call append_order_event(
@@ -288,7 +323,38 @@ call append_order_event(
   fill_quantity => %(fill_quantity)s::numeric, fill_price => %(fill_price)s::numeric,
   zar_equity => %(zar_equity)s::numeric, positions_closed => %(positions_closed)s::pg_catalog.jsonb,
   rejection_reason => %(rejection_reason)s::pg_catalog.text,
-  exchange_error_code => %(exchange_error_code)s::pg_catalog.text);
+  exchange_error_code => %(exchange_error_code)s::pg_catalog.text,
+  exchange_event_id => %(exchange_event_id)s::pg_catalog.text,
+  exchange_status => %(exchange_status)s::pg_catalog.text);
+
+-- name: append_signals
+call append_signals(signals => %(signals)s::pg_catalog.jsonb);
+
+-- name: append_ai_debates
+call append_ai_debates(ai_debates => %(ai_debates)s::pg_catalog.jsonb);
+
+-- name: append_orders
+call append_orders(orders => %(orders)s::pg_catalog.jsonb);
+
+-- name: append_order_events
+call append_order_events(order_events => %(order_events)s::pg_catalog.jsonb);
+
+-- name: record_decision
+select * from record_decision(
+  correlation_id => %(correlation_id)s::uuid, symbol => %(symbol)s::text, side => %(side)s::text,
+  quantity => %(quantity)s::numeric, price => %(price)s::numeric, "position" => %(position)s::numeric,
+  allowed => %(allowed)s::boolean, reason => %(reason)s::text, mode => %(mode)s::text,
+  risk_version => %(risk_version)s::bigint, state_hash => %(state_hash)s::text,
+  decision_maker => %(decision_maker)s::text, decided_at => %(decided_at)s::timestamptz);
+
+-- name: append_decision
+call append_decision(
+  correlation_id => %(correlation_id)s::pg_catalog.uuid, symbol => %(symbol)s::pg_catalog.text,
+  side => %(side)s::pg_catalog.text, quantity => %(quantity)s::numeric, price => %(price)s::numeric,
+  "position" => %(position)s::numeric, allowed => %(allowed)s::boolean, reason => %(reason)s::pg_catalog.text,
+  mode => %(mode)s::pg_catalog.text, risk_version => %(risk_version)s::bigint,
+  state_hash => %(state_hash)s::pg_catalog.text, decision_maker => %(decision_maker)s::pg_catalog.text,
+  decided_at => %(decided_at)s::pg_catalog.timestamptz);
 
 -- name: replay_lag
 select in_recovery, seconds from replay_lag();

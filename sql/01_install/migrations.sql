@@ -16,7 +16,7 @@
 -- migrations call them.
 --
 -- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
--- (06_guards/attach.sql). _begin_rollback looks for rows in the four tables of 07_audit.
+-- (06_guards/attach.sql). _begin_rollback looks for rows in the tables of 07_audit.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -136,7 +136,8 @@ begin
     raise exception 'alpha-db: % must be rolled back before %', later, _begin_rollback.name using errcode = '55000';
   end if;
   -- By name: once 003 is rolled back, the register of chains no longer knows them.
-  foreach audit_table in array array['signals', 'ai_debates', 'order_execution', 'order_events'] loop
+  foreach audit_table in array array['webhook_deliveries', 'signals', 'ai_debates', 'order_execution',
+                                     'order_events'] loop
     continue when to_regclass(quote_ident(audit_table)) is null;
     execute format('lock table only %I in access exclusive mode', audit_table);
     execute format('select exists (select from only %I)', audit_table) into filled;

@@ -36,7 +36,9 @@ begin
          then format('%s is not %s.', value, case when is_limit then 'a limit' else 'an amount' end)
          else format('It has room for %s digits before the point and %s after it.', digits - scale, scale) end,
     case when is_limit then 'Propose a value with fewer digits.'
-         else 'Round or reject the value in the application: the database never drops a digit silently.' end,
+         when value::text in ('NaN', 'Infinity', '-Infinity') then 'Reject the value in the application.'
+         else 'Keep the exact number as text in the payload, and round or convert it for the column: '
+              'the database never drops a digit silently.' end,
     domain_name, 'CAST');
   return false;
 end
@@ -103,19 +105,22 @@ as $function$
 declare
   item record;
 begin
-  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest
+  select n.column_name, char_length(n.value) as length, left(n.value, 40) as beginning, a.atttypmod - 4 as longest,
+         a.atttypid = 'varchar'::regtype as is_varchar
   into item
   from unnest(column_names, given) with ordinality as n(column_name, value, place)
   join pg_attribute as a
     on a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attname = n.column_name
-  where a.atttypid = 'varchar'::regtype and char_length(n.value) > a.atttypmod - 4 and a.atttypmod >= 4
+  where a.atttypid in ('varchar'::regtype, 'bpchar'::regtype) and char_length(n.value) > a.atttypmod - 4
+    and a.atttypmod >= 4
   order by n.place limit 1;
   if found then
     perform _refuse(
       'AUD-012', format('%s of %s is too long', item.column_name, table_name),
       format('It has %s characters, blanks at its end included, and the column takes %s. It begins with %s.',
              item.length, item.longest, to_json(item.beginning)),
-      'Send a shorter value: the database never cuts one silently.' || case when item.length <= 500 then format(
+      'Send a shorter value: the database never cuts one silently.'
+      || case when item.is_varchar and item.length <= 500 then format(
         ' Or have the owner of the database make room: select widen_column(%L, %L, %s), with alpha.maintenance set.',
         table_name, item.column_name, item.length) else '' end,
       table_name, 'INSERT', column_name => item.column_name);
@@ -123,5 +128,5 @@ begin
 end
 $function$;
 comment on function _refuse_too_long is
-  'Raises AUD-012 if one of these values is longer than its varchar column. PostgreSQL would refuse it without naming '
+  'Raises AUD-012 if one of these values is longer than its column. PostgreSQL would refuse it without naming '
   'the column, or cut it if it ends in blanks.';

@@ -43,6 +43,12 @@ create type _problem as (
   table_name       text
 );
 comment on type _problem is 'What an error says, beside its SQLSTATE.';
+comment on column _problem.message          is 'Its message.';
+comment on column _problem.detail           is 'Its DETAIL.';
+comment on column _problem.hint             is 'Its HINT.';
+comment on column _problem.column_name      is 'The column that it names.';
+comment on column _problem.constraint_name  is 'The constraint that it names.';
+comment on column _problem.table_name       is 'The table that it names.';
 
 create function _refuse_element(place bigint, code text, problem _problem) returns void
 language plpgsql

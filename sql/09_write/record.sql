@@ -3,14 +3,15 @@
 -- A plain INSERT works as well. What these functions add: what is sent again is recognised by its key (reuse.sql), a
 -- binary float is refused, and a value that is too long is refused by name. With a key they look first, so that a retry
 -- costs no chain lock and works in a lockdown, too; whoever comes second in a race finds the other's row at the insert.
+-- The result is listed by name, so that a column added to a table leaves the functions as they are.
 --
 -- Money is anycompatible, so that a binary float is seen and refused, not cast. The last parameter, money_type, is
 -- never given: its default makes an untyped literal and an integer resolve to numeric.
 --
 -- A new column of a table touches, in SQL: its file in 07_audit; its type in results.sql; its function here
--- (parameter, length, the lists of _refuse_too_long, the INSERT, what a retry is compared by); append.sql (parameter,
--- call); many.sql; the views of 10_read. In Python: writers.py (two signatures), arguments.py (how it is read) and
--- queries.sql (two calls). In docs: design.md and sql/application.md. In tests: security/test_grants.py,
+-- (parameter, length, the lists of _refuse_too_long, the INSERT, what a retry is compared by, the result); append.sql
+-- (parameter, call); many.sql; the views of 10_read. In Python: writers.py (two signatures), arguments.py (how it is
+-- read) and queries.sql (two calls). In docs: design.md and sql/application.md. In tests: security/test_grants.py,
 -- chain/test_row_limit.py, chain/test_append.py and sql/record.sql, then python -m tests.sql.sessions. money_type stays
 -- the last parameter.
 
@@ -32,7 +33,8 @@ set search_path from current
 set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
-  stored  recorded_signal;
+  stored  signals;
+  is_new  boolean := false;
 begin
   if pg_typeof(price) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('price or quantity', pg_typeof(price));
@@ -41,7 +43,7 @@ begin
   if char_length(signal_id) > 64 or char_length(symbol) > 20 or char_length(side) > 10 then
     perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
-  select s.*, false into stored from only signals as s where s.signal_id = record_signal.signal_id;
+  select s.* into stored from only signals as s where s.signal_id = record_signal.signal_id;
   if not found then
     insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
                               hmac_verified, delivery_id)
@@ -50,19 +52,23 @@ begin
             record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false),
             record_signal.delivery_id)
     on conflict on constraint signals_signal_id_key do nothing
-    returning s.*, true into stored;
-    if found then
-      return stored;
-    end if;
-    select s.*, false into stored from only signals as s where s.signal_id = record_signal.signal_id;
+    returning s.* into stored;
+    is_new := found;
     if not found then
-      perform _refuse_unseen('signal_id', signal_id);
+      select s.* into stored from only signals as s where s.signal_id = record_signal.signal_id;
+      if not found then
+        perform _refuse_unseen('signal_id', signal_id);
+      end if;
     end if;
   end if;
-  perform _accept_retry('signals', 'signal_id', to_jsonb(stored), jsonb_build_object(
-    'symbol', symbol, 'side', side, 'price', price::numeric, 'quantity', quantity::numeric,
-    'raw_payload', raw_payload));
-  return stored;
+  if not is_new then
+    perform _accept_retry('signals', 'signal_id', to_jsonb(stored), jsonb_build_object(
+      'symbol', symbol, 'side', side, 'price', price::numeric, 'quantity', quantity::numeric,
+      'raw_payload', raw_payload));
+  end if;
+  return row(stored.id, stored.correlation_id, stored.signal_id, stored.symbol, stored.side, stored.price,
+             stored.quantity, stored.raw_payload, stored.source_ip, stored.hmac_verified, stored.delivery_id,
+             stored.row_hash, stored.created_at, stored.recorded_by, is_new)::recorded_signal;
 end
 $function$;
 comment on function record_signal is
@@ -83,7 +89,7 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  stored  recorded_ai_debate;
+  stored  ai_debates;
 begin
   if pg_typeof(confidence_score) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('confidence_score', pg_typeof(confidence_score));
@@ -96,8 +102,10 @@ begin
   values (record_ai_debate.correlation_id, record_ai_debate.model_name, record_ai_debate.reasoning_json,
           record_ai_debate.confidence_score::numeric, record_ai_debate.elapsed_ms,
           coalesce(record_ai_debate.is_timeout, false), record_ai_debate.model_version)
-  returning d.*, true into stored;
-  return stored;
+  returning d.* into stored;
+  return row(stored.id, stored.correlation_id, stored.model_name, stored.reasoning_json, stored.confidence_score,
+             stored.elapsed_ms, stored.is_timeout, stored.model_version, stored.row_hash, stored.created_at,
+             stored.recorded_by, true)::recorded_ai_debate;
 end
 $function$;
 comment on function record_ai_debate is
@@ -123,7 +131,8 @@ set search_path from current
 set enable_seqscan = off
 as $function$
 declare
-  stored  recorded_order;
+  stored  order_execution;
+  is_new  boolean := false;
   given   text := coalesce(status, 'PENDING');
 begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
@@ -137,7 +146,7 @@ begin
       array[symbol, exchange_order_id, order_type, side, status, client_order_id, decision_maker]);
   end if;
   if client_order_id is not null then
-    select o.*, false into stored from only order_execution as o
+    select o.* into stored from only order_execution as o
     where o.client_order_id = record_order.client_order_id and o.status = given;
   end if;
   if stored.id is null then
@@ -148,21 +157,26 @@ begin
             record_order.client_order_id, record_order.stop_price::numeric, record_order.decision_maker,
             record_order.exchange_status)
     on conflict on constraint order_execution_client_order_id_key do nothing
-    returning o.*, true into stored;
-    if found then
-      return stored;
-    end if;
-    select o.*, false into stored from only order_execution as o
-    where o.client_order_id = record_order.client_order_id and o.status = given;
+    returning o.* into stored;
+    is_new := found;
     if not found then
-      perform _refuse_unseen('client_order_id', client_order_id);
+      select o.* into stored from only order_execution as o
+      where o.client_order_id = record_order.client_order_id and o.status = given;
+      if not found then
+        perform _refuse_unseen('client_order_id', client_order_id);
+      end if;
     end if;
   end if;
-  perform _accept_retry('order_execution', 'client_order_id', to_jsonb(stored), jsonb_build_object(
-    'correlation_id', correlation_id, 'order_type', order_type, 'symbol', symbol, 'side', side,
-    'quantity', quantity::numeric, 'price', price::numeric, 'exchange_order_id', exchange_order_id,
-    'stop_price', stop_price::numeric, 'decision_maker', decision_maker, 'exchange_status', exchange_status));
-  return stored;
+  if not is_new then
+    perform _accept_retry('order_execution', 'client_order_id', to_jsonb(stored), jsonb_build_object(
+      'correlation_id', correlation_id, 'order_type', order_type, 'symbol', symbol, 'side', side,
+      'quantity', quantity::numeric, 'price', price::numeric, 'exchange_order_id', exchange_order_id,
+      'stop_price', stop_price::numeric, 'decision_maker', decision_maker, 'exchange_status', exchange_status));
+  end if;
+  return row(stored.id, stored.correlation_id, stored.order_type, stored.symbol, stored.side, stored.quantity,
+             stored.price, stored.exchange_order_id, stored.status, stored.client_order_id, stored.stop_price,
+             stored.decision_maker, stored.exchange_status, stored.row_hash, stored.created_at, stored.recorded_by,
+             is_new)::recorded_order;
 end
 $function$;
 comment on function record_order is
@@ -188,7 +202,8 @@ set enable_seqscan = off
 as $function$
 #variable_conflict use_column
 declare
-  stored  recorded_order_event;
+  stored  order_events;
+  is_new  boolean := false;
   given   bigint := coalesce(order_execution_id, 0);  -- as in the index order_events_exchange_event_id_key
 begin
   if pg_typeof(fill_quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
@@ -199,7 +214,7 @@ begin
                              array[event_type, exchange_error_code, exchange_event_id]);
   end if;
   if exchange_event_id is not null then
-    select e.*, false into stored from only order_events as e
+    select e.* into stored from only order_events as e
     where coalesce(e.order_execution_id, 0) = given and e.exchange_event_id = record_order_event.exchange_event_id;
   end if;
   if stored.id is null then
@@ -212,21 +227,27 @@ begin
             record_order_event.rejection_reason, record_order_event.exchange_error_code,
             record_order_event.exchange_event_id, record_order_event.exchange_status)
     on conflict (coalesce(order_execution_id, 0), exchange_event_id) where exchange_event_id is not null do nothing
-    returning e.*, true into stored;
-    if found then
-      return stored;
-    end if;
-    select e.*, false into stored from only order_events as e
-    where coalesce(e.order_execution_id, 0) = given and e.exchange_event_id = record_order_event.exchange_event_id;
+    returning e.* into stored;
+    is_new := found;
     if not found then
-      perform _refuse_unseen('exchange_event_id', exchange_event_id);
+      select e.* into stored from only order_events as e
+      where coalesce(e.order_execution_id, 0) = given and e.exchange_event_id = record_order_event.exchange_event_id;
+      if not found then
+        perform _refuse_unseen('exchange_event_id', exchange_event_id);
+      end if;
     end if;
   end if;
-  perform _accept_retry('order_events', 'exchange_event_id', to_jsonb(stored), jsonb_build_object(
-    'event_type', event_type, 'fill_quantity', fill_quantity::numeric, 'fill_price', fill_price::numeric,
-    'zar_equity', zar_equity::numeric, 'positions_closed', positions_closed, 'rejection_reason', rejection_reason,
-    'exchange_error_code', exchange_error_code, 'exchange_status', exchange_status));
-  return stored;
+  if not is_new then
+    perform _accept_retry('order_events', 'exchange_event_id', to_jsonb(stored), jsonb_build_object(
+      'order_execution_id', order_execution_id, 'event_type', event_type, 'fill_quantity', fill_quantity::numeric,
+      'fill_price', fill_price::numeric, 'zar_equity', zar_equity::numeric, 'positions_closed', positions_closed,
+      'rejection_reason', rejection_reason, 'exchange_error_code', exchange_error_code,
+      'exchange_status', exchange_status));
+  end if;
+  return row(stored.id, stored.order_execution_id, stored.event_type, stored.fill_quantity, stored.fill_price,
+             stored.zar_equity, stored.positions_closed, stored.rejection_reason, stored.exchange_error_code,
+             stored.exchange_event_id, stored.exchange_status, stored.row_hash, stored.created_at, stored.recorded_by,
+             is_new)::recorded_order_event;
 end
 $function$;
 comment on function record_order_event is

@@ -44,8 +44,10 @@ comment on column vw_kill_switch_events.event_hash        is 'row_hash of the ev
 comment on column vw_kill_switch_events.order_hash        is 'row_hash of the order.';
 comment on column vw_kill_switch_events.signal_hash       is 'row_hash of the signal.';
 
--- A column of these views that has no comment of its own says what the column behind it says.
-do $comments$
+create function _comment_views() returns void
+language plpgsql
+set search_path from current
+as $function$
 declare
   item  record;
 begin
@@ -67,4 +69,8 @@ begin
     execute format('comment on column %I.%I is %L', item.view_name, item.column_name, item.what);
   end loop;
 end
-$comments$;
+$function$;
+comment on function _comment_views is
+  'Gives each column of the views that has no comment of its own that of the column behind it.';
+
+select _comment_views();

@@ -28,4 +28,5 @@ begin
   end loop;
 end
 $rollback_first$;
+drop view vw_trade_audit_full;
 select _forget_attempts('protected object');

@@ -1,10 +1,21 @@
 -- Every signal with what came of it; with the rights of the login that reads it.
 --
 -- The columns of a signal come first and have the names of the table; those of an order begin with order_, those of its
--- latest event with event_. A column without a comment here gets that of the column behind it, at the end of
--- kill_switch_events.sql.
+-- latest event with event_. A column without a comment here gets that of the column behind it (kill_switch_events.sql).
+--
+-- The view is a template, because a later migration may know more about an order than this one: 23_risk_config adds the
+-- guardrail's decision (14_risk/permission.sql). It is complete without that. What is added stands last, because an
+-- existing view can get further columns only there.
 
-create view vw_trade_audit_full with (security_invoker = true) as
+-- Longer than 60 lines, because it is the whole view.
+create function _make_trade_audit(more_columns text default '', more_joins text default '', more_tables text default '')
+returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute _fill($view$
+create or replace view vw_trade_audit_full with (security_invoker = true) as
 select
   s.id                      as id,
   s.correlation_id          as correlation_id,
@@ -52,7 +63,7 @@ select
   ds.row_hash               as deepseek_hash,
   ll.row_hash               as llama_hash,
   o.row_hash                as order_hash,
-  e.row_hash                as event_hash
+  e.row_hash                as event_hash{columns:s}
 from only signals as s
 left join only order_execution as o on o.correlation_id = s.correlation_id
 left join lateral (
@@ -76,20 +87,27 @@ left join lateral (
   from only order_events as v where v.order_execution_id = o.id order by v.id desc limit 1) as e on true
 left join lateral (
   select v.zar_equity from only order_events as v
-  where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true
-where _sees_every_row('{signals,ai_debates,order_execution,order_events}'::text[]);
-comment on view vw_trade_audit_full is
-  'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the hashes '
-  'of all of them.';
-comment on column vw_trade_audit_full.deepseek_reasoning  is
-  'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
-comment on column vw_trade_audit_full.llama_sentiment     is
-  'Answer of the latest debate by a llama-3.1 model that was no timeout.';
-comment on column vw_trade_audit_full.combined_confidence is
-  'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
-comment on column vw_trade_audit_full.zar_equity          is 'Latest equity in rand among the order''s events.';
-comment on column vw_trade_audit_full.signal_hash         is 'row_hash of the signal.';
-comment on column vw_trade_audit_full.deepseek_hash       is 'row_hash of that deepseek-r1 debate.';
-comment on column vw_trade_audit_full.llama_hash          is 'row_hash of that llama-3.1 debate.';
-comment on column vw_trade_audit_full.order_hash          is 'row_hash of the order.';
-comment on column vw_trade_audit_full.event_hash          is 'row_hash of the order''s latest event.';
+  where v.order_execution_id = o.id and v.zar_equity is not null order by v.id desc limit 1) as z on true{joins:s}
+where _sees_every_row('{signals,ai_debates,order_execution,order_events{tables:s}}'::text[]);
+$view$, 'columns', more_columns, 'joins', more_joins, 'tables', more_tables);
+  comment on view vw_trade_audit_full is
+    'Every signal with each of its orders (one row if it has none): latest debates, latest event, equity, and the '
+    'hashes of all of them.';
+  comment on column vw_trade_audit_full.deepseek_reasoning  is
+    'Answer of the latest debate by a deepseek-r1 model that was no timeout.';
+  comment on column vw_trade_audit_full.llama_sentiment     is
+    'Answer of the latest debate by a llama-3.1 model that was no timeout.';
+  comment on column vw_trade_audit_full.combined_confidence is
+    'Mean confidence over the latest debate of each model that was no timeout, 4 decimals.';
+  comment on column vw_trade_audit_full.zar_equity          is 'Latest equity in rand among the order''s events.';
+  comment on column vw_trade_audit_full.signal_hash         is 'row_hash of the signal.';
+  comment on column vw_trade_audit_full.deepseek_hash       is 'row_hash of that deepseek-r1 debate.';
+  comment on column vw_trade_audit_full.llama_hash          is 'row_hash of that llama-3.1 debate.';
+  comment on column vw_trade_audit_full.order_hash          is 'row_hash of the order.';
+  comment on column vw_trade_audit_full.event_hash          is 'row_hash of the order''s latest event.';
+end
+$function$;
+comment on function _make_trade_audit is
+  'Makes vw_trade_audit_full, with further columns, the joins that they come from, and the tables behind those.';
+
+select _make_trade_audit();

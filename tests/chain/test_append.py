@@ -18,10 +18,15 @@ from tests.support import AUDIT_TABLES, Connection, Row, fill, migrate_with_psql
 
 #: Each procedure's name and a call, with the table and the function that it is the twin of.
 CALLS = {
+    "append_webhook": (
+        "webhook_deliveries",
+        "record_webhook",
+        "'{}', '10.0.0.1', 'application/json', '{\"x-id\": \"7\"}', 'sig', true",
+    ),
     "append_signal": ("signals", "record_signal", "'s', 'X', 'BUY', 1.5, 2, '{}'"),
-    "append_ai_debate": ("ai_debates", "record_ai_debate", "{c}, 'phi-4', '{{}}', 0.5, 900"),
-    "append_order": ("order_execution", "record_order", "{c}, 'LIMIT', 'X', 'BUY', 2, 1.25"),
-    "append_order_event": ("order_events", "record_order_event", "{o}, 'FILL', 2, 1.25"),
+    "append_ai_debate": ("ai_debates", "record_ai_debate", "$c, 'phi-4', '{}', 0.5, 900"),
+    "append_order": ("order_execution", "record_order", "$c, 'LIMIT', 'X', 'BUY', 2, 1.25"),
+    "append_order_event": ("order_events", "record_order_event", "$o, 'FILL', 2, 1.25"),
 }
 
 
@@ -31,9 +36,7 @@ def calls(connection: Connection, schema: str = "public") -> dict[str, str]:
     correlation = one(connection, f"select correlation_id from {home}.signals where id = 1")
     order = one(connection, f"select max(id) from {home}.order_execution")
     return {
-        name: f"call {home}.{name}({arguments.format(c=repr(str(correlation)), o=order)})"
-        if "{" in arguments and name != "append_signal"
-        else f"call {home}.{name}({arguments})"
+        name: f"call {home}.{name}({arguments.replace('$c', repr(str(correlation))).replace('$o', str(order))})"
         for name, (_, _, arguments) in CALLS.items()
     }
 
@@ -56,21 +59,24 @@ def test_the_row_and_what_comes_back(book: Connection) -> None:
     for name, call in calls(book).items():
         table = CALLS[name][0]
         (back,) = query(book, call)
-        assert list(back) == sorted(back, key=["correlation_id", "id", "row_hash"].index)
+        order = ["correlation_id", "id", "row_hash", "is_new", "body", "body_problem", "is_whole"]
+        assert list(back) == sorted(back, key=order.index)
+        assert back["is_new"] is True
         (row,) = query(book, f"select * from {table} order by id desc limit 1")
         assert (back["id"], back["row_hash"]) == (row["id"], row["row_hash"])
         correlation = row.get("correlation_id") or one(
             book, "select correlation_id from order_execution where id = %s", [row.get("order_execution_id")]
         )
-        assert back["correlation_id"] == correlation
+        assert back.get("correlation_id") == correlation
         # Its twin, given the same, stores the same.
         arguments = call.partition("(")[2].replace("'s'", "'twin'")
         (twin,) = query(book, f"select * from {CALLS[name][1]}({arguments}")
         own = {"id", "row_hash", "created_at", "signal_id"} | (
             {"correlation_id"} if table == "signals" else set()
         )
+        assert table == "webhook_deliveries" or set(row) < set(twin)
         assert {k: v for k, v in twin.items() if k not in own} == {
-            k: v for k, v in row.items() if k not in own
+            k: (row | back)[k] for k in twin if k not in own
         }
     assert_intact(book)
 
@@ -80,36 +86,49 @@ def test_all_arguments_by_name(book: Connection) -> None:
     order = 0
     for table, call, stored in (
         (
+            "webhook_deliveries",
+            "append_webhook(raw_body => '{\"a\": 1}', source_ip => '10.1.2.3', content_type => 'text/plain',"
+            " headers => '{\"x\": \"y\"}', signature => 'abc', hmac_verified => true)",
+            "raw_body = '{\"a\": 1}' and source_ip = '10.1.2.3' and content_type = 'text/plain'"
+            " and headers = '{\"x\": \"y\"}' and signature = 'abc' and hmac_verified",
+        ),
+        (
             "signals",
             "append_signal(signal_id => 'n', symbol => 'X', side => 'SELL', price => '0.1', quantity => 3,"
             " raw_payload => '{\"a\": 1}', source_ip => '10.1.2.3', hmac_verified => true,"
-            f" correlation_id => '{correlation}')",
-            "signal_id = 'n' and side = 'SELL' and price = 0.1 and source_ip = '10.1.2.3' and hmac_verified",
+            f" correlation_id => '{correlation}', delivery_id => 1)",
+            "delivery_id = 1 and signal_id = 'n' and hmac_verified"
+            " and side = 'SELL' and price = 0.1 and source_ip = '10.1.2.3'",
         ),
         (
             "ai_debates",
             f"append_ai_debate(correlation_id => '{correlation}', model_name => 'timeout', reasoning_json => '{{}}',"
-            " confidence_score => 0, elapsed_ms => 30000, is_timeout => true)",
-            "model_name = 'timeout' and elapsed_ms = 30000 and is_timeout",
+            " confidence_score => 0, elapsed_ms => 30000, is_timeout => true, model_version => 'v2')",
+            "model_version = 'v2' and model_name = 'timeout' and elapsed_ms = 30000 and is_timeout",
         ),
         (
             "order_execution",
-            f"append_order(correlation_id => '{correlation}', order_type => 'LIMIT', symbol => 'X', side => 'SELL',"
-            " quantity => 3, price => 7.5, exchange_order_id => 'x-9', status => 'SUBMITTED')",
-            "price = 7.5 and exchange_order_id = 'x-9' and status = 'SUBMITTED'",
+            f"append_order(correlation_id => '{correlation}', order_type => 'STOP_LIMIT', symbol => 'X',"
+            " side => 'SELL', quantity => 3, price => 7.5, exchange_order_id => 'x-9', status => 'SUBMITTED',"
+            " client_order_id => 'c-9', stop_price => 8.5, decision_maker => 'algo 7', exchange_status => 'NEW')",
+            "client_order_id = 'c-9' and stop_price = 8.5 and decision_maker = 'algo 7' and exchange_status = 'NEW'"
+            " and price = 7.5 and exchange_order_id = 'x-9' and status = 'SUBMITTED'",
         ),
         (
             "order_events",
             "append_order_event(order_execution_id => {order}, event_type => 'REJECTED',"
             " fill_quantity => 1, fill_price => 2.5, zar_equity => 3.25, positions_closed => '[1]',"
-            " rejection_reason => 'no margin', exchange_error_code => 'E42')",
-            "fill_quantity = 1 and fill_price = 2.5 and zar_equity = 3.25 and positions_closed = '[1]'"
+            " rejection_reason => 'no margin', exchange_error_code => 'E42',"
+            " exchange_event_id => 't-9', exchange_status => 'CANCELED')",
+            "exchange_event_id = 't-9' and exchange_status = 'CANCELED'"
+            " and fill_quantity = 1 and fill_price = 2.5 and zar_equity = 3.25 and positions_closed = '[1]'"
             " and rejection_reason = 'no margin' and exchange_error_code = 'E42'",
         ),
     ):
         (row,) = query(book, "call " + call.replace("{order}", str(order)))
         order = row["id"]
-        assert str(row["correlation_id"]) == correlation
+        assert str(row.get("correlation_id", correlation)) == correlation
+        assert row["is_new"] is True
         assert one(book, f"select {stored} from {table} where id = %s", [row["id"]]) is True, table
     assert_intact(book)
 
@@ -118,8 +137,9 @@ def test_a_signal_that_is_there_comes_back(book: Connection) -> None:
     call = calls(book)["append_signal"]
     (first,) = query(book, call)
     before = counts(book)
-    assert query(book, call) == [first]
-    assert query(book, call.replace("1.5", "'1.50'")) == [first]
+    there = {**first, "is_new": False}
+    assert query(book, call) == [there]
+    assert query(book, call.replace("1.5", "'1.50'")) == [there]
     assert counts(book) == before
     with pytest.raises(psycopg.DatabaseError, match="AUD-010") as caught:
         query(book, call.replace("BUY", "SELL"))
@@ -154,10 +174,10 @@ def test_what_its_twin_refuses(book: Connection) -> None:
     assert_intact(book)
 
 
-def test_in_a_lockdown_only_events_are_open(book: Connection) -> None:
+def test_in_a_lockdown_only_deliveries_and_events_are_open(book: Connection) -> None:
     query(book, "select _engage_lockdown('a test', '[]')")
     for name, call in calls(book).items():
-        if name == "append_order_event":
+        if name in ("append_webhook", "append_order_event"):
             query(book, call)
             continue
         with pytest.raises(psycopg.DatabaseError) as caught:
@@ -237,13 +257,16 @@ def test_where_it_cannot_commit_it_says_what_to_use(
 
 def _with_variables(name: str, call: str) -> str:
     """The call with variables of a block of its own in place of its INOUT arguments."""
-    back = "id => i, row_hash => h" + (", correlation_id => c" if name.endswith(("signal", "event")) else "")
+    back = "id => i, row_hash => h, is_new => n"
+    back += ", correlation_id => c" if name.endswith(("signal", "event")) else ""
+    back += ", body => b, body_problem => p, is_whole => w" if name.endswith("webhook") else ""
     if name in ("append_ai_debate", "append_order"):
         given, _, rest = call.partition("(")[2].partition(", ")
         call, start = f"{call.partition('(')[0]}(c, {rest}", f" := {given}"
     else:
         start = ""
-    return f"declare c uuid{start}; i bigint; h text; begin {call[:-1]}, {back}); end"
+    variables = f"c uuid{start}; i bigint; h text; n boolean; b jsonb; p text; w boolean"
+    return f"declare {variables}; begin {call[:-1]}, {back}); end"
 
 
 def test_a_do_block_outside_a_transaction_may_commit(book: Connection) -> None:
@@ -357,10 +380,28 @@ HOSTILE = [
     " returns pg_catalog.pg_lsn language sql as $f$ select evil.attack()::pg_catalog.text::pg_catalog.pg_lsn $f$",
     "create procedure evil._begin_append() language sql as $f$ select evil.attack() $f$",
     *(f"create table evil.{table} (id bigint, correlation_id uuid)" for table in AUDIT_TABLES),
+    *(
+        f"create type evil.recorded_{what} as (id boolean)"
+        for what in ("webhook", "signal", "ai_debate", "order", "order_event")
+    ),
+    "create function evil.to_jsonb(anyelement) returns jsonb language sql as $f$ select evil.attack()::text::jsonb $f$",
+    "create function evil.jsonb_agg(jsonb) returns jsonb language sql as $f$ select evil.attack()::text::jsonb $f$",
     # last, for until here these names mean PostgreSQL's own
     *(
         f"create domain evil.{t} as pg_catalog.{t} check (evil.attack())"
-        for t in ("text", "uuid", "jsonb", "inet", "pg_lsn", "int8", "bool", "varchar", "bpchar", "numeric")
+        for t in (
+            "text",
+            "uuid",
+            "jsonb",
+            "inet",
+            "pg_lsn",
+            "int8",
+            "bool",
+            "varchar",
+            "bpchar",
+            "numeric",
+            "bytea",
+        )
     ),
 ]
 

@@ -61,7 +61,8 @@ def test_a_column_of_every_kind(db: Connection, kind: str) -> None:
     assert judge(db, "signals").verdict == "intact", "before chain_extend"
     extend(db)
     for n in (3, 4):
-        make_signal(db, n)
+        assert make_signal(db, n)["is_new"] is True
+    assert make_signal(db, 4)["is_new"] is False
     if kind != "constant default":  # whose other value is a null, which is only forced
         columns = f"signal_id, symbol, side, price, quantity, raw_payload, {name}"
         query(db, f"insert into signals ({columns}) values ('other', 'X', 'BUY', 1, 1, '{{}}', {other})")
@@ -145,13 +146,21 @@ def test_an_empty_chain_may_grow(db: Connection) -> None:
 
 def test_the_other_chains_may_grow_too(db: Connection) -> None:
     for number, table in enumerate(
-        ("ai_debates", "order_execution", "order_events", "lockdown_events", "chain_columns")
+        (
+            "webhook_deliveries",
+            "ai_debates",
+            "order_execution",
+            "order_events",
+            "lockdown_events",
+            "chain_columns",
+        )
     ):
         fill(db, first=number * 10 + 1)
         query(db, f"alter table {table} add column added numeric default 1.50")
         extend(db, table)
     fill(db, first=90)
     for table in (
+        "webhook_deliveries",
         "signals",
         "ai_debates",
         "order_execution",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chain.by_force import behind_its_back, judge, places
 from tests.fix_database import Prepared
-from tests.support import Connection, make_signal, query, verdicts
+from tests.support import AUDIT_TABLES, Connection, make_signal, query, verdicts
 
 ROWS = 12
 
@@ -173,7 +173,7 @@ def test_an_unknown_table_is_an_error_that_names_the_known_ones(
 
 def test_no_table_means_all_in_lock_order(book: Connection) -> None:
     found = verdicts(book)
-    assert list(found)[:4] == ["signals", "ai_debates", "order_execution", "order_events"]
+    assert list(found)[:5] == list(AUDIT_TABLES)
     assert list(found) == [
         row["table_name"] for row in query(book, "select table_name from chains order by position")
     ]

@@ -28,7 +28,7 @@ def test_a_replica_s_insert_keeps_what_it_was_given(db: Connection) -> None:
         query(
             db,
             "insert into signals values"
-            " (7, gen_random_uuid(), 's7', 'X', 'BUY', 1, 1, '{}', null, false, repeat('a', 64),"
+            " (7, gen_random_uuid(), 's7', 'X', 'BUY', 1, 1, '{}', null, false, null, repeat('a', 64),"
             " '2026-01-25 12:00:00+00', 'replicated')",
         )
     (kept,) = query(
@@ -112,7 +112,7 @@ def test_logical_replication(
         fill(db, first=50)
         wait_until(
             replica,
-            "select count(*) = 4 and bool_and(srsubstate = 'r') from pg_subscription_rel",
+            "select count(*) = 5 and bool_and(srsubstate = 'r') from pg_subscription_rel",
             timeout=PATIENCE,
         )
         wait_until(replica, "select count(*) = 8 from order_events")

@@ -76,7 +76,8 @@ def test_the_same_content_gets_the_same_hash(
     assert expected == (
         '{"id":1,"correlation_id":"6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f","signal_id":"tv-1","symbol":"BTCUSD","side":"BUY",'
         '"price":64123.5500000000,"quantity":0.2500000000,"raw_payload":{"n": 1.50, "t": "2026-01-25T12:00:00+02:00", '
-        '"note": "é \\" \\\\ / \\u0001"},"source_ip":"52.89.214.238","hmac_verified":true,"created_at":"' + text + '",'
+        '"note": "é \\" \\\\ / \\u0001"},"source_ip":"52.89.214.238","hmac_verified":true,'
+        '"delivery_id":null,"created_at":"' + text + '",'
         '"recorded_by":"postgres",'
         '"seen":"2026-01-25T12:00:00.123456+00:00","raw":"\\\\x00ff5c61","ratio":0.30000000000000004,'
         '"took":"400 days 02:00:00"}'

@@ -30,6 +30,7 @@ CHANGES = {
     "uuid": ["gen_random_uuid()"],
     "inet": ["{} + 1", "set_masklen({}, 24)", "'::'"],
     "jsonb": ["jsonb_build_array({})", "jsonb_build_object('n', 1)", "'[]'"],
+    "bytea": ["{} || '\\x00'::bytea", "substr({}, 2)", "'\\x'"],
     "timestamptz": ["{} + interval '1 microsecond'", "{} - interval '1 day'"],
     "_text": ["{} || 'x'::text", "'{{}}'"],
 }
@@ -139,9 +140,16 @@ def test_an_edit_inside_a_payload_is_found(db: Connection, change: str) -> None:
 @pytest.mark.parametrize(
     ("table", "column"),
     [
+        ("webhook_deliveries", "signature"),
+        ("ai_debates", "model_version"),
         ("order_execution", "exchange_order_id"),
+        ("order_execution", "client_order_id"),
+        ("order_execution", "decision_maker"),
+        ("order_execution", "exchange_status"),
         ("order_events", "rejection_reason"),
         ("order_events", "exchange_error_code"),
+        ("order_events", "exchange_event_id"),
+        ("order_events", "exchange_status"),
     ],
 )
 def test_null_and_the_empty_string_are_different(book: Connection, table: str, column: str) -> None:
@@ -207,7 +215,7 @@ def test_a_row_with_a_forged_hash_is_found(book: Connection, row_hash: str, wher
         query(
             book,
             "insert into signals select 6, gen_random_uuid(), 'forged', symbol, side, price, quantity, raw_payload,"
-            " source_ip, hmac_verified, %s, created_at, recorded_by from signals where id = 5",
+            " source_ip, hmac_verified, delivery_id, %s, created_at, recorded_by from signals where id = 5",
             [row_hash],
         )
         assert places(book, "signals") == [(6, "content_mismatch")], where
@@ -286,7 +294,7 @@ def test_every_broken_place_is_listed(book: Connection) -> None:
             query(
                 book,
                 "insert into signals select %s, gen_random_uuid(), %s, symbol, side, price, quantity, raw_payload,"
-                " source_ip, hmac_verified, '', created_at, recorded_by from signals where id = 5",
+                " source_ip, hmac_verified, delivery_id, '', created_at, recorded_by from signals where id = 5",
                 [n, f"tv-{n}"],
             )
         rehash(book, "signals", 6)

@@ -58,8 +58,12 @@ def test_what_a_writer_gives_is_overwritten_in_every_table(db: Connection, table
         " and attname not in ('id', 'row_hash', 'created_at', 'correlation_id', 'signal_id')",
         [table],
     )
-    own = {"signals": "gen_random_uuid(), 'new'", "order_events": ""}.get(table, "correlation_id")
-    names = {"signals": "correlation_id, signal_id, ", "order_events": ""}.get(table, "correlation_id, ")
+    own = {"signals": "gen_random_uuid(), 'new'", "order_events": "", "webhook_deliveries": ""}.get(
+        table, "correlation_id"
+    )
+    names = {"signals": "correlation_id, signal_id, ", "order_events": "", "webhook_deliveries": ""}.get(
+        table, "correlation_id, "
+    )
     last = one(db, f"select max(id) from {table}")
     rows = query(
         db,
@@ -160,6 +164,7 @@ def test_copy_of_every_column_overwrites_the_server_s(db: Connection) -> None:
                     "{}",
                     None,
                     False,
+                    None,
                     "0" * 64,
                     "1999-01-01",
                     "other",
@@ -273,7 +278,7 @@ def test_an_inheritance_child_does_not_hide_the_tail(db: Connection) -> None:
     query(
         db,
         "insert into child select 1000, gen_random_uuid(), 'child', symbol, side, price, quantity, raw_payload,"
-        " source_ip, hmac_verified, repeat('0', 64), created_at, recorded_by from signals",
+        " source_ip, hmac_verified, delivery_id, repeat('0', 64), created_at, recorded_by from signals",
     )
     assert make_signal(db, 2)["id"] == 2
     assert judge(db, "signals").rows_checked == 2
@@ -328,9 +333,4 @@ def test_every_chain_keeps_its_own_count(db: Connection) -> None:
         for row in query(db, "select table_name, last_id from chain_status()")
     }
     assert set(TABLES) < set(last)  # and those of the consensus: tests/risk
-    assert (last["signals"], last["ai_debates"], last["order_execution"], last["order_events"]) == (
-        4,
-        4,
-        2,
-        4,
-    )
+    assert [last[table] for table in AUDIT_TABLES] == [4, 4, 4, 2, 4]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from alpha_db.locks import describe, remedy
 from alpha_db.verify.cli.status_report import overdue
+from alpha_db.verify.locks import describe, remedy
 from tests.cli.desk import Desk
 from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole, fresh_name

@@ -15,6 +15,7 @@ from tests.support import AUDIT_TABLES, PATIENCE, Connection, fill, make_signal,
 STRICT = ("repeatable read", "serializable")
 SIGNAL = "select id from record_signal(%(key)s, 'X', 'BUY', 1, 1, '{}')"
 INSERTS = {
+    "webhook_deliveries": "select id from record_webhook('{}')",
     "signals": SIGNAL,
     "ai_debates": "select id from record_ai_debate(%(correlation_id)s, 'phi-4', '{}', 0.5, 1)",
     "order_execution": "select id from record_order(%(correlation_id)s, 'MARKET', 'X', 'BUY', 1)",
@@ -216,12 +217,25 @@ def test_an_order_that_the_snapshot_is_too_old_to_see(book: Connection, begin: B
         query(session, "select id from record_order_event(%s, 'CANCELLED')", [order])
 
 
+@pytest.mark.parametrize("level", STRICT)
+def test_a_delivery_that_the_snapshot_is_too_old_to_see(book: Connection, begin: Begin, level: str) -> None:
+    session = begin(level)
+    delivery = query(book, INSERTS["webhook_deliveries"])[0]["id"]
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        make_signal(session, 50, delivery_id=delivery)
+    session.rollback()
+    make_signal(session, 50, delivery_id=delivery)
+    session.commit()
+    assert_intact(book)
+
+
 @pytest.mark.parametrize("level", ["read committed", *STRICT])
 def test_a_reference_that_nobody_made(book: Connection, begin: Begin, level: str) -> None:
     for statement in (
         "select record_ai_debate(gen_random_uuid(), 'phi-4', '{}', 0.5, 1)",
         "select record_order(gen_random_uuid(), 'MARKET', 'X', 'BUY', 1)",
         "select record_order_event(999, 'CANCELLED')",
+        "select record_signal('s', 'X', 'BUY', 1, 1, '{}', delivery_id => 999)",
     ):
         session = begin(level)
         with pytest.raises(psycopg.DatabaseError) as caught:
@@ -293,7 +307,8 @@ def test_every_advisory_lock_that_a_stranger_may_guess_blocks_no_writer(
         stranger,
         "select pg_advisory_lock(hashtextextended(p || t, 0)), pg_advisory_lock(hashtext(p || t)), pg_advisory_lock(n)"
         " from unnest(array['', 'alpha-db/', 'alpha-db/chain/', 'alpha-db/chain/v1/', 'lock_']) as p,"
-        " unnest(array['signals', 'ai_debates', 'order_execution', 'order_events']) with ordinality as t(t, n)",
+        " unnest(%s::text[]) with ordinality as t(t, n)",
+        [list(AUDIT_TABLES)],
     )
     writer = connect(lock_timeout="2s")
     fill(writer, first=50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable
 
 from tests.support import AUDIT_TABLES, Connection, query, verdicts
@@ -35,8 +36,14 @@ def call_signal(connection: Connection, key: str | None = None) -> Acknowledged:
 
 
 def call_each(connection: Connection) -> Iterable[Acknowledged]:
-    """The four procedures one after the other, each as soon as the one before is acknowledged."""
-    (row,) = query(connection, "call append_signal(%s, 'BTC', 'BUY', 1.5, 2, '{}')", [fresh_key()])
+    """The five procedures one after the other, each as soon as the one before is acknowledged."""
+    delivery = _call(connection, "webhook_deliveries", "append_webhook(%s::bytea)", b"{}")
+    yield delivery
+    (row,) = query(
+        connection,
+        "call append_signal(%s, 'BTC', 'BUY', 1.5, 2, '{}', delivery_id => %s)",
+        [fresh_key(), delivery[1]],
+    )
     yield "signals", row["id"], row["row_hash"]
     correlation_id = row["correlation_id"]
     yield _call(connection, "ai_debates", "append_ai_debate(%s, 'phi-4', '{}', 0.5, 900)", correlation_id)
@@ -45,15 +52,33 @@ def call_each(connection: Connection) -> Iterable[Acknowledged]:
     )
     yield order
     yield _call(connection, "order_events", "append_order_event(%s, 'CANCELLED')", order[1])
+    yield from call_arrays(connection, correlation_id, order[1])
+
+
+def call_arrays(connection: Connection, correlation_id: object, order: int) -> Iterable[Acknowledged]:
+    """The four procedures for arrays, each with two elements."""
+    trade = {"correlation_id": str(correlation_id), "symbol": "BTC", "side": "BUY", "quantity": 2}
+    debate = {"model_name": "phi-4", "reasoning_json": {}, "confidence_score": 0.5, "elapsed_ms": 900}
+    for table, procedure, elements in (
+        ("signals", "append_signals", [{**trade, "correlation_id": None, "signal_id": fresh_key(), "price": 1.5,
+                                        "raw_payload": {}} for _ in range(2)]),
+        ("ai_debates", "append_ai_debates", [{**debate, "correlation_id": str(correlation_id)}] * 2),
+        ("order_execution", "append_orders", [{**trade, "order_type": "MARKET"}] * 2),
+        ("order_events", "append_order_events", [{"order_execution_id": order, "event_type": "CANCELLED"}] * 2),
+    ):  # fmt: skip
+        (row,) = query(connection, f"call {procedure}(%s)", [json.dumps(elements)])
+        for result in row["results"]:
+            yield table, result["id"], result["row_hash"]
 
 
 def record_each(connection: Connection) -> list[Acknowledged]:
     """A row in each table by the functions, in one transaction; gives them once it is committed."""
     with connection.transaction():
+        made = query(connection, "select * from record_webhook('{}')")
         (row,) = query(
             connection, "select * from record_signal(%s, 'BTC', 'BUY', 1.5, 2, '{}')", [fresh_key()]
         )
-        made = [row]
+        made.append(row)
         for statement in (
             "select * from record_ai_debate(%s, 'phi-4', '{}', 0.5, 900)",
             "select * from record_order(%s, 'MARKET', 'BTC', 'BUY', 2)",

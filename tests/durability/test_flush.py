@@ -132,6 +132,7 @@ def test_a_cancel_during_the_flush_does_not_unsay_the_row(session: Connecting, o
     (signal,) = query(writers[0], ANY_SIGNAL)
     (order,) = query(writers[0], "call append_order(%s, 'MARKET', 'X', 'BUY', 1)", [signal["correlation_id"]])
     for table, call in {
+        "webhook_deliveries": "call append_webhook('{}')",
         "signals": ANY_SIGNAL,
         "ai_debates": f"call append_ai_debate('{signal['correlation_id']}', 'phi-4', '{{}}', 0.5, 1)",
         "order_execution": f"call append_order('{signal['correlation_id']}', 'MARKET', 'X', 'BUY', 1)",

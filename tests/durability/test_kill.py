@@ -66,7 +66,7 @@ class Desk:
             self.note(call_signal(connection, f"{shared}-{len(self.acknowledged) // 50}"))
 
     def record(self, connection: Connection) -> None:
-        """Transactions with all four tables, until calm is asked for: whose flush would be the others', too."""
+        """Transactions with all tables, until calm is asked for: whose flush would be the others', too."""
         while not self.calm.is_set():
             self.note(*record_each(connection))
 

@@ -176,7 +176,7 @@ def test_a_file_is_there_whole_or_not_at_all(evidence: Evidence) -> None:
                       ["-o", str(folder), "--from-id", "1"]):  # fmt: skip
         evidence.desk.run("export", *arguments, expect=2)
     unknown = evidence.desk.run("export", "-o", "x", "--table", "installation", expect=5)
-    assert "installation is not a chained table; these are: signals, " in unknown.err
+    assert "installation is not a chained table; these are: webhook_deliveries, signals, " in unknown.err
     assert not [file for file in evidence.folder.iterdir() if file.name.startswith(".")]
 
 

@@ -32,6 +32,8 @@ Before = Callable[[str], Desk]
 
 # One row in one table alone, as only a superuser can make it: no foreign keys, no chain.
 ONE_ROW = {
+    "webhook_deliveries": "insert into webhook_deliveries (id, raw_body, body_size, body_sha256, row_hash, created_at,"
+    " recorded_by) values (1, 'x', 1, repeat('0', 64), repeat('0', 64), now(), 'x')",
     "signals": "insert into signals (id, signal_id, symbol, side, price, quantity, raw_payload, row_hash,"
     " created_at, recorded_by)"
     " values (1, 's', 'X', 'BUY', 1, 1, '{}', repeat('0', 64), now(), 'x')",
@@ -133,7 +135,7 @@ def test_migrates_again_after_a_rollback(
 
 @pytest.mark.parametrize("number", AFTER_THE_TABLES)
 def test_refuses_while_a_table_holds_a_row(number: str, installed: Desk, root: Root) -> None:
-    """Each of the four, and also when the rollbacks after it ran on empty tables before the row came."""
+    """Each of them, and also when the rollbacks after it ran on empty tables before the row came."""
     installed.roll_back(later for later in ROLLBACK if later > number)
     connection = root(installed)
     connection.execute("set session_replication_role = replica")

@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 
 from alpha_db.risk import clock as clocks
-from alpha_db.risk.backoff import Backoff
 from alpha_db.risk.guardrail import CEILINGS, Ceilings, Guardrail, Mode
 from alpha_db.security.config_integrity import IntegrityChecker, Verified
 from alpha_db.security.state import Limits
+from alpha_db.service.backoff import Backoff
 from tests.risk.signed_history import governed_book
 
 

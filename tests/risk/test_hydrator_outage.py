@@ -21,11 +21,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from alpha_db.risk.backoff import Backoff
 from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.orders import Order
 from alpha_db.risk.safe_boot import safe_boot
 from alpha_db.risk.source import PostgresSource
+from alpha_db.service.backoff import Backoff
 from tests.cluster import Server
 from tests.risk.council import Council, limits
 from tests.risk.proxy import Proxy

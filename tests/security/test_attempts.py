@@ -11,7 +11,7 @@ import pytest
 from tests.cluster import Server
 from tests.fix_database import Connect, LoginRole
 from tests.security.refusals import Connection, attempts, denied, refused
-from tests.support import as_role, fill, make_signal, one, query, wait_until
+from tests.support import AUDIT_TABLES, as_role, fill, make_signal, one, query, wait_until
 
 MARK = "alpha-db attempt "
 FIELDS = {
@@ -20,6 +20,7 @@ FIELDS = {
 }  # fmt: skip
 # table, code of UPDATE, code of DELETE and TRUNCATE
 PROTECTED = [
+    ("webhook_deliveries", "AUD-013", "AUD-014"),
     ("signals", "AUD-002", "AUD-003"),
     ("ai_debates", "AUD-004", "AUD-005"),
     ("order_execution", "AUD-006", "AUD-007"),
@@ -84,6 +85,11 @@ def test_every_kind_is_logged_with_its_table_and_operation(
     server: Server, db: Connection, connect: Connect
 ) -> None:
     fill(db)
+    query(
+        db,
+        "select record_order(correlation_id, 'MARKET', 'B', 'BUY', 1, client_order_id => 'c'),"
+        " record_order_event(1, 'CANCELLED', exchange_event_id => 'e') from signals where id = 1",
+    )
     writer = connect(application_name="kinds")
     nobody = "99999999-9999-4999-8999-999999999999"
     kinds = {
@@ -95,7 +101,23 @@ def test_every_kind_is_logged_with_its_table_and_operation(
             "INSERT",
         ): "select record_signal('x', 'B', 'BUY', 1, 1, '{\"price\": 1.0000000001}')",
         ("AUD-008", "ai_debates", "INSERT"): f"select record_ai_debate('{nobody}', 'm', '{{}}', 1, 1)",
+        (
+            "AUD-008",
+            "signals",
+            "INSERT",
+        ): "select record_signal('x', 'B', 'BUY', 1, 1, '{}', delivery_id => 99)",
         ("AUD-010", "signals", "INSERT"): "select record_signal('tv-000001', 'B', 'BUY', 1, 1, '{}')",
+        (
+            "AUD-010",
+            "order_execution",
+            "INSERT",
+        ): "select record_order(correlation_id, 'MARKET', 'B', 'BUY', 2,"
+        " client_order_id => 'c') from signals where id = 1",
+        (
+            "AUD-010",
+            "order_events",
+            "INSERT",
+        ): "select record_order_event(1, 'EXPIRED', exchange_event_id => 'e')",
     }
     for code, table, operation in kinds:
         with refused(code, table):
@@ -192,9 +214,9 @@ def test_every_counter_has_its_sequence_and_name(db: Connection) -> None:
         *((code, table, operation) for table, _, code in PROTECTED for operation in ("DELETE", "TRUNCATE")),
         *(("AUD-001", t, "CAST") for t in ("decimal_28_10", "decimal_28_2", "decimal_5_4", "float")),
         ("AUD-001", "signals", "INSERT"),
-        *(("AUD-008", t, "INSERT") for t in ("ai_debates", "order_execution", "order_events")),
+        *(("AUD-008", t, "INSERT") for t in AUDIT_TABLES if t != "webhook_deliveries"),
         *(("AUD-009", t, "INSERT") for t in ("signals", "ai_debates", "order_execution")),
-        ("AUD-010", "signals", "INSERT"),
+        *(("AUD-010", t, "INSERT") for t in ("signals", "order_execution", "order_events")),
         ("AUD-011", "protected object", "DDL"),
     }
     assert {(r["code"], r["table_name"], r["operation"]) for r in rows} >= expected

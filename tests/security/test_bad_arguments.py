@@ -339,7 +339,7 @@ def test_every_rule_of_a_table_that_applications_write_is_told(session: Connecti
     rules = query(
         session,
         "select conname::text as name from pg_constraint where contype = 'c' and conrelid = any"
-        " ('{signals,ai_debates,order_execution,order_events}'::regclass[])",
+        " ('{webhook_deliveries,signals,ai_debates,order_execution,order_events}'::regclass[])",
     )
     assert {row["name"] for row in rules} == set(RULES)
 

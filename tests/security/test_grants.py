@@ -11,7 +11,12 @@ from tests.security.refusals import Connection, denied, undone
 from tests.support import AUDIT_TABLES, one, query
 
 ROLES = ("alpha_owner", "app_auditor", "app_risk", "app_trading")
-VIEWS = ("vw_kill_switch_events", "vw_rejected_attempts", "vw_trade_audit_full")
+VIEWS = (
+    "vw_kill_switch_events",
+    "vw_rejected_attempts",
+    "vw_trade_audit_full",
+    "vw_unprocessed_deliveries",
+)
 RISK_RELATIONS = (
     "agent_revocations",
     "agents",
@@ -140,20 +145,34 @@ GUARDS = {
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
         # writing
-        "record_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,uuid,anycompatible)",
-        "record_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,anycompatible)",
-        "record_order(uuid,text,text,text,anycompatible,anycompatible,text,text,anycompatible)",
-        "record_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,anycompatible)",
+        "record_webhook(bytea,inet,text,jsonb,text,boolean)",
+        "record_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,uuid,bigint,anycompatible)",
+        "record_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,text,anycompatible)",
+        "record_order(uuid,text,text,text,anycompatible,anycompatible,text,text,text,anycompatible,text,text,anycompatible)",
+        "record_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,text,text,anycompatible)",
+        "record_signals(jsonb)",
+        "record_ai_debates(jsonb)",
+        "record_orders(jsonb)",
+        "record_order_events(jsonb)",
         # what the writing functions and the domains' CHECKs call with the writer's rights
+        "_accept_retry(text,text,jsonb,jsonb)",
+        "_elements(jsonb,text[])",
+        "_read_json(bytea)",
         "_refuse_decimal(numeric,text)",
+        "_refuse_element(bigint,text,_problem)",
         "_refuse_float(text,regtype)",
         "_refuse_too_long(text,text[],text[])",
-        "_refuse_signal_reuse(signals,signals)",
+        "_refuse_unseen(text,text)",
         "_begin_append()",
-        "append_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,uuid,bigint,text,anycompatible)",
-        "append_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,bigint,text,anycompatible)",
-        "append_order(uuid,text,text,text,anycompatible,anycompatible,text,text,bigint,text,anycompatible)",
-        "append_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,uuid,bigint,text,anycompatible)",
+        "append_webhook(bytea,inet,text,jsonb,text,boolean,bigint,text,boolean,jsonb,text,boolean)",
+        "append_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,bigint,uuid,bigint,text,boolean,anycompatible)",
+        "append_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,text,bigint,text,boolean,anycompatible)",
+        "append_order(uuid,text,text,text,anycompatible,anycompatible,text,text,text,anycompatible,text,text,bigint,text,boolean,anycompatible)",
+        "append_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,text,text,uuid,bigint,text,boolean,anycompatible)",
+        "append_signals(jsonb,jsonb)",
+        "append_ai_debates(jsonb,jsonb)",
+        "append_orders(jsonb,jsonb)",
+        "append_order_events(jsonb,jsonb)",
         *STATE,
     },
     "app_auditor": {

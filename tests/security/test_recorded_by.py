@@ -47,8 +47,12 @@ def test_a_writer_cannot_say_otherwise(
         " and attname not in ('id', 'row_hash', 'created_at', 'correlation_id', 'signal_id', 'recorded_by')",
         [table],
     )
-    own = {"signals": "gen_random_uuid(), 'new'", "order_events": ""}.get(table, "correlation_id")
-    names = {"signals": "correlation_id, signal_id, ", "order_events": ""}.get(table, "correlation_id, ")
+    own = {"signals": "gen_random_uuid(), 'new'", "order_events": "", "webhook_deliveries": ""}.get(
+        table, "correlation_id"
+    )
+    names = {"signals": "correlation_id, signal_id, ", "order_events": "", "webhook_deliveries": ""}.get(
+        table, "correlation_id, "
+    )
     with as_role(writer, "app_trading"):
         rows = query(
             writer,

@@ -14,6 +14,7 @@ from tests.support import as_role, fill, one, verdicts
 
 # table: (a column of it, code of UPDATE, code of DELETE and TRUNCATE)
 AUDIT = {
+    "webhook_deliveries": ("hmac_verified", "AUD-013", "AUD-014"),
     "signals": ("hmac_verified", "AUD-002", "AUD-003"),
     "ai_debates": ("elapsed_ms", "AUD-004", "AUD-005"),
     "order_execution": ("status", "AUD-006", "AUD-007"),
@@ -27,7 +28,7 @@ INTERNAL = {
     "installation": ("role_prefix", "AUD-011", "AUD-011"),
 }
 PROTECTED = {**AUDIT, **INTERNAL}
-REFERENCED = {"signals", "order_execution"}
+REFERENCED = {"webhook_deliveries", "signals", "order_execution"}
 
 UPDATES = {
     "plain": "update {t} set {c} = {c}",
@@ -57,7 +58,7 @@ TRUNCATES = {
     "cascade": "truncate {t} cascade",
     "only": "truncate only {t} cascade",
     "restart identity": "truncate {t} restart identity cascade",
-    "all four": "truncate {t}, signals, ai_debates, order_execution, order_events",
+    "all of them": "truncate {t}, webhook_deliveries, signals, ai_debates, order_execution, order_events",
 }
 
 

@@ -62,9 +62,16 @@ def is_core(module: str) -> bool:
     return not module.startswith(OUR_OWN)
 
 
+def is_for_types(statement: ast.AST) -> bool:
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+
+
 def imports(module: str, *, at_import: bool = True) -> Iterator[str]:
     """The modules of ours that a module imports: while it is imported itself, or whenever."""
     tree = ast.parse(FILES[module].read_text(encoding="utf-8"))
+    if not at_import:
+        for statement in [each for each in ast.walk(tree) if is_for_types(each)]:
+            statement.body.clear()  # type: ignore[attr-defined]
     for statement in tree.body if at_import else ast.walk(tree):
         if isinstance(statement, ast.Import):
             yield from (name.name for name in statement.names if name.name in FILES)

@@ -13,12 +13,12 @@ from typing import Any
 import click
 import psycopg
 
+from alpha_db.cli.optional import load
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import want_json
 from alpha_db.connection import connect_for_command
 from alpha_db.errors import LockTimeout, NotInstalled, translate
 from alpha_db.installation import Place, gone, require_installed
-from alpha_db.locks import timed_out
 from alpha_db.pooled import PinningConnection, is_pooled
 from alpha_db.queries import ask
 
@@ -71,7 +71,7 @@ class Settings:
             try:
                 yield conn, place
             except (psycopg.errors.LockNotAvailable, LockTimeout) as problem:
-                raise timed_out(conn, problem) from problem
+                raise load("alpha_db.verify.locks:timed_out")(conn, problem) from problem
             except (psycopg.ProgrammingError, NotInstalled) as problem:
                 if lost := gone(conn, problem):
                     raise lost from problem

@@ -8,15 +8,11 @@ from typing import Any
 
 import click
 
-from alpha_db.errors import AlphaDbError
+from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-PACKAGES = ("verify", "risk", "security", "evidence", "embedded", "demo")
+PACKAGES = ("verify", "risk", "security", "evidence", "embedded", "demo", "service", "aio")
 EXTRAS = ("risk", "evidence", "embedded", "demo")
-
-
-class ExtraMissing(AlphaDbError):  # noqa: N818
-    """A command needs a package that is not installed."""
 
 
 def load(where: str) -> Any:

@@ -11,7 +11,6 @@ import click
 from alpha_db.cli.common import finish, json_option
 from alpha_db.cli.options import Integer
 from alpha_db.cli.output import emit_json
-from alpha_db.cli.progress import spinner
 from alpha_db.demo import render
 from alpha_db.demo.document import document
 from alpha_db.demo.host import host, how_to_connect, undisturbed
@@ -19,6 +18,7 @@ from alpha_db.demo.story import Step, Story
 from alpha_db.embedded import find_binaries
 from alpha_db.embedded.cli.options import pg_option
 from alpha_db.errors import EXIT_DAMAGE
+from alpha_db.verify.cli.progress import spinner
 
 
 @click.command(short_help="Show what alpha-db does, on a server of its own.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alpha_db.risk.decisions import append_decision, record_decision, to_record
 from alpha_db.risk.guardrail import CEILINGS, Ceilings, GuardrailState, Mode
 from alpha_db.risk.hydrator import RiskGuardrailService
 from alpha_db.risk.orders import Decision, Order, Side
@@ -18,6 +19,9 @@ __all__ = [
     "PinsError",
     "RiskGuardrailService",
     "Side",
+    "append_decision",
     "load_pins",
+    "record_decision",
     "safe_boot",
+    "to_record",
 ]

@@ -13,13 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import psycopg
 
 from alpha_db.connection import connect as connect_to
 from alpha_db.errors import AlphaDbError, ValueRefused, from_database, squeeze
-from alpha_db.risk.backoff import Backoff
 from alpha_db.risk.clock import Clock, boottime
+from alpha_db.risk.decisions import append_decision, to_record
 from alpha_db.risk.guardrail import CEILINGS, Ceilings, Guardrail, GuardrailState
 from alpha_db.risk.high_water import HighWater
 from alpha_db.risk.orders import Decision, Order, decide
@@ -28,6 +30,7 @@ from alpha_db.risk.source import ConnectionFactory, PostgresSource, Source
 from alpha_db.risk.worker import Worker
 from alpha_db.security.config_integrity import IntegrityChecker, Verified
 from alpha_db.security.evidence import Reading
+from alpha_db.service.backoff import Backoff
 
 logger = logging.getLogger("alpha_db.risk")
 
@@ -136,7 +139,36 @@ class RiskGuardrailService:
 
     def allows(self, order: Order) -> Decision:
         """Decide on an order. In Safe Mode only one that strictly reduces a position is allowed."""
-        return decide(order, self._guardrail.state)
+        return decide(order, self._guardrail.state, self._wall())
+
+    # ------------------------------------------------------------------------------------------------
+    # The answer on record
+
+    def decide_and_record(
+        self,
+        conn: psycopg.Connection[Any],
+        order: Order,
+        *,
+        correlation_id: UUID | str | None = None,
+        decision_maker: str | None = None,
+    ) -> Decision:
+        """Decide on an order, and return the decision once it is on record.
+
+        It is on disk then on a connection in autocommit; inside a transaction it is as durable as that. If it cannot
+        be recorded, this raises what append_decision raises, and the order is not allowed. An order that is allowed
+        but cannot be recorded exactly is refused. Recording may take long, so the guardrail is asked again: if it
+        refuses by now, that is recorded, too, and returned.
+        """
+        decision, recorded = to_record(
+            order, self.allows(order), correlation_id=correlation_id, decision_maker=decision_maker
+        )
+        append_decision(conn, **recorded)
+        if decision and not (now := self.allows(order)):
+            decision, recorded = to_record(
+                order, now, correlation_id=correlation_id, decision_maker=decision_maker
+            )
+            append_decision(conn, **recorded)
+        return decision
 
     # ------------------------------------------------------------------------------------------------
     # Running

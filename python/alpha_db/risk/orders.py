@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -48,26 +49,33 @@ class Order:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether an order may be sent, why, and by which version of the limits."""
+    """Whether an order may be sent, why, and by which version of the limits.
+
+    `state_hash` is the hash of that state, None in Safe Mode, where none holds; `mode` NORMAL or SAFE_MODE;
+    `decided_at` the service's clock.
+    """
 
     allowed: bool
     reason: str
     version: int | None = None
+    state_hash: str | None = None
+    mode: str = "SAFE_MODE"
+    decided_at: datetime | None = None
 
     def __bool__(self) -> bool:
         return self.allowed
 
 
-def decide(order: Order, state: GuardrailState) -> Decision:
+def decide(order: Order, state: GuardrailState, decided_at: datetime | None = None) -> Decision:
     """Decide on an order in a state. Raises nothing: what cannot be judged is refused."""
     try:
         problem = _problem(order, state)
     except Exception as exc:  # fail closed, whatever it is
         problem = f"the order cannot be judged: {type(exc).__name__}: {exc}"
-    if problem:
-        return Decision(False, problem, state.version)
-    reason = "it reduces a position" if reduces(order) else f"within the limits of version {state.version}"
-    return Decision(True, reason, state.version)
+    reason = problem or (
+        "it reduces a position" if reduces(order) else f"within the limits of version {state.version}"
+    )
+    return Decision(problem is None, reason, state.version, state.state_hash, state.mode, decided_at)
 
 
 def reduces(order: Order) -> bool:

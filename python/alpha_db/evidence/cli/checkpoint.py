@@ -11,7 +11,6 @@ import click
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.options import KEY_HELP, Number
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
-from alpha_db.cli.progress import progress_bar
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
 from alpha_db.evidence.checkpoint.create import Created
 from alpha_db.evidence.checkpoint.create import create as make
@@ -22,6 +21,7 @@ from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.offline_check import Key
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option, without_option
+from alpha_db.verify.cli.progress import progress_bar
 
 _WAIT = 60.0
 

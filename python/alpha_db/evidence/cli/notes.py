@@ -12,7 +12,6 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from alpha_db.cli.output import WARN, clean, note
-from alpha_db.cli.progress import progress_bar
 from alpha_db.errors import (
     EXIT_DAMAGE,
     EXIT_NOT_RECORDED,
@@ -30,6 +29,7 @@ from alpha_db.evidence.offline_check import Checkpoint, Key, Refused, Unreadable
 from alpha_db.evidence.offline_check import NotThere as NoFile
 from alpha_db.installation import Place
 from alpha_db.queries import query
+from alpha_db.verify.cli.progress import progress_bar
 
 #: So many rows that no stored node covers are read in a second or so.
 _FEW = 50_000

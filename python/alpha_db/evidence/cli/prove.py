@@ -14,7 +14,6 @@ from psycopg.rows import dict_row
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
 from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line
-from alpha_db.cli.progress import spinner
 from alpha_db.errors import NotThere
 from alpha_db.evidence.cli.export_rows import Log
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
@@ -22,6 +21,7 @@ from alpha_db.evidence.cli.notes import EvidenceRefused, judged, open_notes, sea
 from alpha_db.evidence.offline_check import Checkpoint, Key, verify_proof
 from alpha_db.queries import query
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+from alpha_db.verify.cli.progress import spinner
 
 
 @click.command(short_help="Write the proof of one row, which needs no database to check.")

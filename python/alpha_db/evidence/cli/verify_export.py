@@ -15,12 +15,12 @@ import click
 
 from alpha_db.cli.common import debug_option, finish, json_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
-from alpha_db.cli.progress import progress_bar
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableNote
 from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of, worst
 from alpha_db.evidence.offline_check import Checkpoint, Key, open_file, read_lines, verify_export
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+from alpha_db.verify.cli.progress import progress_bar
 
 _NOT_COMPARED = (
     "Not compared with a checkpoint: a chain that was written again, or cut at its end, holds as well."

@@ -15,8 +15,8 @@ from alpha_db.cli.common import Settings
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import clean, note
 from alpha_db.errors import AlphaDbError, ConnectionFailed, from_database
-from alpha_db.locks import describe, lock_holders
 from alpha_db.queries import ask
+from alpha_db.verify.locks import describe, lock_holders
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Any]

@@ -14,10 +14,10 @@ from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import emit_json
 from alpha_db.errors import AlphaDbError, PermissionDenied, from_database
 from alpha_db.installation import Place
-from alpha_db.locks import lock_holders
 from alpha_db.migrate import find_directory, read_files, read_states
 from alpha_db.queries import ask
 from alpha_db.verify.cli import status_report
+from alpha_db.verify.locks import lock_holders
 
 
 @click.command(short_help="Show what can be known at a glance.")

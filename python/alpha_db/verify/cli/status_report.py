@@ -8,9 +8,9 @@ from typing import Any
 
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
-from alpha_db.locks import describe, remedy
 from alpha_db.queries import Row
 from alpha_db.verify.cli.verify_report import since
+from alpha_db.verify.locks import describe, remedy
 
 Report = dict[str, Any]
 

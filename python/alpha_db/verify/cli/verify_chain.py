@@ -18,9 +18,7 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.optional import load
 from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, put, want_json
-from alpha_db.cli.progress import progress_bar, spinner
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
-from alpha_db.locks import timed_out
 from alpha_db.verify.cli import verify_report
 from alpha_db.verify.cli.checkpoint_options import checkpoint_options, require_keys
 from alpha_db.verify.cli.engaging import (
@@ -31,7 +29,9 @@ from alpha_db.verify.cli.engaging import (
     engaged_now,
     lockdown_of,
 )
+from alpha_db.verify.cli.progress import progress_bar, spinner
 from alpha_db.verify.courtesy import LOCKDOWN, tell
+from alpha_db.verify.locks import timed_out
 from alpha_db.verify.ranges import (
     Plan,
     Range,
