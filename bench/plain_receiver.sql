@@ -5,7 +5,7 @@ declare
   kept text;
 begin
   create schema plain;
-  foreach kept in array '{webhook_deliveries,signals,order_execution,order_events}'::text[] loop
+  foreach kept in array '{webhook_deliveries,signals,risk_decisions,order_execution,order_events}'::text[] loop
     execute format('create table plain.%1$I (like %1$I including constraints including indexes)', kept);
     execute format('create sequence plain.%1$I owned by plain.%2$I.id', kept || '_id_seq', kept);
     execute format($alter$

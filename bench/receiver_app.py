@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import uvicorn
@@ -23,25 +23,22 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 import alpha_db
+from alpha_db.risk import Decision, Order, RiskGuardrailService
+from alpha_db.risk.decisions import to_record
 
 SECRET = "bench"
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "receiver"))
 
 
-class AllowsAll:
-    """In place of the guardrail, whose answer takes microseconds: its limits are not measured here."""
+class PlainlyRecording(RiskGuardrailService):
+    """The guardrail, whose answers are recorded by one INSERT into a table without a chain."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @staticmethod
-    def allows(_order: object) -> bool:
-        """Yes."""
-        return True
+    def decide_and_record(self, conn: psycopg.Connection[Any], order: Order, **about: Any) -> Decision:
+        """As ever, but for the table."""
+        decision, recorded = to_record(order, self.allows(order), **about)
+        plain_writer("risk_decisions")(conn, **recorded)
+        return decision
 
 
 def plain_writer(table: str) -> Callable[..., dict[str, Any]]:
@@ -91,7 +88,8 @@ def main(contestant: str, fd: str, dsn: str) -> None:
     receiver: Any = importlib.import_module("receiver")
     if contestant == "plain":
         receiver.alpha_db = plain_writers()
-    app = receiver.create_app(dsn, SECRET, AllowsAll())
+    service = PlainlyRecording if contestant == "plain" else RiskGuardrailService
+    app = receiver.create_app(dsn, SECRET, service(dsn))
     config = uvicorn.Config(app, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(fd))])
 

@@ -30,11 +30,11 @@ def handle(call, guardrail, exchange, arrived):
         raise HTTPException(400, delivery["body_problem"] or f"this is no alert: {problem!r}") from None
     recorded = call(alpha_db.append_signal, **signal, hmac_verified=True, delivery_id=delivery["id"])
     order = exchange.order(price=signal["price"], **trade)
-    if not (decision := guardrail.allows(order)):
-        if not guardrail.state.is_normal:  # nobody knows the limits
+    key = str(recorded["correlation_id"])  # the same for everybody who handles this signal
+    if not (decision := call(guardrail.decide_and_record, order, correlation_id=key)):
+        if decision.mode == "SAFE_MODE":  # nobody knows the limits
             raise HTTPException(503, decision.reason, {"Retry-After": "1"})
         return {"status": "REFUSED", "reason": decision.reason}
-    key = str(recorded["correlation_id"])  # the same for everybody who handles this signal
     sent = {"correlation_id": key, "client_order_id": key, "order_type": "MARKET", **trade}
     pending = call(alpha_db.append_order, **sent)
     fill = exchange.place(key, order)
@@ -51,10 +51,10 @@ def create_app(dsn=None, secret=None, guardrail=None, exchange=None):
     exchange = exchange or Exchange()
     pool = alpha_db.pool(dsn, max_size=10, timeout=5, open=False)
 
-    def call(write, **values):
+    def call(write, *order, **values):
         for attempt in alpha_db.retrying():
             with attempt, pool.connection() as conn:
-                return write(conn, **values)
+                return write(conn, *order, **values)
 
     @asynccontextmanager
     async def lifespan(_app):

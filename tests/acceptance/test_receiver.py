@@ -242,6 +242,9 @@ def test_an_order_over_the_limits_is_refused_for_good(desk: Desk, db: Connection
     answer = desk.deliver(body)
     assert (answer.status_code, answer.json()["status"]) == (200, "REFUSED")
     assert counts(db) == [1, 1, 0, 0, 0]
+    (decision,) = query(db, "select allowed, reason, correlation_id from risk_decisions")
+    assert (decision["allowed"], decision["reason"]) == (False, answer.json()["reason"])
+    assert decision["correlation_id"] == one(db, "select correlation_id from signals")
     assert desk.exchange.fills == {}
 
 
@@ -398,6 +401,7 @@ def assert_nothing_lost_or_doubled(db: Connection, crowd: Crowd, exchange: Any) 
     )
     assert {row["signal_id"] for row in steps} == {f"q-{number}" for number in range(SIGNALS)}
     assert {(row["pending"], row["sent"], row["fills"]) for row in steps} == {(1, 1, 1)}
+    assert query(db, "select * from vw_orders_without_permission") == []
     assert exchange.fills.keys() == {
         str(row["correlation_id"]) for row in query(db, "select correlation_id from signals")
     }
