@@ -1905,6 +1905,7 @@ begin
   end loop;
   execute format('alter table %I alter column %I type varchar(%s)', table_name, column_name, length);
   execute restore;
+  execute format('analyze %I (%I)', table_name, column_name);  -- another type has no statistics
 end
 $function$;
 comment on function _set_column_length is

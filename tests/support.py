@@ -38,7 +38,8 @@ AUDIT_TABLES = ("webhook_deliveries", "signals", "ai_debates", "order_execution"
 VARCHARS = """
     select c.relname as "table", a.attname as column, a.atttypmod - 4 as length
     from chains as h
-    join pg_class as c on c.oid = to_regclass(format('public.%I', h.table_name))
+    join pg_class as r on r.oid = 'chains'::regclass
+    join pg_class as c on c.relnamespace = r.relnamespace and c.relname = h.table_name
     join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     where not h.is_internal and a.atttypid = 'varchar'::regtype
     order by h.position, a.attnum

@@ -169,3 +169,13 @@ def test_no_name_of_a_schema_in_a_migration() -> None:
     for file in MIGRATIONS:
         qualified = re.findall(r"\b(public|desk_\w+)\.\w", code(file))
         assert qualified == [], file.name
+
+
+@pytest.mark.parametrize("file", SQL_FILES, ids=[file.name for file in SQL_FILES])
+def test_no_file_sets_a_length_that_a_user_may_have_widened(file: Path) -> None:
+    """ALTER COLUMN … TYPE varchar(n) narrows a column that widen_column has made longer than n."""
+    said = file.read_text(encoding="utf-8")
+    assert (
+        re.findall(r"\balter\s+(?:column\s+)?\w+\s+(?:set\s+data\s+)?type\s+(?:varchar|char)\w*", said, re.I)
+        == []
+    )

@@ -31,7 +31,7 @@ def widen(settings: Settings, as_json: bool, table: str, column: str, length: in
     \b
     Examples:
       alpha-db tables widen signals symbol 40 --reason "options of Deribit"
-      alpha-db tables widen ai_debates model_version 200 --reason "ticket 42" --json
+      alpha-db tables widen signals symbol 64 --reason "ticket 42" --json
     """
     if not reason.strip():
         raise click.BadParameter("it is blank", param_hint="--reason")
