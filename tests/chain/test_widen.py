@@ -77,12 +77,14 @@ def test_a_longer_symbol_is_taken_after_it(db: Connection) -> None:
 def test_every_text_with_a_length_can_be_widened_and_nothing_else_changes(db: Connection) -> None:
     filled = fill(db)
     before = described(db)
-    columns = query(db, VARCHARS)
+    columns = [item for item in query(db, VARCHARS) if item["length"] < 500]
     assert len(columns) > 12
     for item in columns:
         assert widen(db, item["table"], item["column"], item["length"] + 1) == item["length"]
         assert changed_guards(db) == []
-    assert [row["length"] for row in query(db, VARCHARS)] == [item["length"] + 1 for item in columns]
+    assert [row["length"] for row in query(db, VARCHARS) if row["length"] < 500] == [
+        item["length"] + 1 for item in columns
+    ]
     changed = one(
         db,
         "select array_agg(fact) from guards_since((select max(id) from guard_states) - %s)",
