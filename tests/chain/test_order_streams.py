@@ -255,6 +255,14 @@ def test_an_id_that_is_too_long_is_refused_by_name(
     assert one(db, "select count(*) from order_execution") == 0
 
 
+def test_the_option_is_taken_once_the_column_is_wider(db: Connection, signal: str) -> None:
+    with db.transaction():
+        db.execute("set local alpha.maintenance = 'options'")
+        db.execute("select widen_column('order_execution', 'symbol', 40)")
+    assert order(db, signal, "MARKET", symbol="BTC-USD-261225-90000-C")["symbol"] == "BTC-USD-261225-90000-C"
+    assert intact(db)
+
+
 def test_a_transaction_hash_fits_without_its_0x(db: Connection, signal: str) -> None:
     assert order(db, signal, "MARKET", exchange_order_id=HASH[2:])["exchange_order_id"] == HASH[2:]
 

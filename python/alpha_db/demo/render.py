@@ -20,7 +20,8 @@ from alpha_db.verify.cli.progress import progress_bar
 _SHORT = 16
 
 _WHAT = {
-    "signals": "each webhook, as it arrived",
+    "webhook_deliveries": "each webhook, byte for byte",
+    "signals": "what each of them says",
     "ai_debates": f"{len(MODELS)} models (scripted) on every eighth",
     "order_execution": "each PENDING before it is sent, and SUBMITTED",
     "order_events": "fills, cancellations, and the kill switch",
@@ -96,6 +97,11 @@ def _replay(data: dict[str, Any]) -> None:
     total = f"{written['total']:,} rows in {seconds} s"
     line(f"   {clean(member)} and {power}, {data['batch']} a transaction, {total}:")
     rows([(name, f"{written[name]:,}", what) for name, what in _WHAT.items()], right=[1], indent="     ")
+    again = data["delivered_again"]
+    more = again["rows"]
+    line(f"   {again['webhooks']} of them are delivered again: {more['webhook_deliveries']} deliveries more,")
+    twice = {name: number for name, number in more.items() if number and name != "webhook_deliveries"}
+    line("   ", ("no signal, order or fill twice", GOOD) if not twice else (f"AND TWICE: {twice}", BAD))
 
 
 def _verify(data: dict[str, Any]) -> None:

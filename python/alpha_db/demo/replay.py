@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 
 from alpha_db.demo.desk import Decision
-from alpha_db.writers import record_ai_debate, record_order, record_order_event, record_signal
+from alpha_db.writers import record_ai_debate, record_order, record_order_event, record_signal, record_webhook
 
 #: Webhooks in one transaction; each commit waits for the disk.
 BATCH = 50
@@ -23,6 +23,7 @@ class Replay:
 
     def __init__(self, conn: psycopg.Connection[Any]) -> None:
         self._conn = conn
+        self._deliveries: dict[str, int] = {}
         self._correlations: dict[str, UUID] = {}
         self._orders: dict[str, int] = {}
         self.transactions = 0
@@ -35,12 +36,37 @@ class Replay:
         while batch := list(islice(decisions, BATCH)):
             with self._conn.transaction():
                 # A transaction that writes several tables takes them in this order (docs/sql/application.md).
+                self._deliver(batch)
                 self._signals(batch)
                 self._debates(batch)
                 self._submit(batch)
                 self._events(batch)
             self.transactions += 1
             listener(len(batch))
+
+    def again(self, decisions: Sequence[Decision]) -> None:
+        """Write decisions a second time, as if their webhooks were delivered again. The models are not asked again.
+
+        Raises what the writing functions raise.
+        """
+        with self._conn.transaction():
+            self._deliver(decisions)
+            self._signals(decisions)
+            self._submit(decisions)
+            self._events(decisions)
+
+    def _deliver(self, batch: Sequence[Decision]) -> None:
+        for decision in batch:
+            webhook = decision.webhook
+            row = record_webhook(
+                self._conn,
+                raw_body=webhook.body.encode(),
+                source_ip=webhook.source_ip,
+                content_type="application/json",
+                signature=webhook.signature,
+                hmac_verified=webhook.verified(),
+            )
+            self._deliveries[decision.alert_id] = row["id"]
 
     def _signals(self, batch: Sequence[Decision]) -> None:
         for decision in batch:
@@ -56,6 +82,7 @@ class Replay:
                 raw_payload=webhook.body,
                 source_ip=webhook.source_ip,
                 hmac_verified=webhook.verified(),
+                delivery_id=self._deliveries[alert["id"]],
             )
             self._correlations[alert["id"]] = row["correlation_id"]
 
@@ -77,11 +104,13 @@ class Replay:
             order = decision.order
             if order is None:
                 continue
+            correlation = self._correlations[decision.alert_id]
             # PENDING before it is sent, and again with the id that the exchange gave it.
             for status, exchange_id in (("PENDING", None), ("SUBMITTED", order.exchange_order_id)):
                 row = record_order(
                     self._conn,
-                    correlation_id=self._correlations[decision.alert_id],
+                    correlation_id=correlation,
+                    client_order_id=str(correlation),
                     order_type=order.order_type,
                     symbol=order.symbol,
                     side=order.side,
@@ -94,10 +123,11 @@ class Replay:
 
     def _events(self, batch: Sequence[Decision]) -> None:
         for decision in batch:
-            for event in decision.events:
+            for number, event in enumerate(decision.events, 1):
                 record_order_event(
                     self._conn,
                     order_execution_id=self._orders[event.alert_id],
                     event_type=event.event_type,
+                    exchange_event_id=f"{decision.alert_id}-{number}",
                     **event.values,
                 )

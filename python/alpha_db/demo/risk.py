@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +19,7 @@ import psycopg
 from alpha_db.connection import connect
 from alpha_db.demo.statements import statement
 from alpha_db.errors import Refused, translate
-from alpha_db.risk import GuardrailState, RiskGuardrailService
+from alpha_db.risk import GuardrailState, Order, RiskGuardrailService
 from alpha_db.risk.config_manager import Ballot, ConfigManager
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 
@@ -26,6 +27,18 @@ AGENTS = ("ada", "ben", "cyd")
 LIMITS = {"max_position_size_pct": "0.05", "daily_drawdown_limit_pct": "0.03", "max_leverage_ratio": "2"}
 TIGHTER = {**LIMITS, "max_leverage_ratio": "1.5"}
 LOOSER = {**LIMITS, "max_leverage_ratio": "5"}
+
+#: An order for ten times the equity.
+TOO_LARGE = Order(
+    symbol="ETHBTC",
+    side="BUY",
+    quantity=Decimal(100),
+    price=Decimal(1),
+    position=Decimal(0),
+    equity=Decimal(10),
+    exposure=Decimal(0),
+    drawdown_pct=Decimal(0),
+)
 
 BY_FORCE = ("as_owner", "switch_off_risk", "loosen", "switch_on_risk")
 
@@ -101,6 +114,9 @@ def _consensus(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
         seen_ms = (time.perf_counter() - started) * 1000
         seen = hydrator.state
         active = council.config.active()
+        with closing(_connect(dsn(stage.database, stage.trader))) as trader:
+            asked = hydrator.decide_and_record(trader, TOO_LARGE, decision_maker="demo desk")
+            recorded = trader.execute(statement("latest_decision")).fetchone()
     data = {
         "agents": agents,
         "before": before.reason,
@@ -108,6 +124,7 @@ def _consensus(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
         "refused": {refusal.code: refusal.message} if refusal else {},
         "applied": {"version": seen.version, "state_hash": seen.state_hash, "limits": _limits(seen)},
         "seen_by_hydrator_ms": round(seen_ms, 1) if was_seen else None,
+        "decision": {"allowed": asked.allowed, "reason": asked.reason, "is_recorded": recorded is not None},
     }
     as_promised = (
         not before.is_normal
@@ -120,6 +137,7 @@ def _consensus(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
         and was_seen
         and (seen.version, seen.state_hash) == (active["version"], active["state_hash"])
         and seen.max_leverage_ratio < begun.max_leverage_ratio
+        and recorded == (False, asked.reason, seen.version)
     )
     return data, as_promised
 

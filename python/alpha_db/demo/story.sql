@@ -32,10 +32,14 @@ FROM pg_roles AS r
 WHERE rolname = session_user;
 
 -- name: rows_written
-SELECT (SELECT count(*) FROM signals)         AS signals,
-       (SELECT count(*) FROM ai_debates)      AS ai_debates,
-       (SELECT count(*) FROM order_execution) AS order_execution,
-       (SELECT count(*) FROM order_events)    AS order_events;
+SELECT (SELECT count(*) FROM webhook_deliveries) AS webhook_deliveries,
+       (SELECT count(*) FROM signals)            AS signals,
+       (SELECT count(*) FROM ai_debates)         AS ai_debates,
+       (SELECT count(*) FROM order_execution)    AS order_execution,
+       (SELECT count(*) FROM order_events)       AS order_events;
+
+-- name: latest_decision
+SELECT allowed, reason, risk_version FROM risk_decisions ORDER BY id DESC LIMIT 1;
 
 -- name: internal_chains
 SELECT table_name FROM chains WHERE is_internal;
