@@ -14,6 +14,17 @@ begin
                              alter created_at  set default clock_timestamp(),
                              alter recorded_by set default session_user $alter$, kept);
   end loop;
+  for kept in
+    select format('alter table plain.%I add %s', r.relname,
+                  replace(pg_get_constraintdef(c.oid), 'REFERENCES ', 'REFERENCES plain.'))
+    from pg_constraint as c
+    join pg_class as r on r.oid = c.conrelid
+    join pg_class as t on t.oid = c.confrelid
+    where r.relnamespace = current_schema()::regnamespace and to_regclass(format('plain.%I', r.relname)) is not null
+      and to_regclass(format('plain.%I', t.relname)) is not null
+  loop
+    execute kept;
+  end loop;
   alter table plain.webhook_deliveries alter body_sha256 set default repeat('0', 64);
   alter table plain.signals alter correlation_id set default gen_random_uuid();
   alter table plain.order_execution alter status set default 'PENDING';
