@@ -1,9 +1,10 @@
-"""An order path that asks the guardrail before it sends an order.
+"""An order path that asks the guardrail, and records its answer, before it sends an order.
 
     ALPHA_DB_DSN=postgresql://trader@db/desk python examples/order_path.py
 
 The login needs to be a member of app_trading. Start it with or without a database: until limits are verified
-it is in Safe Mode, where only orders that reduce a position pass. Each line of standard input is an order:
+it is in Safe Mode, where only orders that reduce a position pass, and while no answer can be recorded none
+passes. Each line of standard input is an order:
 
     BUY ETHZAR 0.5 41250.00
 """
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+import alpha_db
+from alpha_db.errors import AlphaDbError
 from alpha_db.risk import Order, RiskGuardrailService, safe_boot
 
 # What must outlive the process: the highest version seen, and the keys that are trusted (docs/risk.md).
@@ -62,8 +65,13 @@ class Book:
 
 
 def send(order: Order, guardrail: RiskGuardrailService, book: Book) -> bool:
-    """Ask, and only then send. The question takes microseconds and never waits."""
-    decision = guardrail.allows(order)
+    """Ask, record the answer, and only then send. An answer that cannot be recorded is no permission."""
+    try:
+        with alpha_db.connect(autocommit=True) as connection:  # a real desk keeps one: alpha_db.pool()
+            decision = guardrail.decide_and_record(connection, order, decision_maker="order_path.py")
+    except AlphaDbError as problem:
+        print(f"refused, because the decision cannot be recorded: {problem}", flush=True)
+        return False
     if not decision:
         print(f"refused: {decision.reason}", flush=True)
         return False

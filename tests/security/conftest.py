@@ -25,6 +25,7 @@ def filled_database(server: Server, admin: Connection, template: str) -> str:
     name = _clone(admin, template, "security_filled")
     with psycopg.connect(server.dsn(name), autocommit=True) as connection:
         fill(connection)
+        connection.execute("select record_decision(null, 'B', 'BUY', 1, 1, 0, false, 'a test', 'NORMAL')")
         council = Council(connection).bootstrap("ada", "ben", "cyd")
         connection.execute("select _engage_lockdown('a test', '[]')")
         council.release()

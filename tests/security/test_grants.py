@@ -13,6 +13,7 @@ from tests.support import AUDIT_TABLES, one, query
 ROLES = ("alpha_owner", "app_auditor", "app_risk", "app_trading")
 VIEWS = (
     "vw_kill_switch_events",
+    "vw_orders_without_permission",
     "vw_rejected_attempts",
     "vw_trade_audit_full",
     "vw_unprocessed_deliveries",
@@ -24,6 +25,7 @@ RISK_RELATIONS = (
     "risk_asset_kill_thresholds",
     "risk_change_log",
     "risk_configurations",
+    "risk_decisions",
     "votes",
     "vw_agents",
     "vw_proposals",
@@ -44,9 +46,9 @@ KIT_TABLES = (
 # grantee: {privileges: objects}
 RELATIONS: dict[str, dict[str, set[str]]] = {
     "app_trading": {
-        "INSERT, SELECT": set(AUDIT_TABLES),
+        "INSERT, SELECT": {*AUDIT_TABLES, "risk_decisions"},
         "SELECT": {*VIEWS},
-        "USAGE": {f"{table}_id_seq" for table in AUDIT_TABLES},
+        "USAGE": {f"{table}_id_seq" for table in (*AUDIT_TABLES, "risk_decisions")},
     },
     "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS, *RISK_RELATIONS}},
     "app_risk": {"SELECT": {*AUDIT_TABLES, *VIEWS, *RISK_RELATIONS}},
@@ -150,6 +152,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "record_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,text,anycompatible)",
         "record_order(uuid,text,text,text,anycompatible,anycompatible,text,text,text,anycompatible,text,text,anycompatible)",
         "record_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,text,text,anycompatible)",
+        "record_decision(uuid,text,text,anycompatible,anycompatible,anycompatible,boolean,text,text,bigint,text,text,timestamp with time zone,anycompatible)",  # noqa: E501
         "record_signals(jsonb)",
         "record_ai_debates(jsonb)",
         "record_orders(jsonb)",
@@ -169,6 +172,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "append_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,text,bigint,text,boolean,anycompatible)",
         "append_order(uuid,text,text,text,anycompatible,anycompatible,text,text,text,anycompatible,text,text,bigint,text,boolean,anycompatible)",
         "append_order_event(bigint,text,anycompatible,anycompatible,anycompatible,jsonb,text,text,text,text,uuid,bigint,text,boolean,anycompatible)",
+        "append_decision(uuid,text,text,anycompatible,anycompatible,anycompatible,boolean,text,text,bigint,text,text,timestamp with time zone,bigint,text,boolean,anycompatible)",  # noqa: E501
         "append_signals(jsonb,jsonb)",
         "append_ai_debates(jsonb,jsonb)",
         "append_orders(jsonb,jsonb)",

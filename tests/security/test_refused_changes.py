@@ -19,6 +19,7 @@ AUDIT = {
     "ai_debates": ("elapsed_ms", "AUD-004", "AUD-005"),
     "order_execution": ("status", "AUD-006", "AUD-007"),
     "order_events": ("event_type", "AUD-006", "AUD-007"),
+    "risk_decisions": ("reason", "AUD-013", "AUD-014"),
 }
 INTERNAL = {
     "lockdown_events": ("reason", "AUD-011", "AUD-011"),

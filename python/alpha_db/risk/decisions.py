@@ -96,7 +96,7 @@ def prepare(name: str, conn: Connection, given: DecisionArguments, *, is_async: 
                 f"{name} takes no argument {shorten(str(column), 60)}", hint=_HINT, sqlstate="42883"
             )
     for column, reader in _READERS.items():
-        if column in DecisionArguments.__required_keys__ and column not in given:
+        if column not in given and column not in _MAY_BE_LEFT_OUT:
             raise WrongType(f"{column} is missing", hint=f"Pass {column}.", sqlstate="23502", column=column)
         value = given.get(column)
         values[column] = None if value is None and column not in _NEEDED else reader(column, value)
@@ -193,6 +193,7 @@ _OF_ORDER: dict[str, Callable[[Any], object]] = {
     "position": _amount,
 }
 _NEEDED = ("allowed", "reason", "mode")
+_MAY_BE_LEFT_OUT = ("risk_version", "state_hash", "decision_maker", "decided_at")
 _READERS: dict[str, Callable[[str, Any], object]] = {
     "correlation_id": arguments.uuid,
     "symbol": arguments.text,
