@@ -274,7 +274,8 @@ def test_an_asynchronous_order_path_records_by_the_same_parts(
             call = prepare("append_decision", connection, given, is_async=True)
             return answer, await run(connection, call)
 
-    answer, where = asyncio.run(desk.read() and order_path())
+    desk.read()
+    answer, where = asyncio.run(order_path())
     (row,) = decisions(db)
     assert answer
     assert (row["id"], row["row_hash"]) == (where["id"], where["row_hash"])
