@@ -108,11 +108,6 @@ NEEDED: dict[str, tuple[str, dict[str, str]]] = {
          "allowed": "false", "reason": "'no'", "mode": "'NORMAL'"},
     ),
     "order_events": ("record_order_event", {"order_execution_id": "1", "event_type": "'FILL'"}),
-    "risk_decisions": (
-        "record_decision",
-        {"correlation_id": "null", "symbol": "null", "side": "null", "quantity": "null::numeric", "price": "null",
-         '"position"': "null", "allowed": "false", "reason": "'r'", "mode": "'NORMAL'"},
-    ),
 }  # fmt: skip
 
 
