@@ -31,10 +31,8 @@ def handle(call, guardrail, exchange, arrived):
     recorded = call(alpha_db.append_signal, **signal, hmac_verified=True, delivery_id=delivery["id"])
     order = exchange.order(price=signal["price"], **trade)
     key = recorded["correlation_id"].hex  # the same for everybody who handles this signal
-    # An order that was sent is not judged again, only recorded to its end.
-    if not exchange.has(key) and not (
-        decision := call(guardrail.decide_and_record, order, correlation_id=key)
-    ):
+    was_sent = exchange.has(key)  # then it is not judged again, but recorded to its end
+    if not was_sent and not (decision := call(guardrail.decide_and_record, order, correlation_id=key)):
         if decision.mode == "SAFE_MODE":  # nobody knows the limits
             raise HTTPException(503, decision.reason, {"Retry-After": "1"})
         return {"status": "REFUSED", "reason": decision.reason}

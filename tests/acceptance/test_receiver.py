@@ -430,5 +430,5 @@ def assert_nothing_lost_or_doubled(db: Connection, crowd: Crowd, exchange: Any) 
     assert {(row["pending"], row["sent"], row["fills"]) for row in steps} == {(1, 1, 1)}
     assert query(db, "select * from vw_orders_without_permission") == []
     assert exchange.fills.keys() == {
-        str(row["correlation_id"]) for row in query(db, "select correlation_id from signals")
+        row["correlation_id"].hex for row in query(db, "select correlation_id from signals")
     }
