@@ -274,7 +274,8 @@ def test_an_asynchronous_order_path_records_by_the_same_parts(
             call = prepare("append_decision", connection, given, is_async=True)
             return answer, await run(connection, call)
 
-    answer, where = asyncio.run(desk.read() and order_path())
+    desk.read()
+    answer, where = asyncio.run(order_path())
     (row,) = decisions(db)
     assert answer
     assert (row["id"], row["row_hash"]) == (where["id"], where["row_hash"])
@@ -287,8 +288,8 @@ def test_an_asynchronous_order_path_records_by_the_same_parts(
 
 
 def test_record_and_append_give_what_was_stored(db: Connection, trader: psycopg.Connection[Any]) -> None:
-    row = record_decision(trader, **decision())  # type: ignore[arg-type]
-    where = append_decision(trader, **decision(side="BUY", position="-1"))  # type: ignore[arg-type]
+    row = record_decision(trader, **decision())
+    where = append_decision(trader, **decision(side="BUY", position="-1"))
     first, second = decisions(db)
     assert {**first, "is_new": True} == {**row, "is_new": row["is_new"]}
     assert (row["is_new"], where["is_new"]) == (True, True)
@@ -298,12 +299,12 @@ def test_record_and_append_give_what_was_stored(db: Connection, trader: psycopg.
 @pytest.mark.parametrize("column", ["quantity", "price", "position"])
 def test_a_float_is_refused(db: Connection, trader: psycopg.Connection[Any], column: str) -> None:
     with pytest.raises(DecimalError) as caught:
-        record_decision(trader, **decision(**{column: 0.25}))  # type: ignore[arg-type]
+        record_decision(trader, **decision(**{column: 0.25}))
     assert caught.value.column == column
     amounts = {**dict.fromkeys(["quantity", "price", "position"], "0.25"), column: "0.25::real"}
     with pytest.raises(psycopg.Error, match="AUD-001"):
         db.execute(
-            f"select record_decision(null, 'B', 'SELL', {amounts['quantity']}, {amounts['price']},"  # type: ignore[arg-type]
+            f"select record_decision(null, 'B', 'SELL', {amounts['quantity']}, {amounts['price']},"
             f" {amounts['position']}, false, 'why', 'NORMAL')"
         )
     assert decisions(db) == []
@@ -317,19 +318,19 @@ def test_a_text_that_is_too_long_is_refused_by_name(
     trader: psycopg.Connection[Any], column: str, length: int
 ) -> None:
     with pytest.raises(AlphaDbError) as caught:
-        record_decision(trader, **decision(**{column: "x" * (length + 1)}))  # type: ignore[arg-type]
+        record_decision(trader, **decision(**{column: "x" * (length + 1)}))
     assert (caught.value.code, caught.value.column) == ("AUD-012", column)
 
 
 def test_wrong_names_and_missing_ones_are_refused(trader: psycopg.Connection[Any]) -> None:
     with pytest.raises(WrongCall):
-        record_decision(trader, **decision(limits={}))  # type: ignore[arg-type]
+        record_decision(trader, **decision(limits={}))
     given = decision()
     del given["reason"]
     with pytest.raises(WrongType, match="reason is missing"):
-        record_decision(trader, **given)  # type: ignore[arg-type]
+        record_decision(trader, **given)
     with pytest.raises(WrongType, match="decided_at"):
-        record_decision(trader, **decision(decided_at=datetime(2026, 1, 1)))  # type: ignore[arg-type]
+        record_decision(trader, **decision(decided_at=datetime(2026, 1, 1)))
 
 
 # --------------------------------------------------------------------------------------------------
