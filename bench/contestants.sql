@@ -7,4 +7,5 @@ alter table plain_signals
   alter hmac_verified  set default false,
   alter row_hash       set default repeat('0', 64),
   alter created_at     set default clock_timestamp(),
-  alter recorded_by    set default session_user;
+  alter recorded_by    set default session_user,
+  add foreign key (delivery_id) references webhook_deliveries (id);

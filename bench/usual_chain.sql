@@ -6,7 +6,8 @@ create sequence usual_signals_id_seq owned by usual_signals.id;
 alter table usual_signals
   alter correlation_id set default gen_random_uuid(),
   alter hmac_verified  set default false,
-  alter recorded_by    set default session_user;
+  alter recorded_by    set default session_user,
+  add foreign key (delivery_id) references webhook_deliveries (id);
 
 create function usual_chain() returns trigger
 language plpgsql

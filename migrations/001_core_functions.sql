@@ -1931,7 +1931,8 @@ begin
     raise exception 'widen_column needs a table, a column and a length'
       using errcode = '22023', hint = 'For example: select widen_column(''signals'', ''symbol'', 40).';
   end if;
-  if (_chain_or_error(table_name)).is_internal then
+  -- A kill threshold names what a signal names, so its asset becomes as long as a symbol.
+  if table_name <> 'risk_asset_kill_thresholds' and (_chain_or_error(table_name)).is_internal then
     raise exception '% is a table of alpha-db itself', table_name
       using errcode = '22023', detail = 'Its texts keep their lengths.',
             hint = format('Choose one of %s.', (select string_agg(c.table_name, ', ' order by c.position)

@@ -691,7 +691,7 @@ begin
     perform _refuse(
       'AUD-010', format('%s %s was used before with other content', key_name, quote_literal(stored ->> key_name)),
       format('It is row %s of %s; the difference is in %s.', stored ->> 'id', table_name, differing),
-      format('Send the same content again, or give what is new a %s of its own.', key_name), table_name, 'INSERT');
+      format('Send the same content again, or give what is new its own %s.', key_name), table_name, 'INSERT');
   end if;
   -- The row may be visible before it is on disk: this makes the caller's commit wait for it.
   perform pg_logical_emit_message(true, 'alpha-db', '');
@@ -1050,14 +1050,16 @@ begin
   end if;
   for value, place in select e.value, e.place from jsonb_array_elements(items) with ordinality as e(value, place) loop
     if jsonb_typeof(value) <> 'object' then
-      raise exception 'element % is no object, but %', place, jsonb_typeof(value)
-        using errcode = '22023', hint = 'Pass an object with the columns as members.';
+      raise exception 'an element of the array is no object, but %', jsonb_typeof(value)
+        using errcode = '22023', detail = format('Element %s.', place),
+              hint = 'Pass an object with the columns as members.';
     end if;
     select string_agg(quote_literal(m.name), ', ') into unknown
     from jsonb_object_keys(value) as m(name) where m.name <> all (known);
     if unknown is not null then
-      raise exception 'element % has members that are not known: %', place, unknown
-        using errcode = '22023', hint = format('Known are: %s.', array_to_string(known, ', '));
+      raise exception 'an element of the array has members that are not known: %', unknown
+        using errcode = '22023', detail = format('Element %s.', place),
+              hint = format('Known are: %s.', array_to_string(known, ', '));
     end if;
     return next;
   end loop;
@@ -1087,9 +1089,8 @@ as $function$
 begin
   raise exception using
     errcode = code, message = problem.message,
-    detail = coalesce(nullif(concat_ws(' ', 'Element ' || place || '.', nullif(problem.detail, '')), ''),
-                      'No element was looked at.'),
-    hint = coalesce(nullif(problem.hint, ''), 'Nothing was recorded. Mend the element, and send the array again.'),
+    detail = concat_ws(' ', 'Element ' || place || '.', coalesce(nullif(problem.detail, ''), 'Nothing was recorded.')),
+    hint = coalesce(nullif(problem.hint, ''), 'Mend the element, and send the array again.'),
     column = problem.column_name, constraint = problem.constraint_name,
     table = problem.table_name;
 end

@@ -1634,7 +1634,10 @@ set search_path from current
 as $function$
 begin
   perform _check_members('asset_kill_threshold', payload, '{asset, kill_loss_pct, kill_price, retired}');
-  perform _check_text('asset', payload -> 'asset', 500);  -- the longest that widen_column makes a symbol
+  -- As long as its column, which widen_column may have made longer.
+  perform _check_text('asset', payload -> 'asset', (
+    select a.atttypmod - 4 from pg_attribute as a
+    where a.attrelid = 'risk_asset_kill_thresholds'::regclass and a.attname = 'asset'));
   perform _check_decimal('kill_loss_pct', payload -> 'kill_loss_pct', 0, 1, 4);
   if payload -> 'kill_price' <> 'null' then
     perform _check_decimal('kill_price', payload -> 'kill_price', 0.0000000001, 999999999999999999.9999999999, 10);

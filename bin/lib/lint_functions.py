@@ -49,7 +49,7 @@ UNPINNED = {
     "_finish_rollback",
 }
 # What commits may have no SET clause: every name in these is qualified (tests/chain/test_append.py attacks them).
-UNPINNED |= {"_begin_append", "append_webhook"}
+UNPINNED |= {"_begin_append", "append_webhook", "append_decision"}
 UNPINNED |= {"append_signal", "append_ai_debate", "append_order", "append_order_event"}
 UNPINNED |= {"append_signals", "append_ai_debates", "append_orders", "append_order_events"}
 IGNORED_IN_UNPINNED = {"PS001", "PS005", "PS016", "PS017"}
@@ -81,7 +81,7 @@ ACCEPTED = [
     (r"^append_", r"unmodified OUT variable \"correlation_id\"", "the caller gave it"),
     (r"^_grant\(", NOT_SANITIZED, "the privilege is a constant in the migrations that call it"),
     (
-        r"^(chain_rows|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|damaged_rows|_revoke_from_public)\(",
+        r"^(chain_rows|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|damaged_rows|_revoke_from_public)\(",
         NOT_SANITIZED,
         "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
     ),

@@ -150,15 +150,16 @@ def pin_names(conn: psycopg.Connection[Any]) -> bool:
     found: Any = None
     with suppress(StopIteration):
         while True:
-            cursor.execute(*steps.send(found), prepare=False)
-            found = cursor.fetchone() if cursor.description else None
+            statement, values = steps.send(found)
+            told = cursor.execute(statement, values, prepare=False)
+            found = None if values is None else told.fetchone()
     if is_read_only(conn):
         conn.read_only = True
     return is_pooled(conn)
 
 
 def pinning(conn: psycopg.BaseConnection[Any]) -> Generator[tuple[Any, Any], Any, None]:
-    """Yield the statements that pin a connection's names; takes the first row of each. Source: pin_names()."""
+    """Yield the statements that pin a connection's names; takes the first row of each that has values."""
     row = yield query("pin_names"), {"pid": conn.info.backend_pid}
     if not row or not row[-1]:
         return
@@ -169,7 +170,7 @@ def pinning(conn: psycopg.BaseConnection[Any]) -> Generator[tuple[Any, Any], Any
     options = dict(conn.options or {})
     yield "begin", None
     yield query("pooled_path"), {"path": options.pop("search_path", None)}
-    schema, conn.in_recovery = (yield query("pooled_schema"), None) or ("pg_catalog", True)
+    schema, conn.in_recovery = (yield query("pooled_schema"), {}) or ("pg_catalog", True)
     yield "commit", None
     conn.pins, conn.schema = {}, schema
     conn.prepare_threshold = None  # the next transaction meets another session

@@ -24,7 +24,7 @@ begin
     perform _refuse(
       'AUD-010', format('%s %s was used before with other content', key_name, quote_literal(stored ->> key_name)),
       format('It is row %s of %s; the difference is in %s.', stored ->> 'id', table_name, differing),
-      format('Send the same content again, or give what is new a %s of its own.', key_name), table_name, 'INSERT');
+      format('Send the same content again, or give what is new its own %s.', key_name), table_name, 'INSERT');
   end if;
   -- The row may be visible before it is on disk: this makes the caller's commit wait for it.
   perform pg_logical_emit_message(true, 'alpha-db', '');

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.cli import PARTS, main
 from bench.contestants import TABLES, insert
 from bench.measure import Target, figures, percentile
+from bench.receiver_app import PlainlyRecording, plain_writers
 from click.testing import CliRunner
 
+from alpha_db.risk import Decision
 from tests.support import ROOT, Connection, one, query
 
 
@@ -87,6 +92,32 @@ def test_the_contestants_differ_in_nothing_but_the_chain(db: Connection) -> None
     assert all(row["holds"] for row in rows)
     assert one(db, "select verdict from verify_chain('signals')") == "intact"
     assert one(db, "select count(*) from plain_signals") == 3
+
+
+def test_the_receiver_without_alpha_db_writes_the_same_rows(
+    db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.execute((ROOT / "bench" / "plain_receiver.sql").read_bytes())
+    receiver: Any = importlib.import_module("receiver")  # bench.receiver_app knows where
+    exchange: Any = importlib.import_module("exchange")
+    monkeypatch.setattr(receiver, "alpha_db", plain_writers())
+    answer = Decision(True, "a test", 1, "0" * 64, "NORMAL", datetime.now(UTC))
+
+    class Allowing(PlainlyRecording):
+        def allows(self, _order: object) -> Decision:
+            return answer
+
+    def call(write: Any, *order: Any, **values: Any) -> Any:
+        return write(db, *order, **values)
+
+    body = b'{"id": "b-1", "ticker": "ETHBTC", "action": "BUY", "price": "0.0712", "quantity": "2.5"}'
+    said = receiver.handle(
+        call, Allowing("host=nowhere"), exchange.Exchange(), {"raw_body": body, "hmac_verified": True}
+    )
+    assert said["status"] == "FILLED"
+    tables = ("webhook_deliveries", "signals", "risk_decisions", "order_execution", "order_events")
+    assert [one(db, f"select count(*) from plain.{table}") for table in tables] == [1, 1, 1, 2, 1]
+    assert [one(db, f"select count(*) from public.{table}") for table in tables] == [0] * 5
 
 
 def shape(db: Connection, table: str) -> list[str]:

@@ -102,12 +102,12 @@ NEEDED: dict[str, tuple[str, dict[str, str]]] = {
         {"correlation_id": "gen_random_uuid()", "order_type": "'MARKET'", "symbol": "'X'", "side": "'BUY'",
          "quantity": "1"},
     ),
-    "order_events": ("record_order_event", {"order_execution_id": "1", "event_type": "'FILL'"}),
     "risk_decisions": (
         "record_decision",
-        {"correlation_id": "null", "symbol": "null", "side": "null", "quantity": "null::numeric", "price": "null",
-         '"position"': "null", "allowed": "false", "reason": "'r'", "mode": "'NORMAL'"},
+        {"correlation_id": "null", "symbol": "'X'", "side": "'BUY'", "quantity": "1", "price": "1", '"position"': "0",
+         "allowed": "false", "reason": "'no'", "mode": "'NORMAL'"},
     ),
+    "order_events": ("record_order_event", {"order_execution_id": "1", "event_type": "'FILL'"}),
 }  # fmt: skip
 
 
@@ -125,6 +125,16 @@ def test_a_value_too_long_is_refused_with_its_column(db: Connection) -> None:
             assert caught.value.diag.column_name == item["column"]
             assert f"takes {item['length']}." in str(caught.value.diag.message_detail)
             assert "again" not in str(caught.value.diag.message_hint)
+
+
+def test_a_hash_too_long_is_refused_with_its_column(db: Connection) -> None:
+    """A column of a fixed length, which widen_column does not change."""
+    with refused("AUD-012", "risk_decisions") as caught:
+        db.execute(
+            "select record_decision(null, 'X', 'BUY', 1, 1, 0, false, 'no', 'NORMAL', state_hash => repeat('0', 65))"
+        )
+    assert caught.value.diag.column_name == "state_hash"
+    assert "widen_column" not in str(caught.value.diag.message_hint)
 
 
 def test_a_key_as_long_as_its_column_is_found_again(db: Connection) -> None:

@@ -67,7 +67,7 @@ class Worker:
         # The same for whoever handles this signal, so that it is one order.
         self.known |= {
             "correlation_id": recorded["correlation_id"],
-            "client_order_id": str(recorded["correlation_id"]),
+            "client_order_id": recorded["correlation_id"].hex,
         }
         self.known["order_id"] = self.step("order", ORDER)["id"]
         self.known |= self.step("exchange", EXCHANGE)

@@ -24,7 +24,7 @@ from tests.risk.council import (
     soon,
     threshold,
 )
-from tests.support import assert_healthy, one, query, wait_until
+from tests.support import assert_healthy, changed_guards, one, query, wait_until
 
 EMPTY = '{"version":0,"limits":null,"kill_thresholds":[]}'
 EMPTY_HASH = "f01a8729df45ec8b813f8e803f1b6e83d8717bef2d80d827fabdac762535b570"
@@ -574,3 +574,15 @@ def test_nulls_are_refused_and_nothing_breaks(council: Council) -> None:
     with pytest.raises(psycopg.Error) as caught:
         query(council.connection, "select vote(null, null, null, null, null)")
     assert code_of(caught) == "RSK-006"
+
+
+def test_a_threshold_for_a_widened_symbol_needs_a_widened_asset(governed: Council) -> None:
+    option = threshold("BTC-27NOV26-120000-C-USDT")
+    with pytest.raises(psycopg.Error) as caught:
+        governed.propose("asset_kill_threshold", option, "ada")
+    assert code_of(caught) == "RSK-001"
+    with governed.connection.transaction():
+        query(governed.connection, "set local alpha.maintenance = 'options'")
+        query(governed.connection, "select widen_column('risk_asset_kill_thresholds', 'asset', 40)")
+    governed.enact("asset_kill_threshold", option, "ada", "ben")
+    assert changed_guards(governed.connection) == []

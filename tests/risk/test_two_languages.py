@@ -26,8 +26,9 @@ NUMBERS = (
     | st.sampled_from(["0", "1", "1.", ".1", "-0", "+1", "1e0", "NaN", " 1", "1\n", "٣", "1,5", "0x1", "1_0"])
     | st.sampled_from(["9" * 18, "9" * 28, "9" * 29, "999999999999999999.9999999999", "0.0000000001"])
 )
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60) | st.sampled_from(
-    [" ", "\t", "\u00a0", "\u2003", "É" * 500, "É" * 501, "é", "😀" * 500, "a\u200bb", "\ufeffBTC", "BTC "]
+# At most as long as an asset's column: Python does not know how long that is.
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20) | st.sampled_from(
+    [" ", "\t", "\u00a0", "\u2003", "É" * 20, "É" * 501, "é", "😀" * 20, "a\u200bb", "\ufeffBTC", "BTC "]
 )
 ODD: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers(-3, 12) | NUMBERS | TEXTS | st.just([]) | st.just({})

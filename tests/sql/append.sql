@@ -4,7 +4,7 @@ set role app_trading;
 \set signal '''11111111-1111-4111-8111-111111111111'''
 
 --
--- Each CALL commits its row and returns its correlation_id, id and row_hash.
+-- Each CALL commits its row and returns its correlation_id, id, row_hash, and whether it is new.
 --
 call append_signal('tv-1', 'BTCUSD', 'BUY', 64123.55, 0.25, '{"ticker": "BTCUSD"}', correlation_id => :signal);
 call append_ai_debate(:signal, 'llama-3.1:70b', '{"verdict": "APPROVE"}', 0.7, 1980);

@@ -24,9 +24,33 @@ from record_order_event(1, 'KILL_SWITCH', zar_equity => 970000.5, positions_clos
 --
 -- The same signal again is the row that is there. Other content under its signal_id is refused.
 --
-select id, side from record_signal('tv-1', 'BTCUSD', 'BUY', 64123.5500, 0.25, '{"ticker": "BTCUSD"}', '10.9.9.9', true);
+select id, side, is_new from record_signal('tv-1', 'BTCUSD', 'BUY', 64123.5500, 0.25, '{"ticker": "BTCUSD"}', '10.9.9.9', true);
 select id, side from record_signal('tv-1', 'BTCUSD', 'SELL', 64123.55, 0.25, '{"ticker": "BTCUSD"}', '10.0.0.1', true);
 select count(*) from signals;
+
+--
+-- An order is recorded once for each status under its client_order_id, and an event once under its exchange_event_id.
+--
+select id, status, is_new from record_order(:signal, 'STOP', 'BTCUSD', 'SELL', 1, stop_price => 60000.5, client_order_id => 'c-1', decision_maker => 'algo 7');
+select id, status, is_new from record_order(:signal, 'STOP', 'BTCUSD', 'SELL', 1, stop_price => 60000.50, client_order_id => 'c-1', decision_maker => 'algo 7');
+select id, status, exchange_status, is_new
+from record_order(:signal, 'STOP', 'BTCUSD', 'SELL', 1, stop_price => 60000.5, client_order_id => 'c-1', status => 'SUBMITTED', exchange_status => 'NEW');
+select id from record_order(:signal, 'STOP', 'BTCUSD', 'SELL', 2, stop_price => 60000.5, client_order_id => 'c-1');
+select id, event_type, is_new from record_order_event(2, 'TRIGGERED', exchange_event_id => 'e-1', exchange_status => 'TRIGGERED');
+select id, event_type, is_new from record_order_event(2, 'TRIGGERED', exchange_event_id => 'e-1', exchange_status => 'TRIGGERED');
+select id from record_order_event(2, 'CANCELLED', exchange_event_id => 'e-1');
+select id, event_type, is_new from record_order_event(3, 'ACKNOWLEDGED', exchange_event_id => 'e-1');
+
+--
+-- What the types of order and event ask for. Only a kill switch and a liquidation may be of no order of ours.
+--
+select id from record_order(:signal, 'MARKET', 'BTCUSD', 'BUY', 1, price => 1);
+select id from record_order(:signal, 'TAKE_PROFIT_LIMIT', 'BTCUSD', 'BUY', 1, stop_price => 1);
+select id from record_order(:signal, 'TAKE_PROFIT', 'BTCUSD', 'BUY', 1);
+select id from record_order(:signal, 'LIMIT', 'BTCUSD', 'BUY', 1, price => 1, stop_price => 1);
+select id, order_type from record_order(:signal, 'TRAILING_STOP', 'BTCUSD', 'BUY', 1);
+select id, event_type, order_execution_id from record_order_event(null, 'LIQUIDATION', fill_quantity => 1, fill_price => 60000);
+select id from record_order_event(null, 'FILL', fill_quantity => 1, fill_price => 60000);
 
 --
 -- No digit is lost: too many of them, no number, and a binary float are refused.

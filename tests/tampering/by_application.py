@@ -522,10 +522,10 @@ sql(
 sql(
     "passes-credentials",
     "Passes all headers on, with cookies and authorization",
-    "select record_webhook('', headers => '{\"Cookie\": \"c\", \"AUTHORIZATION\": \"a\", \"Host\": \"h\"}')",
+    'select record_webhook(\'\', headers => \'{"Cookie": "c", "AUTHORIZATION": "a", "Host": "h"}\')',
     harmless(
         "the trigger removes them before the row is hashed",
-        "select headers = '{\"Host\": \"h\"}' from webhook_deliveries order by id desc limit 1",
+        'select headers = \'{"Host": "h"}\' from webhook_deliveries order by id desc limit 1',
     ),
 )
 sql(

@@ -50,7 +50,8 @@ async def pin_names(conn: PinningAsyncConnection) -> None:
     found: Any = None
     with suppress(StopIteration):
         while True:
-            await cursor.execute(*steps.send(found), prepare=False)
-            found = await cursor.fetchone() if cursor.description else None
+            statement, values = steps.send(found)
+            await cursor.execute(statement, values, prepare=False)
+            found = None if values is None else await cursor.fetchone()
     if is_read_only(conn):
         await conn.set_read_only(True)

@@ -110,7 +110,7 @@ class Replay:
                 row = record_order(
                     self._conn,
                     correlation_id=correlation,
-                    client_order_id=str(correlation),
+                    client_order_id=correlation.hex,
                     order_type=order.order_type,
                     symbol=order.symbol,
                     side=order.side,

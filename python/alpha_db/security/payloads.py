@@ -35,7 +35,7 @@ def check_payload(kind: str, payload: Any) -> None:
         for name in MEMBERS[kind]:
             decimal_of(name, payload[name])
     elif kind == "asset_kill_threshold":
-        _text("asset", payload["asset"], 500)
+        _text("asset", payload["asset"], 500)  # its column may be shorter, until the owner widens it
         decimal_of("kill_loss_pct", payload["kill_loss_pct"])
         if payload["kill_price"] is not None:
             decimal_of("kill_price", payload["kill_price"])

@@ -142,7 +142,8 @@ def _within_array(column: str, printed: str) -> str:
     level, depth = [loads(printed)], 0
     while level:
         for item in level:
-            if depth > _DEEPEST or isinstance(item, JsonText | float) or not _is_held(item):
+            is_deep = depth == _DEEPEST and isinstance(item, dict | list)
+            if is_deep or isinstance(item, JsonText | float) or not _is_held(item):
                 hint = f"Send JSON of at most {_DEEPEST} levels, or record the row alone."
                 said = f"{column} is no JSON that can be sent in an array"
                 raise ValueRefused(said, hint=hint, sqlstate="22P02", column=column)

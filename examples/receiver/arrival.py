@@ -1,0 +1,43 @@
+"""What arrived, byte for byte, and whether the sender signed it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+#: bytes of a body
+LIMIT = 1024 * 1024
+#: seconds that a time-stamp may be away from now
+WINDOW = 300
+
+
+def sign(secret: bytes, stamp: str, body: bytes) -> str:
+    """The signature, as the sender puts it into X-Signature: of the time-stamp, a dot, and the raw bytes."""
+    return hmac.new(secret, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def is_signed(secret: bytes, headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether the signature is that of these bytes and this time-stamp, and the time-stamp is of now."""
+    stamp, signature = headers.get("x-timestamp", ""), headers.get("x-signature", "")
+    is_now = stamp.isascii() and stamp.isdecimal() and abs(time.time() - int(stamp[:12])) <= WINDOW
+    return hmac.compare_digest(sign(secret, stamp, body).encode(), signature.encode()) and is_now
+
+
+async def read(request: Request, secret: bytes) -> dict[str, Any]:
+    """The arguments of append_webhook. Of a body over LIMIT, one byte more than that is kept."""
+    body, headers = bytearray(), request.headers
+    async for chunk in request.stream():
+        body += chunk[: LIMIT + 1 - len(body)]
+    return {
+        "raw_body": bytes(body),
+        "source_ip": request.client.host if request.client else None,
+        "content_type": headers.get("content-type"),
+        "headers": dict(headers),
+        "signature": headers.get("x-signature"),
+        "hmac_verified": is_signed(secret, headers, bytes(body)),
+    }
