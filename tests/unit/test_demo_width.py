@@ -45,7 +45,9 @@ def test_sections_with_times(shown: Lines, seconds: float) -> None:
     replay = {
         "writer": {"member_of": ["app_trading"], "is_superuser": False, "login": "desk_trader"},
         "webhooks": 3238, "candles": 1000, "seconds": seconds, "batch": 25,
-        "rows": {"total": 9876543, "signals": 3238, "ai_debates": 1, "order_execution": 2, "order_events": 3},
+        "rows": {"total": 9876543, "webhook_deliveries": 3238, "signals": 3238, "ai_debates": 1, "order_execution": 2,
+                 "order_events": 3},
+        "delivered_again": {"webhooks": 25, "rows": {"webhook_deliveries": 25, "signals": 0}},
     }  # fmt: skip
     render.step(2, Step("replay", replay))
     verdict = {"table_name": "signals", "is_valid": True, "rows_checked": 1234567890}
