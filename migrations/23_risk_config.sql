@@ -622,7 +622,7 @@ comment on column risk_decisions.price          is
 comment on column risk_decisions.position       is
   'Position before the order, negative if short; null: it could not be read.';
 comment on column risk_decisions.allowed        is 'Whether the order may be sent.';
-comment on column risk_decisions.reason         is 'Why.';
+comment on column risk_decisions.reason         is 'Why it was allowed or refused.';
 comment on column risk_decisions.mode           is 'State of the guardrail: NORMAL or SAFE_MODE.';
 comment on column risk_decisions.risk_version   is
   'Version of the limits that the guardrail held; null: none that it had verified.';
@@ -693,6 +693,21 @@ create type recorded_decision as (
   is_new          boolean
 );
 comment on type recorded_decision is 'A row of risk_decisions, and whether this call recorded it: always true.';
+-- As in 09_write/results.sql.
+do $comments$
+declare
+  item record;
+begin
+  for item in
+    select a.attname, coalesce(col_description(c.attrelid, c.attnum), 'Whether this call recorded the row.') as words
+    from pg_attribute as a
+    left join pg_attribute as c on c.attrelid = 'risk_decisions'::regclass and c.attname = a.attname
+    where a.attrelid = 'recorded_decision'::regclass and a.attnum > 0
+  loop
+    execute format('comment on column recorded_decision.%I is %L', item.attname, item.words);
+  end loop;
+end
+$comments$;
 -- Money as in 09_write/record.sql.
 create function record_decision(
   correlation_id  uuid,
@@ -837,7 +852,7 @@ left join lateral (
 comment on column vw_trade_audit_full.decision_id         is
   'The guardrail''s decision that the order stands on; for a signal without an order the latest about the signal.';
 comment on column vw_trade_audit_full.decision_allowed    is 'Whether the guardrail allowed it.';
-comment on column vw_trade_audit_full.decision_reason     is 'Why.';
+comment on column vw_trade_audit_full.decision_reason     is 'Why it was allowed or refused.';
 comment on column vw_trade_audit_full.decision_mode       is 'State of the guardrail: NORMAL or SAFE_MODE.';
 comment on column vw_trade_audit_full.decision_version    is 'Version of the limits that it answered by.';
 comment on column vw_trade_audit_full.decision_limits     is

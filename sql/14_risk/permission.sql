@@ -45,7 +45,7 @@ left join lateral (
 comment on column vw_trade_audit_full.decision_id         is
   'The guardrail''s decision that the order stands on; for a signal without an order the latest about the signal.';
 comment on column vw_trade_audit_full.decision_allowed    is 'Whether the guardrail allowed it.';
-comment on column vw_trade_audit_full.decision_reason     is 'Why.';
+comment on column vw_trade_audit_full.decision_reason     is 'Why it was allowed or refused.';
 comment on column vw_trade_audit_full.decision_mode       is 'State of the guardrail: NORMAL or SAFE_MODE.';
 comment on column vw_trade_audit_full.decision_version    is 'Version of the limits that it answered by.';
 comment on column vw_trade_audit_full.decision_limits     is
