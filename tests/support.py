@@ -168,7 +168,8 @@ class Filled:
 
 def fill(connection: Connection, signals: int = 3, first: int = 1) -> Filled:
     """Write a little of everything: signals (numbered from `first`) with a delivery and a debate each, one of which
-    timed out, a MARKET and a LIMIT order, fills, a rejection with its reason, a kill switch."""
+    timed out, a refusal of the guardrail, a MARKET and a LIMIT order, fills, a rejection with its reason, a kill
+    switch."""
     rows = [
         make_signal(connection, n, delivery_id=make_delivery(connection, n))
         for n in range(first, first + signals)
@@ -188,6 +189,11 @@ def fill(connection: Connection, signals: int = 3, first: int = 1) -> Filled:
             ],
         )
     correlation = rows[0]["correlation_id"]
+    query(
+        connection,
+        "select id from record_decision(%s, 'BTCUSD', 'BUY', 0.25, null::numeric, 0, false, 'a test', 'SAFE_MODE')",
+        [correlation],
+    )
     market = one(
         connection,
         "select id from record_order(%s, 'MARKET', 'BTCUSD', 'BUY', 0.25, exchange_order_id => 'x-1')",
