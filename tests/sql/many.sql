@@ -51,6 +51,7 @@ select count(*) from signals;
 --
 -- The append_ twins return the rows as an array once all of them are on disk.
 --
+\pset format unaligned
 call append_signals('[{"signal_id": "tv-1", "symbol": "BTCUSD", "side": "SELL", "price": 64123.55, "quantity": 1, "raw_payload": {}},
                       {"signal_id": "tv-3", "symbol": "BTCUSD", "side": "BUY", "price": 1, "quantity": 1, "raw_payload": {},
                        "correlation_id": "33333333-3333-4333-8333-333333333333"}]');
