@@ -90,7 +90,7 @@ def main(contestant: str, fd: str, dsn: str) -> None:
         receiver.alpha_db = plain_writers()
     service = PlainlyRecording if contestant == "plain" else RiskGuardrailService
     app = receiver.create_app(dsn, SECRET, service(dsn))
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=300)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(fd))])
 
 

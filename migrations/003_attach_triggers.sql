@@ -414,7 +414,7 @@ begin
     'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
     (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
     'Look at the damage: select * from lockdown_status(). Only an approved lockdown_release lifts the lockdown; '
-    'webhook_deliveries and order_events stay open.',
+    'webhook_deliveries, risk_decisions and order_events stay open.',
     table_name, 'INSERT');
 end
 $function$;
@@ -734,10 +734,10 @@ comment on function _refuse_unseen is
 --
 -- A new column of a table touches, in SQL: its file in 07_audit; its type in results.sql; its function here
 -- (parameter, length, the lists of _refuse_too_long, the INSERT, what a retry is compared by, the result); append.sql
--- (parameter, call); many.sql; the views of 10_read. In Python: writers.py (two signatures), arguments.py (how it is
--- read) and queries.sql (two calls). In docs: design.md and sql/application.md. In tests: security/test_grants.py,
--- chain/test_row_limit.py, chain/test_append.py and sql/record.sql, then python -m tests.sql.sessions. money_type stays
--- the last parameter.
+-- (parameter, call); many.sql; the views of 10_read. In Python: takes.py and service/results.py (types), arguments.py
+-- (how it is read) and queries.sql (two calls). In docs: design.md and sql/application.md. In tests:
+-- security/test_grants.py, chain/test_row_limit.py, chain/test_append.py and sql/record.sql, then python -m
+-- tests.sql.sessions. money_type stays the last parameter.
 
 create function record_signal(
   signal_id       text,

@@ -10,8 +10,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-#: bytes of a body
+#: bytes of a body; a longer one is recorded by its SHA-256 and its size
 LIMIT = 1024 * 1024
+#: bytes that are read of a body at most
+MOST = 8 * LIMIT
 #: seconds that a time-stamp may be away from now
 WINDOW = 300
 
@@ -29,10 +31,10 @@ def is_signed(secret: bytes, headers: Mapping[str, str], body: bytes) -> bool:
 
 
 async def read(request: Request, secret: bytes) -> dict[str, Any]:
-    """The arguments of append_webhook. Of a body over LIMIT, one byte more than that is kept."""
+    """The arguments of append_webhook. Of a body over MOST, one byte more than that is kept."""
     body, headers = bytearray(), request.headers
     async for chunk in request.stream():
-        body += chunk[: LIMIT + 1 - len(body)]
+        body += chunk[: MOST + 1 - len(body)]
     return {
         "raw_body": bytes(body),
         "source_ip": request.client.host if request.client else None,

@@ -43,6 +43,11 @@ class Exchange:
                 loss_pct=Decimal(0),
             )
 
+    def has(self, client_order_id: str) -> bool:
+        """Ask whether the order with this client_order_id is there."""
+        with self._lock:
+            return client_order_id in self.fills
+
     def place(self, client_order_id: str, order: Order) -> Fill:
         """Send an order, or ask what became of the one with this client_order_id."""
         assert order.price is not None

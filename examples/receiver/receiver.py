@@ -30,8 +30,9 @@ def handle(call, guardrail, exchange, arrived):
         raise HTTPException(400, delivery["body_problem"] or f"this is no alert: {problem!r}") from None
     recorded = call(alpha_db.append_signal, **signal, hmac_verified=True, delivery_id=delivery["id"])
     order = exchange.order(price=signal["price"], **trade)
-    key = str(recorded["correlation_id"])  # the same for everybody who handles this signal
-    if not (decision := call(guardrail.decide_and_record, order, correlation_id=key)):
+    key = recorded["correlation_id"].hex  # the same for everybody who handles this signal
+    was_sent = exchange.has(key)  # then it is not judged again, but recorded to its end
+    if not was_sent and not (decision := call(guardrail.decide_and_record, order, correlation_id=key)):
         if decision.mode == "SAFE_MODE":  # nobody knows the limits
             raise HTTPException(503, decision.reason, {"Retry-After": "1"})
         return {"status": "REFUSED", "reason": decision.reason}

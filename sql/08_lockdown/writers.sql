@@ -30,7 +30,7 @@ begin
     'AUD-009', format('INSERT on %s refused, because the lockdown is engaged', table_name),
     (select coalesce('Lockdown event ' || s.event_id || ': ' || s.reason, s.reason) from lockdown_status() as s),
     'Look at the damage: select * from lockdown_status(). Only an approved lockdown_release lifts the lockdown; '
-    'webhook_deliveries and order_events stay open.',
+    'webhook_deliveries, risk_decisions and order_events stay open.',
     table_name, 'INSERT');
 end
 $function$;

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +227,9 @@ def test_a_body_over_the_limit_is_recorded_in_part_and_refused(desk: Desk, db: C
     body = alert("l-1", text="x" * (arrival.LIMIT + more))
     answer = desk.deliver(body)
     assert answer.status_code == 413
-    (row,) = query(db, "select raw_body, body_size from webhook_deliveries")
-    assert (row["raw_body"], row["body_size"]) == (body[:4096], arrival.LIMIT + 1)
+    (row,) = query(db, "select raw_body, body_size, body_sha256 from webhook_deliveries")
+    assert (row["raw_body"], row["body_size"]) == (body[:4096], len(body))
+    assert row["body_sha256"] == hashlib.sha256(body).hexdigest()
 
 
 def test_other_content_under_the_same_signal_id_is_a_conflict(desk: Desk, db: Connection) -> None:
@@ -246,6 +248,31 @@ def test_an_order_over_the_limits_is_refused_for_good(desk: Desk, db: Connection
     assert (decision["allowed"], decision["reason"]) == (False, answer.json()["reason"])
     assert decision["correlation_id"] == one(db, "select correlation_id from signals")
     assert desk.exchange.fills == {}
+
+
+def test_an_order_that_was_sent_is_recorded_to_its_end(desk: Desk, db: Connection) -> None:
+    """Its worker died before it recorded the fill, and by now the guardrail would refuse the order."""
+    desk.exchange.place = dies_after(desk.exchange.place)
+    assert desk.deliver(alert("d-1")).status_code == 500
+    assert counts(db) == [1, 1, 1, 0, 0]
+    desk.exchange.equity = Decimal(0)
+    answer = desk.deliver(alert("d-1"))
+    assert (answer.status_code, answer.json()["status"]) == (200, "FILLED")
+    assert counts(db) == [2, 1, 1, 1, 1]
+    assert one(db, "select count(*) from vw_orders_without_permission") == 0
+
+
+def dies_after(place: Callable[..., Any]) -> Callable[..., Any]:
+    """An exchange that takes the first order, and whose answer is lost."""
+    lost = iter([RuntimeError("the worker died")])
+
+    def place_and_die(*given: Any) -> Any:
+        fill = place(*given)
+        for death in lost:
+            raise death
+        return fill
+
+    return place_and_die
 
 
 def test_without_limits_the_sender_is_to_come_again(desk: Desk, db: Connection) -> None:
@@ -403,5 +430,5 @@ def assert_nothing_lost_or_doubled(db: Connection, crowd: Crowd, exchange: Any) 
     assert {(row["pending"], row["sent"], row["fills"]) for row in steps} == {(1, 1, 1)}
     assert query(db, "select * from vw_orders_without_permission") == []
     assert exchange.fills.keys() == {
-        str(row["correlation_id"]) for row in query(db, "select correlation_id from signals")
+        row["correlation_id"].hex for row in query(db, "select correlation_id from signals")
     }

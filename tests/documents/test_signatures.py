@@ -19,7 +19,7 @@ def plain(signature: str) -> str:
     """A signature without what the page leaves out: types of money, casts, the argument that nobody gives."""
     text = " ".join(signature.lower().split()).replace("timestamp with time zone", "timestamptz")
     text = re.sub(r",? ?(?:in )?money_type anycompatible[^,)]*", "", text)
-    text = re.sub(r"::[a-z ]+(?=[,)])| anycompatible|\bin (?=\w+ )", "", text)
+    text = re.sub(r'::[a-z ]+(?=[,)])| anycompatible|\bin (?=["\w]+ )', "", text)
     return text.replace("table (", "table(")
 
 

@@ -69,6 +69,7 @@ ONE_OF_EACH = dict.fromkeys(("signals", "orders", "submitted", "fills", "at the 
 
 
 def assert_intact(db: Connection) -> None:
+    assert query(db, "select * from vw_orders_without_permission") == []
     assert {row.verdict for row in verdicts(db).values()} == {"intact"}
 
 

@@ -16,13 +16,17 @@ from typing import Any, NoReturn
 import psycopg
 from psycopg.rows import dict_row
 
-STEPS = ("delivery", "signal", "order", "exchange", "submitted", "fill")
+STEPS = ("delivery", "signal", "decision", "order", "exchange", "submitted", "fill")
 DEATHS = [[step, when] for step in STEPS for when in ("before", "inside")] + [["fill", "after"]]
 
 DELIVERY = "call append_webhook(%(body)s::bytea, '203.0.113.7')"
 SIGNAL = """
 call append_signal(%(signal_id)s, %(ticker)s, 'BUY', %(price)s::numeric, %(quantity)s::numeric, %(payload)s::jsonb,
                    delivery_id => %(delivery_id)s)"""
+# In Safe Mode only what reduces a position is allowed, and no limits need to be in force.
+DECISION = """
+call append_decision(%(correlation_id)s::uuid, %(ticker)s, 'BUY', %(quantity)s::numeric, %(price)s::numeric, -10,
+                     true, 'it reduces a position', 'SAFE_MODE')"""
 ORDER = """
 call append_order(%(correlation_id)s::uuid, 'MARKET', %(ticker)s, 'BUY', %(quantity)s::numeric,
                   client_order_id => %(client_order_id)s)"""
@@ -69,6 +73,7 @@ class Worker:
             "correlation_id": recorded["correlation_id"],
             "client_order_id": recorded["correlation_id"].hex,
         }
+        self.step("decision", DECISION)
         self.known["order_id"] = self.step("order", ORDER)["id"]
         self.known |= self.step("exchange", EXCHANGE)
         self.step("submitted", SUBMITTED)
