@@ -8,6 +8,7 @@
 --   _200_reject_truncate     refuses TRUNCATE
 --   _400_raise_alarm         raises the alarm of a replicated lockdown event (07_audit/attach.sql)
 --   _500_validate            refuses rows that cannot be right: each table has a function of its own, in its chapter
+--   _500_add_limits          adds to a decision the limits that it names (14_risk/decisions.sql)
 --   _500_sign                says who applied a migration, and when (06_guards/attach.sql)
 --   zzz_chain                the hash chain (04_chain/trigger.sql), last before the row is stored, because a later
 --                            trigger could change what was hashed

@@ -57,7 +57,7 @@ comment on column risk_decisions.price          is
 comment on column risk_decisions.position       is
   'Position before the order, negative if short; null: it could not be read.';
 comment on column risk_decisions.allowed        is 'Whether the order may be sent.';
-comment on column risk_decisions.reason         is 'Why.';
+comment on column risk_decisions.reason         is 'Why it was allowed or refused.';
 comment on column risk_decisions.mode           is 'State of the guardrail: NORMAL or SAFE_MODE.';
 comment on column risk_decisions.risk_version   is
   'Version of the limits that the guardrail held; null: none that it had verified.';

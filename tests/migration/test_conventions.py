@@ -152,6 +152,7 @@ def test_names_of_triggers_tell_their_order(db: Connection) -> None:
     for table in AUDIT_TABLES:
         closed = [] if table in ("webhook_deliveries", "order_events") else ["_900_refuse_in_lockdown"]
         assert triggers.pop(table) == [*protected, "_500_validate", *closed, "zzz_chain"]
+    assert triggers.pop("risk_decisions") == [*protected, "_500_add_limits", "_500_validate", "zzz_chain"]
     protected = ["_050_owner_only", *protected]
     for table in (
         "installation", "log_nodes", "risk_configurations", "risk_asset_kill_thresholds", "chains", "attempt_counters",

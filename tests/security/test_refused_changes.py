@@ -59,7 +59,8 @@ TRUNCATES = {
     "cascade": "truncate {t} cascade",
     "only": "truncate only {t} cascade",
     "restart identity": "truncate {t} restart identity cascade",
-    "all of them": "truncate {t}, webhook_deliveries, signals, ai_debates, order_execution, order_events, risk_decisions",
+    "all of them": "truncate {t}, webhook_deliveries, signals, ai_debates, order_execution, order_events,"
+    " risk_decisions",
 }
 
 
