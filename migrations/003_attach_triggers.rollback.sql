@@ -44,6 +44,7 @@ drop function record_ai_debate;
 drop function record_signal;
 drop function _refuse_unseen;
 drop function _accept_retry;
+drop function _comment_result;
 drop type recorded_webhook;
 drop type recorded_order_event;
 drop type recorded_order;

@@ -693,21 +693,7 @@ create type recorded_decision as (
   is_new          boolean
 );
 comment on type recorded_decision is 'A row of risk_decisions, and whether this call recorded it: always true.';
--- As in 09_write/results.sql.
-do $comments$
-declare
-  item record;
-begin
-  for item in
-    select a.attname, coalesce(col_description(c.attrelid, c.attnum), 'Whether this call recorded the row.') as words
-    from pg_attribute as a
-    left join pg_attribute as c on c.attrelid = 'risk_decisions'::regclass and c.attname = a.attname
-    where a.attrelid = 'recorded_decision'::regclass and a.attnum > 0
-  loop
-    execute format('comment on column recorded_decision.%I is %L', item.attname, item.words);
-  end loop;
-end
-$comments$;
+perform _comment_result('recorded_decision', 'risk_decisions');
 -- Money as in 09_write/record.sql.
 create function record_decision(
   correlation_id  uuid,
@@ -729,7 +715,7 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  stored  recorded_decision;
+  stored  risk_decisions;
 begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('quantity, price or position', pg_typeof(quantity));
@@ -746,8 +732,11 @@ begin
           record_decision.allowed, record_decision.reason, record_decision.mode, record_decision.risk_version,
           record_decision.state_hash, record_decision.decision_maker,
           coalesce(record_decision.decided_at, clock_timestamp()))
-  returning d.*, true into stored;
-  return stored;
+  returning d.* into stored;
+  return row(stored.id, stored.correlation_id, stored.symbol, stored.side, stored.quantity, stored.price,
+             stored.position, stored.allowed, stored.reason, stored.mode, stored.risk_version, stored.state_hash,
+             stored.limits, stored.decision_maker, stored.decided_at, stored.row_hash, stored.created_at,
+             stored.recorded_by, true)::recorded_decision;
 end
 $function$;
 comment on function record_decision is
@@ -886,37 +875,34 @@ decided as (
     where x.correlation_id = r.correlation_id and x.symbol::text = r.symbol and x.side::text = r.side
       and x.created_at <= r.first_at
     order by x.id desc limit 1) as d on true
-),
-judged as (
-  select d.*,
-         case when d.decision_id is null then 'no decision was recorded before it'
+)
+select
+  d.id                 as order_id,
+  d.correlation_id     as correlation_id,
+  d.client_order_id    as client_order_id,
+  d.symbol             as symbol,
+  d.side               as side,
+  d.quantity           as quantity,
+  d.order_type         as order_type,
+  d.status             as status,
+  d.exchange_order_id  as exchange_order_id,
+  d.decision_maker     as decision_maker,
+  d.created_at         as created_at,
+  d.recorded_by        as recorded_by,
+  d.row_hash           as order_hash,
+  d.decision_id        as decision_id,
+  p.problem            as problem
+from decided as d
+cross join lateral (  -- with two relations here, every version of PostgreSQL prints the view alike
+  select case when d.decision_id is null then 'no decision was recorded before it'
               when not d.allowed then concat('it was refused: ', d.reason)
               when d.limits is null and not (d.mode = 'SAFE_MODE'::text and d.state_hash is null) then
                 format('the decision names a state that was never applied: version %s', d.risk_version)
               when d.quantity > d.allowed_quantity then
                 format('its quantity is %s, and %s was allowed', d.quantity, d.allowed_quantity)
               when d.first_id <> d.used_by then
-                format('order %s used this permission: it needs a decision of its own', d.used_by) end as problem
-  from decided as d
-)
-select
-  j.id                 as order_id,
-  j.correlation_id     as correlation_id,
-  j.client_order_id    as client_order_id,
-  j.symbol             as symbol,
-  j.side               as side,
-  j.quantity           as quantity,
-  j.order_type         as order_type,
-  j.status             as status,
-  j.exchange_order_id  as exchange_order_id,
-  j.decision_maker     as decision_maker,
-  j.created_at         as created_at,
-  j.recorded_by        as recorded_by,
-  j.row_hash           as order_hash,
-  j.decision_id        as decision_id,
-  j.problem            as problem
-from judged as j
-where j.problem is not null and _sees_every_row('{order_execution,risk_decisions}'::text[]);
+                format('order %s used this permission: it needs a decision of its own', d.used_by) end as problem) as p
+where p.problem is not null and _sees_every_row('{order_execution,risk_decisions}'::text[]);
 comment on view vw_orders_without_permission is
   'Every row of order_execution that no permission of the guardrail covers, and why.';
 comment on column vw_orders_without_permission.order_id          is 'order_execution.id.';

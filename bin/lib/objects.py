@@ -51,5 +51,6 @@ def arguments(text: str) -> str:
         if len(words) < 2 or words[0] in ("money_type", "out"):
             continue
         declared, _, default = " ".join(words[1:]).partition(" default ")
-        found.append(f"{words[0]} {declared.strip()}{' default' if default else ''}")
+        name = words[0].strip('"')
+        found.append(f"{name} {declared.strip()}{' default' if default else ''}")
     return ", ".join(found)

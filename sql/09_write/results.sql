@@ -95,23 +95,32 @@ comment on type recorded_webhook is
   'true, because every delivery is a row.';
 
 -- Every column is described in the words of its table's column, so that they are written down once.
-do $comments$
+create function _comment_result(result text, stored text) returns void
+language plpgsql
+set search_path from current
+as $function$
 declare
   item record;
 begin
   for item in
-    select r.result, a.attname, coalesce(col_description(r.stored::regclass, c.attnum), case a.attname
+    select a.attname, coalesce(col_description(c.attrelid, c.attnum), case a.attname
       when 'is_new'       then 'Whether this call recorded the row; false for a retry.'
       when 'body'         then 'The body as jsonb; null if it is no JSON that PostgreSQL can hold.'
       when 'body_problem' then 'Why body is null; null if it is not.'
       when 'is_whole'     then 'Whether the whole body is kept; false for one over 1 MiB.' end) as words
-    from (values ('recorded_webhook', 'webhook_deliveries'), ('recorded_signal', 'signals'),
-                 ('recorded_ai_debate', 'ai_debates'), ('recorded_order', 'order_execution'),
-                 ('recorded_order_event', 'order_events')) as r(result, stored)
-    join pg_attribute as a on a.attrelid = r.result::regclass and a.attnum > 0
-    left join pg_attribute as c on c.attrelid = r.stored::regclass and c.attname = a.attname
+    from pg_attribute as a
+    left join pg_attribute as c on c.attrelid = stored::regclass and c.attname = a.attname
+    where a.attrelid = result::regclass and a.attnum > 0
   loop
-    execute format('comment on column %I.%I is %L', item.result, item.attname, item.words);
+    execute format('comment on column %I.%I is %L', result, item.attname, item.words);
   end loop;
 end
-$comments$;
+$function$;
+comment on function _comment_result is
+  'Describes the columns of a result''s type in the words of its table''s columns.';
+
+select _comment_result('recorded_webhook',     'webhook_deliveries'),
+       _comment_result('recorded_signal',      'signals'),
+       _comment_result('recorded_ai_debate',   'ai_debates'),
+       _comment_result('recorded_order',       'order_execution'),
+       _comment_result('recorded_order_event', 'order_events');

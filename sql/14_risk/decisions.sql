@@ -132,22 +132,7 @@ create type recorded_decision as (
   is_new          boolean
 );
 comment on type recorded_decision is 'A row of risk_decisions, and whether this call recorded it: always true.';
-
--- As in 09_write/results.sql.
-do $comments$
-declare
-  item record;
-begin
-  for item in
-    select a.attname, coalesce(col_description(c.attrelid, c.attnum), 'Whether this call recorded the row.') as words
-    from pg_attribute as a
-    left join pg_attribute as c on c.attrelid = 'risk_decisions'::regclass and c.attname = a.attname
-    where a.attrelid = 'recorded_decision'::regclass and a.attnum > 0
-  loop
-    execute format('comment on column recorded_decision.%I is %L', item.attname, item.words);
-  end loop;
-end
-$comments$;
+select _comment_result('recorded_decision', 'risk_decisions');
 
 -- Money as in 09_write/record.sql.
 create function record_decision(
@@ -170,7 +155,7 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  stored  recorded_decision;
+  stored  risk_decisions;
 begin
   if pg_typeof(quantity) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('quantity, price or position', pg_typeof(quantity));
@@ -187,8 +172,11 @@ begin
           record_decision.allowed, record_decision.reason, record_decision.mode, record_decision.risk_version,
           record_decision.state_hash, record_decision.decision_maker,
           coalesce(record_decision.decided_at, clock_timestamp()))
-  returning d.*, true into stored;
-  return stored;
+  returning d.* into stored;
+  return row(stored.id, stored.correlation_id, stored.symbol, stored.side, stored.quantity, stored.price,
+             stored.position, stored.allowed, stored.reason, stored.mode, stored.risk_version, stored.state_hash,
+             stored.limits, stored.decision_maker, stored.decided_at, stored.row_hash, stored.created_at,
+             stored.recorded_by, true)::recorded_decision;
 end
 $function$;
 comment on function record_decision is

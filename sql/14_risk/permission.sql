@@ -80,37 +80,34 @@ decided as (
     where x.correlation_id = r.correlation_id and x.symbol::text = r.symbol and x.side::text = r.side
       and x.created_at <= r.first_at
     order by x.id desc limit 1) as d on true
-),
-judged as (
-  select d.*,
-         case when d.decision_id is null then 'no decision was recorded before it'
+)
+select
+  d.id                 as order_id,
+  d.correlation_id     as correlation_id,
+  d.client_order_id    as client_order_id,
+  d.symbol             as symbol,
+  d.side               as side,
+  d.quantity           as quantity,
+  d.order_type         as order_type,
+  d.status             as status,
+  d.exchange_order_id  as exchange_order_id,
+  d.decision_maker     as decision_maker,
+  d.created_at         as created_at,
+  d.recorded_by        as recorded_by,
+  d.row_hash           as order_hash,
+  d.decision_id        as decision_id,
+  p.problem            as problem
+from decided as d
+cross join lateral (  -- with two relations here, every version of PostgreSQL prints the view alike
+  select case when d.decision_id is null then 'no decision was recorded before it'
               when not d.allowed then concat('it was refused: ', d.reason)
               when d.limits is null and not (d.mode = 'SAFE_MODE'::text and d.state_hash is null) then
                 format('the decision names a state that was never applied: version %s', d.risk_version)
               when d.quantity > d.allowed_quantity then
                 format('its quantity is %s, and %s was allowed', d.quantity, d.allowed_quantity)
               when d.first_id <> d.used_by then
-                format('order %s used this permission: it needs a decision of its own', d.used_by) end as problem
-  from decided as d
-)
-select
-  j.id                 as order_id,
-  j.correlation_id     as correlation_id,
-  j.client_order_id    as client_order_id,
-  j.symbol             as symbol,
-  j.side               as side,
-  j.quantity           as quantity,
-  j.order_type         as order_type,
-  j.status             as status,
-  j.exchange_order_id  as exchange_order_id,
-  j.decision_maker     as decision_maker,
-  j.created_at         as created_at,
-  j.recorded_by        as recorded_by,
-  j.row_hash           as order_hash,
-  j.decision_id        as decision_id,
-  j.problem            as problem
-from judged as j
-where j.problem is not null and _sees_every_row('{order_execution,risk_decisions}'::text[]);
+                format('order %s used this permission: it needs a decision of its own', d.used_by) end as problem) as p
+where p.problem is not null and _sees_every_row('{order_execution,risk_decisions}'::text[]);
 comment on view vw_orders_without_permission is
   'Every row of order_execution that no permission of the guardrail covers, and why.';
 comment on column vw_orders_without_permission.order_id          is 'order_execution.id.';

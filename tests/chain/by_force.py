@@ -15,6 +15,7 @@ TABLES = (
     "ai_debates",
     "order_execution",
     "order_events",
+    "risk_decisions",
     "lockdown_events",
     "maintenance_events",
     "guard_states",
@@ -29,6 +30,12 @@ def fill_all(connection: Connection, *, released: bool = True) -> None:
     correlation_id = one(connection, "select correlation_id from signals where id = 2")
     for _ in range(2):
         query(connection, "select id from record_order(%s, 'MARKET', 'X', 'BUY', 1)", [correlation_id])
+    for number in range(4):
+        query(
+            connection,
+            "select id from record_decision(%s, 'X', 'BUY', 1, 2, 3, false, %s, 'NORMAL', 1, repeat('a', 64), 'algo')",
+            [correlation_id, f"refused {number}"],
+        )
     for number in range(3 if released else 4):
         query(connection, "select _engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
     if released:

@@ -151,6 +151,7 @@ def test_the_other_chains_may_grow_too(db: Connection) -> None:
             "ai_debates",
             "order_execution",
             "order_events",
+            "risk_decisions",
             "lockdown_events",
             "chain_columns",
         )

@@ -328,8 +328,8 @@ def test_mutation_is_reported_and_nothing_else(session: Connection, mutation: Mu
         "evil view": view(session, ("ONLY signals s", "ONLY evil.signals s")),
         "swapped view": view(
             session,
-            ("o.symbol AS order_symbol", "s.symbol AS order_symbol"),
-            ("s.symbol,", "o.symbol,"),
+            ("(o.symbol)::text AS order_symbol", "(s.symbol)::text AS order_symbol"),
+            ("(s.symbol)::text AS symbol", "(o.symbol)::text AS symbol"),
         ),
         "blank view": view(session, ("'KILL_SWITCH'", "'KILL_SWITCH '")),
         "operator view": view(session, (" = 'KILL_SWITCH'", " operator(evil.=) 'KILL_SWITCH'")),
