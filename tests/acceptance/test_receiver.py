@@ -43,8 +43,6 @@ arrival: Any = importlib.import_module("arrival")
 receiver: Any = importlib.import_module("receiver")
 Exchange: Any = importlib.import_module("exchange").Exchange
 
-pytestmark = pytest.mark.any_server
-
 SECRET = "of the sender and the receiver"
 
 

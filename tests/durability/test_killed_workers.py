@@ -15,8 +15,6 @@ from tests.cluster import Server
 from tests.durability.webhook_worker import DEATHS, STEPS, Worker
 from tests.support import PATIENCE, ROOT, Connection, one, query, verdicts
 
-pytestmark = pytest.mark.any_server
-
 BODY = '{"id": "tv-1", "ticker": "ETHBTC", "price": 0.0873051, "quantity": 2}'
 WORKERS = 10
 EXCHANGE = """
