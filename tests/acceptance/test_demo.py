@@ -21,7 +21,7 @@ import pytest
 from alpha_db.cli.main import main
 from alpha_db.demo import risk, story
 from alpha_db.embedded import Server, find_binaries
-from tests.support import PATIENCE, result_of
+from tests.support import AUDIT_TABLES, PATIENCE, result_of
 
 # The story and its text; the SQL that it shows is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
@@ -76,7 +76,7 @@ def test_rows_are_written(document: dict[str, Any]) -> None:
     assert rows.pop("total") == sum(rows.values())
     assert rows["signals"] == 3238
     assert min(rows.values()) > 300
-    assert set(rows) == {"signals", "ai_debates", "order_execution", "order_events"}
+    assert set(rows) == {*AUDIT_TABLES}
 
 
 def test_chain_is_intact_and_there_is_a_kill_switch(document: dict[str, Any]) -> None:
@@ -172,7 +172,7 @@ def test_nothing_is_left(printed: Completed) -> None:
 
 def test_two_runs_print_the_same_story(printed: Completed, document: dict[str, Any]) -> None:
     rows = document["rows_written"]
-    for table in ("signals", "ai_debates", "order_execution", "order_events"):
+    for table in AUDIT_TABLES:
         assert re.search(rf"{table} +{rows[table]:,} ", printed.stdout)
 
 
