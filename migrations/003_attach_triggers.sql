@@ -37,23 +37,38 @@ language plpgsql security definer
 set search_path from current
 as $function$
 declare
-  credentials constant text := '^(http_)?((set[-_])?cookie2?|(proxy[-_])?authorization)$';
+  credentials  constant text := '^(http_)?((set[-_])?cookie2?|(proxy[-_])?authorization)$';
+  form         text := jsonb_typeof(new.headers);
 begin
   new.body_size := octet_length(new.raw_body);
   new.body_sha256 := encode(sha256(new.raw_body), 'hex');
   if new.body_size > 1048576 then
     new.raw_body := substr(new.raw_body, 1, 4096);
   end if;
-  if jsonb_typeof(new.headers) = 'object' then
-    new.headers := new.headers - array(select k.name from jsonb_object_keys(new.headers) as k(name)
-                                       where k.name ~* credentials);
+  if form = 'array' and not exists (
+       select from jsonb_array_elements(new.headers) as p(pair)
+       where jsonb_typeof(p.pair) <> 'array' or jsonb_array_length(p.pair) <> 2
+          or jsonb_typeof(p.pair -> 0) <> 'string') then
+    new.headers := coalesce(
+      (select jsonb_object_agg(h.name, case when cardinality(h.said) = 1 then h.said[1] else to_jsonb(h.said) end)
+       from (select p.pair ->> 0 as name, array_agg(p.pair -> 1 order by p.place) as said
+             from jsonb_array_elements(new.headers) with ordinality as p(pair, place) group by 1) as h), '{}');
+  elsif form not in ('object', 'null') then
+    -- Without the value, in which there may be credentials.
+    raise exception 'headers must be a JSON object, not %', case form when 'array' then 'this array' else form end
+      using errcode = '22023', column = 'headers', table = tg_argv[0],
+            hint = 'Pass {"name": "value", …}, or an array of pairs [["name", "value"], …].';
   end if;
+  new.headers := nullif(new.headers, 'null') - array(
+    select k.name from jsonb_object_keys(case when form <> 'null' then new.headers end) as k(name)
+    where k.name ~* credentials);
   return new;
 end
 $function$;
 comment on function _receive_webhook is
   'Row trigger of webhook_deliveries: computes the size and the SHA-256 of the body, keeps the first 4,096 bytes of '
-  'one over 1 MiB, and removes cookies and authorization from the headers. Argument: table.';
+  'one over 1 MiB, makes an object of headers that came as pairs, and removes cookies and authorization from them. '
+  'Raises 22023. Argument: table.';
 
 -- sql/07_audit/validate.sql
 
@@ -987,11 +1002,24 @@ language plpgsql immutable
 set search_path from current
 as $function$
 declare
-  detail text;
+  said    text;
+  digits  numeric;
+  detail  text;
 begin
   -- A byte order mark is no part of the text; RFC 8259 lets a reader pass over it.
-  body := convert_from(case when encode(substr(raw_body, 1, 3), 'hex') = 'efbbbf' then substr(raw_body, 4)
-                            else raw_body end, 'UTF8')::jsonb;
+  said := convert_from(case when encode(substr(raw_body, 1, 3), 'hex') = 'efbbbf' then substr(raw_body, 4)
+                            else raw_body end, 'UTF8');
+  -- jsonb prints 1e131071 with all its digits: a body of 100 kB would be an answer of 1 GB.
+  if said ~ '[0-9][eE][-+]?0*[1-9][0-9]{2}' then
+    select sum(n.exponent[1]::numeric) into digits
+    from regexp_matches(regexp_replace(said, E'"(?:[^"\\\\]|\\\\.)*"', '', 'g'),
+                        '[0-9][eE][-+]?0*([1-9][0-9]{2,})', 'g') as n(exponent);
+    if digits > 16777216 then
+      body_problem := 'its numbers would print to more than 16777216 digits';
+      return;
+    end if;
+  end if;
+  body := said::jsonb;
 exception when data_exception or program_limit_exceeded then
   -- No text in UTF-8; no JSON; or JSON that jsonb cannot hold: \u0000, half a surrogate pair, nested too deep.
   get stacked diagnostics detail = pg_exception_detail;
@@ -1121,7 +1149,7 @@ begin
     return next record_signal(
       signal_id => value ->> 'signal_id', symbol => value ->> 'symbol', side => value ->> 'side',
       price => (value ->> 'price')::numeric, quantity => (value ->> 'quantity')::numeric,
-      raw_payload => nullif(value -> 'raw_payload', 'null'), source_ip => (value ->> 'source_ip')::inet,
+      raw_payload => value -> 'raw_payload', source_ip => (value ->> 'source_ip')::inet,
       hmac_verified => (value ->> 'hmac_verified')::boolean,
       correlation_id => (value ->> 'correlation_id')::uuid, delivery_id => (value ->> 'delivery_id')::bigint);
   end loop;
@@ -1149,7 +1177,7 @@ begin
   loop
     return next record_ai_debate(
       correlation_id => (value ->> 'correlation_id')::uuid, model_name => value ->> 'model_name',
-      reasoning_json => nullif(value -> 'reasoning_json', 'null'),
+      reasoning_json => value -> 'reasoning_json',
       confidence_score => (value ->> 'confidence_score')::numeric,
       elapsed_ms => (value ->> 'elapsed_ms')::integer, is_timeout => (value ->> 'is_timeout')::boolean,
       model_version => value ->> 'model_version');

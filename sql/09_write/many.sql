@@ -84,7 +84,7 @@ begin
     return next record_signal(
       signal_id => value ->> 'signal_id', symbol => value ->> 'symbol', side => value ->> 'side',
       price => (value ->> 'price')::numeric, quantity => (value ->> 'quantity')::numeric,
-      raw_payload => nullif(value -> 'raw_payload', 'null'), source_ip => (value ->> 'source_ip')::inet,
+      raw_payload => value -> 'raw_payload', source_ip => (value ->> 'source_ip')::inet,
       hmac_verified => (value ->> 'hmac_verified')::boolean,
       correlation_id => (value ->> 'correlation_id')::uuid, delivery_id => (value ->> 'delivery_id')::bigint);
   end loop;
@@ -113,7 +113,7 @@ begin
   loop
     return next record_ai_debate(
       correlation_id => (value ->> 'correlation_id')::uuid, model_name => value ->> 'model_name',
-      reasoning_json => nullif(value -> 'reasoning_json', 'null'),
+      reasoning_json => value -> 'reasoning_json',
       confidence_score => (value ->> 'confidence_score')::numeric,
       elapsed_ms => (value ->> 'elapsed_ms')::integer, is_timeout => (value ->> 'is_timeout')::boolean,
       model_version => value ->> 'model_version');

@@ -8,11 +8,24 @@ language plpgsql immutable
 set search_path from current
 as $function$
 declare
-  detail text;
+  said    text;
+  digits  numeric;
+  detail  text;
 begin
   -- A byte order mark is no part of the text; RFC 8259 lets a reader pass over it.
-  body := convert_from(case when encode(substr(raw_body, 1, 3), 'hex') = 'efbbbf' then substr(raw_body, 4)
-                            else raw_body end, 'UTF8')::jsonb;
+  said := convert_from(case when encode(substr(raw_body, 1, 3), 'hex') = 'efbbbf' then substr(raw_body, 4)
+                            else raw_body end, 'UTF8');
+  -- jsonb prints 1e131071 with all its digits: a body of 100 kB would be an answer of 1 GB.
+  if said ~ '[0-9][eE][-+]?0*[1-9][0-9]{2}' then
+    select sum(n.exponent[1]::numeric) into digits
+    from regexp_matches(regexp_replace(said, E'"(?:[^"\\\\]|\\\\.)*"', '', 'g'),
+                        '[0-9][eE][-+]?0*([1-9][0-9]{2,})', 'g') as n(exponent);
+    if digits > 16777216 then
+      body_problem := 'its numbers would print to more than 16777216 digits';
+      return;
+    end if;
+  end if;
+  body := said::jsonb;
 exception when data_exception or program_limit_exceeded then
   -- No text in UTF-8; no JSON; or JSON that jsonb cannot hold: \u0000, half a surrogate pair, nested too deep.
   get stacked diagnostics detail = pg_exception_detail;

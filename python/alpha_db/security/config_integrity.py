@@ -116,10 +116,12 @@ class IntegrityChecker:
 
     def _replayed(self, reading: Reading, origin: str) -> Replay:
         first = self._first_agents(reading)
-        if self._first is not None and first != self._first:
+        if self._first and first != self._first:
             raise tampered("the agents of the bootstrap are not those of the first look")
         _check_bootstrap(reading.agents, origin)
         known, replay = self._changes, self._replay
+        if first != self._first:  # the bootstrap came after the first look
+            known, replay = (), None
         if reading.since:
             if replay is None or replay.state.version != reading.since or replay.origin != origin:
                 raise tampered(f"the log begins after version {reading.since}")
