@@ -24,9 +24,10 @@ def handle(call, guardrail, exchange, arrived):
         raise HTTPException(401, "the signature is wrong, or the time-stamp is old")
     try:
         alert = delivery["body"]
-        trade = {"symbol": alert["ticker"], "side": alert["action"], "quantity": Decimal(alert["quantity"])}
+        side = {"buy": "BUY", "sell": "SELL"}[alert["action"].lower()]
+        trade = {"symbol": alert["ticker"], "side": side, "quantity": Decimal(alert["quantity"])}
         signal = {"signal_id": alert["id"], "price": Decimal(alert["price"]), "raw_payload": alert, **trade}
-    except (TypeError, KeyError, ValueError, DecimalException) as problem:
+    except (AttributeError, TypeError, KeyError, ValueError, DecimalException) as problem:
         raise HTTPException(400, delivery["body_problem"] or f"this is no alert: {problem!r}") from None
     recorded = call(alpha_db.append_signal, **signal, hmac_verified=True, delivery_id=delivery["id"])
     order = exchange.order(price=signal["price"], **trade)

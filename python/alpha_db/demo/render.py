@@ -67,10 +67,10 @@ def conclusion(*, ok: bool, seconds: float, connect: dict[str, str] | None) -> N
     """Print how it ended, and how to go on if the server stays."""
     line()
     said = ("All of it was as promised", GOOD) if ok else ("Not everything was as promised: see above", BAD)
-    line(said, f", in {seconds:.1f} s.")
-    if not connect:
-        line("The server is stopped, and nothing of it is left.")
-    else:
+    line(
+        said, f", in {seconds:.1f} s." if connect else f", in {seconds:.1f} s; nothing of the server is left."
+    )
+    if connect:
         line(f"The server stays: {DATABASE}; {COPY}, {CUT_COPY} and {RISK_COPY} were tampered with.")
         for what in ("url", "psql", "verify", "stop"):
             line((f"  {what:<8}", DIM), connect[what])
@@ -99,9 +99,9 @@ def _replay(data: dict[str, Any]) -> None:
     rows([(name, f"{written[name]:,}", what) for name, what in _WHAT.items()], right=[1], indent="     ")
     again = data["delivered_again"]
     more = again["rows"]
-    line(f"   {again['webhooks']} of them are delivered again: {more['webhook_deliveries']} deliveries more,")
     twice = {name: number for name, number in more.items() if number and name != "webhook_deliveries"}
-    line("   ", ("no signal, order or fill twice", GOOD) if not twice else (f"AND TWICE: {twice}", BAD))
+    outcome = ("no signal, order or fill is there twice", GOOD) if not twice else (f"AND TWICE: {twice}", BAD)
+    line(f"   {again['webhooks']} of them are delivered again: ", outcome)
 
 
 def _verify(data: dict[str, Any]) -> None:
@@ -118,10 +118,11 @@ def _verify(data: dict[str, Any]) -> None:
             f"{(data['heads'][row['table_name']] or '-')[:_SHORT]}",
         )
         for row in shown
+        if row["rows_checked"] or row["is_valid"] is not True
     ]
     own = f"{sum(row['rows_checked'] for row in quiet):,}"
     lines.append(("ok", f"{len(quiet)} of alpha-db's own", own, "guards, agents, votes, limits ..."))
-    styles = [GOOD if row["is_valid"] is True else BAD for row in shown] + [GOOD]
+    styles = [GOOD if first == "ok" else BAD for first, *_ in lines]
     rows(lines, head=("", "chain", "rows", "last hash"), styles=styles, right=[2], indent="   ")
     count = sum(row["rows_checked"] for row in verdicts)
     outcome = ("Intact", GOOD) if data["intact"] else ("NOT INTACT", BAD)
@@ -149,7 +150,6 @@ def _views(data: dict[str, Any]) -> None:
             (f"event {event['event_id']}", f"account worth {event['zar_equity']:,} rand"),
             ("closed", closed or "nothing: no position was open"),
             (f"order {event['order_id']}", f"{order}, from signal {event['signal_row_id']}"),
-            ("hash", event["event_hash"]),
         ]
         rows(lines, indent="     ")
 
@@ -174,10 +174,8 @@ def _refusals(data: dict[str, Any]) -> None:
     rows(data["refused"], styles=[GOOD] * len(data["refused"]), indent="     ")
     for statement in data["not_refused"]:
         line(("     NOT REFUSED: ", BAD), statement)
-    line(f"   As {TRADER}, where PostgreSQL itself refuses first:")
-    rows(
-        [(f"{code}  ", statement) for code, statement in data["by_privilege"]], styles=[GOOD], indent="     "
-    )
+    for code, _ in data["by_privilege"]:
+        line(f"   As {TRADER}, the first of them: ", (clean(code), GOOD), ", from PostgreSQL itself")
     line(f"   vw_rejected_attempts counts {data['attempts']}: rolling back does not undo that.")
 
 

@@ -17,8 +17,7 @@ def cut(data: dict[str, Any]) -> None:
     line(f"     {data['statement']}    (its trigger switched off)")
     line("   The kill switch is gone, and what remains is a chain that ends earlier:")
     outcome = ("     ok", GOOD) if data["unnoticed"] else ("     NOT INTACT", BAD)
-    line(outcome, f"      {data['chains']} chains: intact")
-    line("   Compared with the checkpoint:")
+    line(outcome, f"      {data['chains']} chains: intact; but compared with the checkpoint:")
     found = data["found"]
     if found is None:
         line(("     NOT FOUND", BAD))

@@ -23,9 +23,9 @@ def risk(data: dict[str, Any]) -> None:
     state = clean((applied["state_hash"] or "-")[:_SHORT])
     line(f"     version {clean(applied['version'])}: {_limits(applied['limits'])}; {state}")
     decision = data["decision"]
-    line("   An order for ten times the equity is refused, and that is on record:")
     is_refused = decision["is_recorded"] and not decision["allowed"]
-    line("     ", (clean(decision["reason"]), GOOD) if is_refused else ("NOT REFUSED, OR NOT RECORDED", BAD))
+    outcome = (clean(decision["reason"]), GOOD) if is_refused else ("NOT REFUSED, OR NOT RECORDED", BAD)
+    line("   Refused, on record: ", outcome)
     line(f"   {data['copied_by']}; there, as the superuser:")
     line("     ", (clean(refused["RSK-002"]), GOOD) if "RSK-002" in refused else ("NOT REFUSED", BAD))
     line("   So he switches the trigger off, and on again afterwards:")

@@ -17,7 +17,6 @@ from alpha_db.security.files import whole_file
 from alpha_db.security.reading import read_json, reason_of
 from alpha_db.security.replay import Replay, tampered
 
-
 _NOBODY = sha256(b"").hexdigest()
 
 
