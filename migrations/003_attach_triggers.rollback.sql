@@ -43,6 +43,7 @@ drop function record_order;
 drop function record_ai_debate;
 drop function record_signal;
 drop function _refuse_unseen;
+drop function _require_same_order;
 drop function _accept_retry;
 drop function _comment_result;
 drop type recorded_webhook;

@@ -700,6 +700,10 @@ perform _comment_result('recorded_webhook',     'webhook_deliveries'),
 -- gives the row that is there, with is_new false. With other content it is refused (AUD-010). Content is all that the
 -- writer passes, except where a signal came from (source_ip, delivery_id), whether it was verified (hmac_verified), and
 -- its correlation_id: there the first word stands.
+--
+-- Rows under one client_order_id are one order, so they have the same signal, symbol and side. An event that stands at
+-- one of them is found from each of them. Two workers at the same moment are not: record events at the order's first
+-- row, and the index makes the event one.
 
 create function _accept_retry(table_name text, key_name text, stored jsonb, sent jsonb) returns void
 language plpgsql security definer
@@ -723,6 +727,29 @@ $function$;
 comment on function _accept_retry is
   'Raises AUD-010 unless what was sent is what is stored under the key; numbers are compared as numbers, JSON as '
   'jsonb.';
+create function _require_same_order(client_order_id text, correlation_id uuid, symbol text, side text) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  other  order_execution;
+begin
+  select o.* into other from only order_execution as o
+  where o.client_order_id = _require_same_order.client_order_id
+    and (o.correlation_id <> _require_same_order.correlation_id or o.symbol <> _require_same_order.symbol
+         or o.side <> _require_same_order.side) limit 1;
+  if found then
+    perform _refuse(
+      'AUD-010', format('client_order_id %s is that of another order', quote_literal(client_order_id)),
+      format('Row %s of order_execution has it: %s %s, of signal %s.', other.id, other.side, other.symbol,
+             other.correlation_id),
+      'Give each order its own client_order_id, and the same one whenever it is recorded again.',
+      'order_execution', 'INSERT');
+  end if;
+end
+$function$;
+comment on function _require_same_order is
+  'Raises AUD-010 if an order under this client_order_id, in whatever status, is of another signal, symbol or side.';
 create function _refuse_unseen(key_name text, key text) returns void
 language plpgsql
 set search_path from current
@@ -885,6 +912,9 @@ begin
   if client_order_id is not null then
     select o.* into stored from only order_execution as o
     where o.client_order_id = record_order.client_order_id and o.status = given;
+    if not found then
+      perform _require_same_order(client_order_id, correlation_id, symbol, side);
+    end if;
   end if;
   if stored.id is null then
     insert into order_execution as o (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
@@ -952,6 +982,15 @@ begin
   if exchange_event_id is not null then
     select e.* into stored from only order_events as e
     where coalesce(e.order_execution_id, 0) = given and e.exchange_event_id = record_order_event.exchange_event_id;
+    if not found then
+      -- An order that is recorded again is several rows: the event may stand at another of them.
+      select e.* into stored from only order_execution as g
+      join only order_execution as o on o.client_order_id = g.client_order_id
+      join only order_events as e on coalesce(e.order_execution_id, 0) = o.id
+                                 and e.exchange_event_id = record_order_event.exchange_event_id
+      where g.id = given limit 1;
+      order_execution_id := coalesce(stored.order_execution_id, order_execution_id);
+    end if;
   end if;
   if stored.id is null then
     insert into order_events as e (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
@@ -1502,6 +1541,8 @@ comment on procedure append_order_event is
 -- sql/09_write/append_many.sql
 
 -- Procedures that make many rows durable at once: the twins of many.sql, as append.sql has them of record.sql
+--
+-- They return where each row stands, and not what it holds: 100 large rows would be an answer that no client can read.
 
 do $append$
 begin
@@ -1513,7 +1554,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_signals */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_signals(signals) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -1523,8 +1566,8 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_signals is
-  'Records signals as record_signals does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records signals as record_signals does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';
 do $append$
 begin
   execute _fill($template$
@@ -1535,7 +1578,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_ai_debates */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_ai_debates(ai_debates) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -1545,8 +1590,8 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_ai_debates is
-  'Records debates as record_ai_debates does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records debates as record_ai_debates does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';
 do $append$
 begin
   execute _fill($template$
@@ -1557,7 +1602,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_orders */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_orders(orders) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -1567,8 +1614,8 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_orders is
-  'Records orders as record_orders does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records orders as record_orders does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';
 do $append$
 begin
   execute _fill($template$
@@ -1579,7 +1626,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_order_events */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'order_execution_id', r.order_execution_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_order_events(order_events) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -1589,8 +1638,8 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_order_events is
-  'Records events as record_order_events does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records events as record_order_events does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';
 
 perform _finish_migration('003_attach_triggers');
 end

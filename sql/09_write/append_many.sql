@@ -1,4 +1,6 @@
 -- Procedures that make many rows durable at once: the twins of many.sql, as append.sql has them of record.sql
+--
+-- They return where each row stands, and not what it holds: 100 large rows would be an answer that no client can read.
 
 do $append$
 begin
@@ -10,7 +12,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_signals */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_signals(signals) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -20,8 +24,8 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_signals is
-  'Records signals as record_signals does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records signals as record_signals does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';
 
 do $append$
 begin
@@ -33,7 +37,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_ai_debates */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_ai_debates(ai_debates) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -43,8 +49,8 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_ai_debates is
-  'Records debates as record_ai_debates does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records debates as record_ai_debates does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';
 
 do $append$
 begin
@@ -56,7 +62,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_orders */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_orders(orders) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -66,8 +74,8 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_orders is
-  'Records orders as record_orders does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records orders as record_orders does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';
 
 do $append$
 begin
@@ -79,7 +87,9 @@ declare
   message  pg_catalog.pg_lsn;
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_order_events */);
-  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') into results
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+           'id', r.id, 'order_execution_id', r.order_execution_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+  into results
   from {home:I}.record_order_events(order_events) as r;
   commit;
   message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
@@ -89,5 +99,5 @@ $template$, 'home', current_schema());
 end
 $append$;
 comment on procedure append_order_events is
-  'Records events as record_order_events does, and returns their rows as an array once all are on disk. Raises 2D000 '
-  'inside a transaction.';
+  'Records events as record_order_events does, and returns where their rows stand once all are on disk. Raises '
+  '2D000 inside a transaction.';

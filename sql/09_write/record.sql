@@ -148,6 +148,9 @@ begin
   if client_order_id is not null then
     select o.* into stored from only order_execution as o
     where o.client_order_id = record_order.client_order_id and o.status = given;
+    if not found then
+      perform _require_same_order(client_order_id, correlation_id, symbol, side);
+    end if;
   end if;
   if stored.id is null then
     insert into order_execution as o (correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
@@ -216,6 +219,15 @@ begin
   if exchange_event_id is not null then
     select e.* into stored from only order_events as e
     where coalesce(e.order_execution_id, 0) = given and e.exchange_event_id = record_order_event.exchange_event_id;
+    if not found then
+      -- An order that is recorded again is several rows: the event may stand at another of them.
+      select e.* into stored from only order_execution as g
+      join only order_execution as o on o.client_order_id = g.client_order_id
+      join only order_events as e on coalesce(e.order_execution_id, 0) = o.id
+                                 and e.exchange_event_id = record_order_event.exchange_event_id
+      where g.id = given limit 1;
+      order_execution_id := coalesce(stored.order_execution_id, order_execution_id);
+    end if;
   end if;
   if stored.id is null then
     insert into order_events as e (order_execution_id, event_type, fill_quantity, fill_price, zar_equity,

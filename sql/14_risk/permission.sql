@@ -10,8 +10,11 @@
 --      are one order as long as no status comes twice.
 --   4. A permission is for one order. A second one of the same signal, symbol and side needs a decision of its own,
 --      recorded after the first order.
---   5. No row may be larger than what was allowed, and what was allowed must stand on limits that were in force once. A
---      permission in Safe Mode needs none, because there an order can only reduce a position.
+--   5. No row may be larger than what was allowed, or have a worse price, and what was allowed must stand on limits
+--      that were in force once. A permission in Safe Mode needs none, because there an order can only reduce a position.
+--
+-- A decision is the word of the login that recorded it, as an order is: what it says of the position and the price was
+-- not checked, nor whether the guardrail was asked. How old a decision was is not looked at either.
 --
 -- created_at of two tables is compared, so a clock that was set back between a decision and its order makes the order
 -- look as if it came first. It is listed then, and its decision is there to look at.
@@ -58,7 +61,7 @@ comment on column vw_trade_audit_full.decision_hash       is 'row_hash of the de
 create view vw_orders_without_permission with (security_invoker = true) as
 with
 placed as (
-  select o.id, o.correlation_id, o.symbol::text as symbol, o.side::text as side, o.quantity, o.created_at,
+  select o.id, o.correlation_id, o.symbol::text as symbol, o.side::text as side, o.quantity, o.price, o.created_at,
          o.client_order_id::text as client_order_id, o.status::text as status, o.order_type::text as order_type,
          o.exchange_order_id::text as exchange_order_id, o.decision_maker::text as decision_maker, o.recorded_by,
          o.row_hash, row_number() over (partition by o.correlation_id, o.symbol, o.side, o.client_order_id, o.status
@@ -71,11 +74,12 @@ orders as (
   window w as (partition by p.correlation_id, p.symbol, p.side, p.client_order_id, p.place)
 ),
 decided as (
-  select r.*, d.id as decision_id, d.allowed, d.reason, d.mode, d.quantity as allowed_quantity, d.risk_version,
-         d.state_hash, d.limits, min(r.first_id) over (partition by d.id) as used_by
+  select r.*, d.id as decision_id, d.allowed, d.reason, d.mode, d.quantity as allowed_quantity,
+         d.price as allowed_price, d.risk_version, d.state_hash, d.limits, min(r.first_id) over (partition by d.id) as used_by
   from orders as r
   left join lateral (
-    select x.id, x.allowed, x.reason, x.mode::text as mode, x.quantity, x.risk_version, x.state_hash, x.limits
+    select x.id, x.allowed, x.reason, x.mode::text as mode, x.quantity, x.price, x.risk_version,
+           x.state_hash, x.limits
     from only risk_decisions as x
     where x.correlation_id = r.correlation_id and x.symbol::text = r.symbol and x.side::text = r.side
       and x.created_at <= r.first_at
@@ -105,6 +109,9 @@ cross join lateral (  -- with two relations here, every version of PostgreSQL pr
                 format('the decision names a state that was never applied: version %s', d.risk_version)
               when d.quantity > d.allowed_quantity then
                 format('its quantity is %s, and %s was allowed', d.quantity, d.allowed_quantity)
+              when d.side = 'BUY'::text and d.price > d.allowed_price
+                or d.side = 'SELL'::text and d.price < d.allowed_price then
+                format('its price is %s, and it was judged at %s', d.price, d.allowed_price)
               when d.first_id <> d.used_by then
                 format('order %s used this permission: it needs a decision of its own', d.used_by) end as problem) as p
 where p.problem is not null and _sees_every_row('{order_execution,risk_decisions}'::text[]);
