@@ -13,7 +13,7 @@ set timezone = 'UTC';
 set role app_trading;
 
 select id, body ->> 'ticker' as ticker, body_problem, is_whole, body_size
-from record_webhook('{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '52.89.214.238',
+from record_webhook(convert_to('{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', 'UTF8'), '52.89.214.238',
                     'application/json', '{"X-Signature": "1f3a90", "Cookie": "left out"}', '1f3a90', true);
 select id, body, body_problem from record_webhook('buy now');
 
@@ -44,7 +44,7 @@ from record_order_event(1, 'FILL', 2, '0.08729', exchange_event_id => 'trade-71'
 -- The same key with other content is refused.
 --
 select id, is_new
-from record_webhook('{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '34.212.75.30');
+from record_webhook(convert_to('{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', 'UTF8'), '34.212.75.30');
 select id, signal_id, delivery_id, is_new
 from record_signal('tv-0001', 'ETHBTC', 'BUY', 0.08730500, 2.0,
                    '{"ticker": "ETHBTC", "action": "buy", "price": 0.087305, "quantity": 2}', '34.212.75.30', true,
@@ -129,7 +129,7 @@ select * from verify_chain_integrity('signals');
 \x off
 select is_locked, event_id, reason from lockdown_status();
 set role app_trading;
-select id, body from record_webhook('{"ticker": "ETHBTC"}');
+select id, body from record_webhook(convert_to('{"ticker": "ETHBTC"}', 'UTF8'));
 select id from record_signal('tv-0003', 'ETHBTC', 'BUY', 0.0874, 1, '{}');
 select id, event_type, zar_equity, positions_closed
 from record_order_event(1, 'KILL_SWITCH', zar_equity => 1250000.50, positions_closed => '[{"symbol": "ETHBTC", "quantity": "2"}]');

@@ -2,7 +2,6 @@
 
 import os
 from contextlib import asynccontextmanager
-from decimal import Decimal, DecimalException
 
 import arrival
 from exchange import Exchange
@@ -25,12 +24,13 @@ def handle(call, guardrail, exchange, arrived):
     try:
         alert = delivery["body"]
         side = {"buy": "BUY", "sell": "SELL"}[alert["action"].lower()]
-        trade = {"symbol": alert["ticker"], "side": side, "quantity": Decimal(alert["quantity"])}
-        signal = {"signal_id": alert["id"], "price": Decimal(alert["price"]), "raw_payload": alert, **trade}
-    except (AttributeError, TypeError, KeyError, ValueError, DecimalException) as problem:
+        amount = {name: alpha_db.arguments.money(name, alert[name]) for name in ("price", "quantity")}
+        trade = {"symbol": alert["ticker"], "side": side, "quantity": amount["quantity"]}
+        signal = {"signal_id": alert["id"], "price": amount["price"], "raw_payload": alert, **trade}
+    except (AttributeError, TypeError, KeyError) as problem:
         raise HTTPException(400, delivery["body_problem"] or f"this is no alert: {problem!r}") from None
     recorded = call(alpha_db.append_signal, **signal, hmac_verified=True, delivery_id=delivery["id"])
-    order = exchange.order(price=signal["price"], **trade)
+    order = exchange.order(price=amount["price"], **trade)
     key = recorded["correlation_id"].hex  # the same for everybody who handles this signal
     was_sent = exchange.has(key)  # then it is not judged again, but recorded to its end
     if not was_sent and not (decision := call(guardrail.decide_and_record, order, correlation_id=key)):
@@ -40,9 +40,9 @@ def handle(call, guardrail, exchange, arrived):
     sent = {"correlation_id": key, "client_order_id": key, "order_type": "MARKET", **trade}
     pending = call(alpha_db.append_order, **sent)
     fill = exchange.place(key, order)
-    call(alpha_db.append_order, status="SUBMITTED", exchange_order_id=fill.exchange_order_id, **sent)
     event = {"order_execution_id": pending["id"], "event_type": "FILL", "exchange_event_id": fill.trade_id}
     call(alpha_db.append_order_event, fill_quantity=order.quantity, fill_price=fill.price, **event)
+    call(alpha_db.append_order, status="SUBMITTED", exchange_order_id=fill.exchange_order_id, **sent)
     return {"status": "FILLED", "client_order_id": key}
 
 

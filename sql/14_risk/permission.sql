@@ -10,8 +10,8 @@
 --      are one order as long as no status comes twice.
 --   4. A permission is for one order. A second one of the same signal, symbol and side needs a decision of its own,
 --      recorded after the first order.
---   5. No row may be larger than what was allowed, or have a worse price, and what was allowed must stand on limits
---      that were in force once. A permission in Safe Mode needs none, because there an order can only reduce a position.
+--   5. No row may be larger than what was allowed, or have a worse price. What was allowed must stand on limits that
+--      were in force once. A permission in Safe Mode needs none: there an order can only reduce a position.
 --
 -- A decision is the word of the login that recorded it, as an order is: what it says of the position and the price was
 -- not checked, nor whether the guardrail was asked. How old a decision was is not looked at either.
@@ -75,7 +75,8 @@ orders as (
 ),
 decided as (
   select r.*, d.id as decision_id, d.allowed, d.reason, d.mode, d.quantity as allowed_quantity,
-         d.price as allowed_price, d.risk_version, d.state_hash, d.limits, min(r.first_id) over (partition by d.id) as used_by
+         d.price as allowed_price, d.risk_version, d.state_hash, d.limits,
+         min(r.first_id) over (partition by d.id) as used_by
   from orders as r
   left join lateral (
     select x.id, x.allowed, x.reason, x.mode::text as mode, x.quantity, x.price, x.risk_version,

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -204,6 +204,10 @@ NONSENSE = [
     alert("n-1", price="1e400"),
     alert("n-1", action="HOLD"),
     alert("n-1", action=1),
+    alert("n-1", quantity=True),
+    alert("n-1", quantity="1_0"),
+    alert("n-1", quantity="١"),
+    alert("n-1", quantity=[0, [1], 0]),
     alert("n-1", ticker={}),
     alert("n-1" * 100),
     alert("{{strategy.order.id}}"),
@@ -251,7 +255,9 @@ def test_an_order_over_the_limits_is_refused_for_good(desk: Desk, db: Connection
 def test_an_order_that_was_sent_is_recorded_to_its_end(desk: Desk, db: Connection) -> None:
     """Its worker died before it recorded the fill, and by now the guardrail would refuse the order."""
     desk.exchange.place = dies_after(desk.exchange.place)
-    assert desk.deliver(alert("d-1")).status_code == 500
+    body = alert("d-1")
+    with suppress(httpx.TransportError):  # the worker died: there is an answer, or none
+        httpx.post(desk.url, content=body, headers=signed(body), timeout=PATIENCE)
     assert counts(db) == [1, 1, 1, 0, 0]
     desk.exchange.equity = Decimal(0)
     answer = desk.deliver(alert("d-1"))
