@@ -1,6 +1,7 @@
 -- Procedures that make many rows durable at once: the twins of many.sql, as append.sql has them of record.sql
 --
--- They return where each row stands, and not what it holds: 100 large rows would be an answer that no client can read.
+-- They return where each row stands, its key and whether it is new, not what it holds: 100 large rows would be an
+-- answer that no client can read.
 
 do $append$
 begin
@@ -13,7 +14,8 @@ declare
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_signals */);
   select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+           'id', r.id, 'correlation_id', r.correlation_id, 'signal_id', r.signal_id,
+           'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
   into results
   from {home:I}.record_signals(signals) as r;
   commit;
@@ -63,7 +65,8 @@ declare
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_orders */);
   select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-           'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+           'id', r.id, 'correlation_id', r.correlation_id, 'client_order_id', r.client_order_id,
+           'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
   into results
   from {home:I}.record_orders(orders) as r;
   commit;
@@ -88,7 +91,8 @@ declare
 begin
   call {home:I}._begin_append(/* inside a transaction, use record_order_events */);
   select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-           'id', r.id, 'order_execution_id', r.order_execution_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
+           'id', r.id, 'order_execution_id', r.order_execution_id, 'exchange_event_id', r.exchange_event_id,
+           'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
   into results
   from {home:I}.record_order_events(order_events) as r;
   commit;

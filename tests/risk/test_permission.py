@@ -231,3 +231,16 @@ def test_each_role_reads_them(desk: Desk, role: str) -> None:
     with as_role(desk.db, role):
         assert list(desk.problems) == [order]
         assert list(desk.decisions) == [order]
+
+
+@pytest.mark.parametrize(
+    ("side", "position", "price", "is_worse"),
+    [("BUY", 0, 60001, True), ("BUY", 0, 59999, False), ("SELL", 1, 59999, True), ("SELL", 1, 60001, False)],
+)
+def test_a_worse_price_than_the_one_that_was_judged(
+    desk: Desk, side: str, position: int, price: int, is_worse: bool
+) -> None:
+    desk.decide(side=side, position=D(position))
+    order = desk.order(side=side, order_type="LIMIT", price=D(price))
+    said = f"its price is {price}.0000000000, and it was judged at 60000.0000000000"
+    assert desk.problems == ({order: said} if is_worse else {})

@@ -159,6 +159,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "record_order_events(jsonb)",
         # what the writing functions and the domains' CHECKs call with the writer's rights
         "_accept_retry(text,text,jsonb,jsonb)",
+        "_require_same_order(text,uuid,text,text)",
         "_elements(jsonb,text[])",
         "_read_json(bytea)",
         "_refuse_decimal(numeric,text)",

@@ -209,3 +209,33 @@ def test_a_result_has_the_columns_of_its_table_and_is_new_last(db: Connection, w
     )
     result = one(db, columns, [f"recorded_{what}"])
     assert result == [*one(db, columns, [table]), "is_new"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("symbol", "ETHUSD"), ("side", "SELL"), ("correlation_id", None)]
+)
+def test_rows_under_one_client_order_id_are_one_order(db: Connection, column: str, value: str | None) -> None:
+    """Whatever their status: an exchange has one order under that id."""
+    first, second = (make_signal(db, n)["correlation_id"] for n in (1, 2))
+    order = {"correlation_id": first, "symbol": "BTCUSD", "side": "BUY", "status": "PENDING"}
+    call = (
+        "select is_new from record_order(%(correlation_id)s, 'MARKET', %(symbol)s, %(side)s, 1, status => %(status)s,"
+        " client_order_id => 'c-1')"
+    )
+    assert one(db, call, order) is True
+    other = order | {"status": "SUBMITTED", column: value or second}
+    with refused("AUD-010", "order_execution"):
+        one(db, call, other)
+    assert one(db, call, order | {"status": "SUBMITTED"}) is True
+
+
+def test_an_event_is_found_from_each_row_of_its_order(db: Connection) -> None:
+    signal = make_signal(db)["correlation_id"]
+    call = "select id from record_order(%s, 'MARKET', 'BTCUSD', 'BUY', 1, status => %s, client_order_id => 'c-1')"
+    pending, submitted = (one(db, call, [signal, status]) for status in ("PENDING", "SUBMITTED"))
+    event = "select * from record_order_event(%s, 'FILL', %s, 2, exchange_event_id => 't-1')"
+    (first,) = query(db, event, [pending, 1])
+    (again,) = query(db, event, [submitted, 1])
+    assert (again["is_new"], again["id"], again["order_execution_id"]) == (False, first["id"], pending)
+    with refused("AUD-010", "order_events"):
+        query(db, event, [submitted, 3])
