@@ -1,6 +1,6 @@
 """An order path that asks the guardrail, and records its answer, before it sends an order.
 
-    ALPHA_DB_DSN=postgresql://trader@db/desk python examples/order_path.py
+    ALPHA_DB_DSN=postgresql://desk_trader@db.example/trading python examples/order_path.py
 
 The login needs to be a member of app_trading. Start it with or without a database: until limits are verified
 it is in Safe Mode, where only orders that reduce a position pass, and while no answer can be recorded none
@@ -23,7 +23,7 @@ from alpha_db.risk import Order, RiskGuardrailService, safe_boot
 
 # What must outlive the process: the highest version seen, and the keys that are trusted (docs/risk.md).
 STATE = Path(os.environ.get("DESK_STATE", "."))
-PINS = STATE / "pins.json"
+PINS = STATE / "keys.json"
 
 
 @dataclass
@@ -84,6 +84,8 @@ def main() -> None:
     """Read orders until the end of the input."""
     book = Book()
     pins = PINS if PINS.exists() else None
+    if pins is None:
+        print(f"no keys are pinned: {PINS} is not there", file=sys.stderr, flush=True)
     with_limits = safe_boot(high_water=STATE / "high-water.json", pins=pins, wait=3.0)
     try:
         print(f"{with_limits.state.mode} {with_limits.state.reason}".strip(), flush=True)
