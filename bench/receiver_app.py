@@ -80,7 +80,7 @@ def plain_writers() -> SimpleNamespace:
         "order_event": "order_events",
     }
     writers = {f"append_{name}": plain_writer(table) for name, table in tables.items()}
-    return SimpleNamespace(pool=alpha_db.pool, retrying=retrying, **writers)
+    return SimpleNamespace(pool=alpha_db.pool, retrying=retrying, arguments=alpha_db.arguments, **writers)
 
 
 def main(contestant: str, fd: str, dsn: str) -> None:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     page for place in ("", "docs/**/", "examples/", "sql/", "tests/") for page in ROOT.glob(f"{place}*.md")
 )
-EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*") if p.is_file())
+EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*") if p.is_file() and p.suffix != ".pyc")
 MIGRATIONS = sorted(p for p in ROOT.glob("migrations/*.sql") if not p.name.endswith(".rollback.sql"))
 
 
