@@ -45,6 +45,8 @@ def plain_writer(table: str) -> Callable[..., dict[str, Any]]:
     """What records a row by one INSERT; it gives the row, and the body of a delivery as JSON."""
 
     def write(conn: psycopg.Connection[Any], **values: Any) -> dict[str, Any]:
+        if "headers" in values:
+            values["headers"] = dict(values["headers"])
         given = {
             name: Jsonb(value, exact) if isinstance(value, dict) else value for name, value in values.items()
         }
