@@ -65,7 +65,8 @@ begin
   loop
     first := (id - 1) >> (height + 8) << (height + 8);
     last := least(first + (1::bigint << (height + 8)), size);
-    proof := proof || _merkle_path(_log_level(table_name, height, first, last, use_stored => true),
+    proof := proof || _merkle_path(_log_level(table_name, height, first, last, use_stored => true,
+                                              own => (id - 1) >> height),
                                    (((id - 1) >> height) & 255)::integer);
     height := height + 8;
     exit when size <= 1::bigint << height;
