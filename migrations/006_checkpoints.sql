@@ -133,8 +133,11 @@ comment on function _merkle_path is
 -- The tree: the root over any range of rows (MTH), from stored nodes where there are any
 --
 -- In this order: the rows as leaves (_log_tail, _log_unbroken_to, _log_row_hash, _log_leaves), then the nodes of a
--- height (_log_level), from which the root follows (_log_subtree). A level is a multiple of 8, because 2^8 = 256 nodes
--- at a time are hashed in one call.
+-- height, stored (_log_stored_nodes) or computed (_log_level), from which the root follows (_log_subtree). A level is a
+-- multiple of 8, because 2^8 = 256 nodes at a time are hashed in one call.
+--
+-- A call reads each leaf and each stored node at most once. Most calls are the first of a connection: there, each table
+-- or operator that is named for the first time costs as much as reading many rows.
 
 create function _log_tail(table_name text) returns bigint
 language plpgsql stable
@@ -146,8 +149,8 @@ declare
   command  text;
   tail     bigint;
 begin
-  -- The first call of a connection pays for each catalog that it looks into. So this names every column that the rows
-  -- were hashed with, and only if PostgreSQL refuses, _require_chain looks why.
+  -- A query that names every column that the rows were hashed with shows that they are there. If PostgreSQL refuses it,
+  -- _require_chain says why. Asking that first would cost a connection's first proof a fifth of its time.
   begin
     select format('select coalesce(max(r.id), 0) from (select t.row_hash, %s from only %I as t) as r',
                   string_agg(distinct format('t.%I', u.name), ', '), c.table_name)
@@ -269,9 +272,9 @@ begin
 end
 $function$;
 comment on function _log_stored_nodes is
-  'The stored nodes of a level from index first on, as far as they go, but before last, concatenated. Null if there is '
-  'none, if one is gone, or if the last row of the last one does not stand there any more. look_at_each passes over '
-  'every node whose last row does not.';
+  'The stored nodes of a level from index first to before last, concatenated, as far as they go. Null if there is '
+  'none, if two stand in one place or one is gone, or if the last row of the last node is not there any more. '
+  'look_at_each leaves out every node whose last row is not there.';
 create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean,
                            own bigint default null) returns bytea
 language plpgsql stable
@@ -285,8 +288,8 @@ begin
   end if;
   if use_stored then
     -- Only complete subtrees are stored: the one at the right edge still grows. A row's hash covers all rows before it,
-    -- so below a node whose last row still stands all are good. But after rows were lost and others written in their
-    -- place, two nodes may stand in one place: then each is looked at.
+    -- so if the last row of one node is there, all nodes before it are good. After rows were lost, and others written
+    -- in their place, two nodes may stand in one place: then the last row of each is looked at.
     nodes := coalesce(_log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => false),
                       _log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => true), '');
   end if;
@@ -300,8 +303,8 @@ end
 $function$;
 comment on function _log_level is
   'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated. Those that are not stored, or '
-  'with use_stored => false all, are computed from below, but for own, an index, for which zeros stand. first is a '
-  'multiple of 2^level.';
+  'with use_stored => false all, are computed from below; above the leaves, the one with the index own is not: zeros '
+  'stand for it. first is a multiple of 2^level.';
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
@@ -458,8 +461,8 @@ set row_security = off
 as $function$
 declare
   height  integer := 0;
+  place   bigint  := id - 1;  -- of the row, then of the node over it, among those of its height
   first   bigint;
-  last    bigint;
   proof   bytea[] := '{}';
 begin
   perform _check_log_size(table_name, size);
@@ -467,15 +470,15 @@ begin
     raise exception 'row % of % is not among the first %', coalesce(id::text, 'NULL'), table_name, size
       using errcode = '22023', hint = 'Give an id from 1 to the size.';
   end if;
-  -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
+  -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored. The one on the
+  -- way is no part of the proof, so it is not computed again.
   loop
-    first := (id - 1) >> (height + 8) << (height + 8);
-    last := least(first + (1::bigint << (height + 8)), size);
-    proof := proof || _merkle_path(_log_level(table_name, height, first, last, use_stored => true,
-                                              own => (id - 1) >> height),
-                                   (((id - 1) >> height) & 255)::integer);
+    first := place >> 8 << 8;
+    proof := proof || _merkle_path(_log_level(table_name, height, first << height, least(first + 256 << height, size),
+                                              use_stored => true, own => place), (place - first)::integer);
     height := height + 8;
-    exit when size <= 1::bigint << height;
+    place := place >> 8;
+    exit when size - 1 >> height = 0;
   end loop;
   return proof;
 end
