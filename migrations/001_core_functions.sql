@@ -649,11 +649,12 @@ comment on function _refuse is
 --   _100_reject_change       refuses UPDATE and DELETE; of a register, only outside of a migration
 --   _200_reject_truncate     refuses TRUNCATE
 --   _400_raise_alarm         raises the alarm of a replicated lockdown event (07_audit/attach.sql)
---   _500_validate            refuses rows that cannot be right: each table has a function of its own, in its chapter
---   _500_add_limits          adds to a decision the limits that it names (14_risk/decisions.sql)
+--   _500_validate            refuses rows of internal tables that cannot be right: each table has a function of its
+--                            own, in its chapter
 --   _500_sign                says who applied a migration, and when (06_guards/attach.sql)
---   zzz_chain                the hash chain (04_chain/trigger.sql), last before the row is stored, because a later
---                            trigger could change what was hashed
+--   zzz_chain                validates rows of the audit log, and links every row into the hash chain
+--                            (04_chain/trigger.sql); last before the row is stored, because a later trigger could
+--                            change what was hashed
 --   _600_check_bootstrap     after the row, on agents: the bootstrap as a whole (12_consensus/validate.sql)
 --   _900_refuse_in_lockdown  after the statement: compares the alarm once more (04_chain/attach.sql)
 --
@@ -937,6 +938,7 @@ create table chains (
   is_internal       boolean  not null,
   open_in_lockdown  boolean  not null,
   row_limit         bigint   not null  default 16777216,
+  validation        text     not null  default '',
   constraint chains_pkey primary key (table_name),
   constraint chains_position_key unique (position),
   constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
@@ -949,6 +951,8 @@ comment on column chains.is_internal      is 'True for alpha-db''s own tables; f
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
+comment on column chains.validation is
+  'Statements of the chain trigger that complete a row, or refuse one that cannot be right.';
 create table chain_columns (
   id            bigserial    not null,
   table_name    text         not null,
@@ -1251,8 +1255,9 @@ begin
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
   end if;
-  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '
-                    order by h.place),
+  select string_agg(format('%I %s', h.column_name,
+                           case when h.is_bounded and h.type_name <> 'timestamptz' then h.base_type else 'json' end),
+                    ', ' order by h.place),
          string_agg(format('comment on column %I.%I is %L;', 'hashed_' || table_name, h.column_name,
                            format('As %s.%s.', table_name, h.column_name)), E'\n' order by h.place)
     into attributes, comments
@@ -1268,6 +1273,23 @@ $function$;
 comment on function _make_hashed_type is
   'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which '
   'costs half of a query. Raises 0A000 for a column whose type has no stable text.';
+create function _utc_json_of_any(value timestamptz) returns json
+language sql stable
+set search_path from current
+set timezone = 'UTC'
+as $function$
+  select to_json(value);
+$function$;
+comment on function _utc_json_of_any is 'As _utc_json, also for a time before the year 1 and for infinity.';
+create function _utc_json(value timestamptz) returns json
+language sql stable parallel safe
+-- RETURN, because PostgreSQL resolves its names now, and puts it into the expression that calls it.
+return case
+  when value >= to_timestamp(-62135596800) and value < 'infinity'  -- from the year 1 on
+    then (rtrim(to_json(value at time zone 'UTC')::text, '"') || '+00:00"')::json
+  else _utc_json_of_any(value) end;
+comment on function _utc_json is
+  'What to_json gives of a time when TimeZone is UTC. Setting TimeZone for one row costs more than hashing it.';
 
 -- sql/04_chain/checks.sql
 
@@ -1311,7 +1333,7 @@ end
 $function$;
 comment on function _refuse_stale_snapshot is
   'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
-create function _admit_writer(table_name text, mark regclass) returns void
+create function _admit_writer(table_name text, mark regclass) returns bigint
 language plpgsql
 set search_path from current
 as $function$
@@ -1323,11 +1345,12 @@ begin
     end if;
     perform _refuse_stale_snapshot(table_name);
   end if;
+  return setval(mark, txid_current());
 end
 $function$;
 comment on function _admit_writer is
-  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does '
-  'not see the writer of the chain''s mark.';
+  'Sets a chain''s mark. Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has the chain''s lock and '
+  'whose snapshot does not see the writer of the mark.';
 -- A row that would not be hashed as it is stored, or not be found: AUD-011
 
 create function _refuse_other_relation(table_name text, relation regclass) returns void
@@ -1349,6 +1372,21 @@ end
 $function$;
 comment on function _refuse_other_relation is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
+-- IMMUTABLE, although it reads catalogues, so that the planner calls it when it plans the expression that it stands in,
+-- and puts the answer there. Any change of the table makes PostgreSQL plan that expression again, because it names the
+-- table in a constant of type regclass. So the question costs a row nothing.
+create function _has_known_types(relation regclass, known_types regtype[]) returns boolean
+language sql immutable
+set search_path from current
+as $function$
+  select not exists (
+    select from pg_class as c
+    join _hashed_columns(c.relname::text) as h on true
+    join unnest(known_types) with ordinality as k(known_type, place) on k.place = h.place
+    where c.oid = relation and h.declared_type <> k.known_type);
+$function$;
+comment on function _has_known_types is
+  'Whether the bounded columns of a chained table still have the types for which its chain trigger was made.';
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
 language plpgsql
 set search_path from current
@@ -1411,13 +1449,14 @@ comment on function _print_large is
 --
 --   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
 --      chain was made for.
---   2. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
+--   2. It validates the row, by the statements that the table's chapter gave to _chain_attach.
+--   3. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
 --      the lock, and refuses (AUD-012) a row whose text is too long.
---   3. It takes the chain's *lock*.
---   4. It compares the chain's *mark* with its own transaction.
---   5. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
---   6. It reads the tail, with a *hint* where that is.
---   7. It assigns id, created_at and row_hash.
+--   4. It takes the chain's *lock*.
+--   5. It compares the chain's *mark* with its own transaction, and sets it.
+--   6. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
+--   7. It reads the tail, with a *hint* where that is.
+--   8. It assigns id, created_at and row_hash.
 --
 -- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
 -- checks the alarm once more when the rows of the statement are stored.
@@ -1425,6 +1464,13 @@ comment on function _print_large is
 -- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
 -- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
 -- had.
+--
+-- What a row costs
+--
+-- Every writer pays for each row, and most of it while it holds the lock. So the function sets nothing but search_path:
+-- setting TimeZone for one row costs more than hashing it. It prints times in UTC by itself (_utc_json), and needs no
+-- planner setting (step 7). It validates the row, too, because a second trigger costs a tenth of a row. Expressions are
+-- prepared again in each transaction, so what almost never fails is one expression.
 --
 -- The lock
 --
@@ -1448,15 +1494,16 @@ comment on function _print_large is
 -- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
 -- writer gets 40001 (_admit_writer): run the transaction again.
 --
--- The mark is compared at the first row of a transaction, and whenever it is no longer the transaction's own: others
--- have had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+-- Every row sets the mark. In the two strict levels it is compared before, whenever it is not the transaction's own:
+-- others have had the lock since. It is a sequence, because all see setval at once and no rollback takes it back.
 --
 -- The hint
 --
 -- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or after the hint" is one
 -- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
 -- hint being right. If it is too low, the query reads a few more entries. If no row is at or after it, the last row of
--- all is read.
+-- all is read. That query is planned anew each time, because a plan that was made while the table was small would read
+-- all of it later. The one for the usual case is made once there are 1024 rows, when no planner prefers that.
 --
 -- What happens in …
 --
@@ -1488,8 +1535,7 @@ create function _chain_parts(
   chain             chains,
   out settings      text,  -- SET clauses without which the text of a column would depend on the session
   out declarations  text,  -- printed_3 json; for each column whose values may be long
-  out other_types   text,  -- true where a column has another type than it had when the trigger was made
-  out known_types   text,  -- those types: an array literal of regtype, null for a column that may be long
+  out known_types   text,  -- an array literal of regtype, null for a column that may be long
   out assignments   text,  -- what the trigger sets before it prints: decimals at full scale, recorded_by
   out printing      text,  -- prints the columns that may be long
   out printed_bytes text,  -- how long they are together; null if there are none
@@ -1497,36 +1543,38 @@ create function _chain_parts(
 ) language sql stable
 set search_path from current
 as $function$
-  select concat(case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
+  select concat(case when bool_or(h.type_name = 'timestamptz' and not h.is_bounded)
+                     then E'set timezone = ''UTC''\n' end,
+                case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
                 case when bool_or(h.type_name in ('float4', 'float8')) then E'set extra_float_digits = 1\n' end,
                 case when bool_or(h.type_name = 'interval') then E'set intervalstyle = ''postgres''\n' end),
          string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded),
-         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or '
-                    order by h.place) filter (where h.is_bounded),
          array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
-         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
-                           order by h.place) filter (where h.decimal_scale is not null),
-                case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' end),
+         concat(E'  if ' || string_agg(format('scale(new.%I) <> %s', h.column_name, h.decimal_scale), E'\n     or '
+                                       order by h.place) filter (where h.decimal_scale is not null) || E' then\n'
+                || string_agg(format(E'    new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
+                              order by h.place) filter (where h.decimal_scale is not null) || E'  end if;\n',
+                case when bool_or(h.column_name = 'recorded_by')
+                     then E'  new.recorded_by := session_user::text;\n' end),
          -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
          string_agg(_fill($part$
-  if pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null then
-    {printed:s} := to_json(new.{column:I});
-  elsif new.{column:I} is not null then
-    {printed:s} := _print_large(new.{column:I}, tg_argv[0], {row_limit:s});
-  end if;$part$,
+  {printed:s} := case
+    when pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null
+      then to_json(new.{column:I})
+    when new.{column:I} is not null then _print_large(new.{column:I}, tg_argv[0], {row_limit:s}) end;$part$,
            'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), ''
                     order by h.place) filter (where not h.is_bounded),
          string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place)
            filter (where not h.is_bounded),
-         string_agg(case when h.is_bounded then format('new.%I', h.column_name)
-                         else format('printed_%s', h.place) end, ', ' order by h.place)
+         string_agg(case when not h.is_bounded then format('printed_%s', h.place)
+                         when h.type_name = 'timestamptz' then format('_utc_json(new.%I)', h.column_name)
+                         else format('new.%I', h.column_name) end, ', ' order by h.place)
   from _hashed_columns(chain.table_name) as h;
 $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
 -- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
--- _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes; it reads the sequences
--- lockdown_alarm and lockdown_lifted of 08_lockdown/events.sql.
+-- _alarm_is_raised and _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1541,8 +1589,6 @@ begin
 create or replace function {function:I}() returns trigger
 language plpgsql security definer
 set search_path = {schema:I}, pg_temp
-set timezone = 'UTC'
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 {settings:s}as $chain$
 #variable_conflict use_variable
 declare
@@ -1556,38 +1602,40 @@ declare
   if tg_relid <> {relation:L}::regclass then
     perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-  if {other_types:s} then
+  if not _has_known_types({relation:L}::regclass, {known_types:L}) then
     perform _refuse_other_types(tg_argv[0], {known_types:L});
   end if;
 
-  -- 2. The text of what may be long
+  -- 2. The row
+{validation:s}
+  -- 3. The text of what may be long
 {assignments:s}{printing:s}{refusal_of_large_rows:s}
 
-  -- 3. The lock
+  -- 4. The lock
   lock table only {lock:I} in share update exclusive mode;
 
-  -- 4. The mark
-  if pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current() then
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      perform _admit_writer(tg_argv[0], {mark:L});
-    end if;
-    mark := setval({mark:L}::regclass, txid_current());  -- cheaper than PERFORM
-  end if;
+  -- 5. The mark. Assigned, because that is cheaper than PERFORM.
+  mark := case
+    when current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+         and pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current()
+      then _admit_writer(tg_argv[0], {mark:L})
+    else setval({mark:L}::regclass, txid_current()) end;
 {lockdown:s}
-  -- 6. The tail
+  -- 7. The tail
   hint := pg_sequence_last_value({hint:L}::regclass);
-  select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-  from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
-  if tail_id is null then
+  if hint >= 1024 then
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-    from only {table:I} as t order by t.id desc limit 1;
-    if not found then
+    from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
+  end if;
+  if tail_id is null then
+    execute {last_row:L} into tail_id, tail_hash, tail_created_at;
+    if tail_id is null then
       tail_id := 0;
       tail_hash := chain_genesis(tg_argv[0]);
     end if;
   end if;
 
-  -- 7. The link
+  -- 8. The link
   new.id := setval({hint:L}::regclass, tail_id + 1);
   new.created_at := greatest(clock_timestamp(), tail_created_at);
   new.row_hash := encode(sha256(decode(tail_hash, 'hex') || convert_to(
@@ -1599,24 +1647,25 @@ $template$,
     'function', '_chain_' || table_name, 'schema', current_schema(), 'table', table_name,
     'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
     'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,
-    'settings', part.settings, 'declarations', part.declarations, 'other_types', part.other_types,
+    'validation', chain.validation, 'settings', part.settings, 'declarations', part.declarations,
     'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing,
     'columns', part.columns,
+    'last_row', format('select t.id, t.row_hash, t.created_at from only %I as t order by t.id desc limit 1',
+                       table_name),
     'refusal_of_large_rows', case when part.printed_bytes is null then '' else _fill($part$
   if {bytes:s} > {row_limit:s} then
     perform _refuse_large_row(tg_argv[0], {bytes:s}, {row_limit:s});
   end if;$part$, 'bytes', part.printed_bytes, 'row_limit', chain.row_limit::text) end,
     'lockdown', case when chain.open_in_lockdown then '' else $part$
-  -- 5. The alarm, which may be raised at any moment. Equal, or both null: there is none.
-  if pg_sequence_last_value('lockdown_alarm'::regclass)
-     is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  -- 6. The alarm, which may be raised at any moment
+  if _alarm_is_raised() then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
 $part$ end);
   -- With (), because a table may be named so that its function overloads one of ours.
   execute format('comment on function %I() is %L', '_chain_' || table_name,
-                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. '
-                        'Made by _chain_generate.', table_name));
+                 format('Row trigger of %s: validates the row, takes the chain''s lock, assigns id, created_at and '
+                        'row_hash. Made by _chain_generate.', table_name));
   execute format('revoke all on function %I() from public', '_chain_' || table_name);
 end
 $function$;
@@ -1635,16 +1684,20 @@ comment on function _chain_generate is
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
 -- 08_lockdown/writers.sql.
 
-create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
-returns void
+create function _chain_attach(
+  table_name        text,
+  open_in_lockdown  boolean default true,
+  is_internal       boolean default true,
+  validation        text    default ''  -- plpgsql statements: new is the row, tg_argv[0] the table
+) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  insert into chains (table_name, position, is_internal, open_in_lockdown)
+  insert into chains (table_name, position, is_internal, open_in_lockdown, validation)
   select _chain_attach.table_name,
          coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
-         _chain_attach.is_internal, _chain_attach.open_in_lockdown
+         _chain_attach.is_internal, _chain_attach.open_in_lockdown, _chain_attach.validation
   from only chains as c where c.is_internal = _chain_attach.is_internal;
   execute _fill($create$
     create table {lock:I} ();

@@ -398,6 +398,8 @@ perform _grant('select, insert on', array[c.table_name], '{app_trading}'),
        -- nextval in the default of a bigserial needs it, although the chain assigns the id.
        _grant('usage on sequence', array[c.table_name || '_id_seq'], '{app_trading}')
 from only chains as c where not c.is_internal;
+-- The alarm's two numbers, for writers, who look for a retry's row first while it is raised.
+perform _grant('select on sequence', '{lockdown_alarm, lockdown_lifted}', '{app_trading}');
 perform _grant('select on', '{installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states,
                              verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
 perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_unprocessed_deliveries,
@@ -416,8 +418,9 @@ perform _grant('execute on routine', '{record_webhook, record_signal, record_ai_
                                       record_signals, record_ai_debates, record_orders,
                                       record_order_events, append_signals, append_ai_debates,
                                       append_orders, append_order_events, _elements, _refuse_element,
-                                      _begin_append, _read_json, _accept_retry, _require_same_order, _refuse_unseen,
-                                      _refuse_decimal, _refuse_float, _refuse_too_long}',
+                                      _begin_append, _alarm_is_raised, _record_new_signals, _read_json, _accept_retry,
+                                      _require_same_order, _refuse_unseen, _refuse_decimal, _refuse_float,
+                                      _refuse_too_long}',
               '{app_trading}');
 -- Verifying, and what the verifying functions call
 

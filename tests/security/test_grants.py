@@ -47,7 +47,7 @@ KIT_TABLES = (
 RELATIONS: dict[str, dict[str, set[str]]] = {
     "app_trading": {
         "INSERT, SELECT": {*AUDIT_TABLES, "risk_decisions"},
-        "SELECT": {*VIEWS},
+        "SELECT": {*VIEWS, "lockdown_alarm", "lockdown_lifted"},
         "USAGE": {f"{table}_id_seq" for table in (*AUDIT_TABLES, "risk_decisions")},
     },
     "app_auditor": {"SELECT": {*AUDIT_TABLES, *KIT_TABLES, *VIEWS, *RISK_RELATIONS}},
@@ -168,6 +168,8 @@ FUNCTIONS: dict[str, set[str]] = {
         "_refuse_too_long(text,text[],text[])",
         "_refuse_unseen(text,text)",
         "_begin_append()",
+        "_alarm_is_raised()",
+        "_record_new_signals(jsonb)",
         "append_webhook(bytea,inet,text,jsonb,text,boolean,bigint,text,boolean,jsonb,text,boolean)",
         "append_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,bigint,uuid,bigint,text,boolean,anycompatible)",
         "append_ai_debate(uuid,text,jsonb,anycompatible,integer,boolean,text,bigint,text,boolean,anycompatible)",
