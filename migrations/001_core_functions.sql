@@ -3321,62 +3321,79 @@ comment on function _view_text is
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
 --   _guard_parts()       all of ours that can have a type, an operator or an expression
+--
+-- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
+-- function plans its query at every call.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
-language sql stable rows 1
+language plpgsql stable rows 1
 set search_path from current
 as $function$
-  select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
-  from only installation as i
-  join pg_class as c on c.oid = i.tableoid
-  join pg_namespace as n on n.oid = c.relnamespace
-  join pg_roles as o on o.rolname = _owner_role();
+begin
+  return query
+    select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
+    from only installation as i
+    join pg_class as c on c.oid = i.tableoid
+    join pg_namespace as n on n.oid = c.relnamespace
+    join pg_roles as o on o.rolname = i.role_prefix || 'alpha_owner';
+end
 $function$;
 comment on function _guard_home is 'The schema of this installation and the role that owns it, one row.';
 create function _guard_extensions()
 returns table (oid oid, classid oid, objid oid)
-language sql stable rows 1
+language plpgsql stable rows 1
 set search_path from current
 as $function$
+begin
   -- An extension gets a fact of its own, instead of one for every object.
-  with members as materialized (
-    select e.oid, d.classid, d.objid
-    from _guard_home() as home
-    join pg_extension as e on true
-    join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
-    where e.oid in (
-      select x.refobjid
-      from pg_depend as x
-      where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
-        and home.oid in (
-          (select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
-          (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
-          (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
-          (select o.oprnamespace from pg_operator as o where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
-  )
-  select m.oid, m.classid, m.objid from members as m
-  union
-  -- Older versions do not make the array type of a member a member.
-  select m.oid, m.classid, t.typarray
-  from members as m join pg_type as t on m.classid = 'pg_type'::regclass and t.oid = m.objid and t.typarray <> 0;
+  return query
+    with members as materialized (
+      select e.oid, d.classid, d.objid
+      from _guard_home() as home
+      join pg_extension as e on true
+      join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
+      where e.oid in (
+        select x.refobjid
+        from pg_depend as x
+        where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
+          and home.oid in (
+            (select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
+            (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
+            (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
+            (select o.oprnamespace from pg_operator as o
+             where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
+    )
+    select m.oid, m.classid, m.objid from members as m
+    union
+    -- Older versions do not make the array type of a member a member.
+    select m.oid, m.classid, t.typarray
+    from members as m join pg_type as t on m.classid = 'pg_type'::regclass and t.oid = m.objid and t.typarray <> 0;
+end
 $function$;
 comment on function _guard_extensions is 'Every object of the extensions that have an object in this schema.';
 create function _guard_relations()
 returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
-language sql stable rows 200
+language plpgsql stable rows 200
 set search_path from current
 as $function$
-  select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
-  from _guard_home() as home
-  join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
-  left join only chains as h on h.table_name = c.relname
-  left join only chains as g on c.relname in ('lock_' || g.table_name, 'writer_' || g.table_name,
-                                              'tail_' || g.table_name, 'hashed_' || g.table_name,
-                                              g.table_name || '_id_seq')
-  where h.table_name is not null
-     or c.relowner = home.owner
-        and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+begin
+  return query
+    with helpers (name, table_name) as (
+      select n.name, h.table_name
+      from only chains as h
+      cross join lateral (values ('lock_' || h.table_name), ('writer_' || h.table_name), ('tail_' || h.table_name),
+                                 ('hashed_' || h.table_name), (h.table_name || '_id_seq')) as n(name)
+    )
+    select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
+    from _guard_home() as home
+    join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    left join only chains as h on h.table_name = c.relname
+    left join helpers as g on g.name = c.relname
+    where h.table_name is not null
+       or c.relowner = home.owner
+          and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+end
 $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '
@@ -3656,9 +3673,6 @@ as $function$
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
-  select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
-  from relations as r cross join lateral _grants_text(r.relacl, r.relowner) as g
-  union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
   from relations as r join pg_inherits as i on i.inhparent = r.oid
   union all
@@ -3673,7 +3687,7 @@ as $function$
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
-  'Guard facts: what each relation is, whose, and who has which right on it; policies, rules, children and parents.';
+  'Guard facts: what each relation is, and whose; policies, rules, children and parents.';
 create function _sequence_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
@@ -3874,9 +3888,8 @@ returns table (table_name text, object_kind text, object_name text, fact text, v
 language sql stable
 set search_path from current
 as $function$
-  with functions as materialized (select f.* from _guard_functions() as f)
   select f.chain, 'function', f.signature, v.fact, v.value
-  from functions as f
+  from _guard_functions() as f
   join pg_proc as p on p.oid = f.oid
   join pg_language as l on l.oid = p.prolang
   cross join lateral (values
@@ -3896,10 +3909,6 @@ as $function$
     ('settings', coalesce(array_to_string(p.proconfig, '; '), ''))
   ) as v(fact, value)
   union all
-  select f.chain, 'function', f.signature, 'grant to ' || g.grantee, g.privileges
-  from functions as f
-  cross join lateral _grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
-  union all
   -- Somebody else's function could stand in front of PostgreSQL's own.
   select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner',
          pg_get_userbyid(p.proowner)::text
@@ -3907,7 +3916,7 @@ as $function$
   where not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
 $function$;
 comment on function _function_facts is
-  'Guard facts: body, arguments, attributes, settings and rights of each of our functions, and the owner of each other '
+  'Guard facts: body, arguments, attributes and settings of each of our functions, and the owner of each other '
   'function in this schema.';
 create function _type_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -3929,13 +3938,6 @@ as $function$
        from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
   ) as f(fact, value)
   where not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
-  union all
-  select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
-  from _guard_home() as home
-  join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
-                   and (t.typtype in ('d', 'e', 'r')
-                        or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
-  cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
   union all
   -- What could change what an expression means.
   select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner',
@@ -3992,32 +3994,44 @@ $function$;
 comment on function _dependency_facts is
   'Guard facts: what ours takes from elsewhere, even where its text does not say so: a function behind a cast, an '
   'operator, an operator class, a collation.';
-create function _withdrawn_right_facts()
+create function _right_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
-  -- Our functions run with the owner's rights. Without them they could no longer count, check or engage.
-  with objects (chain, kind, name, acl, type, owner) as (
+  with objects (chain, kind, name, acl, type, owner, grants_count) as materialized (
     select r.chain, 'relation', r.relname::text, r.relacl,
-           case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner
+           case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner, true
     from _guard_relations() as r where r.relkind <> 'c'
     union all
-    select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner from _guard_functions() as f
+    select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner, true from _guard_functions() as f
     union all
-    select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner
+    -- A dump leaves out the rights on the row type of a table.
+    select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner,
+           t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c'
     from _guard_home() as home join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
   )
+  select o.chain, o.kind, o.name, 'grant to ' || coalesce(r.rolname, 'PUBLIC'),
+         string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', ' order by a.privilege_type)
+  from objects as o
+  cross join lateral aclexplode(coalesce(o.acl, acldefault(o.type, o.owner))) as a
+  left join pg_roles as r on r.oid = a.grantee
+  where o.grants_count and a.grantee <> o.owner
+  group by 1, 2, 3, 4
+  union all
+  -- Our functions run with the owner's rights. Without them they could no longer count, check or engage.
   select o.chain, o.kind, o.name, 'rights that the owner lacks',
          string_agg(d.privilege_type, ', ' order by d.privilege_type)
   from objects as o
-  cross join lateral aclexplode(acldefault(o.type, o.owner)) as d
-  where o.acl is not null and d.grantee = o.owner
-    and not exists (select from aclexplode(o.acl) as a
-                    where a.grantee = o.owner and a.privilege_type = d.privilege_type)
-  group by o.chain, o.kind, o.name;
+  cross join lateral (
+    select a.privilege_type from aclexplode(acldefault(o.type, o.owner)) as a where a.grantee = o.owner
+    except
+    select a.privilege_type from aclexplode(o.acl) as a where a.grantee = o.owner) as d
+  where o.acl is not null
+  group by 1, 2, 3;
 $function$;
-comment on function _withdrawn_right_facts is 'Guard facts: rights on its own objects that the owner was deprived of.';
+comment on function _right_facts is
+  'Guard facts: who has which right on each relation, function and type, and rights that the owner was deprived of.';
 
 -- sql/06_guards/facts.sql
 
@@ -4096,7 +4110,7 @@ as $function$
   union all select f.* from _type_facts() as f
   union all select f.* from _extension_facts() as f
   union all select f.* from _dependency_facts() as f
-  union all select f.* from _withdrawn_right_facts() as f
+  union all select f.* from _right_facts() as f
   union all select f.* from _register_facts() as f
   union all select f.* from _event_trigger_facts() as f;
 $function$;

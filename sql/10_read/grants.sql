@@ -70,6 +70,6 @@ select _grant('execute on routine', '{_counters, _lowered_counters, _grants_text
                                       _role_facts, _setting_facts, _relation_facts, _sequence_facts,
                                       _view_facts, _column_facts, _constraint_facts, _index_facts,
                                       _trigger_facts, _function_facts, _type_facts,
-                                      _extension_facts, _dependency_facts, _withdrawn_right_facts,
+                                      _extension_facts, _dependency_facts, _right_facts,
                                       _register_facts, _event_trigger_facts}',
               '{app_auditor}');
