@@ -2078,25 +2078,25 @@ begin
     order by e.from_id desc, e.id desc
   loop
     laterals := laterals || format(E'cross join lateral (select %s) as e%s\n', epoch.columns, epoch.number);
-    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)::text\n', epoch.from_id, epoch.number);
+    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)\n', epoch.from_id, epoch.number);
     unchanged := unchanged || coalesce(
       (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)',
                                 epoch.from_id, o.key, o.value), '')
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, case
-{branches:s}  else row_to_json(e1.*)::text end as row_data,
+  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, j.row_json::text as row_data, j.row_json,
   {unchanged:s} as older_values_hold,
   case when not ({unchanged:s}) then to_jsonb(c.*)::text end as altered
 from only {table:I} as c
-{laterals:s}$query$,
+{laterals:s}cross join lateral (select case
+{branches:s}  else row_to_json(e1.*) end as row_json) as j$query$,
     'branches', branches, 'unchanged', unchanged, 'table', table_name, 'laterals', laterals);
 end
 $function$;
 comment on function chain_rows_sql is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; '
-  'altered is the whole row where a column that was added later does not hold what it should.';
+  'Text of a query for the rows of a chain with their row_data (row_json is the same as a json), each with the columns '
+  'that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
 language plpgsql stable
@@ -2214,6 +2214,7 @@ comment on function _known_heads is
 --
 --   verdict.sql    what is said of one chain
 --   links.sql      the queries that recompute a chain; explains how verification stays set-based
+--   parts.sql      the same for a long range, by several processes
 --   damage.sql     every broken place, and which of them a lockdown release acknowledged
 --   chain.sql      verify_chain: the verdict on a chain or a range of it; reads only
 --   runs.sql       what a recorded run remembers: how far each chain was read, and the hash that stood there
@@ -2321,23 +2322,29 @@ set search_path from current
 as $function$
   -- $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time of the row before the first.
   -- It fails (22023) on a hash that is not hex; then _chain_places_sql looks closer.
+  -- "limit all" has a row printed before the window keeps it, so that it keeps one value instead of all columns. If
+  -- client_encoding is UTF8, json_send gives what convert_to(row_data, 'UTF8') gives, and saves three copies.
   select _fill($query$
     select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
     from (
       select r.id, r.created_at,
-        r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex')
-                                   || convert_to(r.row_data, 'UTF8')), 'hex')
+        r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex') || r.row_bytes), 'hex')
         and r.id = lag(r.id, 1, $4) over w + 1
         and r.created_at >= lag(r.created_at, 1, $5) over w and isfinite(r.created_at)
         and r.older_values_hold as holds
-      from ({rows:s}) as r
-      where r.id between $1 and $2
+      from (
+        select n.id, n.created_at, n.row_hash, n.older_values_hold, json_send(n.row_json) as row_bytes
+        from ({rows:s}) as n
+        where n.id between $1 and $2
+        order by n.id limit all
+      ) as r
       window w as (order by r.id)
     ) as l
   $query$, 'rows', chain_rows_sql(_chain_check_sql.table_name));
 $function$;
 comment on function _chain_check_sql is
-  'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+  'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time; '
+  'it needs client_encoding UTF8.';
 create function _chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
@@ -2400,6 +2407,91 @@ as $function$
 $function$;
 comment on function _chain_places_sql is
   'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+
+-- sql/05_verify/parts.sql
+
+-- A long range in parts, for several processes
+--
+-- PostgreSQL shares a query out to parallel workers only if it has no window, so a long range gets a query of another
+-- shape: a union of parts, and each process takes the next part that nobody has taken. A part reads its rows twice. The
+-- first time it collects, in id order, what each row gives to the one after it: id, time and hash, 48 bytes a row. The
+-- second time each row is compared with what its predecessor left at its place.
+--
+-- The answer is only whether all rows hold. If one does not, _check_range_of_chain reads the range by _chain_check_sql
+-- as it reads a short one, so a verdict on damage never comes from here. Without free workers the parts are read one
+-- after the other.
+
+create function _chain_parts_sql(table_name text, first_id bigint, last_id bigint, rows_per_part integer) returns text
+language sql stable
+set search_path from current
+as $function$
+  -- All of a part's rows hold if as many hold as there are ids: then each id has the one before it, so none is missing,
+  -- and none stands twice. b also bounds the second reading: that is why every plan does it after the first.
+  select _fill($query$
+    select sum(p.rows_read)::bigint, sum(p.rows_that_hold)::bigint, max(p.latest) from ({parts:s}) as p
+    $query$, 'parts', string_agg(_fill($part$
+      select count(*) as rows_read, max(n.created_at) as latest, count(*) filter (where
+          n.row_hash = encode(sha256(substring(b.hashes, 32 * (n.id - b.first_id)::integer + 1, 32)
+                                     || json_send(n.row_json)), 'hex')
+          and n.id = b.ids[(n.id - b.first_id)::integer + 1] + 1
+          and n.created_at >= b.times[(n.id - b.first_id)::integer + 1] and isfinite(n.created_at)
+          and n.older_values_hold
+          and octet_length(b.hashes) = 32 * cardinality(b.ids)) as rows_that_hold
+      from (
+        select {first:L}::bigint as first_id, {last:L}::bigint as last_id,
+               {genesis_id:L}::bigint[] || array_agg(p.id) as ids,
+               {genesis_time:L}::timestamptz[] || array_agg(p.created_at) as times,
+               decode({genesis:L}, 'hex') || coalesce(string_agg(decode(p.row_hash, 'hex'), ''), '') as hashes
+        from (select t.id, t.created_at, t.row_hash::text as row_hash from only {table:I} as t
+              where t.id between {first:L}::bigint - 1 and {last:L}::bigint - 1 order by t.id) as p
+      ) as b
+      join ({rows:s}) as n on n.id between b.first_id and b.last_id
+      $part$, 'table', _chain_parts_sql.table_name, 'rows', r.rows_sql, 'first', s.first_id::text,
+      'last', least(s.first_id + rows_per_part - 1, _chain_parts_sql.last_id)::text,
+      'genesis_id', case when s.first_id = 1 then '{0}' else '{}' end,
+      'genesis_time', case when s.first_id = 1 then '{-infinity}' else '{}' end,
+      'genesis', case when s.first_id = 1 then chain_genesis(_chain_parts_sql.table_name) else '' end), 'union all'))
+  from (select chain_rows_sql(_chain_parts_sql.table_name) as rows_sql) as r
+  cross join generate_series(_chain_parts_sql.first_id, _chain_parts_sql.last_id, rows_per_part::bigint) as s(first_id);
+$function$;
+comment on function _chain_parts_sql is
+  'Text of the query that counts the rows of a range and those among them that hold, in parts that parallel workers '
+  'can read; it needs client_encoding UTF8.';
+create function _check_in_parts(
+  table_name text, first_id bigint, last_id bigint, rows_per_part integer default 10000,
+  out holds boolean, out latest timestamptz)
+language plpgsql stable
+set search_path from current
+set client_encoding = 'UTF8'  -- _chain_parts_sql needs it
+-- Whole parts are shared out, not the pages of one: their rows must come in id order.
+set min_parallel_table_scan_size = 715827882 set min_parallel_index_scan_size = 715827882
+set parallel_setup_cost = 0 set parallel_tuple_cost = 0
+as $function$
+declare
+  parts_per_query  constant bigint := 32;  -- some 80 MB in all processes together
+  starts_at        bigint := first_id;
+  ends_at          bigint;
+  rows_read        bigint;
+  rows_that_hold   bigint;
+  latest_of_query  timestamptz;
+begin
+  holds := true;
+  while holds and starts_at <= last_id loop
+    ends_at := least(last_id, starts_at + parts_per_query * rows_per_part - 1);
+    execute _chain_parts_sql(table_name, starts_at, ends_at, rows_per_part)
+      into rows_read, rows_that_hold, latest_of_query;
+    -- A forged id, which can make a range of any length, ends the loop here, because rows are missing before it.
+    holds := rows_read = ends_at - starts_at + 1 and rows_that_hold = rows_read;
+    latest := greatest(latest, latest_of_query);
+    starts_at := ends_at + 1;
+  end loop;
+exception when invalid_parameter_value then  -- a stored hash is not hex
+  holds := false;
+end
+$function$;
+comment on function _check_in_parts is
+  'Whether all rows from first_id to last_id are there and hold, and the latest time; several processes read them if '
+  'they are free. verify_chain pins the settings.';
 
 -- sql/05_verify/damage.sql
 
@@ -2530,6 +2622,7 @@ create function _check_range_of_chain(
   out rows_checked bigint, out first_id bigint, out last_id bigint, out broken bigint, out latest timestamptz)
 language plpgsql stable
 set search_path from current
+set client_encoding = 'UTF8'  -- _chain_check_sql needs it
 as $function$
 declare
   begins_at    constant bigint := coalesce(from_id, -9223372036854775808);
@@ -2537,10 +2630,24 @@ declare
   before_id    bigint;
   before_hash  text;
   before_time  timestamptz;
+  in_parts     record;
 begin
   execute format('select t.id, t.row_hash::text, t.created_at'
                  ' from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
     into before_id, before_hash, before_time using begins_at;
+  -- Below this, and so for the ranges of a verification_plan, starting processes costs more than they gain.
+  execute format('select min(t.id), max(t.id) from only %I as t where t.id between $1 and $2', table_name)
+    into first_id, last_id using begins_at, ends_at;
+  if first_id > 0 and first_id <= 4611686018427387904 and last_id >= first_id + 100000
+     and current_setting('max_parallel_workers_per_gather')::integer > 0 then
+    select p.* into in_parts from _check_in_parts(table_name, first_id, last_id) as p;
+    if in_parts.holds then
+      rows_checked := last_id - first_id + 1;
+      broken := 0;
+      latest := in_parts.latest;
+      return;
+    end if;
+  end if;
   execute _chain_check_sql(table_name)
     into rows_checked, first_id, last_id, broken, latest
     using begins_at, ends_at, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0),
@@ -2553,8 +2660,8 @@ exception when invalid_parameter_value then  -- a stored hash is not hex
 end
 $function$;
 comment on function _check_range_of_chain is
-  'Reads the rows of a range once: how many there are, how many do not hold, and the latest time (null if a stored '
-  'hash is not hex). verify_chain pins the settings.';
+  'How many rows a range has, how many of them do not hold, and the latest time (null if a stored hash is not hex). '
+  'Several processes read a long range. verify_chain pins the settings.';
 create function _missing_end_text(table_name text, from_id bigint, to_id bigint, tail_id bigint) returns text
 language sql immutable
 set search_path from current

@@ -205,6 +205,8 @@ FUNCTIONS: dict[str, set[str]] = {
         "_chain_or_error(text)",
         "_chain_check_sql(text)",
         "_chain_places_sql(text)",
+        "_chain_parts_sql(text,bigint,bigint,integer)",
+        "_check_in_parts(text,bigint,bigint,integer)",
         "record_verification(boolean,jsonb,bigint)",
         "verification_plan(boolean,integer,bigint)",
         "open_damage()",
