@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from bench.contestants import COLUMNS, CONTENT, OURS, PLAIN, TABLES, USUAL, arena, insert
+from bench.contestants import OURS, PLAIN, TABLES, USUAL, arena
 from bench.host import Host
 from bench.measure import Figure, Slice, Target, alternate, figures
+from bench.statements import COLUMNS, CONTENT, insert
 
 NAME = "bulk"
 TITLE = "many rows of 500-byte payloads in one INSERT ... SELECT and in one COPY"

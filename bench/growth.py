@@ -8,9 +8,10 @@ from typing import Any
 
 import psycopg
 
-from bench.contestants import OURS, PLAIN, TABLES, arena, insert
+from bench.contestants import OURS, PLAIN, TABLES, arena
 from bench.host import Host
 from bench.measure import Figure, Slice, alternate, figures
+from bench.statements import insert
 
 NAME = "growth"
 TITLE = "cost of a row within a growing transaction, and in a growing table"

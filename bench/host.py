@@ -52,9 +52,9 @@ class Host:
         self._administer(f'drop database if exists "{name}" with (force)')
 
     @contextmanager
-    def clone(self, name: str) -> Iterator[str]:
+    def clone(self, name: str, number: int = 0) -> Iterator[str]:
         """Make a copy of a database that nobody is connected to, give its DSN, and drop it at the end."""
-        copy = f"{name}_copy"
+        copy = f"{name}_copy_{number}"
         self._administer(f'create database "{copy}" template "{name}"')
         try:
             yield self.server.url(copy)

@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 
 from alpha_db.errors import AlphaDbError
-from bench.contestants import OURS, arena, insert
+from bench.contestants import OURS, arena
 from bench.host import Host
 from bench.measure import Figure, Slice, Target, alternate, figures
+from bench.statements import insert
 
 NAME = "verify"
 TITLE = "verify_chain beside COPY TO '/dev/null' on one core, and 1, 2 and as many jobs as cores"

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from bench.cli import PARTS, main
-from bench.contestants import TABLES, insert
+from bench.contestants import FILES, TABLES
 from bench.measure import Target, figures, percentile
 from bench.receiver_app import PlainlyRecording, plain_writers
+from bench.statements import arrays, insert
 from click.testing import CliRunner
 
 from alpha_db.risk import Decision
@@ -73,11 +74,11 @@ def test_percentiles_are_those_of_the_samples() -> None:
 
 
 def test_the_contestants_differ_in_nothing_but_the_chain(db: Connection) -> None:
-    """The same columns, defaults apart, indexes and constraints; and each of their chains holds."""
-    for file in ("contestants.sql", "usual_chain.sql"):
+    """The same columns, defaults apart, indexes and constraints; and each keeps the trail that it promises."""
+    for file in FILES:
         db.execute((ROOT / "bench" / file).read_bytes())
     shapes = {table: shape(db, table) for table in TABLES.values()}
-    assert shapes["plain_signals"] == shapes["signals"] == shapes["usual_signals"]
+    assert [table for table, found in shapes.items() if found != shapes["signals"]] == []
     for contestant in TABLES:
         query(db, insert(contestant, 3))
     rows = query(
@@ -92,6 +93,24 @@ def test_the_contestants_differ_in_nothing_but_the_chain(db: Connection) -> None
     assert all(row["holds"] for row in rows)
     assert one(db, "select verdict from verify_chain('signals')") == "intact"
     assert one(db, "select count(*) from plain_signals") == 3
+    assert query(db, "select record from supa_versions") == query(
+        db, "select to_jsonb(s) as record from supa_signals as s"
+    )
+    assert one(db, "select count(distinct record_id) from supa_versions where op = 'INSERT'") == 3
+    kept = "id, signal_id, raw_payload, created_at, recorded_by"
+    assert query(db, f"select {kept} from pgh_events where pgh_label = 'insert'") == query(
+        db, f"select {kept} from pgh_signals"
+    )
+
+
+def test_an_array_is_written_alike_by_all_ways(db: Connection) -> None:
+    for file in FILES:
+        db.execute((ROOT / "bench" / file).read_bytes())
+    for number, statement in enumerate(arrays(3).values()):
+        db.execute(statement.replace(":k::text", f"'k{number}'").encode())
+    written = "select count(*) from {} where price = 0.071234 and raw_payload #>> '{{order,id}}' = %s"
+    assert [one(db, written.format("plain_signals"), [f"k{n}"]) for n in range(2)] == [3, 3]
+    assert [one(db, written.format("signals"), [f"k{n}"]) for n in range(2, 4)] == [3, 3]
 
 
 def test_the_receiver_without_alpha_db_writes_the_same_rows(
