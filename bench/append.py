@@ -39,7 +39,10 @@ def run(host: Host) -> list[Figure]:
     """Measure. Raises AlphaDbError with what pgbench said."""
     found: list[Figure] = []
     with tempfile.TemporaryDirectory() as directory, arena(host, _DATABASE):
-        single, arrayed = (_write(scripts, Path(directory)) for scripts in (_SCRIPTS, _ARRAY_SCRIPTS))
+        single, arrayed = (
+            _write(_SCRIPTS, Path(directory, "single")),
+            _write(_ARRAY_SCRIPTS, Path(directory, "array")),
+        )
         for disk, settings in DISKS.items():
             with host.set(settings):
                 for writers in WRITERS:
@@ -60,8 +63,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def _write(scripts: dict[str, str], directory: Path) -> dict[str, Path]:
-    """Write scripts into files; return the files."""
-    files = {name: directory / f"{len(scripts)}-{number}.sql" for number, name in enumerate(scripts)}
+    """Write scripts into files of a new directory; return the files."""
+    directory.mkdir()
+    files = {name: directory / f"{number}.sql" for number, name in enumerate(scripts)}
     for name, file in files.items():
         file.write_text(scripts[name], encoding="utf-8")
     return files

@@ -15,12 +15,12 @@ import psycopg
 
 import alpha_db
 from alpha_db.demo.host import undisturbed
-from alpha_db.embedded import find_binaries
 from alpha_db.errors import AlphaDbError, squeeze
 from bench import append, bulk, cost, ed25519, growth, hydrator, proofs, receiver, verify
 from bench.host import Host, durable_server, machine
 from bench.measure import Figure
 from bench.report import document, show
+from bench.servers import choose, sha256_of
 
 COULD_NOT_RUN = 3
 
@@ -43,7 +43,11 @@ PARTS = {
 @click.option(
     "--quick", is_flag=True, help="A fraction of the samples: whether it works, no figures to quote."
 )
-@click.option("--pg", metavar="18|16|15|DIR", help="PostgreSQL's version, or the directory of its programs.")
+@click.option(
+    "--pg",
+    metavar="18|17|16|15|DIR",
+    help="PostgreSQL's version, or the directory of its programs; default: the newest with OpenSSL.",
+)
 @click.option(
     "-o",
     "--output",
@@ -102,7 +106,7 @@ def measure(
     facts = machine()
     figures: list[Figure] = []
     with undisturbed():
-        binaries = find_binaries(pg)
+        binaries = choose(pg)
         _say(f"starting PostgreSQL {binaries.version}")
         with durable_server(binaries) as server:
             host = Host(server, quick, largest)
@@ -123,6 +127,7 @@ def measure(
             "quick": quick,
             "machine": facts,
             "settings": settings,
+            "sha256": sha256_of(settings["ssl_library"]),
             "parts": seconds,
         },
     )

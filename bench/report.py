@@ -17,7 +17,7 @@ from bench.measure import Figure
 def document(figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run as it goes into the JSON file; `format` grows when a member changes its meaning."""
     return {
-        "format": 2,
+        "format": 3,
         **facts,
         "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
     }
@@ -30,7 +30,8 @@ def show(found: Mapping[str, Any]) -> None:
     machine, settings = found["machine"], found["settings"]
     quick = ", quick: too short to quote" if found["quick"] else ""
     console.print(
-        f"alpha-db {found['alpha_db']} on PostgreSQL {found['server_version']}{quick}", markup=False
+        f"alpha-db {found['alpha_db']} on PostgreSQL {found['server_version']}, SHA-256 by {found['sha256']}{quick}",
+        markup=False,
     )
     for facts in (machine, settings):
         console.print(

@@ -14,9 +14,11 @@ from bench.cli import PARTS, main
 from bench.contestants import FILES, TABLES
 from bench.measure import Target, figures, percentile
 from bench.receiver_app import PlainlyRecording, plain_writers
+from bench.servers import choose, has_openssl
 from bench.statements import arrays, insert
 from click.testing import CliRunner
 
+from alpha_db.embedded import Binaries, find_binaries
 from alpha_db.risk import Decision
 from tests.support import ROOT, Connection, one, query
 
@@ -27,9 +29,10 @@ def test_a_quick_run_writes_table_and_json(binaries: Path, tmp_path: Path) -> No
     result = CliRunner().invoke(main, arguments, env={"COLUMNS": None})  # which parallel workers set
     assert result.exit_code == 0, result.output
     found = json.loads(file.read_text(encoding="utf-8"))
-    assert found["format"] == 2
+    assert found["format"] == 3
     assert (list(found["parts"]), found["quick"]) == (["ed25519"], True)
     assert found["settings"]["fsync"] == "on"
+    assert found["sha256"] == ("OpenSSL" if has_openssl(find_binaries(binaries)) else "PostgreSQL's own code")
     assert found["machine"]["cores"] >= 1
     by_name = {figure["contestant"]: figure for figure in found["figures"]}
     assert list(by_name) == [
@@ -151,6 +154,24 @@ def shape(db: Connection, table: str) -> list[str]:
         {"table": table},
     )
     return sorted(re.sub(r"INDEX \S+ ON \S+", "INDEX ON", row["fact"]) for row in found)
+
+
+def test_a_server_with_openssl_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def server(name: str, major: int, code: bytes) -> Binaries:
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / "postgres").write_bytes(code)
+        return Binaries(directory, f"{major}.1", major)
+
+    old, new = server("old", 15, b"\0libssl.so.3\0"), server("new", 17, b"\0libssl.so.3\0")
+    bare, bare_new = server("bare", 18, b"\0libc.so.6\0"), server("bare_new", 17, b"\0libc.so.6\0")
+    monkeypatch.setattr("bench.servers._candidates", lambda: iter([bare, bare_new, old, new]))
+    monkeypatch.setattr("bench.servers.find_binaries", lambda wish: f"find_binaries({wish})")
+    assert choose(None) == new
+    assert choose("17") == new
+    assert choose("15") == old
+    assert str(choose("18")) == "find_binaries(18)"
+    assert str(choose(str(tmp_path))) == f"find_binaries({tmp_path})"
 
 
 def test_list_names_every_part() -> None:
