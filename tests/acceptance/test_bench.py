@@ -13,6 +13,7 @@ import pytest
 from bench.cli import PARTS, main
 from bench.contestants import FILES, TABLES
 from bench.measure import Target, figures, percentile
+from bench.queueing import Model, Turn
 from bench.receiver_app import PlainlyRecording, plain_writers
 from bench.servers import choose, has_openssl
 from bench.statements import arrays, insert
@@ -189,3 +190,23 @@ def test_what_cannot_run_says_why(arguments: list[str], code: int) -> None:
     assert result.exit_code == code
     assert result.stdout == ""
     assert result.stderr
+
+
+def test_the_model_of_one_writer_is_the_sum_of_its_parts() -> None:
+    turn = Turn(client=40, before=60, hold=80, after=50, wake=25, flush=500, cold=1000)
+    assert Model(turn, cores=2).rate(1) == pytest.approx(1e6 / (40 + 60 + 80 + 50 + 2 * 25 + 500), rel=0.02)
+
+
+def test_the_model_of_many_cores_is_the_lock_and_its_hand_over() -> None:
+    turn = Turn(client=40, before=60, hold=80, after=50, wake=25, cold=15)
+    assert Model(turn, cores=100).rate(50) == pytest.approx(1e6 / (80 + 25 + 15), rel=0.02)
+
+
+def test_the_model_without_a_lock_is_its_cores() -> None:
+    turn = Turn(client=40, before=60, after=50, wake=25)
+    assert Model(turn, cores=2).rate(50) == pytest.approx(2 * 1e6 / (40 + 60 + 50), rel=0.02)
+
+
+def test_the_model_lets_all_who_wait_share_a_flush() -> None:
+    turn = Turn(client=1, flush=1000)
+    assert Model(turn, cores=50).rate(50) > 20 * Model(turn, cores=50).rate(1)
