@@ -9,12 +9,12 @@ from bench.contestants import CALL, OURS, PLAIN, USUAL, arena
 from bench.host import Host
 from bench.measure import Figure, Slice, Target, alternate, figures
 from bench.pgbench import pgbench
-from bench.statements import ALONE, CALL_MANY, RECORD_MANY, arrays
+from bench.statements import ALONE, CALL_MANY, RECORD_MANY, VALUES, arrays
 
 NAME = "append"
 TITLE = "durable rows, one a transaction and 100 a call, by several writers, native disk and 2 ms flush"
 
-WRITERS = (1, 8, 32)
+WRITERS = {"native disk": (1, 8, 32), "2 ms flush": (8, 32)}
 #: Server settings that make the disk what it is called.
 DISKS = {"native disk": {}, "2 ms flush": {"commit_delay": "2000", "commit_siblings": "0"}}
 #: What CALL should reach of the plain table's rate.
@@ -30,8 +30,8 @@ ARRAY_ROWS, CALLERS, ARRAY_TARGET = 100, (1, 8), 0.60
 _DATABASE = "bench_append"
 _SCRIPTS = {contestant: ALONE[contestant] + ";\n" for contestant in (PLAIN, USUAL, OURS, CALL)}
 _ARRAY_SCRIPTS = {
-    name: f"\\set k random(1, 9000000000000000)\n{statement};\n"
-    for name, statement in arrays(ARRAY_ROWS).items()
+    name: f"\\set k random(1, 9000000000000000)\n{arrays(ARRAY_ROWS)[name]};\n"
+    for name in (VALUES, RECORD_MANY, CALL_MANY)
 }
 
 
@@ -45,7 +45,7 @@ def run(host: Host) -> list[Figure]:
         )
         for disk, settings in DISKS.items():
             with host.set(settings):
-                for writers in WRITERS:
+                for writers in WRITERS[disk]:
                     goal = TARGETS.get((disk, writers))
                     targets = {} if goal is None else {CALL: Target(goal, "ratio", "at least")}
                     found += _scenario(

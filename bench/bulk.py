@@ -22,7 +22,7 @@ from bench.statements import (
 NAME = "bulk"
 TITLE = "many rows of 500-byte payloads in one INSERT ... SELECT, in one COPY, and in arrays of 1000 a call"
 
-ROWS, QUICK_ROWS = 100_000, 20_000
+QUICK_ROWS = 5_000
 #: Rows of an array.
 ARRAY_ROWS = 1_000
 #: Who takes several times as long gets fewer rows.
@@ -74,7 +74,7 @@ def run(host: Host) -> list[Figure]:
 
 
 def _rows(host: Host, contestant: str = PLAIN) -> int:
-    return (QUICK_ROWS if host.quick else ROWS) // LESS.get(contestant, 1)
+    return (QUICK_ROWS if host.quick else host.bulk_rows) // LESS.get(contestant, 1)
 
 
 def _scenario(host: Host, scenario: str, slices: dict[str, Slice], *aims: str) -> list[Figure]:
@@ -94,7 +94,7 @@ def _arrays(host: Host, statement: str, contestant: str) -> list[float]:
     """The same for arrays, a statement and a transaction each."""
     rows = _rows(host, contestant)
     text = array(ARRAY_ROWS)
-    given = [text.replace("~", f"{number:06}") for number in range(rows // ARRAY_ROWS)]
+    given = [text.replace("~", f"{number:06}") for number in range(-(-rows // ARRAY_ROWS))]
     with host.clone(_DATABASE) as dsn, host.connect(dsn) as conn:
         host.checkpoint()
 
@@ -102,4 +102,4 @@ def _arrays(host: Host, statement: str, contestant: str) -> list[float]:
             for signals in given:
                 conn.execute(statement.encode(), [signals], prepare=True)
 
-        return [host.clock(work) / rows * 1e6]
+        return [host.clock(work) / len(given) / ARRAY_ROWS * 1e6]

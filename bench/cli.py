@@ -64,6 +64,14 @@ PARTS = {
     show_default=True,
     help="The largest table of the part growth; 10000000 takes some minutes more.",
 )
+@click.option(
+    "--bulk-rows",
+    metavar="ROWS",
+    type=click.IntRange(min=10_000),
+    default=100_000,
+    show_default=True,
+    help="The rows of the part bulk; 1000000 takes half an hour more.",
+)
 @click.option("--list", "only_list", is_flag=True, help="List the parts, and measure nothing.")
 @click.argument("parts", metavar="[PART]...", nargs=-1, type=click.Choice(list(PARTS)))
 def main(
@@ -72,6 +80,7 @@ def main(
     pg: str | None,
     json_file: Path | None,
     largest: int,
+    bulk_rows: int,
     only_list: bool,
 ) -> None:
     """Measure all parts, or the given ones, on a PostgreSQL server that is made for it and removed.
@@ -87,7 +96,11 @@ def main(
         raise click.BadParameter(f"there is no directory {json_file.parent}", param_hint="--output")
     try:
         found = measure(
-            [name for name in PARTS if not parts or name in parts], quick=quick, pg=pg, largest=largest
+            [name for name in PARTS if not parts or name in parts],
+            quick=quick,
+            pg=pg,
+            largest=largest,
+            bulk_rows=bulk_rows,
         )
         show(found)
         if json_file:
@@ -99,7 +112,12 @@ def main(
 
 
 def measure(
-    names: list[str], *, quick: bool = False, pg: str | None = None, largest: int = 1_000_000
+    names: list[str],
+    *,
+    quick: bool = False,
+    pg: str | None = None,
+    largest: int = 1_000_000,
+    bulk_rows: int = 100_000,
 ) -> dict[str, object]:
     """Run parts and return the document. Raises AlphaDbError, psycopg.Error, OSError."""
     started, began = datetime.now(UTC), time.monotonic()
@@ -109,7 +127,7 @@ def measure(
         binaries = choose(pg)
         _say(f"starting PostgreSQL {binaries.version}")
         with durable_server(binaries) as server:
-            host = Host(server, quick, largest)
+            host = Host(server, quick, largest, bulk_rows)
             settings = host.settings()
             seconds: dict[str, float] = {}
             for name in names:

@@ -18,7 +18,7 @@ TITLE = "cost of a row within a growing transaction, and in a growing table"
 
 CHUNK = 1000
 #: Rows of the transaction whose last rows are measured; the first figure is of the first ones.
-LENGTHS, QUICK_LENGTHS = (1_000, 10_000, 100_000, 1_000_000), (1_000, 10_000, 50_000)
+LENGTHS, QUICK_LENGTHS = (1_000, 10_000, 50_000, 200_000), (1_000, 10_000, 30_000)
 SIZES, QUICK_SIZES = (0, 10_000, 100_000, 1_000_000, 10_000_000), (0, 10_000, 100_000)
 
 _DATABASE = "bench_growth"

@@ -34,11 +34,12 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Host:
-    """A running server, whether the run is a quick one, and the rows of the largest table it may make."""
+    """A running server, whether the run is a quick one, the rows of growth's largest table, and those of bulk."""
 
     server: Server
     quick: bool
     largest: int = 1_000_000
+    bulk_rows: int = 100_000
 
     def database(self, name: str) -> str:
         """Make a database with the migrations applied; return its DSN."""

@@ -55,8 +55,9 @@ def run(host: Host) -> list[Figure]:
             taken: dict[str, list[list[float]]] = {name: [] for name in (ALONE_NAME, *beside)}
             host.checkpoint()
             for _ in range(1 if host.quick else 3):
-                for name, statement in beside.items():
-                    taken[ALONE_NAME].append(_slice(host, script))
+                for number, (name, statement) in enumerate(beside.items()):
+                    if number % 2 == 0:
+                        taken[ALONE_NAME].append(_slice(host, script))
                     with _looping(host, dsn, statement):
                         taken[name].append(_slice(host, script))
             found += _figures(contestant, taken)

@@ -13,6 +13,7 @@ import pytest
 from bench.cli import PARTS, main
 from bench.contestants import FILES, TABLES
 from bench.measure import Target, figures, percentile
+from bench.pgbench import steady_rate
 from bench.queueing import Model, Turn
 from bench.receiver_app import PlainlyRecording, plain_writers
 from bench.servers import choose, has_openssl
@@ -75,6 +76,12 @@ def test_percentiles_are_those_of_the_samples() -> None:
     (figure,) = figures("p", "s", "ms", {"a": values}, baseline="a", percentiles=(0.05, 0.95, 0.99))
     assert (figure.p5, figure.median, figure.p95, figure.p99) == (5, 50.5, 95, 99)
     assert percentile([3.0], 0.99) == 3.0
+
+
+def test_a_rate_is_of_the_time_in_which_all_writers_were_at_work() -> None:
+    early, late = [1.0, 2.0, 3.0, 4.0], [2.5, 3.5, 9.0]
+    assert steady_rate([early, late]) == pytest.approx(3 / 1.5)  # 3.0, 3.5 and 4.0, from 2.5 to 4.0
+    assert steady_rate([[1.0, 2.0], [5.0]]) is None
 
 
 def test_the_contestants_differ_in_nothing_but_the_chain(db: Connection) -> None:
