@@ -66,7 +66,8 @@ def run(host: Host) -> list[Figure]:
         with throwaway_server(host.server.binaries, options=options) as server:
             quiet = Host(server, host.quick)
             with arena(quiet, _DATABASE) as dsn, quiet.connect(dsn) as conn:
-                found = {writers: _measure(quiet, conn, ours, writers) for writers in WRITERS}
+                start = _start(quiet, conn, dsn)
+                found = {writers: _measure(quiet, conn, ours, writers, start) for writers in WRITERS}
                 fast = median(_run(quiet, plain, 1).latencies)
         with arena(host, _DATABASE):
             flushed = {writers: _run(host, ours, writers).rate for writers in FLUSHED}
@@ -83,16 +84,31 @@ def run(host: Host) -> list[Figure]:
     ]
 
 
-def _measure(host: Host, conn: psycopg.Connection[Any], script: Path, writers: int) -> Found:
+def _start(host: Host, conn: psycopg.Connection[Any], dsn: str) -> float:
+    """The microseconds of processor time that a backend takes to start, and for its first row."""
+    before = _processor(host)
+    for _ in range(20):
+        with psycopg.connect(dsn, autocommit=True, application_name="pgbench") as fresh:
+            fresh.execute(ALONE[CALL].encode(), prepare=True)
+    _wait_for_end(conn)
+    return (_processor(host) - before) / 20
+
+
+def _measure(host: Host, conn: psycopg.Connection[Any], script: Path, writers: int, start: float) -> Found:
     """Run writers; return what they did."""
     last = conn.execute("select coalesce(max(id), 0) from signals").fetchone()
     before = _processor(host)
     run = _run(host, script, writers)
-    while conn.execute("select from pg_stat_activity where application_name = 'pgbench'").fetchone():
-        time.sleep(0.01)
-    spent = (_processor(host) - before) / len(run.latencies)
+    _wait_for_end(conn)
+    spent = (_processor(host) - before - writers * start) / len(run.latencies)
     hold, gap = conn.execute(_LOCK, last).fetchone() or (0.0, 0.0)
     return Found(run.rate, spent, hold, gap)
+
+
+def _wait_for_end(conn: psycopg.Connection[Any]) -> None:
+    """Wait until no backend of pgbench is left."""
+    while conn.execute("select from pg_stat_activity where application_name = 'pgbench'").fetchone():
+        time.sleep(0.01)
 
 
 def _run(host: Host, script: Path, writers: int) -> Run:

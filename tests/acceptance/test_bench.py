@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench.cli import PARTS, main
-from bench.contestants import FILES, TABLES
-from bench.measure import Target, figures, percentile
+from bench.contestants import FILES, OURS, PLAIN, TABLES
+from bench.measure import Figure, Target, figures, percentile
+from bench.page import filled
 from bench.pgbench import steady_rate
 from bench.queueing import Model, Turn
 from bench.receiver_app import PlainlyRecording, plain_writers
@@ -217,3 +219,27 @@ def test_the_model_without_a_lock_is_its_cores() -> None:
 def test_the_model_lets_all_who_wait_share_a_flush() -> None:
     turn = Turn(client=1, flush=1000)
     assert Model(turn, cores=50).rate(50) > 20 * Model(turn, cores=50).rate(1)
+
+
+def test_the_page_takes_the_figures_of_runs() -> None:
+    def document(version: str, ratio: float) -> dict[str, Any]:
+        ours = Figure("cost", "alone", OURS, "µs/row", 90.0, None, None, None, 3, ratio, Target(1.8, "ratio"))
+        plain = Figure("cost", "alone", PLAIN, "µs/row", 50.0, None, None, None, 3, None)
+        proof = Figure("proofs", "sealed", "first", "ms", 8.0, None, None, None, 3, None, Target(10.0))
+        lock = Figure(
+            "handover", "processor time of a row, no flush", "1 writer", "µs", 80.0, None, None, None, 1, None
+        )
+        rows = [asdict(figure) | {"met": figure.met} for figure in (plain, ours, proof, lock)]
+        return {"server_version": version, "sha256": "OpenSSL", "figures": rows}
+
+    places = "".join(
+        f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in ("targets", "beside", "handover")
+    )
+    found = filled(places, [document("15.1", 1.75), document("18.1", 1.85)])
+    assert "old" not in found
+    assert "| processor time of a row, alone | ours, INSERT | ≤ 1.8 | 1.75 | **1.85** |" in found
+    assert "| sealed | first | ≤ 10 ms | 8.00 | 8.00 |" in found
+    assert "| processor time of a row, alone | | | | 1.75 / 1.85 | |" in found
+    assert "| 1 writer | 80.00 |" in found
+    assert filled(found, [document("15.1", 1.75), document("18.1", 1.85)]) == found
+    assert filled((ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), [document("15.1", 1.75)])
