@@ -86,7 +86,7 @@ def main(
     """Measure all parts, or the given ones, on a PostgreSQL server that is made for it and removed.
 
     The figures go to stdout, progress to stderr. Exits 0 if everything was measured, whatever came out; 2 for
-    wrong usage; 3 if it could not run. A missed target is a figure, not a failure.
+    wrong usage; 3 if it, or a part, could not run. A missed target is a figure, not a failure.
     """
     if only_list:
         for name, part in PARTS.items():
@@ -105,10 +105,11 @@ def main(
         show(found)
         if json_file:
             json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    except AlphaDbError as problem:
-        _fail(problem.message + (f" (hint: {problem.hint})" if problem.hint else ""))
-    except (psycopg.Error, OSError) as problem:
-        _fail(squeeze(str(problem)))
+    except (AlphaDbError, psycopg.Error, OSError) as problem:
+        _say(f"error: {_told(problem)}")
+        sys.exit(COULD_NOT_RUN)
+    if found["problems"]:
+        sys.exit(COULD_NOT_RUN)
 
 
 def measure(
@@ -119,10 +120,14 @@ def measure(
     largest: int = 1_000_000,
     bulk_rows: int = 100_000,
 ) -> dict[str, object]:
-    """Run parts and return the document. Raises AlphaDbError, psycopg.Error, OSError."""
+    """Run parts and return the document; a part that fails is among its problems, and the others go on.
+
+    Raises AlphaDbError, psycopg.Error, OSError if there is no server.
+    """
     started, began = datetime.now(UTC), time.monotonic()
     facts = machine()
     figures: list[Figure] = []
+    problems: list[str] = []
     with undisturbed():
         binaries = choose(pg)
         _say(f"starting PostgreSQL {binaries.version}")
@@ -133,7 +138,11 @@ def measure(
             for name in names:
                 _say(f"{name}: {PARTS[name].title}")
                 part_began = time.monotonic()
-                figures += PARTS[name].run(host)
+                try:
+                    figures += PARTS[name].run(host)
+                except (AlphaDbError, psycopg.Error, OSError) as problem:
+                    problems.append(f"{name}: {_told(problem)}")
+                    _say(f"error: {problems[-1]}")
                 seconds[name] = round(time.monotonic() - part_began, 1)
     return document(
         figures,
@@ -147,6 +156,7 @@ def measure(
             "settings": settings,
             "sha256": sha256_of(settings["ssl_library"]),
             "parts": seconds,
+            "problems": problems,
         },
     )
 
@@ -155,6 +165,7 @@ def _say(text: str) -> None:
     click.echo(f"bench: {text}", err=True)
 
 
-def _fail(text: str) -> None:
-    click.echo(f"bench: error: {text}", err=True)
-    sys.exit(COULD_NOT_RUN)
+def _told(problem: Exception) -> str:
+    if isinstance(problem, AlphaDbError):
+        return problem.message + (f" (hint: {problem.hint})" if problem.hint else "")
+    return squeeze(str(problem))

@@ -107,9 +107,9 @@ def _fill(conn: psycopg.Connection[Any], table: str, size: int) -> None:
             conn.execute(f"drop index {name}")
         conn.execute(
             f"insert into {table} (id, correlation_id, signal_id, symbol, side, price, quantity, raw_payload,"
-            " row_hash, created_at)"
+            " row_hash, created_at, recorded_by)"
             " select n, gen_random_uuid(), gen_random_uuid()::text, 'ETHBTC', 'BUY', 0.0712340000, 1.5, '{}',"
-            f" repeat('0', 64), clock_timestamp() from generate_series({last + 1}, {size}) as n"
+            f" repeat('0', 64), clock_timestamp(), session_user from generate_series({last + 1}, {size}) as n"
         )
         for name, definition in indexes:
             conn.execute(f'alter table {table} add constraint "{name}" {definition}')

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.cli import PARTS, main
+from bench.cli import PARTS, Part, main
 from bench.contestants import FILES, OURS, PLAIN, TABLES
+from bench.host import Host
 from bench.measure import Figure, Target, figures, percentile
 from bench.page import filled
 from bench.pgbench import steady_rate
@@ -182,6 +183,25 @@ def test_a_server_with_openssl_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_
     assert choose("15") == old
     assert str(choose("18")) == "find_binaries(18)"
     assert str(choose(str(tmp_path))) == f"find_binaries({tmp_path})"
+
+
+def test_a_part_that_fails_is_told_and_the_others_go_on(
+    binaries: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(_host: Host) -> list[Figure]:
+        raise OSError("the disk is full")
+
+    def works(_host: Host) -> list[Figure]:
+        return figures("works", "s", "ms", {"a": [1.0]}, baseline="a")
+
+    monkeypatch.setattr("bench.cli.PARTS", {"fails": Part("", fails), "works": Part("", works)})
+    file = tmp_path / "figures.json"
+    result = CliRunner().invoke(main, ["--pg", str(binaries), "-o", str(file)])
+    assert result.exit_code == 3
+    assert "bench: error: fails: the disk is full" in result.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert [figure["part"] for figure in found["figures"]] == ["works"]
+    assert found["problems"] == ["fails: the disk is full"]
 
 
 def test_list_names_every_part() -> None:
