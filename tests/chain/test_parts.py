@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from tests.chain.by_force import behind_its_back, judge, rehash
