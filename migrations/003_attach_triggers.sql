@@ -435,23 +435,17 @@ end
 $function$;
 comment on function _refuse_in_lockdown is
   'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
--- Without search_path, because setting one costs more than the question: every name in it is qualified.
-do $create$
-begin
-  execute _fill($template$
 create function _refuse_statement_in_lockdown() returns trigger
 language plpgsql security definer
+set search_path from current
 as $function$
 begin
-  if {home:I}._alarm_is_raised() then
-    perform {home:I}._refuse_in_lockdown(tg_argv[0]);
+  if _alarm_is_raised() then
+    perform _refuse_in_lockdown(tg_argv[0]);
   end if;
   return null;
 end
 $function$;
-$template$, 'home', current_schema());
-end
-$create$;
 comment on function _refuse_statement_in_lockdown is
   'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm '
   'was raised. Argument: table.';
@@ -749,6 +743,19 @@ $function$;
 comment on function _accept_retry is
   'Raises AUD-010 unless what was sent is what is stored under the key; numbers are compared as numbers, JSON as '
   'jsonb.';
+create function _signal_under(signal_id text) returns signals
+language plpgsql
+set search_path from current
+as $function$
+declare
+  stored  signals;
+begin
+  -- Planned anew, because a plan that was made while the table was small would read it whole later.
+  execute 'select s.* from only signals as s where s.signal_id = $1' into stored using signal_id;
+  return stored;
+end
+$function$;
+comment on function _signal_under is 'The signal under a signal_id; all columns are null if there is none.';
 create function _require_same_order(client_order_id text, correlation_id uuid, symbol text, side text) returns void
 language plpgsql security definer
 set search_path from current
@@ -820,10 +827,8 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  -- Planned anew, because a plan that was made while the table was small would read it whole later.
-  look_up  constant text := 'select s.* from only signals as s where s.signal_id = $1';
-  stored   signals;
-  is_new   boolean := false;
+  stored  signals;
+  is_new  boolean := false;
 begin
   if pg_typeof(price) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('price or quantity', pg_typeof(price));
@@ -833,7 +838,7 @@ begin
     perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
   if _alarm_is_raised() then
-    execute look_up into stored using signal_id;
+    stored := _signal_under(signal_id);
   end if;
   if stored.id is null then
     insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
@@ -846,7 +851,7 @@ begin
     returning s.* into stored;
     is_new := found;
     if not is_new then
-      execute look_up into stored using signal_id;
+      stored := _signal_under(signal_id);
       if stored.id is null then
         perform _refuse_unseen('signal_id', signal_id);
       end if;

@@ -22,7 +22,11 @@ begin
   execute format('select min(t.id), max(t.id) from only %I as t where t.id between $1 and $2', table_name)
     into first_id, last_id using begins_at, ends_at;
   if first_id > 0 and first_id <= 4611686018427387904 and last_id >= first_id + 100000
-     and current_setting('max_parallel_workers_per_gather')::integer > 0 then
+     and current_setting('max_parallel_workers_per_gather')::integer > 0
+     -- without the index each part would read the whole table
+     and exists (select from pg_index as i
+                 join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0] and a.attname = 'id'
+                 where i.indrelid = to_regclass(quote_ident(table_name)) and i.indisprimary and i.indisvalid) then
     select p.* into in_parts from _check_in_parts(table_name, first_id, last_id) as p;
     if in_parts.holds then
       rows_checked := last_id - first_id + 1;

@@ -54,7 +54,7 @@ set search_path from current
 set client_encoding = 'UTF8'  -- _chain_parts_sql needs it
 -- Whole parts are shared out, not the pages of one: their rows must come in id order.
 set min_parallel_table_scan_size = 715827882 set min_parallel_index_scan_size = 715827882
-set parallel_setup_cost = 0 set parallel_tuple_cost = 0
+set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set enable_indexscan = on
 as $function$
 declare
   parts_per_query  constant bigint := 32;  -- some 80 MB in all processes together

@@ -45,23 +45,17 @@ $function$;
 comment on function _refuse_in_lockdown is
   'Raises AUD-009 while the lockdown is engaged. Remembers in lockdown_lifted that it was lawfully lifted.';
 
--- Without search_path, because setting one costs more than the question: every name in it is qualified.
-do $create$
-begin
-  execute _fill($template$
 create function _refuse_statement_in_lockdown() returns trigger
 language plpgsql security definer
+set search_path from current
 as $function$
 begin
-  if {home:I}._alarm_is_raised() then
-    perform {home:I}._refuse_in_lockdown(tg_argv[0]);
+  if _alarm_is_raised() then
+    perform _refuse_in_lockdown(tg_argv[0]);
   end if;
   return null;
 end
 $function$;
-$template$, 'home', current_schema());
-end
-$create$;
 comment on function _refuse_statement_in_lockdown is
   'Statement trigger of the tables that a lockdown closes: refuses (AUD-009) rows that were written while the alarm '
   'was raised. Argument: table.';

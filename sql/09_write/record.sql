@@ -32,10 +32,8 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  -- Planned anew, because a plan that was made while the table was small would read it whole later.
-  look_up  constant text := 'select s.* from only signals as s where s.signal_id = $1';
-  stored   signals;
-  is_new   boolean := false;
+  stored  signals;
+  is_new  boolean := false;
 begin
   if pg_typeof(price) not in ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype) then
     perform _refuse_float('price or quantity', pg_typeof(price));
@@ -45,7 +43,7 @@ begin
     perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
   if _alarm_is_raised() then
-    execute look_up into stored using signal_id;
+    stored := _signal_under(signal_id);
   end if;
   if stored.id is null then
     insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
@@ -58,7 +56,7 @@ begin
     returning s.* into stored;
     is_new := found;
     if not is_new then
-      execute look_up into stored using signal_id;
+      stored := _signal_under(signal_id);
       if stored.id is null then
         perform _refuse_unseen('signal_id', signal_id);
       end if;

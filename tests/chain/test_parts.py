@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from tests.chain.by_force import behind_its_back, judge, rehash
@@ -116,11 +115,12 @@ def test_a_row_that_stands_twice_does_not_stand_in_for_a_missing_one(
 ) -> None:
     """The same row twice and the next one gone: as many rows as ids, and each hash fits to the row before it."""
     with behind_its_back(book, "signals"):
-        query(book, "alter table signals drop constraint signals_pkey cascade")
+        for constraint in ("signals_pkey", "signals_signal_id_key", "signals_correlation_id_key"):
+            query(book, f"alter table signals drop constraint {constraint} cascade")
         query(book, "create index on signals (id)")
         query(book, "delete from signals where id = 7")
         query(book, "insert into signals select * from signals where id = 6")
-        rehash(book, "signals", 8)
+        rehash(book, "signals", 8, previous=one(book, "select min(row_hash) from signals where id = 6"))
         assert not _hold(book, 1, ROWS, rows_per_part)
 
 
@@ -161,3 +161,20 @@ def test_a_long_chain_gets_the_same_verdict_from_one_process_and_from_several(
         found = judge(long_book, "signals")
         assert (found.verdict, found.broken_id, found.rows_checked) == ("content_mismatch", 70000, LONG)
         assert "(first of 2 places)" in found.detail
+
+
+def test_without_its_primary_key_a_long_chain_is_not_read_once_for_each_part(long_book: Connection) -> None:
+    query(long_book, "set max_parallel_workers_per_gather = 2")
+    query(long_book, "set max_parallel_workers = 0")  # the counters are this session's
+    with behind_its_back(long_book, "signals"):
+        query(long_book, "alter table signals drop constraint signals_pkey cascade")
+        before = _whole_scans(long_book)
+        assert judge(long_book, "signals").verdict == "intact"
+        assert 0 < _whole_scans(long_book) - before < 8
+
+
+def _whole_scans(connection: Connection) -> int:
+    found: int = one(
+        connection, "select seq_scan from pg_stat_xact_user_tables where relid = 'signals'::regclass"
+    )
+    return found
