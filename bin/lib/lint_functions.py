@@ -81,7 +81,7 @@ ACCEPTED = [
     (r"^append_", r"unmodified OUT variable \"correlation_id\"", "the caller gave it"),
     (r"^_grant\(", NOT_SANITIZED, "the privilege is a constant in the migrations that call it"),
     (
-        r"^(chain_rows|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|damaged_rows|_revoke_from_public)\(",
+        r"^(chain_rows|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|_check_in_parts|damaged_rows|_revoke_from_public)\(",
         NOT_SANITIZED,
         "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
     ),
