@@ -15,12 +15,12 @@ import psycopg
 
 import alpha_db
 from alpha_db.demo.host import undisturbed
-from alpha_db.embedded import find_binaries
 from alpha_db.errors import AlphaDbError, squeeze
-from bench import append, bulk, ed25519, growth, hydrator, receiver, verify
+from bench import append, bulk, cost, ed25519, growth, handover, hydrator, latency, proofs, receiver, verify
 from bench.host import Host, durable_server, machine
 from bench.measure import Figure
 from bench.report import document, show
+from bench.servers import choose, sha256_of
 
 COULD_NOT_RUN = 3
 
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 #: In the order in which they run.
 PARTS = {
     module.NAME: Part(module.TITLE, module.run)
-    for module in (append, bulk, verify, growth, ed25519, hydrator, receiver)
+    for module in (cost, append, handover, latency, bulk, proofs, verify, growth, ed25519, hydrator, receiver)
 }
 
 
@@ -43,7 +43,11 @@ PARTS = {
 @click.option(
     "--quick", is_flag=True, help="A fraction of the samples: whether it works, no figures to quote."
 )
-@click.option("--pg", metavar="18|16|15|DIR", help="PostgreSQL's version, or the directory of its programs.")
+@click.option(
+    "--pg",
+    metavar="18|17|16|15|DIR",
+    help="PostgreSQL's version, or the directory of its programs; default: the newest with OpenSSL.",
+)
 @click.option(
     "-o",
     "--output",
@@ -60,6 +64,14 @@ PARTS = {
     show_default=True,
     help="The largest table of the part growth; 10000000 takes some minutes more.",
 )
+@click.option(
+    "--bulk-rows",
+    metavar="ROWS",
+    type=click.IntRange(min=10_000),
+    default=100_000,
+    show_default=True,
+    help="The rows of the part bulk; 1000000 takes half an hour more.",
+)
 @click.option("--list", "only_list", is_flag=True, help="List the parts, and measure nothing.")
 @click.argument("parts", metavar="[PART]...", nargs=-1, type=click.Choice(list(PARTS)))
 def main(
@@ -68,12 +80,13 @@ def main(
     pg: str | None,
     json_file: Path | None,
     largest: int,
+    bulk_rows: int,
     only_list: bool,
 ) -> None:
     """Measure all parts, or the given ones, on a PostgreSQL server that is made for it and removed.
 
     The figures go to stdout, progress to stderr. Exits 0 if everything was measured, whatever came out; 2 for
-    wrong usage; 3 if it could not run. A missed target is a figure, not a failure.
+    wrong usage; 3 if it, or a part, could not run. A missed target is a figure, not a failure.
     """
     if only_list:
         for name, part in PARTS.items():
@@ -83,35 +96,53 @@ def main(
         raise click.BadParameter(f"there is no directory {json_file.parent}", param_hint="--output")
     try:
         found = measure(
-            [name for name in PARTS if not parts or name in parts], quick=quick, pg=pg, largest=largest
+            [name for name in PARTS if not parts or name in parts],
+            quick=quick,
+            pg=pg,
+            largest=largest,
+            bulk_rows=bulk_rows,
         )
         show(found)
         if json_file:
             json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    except AlphaDbError as problem:
-        _fail(problem.message + (f" (hint: {problem.hint})" if problem.hint else ""))
-    except (psycopg.Error, OSError) as problem:
-        _fail(squeeze(str(problem)))
+    except (AlphaDbError, psycopg.Error, OSError) as problem:
+        _say(f"error: {_told(problem)}")
+        sys.exit(COULD_NOT_RUN)
+    if found["problems"]:
+        sys.exit(COULD_NOT_RUN)
 
 
 def measure(
-    names: list[str], *, quick: bool = False, pg: str | None = None, largest: int = 1_000_000
+    names: list[str],
+    *,
+    quick: bool = False,
+    pg: str | None = None,
+    largest: int = 1_000_000,
+    bulk_rows: int = 100_000,
 ) -> dict[str, object]:
-    """Run parts and return the document. Raises AlphaDbError, psycopg.Error, OSError."""
+    """Run parts and return the document; a part that fails is among its problems, and the others go on.
+
+    Raises AlphaDbError, psycopg.Error, OSError if there is no server.
+    """
     started, began = datetime.now(UTC), time.monotonic()
     facts = machine()
     figures: list[Figure] = []
+    problems: list[str] = []
     with undisturbed():
-        binaries = find_binaries(pg)
+        binaries = choose(pg)
         _say(f"starting PostgreSQL {binaries.version}")
         with durable_server(binaries) as server:
-            host = Host(server, quick, largest)
+            host = Host(server, quick, largest, bulk_rows)
             settings = host.settings()
             seconds: dict[str, float] = {}
             for name in names:
                 _say(f"{name}: {PARTS[name].title}")
                 part_began = time.monotonic()
-                figures += PARTS[name].run(host)
+                try:
+                    figures += PARTS[name].run(host)
+                except (AlphaDbError, psycopg.Error, OSError) as problem:
+                    problems.append(f"{name}: {_told(problem)}")
+                    _say(f"error: {problems[-1]}")
                 seconds[name] = round(time.monotonic() - part_began, 1)
     return document(
         figures,
@@ -123,7 +154,9 @@ def measure(
             "quick": quick,
             "machine": facts,
             "settings": settings,
+            "sha256": sha256_of(settings["ssl_library"]),
             "parts": seconds,
+            "problems": problems,
         },
     )
 
@@ -132,6 +165,7 @@ def _say(text: str) -> None:
     click.echo(f"bench: {text}", err=True)
 
 
-def _fail(text: str) -> None:
-    click.echo(f"bench: error: {text}", err=True)
-    sys.exit(COULD_NOT_RUN)
+def _told(problem: Exception) -> str:
+    if isinstance(problem, AlphaDbError):
+        return problem.message + (f" (hint: {problem.hint})" if problem.hint else "")
+    return squeeze(str(problem))

@@ -1,4 +1,4 @@
-"""Who is compared: the plain table, the chain as it is usually written, and ours."""
+"""Who is compared: the plain table, three other ways to keep a trail, and ours; and the alert that all of them get."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ from pathlib import Path
 
 from bench.host import Host
 
-PLAIN, USUAL, OURS, CALL = "plain table", "usual chain", "ours, INSERT", "ours, CALL"
+PLAIN = "plain table"
+USUAL = "usual chain"
+SUPA = "supa_audit's way"
+PGHISTORY = "pghistory's way"
+OURS = "ours, INSERT"
+RECORD = "ours, record_signal"
+CALL = "ours, CALL"
 
-TABLES = {PLAIN: "plain_signals", USUAL: "usual_signals", OURS: "signals"}
-
-COLUMNS = "signal_id, symbol, side, price, quantity, raw_payload"
+TABLES = {
+    PLAIN: "plain_signals",
+    USUAL: "usual_signals",
+    SUPA: "supa_signals",
+    PGHISTORY: "pgh_signals",
+    OURS: "signals",
+}
+#: What makes the tables that are not ours.
+FILES = ("contestants.sql", "usual_chain.sql", "supa_audit.sql", "pghistory.sql")
 
 # An alert as a chart service sends it; its price and quantity are compared with the columns.
 _ALERT = {
@@ -33,17 +45,6 @@ _ALERT = {
 PAYLOAD = json.dumps(_ALERT)
 assert 490 <= len(PAYLOAD) <= 510, len(PAYLOAD)
 
-#: What stands behind signal_id in a row of any of them.
-CONTENT = f"'ETHBTC', 'BUY', 0.0712340000, 1.5000000000, '{PAYLOAD}'"
-
-
-def insert(contestant: str, rows: int) -> str:
-    """Return one statement that inserts so many rows."""
-    return (
-        f"insert into {TABLES[contestant]} ({COLUMNS})"
-        f" select gen_random_uuid()::text, {CONTENT} from generate_series(1, {rows})"
-    )
-
 
 @contextmanager
 def arena(host: Host, name: str) -> Iterator[str]:
@@ -51,7 +52,7 @@ def arena(host: Host, name: str) -> Iterator[str]:
     dsn = host.database(name)
     try:
         with host.connect(dsn) as conn:
-            for file in ("contestants.sql", "usual_chain.sql"):
+            for file in FILES:
                 conn.execute(Path(__file__).with_name(file).read_bytes())
         yield dsn
     finally:

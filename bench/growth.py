@@ -8,16 +8,17 @@ from typing import Any
 
 import psycopg
 
-from bench.contestants import OURS, PLAIN, TABLES, arena, insert
+from bench.contestants import OURS, PLAIN, TABLES, arena
 from bench.host import Host
 from bench.measure import Figure, Slice, alternate, figures
+from bench.statements import insert
 
 NAME = "growth"
 TITLE = "cost of a row within a growing transaction, and in a growing table"
 
 CHUNK = 1000
 #: Rows of the transaction whose last rows are measured; the first figure is of the first ones.
-LENGTHS, QUICK_LENGTHS = (1_000, 10_000, 100_000, 1_000_000), (1_000, 10_000, 50_000)
+LENGTHS, QUICK_LENGTHS = (1_000, 10_000, 50_000, 200_000), (1_000, 10_000, 30_000)
 SIZES, QUICK_SIZES = (0, 10_000, 100_000, 1_000_000, 10_000_000), (0, 10_000, 100_000)
 
 _DATABASE = "bench_growth"
@@ -106,9 +107,9 @@ def _fill(conn: psycopg.Connection[Any], table: str, size: int) -> None:
             conn.execute(f"drop index {name}")
         conn.execute(
             f"insert into {table} (id, correlation_id, signal_id, symbol, side, price, quantity, raw_payload,"
-            " row_hash, created_at)"
+            " row_hash, created_at, recorded_by)"
             " select n, gen_random_uuid(), gen_random_uuid()::text, 'ETHBTC', 'BUY', 0.0712340000, 1.5, '{}',"
-            f" repeat('0', 64), clock_timestamp() from generate_series({last + 1}, {size}) as n"
+            f" repeat('0', 64), clock_timestamp(), session_user from generate_series({last + 1}, {size}) as n"
         )
         for name, definition in indexes:
             conn.execute(f'alter table {table} add constraint "{name}" {definition}')

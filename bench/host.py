@@ -34,11 +34,12 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Host:
-    """A running server, whether the run is a quick one, and the rows of the largest table it may make."""
+    """A running server, whether the run is a quick one, the rows of growth's largest table, and those of bulk."""
 
     server: Server
     quick: bool
     largest: int = 1_000_000
+    bulk_rows: int = 100_000
 
     def database(self, name: str) -> str:
         """Make a database with the migrations applied; return its DSN."""
@@ -52,9 +53,9 @@ class Host:
         self._administer(f'drop database if exists "{name}" with (force)')
 
     @contextmanager
-    def clone(self, name: str) -> Iterator[str]:
+    def clone(self, name: str, number: int = 0) -> Iterator[str]:
         """Make a copy of a database that nobody is connected to, give its DSN, and drop it at the end."""
-        copy = f"{name}_copy"
+        copy = f"{name}_copy_{number}"
         self._administer(f'create database "{copy}" template "{name}"')
         try:
             yield self.server.url(copy)

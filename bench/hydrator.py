@@ -129,7 +129,7 @@ def run(host: Host) -> list[Figure]:
         for name, service in services.items():
             if not service.wait_for(lambda state: state.is_normal, _PATIENCE):
                 raise AlphaDbError(f"{name}: not in force: {service.state.reason}")
-        for _ in range(5 if host.quick else 60):
+        for _ in range(5 if host.quick else 30):
             for name, milliseconds in _one_change(council, listener, services).items():
                 samples[name].append(milliseconds)
     return figures(NAME, "COMMIT to …", "ms", samples, baseline=LISTENER, targets=TARGETS)

@@ -103,7 +103,7 @@ def run(host: Host) -> list[Figure]:
 
 def _scenario(host: Host, ports: dict[str, int], clients: int) -> list[Figure]:
     latencies: dict[str, list[float]] = {name: [] for name in ports}
-    seconds = 1.0 if host.quick else 4.0
+    seconds = 1.0 if host.quick else 3.0
 
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(clients))
@@ -123,7 +123,7 @@ def _scenario(host: Host, ports: dict[str, int], clients: int) -> list[Figure]:
 
             return run
 
-        rates = alternate({name: a_slice(name) for name in ports}, 1 if host.quick else 5)
+        rates = alternate({name: a_slice(name) for name in ports}, 1 if host.quick else 3)
     scenario = f"{clients} client{'s' * (clients > 1)}"
     return [
         *figures(NAME, scenario, "requests/s", rates, baseline=PLAIN, percentiles=()),

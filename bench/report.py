@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,20 +17,22 @@ from bench.measure import Figure
 def document(figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run as it goes into the JSON file; `format` grows when a member changes its meaning."""
     return {
-        "format": 2,
+        "format": 3,
         **facts,
         "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
     }
 
 
-def show(found: Mapping[str, Any]) -> None:
-    """Print the run on stdout."""
+def show(found: Mapping[str, Any], file: IO[str] | None = None) -> None:
+    """Print the run on stdout, or into a file."""
     # as wide as the table needs where nobody looks, so that a file of it reads like a terminal
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 144, highlight=False)
+    seen = file is None and (sys.stdout.isatty() or "COLUMNS" in os.environ)
+    console = Console(file=file, width=None if seen else 160, highlight=False)
     machine, settings = found["machine"], found["settings"]
     quick = ", quick: too short to quote" if found["quick"] else ""
     console.print(
-        f"alpha-db {found['alpha_db']} on PostgreSQL {found['server_version']}{quick}", markup=False
+        f"alpha-db {found['alpha_db']} on PostgreSQL {found['server_version']}, SHA-256 by {found['sha256']}{quick}",
+        markup=False,
     )
     for facts in (machine, settings):
         console.print(

@@ -649,11 +649,12 @@ comment on function _refuse is
 --   _100_reject_change       refuses UPDATE and DELETE; of a register, only outside of a migration
 --   _200_reject_truncate     refuses TRUNCATE
 --   _400_raise_alarm         raises the alarm of a replicated lockdown event (07_audit/attach.sql)
---   _500_validate            refuses rows that cannot be right: each table has a function of its own, in its chapter
---   _500_add_limits          adds to a decision the limits that it names (14_risk/decisions.sql)
+--   _500_validate            refuses rows of internal tables that cannot be right: each table has a function of its
+--                            own, in its chapter
 --   _500_sign                says who applied a migration, and when (06_guards/attach.sql)
---   zzz_chain                the hash chain (04_chain/trigger.sql), last before the row is stored, because a later
---                            trigger could change what was hashed
+--   zzz_chain                validates rows of the audit log, and links every row into the hash chain
+--                            (04_chain/trigger.sql); last before the row is stored, because a later trigger could
+--                            change what was hashed
 --   _600_check_bootstrap     after the row, on agents: the bootstrap as a whole (12_consensus/validate.sql)
 --   _900_refuse_in_lockdown  after the statement: compares the alarm once more (04_chain/attach.sql)
 --
@@ -937,6 +938,7 @@ create table chains (
   is_internal       boolean  not null,
   open_in_lockdown  boolean  not null,
   row_limit         bigint   not null  default 16777216,
+  validation        text     not null  default '',
   constraint chains_pkey primary key (table_name),
   constraint chains_position_key unique (position),
   constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
@@ -949,6 +951,8 @@ comment on column chains.is_internal      is 'True for alpha-db''s own tables; f
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
+comment on column chains.validation is
+  'Statements of the chain trigger that complete a row, or refuse one that cannot be right.';
 create table chain_columns (
   id            bigserial    not null,
   table_name    text         not null,
@@ -1251,8 +1255,9 @@ begin
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
   end if;
-  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '
-                    order by h.place),
+  select string_agg(format('%I %s', h.column_name,
+                           case when h.is_bounded and h.type_name <> 'timestamptz' then h.base_type else 'json' end),
+                    ', ' order by h.place),
          string_agg(format('comment on column %I.%I is %L;', 'hashed_' || table_name, h.column_name,
                            format('As %s.%s.', table_name, h.column_name)), E'\n' order by h.place)
     into attributes, comments
@@ -1268,6 +1273,23 @@ $function$;
 comment on function _make_hashed_type is
   'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which '
   'costs half of a query. Raises 0A000 for a column whose type has no stable text.';
+create function _utc_json_of_any(value timestamptz) returns json
+language sql stable
+set search_path from current
+set timezone = 'UTC'
+as $function$
+  select to_json(value);
+$function$;
+comment on function _utc_json_of_any is 'As _utc_json, also for a time before the year 1 and for infinity.';
+create function _utc_json(value timestamptz) returns json
+language sql stable parallel safe
+-- RETURN, because PostgreSQL resolves its names now, and puts it into the expression that calls it.
+return case
+  when value >= to_timestamp(-62135596800) and value < 'infinity'  -- from the year 1 on
+    then (rtrim(to_json(value at time zone 'UTC')::text, '"') || '+00:00"')::json
+  else _utc_json_of_any(value) end;
+comment on function _utc_json is
+  'What to_json gives of a time when TimeZone is UTC. Setting TimeZone for one row costs more than hashing it.';
 
 -- sql/04_chain/checks.sql
 
@@ -1311,7 +1333,7 @@ end
 $function$;
 comment on function _refuse_stale_snapshot is
   'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
-create function _admit_writer(table_name text, mark regclass) returns void
+create function _admit_writer(table_name text, mark regclass) returns bigint
 language plpgsql
 set search_path from current
 as $function$
@@ -1323,11 +1345,12 @@ begin
     end if;
     perform _refuse_stale_snapshot(table_name);
   end if;
+  return setval(mark, txid_current());
 end
 $function$;
 comment on function _admit_writer is
-  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does '
-  'not see the writer of the chain''s mark.';
+  'Sets a chain''s mark. Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has the chain''s lock and '
+  'whose snapshot does not see the writer of the mark.';
 -- A row that would not be hashed as it is stored, or not be found: AUD-011
 
 create function _refuse_other_relation(table_name text, relation regclass) returns void
@@ -1349,6 +1372,21 @@ end
 $function$;
 comment on function _refuse_other_relation is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
+-- IMMUTABLE, although it reads catalogues, so that the planner calls it when it plans the expression that it stands in,
+-- and puts the answer there. Any change of the table makes PostgreSQL plan that expression again, because it names the
+-- table in a constant of type regclass. So the question costs a row nothing.
+create function _has_known_types(relation regclass, known_types regtype[]) returns boolean
+language sql immutable
+set search_path from current
+as $function$
+  select not exists (
+    select from pg_class as c
+    join _hashed_columns(c.relname::text) as h on true
+    join unnest(known_types) with ordinality as k(known_type, place) on k.place = h.place
+    where c.oid = relation and h.declared_type <> k.known_type);
+$function$;
+comment on function _has_known_types is
+  'Whether the bounded columns of a chained table still have the types for which its chain trigger was made.';
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
 language plpgsql
 set search_path from current
@@ -1411,13 +1449,14 @@ comment on function _print_large is
 --
 --   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
 --      chain was made for.
---   2. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
+--   2. It validates the row, by the statements that the table's chapter gave to _chain_attach.
+--   3. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
 --      the lock, and refuses (AUD-012) a row whose text is too long.
---   3. It takes the chain's *lock*.
---   4. It compares the chain's *mark* with its own transaction.
---   5. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
---   6. It reads the tail, with a *hint* where that is.
---   7. It assigns id, created_at and row_hash.
+--   4. It takes the chain's *lock*.
+--   5. It compares the chain's *mark* with its own transaction, and sets it.
+--   6. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
+--   7. It reads the tail, with a *hint* where that is.
+--   8. It assigns id, created_at and row_hash.
 --
 -- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
 -- checks the alarm once more when the rows of the statement are stored.
@@ -1425,6 +1464,13 @@ comment on function _print_large is
 -- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
 -- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
 -- had.
+--
+-- What a row costs
+--
+-- Every writer pays for each row, and most of it while it holds the lock. So the function sets nothing but search_path:
+-- setting TimeZone for one row costs more than hashing it. It prints times in UTC by itself (_utc_json), and needs no
+-- planner setting (step 7). It validates the row, too, because a second trigger costs a tenth of a row. Expressions are
+-- prepared again in each transaction, so what almost never fails is one expression.
 --
 -- The lock
 --
@@ -1448,15 +1494,16 @@ comment on function _print_large is
 -- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
 -- writer gets 40001 (_admit_writer): run the transaction again.
 --
--- The mark is compared at the first row of a transaction, and whenever it is no longer the transaction's own: others
--- have had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+-- Every row sets the mark. In the two strict levels it is compared before, whenever it is not the transaction's own:
+-- others have had the lock since. It is a sequence, because all see setval at once and no rollback takes it back.
 --
 -- The hint
 --
 -- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or after the hint" is one
 -- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
 -- hint being right. If it is too low, the query reads a few more entries. If no row is at or after it, the last row of
--- all is read.
+-- all is read. That query is planned anew each time, because a plan that was made while the table was small would read
+-- all of it later. The one for the usual case is made once there are 1024 rows, when no planner prefers that.
 --
 -- What happens in …
 --
@@ -1488,8 +1535,7 @@ create function _chain_parts(
   chain             chains,
   out settings      text,  -- SET clauses without which the text of a column would depend on the session
   out declarations  text,  -- printed_3 json; for each column whose values may be long
-  out other_types   text,  -- true where a column has another type than it had when the trigger was made
-  out known_types   text,  -- those types: an array literal of regtype, null for a column that may be long
+  out known_types   text,  -- an array literal of regtype, null for a column that may be long
   out assignments   text,  -- what the trigger sets before it prints: decimals at full scale, recorded_by
   out printing      text,  -- prints the columns that may be long
   out printed_bytes text,  -- how long they are together; null if there are none
@@ -1497,36 +1543,38 @@ create function _chain_parts(
 ) language sql stable
 set search_path from current
 as $function$
-  select concat(case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
+  select concat(case when bool_or(h.type_name = 'timestamptz' and not h.is_bounded)
+                     then E'set timezone = ''UTC''\n' end,
+                case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
                 case when bool_or(h.type_name in ('float4', 'float8')) then E'set extra_float_digits = 1\n' end,
                 case when bool_or(h.type_name = 'interval') then E'set intervalstyle = ''postgres''\n' end),
          string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded),
-         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or '
-                    order by h.place) filter (where h.is_bounded),
          array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
-         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
-                           order by h.place) filter (where h.decimal_scale is not null),
-                case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' end),
+         concat(E'  if ' || string_agg(format('scale(new.%I) <> %s', h.column_name, h.decimal_scale), E'\n     or '
+                                       order by h.place) filter (where h.decimal_scale is not null) || E' then\n'
+                || string_agg(format(E'    new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
+                              order by h.place) filter (where h.decimal_scale is not null) || E'  end if;\n',
+                case when bool_or(h.column_name = 'recorded_by')
+                     then E'  new.recorded_by := session_user::text;\n' end),
          -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
          string_agg(_fill($part$
-  if pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null then
-    {printed:s} := to_json(new.{column:I});
-  elsif new.{column:I} is not null then
-    {printed:s} := _print_large(new.{column:I}, tg_argv[0], {row_limit:s});
-  end if;$part$,
+  {printed:s} := case
+    when pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null
+      then to_json(new.{column:I})
+    when new.{column:I} is not null then _print_large(new.{column:I}, tg_argv[0], {row_limit:s}) end;$part$,
            'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), ''
                     order by h.place) filter (where not h.is_bounded),
          string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place)
            filter (where not h.is_bounded),
-         string_agg(case when h.is_bounded then format('new.%I', h.column_name)
-                         else format('printed_%s', h.place) end, ', ' order by h.place)
+         string_agg(case when not h.is_bounded then format('printed_%s', h.place)
+                         when h.type_name = 'timestamptz' then format('_utc_json(new.%I)', h.column_name)
+                         else format('new.%I', h.column_name) end, ', ' order by h.place)
   from _hashed_columns(chain.table_name) as h;
 $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
 -- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
--- _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes; it reads the sequences
--- lockdown_alarm and lockdown_lifted of 08_lockdown/events.sql.
+-- _alarm_is_raised and _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1541,8 +1589,6 @@ begin
 create or replace function {function:I}() returns trigger
 language plpgsql security definer
 set search_path = {schema:I}, pg_temp
-set timezone = 'UTC'
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 {settings:s}as $chain$
 #variable_conflict use_variable
 declare
@@ -1556,38 +1602,40 @@ declare
   if tg_relid <> {relation:L}::regclass then
     perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-  if {other_types:s} then
+  if not _has_known_types({relation:L}::regclass, {known_types:L}) then
     perform _refuse_other_types(tg_argv[0], {known_types:L});
   end if;
 
-  -- 2. The text of what may be long
+  -- 2. The row
+{validation:s}
+  -- 3. The text of what may be long
 {assignments:s}{printing:s}{refusal_of_large_rows:s}
 
-  -- 3. The lock
+  -- 4. The lock
   lock table only {lock:I} in share update exclusive mode;
 
-  -- 4. The mark
-  if pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current() then
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      perform _admit_writer(tg_argv[0], {mark:L});
-    end if;
-    mark := setval({mark:L}::regclass, txid_current());  -- cheaper than PERFORM
-  end if;
+  -- 5. The mark. Assigned, because that is cheaper than PERFORM.
+  mark := case
+    when current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+         and pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current()
+      then _admit_writer(tg_argv[0], {mark:L})
+    else setval({mark:L}::regclass, txid_current()) end;
 {lockdown:s}
-  -- 6. The tail
+  -- 7. The tail
   hint := pg_sequence_last_value({hint:L}::regclass);
-  select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-  from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
-  if tail_id is null then
+  if hint >= 1024 then
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-    from only {table:I} as t order by t.id desc limit 1;
-    if not found then
+    from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
+  end if;
+  if tail_id is null then
+    execute {last_row:L} into tail_id, tail_hash, tail_created_at;
+    if tail_id is null then
       tail_id := 0;
       tail_hash := chain_genesis(tg_argv[0]);
     end if;
   end if;
 
-  -- 7. The link
+  -- 8. The link
   new.id := setval({hint:L}::regclass, tail_id + 1);
   new.created_at := greatest(clock_timestamp(), tail_created_at);
   new.row_hash := encode(sha256(decode(tail_hash, 'hex') || convert_to(
@@ -1599,24 +1647,25 @@ $template$,
     'function', '_chain_' || table_name, 'schema', current_schema(), 'table', table_name,
     'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
     'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,
-    'settings', part.settings, 'declarations', part.declarations, 'other_types', part.other_types,
+    'validation', chain.validation, 'settings', part.settings, 'declarations', part.declarations,
     'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing,
     'columns', part.columns,
+    'last_row', format('select t.id, t.row_hash, t.created_at from only %I as t order by t.id desc limit 1',
+                       table_name),
     'refusal_of_large_rows', case when part.printed_bytes is null then '' else _fill($part$
   if {bytes:s} > {row_limit:s} then
     perform _refuse_large_row(tg_argv[0], {bytes:s}, {row_limit:s});
   end if;$part$, 'bytes', part.printed_bytes, 'row_limit', chain.row_limit::text) end,
     'lockdown', case when chain.open_in_lockdown then '' else $part$
-  -- 5. The alarm, which may be raised at any moment. Equal, or both null: there is none.
-  if pg_sequence_last_value('lockdown_alarm'::regclass)
-     is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  -- 6. The alarm, which may be raised at any moment
+  if _alarm_is_raised() then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
 $part$ end);
   -- With (), because a table may be named so that its function overloads one of ours.
   execute format('comment on function %I() is %L', '_chain_' || table_name,
-                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. '
-                        'Made by _chain_generate.', table_name));
+                 format('Row trigger of %s: validates the row, takes the chain''s lock, assigns id, created_at and '
+                        'row_hash. Made by _chain_generate.', table_name));
   execute format('revoke all on function %I() from public', '_chain_' || table_name);
 end
 $function$;
@@ -1635,16 +1684,20 @@ comment on function _chain_generate is
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
 -- 08_lockdown/writers.sql.
 
-create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
-returns void
+create function _chain_attach(
+  table_name        text,
+  open_in_lockdown  boolean default true,
+  is_internal       boolean default true,
+  validation        text    default ''  -- plpgsql statements: new is the row, tg_argv[0] the table
+) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  insert into chains (table_name, position, is_internal, open_in_lockdown)
+  insert into chains (table_name, position, is_internal, open_in_lockdown, validation)
   select _chain_attach.table_name,
          coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
-         _chain_attach.is_internal, _chain_attach.open_in_lockdown
+         _chain_attach.is_internal, _chain_attach.open_in_lockdown, _chain_attach.validation
   from only chains as c where c.is_internal = _chain_attach.is_internal;
   execute _fill($create$
     create table {lock:I} ();
@@ -2025,25 +2078,25 @@ begin
     order by e.from_id desc, e.id desc
   loop
     laterals := laterals || format(E'cross join lateral (select %s) as e%s\n', epoch.columns, epoch.number);
-    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)::text\n', epoch.from_id, epoch.number);
+    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)\n', epoch.from_id, epoch.number);
     unchanged := unchanged || coalesce(
       (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)',
                                 epoch.from_id, o.key, o.value), '')
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, case
-{branches:s}  else row_to_json(e1.*)::text end as row_data,
+  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, j.row_json::text as row_data, j.row_json,
   {unchanged:s} as older_values_hold,
   case when not ({unchanged:s}) then to_jsonb(c.*)::text end as altered
 from only {table:I} as c
-{laterals:s}$query$,
+{laterals:s}cross join lateral (select case
+{branches:s}  else row_to_json(e1.*) end as row_json) as j$query$,
     'branches', branches, 'unchanged', unchanged, 'table', table_name, 'laterals', laterals);
 end
 $function$;
 comment on function chain_rows_sql is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; '
-  'altered is the whole row where a column that was added later does not hold what it should.';
+  'Text of a query for the rows of a chain with their row_data (row_json is the same as a json), each with the columns '
+  'that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)
 language plpgsql stable
@@ -2161,6 +2214,7 @@ comment on function _known_heads is
 --
 --   verdict.sql    what is said of one chain
 --   links.sql      the queries that recompute a chain; explains how verification stays set-based
+--   parts.sql      the same for a long range, by several processes
 --   damage.sql     every broken place, and which of them a lockdown release acknowledged
 --   chain.sql      verify_chain: the verdict on a chain or a range of it; reads only
 --   runs.sql       what a recorded run remembers: how far each chain was read, and the hash that stood there
@@ -2268,23 +2322,29 @@ set search_path from current
 as $function$
   -- $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time of the row before the first.
   -- It fails (22023) on a hash that is not hex; then _chain_places_sql looks closer.
+  -- "limit all" has a row printed before the window keeps it, so that it keeps one value instead of all columns. If
+  -- client_encoding is UTF8, json_send gives what convert_to(row_data, 'UTF8') gives, and saves three copies.
   select _fill($query$
     select count(*), min(l.id), max(l.id), count(*) filter (where l.holds is not true), max(l.created_at)
     from (
       select r.id, r.created_at,
-        r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex')
-                                   || convert_to(r.row_data, 'UTF8')), 'hex')
+        r.row_hash = encode(sha256(decode(lag(r.row_hash, 1, $3) over w, 'hex') || r.row_bytes), 'hex')
         and r.id = lag(r.id, 1, $4) over w + 1
         and r.created_at >= lag(r.created_at, 1, $5) over w and isfinite(r.created_at)
         and r.older_values_hold as holds
-      from ({rows:s}) as r
-      where r.id between $1 and $2
+      from (
+        select n.id, n.created_at, n.row_hash, n.older_values_hold, json_send(n.row_json) as row_bytes
+        from ({rows:s}) as n
+        where n.id between $1 and $2
+        order by n.id limit all
+      ) as r
       window w as (order by r.id)
     ) as l
   $query$, 'rows', chain_rows_sql(_chain_check_sql.table_name));
 $function$;
 comment on function _chain_check_sql is
-  'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time.';
+  'Text of the query that counts the rows of a chain and those among them that do not hold, and finds the latest time; '
+  'it needs client_encoding UTF8.';
 create function _chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
@@ -2347,6 +2407,91 @@ as $function$
 $function$;
 comment on function _chain_places_sql is
   'Text of the query that judges every row of a chain; verdict is null where nothing is wrong.';
+
+-- sql/05_verify/parts.sql
+
+-- A long range in parts, for several processes
+--
+-- PostgreSQL shares a query out to parallel workers only if it has no window, so a long range gets a query of another
+-- shape: a union of parts, and each process takes the next part that nobody has taken. A part reads its rows twice. The
+-- first time it collects, in id order, what each row gives to the one after it: id, time and hash, 48 bytes a row. The
+-- second time each row is compared with what its predecessor left at its place.
+--
+-- The answer is only whether all rows hold. If one does not, _check_range_of_chain reads the range by _chain_check_sql
+-- as it reads a short one, so a verdict on damage never comes from here. Without free workers the parts are read one
+-- after the other.
+
+create function _chain_parts_sql(table_name text, first_id bigint, last_id bigint, rows_per_part integer) returns text
+language sql stable
+set search_path from current
+as $function$
+  -- All of a part's rows hold if as many hold as there are ids: then each id has the one before it, so none is missing,
+  -- and none stands twice. b also bounds the second reading: that is why every plan does it after the first.
+  select _fill($query$
+    select sum(p.rows_read)::bigint, sum(p.rows_that_hold)::bigint, max(p.latest) from ({parts:s}) as p
+    $query$, 'parts', string_agg(_fill($part$
+      select count(*) as rows_read, max(n.created_at) as latest, count(*) filter (where
+          n.row_hash = encode(sha256(substring(b.hashes, 32 * (n.id - b.first_id)::integer + 1, 32)
+                                     || json_send(n.row_json)), 'hex')
+          and n.id = b.ids[(n.id - b.first_id)::integer + 1] + 1
+          and n.created_at >= b.times[(n.id - b.first_id)::integer + 1] and isfinite(n.created_at)
+          and n.older_values_hold
+          and octet_length(b.hashes) = 32 * cardinality(b.ids)) as rows_that_hold
+      from (
+        select {first:L}::bigint as first_id, {last:L}::bigint as last_id,
+               {genesis_id:L}::bigint[] || array_agg(p.id) as ids,
+               {genesis_time:L}::timestamptz[] || array_agg(p.created_at) as times,
+               decode({genesis:L}, 'hex') || coalesce(string_agg(decode(p.row_hash, 'hex'), ''), '') as hashes
+        from (select t.id, t.created_at, t.row_hash::text as row_hash from only {table:I} as t
+              where t.id between {first:L}::bigint - 1 and {last:L}::bigint - 1 order by t.id) as p
+      ) as b
+      join ({rows:s}) as n on n.id between b.first_id and b.last_id
+      $part$, 'table', _chain_parts_sql.table_name, 'rows', r.rows_sql, 'first', s.first_id::text,
+      'last', least(s.first_id + rows_per_part - 1, _chain_parts_sql.last_id)::text,
+      'genesis_id', case when s.first_id = 1 then '{0}' else '{}' end,
+      'genesis_time', case when s.first_id = 1 then '{-infinity}' else '{}' end,
+      'genesis', case when s.first_id = 1 then chain_genesis(_chain_parts_sql.table_name) else '' end), 'union all'))
+  from (select chain_rows_sql(_chain_parts_sql.table_name) as rows_sql) as r
+  cross join generate_series(_chain_parts_sql.first_id, _chain_parts_sql.last_id, rows_per_part::bigint) as s(first_id);
+$function$;
+comment on function _chain_parts_sql is
+  'Text of the query that counts the rows of a range and those among them that hold, in parts that parallel workers '
+  'can read; it needs client_encoding UTF8.';
+create function _check_in_parts(
+  table_name text, first_id bigint, last_id bigint, rows_per_part integer default 10000,
+  out holds boolean, out latest timestamptz)
+language plpgsql stable
+set search_path from current
+set client_encoding = 'UTF8'  -- _chain_parts_sql needs it
+-- Whole parts are shared out, not the pages of one: their rows must come in id order.
+set min_parallel_table_scan_size = 715827882 set min_parallel_index_scan_size = 715827882
+set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set enable_indexscan = on
+as $function$
+declare
+  parts_per_query  constant bigint := 32;  -- some 80 MB in all processes together
+  starts_at        bigint := first_id;
+  ends_at          bigint;
+  rows_read        bigint;
+  rows_that_hold   bigint;
+  latest_of_query  timestamptz;
+begin
+  holds := true;
+  while holds and starts_at <= last_id loop
+    ends_at := least(last_id, starts_at + parts_per_query * rows_per_part - 1);
+    execute _chain_parts_sql(table_name, starts_at, ends_at, rows_per_part)
+      into rows_read, rows_that_hold, latest_of_query;
+    -- A forged id, which can make a range of any length, ends the loop here, because rows are missing before it.
+    holds := rows_read = ends_at - starts_at + 1 and rows_that_hold = rows_read;
+    latest := greatest(latest, latest_of_query);
+    starts_at := ends_at + 1;
+  end loop;
+exception when invalid_parameter_value then  -- a stored hash is not hex
+  holds := false;
+end
+$function$;
+comment on function _check_in_parts is
+  'Whether all rows from first_id to last_id are there and hold, and the latest time; several processes read them if '
+  'they are free. verify_chain pins the settings.';
 
 -- sql/05_verify/damage.sql
 
@@ -2477,6 +2622,7 @@ create function _check_range_of_chain(
   out rows_checked bigint, out first_id bigint, out last_id bigint, out broken bigint, out latest timestamptz)
 language plpgsql stable
 set search_path from current
+set client_encoding = 'UTF8'  -- _chain_check_sql needs it
 as $function$
 declare
   begins_at    constant bigint := coalesce(from_id, -9223372036854775808);
@@ -2484,10 +2630,28 @@ declare
   before_id    bigint;
   before_hash  text;
   before_time  timestamptz;
+  in_parts     record;
 begin
   execute format('select t.id, t.row_hash::text, t.created_at'
                  ' from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
     into before_id, before_hash, before_time using begins_at;
+  -- Below this, and so for the ranges of a verification_plan, starting processes costs more than they gain.
+  execute format('select min(t.id), max(t.id) from only %I as t where t.id between $1 and $2', table_name)
+    into first_id, last_id using begins_at, ends_at;
+  if first_id > 0 and first_id <= 4611686018427387904 and last_id >= first_id + 100000
+     and current_setting('max_parallel_workers_per_gather')::integer > 0
+     -- without the index each part would read the whole table
+     and exists (select from pg_index as i
+                 join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0] and a.attname = 'id'
+                 where i.indrelid = to_regclass(quote_ident(table_name)) and i.indisprimary and i.indisvalid) then
+    select p.* into in_parts from _check_in_parts(table_name, first_id, last_id) as p;
+    if in_parts.holds then
+      rows_checked := last_id - first_id + 1;
+      broken := 0;
+      latest := in_parts.latest;
+      return;
+    end if;
+  end if;
   execute _chain_check_sql(table_name)
     into rows_checked, first_id, last_id, broken, latest
     using begins_at, ends_at, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0),
@@ -2500,8 +2664,8 @@ exception when invalid_parameter_value then  -- a stored hash is not hex
 end
 $function$;
 comment on function _check_range_of_chain is
-  'Reads the rows of a range once: how many there are, how many do not hold, and the latest time (null if a stored '
-  'hash is not hex). verify_chain pins the settings.';
+  'How many rows a range has, how many of them do not hold, and the latest time (null if a stored hash is not hex). '
+  'Several processes read a long range. verify_chain pins the settings.';
 create function _missing_end_text(table_name text, from_id bigint, to_id bigint, tail_id bigint) returns text
 language sql immutable
 set search_path from current
@@ -3268,62 +3432,79 @@ comment on function _view_text is
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
 --   _guard_parts()       all of ours that can have a type, an operator or an expression
+--
+-- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
+-- function plans its query at every call.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
-language sql stable rows 1
+language plpgsql stable rows 1
 set search_path from current
 as $function$
-  select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
-  from only installation as i
-  join pg_class as c on c.oid = i.tableoid
-  join pg_namespace as n on n.oid = c.relnamespace
-  join pg_roles as o on o.rolname = _owner_role();
+begin
+  return query
+    select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
+    from only installation as i
+    join pg_class as c on c.oid = i.tableoid
+    join pg_namespace as n on n.oid = c.relnamespace
+    join pg_roles as o on o.rolname = i.role_prefix || 'alpha_owner';
+end
 $function$;
 comment on function _guard_home is 'The schema of this installation and the role that owns it, one row.';
 create function _guard_extensions()
 returns table (oid oid, classid oid, objid oid)
-language sql stable rows 1
+language plpgsql stable rows 1
 set search_path from current
 as $function$
+begin
   -- An extension gets a fact of its own, instead of one for every object.
-  with members as materialized (
-    select e.oid, d.classid, d.objid
-    from _guard_home() as home
-    join pg_extension as e on true
-    join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
-    where e.oid in (
-      select x.refobjid
-      from pg_depend as x
-      where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
-        and home.oid in (
-          (select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
-          (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
-          (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
-          (select o.oprnamespace from pg_operator as o where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
-  )
-  select m.oid, m.classid, m.objid from members as m
-  union
-  -- Older versions do not make the array type of a member a member.
-  select m.oid, m.classid, t.typarray
-  from members as m join pg_type as t on m.classid = 'pg_type'::regclass and t.oid = m.objid and t.typarray <> 0;
+  return query
+    with members as materialized (
+      select e.oid, d.classid, d.objid
+      from _guard_home() as home
+      join pg_extension as e on true
+      join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
+      where e.oid in (
+        select x.refobjid
+        from pg_depend as x
+        where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
+          and home.oid in (
+            (select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
+            (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
+            (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
+            (select o.oprnamespace from pg_operator as o
+             where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
+    )
+    select m.oid, m.classid, m.objid from members as m
+    union
+    -- Older versions do not make the array type of a member a member.
+    select m.oid, m.classid, t.typarray
+    from members as m join pg_type as t on m.classid = 'pg_type'::regclass and t.oid = m.objid and t.typarray <> 0;
+end
 $function$;
 comment on function _guard_extensions is 'Every object of the extensions that have an object in this schema.';
 create function _guard_relations()
 returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
-language sql stable rows 200
+language plpgsql stable rows 200
 set search_path from current
 as $function$
-  select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
-  from _guard_home() as home
-  join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
-  left join only chains as h on h.table_name = c.relname
-  left join only chains as g on c.relname in ('lock_' || g.table_name, 'writer_' || g.table_name,
-                                              'tail_' || g.table_name, 'hashed_' || g.table_name,
-                                              g.table_name || '_id_seq')
-  where h.table_name is not null
-     or c.relowner = home.owner
-        and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+begin
+  return query
+    with helpers (name, table_name) as (
+      select n.name, h.table_name
+      from only chains as h
+      cross join lateral (values ('lock_' || h.table_name), ('writer_' || h.table_name), ('tail_' || h.table_name),
+                                 ('hashed_' || h.table_name), (h.table_name || '_id_seq')) as n(name)
+    )
+    select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
+    from _guard_home() as home
+    join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    left join only chains as h on h.table_name = c.relname
+    left join helpers as g on g.name = c.relname
+    where h.table_name is not null
+       or c.relowner = home.owner
+          and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+end
 $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '
@@ -3603,9 +3784,6 @@ as $function$
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
-  select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
-  from relations as r cross join lateral _grants_text(r.relacl, r.relowner) as g
-  union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
   from relations as r join pg_inherits as i on i.inhparent = r.oid
   union all
@@ -3620,7 +3798,7 @@ as $function$
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
-  'Guard facts: what each relation is, whose, and who has which right on it; policies, rules, children and parents.';
+  'Guard facts: what each relation is, and whose; policies, rules, children and parents.';
 create function _sequence_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
@@ -3821,9 +3999,8 @@ returns table (table_name text, object_kind text, object_name text, fact text, v
 language sql stable
 set search_path from current
 as $function$
-  with functions as materialized (select f.* from _guard_functions() as f)
   select f.chain, 'function', f.signature, v.fact, v.value
-  from functions as f
+  from _guard_functions() as f
   join pg_proc as p on p.oid = f.oid
   join pg_language as l on l.oid = p.prolang
   cross join lateral (values
@@ -3843,10 +4020,6 @@ as $function$
     ('settings', coalesce(array_to_string(p.proconfig, '; '), ''))
   ) as v(fact, value)
   union all
-  select f.chain, 'function', f.signature, 'grant to ' || g.grantee, g.privileges
-  from functions as f
-  cross join lateral _grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
-  union all
   -- Somebody else's function could stand in front of PostgreSQL's own.
   select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner',
          pg_get_userbyid(p.proowner)::text
@@ -3854,7 +4027,7 @@ as $function$
   where not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
 $function$;
 comment on function _function_facts is
-  'Guard facts: body, arguments, attributes, settings and rights of each of our functions, and the owner of each other '
+  'Guard facts: body, arguments, attributes and settings of each of our functions, and the owner of each other '
   'function in this schema.';
 create function _type_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -3876,13 +4049,6 @@ as $function$
        from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
   ) as f(fact, value)
   where not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
-  union all
-  select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
-  from _guard_home() as home
-  join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
-                   and (t.typtype in ('d', 'e', 'r')
-                        or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
-  cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
   union all
   -- What could change what an expression means.
   select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner',
@@ -3939,32 +4105,44 @@ $function$;
 comment on function _dependency_facts is
   'Guard facts: what ours takes from elsewhere, even where its text does not say so: a function behind a cast, an '
   'operator, an operator class, a collation.';
-create function _withdrawn_right_facts()
+create function _right_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
-  -- Our functions run with the owner's rights. Without them they could no longer count, check or engage.
-  with objects (chain, kind, name, acl, type, owner) as (
+  with objects (chain, kind, name, acl, type, owner, grants_count) as materialized (
     select r.chain, 'relation', r.relname::text, r.relacl,
-           case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner
+           case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner, true
     from _guard_relations() as r where r.relkind <> 'c'
     union all
-    select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner from _guard_functions() as f
+    select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner, true from _guard_functions() as f
     union all
-    select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner
+    -- A dump leaves out the rights on the row type of a table.
+    select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner,
+           t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c'
     from _guard_home() as home join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
   )
+  select o.chain, o.kind, o.name, 'grant to ' || coalesce(r.rolname, 'PUBLIC'),
+         string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', ' order by a.privilege_type)
+  from objects as o
+  cross join lateral aclexplode(coalesce(o.acl, acldefault(o.type, o.owner))) as a
+  left join pg_roles as r on r.oid = a.grantee
+  where o.grants_count and a.grantee <> o.owner
+  group by 1, 2, 3, 4
+  union all
+  -- Our functions run with the owner's rights. Without them they could no longer count, check or engage.
   select o.chain, o.kind, o.name, 'rights that the owner lacks',
          string_agg(d.privilege_type, ', ' order by d.privilege_type)
   from objects as o
-  cross join lateral aclexplode(acldefault(o.type, o.owner)) as d
-  where o.acl is not null and d.grantee = o.owner
-    and not exists (select from aclexplode(o.acl) as a
-                    where a.grantee = o.owner and a.privilege_type = d.privilege_type)
-  group by o.chain, o.kind, o.name;
+  cross join lateral (
+    select a.privilege_type from aclexplode(acldefault(o.type, o.owner)) as a where a.grantee = o.owner
+    except
+    select a.privilege_type from aclexplode(o.acl) as a where a.grantee = o.owner) as d
+  where o.acl is not null
+  group by 1, 2, 3;
 $function$;
-comment on function _withdrawn_right_facts is 'Guard facts: rights on its own objects that the owner was deprived of.';
+comment on function _right_facts is
+  'Guard facts: who has which right on each relation, function and type, and rights that the owner was deprived of.';
 
 -- sql/06_guards/facts.sql
 
@@ -4043,7 +4221,7 @@ as $function$
   union all select f.* from _type_facts() as f
   union all select f.* from _extension_facts() as f
   union all select f.* from _dependency_facts() as f
-  union all select f.* from _withdrawn_right_facts() as f
+  union all select f.* from _right_facts() as f
   union all select f.* from _register_facts() as f
   union all select f.* from _event_trigger_facts() as f;
 $function$;

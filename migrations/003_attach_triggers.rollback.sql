@@ -28,11 +28,13 @@ perform _chain_detach(t.name), _forget_attempts(t.name)
 from unnest(array['maintenance_events', 'lockdown_events', 'order_events', 'order_execution', 'ai_debates',
                   'signals', 'webhook_deliveries']) as t(name);
 
+drop function _create_append;
 drop procedure _begin_append;
 drop function record_order_events;
 drop function record_orders;
 drop function record_ai_debates;
 drop function record_signals;
+drop function _record_new_signals;
 drop function _refuse_element;
 drop type _problem;
 drop function _elements;
@@ -44,6 +46,7 @@ drop function record_ai_debate;
 drop function record_signal;
 drop function _refuse_unseen;
 drop function _require_same_order;
+drop function _signal_under;
 drop function _accept_retry;
 drop function _comment_result;
 drop type recorded_webhook;
@@ -53,27 +56,23 @@ drop type recorded_ai_debate;
 drop type recorded_signal;
 drop trigger _400_raise_alarm on lockdown_events;
 drop trigger _500_validate on lockdown_events;
-drop trigger _500_validate on order_events;
-drop trigger _500_validate on order_execution;
-drop trigger _500_validate on ai_debates;
-drop trigger _500_validate on signals;
-drop trigger _500_validate on webhook_deliveries;
 drop function _raise_lockdown_alarm;
 drop function _validate_lockdown_event;
 drop function _refuse_statement_in_lockdown;
 drop function _refuse_in_lockdown;
+drop function _alarm_is_raised;
 drop function _attend_alarm;
 drop function _is_recorded_alarm;
 drop function _engage_lockdown;
 drop function _record_lockdown;
 drop function _is_recorded;
 drop function _raise_alarm;
-drop function _validate_order_event;
-drop function _validate_correlation;
-drop function _validate_signal;
-drop function _refuse_lost_digits;
+drop function _require_digits;
+drop function _require_order;
+drop function _require_signal;
+drop function _require_delivery;
 drop function _refuse_unknown;
-drop function _receive_webhook;
+drop function _kept_headers;
 
 perform _finish_rollback('003_attach_triggers');
 end

@@ -29,53 +29,46 @@ if not _begin_migration('003_attach_triggers') then return; end if;
 
 -- What the database adds to a delivery, and what it leaves out
 --
--- The hash and the size are those of all bytes that arrived, also of a body too large to keep. Whoever passes all
--- headers on need not think of the credentials among them: they are not stored.
+-- The hash and the size are those of all bytes that arrived, also of a body too large to keep (attach.sql). Whoever
+-- passes all headers on need not think of the credentials among them: they are not stored.
 
-create function _receive_webhook() returns trigger
-language plpgsql security definer
+create function _kept_headers(table_name text, headers jsonb) returns jsonb
+language plpgsql
 set search_path from current
 as $function$
 declare
   credentials  constant text := '^(http_)?((set[-_])?cookie2?|(proxy[-_])?authorization)$';
-  form         text := jsonb_typeof(new.headers);
+  form         text := jsonb_typeof(headers);
 begin
-  new.body_size := octet_length(new.raw_body);
-  new.body_sha256 := encode(sha256(new.raw_body), 'hex');
-  if new.body_size > 1048576 then
-    new.raw_body := substr(new.raw_body, 1, 4096);
-  end if;
   if form = 'array' and not exists (
-       select from jsonb_array_elements(new.headers) as p(pair)
+       select from jsonb_array_elements(headers) as p(pair)
        where jsonb_typeof(p.pair) <> 'array' or jsonb_array_length(p.pair) <> 2
           or jsonb_typeof(p.pair -> 0) <> 'string') then
-    new.headers := coalesce(
+    headers := coalesce(
       (select jsonb_object_agg(h.name, case when cardinality(h.said) = 1 then h.said[1] else to_jsonb(h.said) end)
        from (select p.pair ->> 0 as name, array_agg(p.pair -> 1 order by p.place) as said
-             from jsonb_array_elements(new.headers) with ordinality as p(pair, place) group by 1) as h), '{}');
+             from jsonb_array_elements(headers) with ordinality as p(pair, place) group by 1) as h), '{}');
   elsif form not in ('object', 'null') then
     -- Without the value, in which there may be credentials.
     raise exception 'headers must be a JSON object, not %', case form when 'array' then 'this array' else form end
-      using errcode = '22023', column = 'headers', table = tg_argv[0],
+      using errcode = '22023', column = 'headers', table = table_name,
             hint = 'Pass {"name": "value", …}, or an array of pairs [["name", "value"], …].';
   end if;
-  new.headers := nullif(new.headers, 'null') - array(
-    select k.name from jsonb_object_keys(case when form <> 'null' then new.headers end) as k(name)
+  return nullif(headers, 'null') - array(
+    select k.name from jsonb_object_keys(case when form <> 'null' then headers end) as k(name)
     where k.name ~* credentials);
-  return new;
 end
 $function$;
-comment on function _receive_webhook is
-  'Row trigger of webhook_deliveries: computes the size and the SHA-256 of the body, keeps the first 4,096 bytes of '
-  'one over 1 MiB, makes an object of headers that came as pairs, and removes cookies and authorization from them. '
-  'Raises 22023. Argument: table.';
+comment on function _kept_headers is
+  'A delivery''s headers as an object, also if they came as pairs, without cookies and authorization. Raises 22023.';
 
 -- sql/07_audit/validate.sql
 
--- Triggers that refuse what cannot be right, with a message that says why
+-- What refuses rows that cannot be right, with a message that says why
 --
 -- A payload whose number lost digits on its way; a delivery, a signal or an order that does not exist. The foreign keys
--- would refuse the latter, too, but only at the end of the statement, and without a hint.
+-- would refuse the latter, too, but only at the end of the statement, and without a hint. The chain triggers call these
+-- functions (attach.sql).
 
 create function _refuse_unknown(table_name text, column_name text, referred_table text, problem text, hint text)
 returns void
@@ -94,101 +87,101 @@ $function$;
 comment on function _refuse_unknown is
   'Raises AUD-008, because a row refers to another one that does not exist; or 40001, if it may exist, but is newer '
   'than this transaction''s snapshot.';
-create function _refuse_lost_digits(member text, given numeric, stored numeric, table_name text) returns void
+create function _require_delivery(table_name text, delivery_id bigint) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  is_known  boolean;
+begin
+  -- A plan that was made while the table was small would read it whole later.
+  if pg_sequence_last_value('tail_webhook_deliveries'::regclass) >= 1024 then
+    is_known := exists (select from only webhook_deliveries as d where d.id = _require_delivery.delivery_id);
+  else
+    execute 'select exists (select from only webhook_deliveries as d where d.id = $1)'
+      into is_known using delivery_id;
+  end if;
+  if not is_known then
+    perform _refuse_unknown(
+      table_name, 'delivery_id', 'webhook_deliveries',
+      format('There is no delivery with id %s.', delivery_id),
+      'Record the delivery first (record_webhook), and pass the id that it got.');
+  end if;
+end
+$function$;
+comment on function _require_delivery is
+  'Refuses (AUD-008) a delivery_id that does not exist.';
+create function _require_signal(table_name text, correlation_id uuid) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  is_known  boolean;
+begin
+  -- A plan that was made while the table was small would read it whole later.
+  if pg_sequence_last_value('tail_signals'::regclass) >= 1024 then
+    is_known := exists (select from only signals as s where s.correlation_id = _require_signal.correlation_id);
+  else
+    execute 'select exists (select from only signals as s where s.correlation_id = $1)'
+      into is_known using correlation_id;
+  end if;
+  if not is_known then
+    perform _refuse_unknown(
+      table_name, 'correlation_id', 'signals',
+      format('There is no signal with correlation_id %s.', correlation_id),
+      'Record the signal first, and pass the correlation_id that it got.');
+  end if;
+end
+$function$;
+comment on function _require_signal is
+  'Refuses (AUD-008) a correlation_id that no signal has.';
+create function _require_order(table_name text, order_execution_id bigint) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  is_known  boolean;
+begin
+  -- A plan that was made while the table was small would read it whole later.
+  if pg_sequence_last_value('tail_order_execution'::regclass) >= 1024 then
+    is_known := exists (select from only order_execution as o where o.id = _require_order.order_execution_id);
+  else
+    execute 'select exists (select from only order_execution as o where o.id = $1)'
+      into is_known using order_execution_id;
+  end if;
+  if not is_known then
+    perform _refuse_unknown(
+      table_name, 'order_execution_id', 'order_execution',
+      format('There is no order with id %s.', order_execution_id),
+      'Record the order first, and pass the id that it got.');
+  end if;
+end
+$function$;
+comment on function _require_order is
+  'Refuses (AUD-008) an order_execution_id that does not exist.';
+create function _require_digits(table_name text, member text, said jsonb, stored numeric) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  perform _refuse(
-    'AUD-001', format('%s lost digits between the payload and the column', member),
-    format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s '
-           'number rounded to 10 decimals.', _shortened(given), stored),
-    'Parse the payload''s numbers as decimals, never as binary floats, and round them to 10 decimals at most.',
-    table_name, 'INSERT', column_name => member);
-end
-$function$;
-comment on function _refuse_lost_digits is
-  'Raises AUD-001: a number of the payload is neither the column''s value nor rounds to it, but nearer to it than '
-  'single precision can tell.';
-create function _validate_signal() returns trigger
-language plpgsql security definer
-set search_path from current
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
-as $function$
-declare
-  payload jsonb := new.raw_payload;
-begin
-  if new.correlation_id is null then
-    new.correlation_id := gen_random_uuid();
-  end if;
-  if new.delivery_id is not null then
-    perform from only webhook_deliveries as d where d.id = new.delivery_id;
-    if not found then
-      perform _refuse_unknown(
-        tg_argv[0], 'delivery_id', 'webhook_deliveries',
-        format('There is no delivery with id %s.', new.delivery_id),
-        'Record the delivery first (record_webhook), and pass the id that it got.');
-    end if;
-  end if;
   -- Equal or correctly rounded is right; a number farther away than 2^-23 of it is another number. What lies between
   -- was a binary float. CASE, because only a number can be cast.
-  if (case when jsonb_typeof(payload -> 'price') = 'number' then
-        (payload -> 'price')::numeric <> new.price
-        and abs((payload -> 'price')::numeric - new.price) > 0.00000000005
-        and abs((payload -> 'price')::numeric - new.price)
-            < abs((payload -> 'price')::numeric) * 0.00000011920928955078125 end) then
-    perform _refuse_lost_digits('price', (payload -> 'price')::numeric, new.price, tg_argv[0]);
+  if (case when jsonb_typeof(said) = 'number' then
+        said::numeric <> stored
+        and abs(said::numeric - stored) > 0.00000000005
+        and abs(said::numeric - stored) < abs(said::numeric) * 0.00000011920928955078125 end) then
+    perform _refuse(
+      'AUD-001', format('%s lost digits between the payload and the column', member),
+      format('The payload says %s, the column would hold %s: too near to be another number, and not the payload''s '
+             'number rounded to 10 decimals.', _shortened(said::numeric), stored),
+      'Parse the payload''s numbers as decimals, never as binary floats, and round them to 10 decimals at most.',
+      table_name, 'INSERT', column_name => member);
   end if;
-  if (case when jsonb_typeof(payload -> 'quantity') = 'number' then
-        (payload -> 'quantity')::numeric <> new.quantity
-        and abs((payload -> 'quantity')::numeric - new.quantity) > 0.00000000005
-        and abs((payload -> 'quantity')::numeric - new.quantity)
-            < abs((payload -> 'quantity')::numeric) * 0.00000011920928955078125 end) then
-    perform _refuse_lost_digits('quantity', (payload -> 'quantity')::numeric, new.quantity, tg_argv[0]);
-  end if;
-  return new;
 end
 $function$;
-comment on function _validate_signal is
-  'Row trigger of signals: generates correlation_id, and refuses a delivery that does not exist (AUD-008) and a '
-  'payload whose price or quantity lost digits (AUD-001). Argument: table.';
-create function _validate_correlation() returns trigger
-language plpgsql security definer
-set search_path from current
-set enable_seqscan = off
-as $function$
-begin
-  perform from only signals as s where s.correlation_id = new.correlation_id;
-  if not found and new.correlation_id is not null then
-    perform _refuse_unknown(
-      tg_argv[0], 'correlation_id', 'signals',
-      format('There is no signal with correlation_id %s.', new.correlation_id),
-      'Record the signal first, and pass the correlation_id that it got.');
-  end if;
-  return new;
-end
-$function$;
-comment on function _validate_correlation is
-  'Row trigger of ai_debates and order_execution: refuses (AUD-008) a correlation_id that no signal has. Argument: '
-  'table.';
-create function _validate_order_event() returns trigger
-language plpgsql security definer
-set search_path from current
-set enable_seqscan = off
-as $function$
-begin
-  perform from only order_execution as o where o.id = new.order_execution_id;
-  if not found and new.order_execution_id is not null then
-    perform _refuse_unknown(
-      tg_argv[0], 'order_execution_id', 'order_execution',
-      format('There is no order with id %s.', new.order_execution_id),
-      'Record the order first, and pass the id that it got.');
-  end if;
-  return new;
-end
-$function$;
-comment on function _validate_order_event is
-  'Row trigger of order_events: refuses (AUD-008) an order_execution_id that does not exist. Argument: table.';
+comment on function _require_digits is
+  'Refuses (AUD-001) a payload whose member is neither the column''s value nor rounds to it, but is nearer to it than '
+  'single precision can tell.';
 
 -- sql/08_lockdown/engage.sql
 
@@ -401,6 +394,13 @@ comment on function _attend_alarm is
 -- statement trigger compares them again after the statement, when its rows are stored. While they are equal, or neither
 -- has a value, nobody is locked out, and that is all it costs. Only when they differ does a writer look at the events.
 
+create function _alarm_is_raised() returns boolean
+language sql volatile
+-- RETURN, because PostgreSQL resolves its names now, and puts it into the expression that calls it.
+return pg_sequence_last_value('lockdown_alarm'::regclass)
+       is distinct from pg_sequence_last_value('lockdown_lifted'::regclass);
+comment on function _alarm_is_raised is
+  'Whether an alarm was raised that no writer has seen lawfully lifted.';
 create function _refuse_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -440,8 +440,7 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  if pg_sequence_last_value('lockdown_alarm'::regclass)
-       is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  if _alarm_is_raised() then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
   return null;
@@ -520,28 +519,12 @@ perform _protect_table('order_events',       'AUD-006', 'AUD-007');
 perform _protect_table('lockdown_events',    'AUD-011', 'AUD-011');
 perform _protect_table('maintenance_events', 'AUD-011', 'AUD-011');
 perform _owner_only('lockdown_events', 'AUD-011'), _owner_only('maintenance_events', 'AUD-011');
-create trigger _500_validate before insert on webhook_deliveries
-  for each row execute function _receive_webhook('webhook_deliveries');
-create trigger _500_validate before insert on signals
-  for each row execute function _validate_signal('signals');
-create trigger _500_validate before insert on ai_debates
-  for each row execute function _validate_correlation('ai_debates');
-create trigger _500_validate before insert on order_execution
-  for each row execute function _validate_correlation('order_execution');
-create trigger _500_validate before insert on order_events
-  for each row execute function _validate_order_event('order_events');
 create trigger _500_validate before insert on lockdown_events
   for each row execute function _validate_lockdown_event('lockdown_events');
 create trigger _400_raise_alarm before insert on lockdown_events
   for each row execute function _raise_lockdown_alarm();
 alter table lockdown_events enable always trigger _400_raise_alarm;
   -- for rows that are replicated, too
-comment on trigger _500_validate on webhook_deliveries is 'Measures the body, and leaves credentials out.';
-comment on trigger _500_validate on signals            is
-  'Refuses a payload that lost digits (AUD-001), and a delivery that does not exist (AUD-008).';
-comment on trigger _500_validate on ai_debates         is 'Refuses a signal that does not exist (AUD-008).';
-comment on trigger _500_validate on order_execution    is 'Refuses a signal that does not exist (AUD-008).';
-comment on trigger _500_validate on order_events       is 'Refuses an order that does not exist (AUD-008).';
 comment on trigger _500_validate on lockdown_events    is 'Refuses a release that no approved proposal made (AUD-009).';
 comment on trigger _400_raise_alarm on lockdown_events is 'Raises the alarm of an event that is replicated.';
 perform _count_attempts('AUD-001', 'signals',         'INSERT');
@@ -555,11 +538,44 @@ perform _count_attempts('AUD-010', 'order_execution', 'INSERT');
 perform _count_attempts('AUD-010', 'order_events',    'INSERT');
 -- In the order in which a transaction that writes several takes them. Deliveries are open in a lockdown, so that what
 -- arrives is kept; events, so that a liquidation can be recorded against the order that opened the position.
-perform _chain_attach('webhook_deliveries', open_in_lockdown => true,  is_internal => false);
-perform _chain_attach('signals',            open_in_lockdown => false, is_internal => false);
-perform _chain_attach('ai_debates',         open_in_lockdown => false, is_internal => false);
-perform _chain_attach('order_execution',    open_in_lockdown => false, is_internal => false);
-perform _chain_attach('order_events',       open_in_lockdown => true,  is_internal => false);
+perform _chain_attach('webhook_deliveries', open_in_lockdown => true,  is_internal => false, validation => $statements$
+  new.body_size := octet_length(new.raw_body);
+  new.body_sha256 := encode(sha256(new.raw_body), 'hex');
+  if new.body_size > 1048576 then
+    new.raw_body := substr(new.raw_body, 1, 4096);
+  end if;
+  if new.headers is not null then
+    new.headers := _kept_headers(tg_argv[0], new.headers);
+  end if;
+$statements$);
+-- Most payloads say the very price and quantity, or none. Only for the others is it worth to look closer.
+perform _chain_attach('signals',            open_in_lockdown => false, is_internal => false, validation => $statements$
+  if new.correlation_id is null then
+    new.correlation_id := gen_random_uuid();
+  end if;
+  if new.delivery_id is not null then
+    perform _require_delivery(tg_argv[0], new.delivery_id);
+  end if;
+  if new.raw_payload -> 'price' <> to_jsonb(new.price) or new.raw_payload -> 'quantity' <> to_jsonb(new.quantity) then
+    perform _require_digits(tg_argv[0], 'price', new.raw_payload -> 'price', new.price),
+            _require_digits(tg_argv[0], 'quantity', new.raw_payload -> 'quantity', new.quantity);
+  end if;
+$statements$);
+perform _chain_attach('ai_debates',         open_in_lockdown => false, is_internal => false, validation => $statements$
+  if new.correlation_id is not null then
+    perform _require_signal(tg_argv[0], new.correlation_id);
+  end if;
+$statements$);
+perform _chain_attach('order_execution',    open_in_lockdown => false, is_internal => false, validation => $statements$
+  if new.correlation_id is not null then
+    perform _require_signal(tg_argv[0], new.correlation_id);
+  end if;
+$statements$);
+perform _chain_attach('order_events',       open_in_lockdown => true,  is_internal => false, validation => $statements$
+  if new.order_execution_id is not null then
+    perform _require_order(tg_argv[0], new.order_execution_id);
+  end if;
+$statements$);
 perform _chain_attach('lockdown_events');
 perform _chain_attach('maintenance_events');
 
@@ -727,6 +743,19 @@ $function$;
 comment on function _accept_retry is
   'Raises AUD-010 unless what was sent is what is stored under the key; numbers are compared as numbers, JSON as '
   'jsonb.';
+create function _signal_under(signal_id text) returns signals
+language plpgsql
+set search_path from current
+as $function$
+declare
+  stored  signals;
+begin
+  -- Planned anew, because a plan that was made while the table was small would read it whole later.
+  execute 'select s.* from only signals as s where s.signal_id = $1' into stored using signal_id;
+  return stored;
+end
+$function$;
+comment on function _signal_under is 'The signal under a signal_id; all columns are null if there is none.';
 create function _require_same_order(client_order_id text, correlation_id uuid, symbol text, side text) returns void
 language plpgsql security definer
 set search_path from current
@@ -767,8 +796,8 @@ comment on function _refuse_unseen is
 -- Writing functions: one for each table of the audit log. They join the caller's transaction and return the stored row.
 --
 -- A plain INSERT works as well. What these functions add: what is sent again is recognised by its key (reuse.sql), a
--- binary float is refused, and a value that is too long is refused by name. With a key they look first, so that a retry
--- costs no chain lock and works in a lockdown, too; whoever comes second in a race finds the other's row at the insert.
+-- binary float is refused, and a value that is too long is refused by name. A retry works in a lockdown, too: there
+-- they look for the key first. Whoever comes second in a race finds the other's row at the insert.
 -- The result is listed by name, so that a column added to a table leaves the functions as they are.
 --
 -- Money is anycompatible, so that a binary float is seen and refused, not cast. The last parameter, money_type, is
@@ -796,7 +825,6 @@ create function record_signal(
 ) returns recorded_signal
 language plpgsql
 set search_path from current
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
   stored  signals;
@@ -809,8 +837,10 @@ begin
   if char_length(signal_id) > 64 or char_length(symbol) > 20 or char_length(side) > 10 then
     perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
-  select s.* into stored from only signals as s where s.signal_id = record_signal.signal_id;
-  if not found then
+  if _alarm_is_raised() then
+    stored := _signal_under(signal_id);
+  end if;
+  if stored.id is null then
     insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
                               hmac_verified, delivery_id)
     values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol,
@@ -820,9 +850,9 @@ begin
     on conflict on constraint signals_signal_id_key do nothing
     returning s.* into stored;
     is_new := found;
-    if not found then
-      select s.* into stored from only signals as s where s.signal_id = record_signal.signal_id;
-      if not found then
+    if not is_new then
+      stored := _signal_under(signal_id);
+      if stored.id is null then
         perform _refuse_unseen('signal_id', signal_id);
       end if;
     end if;
@@ -1111,6 +1141,9 @@ comment on function record_webhook is
 -- recorded, or none is; the results come in the order given. Numbers are exact, because jsonb's are decimals.
 --
 -- An element that is refused is refused under the code that it would have alone; its place stands in DETAIL.
+--
+-- Signals come in thousands, and most arrays hold new and sound ones only. One INSERT takes those, at a third of the
+-- cost. If it does not take all of them, it is undone, and they go one by one.
 
 create function _elements(items jsonb, known text[], out value jsonb, out place bigint) returns setof record
 language plpgsql stable
@@ -1172,6 +1205,43 @@ end
 $function$;
 comment on function _refuse_element is
   'Raises again what the element of an array raised, with its place in DETAIL; the place is null if none was reached.';
+create function _record_new_signals(signals jsonb) returns boolean
+language plpgsql
+set search_path from current
+as $function$
+declare
+  known    constant text[] := '{signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
+                                correlation_id, delivery_id}';
+  written  bigint;
+begin
+  -- What a writing function would refuse is left out here, and so is what is large.
+  insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
+                       delivery_id)
+  select coalesce((e.value ->> 'correlation_id')::uuid, gen_random_uuid()), e.value ->> 'signal_id',
+         e.value ->> 'symbol', e.value ->> 'side', (e.value ->> 'price')::numeric, (e.value ->> 'quantity')::numeric,
+         e.value -> 'raw_payload', (e.value ->> 'source_ip')::inet,
+         coalesce((e.value ->> 'hmac_verified')::boolean, false), (e.value ->> 'delivery_id')::bigint
+  from jsonb_array_elements(signals) with ordinality as e(value, place)
+  where jsonb_typeof(e.value) = 'object' and e.value - known = '{}' and pg_column_size(e.value) < 8192
+    and char_length(e.value ->> 'signal_id') <= 64 and char_length(e.value ->> 'symbol') <= 20
+    and char_length(e.value ->> 'side') <= 10
+    and ((e.value ->> 'delivery_id') is null
+         or exists (select from only webhook_deliveries as d where d.id = (e.value ->> 'delivery_id')::bigint))
+    and (e.value -> 'raw_payload' -> 'price' = e.value -> 'price') is not false
+    and (e.value -> 'raw_payload' -> 'quantity' = e.value -> 'quantity') is not false
+  order by e.place
+  on conflict on constraint signals_signal_id_key do nothing;
+  get diagnostics written = row_count;
+  if written < jsonb_array_length(signals) then
+    raise data_exception;  -- undoes what was written
+  end if;
+  return true;
+exception when data_exception or integrity_constraint_violation then
+  return false;
+end
+$function$;
+comment on function _record_new_signals is
+  'Records all of the signals, if all are new and sound, and says whether it did; if not, it records none.';
 create function record_signals(signals jsonb) returns setof recorded_signal
 language plpgsql
 set search_path from current
@@ -1181,6 +1251,16 @@ declare
   place    bigint;
   problem  _problem;
 begin
+  if jsonb_typeof(signals) = 'array' and not _alarm_is_raised() and _record_new_signals(signals) then
+    -- They are the last ones: the chain's lock is held. Planned anew, as the table grows.
+    return query execute
+      'select s.id, s.correlation_id, s.signal_id::text, s.symbol::text, s.side::text, s.price::numeric,'
+      ' s.quantity::numeric, s.raw_payload, s.source_ip, s.hmac_verified, s.delivery_id, s.row_hash::text,'
+      ' s.created_at, s.recorded_by, true'
+      ' from (select * from only signals as t order by t.id desc limit $1) as s order by s.id'
+      using jsonb_array_length(signals);
+    return;
+  end if;
   for value, place in select e.value, e.place from _elements(signals,
     '{signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id,
       delivery_id}') as e
@@ -1309,25 +1389,46 @@ comment on function record_order_events is
 -- row that was recorded before is acknowledged after a flush, too.
 --
 -- A procedure that commits can neither be SECURITY DEFINER nor pin its search_path. So each name in these bodies is
--- qualified, with the schema that they are installed into: _fill puts it in for {home:I}.
+-- qualified, operators and types too, with the schema that they are installed into: {home:I}. How each of them begins
+-- and ends stands once, in _create_append.
 
 create procedure _begin_append()
 language plpgsql
 as $procedure$
-declare
-  ignored pg_catalog.text;
 begin
   commit;
   set transaction isolation level read committed;
-  ignored := pg_catalog.set_config('synchronous_commit', 'off', true);
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
-  'can commit.';
-do $append$
+  'Opens a READ COMMITTED transaction. Raises 2D000 inside a transaction, where no procedure can commit.';
+create function _create_append(record_function text, template text) returns void
+language plpgsql
+set search_path from current
+as $function$
 begin
-  execute _fill($template$
+  execute _fill(template, 'home', current_schema(), 'begin', _fill($begin$
+  -- The transaction that a CALL is given will do, unless it is strict. Where it began earlier, or another function
+  -- calls, perhaps no procedure can commit: then it is better to say so now.
+  get diagnostics setting = pg_context;
+  if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed'
+     or pg_catalog.transaction_timestamp() operator(pg_catalog.<>) pg_catalog.statement_timestamp()
+     or pg_catalog.strpos(setting, e'\n') operator(pg_catalog.>) 0 then
+    call {home:I}._begin_append(/* inside a transaction, use {record:s} */);
+  end if;
+  setting := pg_catalog.set_config('synchronous_commit', 'off', true);$begin$,
+    'home', current_schema(), 'record', record_function),
+    'end', $end$
+  commit;  -- the first; the caller's synchronous_commit holds again
+  -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
+  -- failed that is written.
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');$end$);
+end
+$function$;
+comment on function _create_append is
+  'Makes a procedure that records as a record_ function does, and returns once the row is on disk. The template holds '
+  '{begin:s}, {end:s} and {home:I}, and declares setting and message.';
+perform _create_append('record_webhook', $template$
 create procedure append_webhook(
   raw_body             bytea,
   source_ip            inet     default null,
@@ -1346,12 +1447,12 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_webhook;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_webhook */);
+{begin:s}
   stored := {home:I}.record_webhook(raw_body, source_ip, content_type, headers, signature, hmac_verified);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
@@ -1360,15 +1461,11 @@ begin
   is_whole := stored.is_whole;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_webhook is
   'Records a delivery as record_webhook does, and returns its id and its body as jsonb, or why it is none, once the '
   'row is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_signal', $template$
 create procedure append_signal(
   signal_id              text,
   symbol                 text,
@@ -1387,32 +1484,45 @@ create procedure append_signal(
 )
 language plpgsql
 as $procedure$
+#variable_conflict use_variable
 declare
   stored   {home:I}.recorded_signal;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_signal */);
-  stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
-                                   correlation_id, delivery_id, money_type);
-  commit;  -- the first; the caller's synchronous_commit holds again
-  -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
-  -- failed that is written.
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
-  id := stored.id;
-  correlation_id := stored.correlation_id;
-  row_hash := stored.row_hash;
-  is_new := stored.is_new;
+{begin:s}
+  -- The usual signal is inserted here, at less cost. record_signal answers for the others: one that is there already,
+  -- one that it refuses, and all of them while the alarm is raised.
+  is_new := pg_catalog.pg_typeof(price) operator(pg_catalog.=) 'numeric'::pg_catalog.regtype
+            and coalesce(pg_catalog.char_length(signal_id), 0) operator(pg_catalog.<=) 64
+            and coalesce(pg_catalog.char_length(symbol), 0) operator(pg_catalog.<=) 20
+            and coalesce(pg_catalog.char_length(side), 0) operator(pg_catalog.<=) 10
+            and not {home:I}._alarm_is_raised();
+  if is_new then
+    insert into {home:I}.signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
+                                       hmac_verified, delivery_id)
+    values (coalesce(correlation_id, pg_catalog.gen_random_uuid()), signal_id, symbol, side, price, quantity,
+            raw_payload, source_ip, coalesce(hmac_verified, false), delivery_id)
+    on conflict on constraint signals_signal_id_key do nothing
+    returning s.id, s.correlation_id, s.row_hash into id, correlation_id, row_hash;
+    is_new := found;
+  end if;
+  if not is_new then
+    stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
+                                     correlation_id, delivery_id, money_type);
+    id := stored.id;
+    correlation_id := stored.correlation_id;
+    row_hash := stored.row_hash;
+    is_new := stored.is_new;
+  end if;
+{end:s}
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_signal is
   'Records a signal as record_signal does, and returns where its row stands once that is on disk, without holding the '
   'chain while it waits. Raises 2D000 inside a transaction.';
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_ai_debate', $template$
 create procedure append_ai_debate(
   inout correlation_id   uuid,
   model_name             text,
@@ -1430,27 +1540,23 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_ai_debate;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_ai_debate */);
+{begin:s}
   stored := {home:I}.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms,
                                       is_timeout, model_version, money_type);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_ai_debate is
   'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it '
   'waits. Raises 2D000 inside a transaction.';
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_order', $template$
 create procedure append_order(
   inout correlation_id   uuid,
   order_type             text,
@@ -1473,27 +1579,23 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_order;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_order */);
+{begin:s}
   stored := {home:I}.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
                                   status, client_order_id, stop_price, decision_maker, exchange_status, money_type);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_order is
   'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. '
   'Raises 2D000 inside a transaction.';
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_order_event', $template$
 create procedure append_order_event(
   order_execution_id     bigint,
   event_type             text,
@@ -1516,24 +1618,22 @@ as $procedure$
 #variable_conflict use_variable
 declare
   stored   {home:I}.recorded_order_event;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_order_event */);
+{begin:s}
   select o.correlation_id into correlation_id
   from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                                         positions_closed, rejection_reason, exchange_error_code, exchange_event_id,
                                         exchange_status, money_type);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_order_event is
   'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain '
   'while it waits. Raises 2D000 inside a transaction.';
@@ -1545,102 +1645,86 @@ comment on procedure append_order_event is
 -- They return where each row stands, its key and whether it is new, not what it holds: 100 large rows would be an
 -- answer that no client can read.
 
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_signals', $template$
 create procedure append_signals(signals jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_signals */);
+{begin:s}
   select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
            'id', r.id, 'correlation_id', r.correlation_id, 'signal_id', r.signal_id,
            'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
   into results
   from {home:I}.record_signals(signals) as r;
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_signals is
   'Records signals as record_signals does, and returns where their rows stand once all are on disk. Raises '
   '2D000 inside a transaction.';
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_ai_debates', $template$
 create procedure append_ai_debates(ai_debates jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_ai_debates */);
+{begin:s}
   select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
            'id', r.id, 'correlation_id', r.correlation_id, 'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
   into results
   from {home:I}.record_ai_debates(ai_debates) as r;
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_ai_debates is
   'Records debates as record_ai_debates does, and returns where their rows stand once all are on disk. Raises '
   '2D000 inside a transaction.';
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_orders', $template$
 create procedure append_orders(orders jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_orders */);
+{begin:s}
   select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
            'id', r.id, 'correlation_id', r.correlation_id, 'client_order_id', r.client_order_id,
            'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
   into results
   from {home:I}.record_orders(orders) as r;
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_orders is
   'Records orders as record_orders does, and returns where their rows stand once all are on disk. Raises '
   '2D000 inside a transaction.';
-do $append$
-begin
-  execute _fill($template$
+perform _create_append('record_order_events', $template$
 create procedure append_order_events(order_events jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_order_events */);
+{begin:s}
   select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
            'id', r.id, 'order_execution_id', r.order_execution_id, 'exchange_event_id', r.exchange_event_id,
            'row_hash', r.row_hash, 'is_new', r.is_new)), '[]')
   into results
   from {home:I}.record_order_events(order_events) as r;
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_order_events is
   'Records events as record_order_events does, and returns where their rows stand once all are on disk. Raises '
   '2D000 inside a transaction.';

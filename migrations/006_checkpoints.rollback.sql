@@ -49,6 +49,7 @@ drop function _seal_table;
 drop function _log_next_node;
 drop function _log_subtree;
 drop function _log_level;
+drop function _log_stored_nodes;
 drop function _log_leaves;
 drop function _log_row_hash;
 drop function _refuse_leaves;

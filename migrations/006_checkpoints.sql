@@ -78,12 +78,16 @@ create function _merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
 set search_path from current
 as $function$
+declare
+  pairs    integer := length(nodes) / 64;
+  parents  bytea   := '';
 begin
+  -- A loop takes a third of the time of a query. Each step copies what it has, so 256 nodes are a good number.
+  for pair in 0 .. pairs - 1 loop
+    parents := parents || sha256(decode('01', 'hex') || substr(nodes, 64 * pair + 1, 64));
+  end loop;
   -- A last node without a partner moves up as it is: that is the tree which RFC 6962 splits at powers of two.
-  return (
-    select string_agg(case length(p.pair) when 64 then sha256(decode('01', 'hex') || p.pair) else p.pair end, ''
-                      order by p.place)
-    from (select i as place, substr(nodes, i, 64) as pair from generate_series(1, length(nodes), 64) as i) as p);
+  return parents || substr(nodes, 64 * pairs + 1);
 end
 $function$;
 comment on function _merkle_parents is
@@ -129,8 +133,11 @@ comment on function _merkle_path is
 -- The tree: the root over any range of rows (MTH), from stored nodes where there are any
 --
 -- In this order: the rows as leaves (_log_tail, _log_unbroken_to, _log_row_hash, _log_leaves), then the nodes of a
--- height (_log_level), from which the root follows (_log_subtree). A level is a multiple of 8, because 2^8 = 256 nodes
--- at a time are hashed in one call.
+-- height, stored (_log_stored_nodes) or computed (_log_level), from which the root follows (_log_subtree). A level is a
+-- multiple of 8, because 2^8 = 256 nodes at a time are hashed in one call.
+--
+-- A call reads each leaf and each stored node at most once. Most calls are the first of a connection: there, each table
+-- or operator that is named for the first time costs as much as reading many rows.
 
 create function _log_tail(table_name text) returns bigint
 language plpgsql stable
@@ -139,10 +146,30 @@ set row_security = off
 set enable_seqscan = off set jit = off
 as $function$
 declare
-  chain  chains := _require_chain(table_name);
-  tail   bigint;
+  command  text;
+  tail     bigint;
 begin
-  execute format('select coalesce(max(t.id), 0) from only %I as t', chain.table_name) into tail;
+  -- A query that names every column that the rows were hashed with shows that they are there. If PostgreSQL refuses it,
+  -- _require_chain says why. Asking that first would cost a connection's first proof a fifth of its time.
+  begin
+    select format('select coalesce(max(r.id), 0) from (select t.row_hash, %s from only %I as t) as r',
+                  string_agg(distinct format('t.%I', u.name), ', '), c.table_name)
+      into command
+    from only chains as c
+    join only chain_columns as k on k.table_name = c.table_name
+    cross join unnest(k.column_names) as u(name)
+    where c.table_name = _log_tail.table_name
+      and exists (select from pg_class as r
+                  where r.oid = to_regclass(format('%I.%I', current_schema(), c.table_name)) and r.relkind = 'r')
+    group by c.table_name;
+    if found then
+      execute command into tail;
+      return tail;
+    end if;
+  exception when undefined_table or undefined_column or insufficient_privilege then null;
+  end;
+  perform _require_chain(table_name);
+  execute format('select coalesce(max(t.id), 0) from only %I as t', table_name) into tail;
   return tail;
 end
 $function$;
@@ -225,36 +252,59 @@ end
 $function$;
 comment on function _log_leaves is
   'The hashes of the leaves first to last - 1, concatenated, from the rows. Raises AUD-009 if one is missing.';
-create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean) returns bytea
+create function _log_stored_nodes(table_name text, level integer, first bigint, last bigint, look_at_each boolean)
+returns bytea
 language plpgsql stable
 set search_path from current
 set row_security = off
 set enable_seqscan = off set jit = off
 as $function$
+begin
+  return (
+    select string_agg(n.hash, '' order by n.index)
+    from only log_nodes as n
+    where n.table_name = _log_stored_nodes.table_name and n.level = _log_stored_nodes.level
+      and n.index >= first and n.index < last
+      and (not look_at_each or n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level))
+    having count(*) = max(n.index) + 1 - first and count(distinct n.index) = count(*)
+       and (array_agg(n.last_hash order by n.index desc))[1]
+           = _log_row_hash(_log_stored_nodes.table_name, (max(n.index) + 1) << _log_stored_nodes.level));
+end
+$function$;
+comment on function _log_stored_nodes is
+  'The stored nodes of a level from index first to before last, concatenated, as far as they go. Null if there is '
+  'none, if two stand in one place or one is gone, or if the last row of the last node is not there any more. '
+  'look_at_each leaves out every node whose last row is not there.';
+create function _log_level(table_name text, level integer, first bigint, last bigint, use_stored boolean,
+                           own bigint default null) returns bytea
+language plpgsql stable
+set search_path from current
+as $function$
 declare
-  nodes bytea;
+  nodes  bytea := '';
 begin
   if level = 0 then
     return _log_leaves(table_name, first, last);
   end if;
-  execute format($query$
-    select string_agg(coalesce(
-        -- Only a complete subtree is stored (the one at the right edge still grows), and it counts while its last row
-        -- is there.
-        (select n.hash from only log_nodes as n
-         where $5 and n.table_name = $1 and n.level = $2 and n.index = i and (i + 1) << $2 <= $4
-           and exists (select from only %I as t where t.id = (i + 1) << $2 and t.row_hash = encode(n.last_hash, 'hex'))
-         limit 1),
-        _merkle_root(_log_level($1, $2 - 8, i << $2, least((i + 1) << $2, $4), $5))),
-      '' order by i)
-    from generate_series($3 >> $2, ($4 - 1) >> $2) as i $query$, _log_level.table_name)
-    into nodes using table_name, level, first, last, use_stored;
+  if use_stored then
+    -- Only complete subtrees are stored: the one at the right edge still grows. A row's hash covers all rows before it,
+    -- so if the last row of one node is there, all nodes before it are good. After rows were lost, and others written
+    -- in their place, two nodes may stand in one place: then the last row of each is looked at.
+    nodes := coalesce(_log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => false),
+                      _log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => true), '');
+  end if;
+  for index in (first >> level) + length(nodes) / 32 .. (last - 1) >> level loop
+    nodes := nodes || case index when own then decode(repeat('00', 32), 'hex')
+                      else _merkle_root(_log_level(table_name, level - 8, index << level,
+                                                   least((index + 1) << level, last), use_stored)) end;
+  end loop;
   return nodes;
 end
 $function$;
 comment on function _log_level is
   'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated. Those that are not stored, or '
-  'with use_stored => false all, are computed from below. first is a multiple of 2^level.';
+  'with use_stored => false all, are computed from below; above the leaves, the one with the index own is not: zeros '
+  'stand for it. first is a multiple of 2^level.';
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
@@ -411,8 +461,8 @@ set row_security = off
 as $function$
 declare
   height  integer := 0;
+  place   bigint  := id - 1;  -- of the row, then of the node over it, among those of its height
   first   bigint;
-  last    bigint;
   proof   bytea[] := '{}';
 begin
   perform _check_log_size(table_name, size);
@@ -420,14 +470,15 @@ begin
     raise exception 'row % of % is not among the first %', coalesce(id::text, 'NULL'), table_name, size
       using errcode = '22023', hint = 'Give an id from 1 to the size.';
   end if;
-  -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
+  -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored. The one on the
+  -- way is no part of the proof, so it is not computed again.
   loop
-    first := (id - 1) >> (height + 8) << (height + 8);
-    last := least(first + (1::bigint << (height + 8)), size);
-    proof := proof || _merkle_path(_log_level(table_name, height, first, last, use_stored => true),
-                                   (((id - 1) >> height) & 255)::integer);
+    first := place >> 8 << 8;
+    proof := proof || _merkle_path(_log_level(table_name, height, first << height, least(first + 256 << height, size),
+                                              use_stored => true, own => place), (place - first)::integer);
     height := height + 8;
-    exit when size <= 1::bigint << height;
+    place := place >> 8;
+    exit when size - 1 >> height = 0;
   end loop;
   return proof;
 end
@@ -819,9 +870,9 @@ perform _grant('select on', '{log_nodes}', '{app_auditor}');
 perform _grant('execute on routine',
               '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof, verify_inclusion,
                 verify_consistency, find_log_damage, guards_hash, checkpoint_facts, verify_checkpoint, wal_position,
-                _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_root_if_any,
-                _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to, _log_tail, _merkle_parents,
-                _merkle_root, _merkle_path}', '{app_auditor}');
+                _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_stored_nodes,
+                _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to,
+                _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');
 
 -- sql/13_merkle/read.sql
 

@@ -649,28 +649,29 @@ as $function$
 $function$;
 comment on function _limits_of_state is
   'The limits of a state, and kill_threshold, that of one symbol or null.';
-create function _add_limits() returns trigger
-language plpgsql security definer
+create function _limits_of_decision(risk_version bigint, state_hash text, symbol text) returns jsonb
+language plpgsql
 set search_path from current
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
+declare
+  query   constant text := 'select _limits_of_state(c.state_text::jsonb, $3) from only risk_change_log as c'
+                           ' where c.version = $1 and c.state_hash = $2';
+  limits  jsonb;
 begin
-  new.limits := (select _limits_of_state(c.state_text::jsonb, new.symbol::text) from only risk_change_log as c
-                 where c.version = new.risk_version and c.state_hash = new.state_hash);
-  return new;
+  execute query into limits using risk_version, state_hash, symbol;  -- planned anew, because the log grows
+  return limits;
 end
 $function$;
-comment on function _add_limits is
-  'Row trigger of risk_decisions: adds the limits of the state that the decision names. Argument: table.';
+comment on function _limits_of_decision is
+  'The limits of the state that a decision names; null if no applied change has that version and that hash.';
 perform _protect_table('risk_decisions', 'AUD-013', 'AUD-014');
-create trigger _500_add_limits before insert on risk_decisions
-  for each row execute function _add_limits('risk_decisions');
-create trigger _500_validate before insert on risk_decisions
-  for each row execute function _validate_correlation('risk_decisions');
-comment on trigger _500_add_limits on risk_decisions is 'Adds the limits of the state that the decision names.';
-comment on trigger _500_validate   on risk_decisions is 'Refuses a signal that does not exist (AUD-008).';
 perform _count_attempts('AUD-008', 'risk_decisions', 'INSERT');
-perform _chain_attach('risk_decisions', open_in_lockdown => true, is_internal => false);
+perform _chain_attach('risk_decisions', open_in_lockdown => true, is_internal => false, validation => $statements$
+  new.limits := _limits_of_decision(new.risk_version, new.state_hash, new.symbol);
+  if new.correlation_id is not null then
+    perform _require_signal(tg_argv[0], new.correlation_id);
+  end if;
+$statements$);
 create type recorded_decision as (
   id              bigint,
   correlation_id  uuid,
@@ -742,10 +743,8 @@ $function$;
 comment on function record_decision is
   'Records what the guardrail answered about an order and returns the row; open also in a lockdown. decided_at: now, '
   'if it is not given. Every call is a row. Raises AUD-001, AUD-008, AUD-012.';
-do $append$
-begin
-  -- As those of 09_write/append.sql.
-  execute _fill($template$
+-- As those of 09_write/append.sql.
+perform _create_append('record_decision', $template$
 create procedure append_decision(
   inout correlation_id   uuid,
   symbol                 text,
@@ -769,21 +768,19 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_decision;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_decision */);
+{begin:s}
   stored := {home:I}.record_decision(correlation_id, symbol, side, quantity, price, "position", allowed, reason, mode,
                                      risk_version, state_hash, decision_maker, decided_at, money_type);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_decision is
   'Records a decision as record_decision does, and returns once it is on disk, without holding the chain while it '
   'waits. Raises 2D000 inside a transaction.';

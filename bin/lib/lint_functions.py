@@ -81,7 +81,7 @@ ACCEPTED = [
     (r"^append_", r"unmodified OUT variable \"correlation_id\"", "the caller gave it"),
     (r"^_grant\(", NOT_SANITIZED, "the privilege is a constant in the migrations that call it"),
     (
-        r"^(chain_rows|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|damaged_rows|_revoke_from_public)\(",
+        r"^(chain_rows|_log_tail|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|_check_in_parts|damaged_rows|_revoke_from_public)\(",
         NOT_SANITIZED,
         "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
     ),
@@ -116,11 +116,14 @@ def prepare(database: Connection) -> None:
 
 
 def definitions(database: Connection) -> dict[str, str]:
-    """Every function by its signature, as the statement that makes it, in pgspot's eyes."""
+    """Every function by its signature, as the statement that makes it, in pgspot's eyes.
+
+    Without those whose body PostgreSQL parsed when they were made (RETURN): no name in them is looked up later.
+    """
     rows = database.execute(
         "select p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', pg_get_functiondef(p.oid)"
         " from pg_proc as p where p.pronamespace = any (array[%s, 'alpha_db_guard']::regnamespace[])"
-        " and p.prokind in ('f', 'p') order by 1",
+        " and p.prokind in ('f', 'p') and p.prosqlbody is null order by 1",
         [SCHEMA],
     ).fetchall()
     found = {}

@@ -7,11 +7,12 @@
 --   _100_reject_change       refuses UPDATE and DELETE; of a register, only outside of a migration
 --   _200_reject_truncate     refuses TRUNCATE
 --   _400_raise_alarm         raises the alarm of a replicated lockdown event (07_audit/attach.sql)
---   _500_validate            refuses rows that cannot be right: each table has a function of its own, in its chapter
---   _500_add_limits          adds to a decision the limits that it names (14_risk/decisions.sql)
+--   _500_validate            refuses rows of internal tables that cannot be right: each table has a function of its
+--                            own, in its chapter
 --   _500_sign                says who applied a migration, and when (06_guards/attach.sql)
---   zzz_chain                the hash chain (04_chain/trigger.sql), last before the row is stored, because a later
---                            trigger could change what was hashed
+--   zzz_chain                validates rows of the audit log, and links every row into the hash chain
+--                            (04_chain/trigger.sql); last before the row is stored, because a later trigger could
+--                            change what was hashed
 --   _600_check_bootstrap     after the row, on agents: the bootstrap as a whole (12_consensus/validate.sql)
 --   _900_refuse_in_lockdown  after the statement: compares the alarm once more (04_chain/attach.sql)
 --

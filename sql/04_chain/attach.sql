@@ -8,16 +8,20 @@
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
 -- 08_lockdown/writers.sql.
 
-create function _chain_attach(table_name text, open_in_lockdown boolean default true, is_internal boolean default true)
-returns void
+create function _chain_attach(
+  table_name        text,
+  open_in_lockdown  boolean default true,
+  is_internal       boolean default true,
+  validation        text    default ''  -- plpgsql statements: new is the row, tg_argv[0] the table
+) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  insert into chains (table_name, position, is_internal, open_in_lockdown)
+  insert into chains (table_name, position, is_internal, open_in_lockdown, validation)
   select _chain_attach.table_name,
          coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
-         _chain_attach.is_internal, _chain_attach.open_in_lockdown
+         _chain_attach.is_internal, _chain_attach.open_in_lockdown, _chain_attach.validation
   from only chains as c where c.is_internal = _chain_attach.is_internal;
   execute _fill($create$
     create table {lock:I} ();

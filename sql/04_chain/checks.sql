@@ -40,7 +40,7 @@ $function$;
 comment on function _refuse_stale_snapshot is
   'Raises 40001 for a REPEATABLE READ or SERIALIZABLE writer that cannot see the chain''s tail.';
 
-create function _admit_writer(table_name text, mark regclass) returns void
+create function _admit_writer(table_name text, mark regclass) returns bigint
 language plpgsql
 set search_path from current
 as $function$
@@ -52,11 +52,12 @@ begin
     end if;
     perform _refuse_stale_snapshot(table_name);
   end if;
+  return setval(mark, txid_current());
 end
 $function$;
 comment on function _admit_writer is
-  'Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has a chain''s lock and whose snapshot does '
-  'not see the writer of the chain''s mark.';
+  'Sets a chain''s mark. Raises 40001 for a REPEATABLE READ or SERIALIZABLE transaction that has the chain''s lock and '
+  'whose snapshot does not see the writer of the mark.';
 
 -- A row that would not be hashed as it is stored, or not be found: AUD-011
 
@@ -79,6 +80,22 @@ end
 $function$;
 comment on function _refuse_other_relation is
   'Raises AUD-011: the chain trigger fired for a relation that is not the chain''s own table. Never returns.';
+
+-- IMMUTABLE, although it reads catalogues, so that the planner calls it when it plans the expression that it stands in,
+-- and puts the answer there. Any change of the table makes PostgreSQL plan that expression again, because it names the
+-- table in a constant of type regclass. So the question costs a row nothing.
+create function _has_known_types(relation regclass, known_types regtype[]) returns boolean
+language sql immutable
+set search_path from current
+as $function$
+  select not exists (
+    select from pg_class as c
+    join _hashed_columns(c.relname::text) as h on true
+    join unnest(known_types) with ordinality as k(known_type, place) on k.place = h.place
+    where c.oid = relation and h.declared_type <> k.known_type);
+$function$;
+comment on function _has_known_types is
+  'Whether the bounded columns of a chained table still have the types for which its chain trigger was made.';
 
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
 language plpgsql

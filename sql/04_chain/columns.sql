@@ -71,8 +71,9 @@ begin
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
   end if;
-  select string_agg(format('%I %s', h.column_name, case when h.is_bounded then h.base_type else 'json' end), ', '
-                    order by h.place),
+  select string_agg(format('%I %s', h.column_name,
+                           case when h.is_bounded and h.type_name <> 'timestamptz' then h.base_type else 'json' end),
+                    ', ' order by h.place),
          string_agg(format('comment on column %I.%I is %L;', 'hashed_' || table_name, h.column_name,
                            format('As %s.%s.', table_name, h.column_name)), E'\n' order by h.place)
     into attributes, comments
@@ -88,3 +89,22 @@ $function$;
 comment on function _make_hashed_type is
   'Makes the row type hashed_… of a chained table. A type with a name makes row_to_json a plain expression, which '
   'costs half of a query. Raises 0A000 for a column whose type has no stable text.';
+
+create function _utc_json_of_any(value timestamptz) returns json
+language sql stable
+set search_path from current
+set timezone = 'UTC'
+as $function$
+  select to_json(value);
+$function$;
+comment on function _utc_json_of_any is 'As _utc_json, also for a time before the year 1 and for infinity.';
+
+create function _utc_json(value timestamptz) returns json
+language sql stable parallel safe
+-- RETURN, because PostgreSQL resolves its names now, and puts it into the expression that calls it.
+return case
+  when value >= to_timestamp(-62135596800) and value < 'infinity'  -- from the year 1 on
+    then (rtrim(to_json(value at time zone 'UTC')::text, '"') || '+00:00"')::json
+  else _utc_json_of_any(value) end;
+comment on function _utc_json is
+  'What to_json gives of a time when TimeZone is UTC. Setting TimeZone for one row costs more than hashing it.';

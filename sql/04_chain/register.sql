@@ -12,6 +12,7 @@ create table chains (
   is_internal       boolean  not null,
   open_in_lockdown  boolean  not null,
   row_limit         bigint   not null  default 16777216,
+  validation        text     not null  default '',
   constraint chains_pkey primary key (table_name),
   constraint chains_position_key unique (position),
   constraint chains_row_limit_is_sane check (row_limit between 65536 and 134217728)
@@ -24,6 +25,8 @@ comment on column chains.is_internal      is 'True for alpha-db''s own tables; f
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
+comment on column chains.validation is
+  'Statements of the chain trigger that complete a row, or refuse one that cannot be right.';
 
 create table chain_columns (
   id            bigserial    not null,

@@ -26,25 +26,25 @@ begin
     order by e.from_id desc, e.id desc
   loop
     laterals := laterals || format(E'cross join lateral (select %s) as e%s\n', epoch.columns, epoch.number);
-    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)::text\n', epoch.from_id, epoch.number);
+    branches := branches || format(E'  when c.id >= %s then row_to_json(e%s.*)\n', epoch.from_id, epoch.number);
     unchanged := unchanged || coalesce(
       (select string_agg(format(' and (c.id >= %s or coalesce(to_jsonb(c.%I), ''null'')::text = %L)',
                                 epoch.from_id, o.key, o.value), '')
        from jsonb_each(epoch.older_values) as o), '');
   end loop;
   -- A row below the first entry, which only force can make, is hashed like the oldest ones.
-  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, case
-{branches:s}  else row_to_json(e1.*)::text end as row_data,
+  return _fill($query$select c.id, c.created_at, c.row_hash::text as row_hash, j.row_json::text as row_data, j.row_json,
   {unchanged:s} as older_values_hold,
   case when not ({unchanged:s}) then to_jsonb(c.*)::text end as altered
 from only {table:I} as c
-{laterals:s}$query$,
+{laterals:s}cross join lateral (select case
+{branches:s}  else row_to_json(e1.*) end as row_json) as j$query$,
     'branches', branches, 'unchanged', unchanged, 'table', table_name, 'laterals', laterals);
 end
 $function$;
 comment on function chain_rows_sql is
-  'Text of a query for the rows of a chain with their row_data, each with the columns that it was hashed with; '
-  'altered is the whole row where a column that was added later does not hold what it should.';
+  'Text of a query for the rows of a chain with their row_data (row_json is the same as a json), each with the columns '
+  'that it was hashed with; altered is the whole row where a column that was added later does not hold what it should.';
 
 create function chain_rows(table_name text, from_id bigint default null, to_id bigint default null)
 returns table (id bigint, row_data text, row_hash text)

@@ -11,13 +11,14 @@
 --
 --   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
 --      chain was made for.
---   2. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
+--   2. It validates the row, by the statements that the table's chapter gave to _chain_attach.
+--   3. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
 --      the lock, and refuses (AUD-012) a row whose text is too long.
---   3. It takes the chain's *lock*.
---   4. It compares the chain's *mark* with its own transaction.
---   5. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
---   6. It reads the tail, with a *hint* where that is.
---   7. It assigns id, created_at and row_hash.
+--   4. It takes the chain's *lock*.
+--   5. It compares the chain's *mark* with its own transaction, and sets it.
+--   6. In a table that a lockdown closes, it checks whether the alarm is raised (AUD-009).
+--   7. It reads the tail, with a *hint* where that is.
+--   8. It assigns id, created_at and row_hash.
 --
 -- PostgreSQL then stores the row and checks its constraints. In a table that a lockdown closes, _900_refuse_in_lockdown
 -- checks the alarm once more when the rows of the statement are stored.
@@ -25,6 +26,13 @@
 -- zzz_chain sorts last among the BEFORE triggers, because a later one could change what was hashed. It is not ENABLE
 -- ALWAYS, because rows that are replicated (session_replication_role = replica) or restored keep the hash that they
 -- had.
+--
+-- What a row costs
+--
+-- Every writer pays for each row, and most of it while it holds the lock. So the function sets nothing but search_path:
+-- setting TimeZone for one row costs more than hashing it. It prints times in UTC by itself (_utc_json), and needs no
+-- planner setting (step 7). It validates the row, too, because a second trigger costs a tenth of a row. Expressions are
+-- prepared again in each transaction, so what almost never fails is one expression.
 --
 -- The lock
 --
@@ -48,15 +56,16 @@
 -- lock last. If the snapshot sees that transaction, it sees all before it, because the lock orders them. If not, the
 -- writer gets 40001 (_admit_writer): run the transaction again.
 --
--- The mark is compared at the first row of a transaction, and whenever it is no longer the transaction's own: others
--- have had the lock since. It is a sequence, because setval is seen by all at once and no rollback takes it back.
+-- Every row sets the mark. In the two strict levels it is compared before, whenever it is not the transaction's own:
+-- others have had the lock since. It is a sequence, because all see setval at once and no rollback takes it back.
 --
 -- The hint
 --
 -- It is a sequence, tail_signals, that holds the last id that was given. "The last row at or after the hint" is one
 -- entry of the primary key's index; "the last row" reads a page of some 360 entries for one. Nothing depends on the
 -- hint being right. If it is too low, the query reads a few more entries. If no row is at or after it, the last row of
--- all is read.
+-- all is read. That query is planned anew each time, because a plan that was made while the table was small would read
+-- all of it later. The one for the usual case is made once there are 1024 rows, when no planner prefers that.
 --
 -- What happens in …
 --
@@ -88,8 +97,7 @@ create function _chain_parts(
   chain             chains,
   out settings      text,  -- SET clauses without which the text of a column would depend on the session
   out declarations  text,  -- printed_3 json; for each column whose values may be long
-  out other_types   text,  -- true where a column has another type than it had when the trigger was made
-  out known_types   text,  -- those types: an array literal of regtype, null for a column that may be long
+  out known_types   text,  -- an array literal of regtype, null for a column that may be long
   out assignments   text,  -- what the trigger sets before it prints: decimals at full scale, recorded_by
   out printing      text,  -- prints the columns that may be long
   out printed_bytes text,  -- how long they are together; null if there are none
@@ -97,37 +105,39 @@ create function _chain_parts(
 ) language sql stable
 set search_path from current
 as $function$
-  select concat(case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
+  select concat(case when bool_or(h.type_name = 'timestamptz' and not h.is_bounded)
+                     then E'set timezone = ''UTC''\n' end,
+                case when bool_or(h.type_name = 'bytea') then E'set bytea_output = ''hex''\n' end,
                 case when bool_or(h.type_name in ('float4', 'float8')) then E'set extra_float_digits = 1\n' end,
                 case when bool_or(h.type_name = 'interval') then E'set intervalstyle = ''postgres''\n' end),
          string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded),
-         string_agg(format('pg_typeof(new.%I) <> %L::regtype', h.column_name, h.declared_type::text), E'\n     or '
-                    order by h.place) filter (where h.is_bounded),
          array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
-         concat(string_agg(format(E'  new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
-                           order by h.place) filter (where h.decimal_scale is not null),
-                case when bool_or(h.column_name = 'recorded_by') then E'  new.recorded_by := session_user;\n' end),
+         concat(E'  if ' || string_agg(format('scale(new.%I) <> %s', h.column_name, h.decimal_scale), E'\n     or '
+                                       order by h.place) filter (where h.decimal_scale is not null) || E' then\n'
+                || string_agg(format(E'    new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''
+                              order by h.place) filter (where h.decimal_scale is not null) || E'  end if;\n',
+                case when bool_or(h.column_name = 'recorded_by')
+                     then E'  new.recorded_by := session_user::text;\n' end),
          -- A jsonb value of 100 kB may print to more than PostgreSQL can hold, one of less than 64 kB cannot.
          string_agg(_fill($part$
-  if pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null then
-    {printed:s} := to_json(new.{column:I});
-  elsif new.{column:I} is not null then
-    {printed:s} := _print_large(new.{column:I}, tg_argv[0], {row_limit:s});
-  end if;$part$,
+  {printed:s} := case
+    when pg_column_size(new.{column:I}) < 65536 and pg_column_compression(new.{column:I}) is null
+      then to_json(new.{column:I})
+    when new.{column:I} is not null then _print_large(new.{column:I}, tg_argv[0], {row_limit:s}) end;$part$,
            'column', h.column_name, 'printed', 'printed_' || h.place, 'row_limit', chain.row_limit::text), ''
                     order by h.place) filter (where not h.is_bounded),
          string_agg(format('coalesce(pg_column_size(printed_%s), 0)', h.place), ' + ' order by h.place)
            filter (where not h.is_bounded),
-         string_agg(case when h.is_bounded then format('new.%I', h.column_name)
-                         else format('printed_%s', h.place) end, ', ' order by h.place)
+         string_agg(case when not h.is_bounded then format('printed_%s', h.place)
+                         when h.type_name = 'timestamptz' then format('_utc_json(new.%I)', h.column_name)
+                         else format('new.%I', h.column_name) end, ', ' order by h.place)
   from _hashed_columns(chain.table_name) as h;
 $function$;
 comment on function _chain_parts is
   'The parts of a chain trigger''s function that depend on the columns of its table.';
 
 -- Longer than 60 lines, because the function that it writes stands in it as one text. That function calls
--- _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes; it reads the sequences
--- lockdown_alarm and lockdown_lifted of 08_lockdown/events.sql.
+-- _alarm_is_raised and _refuse_in_lockdown, which 08_lockdown/writers.sql makes, and what checks.sql makes.
 create function _chain_generate(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -142,8 +152,6 @@ begin
 create or replace function {function:I}() returns trigger
 language plpgsql security definer
 set search_path = {schema:I}, pg_temp
-set timezone = 'UTC'
-set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 {settings:s}as $chain$
 #variable_conflict use_variable
 declare
@@ -157,38 +165,40 @@ declare
   if tg_relid <> {relation:L}::regclass then
     perform _refuse_other_relation(tg_argv[0], tg_relid);
   end if;
-  if {other_types:s} then
+  if not _has_known_types({relation:L}::regclass, {known_types:L}) then
     perform _refuse_other_types(tg_argv[0], {known_types:L});
   end if;
 
-  -- 2. The text of what may be long
+  -- 2. The row
+{validation:s}
+  -- 3. The text of what may be long
 {assignments:s}{printing:s}{refusal_of_large_rows:s}
 
-  -- 3. The lock
+  -- 4. The lock
   lock table only {lock:I} in share update exclusive mode;
 
-  -- 4. The mark
-  if pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current() then
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      perform _admit_writer(tg_argv[0], {mark:L});
-    end if;
-    mark := setval({mark:L}::regclass, txid_current());  -- cheaper than PERFORM
-  end if;
+  -- 5. The mark. Assigned, because that is cheaper than PERFORM.
+  mark := case
+    when current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+         and pg_sequence_last_value({mark:L}::regclass) is distinct from txid_current()
+      then _admit_writer(tg_argv[0], {mark:L})
+    else setval({mark:L}::regclass, txid_current()) end;
 {lockdown:s}
-  -- 6. The tail
+  -- 7. The tail
   hint := pg_sequence_last_value({hint:L}::regclass);
-  select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-  from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
-  if tail_id is null then
+  if hint >= 1024 then
     select t.id, t.row_hash, t.created_at into tail_id, tail_hash, tail_created_at
-    from only {table:I} as t order by t.id desc limit 1;
-    if not found then
+    from only {table:I} as t where t.id >= hint order by t.id desc limit 1;
+  end if;
+  if tail_id is null then
+    execute {last_row:L} into tail_id, tail_hash, tail_created_at;
+    if tail_id is null then
       tail_id := 0;
       tail_hash := chain_genesis(tg_argv[0]);
     end if;
   end if;
 
-  -- 7. The link
+  -- 8. The link
   new.id := setval({hint:L}::regclass, tail_id + 1);
   new.created_at := greatest(clock_timestamp(), tail_created_at);
   new.row_hash := encode(sha256(decode(tail_hash, 'hex') || convert_to(
@@ -200,24 +210,25 @@ $template$,
     'function', '_chain_' || table_name, 'schema', current_schema(), 'table', table_name,
     'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
     'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,
-    'settings', part.settings, 'declarations', part.declarations, 'other_types', part.other_types,
+    'validation', chain.validation, 'settings', part.settings, 'declarations', part.declarations,
     'known_types', part.known_types, 'assignments', part.assignments, 'printing', part.printing,
     'columns', part.columns,
+    'last_row', format('select t.id, t.row_hash, t.created_at from only %I as t order by t.id desc limit 1',
+                       table_name),
     'refusal_of_large_rows', case when part.printed_bytes is null then '' else _fill($part$
   if {bytes:s} > {row_limit:s} then
     perform _refuse_large_row(tg_argv[0], {bytes:s}, {row_limit:s});
   end if;$part$, 'bytes', part.printed_bytes, 'row_limit', chain.row_limit::text) end,
     'lockdown', case when chain.open_in_lockdown then '' else $part$
-  -- 5. The alarm, which may be raised at any moment. Equal, or both null: there is none.
-  if pg_sequence_last_value('lockdown_alarm'::regclass)
-     is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  -- 6. The alarm, which may be raised at any moment
+  if _alarm_is_raised() then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
 $part$ end);
   -- With (), because a table may be named so that its function overloads one of ours.
   execute format('comment on function %I() is %L', '_chain_' || table_name,
-                 format('Row trigger of %s: takes the chain''s lock, assigns id, created_at and row_hash. '
-                        'Made by _chain_generate.', table_name));
+                 format('Row trigger of %s: validates the row, takes the chain''s lock, assigns id, created_at and '
+                        'row_hash. Made by _chain_generate.', table_name));
   execute format('revoke all on function %I() from public', '_chain_' || table_name);
 end
 $function$;

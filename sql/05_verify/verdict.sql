@@ -4,6 +4,7 @@
 --
 --   verdict.sql    what is said of one chain
 --   links.sql      the queries that recompute a chain; explains how verification stays set-based
+--   parts.sql      the same for a long range, by several processes
 --   damage.sql     every broken place, and which of them a lockdown release acknowledged
 --   chain.sql      verify_chain: the verdict on a chain or a range of it; reads only
 --   runs.sql       what a recorded run remembers: how far each chain was read, and the hash that stood there

@@ -74,7 +74,7 @@ as $function$
   union all select f.* from _type_facts() as f
   union all select f.* from _extension_facts() as f
   union all select f.* from _dependency_facts() as f
-  union all select f.* from _withdrawn_right_facts() as f
+  union all select f.* from _right_facts() as f
   union all select f.* from _register_facts() as f
   union all select f.* from _event_trigger_facts() as f;
 $function$;

@@ -6,9 +6,8 @@ returns table (table_name text, object_kind text, object_name text, fact text, v
 language sql stable
 set search_path from current
 as $function$
-  with functions as materialized (select f.* from _guard_functions() as f)
   select f.chain, 'function', f.signature, v.fact, v.value
-  from functions as f
+  from _guard_functions() as f
   join pg_proc as p on p.oid = f.oid
   join pg_language as l on l.oid = p.prolang
   cross join lateral (values
@@ -28,10 +27,6 @@ as $function$
     ('settings', coalesce(array_to_string(p.proconfig, '; '), ''))
   ) as v(fact, value)
   union all
-  select f.chain, 'function', f.signature, 'grant to ' || g.grantee, g.privileges
-  from functions as f
-  cross join lateral _grants_text(coalesce(f.proacl, acldefault('f', f.proowner)), f.proowner) as g
-  union all
   -- Somebody else's function could stand in front of PostgreSQL's own.
   select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner',
          pg_get_userbyid(p.proowner)::text
@@ -39,7 +34,7 @@ as $function$
   where not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
 $function$;
 comment on function _function_facts is
-  'Guard facts: body, arguments, attributes, settings and rights of each of our functions, and the owner of each other '
+  'Guard facts: body, arguments, attributes and settings of each of our functions, and the owner of each other '
   'function in this schema.';
 
 create function _type_facts()
@@ -62,13 +57,6 @@ as $function$
        from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
   ) as f(fact, value)
   where not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
-  union all
-  select null, 'type', t.typname::text, 'grant to ' || g.grantee, g.privileges
-  from _guard_home() as home
-  join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
-                   and (t.typtype in ('d', 'e', 'r')
-                        or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
-  cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
   union all
   -- What could change what an expression means.
   select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner',
@@ -128,29 +116,41 @@ comment on function _dependency_facts is
   'Guard facts: what ours takes from elsewhere, even where its text does not say so: a function behind a cast, an '
   'operator, an operator class, a collation.';
 
-create function _withdrawn_right_facts()
+create function _right_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
-  -- Our functions run with the owner's rights. Without them they could no longer count, check or engage.
-  with objects (chain, kind, name, acl, type, owner) as (
+  with objects (chain, kind, name, acl, type, owner, grants_count) as materialized (
     select r.chain, 'relation', r.relname::text, r.relacl,
-           case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner
+           case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner, true
     from _guard_relations() as r where r.relkind <> 'c'
     union all
-    select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner from _guard_functions() as f
+    select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner, true from _guard_functions() as f
     union all
-    select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner
+    -- A dump leaves out the rights on the row type of a table.
+    select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner,
+           t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c'
     from _guard_home() as home join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
   )
+  select o.chain, o.kind, o.name, 'grant to ' || coalesce(r.rolname, 'PUBLIC'),
+         string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', ' order by a.privilege_type)
+  from objects as o
+  cross join lateral aclexplode(coalesce(o.acl, acldefault(o.type, o.owner))) as a
+  left join pg_roles as r on r.oid = a.grantee
+  where o.grants_count and a.grantee <> o.owner
+  group by 1, 2, 3, 4
+  union all
+  -- Our functions run with the owner's rights. Without them they could no longer count, check or engage.
   select o.chain, o.kind, o.name, 'rights that the owner lacks',
          string_agg(d.privilege_type, ', ' order by d.privilege_type)
   from objects as o
-  cross join lateral aclexplode(acldefault(o.type, o.owner)) as d
-  where o.acl is not null and d.grantee = o.owner
-    and not exists (select from aclexplode(o.acl) as a
-                    where a.grantee = o.owner and a.privilege_type = d.privilege_type)
-  group by o.chain, o.kind, o.name;
+  cross join lateral (
+    select a.privilege_type from aclexplode(acldefault(o.type, o.owner)) as a where a.grantee = o.owner
+    except
+    select a.privilege_type from aclexplode(o.acl) as a where a.grantee = o.owner) as d
+  where o.acl is not null
+  group by 1, 2, 3;
 $function$;
-comment on function _withdrawn_right_facts is 'Guard facts: rights on its own objects that the owner was deprived of.';
+comment on function _right_facts is
+  'Guard facts: who has which right on each relation, function and type, and rights that the owner was deprived of.';

@@ -35,9 +35,6 @@ as $function$
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
-  select r.chain, 'relation', r.relname::text, 'grant to ' || g.grantee, g.privileges
-  from relations as r cross join lateral _grants_text(r.relacl, r.relowner) as g
-  union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
   from relations as r join pg_inherits as i on i.inhparent = r.oid
   union all
@@ -52,7 +49,7 @@ as $function$
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
-  'Guard facts: what each relation is, whose, and who has which right on it; policies, rules, children and parents.';
+  'Guard facts: what each relation is, and whose; policies, rules, children and parents.';
 
 create function _sequence_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)

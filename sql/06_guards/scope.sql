@@ -10,64 +10,81 @@
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
 --   _guard_parts()       all of ours that can have a type, an operator or an expression
+--
+-- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
+-- function plans its query at every call.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
-language sql stable rows 1
+language plpgsql stable rows 1
 set search_path from current
 as $function$
-  select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
-  from only installation as i
-  join pg_class as c on c.oid = i.tableoid
-  join pg_namespace as n on n.oid = c.relnamespace
-  join pg_roles as o on o.rolname = _owner_role();
+begin
+  return query
+    select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
+    from only installation as i
+    join pg_class as c on c.oid = i.tableoid
+    join pg_namespace as n on n.oid = c.relnamespace
+    join pg_roles as o on o.rolname = i.role_prefix || 'alpha_owner';
+end
 $function$;
 comment on function _guard_home is 'The schema of this installation and the role that owns it, one row.';
 
 create function _guard_extensions()
 returns table (oid oid, classid oid, objid oid)
-language sql stable rows 1
+language plpgsql stable rows 1
 set search_path from current
 as $function$
+begin
   -- An extension gets a fact of its own, instead of one for every object.
-  with members as materialized (
-    select e.oid, d.classid, d.objid
-    from _guard_home() as home
-    join pg_extension as e on true
-    join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
-    where e.oid in (
-      select x.refobjid
-      from pg_depend as x
-      where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
-        and home.oid in (
-          (select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
-          (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
-          (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
-          (select o.oprnamespace from pg_operator as o where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
-  )
-  select m.oid, m.classid, m.objid from members as m
-  union
-  -- Older versions do not make the array type of a member a member.
-  select m.oid, m.classid, t.typarray
-  from members as m join pg_type as t on m.classid = 'pg_type'::regclass and t.oid = m.objid and t.typarray <> 0;
+  return query
+    with members as materialized (
+      select e.oid, d.classid, d.objid
+      from _guard_home() as home
+      join pg_extension as e on true
+      join pg_depend as d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
+      where e.oid in (
+        select x.refobjid
+        from pg_depend as x
+        where x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
+          and home.oid in (
+            (select c.relnamespace from pg_class as c where x.classid = 'pg_class'::regclass and c.oid = x.objid),
+            (select p.pronamespace from pg_proc as p where x.classid = 'pg_proc'::regclass and p.oid = x.objid),
+            (select t.typnamespace from pg_type as t where x.classid = 'pg_type'::regclass and t.oid = x.objid),
+            (select o.oprnamespace from pg_operator as o
+             where x.classid = 'pg_operator'::regclass and o.oid = x.objid)))
+    )
+    select m.oid, m.classid, m.objid from members as m
+    union
+    -- Older versions do not make the array type of a member a member.
+    select m.oid, m.classid, t.typarray
+    from members as m join pg_type as t on m.classid = 'pg_type'::regclass and t.oid = m.objid and t.typarray <> 0;
+end
 $function$;
 comment on function _guard_extensions is 'Every object of the extensions that have an object in this schema.';
 
 create function _guard_relations()
 returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
-language sql stable rows 200
+language plpgsql stable rows 200
 set search_path from current
 as $function$
-  select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
-  from _guard_home() as home
-  join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
-  left join only chains as h on h.table_name = c.relname
-  left join only chains as g on c.relname in ('lock_' || g.table_name, 'writer_' || g.table_name,
-                                              'tail_' || g.table_name, 'hashed_' || g.table_name,
-                                              g.table_name || '_id_seq')
-  where h.table_name is not null
-     or c.relowner = home.owner
-        and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+begin
+  return query
+    with helpers (name, table_name) as (
+      select n.name, h.table_name
+      from only chains as h
+      cross join lateral (values ('lock_' || h.table_name), ('writer_' || h.table_name), ('tail_' || h.table_name),
+                                 ('hashed_' || h.table_name), (h.table_name || '_id_seq')) as n(name)
+    )
+    select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
+    from _guard_home() as home
+    join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    left join only chains as h on h.table_name = c.relname
+    left join helpers as g on g.name = c.relname
+    where h.table_name is not null
+       or c.relowner = home.owner
+          and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+end
 $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '

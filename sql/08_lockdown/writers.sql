@@ -2,6 +2,14 @@
 -- statement trigger compares them again after the statement, when its rows are stored. While they are equal, or neither
 -- has a value, nobody is locked out, and that is all it costs. Only when they differ does a writer look at the events.
 
+create function _alarm_is_raised() returns boolean
+language sql volatile
+-- RETURN, because PostgreSQL resolves its names now, and puts it into the expression that calls it.
+return pg_sequence_last_value('lockdown_alarm'::regclass)
+       is distinct from pg_sequence_last_value('lockdown_lifted'::regclass);
+comment on function _alarm_is_raised is
+  'Whether an alarm was raised that no writer has seen lawfully lifted.';
+
 create function _refuse_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -42,8 +50,7 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
-  if pg_sequence_last_value('lockdown_alarm'::regclass)
-       is distinct from pg_sequence_last_value('lockdown_lifted'::regclass) then
+  if _alarm_is_raised() then
     perform _refuse_in_lockdown(tg_argv[0]);
   end if;
   return null;

@@ -11,26 +11,48 @@
 -- row that was recorded before is acknowledged after a flush, too.
 --
 -- A procedure that commits can neither be SECURITY DEFINER nor pin its search_path. So each name in these bodies is
--- qualified, with the schema that they are installed into: _fill puts it in for {home:I}.
+-- qualified, operators and types too, with the schema that they are installed into: {home:I}. How each of them begins
+-- and ends stands once, in _create_append.
 
 create procedure _begin_append()
 language plpgsql
 as $procedure$
-declare
-  ignored pg_catalog.text;
 begin
   commit;
   set transaction isolation level read committed;
-  ignored := pg_catalog.set_config('synchronous_commit', 'off', true);
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
-  'can commit.';
+  'Opens a READ COMMITTED transaction. Raises 2D000 inside a transaction, where no procedure can commit.';
 
-do $append$
+create function _create_append(record_function text, template text) returns void
+language plpgsql
+set search_path from current
+as $function$
 begin
-  execute _fill($template$
+  execute _fill(template, 'home', current_schema(), 'begin', _fill($begin$
+  -- The transaction that a CALL is given will do, unless it is strict. Where it began earlier, or another function
+  -- calls, perhaps no procedure can commit: then it is better to say so now.
+  get diagnostics setting = pg_context;
+  if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed'
+     or pg_catalog.transaction_timestamp() operator(pg_catalog.<>) pg_catalog.statement_timestamp()
+     or pg_catalog.strpos(setting, e'\n') operator(pg_catalog.>) 0 then
+    call {home:I}._begin_append(/* inside a transaction, use {record:s} */);
+  end if;
+  setting := pg_catalog.set_config('synchronous_commit', 'off', true);$begin$,
+    'home', current_schema(), 'record', record_function),
+    'end', $end$
+  commit;  -- the first; the caller's synchronous_commit holds again
+  -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
+  -- failed that is written.
+  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');$end$);
+end
+$function$;
+comment on function _create_append is
+  'Makes a procedure that records as a record_ function does, and returns once the row is on disk. The template holds '
+  '{begin:s}, {end:s} and {home:I}, and declares setting and message.';
+
+select _create_append('record_webhook', $template$
 create procedure append_webhook(
   raw_body             bytea,
   source_ip            inet     default null,
@@ -49,12 +71,12 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_webhook;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_webhook */);
+{begin:s}
   stored := {home:I}.record_webhook(raw_body, source_ip, content_type, headers, signature, hmac_verified);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
@@ -63,16 +85,12 @@ begin
   is_whole := stored.is_whole;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_webhook is
   'Records a delivery as record_webhook does, and returns its id and its body as jsonb, or why it is none, once the '
   'row is on disk, without holding the chain while it waits. Raises 2D000 inside a transaction.';
 
-do $append$
-begin
-  execute _fill($template$
+select _create_append('record_signal', $template$
 create procedure append_signal(
   signal_id              text,
   symbol                 text,
@@ -91,33 +109,46 @@ create procedure append_signal(
 )
 language plpgsql
 as $procedure$
+#variable_conflict use_variable
 declare
   stored   {home:I}.recorded_signal;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_signal */);
-  stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
-                                   correlation_id, delivery_id, money_type);
-  commit;  -- the first; the caller's synchronous_commit holds again
-  -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
-  -- failed that is written.
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
-  id := stored.id;
-  correlation_id := stored.correlation_id;
-  row_hash := stored.row_hash;
-  is_new := stored.is_new;
+{begin:s}
+  -- The usual signal is inserted here, at less cost. record_signal answers for the others: one that is there already,
+  -- one that it refuses, and all of them while the alarm is raised.
+  is_new := pg_catalog.pg_typeof(price) operator(pg_catalog.=) 'numeric'::pg_catalog.regtype
+            and coalesce(pg_catalog.char_length(signal_id), 0) operator(pg_catalog.<=) 64
+            and coalesce(pg_catalog.char_length(symbol), 0) operator(pg_catalog.<=) 20
+            and coalesce(pg_catalog.char_length(side), 0) operator(pg_catalog.<=) 10
+            and not {home:I}._alarm_is_raised();
+  if is_new then
+    insert into {home:I}.signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
+                                       hmac_verified, delivery_id)
+    values (coalesce(correlation_id, pg_catalog.gen_random_uuid()), signal_id, symbol, side, price, quantity,
+            raw_payload, source_ip, coalesce(hmac_verified, false), delivery_id)
+    on conflict on constraint signals_signal_id_key do nothing
+    returning s.id, s.correlation_id, s.row_hash into id, correlation_id, row_hash;
+    is_new := found;
+  end if;
+  if not is_new then
+    stored := {home:I}.record_signal(signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
+                                     correlation_id, delivery_id, money_type);
+    id := stored.id;
+    correlation_id := stored.correlation_id;
+    row_hash := stored.row_hash;
+    is_new := stored.is_new;
+  end if;
+{end:s}
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_signal is
   'Records a signal as record_signal does, and returns where its row stands once that is on disk, without holding the '
   'chain while it waits. Raises 2D000 inside a transaction.';
 
-do $append$
-begin
-  execute _fill($template$
+select _create_append('record_ai_debate', $template$
 create procedure append_ai_debate(
   inout correlation_id   uuid,
   model_name             text,
@@ -135,28 +166,24 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_ai_debate;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_ai_debate */);
+{begin:s}
   stored := {home:I}.record_ai_debate(correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms,
                                       is_timeout, model_version, money_type);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_ai_debate is
   'Records a debate as record_ai_debate does, and returns once it is on disk, without holding the chain while it '
   'waits. Raises 2D000 inside a transaction.';
 
-do $append$
-begin
-  execute _fill($template$
+select _create_append('record_order', $template$
 create procedure append_order(
   inout correlation_id   uuid,
   order_type             text,
@@ -179,28 +206,24 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_order;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_order */);
+{begin:s}
   stored := {home:I}.record_order(correlation_id, order_type, symbol, side, quantity, price, exchange_order_id,
                                   status, client_order_id, stop_price, decision_maker, exchange_status, money_type);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_order is
   'Records an order as record_order does, and returns once it is on disk, without holding the chain while it waits. '
   'Raises 2D000 inside a transaction.';
 
-do $append$
-begin
-  execute _fill($template$
+select _create_append('record_order_event', $template$
 create procedure append_order_event(
   order_execution_id     bigint,
   event_type             text,
@@ -223,24 +246,22 @@ as $procedure$
 #variable_conflict use_variable
 declare
   stored   {home:I}.recorded_order_event;
+  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
-  call {home:I}._begin_append(/* inside a transaction, use record_order_event */);
+{begin:s}
   select o.correlation_id into correlation_id
   from only {home:I}.order_execution as o where o.id operator(pg_catalog.=) order_execution_id;
   stored := {home:I}.record_order_event(order_execution_id, event_type, fill_quantity, fill_price, zar_equity,
                                         positions_closed, rejection_reason, exchange_error_code, exchange_event_id,
                                         exchange_status, money_type);
-  commit;
-  message := pg_catalog.pg_logical_emit_message(true, 'alpha-db', '');
+{end:s}
   id := stored.id;
   row_hash := stored.row_hash;
   is_new := stored.is_new;
 end
 $procedure$;
-$template$, 'home', current_schema());
-end
-$append$;
+$template$);
 comment on procedure append_order_event is
   'Records an order''s event as record_order_event does, and returns once it is on disk, without holding the chain '
   'while it waits. Raises 2D000 inside a transaction.';

@@ -15,6 +15,9 @@ select _grant('select, insert on', array[c.table_name], '{app_trading}'),
        _grant('usage on sequence', array[c.table_name || '_id_seq'], '{app_trading}')
 from only chains as c where not c.is_internal;
 
+-- The alarm's two numbers, for writers, who look for a retry's row first while it is raised.
+select _grant('select on sequence', '{lockdown_alarm, lockdown_lifted}', '{app_trading}');
+
 select _grant('select on', '{installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states,
                              verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
 select _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_unprocessed_deliveries,
@@ -35,8 +38,9 @@ select _grant('execute on routine', '{record_webhook, record_signal, record_ai_d
                                       record_signals, record_ai_debates, record_orders,
                                       record_order_events, append_signals, append_ai_debates,
                                       append_orders, append_order_events, _elements, _refuse_element,
-                                      _begin_append, _read_json, _accept_retry, _require_same_order, _refuse_unseen,
-                                      _refuse_decimal, _refuse_float, _refuse_too_long}',
+                                      _begin_append, _alarm_is_raised, _record_new_signals, _read_json, _accept_retry,
+                                      _require_same_order, _signal_under, _refuse_unseen, _refuse_decimal,
+                                      _refuse_float, _refuse_too_long}',
               '{app_trading}');
 
 -- Verifying, and what the verifying functions call
@@ -53,7 +57,7 @@ select _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_e
                                       _chain_check_sql, _chain_links_sql, _chain_places_sql,
                                       _gap_at_end_sql, _acknowledged_if_known, _damage_item,
                                       _weigh_damage, _verdict, _with_verdict, _check_range_of_chain,
-                                      _missing_end_text}',
+                                      _missing_end_text, _chain_parts_sql, _check_in_parts}',
               '{app_auditor}');
 
 -- Comparing the guards, and what that calls
@@ -66,6 +70,6 @@ select _grant('execute on routine', '{_counters, _lowered_counters, _grants_text
                                       _role_facts, _setting_facts, _relation_facts, _sequence_facts,
                                       _view_facts, _column_facts, _constraint_facts, _index_facts,
                                       _trigger_facts, _function_facts, _type_facts,
-                                      _extension_facts, _dependency_facts, _withdrawn_right_facts,
+                                      _extension_facts, _dependency_facts, _right_facts,
                                       _register_facts, _event_trigger_facts}',
               '{app_auditor}');

@@ -52,8 +52,8 @@ set row_security = off
 as $function$
 declare
   height  integer := 0;
+  place   bigint  := id - 1;  -- of the row, then of the node over it, among those of its height
   first   bigint;
-  last    bigint;
   proof   bytea[] := '{}';
 begin
   perform _check_log_size(table_name, size);
@@ -61,14 +61,15 @@ begin
     raise exception 'row % of % is not among the first %', coalesce(id::text, 'NULL'), table_name, size
       using errcode = '22023', hint = 'Give an id from 1 to the size.';
   end if;
-  -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored.
+  -- Eight steps up at a time, among the 256 nodes at most that share the next node that could be stored. The one on the
+  -- way is no part of the proof, so it is not computed again.
   loop
-    first := (id - 1) >> (height + 8) << (height + 8);
-    last := least(first + (1::bigint << (height + 8)), size);
-    proof := proof || _merkle_path(_log_level(table_name, height, first, last, use_stored => true),
-                                   (((id - 1) >> height) & 255)::integer);
+    first := place >> 8 << 8;
+    proof := proof || _merkle_path(_log_level(table_name, height, first << height, least(first + 256 << height, size),
+                                              use_stored => true, own => place), (place - first)::integer);
     height := height + 8;
-    exit when size <= 1::bigint << height;
+    place := place >> 8;
+    exit when size - 1 >> height = 0;
   end loop;
   return proof;
 end

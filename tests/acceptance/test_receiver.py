@@ -379,6 +379,7 @@ class Fatal(Exchange):  # type: ignore[misc]
         return fill
 
 
+@pytest.mark.any_server  # about the receiver; what a crash leaves is tested on each in tests/durability
 def test_restarts_in_the_middle_lose_nothing_and_double_nothing(binaries: Path, tmp_path: Path) -> None:
     """The database dies twice: while an order is at the exchange, and at any moment."""
     shares = mixture(random.Random(1))

@@ -56,11 +56,12 @@ def test_a_column_of_another_type_is_refused_with_its_name(
 
 def test_a_document_of_another_type_is_hashed_as_it_is_stored(db: Connection) -> None:
     """json keeps blanks that jsonb does not."""
-    db.execute("drop trigger _500_validate on signals")  # it takes the payload for jsonb
-    alter(db, "raw_payload", "json")
+    db.execute(VIEWS)
+    db.execute("alter table ai_debates alter column reasoning_json type json")
     db.execute(
-        "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
-        " values ('a', 'BTCUSD', 'BUY', 1, 1, '{\"a\":   1.50}')"
+        "insert into ai_debates (correlation_id, model_name, reasoning_json, confidence_score, elapsed_ms)"
+        " values (%s, 'm', '{\"a\":   1.50}', 1, 1)",
+        [make_signal(db, 1)["correlation_id"]],
     )
-    assert '{"a":   1.50}' in one(db, "select row_data from chain_rows('signals')")
-    assert judge(db, "signals").verdict == "intact"
+    assert '{"a":   1.50}' in one(db, "select row_data from chain_rows('ai_debates')")
+    assert judge(db, "ai_debates").verdict == "intact"

@@ -150,7 +150,7 @@ def test_since_last_is_for_all_tables(desk: Desk, options: list[str]) -> None:
 
 
 def test_changed_guards_are_told_beside_ranges(desk: Desk, db: Connection) -> None:
-    db.execute("alter table signals disable trigger _500_validate")
+    db.execute("alter table signals disable trigger zzz_chain")
     found = desk.run("verify-chain", "--json", expect=1).json["tables"]
     assert [row["table_name"] for row in found if row["verdict"] == "guard_changed"] == ["signals"]
     assert desk.run("verify-chain", "--from-id", "1").code == 0

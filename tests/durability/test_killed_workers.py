@@ -1,6 +1,8 @@
 """A webhook that arrives ten times at once, at ten workers that are killed at any step, is one order and one fill.
 
 The sender sends again until it gets an answer, as senders do; workers that handle it do not know of each other.
+
+any_server: about clients that die; the keys that make them one row are tested on each in tests/concurrency.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import pytest
 from tests.cluster import Server
 from tests.durability.webhook_worker import DEATHS, STEPS, Worker
 from tests.support import PATIENCE, ROOT, Connection, one, query, verdicts
+
+pytestmark = pytest.mark.any_server
 
 BODY = '{"id": "tv-1", "ticker": "ETHBTC", "price": 0.0873051, "quantity": 2}'
 WORKERS = 10

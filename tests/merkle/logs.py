@@ -93,3 +93,15 @@ def damage(connection: Connection, table: str) -> list[tuple[int, int]]:
     """Level and index of every stored node that find_log_damage tells of."""
     found = query(connection, "select level, index from find_log_damage(%s)", [table])
     return [(row["level"], row["index"]) for row in found]
+
+
+def forge(connection: Connection, statement: str) -> None:
+    """Change stored nodes as only a superuser can: the triggers are off meanwhile."""
+    triggers = ("_100_reject_change", "_200_reject_truncate")
+    query(connection, "set session_replication_role = replica")
+    for trigger in triggers:
+        query(connection, f"alter table log_nodes disable trigger {trigger}")
+    query(connection, statement)
+    for trigger in triggers:
+        query(connection, f"alter table log_nodes enable always trigger {trigger}")
+    query(connection, "reset session_replication_role")

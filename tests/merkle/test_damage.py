@@ -6,20 +6,8 @@ import psycopg
 import pytest
 
 from tests.chain.by_force import behind_its_back
-from tests.merkle.logs import WIDE, damage, nodes, root, seal, tree_of, write_signals
+from tests.merkle.logs import WIDE, damage, forge, nodes, root, seal, tree_of, write_signals
 from tests.support import PATIENCE, Connection, as_role, fill, one, query, tamper
-
-
-def forge(connection: Connection, statement: str) -> None:
-    """Change stored nodes as only a superuser can: the triggers are off meanwhile."""
-    triggers = ("_100_reject_change", "_200_reject_truncate")
-    query(connection, "set session_replication_role = replica")
-    for trigger in triggers:
-        query(connection, f"alter table log_nodes disable trigger {trigger}")
-    query(connection, statement)
-    for trigger in triggers:
-        query(connection, f"alter table log_nodes enable always trigger {trigger}")
-    query(connection, "reset session_replication_role")
 
 
 def recomputed(connection: Connection, size: int, table: str = "signals") -> bytes:
@@ -65,6 +53,20 @@ def test_what_was_sealed_before_stays_provable(logged: Connection) -> None:
     assert refusal(logged, "inclusion_proof('signals', 8, 300)").sqlstate == "AUD09"
     assert refusal(logged, "recompute_log_root('signals', 300)").sqlstate == "AUD09"
     assert damage(logged, "signals") == [(8, 0)]
+
+
+@pytest.mark.parametrize("missing", [256, 512])
+def test_the_node_stands_for_the_last_row_of_its_block_too(logged: Connection, missing: int) -> None:
+    """A later block shows that the node is of these rows. Without one, nothing does."""
+    write_signals(logged, 500, first=301)
+    honest = tree_of(logged, "signals")
+    assert seal(logged) == [("signals", 1, 768)]
+    tamper(logged, f"delete from signals where id = {missing}")
+    assert root(logged, "signals", 800) == honest.root(800)
+    assert one(logged, "select inclusion_proof('signals', 790, 800)") == honest.inclusion(789, 800)
+    assert refusal(logged, f"log_root('signals', {missing})").sqlstate == "AUD09"
+    assert refusal(logged, "recompute_log_root('signals', 800)").sqlstate == "AUD09"
+    assert damage(logged, "signals") == [(8, index) for index in range(missing // 256 - 1, 3)]
 
 
 @pytest.mark.parametrize("forged", ["repeat('z', 64)", "null"])
@@ -162,6 +164,29 @@ def test_nodes_without_rows(logged: Connection) -> None:
     assert seal(logged) == [("signals", 1, 512)]
     assert query(logged, "select * from find_log_damage('signals')") == []
     assert recomputed(logged, 600) == tree_of(logged, "signals").root(600) == root(logged, "signals", 600)
+
+
+def test_a_tail_that_was_lost_and_written_again(logged: Connection) -> None:
+    """Stored nodes of the lost rows stand above the tail, then beside the nodes of the new rows."""
+    write_signals(logged, 500, first=301)
+    seal(logged)
+    tamper(logged, "delete from signals where id > 300")
+    write_signals(logged, 724, first=1001)
+    sizes = (256, 300, 511, 512, 700, 768, 769, 1_024)
+
+    def check() -> None:
+        tree = tree_of(logged, "signals")
+        for size in sizes:
+            assert root(logged, "signals", size) == tree.root(size)
+            assert one(logged, "select inclusion_proof('signals', 3, %s)", [size]) == tree.inclusion(2, size)
+            proof = one(logged, "select consistency_proof('signals', 200, %s)", [size])
+            assert proof == tree.consistency(200, size)
+
+    check()
+    assert seal(logged) == [("signals", 257, 1024)]
+    assert nodes(logged, "signals") == [(8, 0), (8, 1), (8, 1), (8, 2), (8, 2), (8, 3)]
+    check()
+    assert damage(logged, "signals") == []
 
 
 def test_nodes_at_impossible_places_are_refused(db: Connection) -> None:

@@ -69,6 +69,7 @@ def test_no_login_can_hold_the_name_before_an_install(
         login.execute("create table lock_migrations ()")
 
 
+@pytest.mark.any_server  # nothing asks for an advisory lock
 def test_advisory_locks_keep_nobody_waiting(empty: Desk, server: Server, login_role: LoginRole) -> None:
     with closing(psycopg.connect(server.dsn(empty.dbname, login_role()), autocommit=True)) as login:
         login.execute(ADVISORY)

@@ -1,4 +1,7 @@
-"""Who is an agent, how many approvals a change needs, and that a lost key can always be voted out."""
+"""Who is an agent, how many approvals a change needs, and that a lost key can always be voted out.
+
+any_server: rules that our own functions apply to our own rows; that these run on each is tested in test_consensus.py.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from tests.risk.council import (
     threshold,
 )
 from tests.support import Connection, assert_healthy, one, query
+
+pytestmark = pytest.mark.any_server
 
 WEAK = {
     "all zeros": "00" * 32,

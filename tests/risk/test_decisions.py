@@ -444,5 +444,5 @@ def test_the_table_is_verified_and_guarded(db: Connection) -> None:
     assert verdicts(db)["risk_decisions"].verdict == "intact"
     tamper(db, "update risk_decisions set allowed = true, state_hash = repeat('0', 64)")
     assert verdicts(db)["risk_decisions"].verdict == "content_mismatch"
-    db.execute("alter table risk_decisions disable trigger _500_add_limits")
-    assert [row["object_name"] for row in changed_guards(db)] == ["risk_decisions._500_add_limits"]
+    db.execute("alter table risk_decisions disable trigger zzz_chain")
+    assert [row["object_name"] for row in changed_guards(db)] == ["risk_decisions.zzz_chain"]

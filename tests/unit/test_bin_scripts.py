@@ -217,7 +217,7 @@ def test_a_long_installation_shows_that_it_goes_on(
 def test_arguments_of_the_tests(checkout: Path, path: Path, tmp_path: Path) -> None:
     put(path, "python3", answer("/some/python"))
     script = checkout / "bin" / "test"
-    parallel = "-n 2 --dist loadfile --no-loadscope-reorder"
+    parallel = "-n 3 --dist loadfile --no-loadscope-reorder"
     assert run(script, path).stdout == f"-m pytest {parallel}\n"
     assert "about 10 minutes" in run(script, path, "--pg", "15").stderr
     assert run(script, path, "-k", "a").stderr == run(script, path, "tests/unit").stderr == ""
