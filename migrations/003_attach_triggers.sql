@@ -1214,21 +1214,24 @@ declare
                                 correlation_id, delivery_id}';
   written  bigint;
 begin
-  -- What a writing function would refuse is left out here, and so is what is large.
+  -- What would be refused is left out, and what is large.
   insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
                        delivery_id)
-  select coalesce((e.value ->> 'correlation_id')::uuid, gen_random_uuid()), e.value ->> 'signal_id',
-         e.value ->> 'symbol', e.value ->> 'side', (e.value ->> 'price')::numeric, (e.value ->> 'quantity')::numeric,
-         e.value -> 'raw_payload', (e.value ->> 'source_ip')::inet,
-         coalesce((e.value ->> 'hmac_verified')::boolean, false), (e.value ->> 'delivery_id')::bigint
-  from jsonb_array_elements(signals) with ordinality as e(value, place)
-  where jsonb_typeof(e.value) = 'object' and e.value - known = '{}' and pg_column_size(e.value) < 8192
-    and char_length(e.value ->> 'signal_id') <= 64 and char_length(e.value ->> 'symbol') <= 20
-    and char_length(e.value ->> 'side') <= 10
-    and ((e.value ->> 'delivery_id') is null
-         or exists (select from only webhook_deliveries as d where d.id = (e.value ->> 'delivery_id')::bigint))
-    and (e.value -> 'raw_payload' -> 'price' = e.value -> 'price') is not false
-    and (e.value -> 'raw_payload' -> 'quantity' = e.value -> 'quantity') is not false
+  select coalesce(e.correlation_id, gen_random_uuid()), e.signal_id, e.symbol, e.side, e.price, e.quantity,
+         e.raw_payload, e.source_ip, coalesce(e.hmac_verified, false), e.delivery_id
+  from rows from (
+         jsonb_to_recordset(signals) as (signal_id text, symbol text, side text, price numeric, quantity numeric,
+                                         raw_payload jsonb, source_ip inet, hmac_verified boolean, correlation_id uuid,
+                                         delivery_id bigint),
+         jsonb_array_elements(signals)) with ordinality as e(
+           signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified, correlation_id, delivery_id,
+           given, place)
+  where e.given - known = '{}' and pg_column_size(e.given) < 8192
+    and char_length(e.signal_id) <= 64 and char_length(e.symbol) <= 20 and char_length(e.side) <= 10
+    and scale(e.price) <= 10 and scale(e.quantity) <= 10 and abs(e.price) < 1e18 and abs(e.quantity) < 1e18
+    and (e.raw_payload -> 'price' = e.given -> 'price') is not false
+    and (e.raw_payload -> 'quantity' = e.given -> 'quantity') is not false
+    and (e.delivery_id is null or exists (select from only webhook_deliveries as d where d.id = e.delivery_id))
   order by e.place
   on conflict on constraint signals_signal_id_key do nothing;
   get diagnostics written = row_count;

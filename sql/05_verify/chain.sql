@@ -18,9 +18,13 @@ begin
   execute format('select t.id, t.row_hash::text, t.created_at'
                  ' from only %I as t where t.id < $1 order by t.id desc limit 1', table_name)
     into before_id, before_hash, before_time using begins_at;
-  -- Below this, and so for the ranges of a verification_plan, starting processes costs more than they gain.
-  execute format('select min(t.id), max(t.id) from only %I as t where t.id between $1 and $2', table_name)
-    into first_id, last_id using begins_at, ends_at;
+  -- For less than 100,000 rows, and so for the ranges of a verification_plan, starting processes costs more than they
+  -- gain. A table of under 8 MB has fewer.
+  if pg_relation_size(to_regclass(quote_ident(table_name))) >= 8388608 then
+    execute format('select (select t.id from only %1$I as t where t.id between $1 and $2 order by t.id limit 1),'
+                   ' (select t.id from only %1$I as t where t.id between $1 and $2 order by t.id desc limit 1)',
+                   table_name) into first_id, last_id using begins_at, ends_at;
+  end if;
   if first_id > 0 and first_id <= 4611686018427387904 and last_id >= first_id + 100000
      and current_setting('max_parallel_workers_per_gather')::integer > 0
      -- without the index each part would read the whole table
