@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests."""
+"""The desk of the command line's tests, also for other folders."""
 
 from __future__ import annotations
 
@@ -14,17 +14,3 @@ from tests.cluster import Server
 def desk(server: Server, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
     """A migrated database without agents."""
     return Desk(server.dsn(database), tmp_path, capsys)
-
-
-@pytest.fixture
-def trio(desk: Desk) -> Desk:
-    """With agents ada, ben and cyd."""
-    desk.bootstrap("ada", "ben", "cyd")
-    return desk
-
-
-@pytest.fixture
-def governed(trio: Desk) -> Desk:
-    """With limits in force as well."""
-    trio.first_limits()
-    return trio

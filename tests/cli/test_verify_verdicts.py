@@ -42,10 +42,11 @@ def test_a_table_that_is_gone_is_damage_beside_the_others(desk: Desk, db: Connec
     assert "problem       ai_debates: the table ai_debates is not there" in shown
 
 
-def test_no_release_of_a_table_that_is_gone(trio: Desk, db: Connection) -> None:
+def test_no_release_of_a_table_that_is_gone(desk: Desk, db: Connection) -> None:
+    desk.bootstrap("ada", "ben", "cyd")
     query(db, "drop table ai_debates cascade")
-    trio.run("verify-chain", expect=1)
-    ended = trio.run("lockdown", "release", "--reason", "why not", *trio.sign("ada"), expect=1)
+    desk.run("verify-chain", expect=1)
+    ended = desk.run("lockdown", "release", "--reason", "why not", *desk.sign("ada"), expect=1)
     assert "RSK-005" in ended.err
     assert "a table that is gone" in ended.err
     assert "Restore it from a dump" in ended.err
