@@ -1379,11 +1379,12 @@ create function _has_known_types(relation regclass, known_types regtype[]) retur
 language sql immutable
 set search_path from current
 as $function$
+  -- In the order of _hashed_columns, which needs the register: lockdown_events must take a row without it.
   select not exists (
-    select from pg_class as c
-    join _hashed_columns(c.relname::text) as h on true
-    join unnest(known_types) with ordinality as k(known_type, place) on k.place = h.place
-    where c.oid = relation and h.declared_type <> k.known_type);
+    select from (select a.atttypid, row_number() over (order by a.attnum) as place
+                 from pg_attribute as a
+                 where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash') as c
+    where c.atttypid <> known_types[c.place]);
 $function$;
 comment on function _has_known_types is
   'Whether the bounded columns of a chained table still have the types for which its chain trigger was made.';
