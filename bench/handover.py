@@ -4,7 +4,7 @@ The model is given what was measured with one writer: the processor time of a ro
 created_at, which the trigger takes under it, to the time-stamp of the commit), the rest of a turn, which is the
 client's, and the flush. `wake` is half a turn of two processes that wake each other. Of several writers it is only told
 what a row costs the processor more than with one writer (`cold`), because caches are no matter of queues. The rates are
-its predictions; those for 16 cores suppose that caches suffer there as they do here.
+its predictions. Those for 16 cores are two: if caches suffer there as they do here, and if they do not.
 """
 
 from __future__ import annotations
@@ -202,9 +202,16 @@ def _compare(scenario: str, measured: float, turn: Turn, host: Host, writers: in
 
 
 def _scaled(scenario: str, turns: dict[int, Turn]) -> list[Figure]:
-    samples = {_writers(n): [Model(turn, MANY_CORES).rate(n)] for n, turn in turns.items()}
-    name = f"model, {MANY_CORES} cores, {scenario}"
-    return figures(NAME, name, "rows/s", samples, baseline=_writers(1), percentiles=())
+    """The rates on many cores if caches suffer there as here, and if they do not."""
+    found: list[Figure] = []
+    for caches, share in (("as here", 1.0), ("warm", 0.0)):
+        samples = {
+            _writers(n): [Model(replace(turn, cold=turn.cold * share), MANY_CORES).rate(n)]
+            for n, turn in turns.items()
+        }
+        name = f"model, {MANY_CORES} cores, {scenario}, caches {caches}"
+        found += figures(NAME, name, "rows/s", samples, baseline=_writers(1), percentiles=())
+    return found
 
 
 def _writers(number: int) -> str:

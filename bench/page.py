@@ -127,8 +127,10 @@ def _handover(documents: Sequence[Document]) -> list[str]:
             "model": ("{}, no flush", "model"),
             "rows/s, native disk": ("{}, native disk", "measured"),
             "model, native disk": ("{}, native disk", "model"),
-            "model, 16 cores, no flush": ("model, 16 cores, no flush", "{}"),
-            "16 cores, native disk": ("model, 16 cores, native disk", "{}"),
+            "16 cores, no flush": ("model, 16 cores, no flush, caches as here", "{}"),
+            "caches warm": ("model, 16 cores, no flush, caches warm", "{}"),
+            "16 cores, native disk": ("model, 16 cores, native disk, caches as here", "{}"),
+            "warm, native disk": ("model, 16 cores, native disk, caches warm", "{}"),
         }
         lines += [*([""] if lines else []), f"PostgreSQL {document['server_version']}:", ""]
         lines += [*_row("", *kinds), "|---|" + "---|" * len(kinds)]
