@@ -1188,7 +1188,7 @@ comment on function _ahead_of_clock is
 -- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under
 -- the type below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that
 -- may be long (a text, a document, an array) goes in as JSON that was printed before. Only types whose JSON text
--- depends on nothing, or on settings that the chain trigger pins, can be hashed.
+-- depends on nothing, on TimeZone, or on settings that the chain trigger pins, can be hashed.
 
 create function _hashed_columns(table_name text)
 returns table (
@@ -1379,15 +1379,18 @@ create function _has_known_types(relation regclass, known_types regtype[]) retur
 language sql immutable
 set search_path from current
 as $function$
-  -- In the order of _hashed_columns, which needs the register: lockdown_events must take a row without it.
+  -- In the order of _hashed_columns, which needs the register: lockdown_events must take a row without it. A column
+  -- that may be long is printed as what it is, so it may change, but not to a type whose text depends on a setting.
   select not exists (
-    select from (select a.atttypid, row_number() over (order by a.attnum) as place
-                 from pg_attribute as a
+    select from (select t.oid as declared_type, coalesce(nullif(t.typbasetype, 0), t.oid) as base_type,
+                        row_number() over (order by a.attnum) as place
+                 from pg_attribute as a join pg_type as t on t.oid = a.atttypid
                  where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash') as c
-    where c.atttypid <> known_types[c.place]);
+    where case when known_types[c.place] <> 0 then c.declared_type <> known_types[c.place]
+               else format_type(c.base_type, null) ~ '^(bytea|real|double|interval|timestamp with time zone)' end);
 $function$;
 comment on function _has_known_types is
-  'Whether the bounded columns of a chained table still have the types for which its chain trigger was made.';
+  'Whether the columns of a chained table still have types that its chain trigger prints as it should.';
 create function _refuse_other_types(table_name text, known_types regtype[]) returns void
 language plpgsql
 set search_path from current
@@ -1399,12 +1402,13 @@ begin
                               h.column_name, h.declared_type, k.known_type), ' ' order by k.place)
      from unnest(known_types) with ordinality as k(known_type, place)
      join _hashed_columns(table_name) as h on h.place = k.place
-     where h.declared_type <> k.known_type),
+     where case when k.known_type <> 0 then h.declared_type <> k.known_type
+                else h.type_name in ('timestamptz', 'bytea', 'float4', 'float8', 'interval') end),
     'Give the column its type back. A varchar may be made longer.', table_name, 'INSERT');
 end
 $function$;
 comment on function _refuse_other_types is
-  'Raises AUD-011: columns of a chained table have other types than when its chain trigger was made.';
+  'Raises AUD-011: columns of a chained table have other types than its chain trigger was made for.';
 -- A row that is too large: AUD-012
 
 create function _refuse_large_row(table_name text, row_bytes bigint, row_limit bigint) returns void
@@ -1448,8 +1452,8 @@ comment on function _print_large is
 --
 -- The trigger's steps:
 --
---   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
---      chain was made for.
+--   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with a column whose type is
+--      another than the chain was made for. What may be long may change from one document or text to another.
 --   2. It validates the row, by the statements that the table's chapter gave to _chain_attach.
 --   3. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
 --      the lock, and refuses (AUD-012) a row whose text is too long.
@@ -1536,7 +1540,7 @@ create function _chain_parts(
   chain             chains,
   out settings      text,  -- SET clauses without which the text of a column would depend on the session
   out declarations  text,  -- printed_3 json; for each column whose values may be long
-  out known_types   text,  -- an array literal of regtype, null for a column that may be long
+  out known_types   text,  -- an array literal of regtype, - for one that may change (_has_known_types)
   out assignments   text,  -- what the trigger sets before it prints: decimals at full scale, recorded_by
   out printing      text,  -- prints the columns that may be long
   out printed_bytes text,  -- how long they are together; null if there are none
@@ -1550,7 +1554,8 @@ as $function$
                 case when bool_or(h.type_name in ('float4', 'float8')) then E'set extra_float_digits = 1\n' end,
                 case when bool_or(h.type_name = 'interval') then E'set intervalstyle = ''postgres''\n' end),
          string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded),
-         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
+         array_agg(case when h.is_bounded or h.type_name in ('timestamptz', 'bytea', 'float4', 'float8', 'interval')
+                        then h.declared_type else '-'::regtype end order by h.place)::text,
          concat(E'  if ' || string_agg(format('scale(new.%I) <> %s', h.column_name, h.decimal_scale), E'\n     or '
                                        order by h.place) filter (where h.decimal_scale is not null) || E' then\n'
                 || string_agg(format(E'    new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''

@@ -46,7 +46,6 @@ drop function record_ai_debate;
 drop function record_signal;
 drop function _refuse_unseen;
 drop function _require_same_order;
-drop function _signal_under;
 drop function _accept_retry;
 drop function _comment_result;
 drop type recorded_webhook;

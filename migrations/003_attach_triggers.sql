@@ -743,19 +743,6 @@ $function$;
 comment on function _accept_retry is
   'Raises AUD-010 unless what was sent is what is stored under the key; numbers are compared as numbers, JSON as '
   'jsonb.';
-create function _signal_under(signal_id text) returns signals
-language plpgsql
-set search_path from current
-as $function$
-declare
-  stored  signals;
-begin
-  -- Planned anew, because a plan that was made while the table was small would read it whole later.
-  execute 'select s.* from only signals as s where s.signal_id = $1' into stored using signal_id;
-  return stored;
-end
-$function$;
-comment on function _signal_under is 'The signal under a signal_id; all columns are null if there is none.';
 create function _require_same_order(client_order_id text, correlation_id uuid, symbol text, side text) returns void
 language plpgsql security definer
 set search_path from current
@@ -796,8 +783,8 @@ comment on function _refuse_unseen is
 -- Writing functions: one for each table of the audit log. They join the caller's transaction and return the stored row.
 --
 -- A plain INSERT works as well. What these functions add: what is sent again is recognised by its key (reuse.sql), a
--- binary float is refused, and a value that is too long is refused by name. A retry works in a lockdown, too: there
--- they look for the key first. Whoever comes second in a race finds the other's row at the insert.
+-- binary float is refused, and a value that is too long is refused by name. With a key they look first, so that a retry
+-- costs no chain lock and works in a lockdown, too; whoever comes second in a race finds the other's row at the insert.
 -- The result is listed by name, so that a column added to a table leaves the functions as they are.
 --
 -- Money is anycompatible, so that a binary float is seen and refused, not cast. The last parameter, money_type, is
@@ -825,6 +812,7 @@ create function record_signal(
 ) returns recorded_signal
 language plpgsql
 set search_path from current
+set enable_seqscan = off  -- a plan made while the table was empty must not read it whole later
 as $function$
 declare
   stored  signals;
@@ -837,10 +825,8 @@ begin
   if char_length(signal_id) > 64 or char_length(symbol) > 20 or char_length(side) > 10 then
     perform _refuse_too_long('signals', '{signal_id,symbol,side}', array[signal_id, symbol, side]);
   end if;
-  if _alarm_is_raised() then
-    stored := _signal_under(signal_id);
-  end if;
-  if stored.id is null then
+  select s.* into stored from only signals as s where s.signal_id = record_signal.signal_id;
+  if not found then
     insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
                               hmac_verified, delivery_id)
     values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol,
@@ -850,9 +836,9 @@ begin
     on conflict on constraint signals_signal_id_key do nothing
     returning s.* into stored;
     is_new := found;
-    if not is_new then
-      stored := _signal_under(signal_id);
-      if stored.id is null then
+    if not found then
+      select s.* into stored from only signals as s where s.signal_id = record_signal.signal_id;
+      if not found then
         perform _refuse_unseen('signal_id', signal_id);
       end if;
     end if;
@@ -1137,13 +1123,14 @@ comment on function record_webhook is
 
 -- Recording many at once: an array of objects, with the columns as members
 --
--- Each element goes through the function of its table, so that keys, checks and refusals are the same. All of them are
--- recorded, or none is; the results come in the order given. Numbers are exact, because jsonb's are decimals.
+-- Keys, checks and refusals are those of the function for one row. All elements are recorded, or none is; the results
+-- come in the order given. Numbers are exact, because jsonb's are decimals.
 --
 -- An element that is refused is refused under the code that it would have alone; its place stands in DETAIL.
 --
--- Signals come in thousands, and most arrays hold new and sound ones only. One INSERT takes those, at a third of the
--- cost. If it does not take all of them, it is undone, and they go one by one.
+-- Each element goes through the function of its table, with one exception. Signals come in thousands, and most arrays
+-- hold new and sound ones only: one INSERT takes those, at less cost. If it does not take all of them, it is undone,
+-- and they go one by one.
 
 create function _elements(items jsonb, known text[], out value jsonb, out place bigint) returns setof record
 language plpgsql stable
@@ -1198,7 +1185,9 @@ begin
   raise exception using
     errcode = code, message = problem.message,
     detail = concat_ws(' ', 'Element ' || place || '.', coalesce(nullif(problem.detail, ''), 'Nothing was recorded.')),
-    hint = coalesce(nullif(problem.hint, ''), 'Mend the element, and send the array again.'),
+    hint = coalesce(nullif(problem.hint, ''),
+                    case when code ~ '^(2|42|AUD)' then 'Mend the element, and send the array again.'
+                         else 'Send the array again.' end),
     column = problem.column_name, constraint = problem.constraint_name,
     table = problem.table_name;
 end
@@ -1214,7 +1203,7 @@ declare
                                 correlation_id, delivery_id}';
   written  bigint;
 begin
-  -- What would be refused is left out, and what is large.
+  -- What is large is left out, and nearly all that would be refused.
   insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
                        delivery_id)
   select coalesce(e.correlation_id, gen_random_uuid()), e.signal_id, e.symbol, e.side, e.price, e.quantity,
@@ -1239,7 +1228,7 @@ begin
     raise data_exception;  -- undoes what was written
   end if;
   return true;
-exception when data_exception or integrity_constraint_violation then
+exception when data_exception or integrity_constraint_violation or sqlstate 'AUD12' then
   return false;
 end
 $function$;
@@ -1255,13 +1244,13 @@ declare
   problem  _problem;
 begin
   if jsonb_typeof(signals) = 'array' and not _alarm_is_raised() and _record_new_signals(signals) then
-    -- They are the last ones: the chain's lock is held. Planned anew, as the table grows.
-    return query execute
+    return query execute  -- planned anew, as the table grows
       'select s.id, s.correlation_id, s.signal_id::text, s.symbol::text, s.side::text, s.price::numeric,'
       ' s.quantity::numeric, s.raw_payload, s.source_ip, s.hmac_verified, s.delivery_id, s.row_hash::text,'
       ' s.created_at, s.recorded_by, true'
-      ' from (select * from only signals as t order by t.id desc limit $1) as s order by s.id'
-      using jsonb_array_length(signals);
+      ' from jsonb_array_elements($1) with ordinality as e(given, place)'
+      ' join only signals as s on s.signal_id = e.given ->> ''signal_id'' order by e.place'
+      using signals;
     return;
   end if;
   for value, place in select e.value, e.place from _elements(signals,
@@ -1398,29 +1387,24 @@ comment on function record_order_events is
 create procedure _begin_append()
 language plpgsql
 as $procedure$
+declare
+  setting  pg_catalog.text;
 begin
   commit;
   set transaction isolation level read committed;
+  setting := pg_catalog.set_config('synchronous_commit', 'off', true);
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a READ COMMITTED transaction. Raises 2D000 inside a transaction, where no procedure can commit.';
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
+  'can commit.';
 create function _create_append(record_function text, template text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  execute _fill(template, 'home', current_schema(), 'begin', _fill($begin$
-  -- The transaction that a CALL is given will do, unless it is strict. Where it began earlier, or another function
-  -- calls, perhaps no procedure can commit: then it is better to say so now.
-  get diagnostics setting = pg_context;
-  if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed'
-     or pg_catalog.transaction_timestamp() operator(pg_catalog.<>) pg_catalog.statement_timestamp()
-     or pg_catalog.strpos(setting, e'\n') operator(pg_catalog.>) 0 then
-    call {home:I}._begin_append(/* inside a transaction, use {record:s} */);
-  end if;
-  setting := pg_catalog.set_config('synchronous_commit', 'off', true);$begin$,
-    'home', current_schema(), 'record', record_function),
+  execute _fill(template, 'home', current_schema(),
+    'begin', format('  call %I._begin_append(/* inside a transaction, use %s */);', current_schema(), record_function),
     'end', $end$
   commit;  -- the first; the caller's synchronous_commit holds again
   -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
@@ -1430,7 +1414,7 @@ end
 $function$;
 comment on function _create_append is
   'Makes a procedure that records as a record_ function does, and returns once the row is on disk. The template holds '
-  '{begin:s}, {end:s} and {home:I}, and declares setting and message.';
+  '{begin:s}, {end:s} and {home:I}, and declares message.';
 perform _create_append('record_webhook', $template$
 create procedure append_webhook(
   raw_body             bytea,
@@ -1450,7 +1434,6 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_webhook;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -1490,12 +1473,11 @@ as $procedure$
 #variable_conflict use_variable
 declare
   stored   {home:I}.recorded_signal;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
-  -- The usual signal is inserted here, at less cost. record_signal answers for the others: one that is there already,
-  -- one that it refuses, and all of them while the alarm is raised.
+  -- The usual signal is inserted here, at less cost than a look for its key. record_signal answers for the others: one
+  -- that is there already, one that it refuses, and all of them while the alarm is raised.
   is_new := pg_catalog.pg_typeof(price) operator(pg_catalog.=) 'numeric'::pg_catalog.regtype
             and coalesce(pg_catalog.char_length(signal_id), 0) operator(pg_catalog.<=) 64
             and coalesce(pg_catalog.char_length(symbol), 0) operator(pg_catalog.<=) 20
@@ -1543,7 +1525,6 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_ai_debate;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -1582,7 +1563,6 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_order;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -1621,7 +1601,6 @@ as $procedure$
 #variable_conflict use_variable
 declare
   stored   {home:I}.recorded_order_event;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -1653,7 +1632,6 @@ create procedure append_signals(signals jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -1674,7 +1652,6 @@ create procedure append_ai_debates(ai_debates jsonb, inout results jsonb default
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -1694,7 +1671,6 @@ create procedure append_orders(orders jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -1715,7 +1691,6 @@ create procedure append_order_events(order_events jsonb, inout results jsonb def
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}

@@ -768,7 +768,6 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_decision;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}

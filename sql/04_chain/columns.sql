@@ -3,7 +3,7 @@
 -- All but row_hash, in column order. What is hashed is what is stored. A value goes into the hashed row as it is, under
 -- the type below all domains and without its length, because a cast to varchar(20) cuts without a word. A value that
 -- may be long (a text, a document, an array) goes in as JSON that was printed before. Only types whose JSON text
--- depends on nothing, or on settings that the chain trigger pins, can be hashed.
+-- depends on nothing, on TimeZone, or on settings that the chain trigger pins, can be hashed.
 
 create function _hashed_columns(table_name text)
 returns table (

@@ -9,8 +9,8 @@
 --
 -- The trigger's steps:
 --
---   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with other column types than the
---      chain was made for.
+--   1. It refuses (AUD-011) a row of another relation than the chain's own table, or with a column whose type is
+--      another than the chain was made for. What may be long may change from one document or text to another.
 --   2. It validates the row, by the statements that the table's chapter gave to _chain_attach.
 --   3. It gives decimals their full scale, and recorded_by the login. It prints what may be long now, before it takes
 --      the lock, and refuses (AUD-012) a row whose text is too long.
@@ -97,7 +97,7 @@ create function _chain_parts(
   chain             chains,
   out settings      text,  -- SET clauses without which the text of a column would depend on the session
   out declarations  text,  -- printed_3 json; for each column whose values may be long
-  out known_types   text,  -- an array literal of regtype, null for a column that may be long
+  out known_types   text,  -- an array literal of regtype, - for one that may change (_has_known_types)
   out assignments   text,  -- what the trigger sets before it prints: decimals at full scale, recorded_by
   out printing      text,  -- prints the columns that may be long
   out printed_bytes text,  -- how long they are together; null if there are none
@@ -111,7 +111,8 @@ as $function$
                 case when bool_or(h.type_name in ('float4', 'float8')) then E'set extra_float_digits = 1\n' end,
                 case when bool_or(h.type_name = 'interval') then E'set intervalstyle = ''postgres''\n' end),
          string_agg(format(E'  printed_%s json;\n', h.place), '' order by h.place) filter (where not h.is_bounded),
-         array_agg(case when h.is_bounded then h.declared_type end order by h.place)::text,
+         array_agg(case when h.is_bounded or h.type_name in ('timestamptz', 'bytea', 'float4', 'float8', 'interval')
+                        then h.declared_type else '-'::regtype end order by h.place)::text,
          concat(E'  if ' || string_agg(format('scale(new.%I) <> %s', h.column_name, h.decimal_scale), E'\n     or '
                                        order by h.place) filter (where h.decimal_scale is not null) || E' then\n'
                 || string_agg(format(E'    new.%1$I := round(new.%1$I, %2$s);\n', h.column_name, h.decimal_scale), ''

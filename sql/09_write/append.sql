@@ -17,30 +17,25 @@
 create procedure _begin_append()
 language plpgsql
 as $procedure$
+declare
+  setting  pg_catalog.text;
 begin
   commit;
   set transaction isolation level read committed;
+  setting := pg_catalog.set_config('synchronous_commit', 'off', true);
 end
 $procedure$;
 comment on procedure _begin_append is
-  'Opens a READ COMMITTED transaction. Raises 2D000 inside a transaction, where no procedure can commit.';
+  'Opens a transaction whose commit will not wait for the disk. Raises 2D000 inside a transaction, where no procedure '
+  'can commit.';
 
 create function _create_append(record_function text, template text) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  execute _fill(template, 'home', current_schema(), 'begin', _fill($begin$
-  -- The transaction that a CALL is given will do, unless it is strict. Where it began earlier, or another function
-  -- calls, perhaps no procedure can commit: then it is better to say so now.
-  get diagnostics setting = pg_context;
-  if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed'
-     or pg_catalog.transaction_timestamp() operator(pg_catalog.<>) pg_catalog.statement_timestamp()
-     or pg_catalog.strpos(setting, e'\n') operator(pg_catalog.>) 0 then
-    call {home:I}._begin_append(/* inside a transaction, use {record:s} */);
-  end if;
-  setting := pg_catalog.set_config('synchronous_commit', 'off', true);$begin$,
-    'home', current_schema(), 'record', record_function),
+  execute _fill(template, 'home', current_schema(),
+    'begin', format('  call %I._begin_append(/* inside a transaction, use %s */);', current_schema(), record_function),
     'end', $end$
   commit;  -- the first; the caller's synchronous_commit holds again
   -- The end of the CALL is the second. No commit here: cancelled while it waits for the disk, it would report a row as
@@ -50,7 +45,7 @@ end
 $function$;
 comment on function _create_append is
   'Makes a procedure that records as a record_ function does, and returns once the row is on disk. The template holds '
-  '{begin:s}, {end:s} and {home:I}, and declares setting and message.';
+  '{begin:s}, {end:s} and {home:I}, and declares message.';
 
 select _create_append('record_webhook', $template$
 create procedure append_webhook(
@@ -71,7 +66,6 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_webhook;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -112,12 +106,11 @@ as $procedure$
 #variable_conflict use_variable
 declare
   stored   {home:I}.recorded_signal;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
-  -- The usual signal is inserted here, at less cost. record_signal answers for the others: one that is there already,
-  -- one that it refuses, and all of them while the alarm is raised.
+  -- The usual signal is inserted here, at less cost than a look for its key. record_signal answers for the others: one
+  -- that is there already, one that it refuses, and all of them while the alarm is raised.
   is_new := pg_catalog.pg_typeof(price) operator(pg_catalog.=) 'numeric'::pg_catalog.regtype
             and coalesce(pg_catalog.char_length(signal_id), 0) operator(pg_catalog.<=) 64
             and coalesce(pg_catalog.char_length(symbol), 0) operator(pg_catalog.<=) 20
@@ -166,7 +159,6 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_ai_debate;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -206,7 +198,6 @@ language plpgsql
 as $procedure$
 declare
   stored   {home:I}.recorded_order;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -246,7 +237,6 @@ as $procedure$
 #variable_conflict use_variable
 declare
   stored   {home:I}.recorded_order_event;
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}

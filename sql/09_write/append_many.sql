@@ -8,7 +8,6 @@ create procedure append_signals(signals jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -30,7 +29,6 @@ create procedure append_ai_debates(ai_debates jsonb, inout results jsonb default
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -51,7 +49,6 @@ create procedure append_orders(orders jsonb, inout results jsonb default null)
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}
@@ -73,7 +70,6 @@ create procedure append_order_events(order_events jsonb, inout results jsonb def
 language plpgsql
 as $procedure$
 declare
-  setting  pg_catalog.text;
   message  pg_catalog.pg_lsn;
 begin
 {begin:s}

@@ -1,12 +1,13 @@
 -- Recording many at once: an array of objects, with the columns as members
 --
--- Each element goes through the function of its table, so that keys, checks and refusals are the same. All of them are
--- recorded, or none is; the results come in the order given. Numbers are exact, because jsonb's are decimals.
+-- Keys, checks and refusals are those of the function for one row. All elements are recorded, or none is; the results
+-- come in the order given. Numbers are exact, because jsonb's are decimals.
 --
 -- An element that is refused is refused under the code that it would have alone; its place stands in DETAIL.
 --
--- Signals come in thousands, and most arrays hold new and sound ones only. One INSERT takes those, at a third of the
--- cost. If it does not take all of them, it is undone, and they go one by one.
+-- Each element goes through the function of its table, with one exception. Signals come in thousands, and most arrays
+-- hold new and sound ones only: one INSERT takes those, at less cost. If it does not take all of them, it is undone,
+-- and they go one by one.
 
 create function _elements(items jsonb, known text[], out value jsonb, out place bigint) returns setof record
 language plpgsql stable
@@ -63,7 +64,9 @@ begin
   raise exception using
     errcode = code, message = problem.message,
     detail = concat_ws(' ', 'Element ' || place || '.', coalesce(nullif(problem.detail, ''), 'Nothing was recorded.')),
-    hint = coalesce(nullif(problem.hint, ''), 'Mend the element, and send the array again.'),
+    hint = coalesce(nullif(problem.hint, ''),
+                    case when code ~ '^(2|42|AUD)' then 'Mend the element, and send the array again.'
+                         else 'Send the array again.' end),
     column = problem.column_name, constraint = problem.constraint_name,
     table = problem.table_name;
 end
@@ -80,7 +83,7 @@ declare
                                 correlation_id, delivery_id}';
   written  bigint;
 begin
-  -- What would be refused is left out, and what is large.
+  -- What is large is left out, and nearly all that would be refused.
   insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
                        delivery_id)
   select coalesce(e.correlation_id, gen_random_uuid()), e.signal_id, e.symbol, e.side, e.price, e.quantity,
@@ -105,7 +108,7 @@ begin
     raise data_exception;  -- undoes what was written
   end if;
   return true;
-exception when data_exception or integrity_constraint_violation then
+exception when data_exception or integrity_constraint_violation or sqlstate 'AUD12' then
   return false;
 end
 $function$;
@@ -122,13 +125,13 @@ declare
   problem  _problem;
 begin
   if jsonb_typeof(signals) = 'array' and not _alarm_is_raised() and _record_new_signals(signals) then
-    -- They are the last ones: the chain's lock is held. Planned anew, as the table grows.
-    return query execute
+    return query execute  -- planned anew, as the table grows
       'select s.id, s.correlation_id, s.signal_id::text, s.symbol::text, s.side::text, s.price::numeric,'
       ' s.quantity::numeric, s.raw_payload, s.source_ip, s.hmac_verified, s.delivery_id, s.row_hash::text,'
       ' s.created_at, s.recorded_by, true'
-      ' from (select * from only signals as t order by t.id desc limit $1) as s order by s.id'
-      using jsonb_array_length(signals);
+      ' from jsonb_array_elements($1) with ordinality as e(given, place)'
+      ' join only signals as s on s.signal_id = e.given ->> ''signal_id'' order by e.place'
+      using signals;
     return;
   end if;
   for value, place in select e.value, e.place from _elements(signals,

@@ -38,20 +38,6 @@ comment on function _accept_retry is
   'Raises AUD-010 unless what was sent is what is stored under the key; numbers are compared as numbers, JSON as '
   'jsonb.';
 
-create function _signal_under(signal_id text) returns signals
-language plpgsql
-set search_path from current
-as $function$
-declare
-  stored  signals;
-begin
-  -- Planned anew, because a plan that was made while the table was small would read it whole later.
-  execute 'select s.* from only signals as s where s.signal_id = $1' into stored using signal_id;
-  return stored;
-end
-$function$;
-comment on function _signal_under is 'The signal under a signal_id; all columns are null if there is none.';
-
 create function _require_same_order(client_order_id text, correlation_id uuid, symbol text, side text) returns void
 language plpgsql security definer
 set search_path from current

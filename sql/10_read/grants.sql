@@ -39,7 +39,7 @@ select _grant('execute on routine', '{record_webhook, record_signal, record_ai_d
                                       record_order_events, append_signals, append_ai_debates,
                                       append_orders, append_order_events, _elements, _refuse_element,
                                       _begin_append, _alarm_is_raised, _record_new_signals, _read_json, _accept_retry,
-                                      _require_same_order, _signal_under, _refuse_unseen, _refuse_decimal,
+                                      _require_same_order, _refuse_unseen, _refuse_decimal,
                                       _refuse_float, _refuse_too_long}',
               '{app_trading}');
 

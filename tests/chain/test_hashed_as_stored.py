@@ -65,3 +65,15 @@ def test_a_document_of_another_type_is_hashed_as_it_is_stored(db: Connection) ->
     )
     assert '{"a":   1.50}' in one(db, "select row_data from chain_rows('ai_debates')")
     assert judge(db, "ai_debates").verdict == "intact"
+
+
+@pytest.mark.parametrize("new_type", ["timestamptz", "bytea", "float8", "interval", "timestamptz[]"])
+def test_a_text_that_becomes_what_a_setting_prints_is_refused(db: Connection, new_type: str) -> None:
+    db.execute("alter table signals add column note text")
+    with db.transaction():
+        db.execute("set local role alpha_owner")
+        db.execute("select chain_extend('signals')")
+    db.execute(f"alter table signals alter column note type {new_type} using null")
+    with refused("AUD-011", "signals") as caught:
+        make_signal(db, 1)
+    assert "note" in str(caught.value.diag.message_detail)

@@ -57,6 +57,7 @@ ELEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }  # fmt: skip
+PLAIN = {"symbol": "X", "side": "BUY", "price": 1, "quantity": 1, "raw_payload": {}}
 KEYS = {"signals": "signal_id", "orders": "client_order_id", "order_events": "exchange_event_id"}
 WAYS = ("record", "append")
 
@@ -283,3 +284,40 @@ def test_who_may_call(connect: Connect, login_role: LoginRole) -> None:
     for what in ELEMENTS:
         for way in WAYS:
             assert send(trader, way, what, elements(what, [way]))[0]["is_new"] is True
+
+
+def test_the_rows_that_were_sent_are_returned_beside_those_of_a_trigger(db: Connection) -> None:
+    query(
+        db,
+        """create function derive() returns trigger language plpgsql as $$ begin
+             if new.signal_id not like 'derived%' then
+               insert into signals (signal_id, symbol, side, price, quantity, raw_payload)
+               values ('derived-' || new.signal_id, 'D', 'SELL', 1, 1, '{}');
+             end if;
+             return null;
+           end $$;
+           create trigger zz_derive after insert on signals for each row execute function derive()""",
+    )
+    sent = [{**PLAIN, "signal_id": "u1"}, {**PLAIN, "signal_id": "u2"}]
+    found = query(db, "select signal_id, is_new from record_signals(%s::jsonb)", [json.dumps(sent)])
+    assert found == [{"signal_id": "u1", "is_new": True}, {"signal_id": "u2", "is_new": True}]
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("AUD-001", {"price": 1.123456789012}),
+        ("AUD-001", {"price": "1e30"}),
+        ("AUD-001", {"price": 1.00000001, "raw_payload": {"price": 1}}),
+        ("AUD-008", {"delivery_id": 999}),
+        ("AUD-012", {"raw_payload": {"n": [float("1e300")] * 10}}),
+    ],
+)
+def test_what_an_element_is_refused_for_names_it(db: Connection, code: str, wrong: dict[str, Any]) -> None:
+    sent = json.dumps([{**PLAIN, "signal_id": "e1"}, {**PLAIN, "signal_id": "e2", **wrong}])
+    if code == "AUD-012":  # a short number with a long text
+        sent = sent.replace("1e+300", "1e100000").replace("[1e100000", "[" + "1e100000, " * 290 + "1e100000")
+    with pytest.raises(psycopg.Error, match=code) as caught:
+        query(db, "select record_signals(%s::jsonb)", [sent])
+    assert "Element 2." in str(caught.value.diag.message_detail)
+    assert one(db, "select count(*) from signals") == 0

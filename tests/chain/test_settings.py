@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "min_parallel_table_scan_size": "0",
     },
     "plan cache": {"plan_cache_mode": "force_generic_plan"},
+    "array_nulls": {"array_nulls": "off"},
     "xmloption, quoting": {"xmloption": "document", "quote_all_identifiers": "on"},
 }
 PAYLOAD = '{"note": "é \\" \\\\ / \\u0001", "n": 1.50, "t": "2026-01-25T12:00:00+02:00"}'

@@ -170,7 +170,6 @@ FUNCTIONS: dict[str, set[str]] = {
         "_refuse_unseen(text,text)",
         "_begin_append()",
         "_alarm_is_raised()",
-        "_signal_under(text)",
         "_record_new_signals(jsonb)",
         "append_webhook(bytea,inet,text,jsonb,text,boolean,bigint,text,boolean,jsonb,text,boolean)",
         "append_signal(text,text,text,anycompatible,anycompatible,jsonb,inet,boolean,bigint,uuid,bigint,text,boolean,anycompatible)",
