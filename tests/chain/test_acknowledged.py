@@ -10,6 +10,8 @@ from tests.chain.by_force import behind_its_back, fill_all, judge, release
 from tests.fix_database import Prepared
 from tests.support import Connection, one, query, tamper, verdicts
 
+pytestmark = pytest.mark.any_server  # what is derived does not depend on the server
+
 
 def find_damage(connection: Connection) -> None:
     """Change signal 3 of a filled book, and engage the lockdown by finding it."""

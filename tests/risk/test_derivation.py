@@ -30,6 +30,8 @@ from tests.risk.forging import (
 )
 from tests.support import Connection, fill, make_signal, one, query
 
+pytestmark = pytest.mark.any_server  # what is derived does not depend on the server
+
 KEYS = {name: private_key(name) for name in ("ada", "ben", "cyd", "dan", "eve")}
 CYD = {"agent_id": str(agent_id("cyd"))}
 
