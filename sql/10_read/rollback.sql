@@ -16,6 +16,7 @@ begin
     execute format('revoke all on %I from %I, %I, %I', item.table_name, trading, auditor, risk);
     execute format('revoke all on sequence %I from %I', item.table_name || '_id_seq', trading);
   end loop;
+  execute format('revoke all on sequence lockdown_alarm, lockdown_lifted from %I', trading);
   execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns,'
                  ' guard_states, verification_runs, lockdown_events, maintenance_events from %I', auditor);
   for item in

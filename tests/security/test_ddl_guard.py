@@ -36,9 +36,9 @@ REFUSED = [
     "drop trigger _100_reject_change on signals",
     "drop trigger zzz_chain on order_events",
     "alter trigger zzz_chain on signals rename to aaa",
-    "create trigger aaa before insert on signals for each row execute function _validate_signal('signals')",
+    "create trigger aaa before insert on signals for each row execute function _chain_signals('signals')",
     "create or replace trigger zzz_chain before insert on signals for each row"
-    " execute function _validate_signal('signals')",
+    " execute function _chain_signals('signals')",
     # through a parent elsewhere, whose triggers and columns its partitions get
     "create table only_mine.parent (like public.signals including defaults) partition by list (side);"
     " alter table only_mine.parent attach partition public.signals default",

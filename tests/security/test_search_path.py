@@ -48,7 +48,8 @@ def test_every_function_is_pinned(installed: tuple[Connection, str]) -> None:
     rows = query(
         connection,
         "select p.proname::text as name, p.proconfig as settings, p.prosecdef from pg_proc as p"
-        f" where p.pronamespace = {HOME} and p.prokind = 'f'",
+        # A body that PostgreSQL parsed when the function was made holds no names any more.
+        f" where p.pronamespace = {HOME} and p.prokind = 'f' and p.prosqlbody is null",
     )
     assert len(rows) > 40
     unpinned = {row["name"] for row in rows if pinned not in (row["settings"] or [])}

@@ -193,7 +193,7 @@ MUTATIONS = [
     Mutation(
         "function body",
         "create or replace function _chain_signals() returns trigger language plpgsql"
-        " security definer set search_path = public, pg_temp set timezone = 'UTC' set enable_seqscan = off"
+        " security definer set search_path = public, pg_temp"
         " as 'begin return new; end'",
         changed("function", "_chain_signals()", "body"),
     ),
@@ -267,11 +267,11 @@ MUTATIONS = [
     Mutation(
         "function argument default",
         "create or replace function _chain_attach(table_name text, open_in_lockdown boolean default false,"
-        " is_internal boolean default true) returns void language plpgsql set search_path = public, pg_temp as"
+        " is_internal boolean default true, validation text default '') returns void language plpgsql set search_path = public, pg_temp as"
         " 'begin end'",
         changed(
             "function",
-            "_chain_attach(table_name text, open_in_lockdown boolean, is_internal boolean)",
+            "_chain_attach(table_name text, open_in_lockdown boolean, is_internal boolean, validation text)",
             "body",
             "arguments",
         ),
