@@ -72,7 +72,7 @@ ACCEPTED = [
     (r"^_chain_\w+\(\)$", r"never read variable \"mark\"", "takes the result of setval"),
     (
         r"^(_begin_)?append",
-        r"(never read|unused) variable \"(message|ignored)\"",
+        r"(never read|unused) variable \"(message|setting)\"",
         "takes a result, cheaper than PERFORM",
     ),
     (r".", r"target type is different type than source type", "a constant's cast, as in x jsonb := '[]'"),
