@@ -267,7 +267,8 @@ MUTATIONS = [
     Mutation(
         "function argument default",
         "create or replace function _chain_attach(table_name text, open_in_lockdown boolean default false,"
-        " is_internal boolean default true, validation text default '') returns void language plpgsql set search_path = public, pg_temp as"
+        " is_internal boolean default true, validation text default '') returns void language plpgsql"
+        " set search_path = public, pg_temp as"
         " 'begin end'",
         changed(
             "function",
