@@ -95,7 +95,8 @@ as $function$
                         row_number() over (order by a.attnum) as place
                  from pg_attribute as a join pg_type as t on t.oid = a.atttypid
                  where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attname <> 'row_hash') as c
-    where case when known_types[c.place] <> 0 then c.declared_type <> known_types[c.place]
+    where c.place <= cardinality(known_types)  -- a later column is not hashed before chain_extend
+      and case when known_types[c.place] <> 0 then c.declared_type <> known_types[c.place]
                else format_type(c.base_type, null) ~ '^(bytea|real|double|interval|timestamp with time zone)' end);
 $function$;
 comment on function _has_known_types is

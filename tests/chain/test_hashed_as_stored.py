@@ -77,3 +77,10 @@ def test_a_text_that_becomes_what_a_setting_prints_is_refused(db: Connection, ne
     with refused("AUD-011", "signals") as caught:
         make_signal(db, 1)
     assert "note" in str(caught.value.diag.message_detail)
+
+
+@pytest.mark.parametrize("new_type", ["timestamptz", "bytea", "text"])
+def test_a_new_column_refuses_no_row_before_the_chain_covers_it(db: Connection, new_type: str) -> None:
+    db.execute(f"alter table signals add column note {new_type}")
+    make_signal(db, 1)
+    assert judge(db, "signals").verdict == "intact"
