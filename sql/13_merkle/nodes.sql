@@ -10,7 +10,8 @@
 --   PROOF          the consistency proof: the hashes that show that a larger log begins with a smaller one
 --
 -- The files: nodes.sql (what is stored), tree.sql (MTH), seal.sql (storing nodes), proofs.sql (roots, PATH, PROOF),
--- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is signed and kept elsewhere), read.sql
+-- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is compared with later), runs.sql (what is
+-- signed), read.sql
 -- (what exporters ask).
 --
 -- Only nodes over 256, 65,536, 16,777,216 … leaves are stored; whatever lies between is at most 256 hashes away. They
