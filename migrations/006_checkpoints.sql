@@ -39,9 +39,8 @@ if not _begin_migration('006_checkpoints') then return; end if;
 --   PROOF          the consistency proof: the hashes that show that a larger log begins with a smaller one
 --
 -- The files: nodes.sql (what is stored), tree.sql (MTH), seal.sql (storing nodes), proofs.sql (roots, PATH, PROOF),
--- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is compared with later), runs.sql (what is
--- signed), read.sql
--- (what exporters ask).
+-- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (where the logs stand, and comparing them with a
+-- checkpoint), runs.sql (what a checkpoint covers), read.sql (what exporters ask).
 --
 -- Only nodes over 256, 65,536, 16,777,216 … leaves are stored; whatever lies between is at most 256 hashes away. They
 -- are derived from the rows, so they are not a chain of their own: find_log_damage compares them with the rows, and
@@ -696,10 +695,10 @@ comment on function find_log_damage is
 
 -- Checkpoints: what is signed and kept elsewhere, and how the rows compare with it later
 --
--- checkpoint_facts() gives what a checkpoint states of each log, in one snapshot. A client signs it and keeps it where
--- the owner of this database cannot change it (docs/checkpoints.md). verify_checkpoint() is given size and root of such
--- a checkpoint, whose signature the caller has checked, and recomputes the root from the rows alone. A log that was
--- cut, or rewritten with all its hashes, has another root.
+-- checkpoint_facts() gives where each log stands, in one snapshot. A run records it (runs.sql). A client signs the log
+-- of runs, and keeps what it signed where the owner of this database cannot change it (docs/checkpoints.md).
+-- verify_checkpoint() is given the size and root of one log, from a run whose signature the caller has checked, and
+-- recomputes the root from the rows alone. A log that was cut, or rewritten with all its hashes, has another root.
 
 create function guards_hash() returns text
 language sql stable
@@ -763,7 +762,7 @@ as $function$
   order by s.position;
 $function$;
 comment on function checkpoint_facts is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root '
+  'Where every log stands, a row for each in the order of chains.position, of one snapshot: origin, size, root '
   '(null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises '
   'AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
 create function _acknowledged_if_released(result chain_verdict) returns chain_verdict
