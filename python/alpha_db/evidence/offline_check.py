@@ -373,7 +373,11 @@ _RUN = {"format": str, "previous_hash": str, "row_data": str}
 _ROW_PROOF = {**_RUN, "table": str, "id": int, "proof": list, "run": dict}
 _RUN_ROW = {"id": int, "recorded_by": str, "installation_id": str, "server_version": str, "system_identifier": str,
             "timeline": int, "wal_lsn": str, "guards_hash": str, "heads": dict, "created_at": str}  # fmt: skip
-_HEAD = {"size": int, "root": (str, type(None)), "row_hash": (str, type(None))}
+_HEAD: dict[str, type | tuple[type, ...]] = {
+    "size": int,
+    "root": (str, type(None)),
+    "row_hash": (str, type(None)),
+}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00", re.ASCII)
 
 
@@ -912,7 +916,7 @@ def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
     for file in given.file:
         with _judging(file, codes):
             text = read_text(file, MAX_PROOF)
-            if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@v1"):
+            if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@"):
                 lines = _described_proof(verify_proof(text, keys))
             else:
                 lines = _described_note(open_checkpoint(text, keys))
