@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import base64
-import json
 import random
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
+import metamorphic_log as judge
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alpha_db.evidence import offline_check as ours
 from alpha_db.evidence.checkpoint.keys import SigningKey
+from alpha_db.evidence.checkpoint.note import compose_note
 from alpha_db.security.ed25519 import verify
-from tests.evidence import foreign as judge
-from tests.evidence.made_by_hand import INSTALLATION, bit_flips
+from tests.checkpoint.book import Book as SignedBook
+from tests.checkpoint.book import run as run_command
+from tests.evidence.foreign import judge_proof, refuses
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips, tlog_proof
 from tests.merkle.reference import Tree, sides
+from tests.support import one
 
-ORIGIN = f"alpha-db/{INSTALLATION}/checkpoint_runs"
+ORIGIN = "audit.example.org/trading"  # of the log of runs, which is the key's name
 KEY = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 ENTRIES = [sha256(n.to_bytes(3, "big")).digest() for n in range(1500)]
 TREE = Tree(ENTRIES)
@@ -30,7 +36,7 @@ def text_of(size: int, tree: Tree = TREE) -> str:
 
 
 def note_of(size: int, tree: Tree = TREE) -> str:
-    return signed(text_of(size, tree))
+    return compose_note(size, tree.root(size), KEY)
 
 
 def signed(text: str, *lines: str) -> str:
@@ -65,7 +71,7 @@ def test_every_character_of_a_checkpoint_is_signed() -> None:
     for place, character in enumerate(note):
         for other in ("A" if character != "A" else "B", "\n" if character != "\n" else " ", "é"):
             changed = f"{note[:place]}{other}{note[place + 1 :]}"
-            assert judge.refuses(judge.checkpoint_verify, changed, [KEY.vkey]), (place, other)
+            assert refuses(judge.checkpoint_verify, changed, [KEY.vkey]), (place, other)
             assert we_refuse_note(changed), (place, other)
 
 
@@ -88,10 +94,10 @@ def test_checkpoints_that_are_none() -> None:
         "",
     ]
     for number, changed in enumerate(wrong):
-        assert judge.refuses(judge.checkpoint_verify, changed, [KEY.vkey]), number
+        assert refuses(judge.checkpoint_verify, changed, [KEY.vkey]), number
         assert we_refuse_note(changed), number
-    assert judge.refuses(judge.checkpoint_verify, note, [])
-    assert judge.refuses(judge.checkpoint_verify, note, [other.vkey])
+    assert refuses(judge.checkpoint_verify, note, [])
+    assert refuses(judge.checkpoint_verify, note, [other.vkey])
     assert we_refuse_note(note, other)
 
 
@@ -102,7 +108,7 @@ def test_lines_of_others_are_passed_over() -> None:
     assert judge.checkpoint_verify(note, [KEY.vkey]).size == 300
     assert judge.verify_signed_note(note, [KEY.vkey]) == 1
     assert ours.open_note(note, [KEY.trusted]) == (text, KEY.trusted)
-    assert judge.refuses(judge.checkpoint_verify, note, [stranger.vkey])
+    assert refuses(judge.checkpoint_verify, note, [stranger.vkey])
     assert we_refuse_note(note, stranger)
 
 
@@ -131,10 +137,10 @@ def test_inclusion(size: int) -> None:
             if is_told(index, size, n)
         ]
         for number, (i, n, hashed, path, top) in enumerate(wrong):
-            assert judge.refuses(judge.verify_inclusion, i, n, hashed, path, top), (index, number)
+            assert refuses(judge.verify_inclusion, i, n, hashed, path, top), (index, number)
             assert not ours.verify_inclusion(hashed, i, n, path, top), (index, number)
         for bad in near(proof, chance):
-            assert judge.refuses(judge.checkpoint_verify_inclusion, note, [KEY.vkey], index, leaf, bad)
+            assert refuses(judge.checkpoint_verify_inclusion, note, [KEY.vkey], index, leaf, bad)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -146,9 +152,7 @@ def test_what_our_tree_keeps_proves_the_next_leaf(size: int) -> None:
     judge.verify_inclusion(size - 1, size, TREE.leaves[size - 1], proof, tree.root())
     assert tree.root() == judge.checkpoint_verify(note_of(size), [KEY.vkey]).root
     if proof:
-        assert judge.refuses(
-            judge.verify_inclusion, size - 1, size, TREE.leaves[size - 1], proof[1:], tree.root()
-        )
+        assert refuses(judge.verify_inclusion, size - 1, size, TREE.leaves[size - 1], proof[1:], tree.root())
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -168,7 +172,7 @@ def test_consistency(size: int) -> None:
             wrong += [(size, old, proof, roots[1], roots[0]), (old, size, proof, roots[1], roots[0])]
             wrong += [(size, size, proof, *roots), (old, old, proof, *roots)]
         for number, (first, second, path, before, after) in enumerate(wrong):
-            assert judge.refuses(judge.verify_consistency, first, second, path, before, after), (old, number)
+            assert refuses(judge.verify_consistency, first, second, path, before, after), (old, number)
             assert not ours.verify_consistency(first, second, before, after, path), (old, number)
 
 
@@ -182,42 +186,60 @@ def test_a_fork_has_no_proof(size: int) -> None:
     )
     for proof in (fork.consistency(size, grown), TREE.consistency(size, grown), []):
         pair = (note_of(size), note_of(grown, fork))
-        assert judge.refuses(judge.checkpoint_verify_consistency, *pair, [KEY.vkey], proof)
+        assert refuses(judge.checkpoint_verify_consistency, *pair, [KEY.vkey], proof)
         assert not ours.verify_consistency(size, grown, TREE.root(size), fork.root(grown), proof)
 
 
-def proof_file(size: int, index: int, entries: list[tuple[str, str]]) -> str:
-    """A run.tlog-proof: rows of (hash before, text), the tree of their hashes, the note verbatim."""
-    hashes = [sha256(bytes.fromhex(before) + row.encode()).digest() for before, row in entries]
-    tree = Tree(hashes)
-    before, row = entries[index]
-    document = {"table": "checkpoint_runs", "id": index + 1, "previous_hash": before, "row_data": row}
-    lines = [
-        "c2sp.org/tlog-proof@v1",
-        f"extra {base64.b64encode(json.dumps(document).encode()).decode()}",
-        f"index {index}",
-        *(base64.b64encode(node).decode() for node in tree.inclusion(index, size)),
-    ]
-    return "\n".join(lines) + f"\n\n{note_of(size, tree)}"
+def test_a_file_of_a_proof() -> None:
+    """Changed in one place, it is refused: the row, the hash before it, the run, the paths, the note."""
+    book = Book.of(11)
+    for n in (1, 6, 11):
+        told = judge_proof(book.proof(n), SIGNER.vkey)
+        assert (told["table"], told["id"], told["row_data"]) == ("signals", n, book.rows[n - 1])
+    assert "run" not in judge_proof(book.run(), SIGNER.vkey)
+
+    def changed(extra: dict[str, Any]) -> str:
+        return tlog_proof(extra, book.runs(), book.note())
+
+    extra, another = book.extra(6), book.extra(7)
+    wrong = [changed({**extra, name: another[name]}) for name in ("id", "previous_hash", "row_data", "proof")]
+    run = {"previous_hash": extra["run"]["previous_hash"], "row_data": Book.of(12).runs().rows[2]}
+    wrong.append(changed({**extra, "run": run}))
+    wrong.append(book.proof(6).replace(SIGNER.sign(book.text()), OTHER.sign(book.text(signer=OTHER))))
+    for number, file in enumerate(wrong):
+        assert refuses(judge_proof, file, SIGNER.vkey), number
+        with pytest.raises(ValueError):
+            ours.verify_proof(file, [ours.parse_vkey(SIGNER.vkey)])
 
 
-def test_a_file_of_a_proof_is_judged() -> None:
-    rows: list[tuple[str, str]] = []
-    before = bytes(32).hex()
-    for n in range(1, 12):
-        rows.append((before, f'{{"id":{n},"heads":{{}}}}'))
-        before = sha256(bytes.fromhex(before) + rows[-1][1].encode()).hexdigest()
-    for index in range(11):
-        assert judge.judge_proof(proof_file(11, index, rows), KEY.vkey).size == 11
-    assert judge.judge_proof(proof_file(1, 0, rows[:1]), KEY.vkey).size == 1
-
-    false = [*rows[:4], (rows[4][0], rows[4][1].replace('"id":5', '"id":6')), *rows[5:]]
-    lie = (
-        proof_file(11, 4, false).partition("\nindex")[0]
-        + "\nindex"
-        + proof_file(11, 4, rows).partition("\nindex")[2]
-    )
-    assert judge.refuses(judge.judge_proof, lie, KEY.vkey)
+def test_a_directory_of_checkpoints(signed_book: SignedBook, tmp_path: Path) -> None:
+    """As the commands write it: each run, what lies between two of them, and rows of the tables that they name."""
+    vkey = signed_book.vkey
+    notes = [(run / "checkpoint.note").read_text(encoding="utf-8") for run in signed_book.runs]
+    sizes = [judge.checkpoint_verify(note, [vkey]).size for note in notes]
+    assert [f"{size:09d}" for size in sizes] == [run.name for run in signed_book.runs]
+    assert len(sizes) == 3
+    for run, note in zip(signed_book.runs, notes, strict=True):
+        file = (run / "run.tlog-proof").read_text(encoding="utf-8")
+        assert file.endswith(f"\n\n{note}")
+        judge_proof(file, vkey)
+    with signed_book.connect() as conn:
+        for old in range(3):
+            for new in range(old, 3):
+                proof = one(
+                    conn, "select consistency_proof('checkpoint_runs', %s, %s)", [sizes[old], sizes[new]]
+                )
+                judge.checkpoint_verify_consistency(notes[old], notes[new], [vkey], proof)
+                if old != new:
+                    assert refuses(
+                        judge.checkpoint_verify_consistency, notes[old], notes[new], [vkey], proof[1:]
+                    )
+    for table, n in (("signals", 1), ("signals", 9), ("order_events", 4)):
+        checkpoints = ("--checkpoints", signed_book.checkpoints, "--trust", vkey)
+        written = tmp_path / f"{table}-{n}.tlog-proof"
+        run_command("--dsn", signed_book.dsn, "prove", table, n, *checkpoints, "-o", written)
+        told = judge_proof(written.read_text(encoding="utf-8"), vkey)
+        assert (told["table"], told["id"]) == (table, n)
 
 
 def near(proof: list[bytes], chance: random.Random) -> list[list[bytes]]:
