@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,10 @@ class Evidence:
 
     def run_of(self, *tables: str) -> Path:
         """A directory of checkpoints with one run in it."""
-        books = [book_of(self.db, table) for table in tables]
+        return self.run_of_books([book_of(self.db, table) for table in tables])
+
+    def run_of_books(self, books: Sequence[Book]) -> Path:
+        """The same of books that need not be those of the database."""
         folder = self.path("checkpoints") / RUN
         folder.mkdir(parents=True)
         runs = books[0].runs(together=books)
