@@ -222,7 +222,7 @@ NAMESAKE = Signer(SIGNER.name, b"9" * 32)
 
 NOTE, TEXT, RUN = SMALL.note(), SMALL.text(), SMALL.run()
 START = RUN.removesuffix(NOTE)
-V, E, I, N, *_ = RUN.split("\n")
+V, E, X, N, *_ = RUN.split("\n")
 
 
 def of_row(old: str, new: str) -> str:
@@ -292,28 +292,28 @@ CHECKPOINTS = {
     "blanks behind": (3, RUN.replace("\n", "  \n")),
     "the note alone": (3, NOTE),
     # the lines
-    "no extra line": (3, of_lines(V, I, N)),
-    "two extra lines": (3, of_lines(V, E, E, I, N)),
-    "an extra line that is no base64": (3, of_lines(V, E[:-1], I, N)),
-    "an extra line with a blank": (3, of_lines(V, f"{E} ", I, N)),
-    "an extra line of nothing": (3, of_lines(V, "extra ", I, N)),
-    "another version": (3, of_lines("c2sp.org/tlog-proof@v2", E, I, N)),
-    "no version": (3, of_lines(E, I, N)),
+    "no extra line": (3, of_lines(V, X, N)),
+    "two extra lines": (3, of_lines(V, E, E, X, N)),
+    "an extra line that is no base64": (3, of_lines(V, E[:-1], X, N)),
+    "an extra line with a blank": (3, of_lines(V, f"{E} ", X, N)),
+    "an extra line of nothing": (3, of_lines(V, "extra ", X, N)),
+    "another version": (3, of_lines("c2sp.org/tlog-proof@v2", E, X, N)),
+    "no version": (3, of_lines(E, X, N)),
     "no index": (3, of_lines(V, E, N)),
     "the index of another run": (1, of_lines(V, E, "index 1", N)),
     "an index beyond the end": (1, of_lines(V, E, "index 3", N)),
     "an index with a zero": (3, of_lines(V, E, "index 02", N)),
     "an index of 19 digits": (3, of_lines(V, E, "index " + "9" * 19, N)),
     "an index below zero": (3, of_lines(V, E, "index -1", N)),
-    "no node": (1, of_lines(V, E, I)),
-    "a node too many": (1, of_lines(V, E, I, N, N)),
-    "another node": (1, of_lines(V, E, I, "A" * 43 + "=")),
-    "63 nodes": (1, of_lines(V, E, I, *[N] * 63)),
-    "64 nodes": (3, of_lines(V, E, I, *[N] * 64)),
-    "a node that is no base64": (3, of_lines(V, E, I, "A" * 42 + "B=")),
-    "a node that is too short": (3, of_lines(V, E, I, "AAAA")),
-    "a node with a blank": (3, of_lines(V, E, I, f"{N} ")),
-    "an empty line more": (3, of_lines(V, E, I, N, "")),
+    "no node": (1, of_lines(V, E, X)),
+    "a node too many": (1, of_lines(V, E, X, N, N)),
+    "another node": (1, of_lines(V, E, X, "A" * 43 + "=")),
+    "63 nodes": (1, of_lines(V, E, X, *[N] * 63)),
+    "64 nodes": (3, of_lines(V, E, X, *[N] * 64)),
+    "a node that is no base64": (3, of_lines(V, E, X, "A" * 42 + "B=")),
+    "a node that is too short": (3, of_lines(V, E, X, "AAAA")),
+    "a node with a blank": (3, of_lines(V, E, X, f"{N} ")),
+    "an empty line more": (1, of_lines(V, E, X, N, "")),
     # the extra line
     "a run written again": (1, f"{FORGED}\n\n{NOTE}"),
     "a run with another size in it": (1, of_extra('\\"size\\": 5', '\\"size\\": 4')),

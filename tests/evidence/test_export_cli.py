@@ -17,9 +17,20 @@ from alpha_db.cli.main import main
 from alpha_db.evidence.cli.new_file import NotWritten, new_file
 from tests.cluster import Server, client_environment
 from tests.evidence.desk import Evidence, book_of
-from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips, run_proof
 from tests.fix_database import LoginRole
-from tests.support import AUDIT_TABLES, PATIENCE, ROOT, Connection, fill, make_signal, one, query, tamper
+from tests.support import (
+    AUDIT_TABLES,
+    PATIENCE,
+    ROOT,
+    Connection,
+    as_role,
+    fill,
+    make_signal,
+    one,
+    query,
+    tamper,
+)
 
 
 def export(evidence: Evidence, name: str, *arguments: str, expect: int = 0) -> Path:
@@ -38,6 +49,7 @@ def test_a_whole_book(evidence: Evidence) -> None:
     db = evidence.db
     fill(db, signals=4)
     make_signal(db, 50, raw_payload='{"n": 1.50, "note": "é \\" \\\\ / \\u0001 %s \\n 𝄞", "s": "  two  "}')
+    run = evidence.record()
     folder = export(evidence, "book")
     tables = [row["table_name"] for row in query(db, "select table_name from chains")]
     assert set(AUDIT_TABLES) < set(tables)
@@ -45,8 +57,7 @@ def test_a_whole_book(evidence: Evidence) -> None:
     # byte for byte what the description of the format says
     for table in tables:
         assert (folder / f"{table}.jsonl").read_bytes() == b"".join(book_of(db, table).export()), table
-    runs = evidence.run_of(*tables)
-    found = verify(evidence, *sorted(folder.iterdir()), "--checkpoint", runs, "--trust", evidence.key)
+    found = verify(evidence, *sorted(folder.iterdir()), "--checkpoint", run, "--trust", evidence.key)
     assert {one["verdict"] for one in found} == {"holds"}
     assert all(one["signed_to"] == one["last_id"] for one in found)
     done = evidence.desk.run("verify-export", str(folder / "signals.jsonl"))
@@ -82,15 +93,22 @@ def test_ranges(evidence: Evidence) -> None:
 def test_since_a_checkpoint(evidence: Evidence) -> None:
     db = evidence.db
     fill(db, signals=3)
-    runs = evidence.run_of("signals", "ai_debates", "order_events")
+    run = evidence.record()
+    with as_role(db, "alpha_owner"):
+        db.execute(
+            "create table late (id bigserial primary key, row_hash char(64) not null, created_at timestamptz not null)"
+        )
+        query(db, "select _chain_attach('late')")
+    db.execute("insert into late default values")
     make_signal(db, 20)
     make_signal(db, 21)
     key = ("--trust", str(evidence.key))
-    folder = export(evidence, "since", "--since-checkpoint", str(runs), *key, "--gzip")
+    folder = export(evidence, "since", "--since-checkpoint", str(run), *key, "--gzip")
     parts = {file.name.split(".")[0]: gzip.decompress(file.read_bytes()) for file in folder.iterdir()}
     assert parts["signals"] == b"".join(book_of(db, "signals").export(4))
     assert parts["ai_debates"] == b"".join(book_of(db, "ai_debates").export(4))  # nothing new
-    assert parts["order_execution"] == b"".join(book_of(db, "order_execution").export())  # not in the run
+    assert parts["checkpoint_runs"] == b"".join(book_of(db, "checkpoint_runs").export(2))
+    assert parts["late"] == b"".join(book_of(db, "late").export())  # chained since the run
     verify(evidence, folder / "signals.jsonl.gz", "--checkpoint", evidence.run_file(), *key)  # of now
     one_file = export(
         evidence,
@@ -317,6 +335,9 @@ def test_verify_export_without_a_database(
     Path("debates").write_bytes(b"".join(Book.of(3, "ai_debates").export()))
     Path("note").write_text(book.note(), encoding="utf-8")
     Path("run").write_text(book.run(), encoding="utf-8")
+    runs = book.runs()
+    broken = runs.rows[2].replace(f'"{book.head()["root"]}"', "null")
+    Path("broken").write_text(run_proof(Book([*runs.rows[:2], broken], runs.table)), encoding="utf-8")
     Path("forged").write_text(book.run().replace("\n3\n", "\n4\n"), encoding="utf-8")
     against = ("--checkpoint", "run", "--trust", SIGNER.vkey)
     for code, arguments, words in (
@@ -331,6 +352,7 @@ def test_verify_export_without_a_database(
         (3, ("note",), "not run  note  line 1 "),
         (5, ("debates", *against), "there is no checkpoint of ai_debates in run; by itself it holds"),
         (5, ("good", "--checkpoint", "note", "--trust", SIGNER.vkey), "name its run.tlog-proof; by itself it holds"),
+        (3, ("good", "--checkpoint", "broken", "--trust", SIGNER.vkey), "run 3 has no root of signals, because a row "),
         (2, ("good", "--checkpoint", "run"), "--checkpoint needs --trust"),
         (2, (), "Missing argument"),
         (1, ("good", "--checkpoint", "forged", "--trust", SIGNER.vkey), "the note was changed"),

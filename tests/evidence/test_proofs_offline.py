@@ -163,7 +163,8 @@ def test_a_run_that_does_not_fit() -> None:
         proof({**EXTRA, "run": {**EXTRA["run"], "row_data": RUNS.rows[1]}}),
         "row 3 says of itself that it is row 2",
     )
-    for index in ("0", "1", "3", "999999999999999999"):
+    refused(edited("index 2\n", "index 0\n"), "genesis of checkpoint_runs")
+    for index in ("1", "3", "999999999999999999"):
         refused(edited("index 2\n", f"index {index}\n"), "says of itself that it is row 3")
     head, note = PROOF.split("\n\n", 1)
     *start, node = head.split("\n")
@@ -249,29 +250,27 @@ def test_extras_that_are_none() -> None:
         unreadable(encoded(raw))
 
 
-V, E, I, N, _, *NOTE = PROOF.split("\n")
+V, E, X, N, _, *NOTE = PROOF.split("\n")
 DATA = E.removeprefix("extra ")
 
 #: What the lines before the checkpoint may not look like.
 LINES: dict[str, list[str]] = {
     "none": [],
-    "another version": [V.replace("v1", "v2"), E, I, N, ""],
-    "capitals": [V.upper(), E, I, N, ""],
-    "no version": [E, I, N, ""],
-    "an empty line before": ["", V, E, I, N, ""],
-    "no extra": [V, I, N, ""],
-    "two extras": [V, E, E, I, N, ""],
+    "another version": [V.replace("v1", "v2"), E, X, N, ""],
+    "capitals": [V.upper(), E, X, N, ""],
+    "no version": [E, X, N, ""],
+    "an empty line before": ["", V, E, X, N, ""],
+    "no extra": [V, X, N, ""],
+    "two extras": [V, E, E, X, N, ""],
     "no index": [V, E, N, ""],
-    "two indices": [V, E, I, I, N, ""],
-    "the index first": [V, I, E, N, ""],
-    "no empty line": [V, E, I, N],
-    "two empty lines": [V, E, I, N, "", ""],
-    "an empty line between": [V, E, I, "", N, ""],
-    "a blank line": [V, E, I, N, " "],
-    "a line of something else": [V, E, I, N, "hello", ""],
-    "64 nodes": [V, E, I, *[N] * 64, ""],
+    "two indices": [V, E, X, X, N, ""],
+    "the index first": [V, X, E, N, ""],
+    "no empty line": [V, E, X, N],
+    "a blank line": [V, E, X, N, " "],
+    "a line of something else": [V, E, X, N, "hello", ""],
+    "64 nodes": [V, E, X, *[N] * 64, ""],
     **{
-        f"the extra line {extra[:12]!r} of {len(extra)}": [V, *extra.split("\n"), I, N, ""]
+        f"the extra line {extra[:12]!r} of {len(extra)}": [V, *extra.split("\n"), X, N, ""]
         for extra in (
             "extra", "extra ", "extra =", f"{E}=", f"{E} ", f" {E}", f"extra  {DATA}", f"extra{DATA}", f"extra\t{DATA}",
             f"extra {DATA.rstrip('=')}", f"{E[:-1]}-", f"{E[:40]}\n{E[40:]}", f"{E[:40]}*{E[40:]}", f"{E[:40]} {E[40:]}",
@@ -285,7 +284,7 @@ LINES: dict[str, list[str]] = {
         )
     },
     **{
-        f"the node {node[:2]!r} of {len(node)}": [V, E, I, node, ""]
+        f"the node {node[:2]!r} of {len(node)}": [V, E, X, node, ""]
         for node in ("x", "A" * 44, "A" * 43, "A" * 42 + "==", "A" * 42 + "B=", "-" * 43 + "=", " " * 44, "A" * 87 + "=")
     },
 }  # fmt: skip
@@ -293,8 +292,13 @@ LINES: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("what", LINES)
 def test_lines_that_are_none_of_a_proof(what: str) -> None:
-    assert LINES[what] != [V, E, I, N, ""]
+    assert LINES[what] != [V, E, X, N, ""]
     unreadable("\n".join([*LINES[what], *NOTE]))
+
+
+def test_what_stands_before_the_checkpoint_is_not_signed() -> None:
+    for lines in ([V, E, X, N, "", ""], [V, E, X, "", N, ""], [V, E, X, N, "", "hello"]):
+        refused("\n".join([*lines, *NOTE]), "was changed")
 
 
 def test_what_is_no_proof() -> None:

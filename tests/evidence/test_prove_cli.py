@@ -10,7 +10,7 @@ import pytest
 from alpha_db.cli.main import main
 from tests.cluster import Server
 from tests.evidence.desk import Evidence, book_of
-from tests.evidence.made_by_hand import OTHER, SIGNER, Book, tlog_proof
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, checkpoint_text, tlog_proof
 from tests.fix_database import LoginRole
 from tests.support import fill, make_signal, tamper
 
@@ -26,7 +26,7 @@ def test_every_row_of_a_book(evidence: Evidence) -> None:
     for n in range(1, 7):
         made = evidence.desk.run("prove", "signals", str(n), "--checkpoints", str(runs), *keys)
         # byte for byte what the description of the format says
-        assert made.out == tlog_proof(book.extra(n) | {"run": run}, log, log.note())
+        assert made.out == tlog_proof(book.extra(n) | {"run": run}, log, SIGNER.sign(checkpoint_text(log)))
     assert len(made.out) < 4096
     evidence.desk.run("prove", "order_events", "4", "--checkpoints", str(runs), *keys)
     done = evidence.desk.run("prove", "signals", "7", "--checkpoints", str(runs), *keys, expect=5)
