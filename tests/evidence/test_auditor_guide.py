@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,7 +233,7 @@ def of_row(old: str, new: str) -> str:
     return run_proof(Book([*runs.rows[:2], runs.rows[2].replace(old, new, 1)], "checkpoint_runs"))
 
 
-def of_heads(heads: dict[str, object]) -> str:
+def of_heads(heads: dict[str, Any]) -> str:
     return run_proof(Book([run_row(1, heads)], "checkpoint_runs"))
 
 

@@ -78,6 +78,11 @@ def test_the_checker_imports_nothing_but_the_standard_library() -> None:
     }
 
 
+def test_it_says_how_long_it_is() -> None:
+    lines = SOURCE.read_text(encoding="utf-8").count("\n")
+    assert f"\nIt has {lines} lines, " in (offline_check.__doc__ or "")
+
+
 def test_exports(auditor: Auditor) -> None:
     for file in ("signals.jsonl", "signals.jsonl.gz"):
         code, out, err = auditor.run("export", file)
@@ -115,7 +120,7 @@ def test_what_does_not_hold_is_1_and_what_cannot_be_checked_3(auditor: Auditor) 
     with_run = ("--checkpoint", "run.tlog-proof", "--trust", "keys")
     for code, arguments, said in (
         (1, ("export", "cut.jsonl", *with_run), "REFUSED: cut.jsonl: the end is missing: 5 rows were signed"),
-        (1, ("proof", "wrong.tlog-proof", "--trust", "keys"), "REFUSED: wrong.tlog-proof: row 2 is not the row 2 of the log"),
+        (1, ("proof", "wrong.tlog-proof", "--trust", "keys"), "REFUSED: wrong.tlog-proof: row 2 is not the row"),
         (1, ("checkpoint", "foreign.note", "--trust", "keys"), "REFUSED: foreign.note: the note is signed by else"),
         (3, ("export", "truncated.jsonl"), "NOT CHECKED: truncated.jsonl: line 7 is cut short"),
         (3, ("export", "binary"), "NOT CHECKED: "),

@@ -56,12 +56,14 @@ def _export(lines: list[bytes]) -> str:
 LINES = BOOK.export()
 _OTHER_PATH = [base64.b64encode(node).decode() for node in path_of(3, BOOK.leaves[:5])]
 
-#: By kind: the name, the verdict, why, and the text. What is compared with a checkpoint is compared with run.tlog-proof.
+#: By kind: the name, the verdict, why, and the text. Exports are compared with run.tlog-proof.
 VECTORS: list[tuple[str, str, str, str, str]] = [
     ("checkpoint", "checkpoint.note", "holds", "three runs", NOTE),
-    ("checkpoint", "two-signatures.note", "holds", "signed by an unknown key, too", NOTE + OTHER.signature_line(BOOK.text(5))),
+    ("checkpoint", "two-signatures.note", "holds", "signed by an unknown key, too",
+     NOTE + OTHER.signature_line(BOOK.text(5))),
     ("checkpoint", "foreign.note", "refused", "signed by an unknown key only", BOOK.note(5, OTHER)),
-    ("checkpoint", "changed.note", "refused", "four runs, and the signature of three", _swapped(NOTE, "\n3\n", "\n4\n")),
+    ("checkpoint", "changed.note", "refused", "four runs, and the signature of three",
+     _swapped(NOTE, "\n3\n", "\n4\n")),
     ("checkpoint", "other-log.note", "refused", "the name of another log, signed by this key",
      SIGNER.sign(checkpoint_text(RUNS, OTHER))),
     ("checkpoint", "bad-second.note", "refused", "beside the good signature, one of the same key that is wrong",
@@ -83,7 +85,8 @@ VECTORS: list[tuple[str, str, str, str, str]] = [
     ("proof", "long-path.tlog-proof", "refused", "a node too many",
      _proof({**EXTRA, "proof": [*EXTRA["proof"], EXTRA["proof"][0]]})),
     ("proof", "id.tlog-proof", "refused", "row 3, passed off as row 4", _proof({**EXTRA, "id": 4})),
-    ("proof", "table.tlog-proof", "refused", "of a table that the run does not name", _proof({**EXTRA, "table": "votes"})),
+    ("proof", "table.tlog-proof", "refused", "of a table that the run does not name",
+     _proof({**EXTRA, "table": "votes"})),
     ("proof", "run-again.tlog-proof", "refused", "a run written again under the signature of the true one",
      run_proof(AGAIN.runs(5)).split("\n\n")[0] + f"\n\n{NOTE}"),
     ("proof", "index.tlog-proof", "refused", "the index of another run", _swapped(PROOF, "index 2", "index 1")),
@@ -98,7 +101,8 @@ VECTORS: list[tuple[str, str, str, str, str]] = [
      _run(BOOK.head(5)["root"], BOOK.head(5)["root"].upper())),
     ("proof", "size.tlog-proof", "unreadable", "a signed run with a size below zero", _run('"size": 5', '"size": -5')),
     ("export", "signals.jsonl", "holds", "rows 1 to 7, of which five were signed", _export(LINES)),
-    ("export", "signals-from-4.jsonl", "holds", "rows 4 to 7, with the subtrees of rows 1 to 3", _export(BOOK.export(4))),
+    ("export", "signals-from-4.jsonl", "holds", "rows 4 to 7, with the subtrees of rows 1 to 3",
+     _export(BOOK.export(4))),
     ("export", "signals-none.jsonl", "holds", "no row since the checkpoint", _export(BOOK.export(6, 5))),
     ("export", "changed.jsonl", "refused", "row 3 was changed", _export(LINES).replace("3.50", "3.51")),
     ("export", "again.jsonl", "refused", "row 3 and all hashes since were written again", _export(AGAIN.export())),

@@ -6,11 +6,15 @@
 
 A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note).
 
-This file imports nothing of alpha-db and can be copied anywhere. It is short so that anyone who relies on it can read
-it. In the order of an audit: Ed25519 (RFC 8032), Merkle trees (RFC 6962), signed notes and checkpoints
-(c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows (c2sp.org/tlog-proof), exports, strict reading, the
-command line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence
-that does not hold, 2 usage, 3 could not be checked, 5 not there.
+This file imports nothing of alpha-db and can be copied anywhere. In the order of an audit: Ed25519 (RFC 8032), Merkle
+trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows
+(c2sp.org/tlog-proof), exports, strict reading, the command line. docs/chain-format.md and docs/auditor-guide.md
+describe the formats. Exit codes: 0 all holds, 1 evidence that does not hold, 2 usage, 3 could not be checked, 5 not
+there.
+
+It has 1010 lines, so that anyone who relies on it can read it. A sixth is what Python's library lacks (Ed25519, Merkle
+trees), and two fifths are the formats. The rest tells evidence that does not hold from a file that cannot be read, and
+prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
 
 from __future__ import annotations
@@ -266,7 +270,7 @@ class Run(NamedTuple):
     checkpoint: Checkpoint
 
     def head(self, table: str) -> Signed:
-        """Return the head of a table's log. Raises NotThere if the run does not name it, Unreadable if it has no root."""
+        """Return the head of a table's log. Raises NotThere for a table it does not name, Unreadable without a root."""
         if table == LOG_OF_RUNS:
             signed = self.checkpoint
             origin = f"alpha-db/{self.installation}/{LOG_OF_RUNS}"
@@ -374,7 +378,11 @@ _RUN = {"format": str, "previous_hash": str, "row_data": str}
 _ROW_PROOF = {**_RUN, "table": str, "id": int, "proof": list, "run": dict}
 _RUN_ROW = {"id": int, "recorded_by": str, "installation_id": str, "server_version": str, "system_identifier": str,
             "timeline": int, "wal_lsn": str, "guards_hash": str, "heads": dict, "created_at": str}  # fmt: skip
-_HEAD = {"size": int, "root": (str, type(None)), "row_hash": (str, type(None))}
+_HEAD: dict[str, type | tuple[type, ...]] = {
+    "size": int,
+    "root": (str, type(None)),
+    "row_hash": (str, type(None)),
+}
 _FORMS = {
     "installation_id": _UUID,
     "system_identifier": r"\d{1,20}",

@@ -86,7 +86,7 @@ class Notes:
         return self.run.logs
 
     def of(self, table: str) -> Signed:
-        """Return the signed head of a table's log. Raises NotThere if there is none, EvidenceUnreadable without a root."""
+        """Return the signed head of a table's log. Raises NotThere, and EvidenceUnreadable if it has no root."""
         if table not in self.logs:
             for one in self.unreadable:
                 raise EvidenceUnreadable(f"{self.path / one.name}: {one.reason}")
