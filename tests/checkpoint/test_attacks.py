@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from alpha_db.evidence.checkpoint import verify
-from alpha_db.evidence.checkpoint.note import NOTE, PROOF
+from alpha_db.evidence.checkpoint.keys import SigningKey
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF, compose_note
 from tests.chain.by_force import rehash
-from tests.checkpoint.book import Book, Result, make_key, public, run
+from tests.checkpoint.book import NAME, Book, Result, make_key, public, run
 from tests.risk.council import Council
 from tests.support import Connection, make_signal, one, query, tamper, verdicts
 
@@ -287,6 +288,25 @@ def test_files_exchanged_between_runs(book: Book) -> None:
     assert said == {
         second.name: "its files are not of one checkpoint",
         third.name: "its files are not of one checkpoint",
+    }
+
+
+def test_two_notes_of_the_same_number_are_a_fork(book: Book) -> None:
+    latest = book.runs[-1]
+    forged = compose_note(3, bytes(32), SigningKey.load(book.key))
+    (latest / "cosigned-1.note").write_text(forged)
+    assert refused(book) == {latest.name: "its files are not of one checkpoint"}
+
+
+def test_a_file_that_anybody_may_have_added_does_not_hide_the_run(book: Book, tmp_path: Path) -> None:
+    latest = book.runs[-1]
+    mallory = SigningKey.load(make_key(tmp_path, NAME, "other.key"))
+    (latest / "cosigned-1.note").write_text(compose_note(3, bytes(32), mallory))
+    (latest / "cosigned-2.note").write_text("hello\n")
+    found = book.findings("--no-lockdown", expect=3)
+    assert {name: row["verdict"] for name, row in found.items()} == {
+        f"{latest.name}/cosigned-1.note": "not_run",
+        f"{latest.name}/cosigned-2.note": "not_run",
     }
 
 

@@ -99,13 +99,12 @@ def test_an_older_checkpoint_stands_in_for_one_that_cannot_be_read(book: Book) -
         return run(*command, "--json", expect=expect)
 
     _, second, third = book.runs
-    for file in ("run.tlog-proof", "checkpoint.note"):
-        (third / file).write_text("")
+    (third / "run.tlog-proof").write_text("")
     found = since(3)
     assert found.json["run"] == second.name
     empty = "it is not a proof (c2sp.org/tlog-proof@v1), or not the whole of it"
-    assert {"name": f"{third.name}/run.tlog-proof", "reason": empty} in found.json["unreadable"]
-    assert f"{third.name}/checkpoint.note: it is empty" in found.err
+    assert found.json["unreadable"] == [{"name": f"{third.name}/run.tlog-proof", "reason": empty}]
+    assert f"{third.name}/run.tlog-proof: {empty}" in found.err
     shutil.rmtree(third)
     third.write_text("")  # as good as a directory that may not be read
     assert since(3).json["unreadable"] == [{"name": third.name, "reason": "it is not a directory"}]

@@ -36,7 +36,10 @@ def test_a_run_names_the_head_of_every_other_log(logged: Connection) -> None:
 def test_a_run_says_what_is_so_or_is_refused(logged: Connection) -> None:
     with refused("AUD-011", "checkpoint_runs"):
         query(logged, "insert into checkpoint_runs (heads) values ('{}')")
-    query(logged, "insert into checkpoint_runs (guards_hash, wal_lsn) values (repeat('0', 64), '0/0')")
+    with refused("AUD-011", "checkpoint_runs"):
+        query(logged, "insert into checkpoint_runs default values")
+    with as_role(logged, "alpha_owner"):
+        query(logged, "insert into checkpoint_runs (guards_hash, wal_lsn) values (repeat('0', 64), '0/0')")
     (made,) = query(logged, "select guards_hash = guards_hash() as is_so, wal_lsn from checkpoint_runs")
     assert made["is_so"]
     assert made["wal_lsn"] != "0/0"
@@ -84,11 +87,12 @@ def test_a_table_that_is_gone_is_never_left_out(logged: Connection) -> None:
     assert caught.value.sqlstate == "AUD09"
 
 
-def test_the_chapter_is_not_rolled_back_over_runs(logged: Connection) -> None:
-    record(logged)
-    rollback = (ROOT / "migrations" / "006_checkpoints.rollback.sql").read_bytes()
+def test_the_chapter_is_not_rolled_back_over_runs(db: Connection) -> None:
+    record(db)
+    folder = ROOT / "migrations"
+    db.execute((folder / "23_risk_config.rollback.sql").read_bytes())
     with (
         pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="checkpoint_runs holds rows"),
-        logged.transaction(),
+        db.transaction(),
     ):
-        logged.execute(rollback)
+        db.execute((folder / "006_checkpoints.rollback.sql").read_bytes())

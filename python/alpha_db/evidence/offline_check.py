@@ -931,7 +931,7 @@ def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
     for file in given.file:
         with _judging(file, codes):
             text = read_text(file, MAX_PROOF)
-            if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@v1"):
+            if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@"):
                 lines = _described_proof(verify_proof(text, keys))
             else:
                 lines = _described_note(open_checkpoint(text, keys))

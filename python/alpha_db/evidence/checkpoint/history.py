@@ -149,9 +149,15 @@ def open_run(stored: StoredRun, keys: Sequence[Key]) -> tuple[Run | None, list[U
         found[PROOF] = run_of_proof(stored.name, proof)
         if proof.table != LOG_OF_RUNS or proof.id != proof.run.checkpoint.size:
             refused = refused or f"{PROOF} is the proof of another row than this run's"
-    for file in (NOTE, *stored.cosigned):
-        if note := attempt(file, lambda text: run_of_note(stored.name, text, keys)):
-            found[file] = note
+    if note := attempt(NOTE, lambda text: run_of_note(stored.name, text, keys)):
+        found[NOTE] = note
+    for file in stored.cosigned:
+        # Anybody may have added it. If it is a note of the log that says something else, the log was forked; any
+        # other that does not hold keeps nobody from relying on the run.
+        try:
+            found[file] = run_of_note(stored.name, stored.files[file], keys)
+        except (Refused, Unreadable) as problem:
+            unreadable[file] = str(problem)
     problems = [UnreadableFile(stored.name, file, reason) for file, reason in unreadable.items()]
     run = next(iter(found.values()), None)
     if run and not refused:

@@ -83,6 +83,11 @@ def glance(note: str, proof: str) -> Glance:
         return Glance(size, signer)
 
 
+def is_like_a_note(text: str) -> bool:
+    """Return whether a text looks like a checkpoint, unverified."""
+    return _GLANCE.match(text) is not None and text.endswith("\n")
+
+
 def compose_note(size: int, root: bytes, key: SigningKey) -> str:
     """Return the signed checkpoint of the log of runs."""
     text = f"{key.name}\n{size}\n{base64.b64encode(root).decode()}\n"

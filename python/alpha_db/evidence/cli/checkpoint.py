@@ -16,7 +16,7 @@ from alpha_db.evidence.checkpoint.create import Created
 from alpha_db.evidence.checkpoint.create import create as make
 from alpha_db.evidence.checkpoint.history import whole
 from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
-from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_note
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
@@ -266,9 +266,8 @@ def list_(as_json: bool, directory: Path) -> None:
     found: list[dict[str, Any]] = []
     for stored in Store(directory).runs():
         seen = glance(stored.files.get(NOTE, ""), stored.files.get(PROOF, ""))
-        cut = {
-            name: "it is no checkpoint, or not the whole of one" for name in stored.files if seen.size is None
-        }
+        notes = [name for name in stored.files if name != PROOF and not is_like_a_note(stored.files[name])]
+        cut = dict.fromkeys(notes, "it is no checkpoint, or not the whole of one")
         if PROOF in stored.files and not seen.time:
             cut[PROOF] = "it is no proof of a run, or not the whole of one"
         found.append(
