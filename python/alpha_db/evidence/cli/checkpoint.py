@@ -19,6 +19,7 @@ from alpha_db.evidence.checkpoint.note import glance
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
+from alpha_db.evidence.cli.stamp import stamp
 from alpha_db.evidence.offline_check import Key
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option, without_option
 from alpha_db.verify.cli.progress import progress_bar
@@ -29,6 +30,9 @@ _WAIT = 60.0
 @click.group(short_help="Signed checkpoints, to be kept outside.")
 def checkpoint() -> None:
     """Signed checkpoints of all logs, to be kept outside of the database."""
+
+
+checkpoint.add_command(stamp)
 
 
 @checkpoint.command()
