@@ -214,7 +214,10 @@ def release() -> Iterator[threading.Event]:
 
 
 def hangs(release: threading.Event) -> Handler:
-    return lambda _request, _query: release.wait() and None
+    def handle(_request: BaseHTTPRequestHandler, _query: bytes) -> None:
+        release.wait()
+
+    return handle
 
 
 def drips(release: threading.Event) -> Handler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -32,7 +32,7 @@ class MadeUpLog:
     def recomputed_root(self, size: int) -> bytes:
         return self.tree.root(size)
 
-    def blocks(self, first: int) -> Iterator[list[bytes]]:
+    def blocks(self, first: int) -> Generator[list[bytes]]:
         at = first - 1
         while at < self.size:
             end = min(self.size, at - at % 256 + 256)

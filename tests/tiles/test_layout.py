@@ -53,7 +53,7 @@ def test_it_grows_in_steps_of_any_size(tmp_path: Path) -> None:
     """After every step the tiles are those that one run writes, byte for byte; older partial ones stay."""
     steps = random.Random(15)
     size, folder, seen = 0, tmp_path / "grown", set[str]()
-    for number in range(60):
+    for number in range(20):
         before, size = size, size + steps.choice([0, 1, 2, 100, 255, 256, 257, 300])
         log = MadeUpLog(size)
         assert log.publish(folder)[:3] == (before, size, log.root(size))

@@ -45,7 +45,13 @@ tsa_ca_option = click.option(
 @click.command(short_help="Have an authority say when a checkpoint existed.")
 @click.argument("directory", type=click.Path(path_type=Path, readable=False))
 @click.option(
-    "--tsa", "url", cls=NamedOption, metavar="URL", required=True, help="The time-stamping authority."
+    "--tsa",
+    "url",
+    cls=NamedOption,
+    metavar="URL",
+    required=True,
+    callback=_read_url,
+    help="The time-stamping authority.",
 )
 @tsa_ca_option
 @click.option(

@@ -6,7 +6,7 @@ goes with its tiles, and the next run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -27,11 +27,19 @@ from alpha_db.evidence.tiles.layout import Edge
 
 
 class Source(Protocol):
-    """A log as the database holds it: its origin, how many rows of it are published, whether others have more."""
+    """A log as the database holds it."""
 
-    origin: str
-    size: int
-    is_behind: bool
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+
+    @property
+    def size(self) -> int:
+        """How many rows are published."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether another server may have more rows."""
 
     def root(self, size: int) -> bytes:
         """Return the root that the database gives."""
@@ -39,7 +47,7 @@ class Source(Protocol):
     def recomputed_root(self, size: int) -> bytes:
         """Return the root that the rows alone give."""
 
-    def blocks(self, first: int) -> Iterator[list[bytes]]:
+    def blocks(self, first: int) -> Generator[list[bytes]]:
         """Yield the row hashes from a row on, as many at a time as there are up to the end of a bundle."""
 
 
