@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,13 +17,6 @@ class Number(click.FloatRange):
     """A number within bounds, and called so."""
 
     name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number; NaN, which no bound refuses, is none."""
-        number: float = super().convert(value, param, ctx)
-        if isnan(number):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number
 
 
 #: A file, of which the function gets a Path; who reads it says what is wrong with it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isnan
 from pathlib import Path
 
 import click
@@ -77,6 +78,8 @@ def stamp(as_json: bool, directory: Path, url: str, ca_file: Path | None, timeou
       alpha-db checkpoint stamp --tsa https://freetsa.org/tsr \\
         --tsa-ca freetsa-ca.pem /mnt/witness/trading
     """
+    if isnan(timeout):
+        raise click.BadParameter("NaN is no number", param_hint="--timeout")
     run = _run_in(directory)
     with judged(run / NOTE):
         data = read_text(run / NOTE, MAX_NOTE).encode()
