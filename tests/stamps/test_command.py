@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from alpha_db.evidence.stamps.stamp import verify_stamp
+from tests.checkpoint.book import Book, public
 from tests.cli.desk import Desk
 from tests.stamps.authority import Authority, Handler, answers, serve
-
-pytestmark = pytest.mark.any_server
-
-NOTE = "alpha-db/6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f/checkpoint_runs\n1\nAAAA\n\n— desk AAAA\n"
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +25,10 @@ def commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
 
 
 @pytest.fixture
-def checkpoints(tmp_path: Path) -> Path:
-    """A directory of three runs, the last of which has no note yet, or none any more."""
-    for number in (1, 2):
-        run = tmp_path / "checkpoints" / f"00000000{number}"
-        run.mkdir(parents=True)
-        (run / "checkpoint.note").write_text(NOTE.replace("\n1\n", f"\n{number}\n"), encoding="utf-8")
-    (tmp_path / "checkpoints" / "000000003").mkdir()
+def checkpoints(signed_book: Book, tmp_path: Path) -> Path:
+    """A copy of three runs, of which the last has no note any more."""
+    shutil.copytree(signed_book.checkpoints, tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / "000000003" / "checkpoint.note").unlink()
     return tmp_path / "checkpoints"
 
 
@@ -105,3 +100,49 @@ def test_what_is_not_there(commands: Desk, checkpoints: Path, tmp_path: Path) ->
 def test_usage(commands: Desk, checkpoints: Path, wrong: list[str]) -> None:
     given = ["--tsa", "http://127.0.0.1:1/"] if wrong and wrong[0] == "--timeout" else []
     commands.run("checkpoint", "stamp", *given, *wrong, str(checkpoints), expect=2)
+
+
+def test_checkpoint_verify_checks_time_stamps(
+    commands: Desk, checkpoints: Path, authority: Authority, signed_book: Book, tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path / "stranger", "another root")
+    stamped = ("checkpoint", "stamp", "--tsa-ca", str(authority.ca), "--tsa")
+    verify = ("checkpoint", "verify", "--trust", str(public(signed_book.key)), "--tsa-ca", str(authority.ca))
+    with serve(honest(authority)) as served:
+        for name in ("000000001", "000000001", "000000002"):
+            commands.run(*stamped, served.url, str(checkpoints / name))
+    (checkpoints / "000000003" / "checkpoint.note").write_bytes(
+        (signed_book.checkpoints / "000000003" / "checkpoint.note").read_bytes()
+    )
+    done = commands.run(*verify, str(checkpoints))
+    assert done.out.count("existed at 20") == 3
+    assert "ok        000000001/stamp-2.tsr  existed at 20" in done.out
+    assert commands.run(*verify, str(checkpoints / "000000001")).out.count("existed at 20") == 2
+    assert commands.run(*verify[:-2], str(checkpoints), "--json").json["stamps"] == []
+    assert commands.run(*verify, str(checkpoints), "--without", "000000001").out.count("existed at 20") == 1
+    # of another note, of an authority that is not trusted, broken: one hides no other
+    run = checkpoints / "000000001"
+    (run / "stamp-2.tsr").write_bytes((checkpoints / "000000002" / "stamp-1.tsr").read_bytes())
+    note = (run / "checkpoint.note").read_bytes()
+    (run / "stamp-3.tsr").write_bytes(stranger.reply(stranger.query(note, "-sha256")))
+    (run / "stamp-4.tsr").write_bytes(b"")
+    (run / "stamp-5.tsr").mkdir()
+    (run / "stamp-6.tsr").write_bytes(bytes(2_000_000))
+    (run / "stamp-x.tsr").write_bytes(b"")
+    found = {
+        one["what"]: one for one in commands.run(*verify, str(checkpoints), "--json", expect=1).json["stamps"]
+    }
+    assert {name: one["verdict"] for name, one in found.items()} == {
+        "000000001/stamp-1.tsr": "holds",
+        "000000001/stamp-2.tsr": "refused",
+        "000000001/stamp-3.tsr": "refused",
+        "000000001/stamp-4.tsr": "not_run",
+        "000000001/stamp-5.tsr": "not_run",
+        "000000001/stamp-6.tsr": "not_run",
+        "000000002/stamp-1.tsr": "holds",
+    }
+    assert "message imprint mismatch" in found["000000001/stamp-2.tsr"]["reason"]
+    assert "certificate verify error" in found["000000001/stamp-3.tsr"]["reason"]
+    assert (
+        "no such file" in commands.run(*verify[:-1], str(tmp_path / "no.pem"), str(checkpoints), expect=5).err
+    )

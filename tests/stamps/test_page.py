@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from alpha_db.cli.main import main
+from tests.checkpoint.book import Book, public
 from tests.documents.blocks import Block, read_page
 from tests.documents.output import is_as_said
 from tests.stamps.authority import Authority, answers, serve
 from tests.support import ROOT
 
-pytestmark = pytest.mark.any_server
-
-NOTE = "alpha-db/6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f/checkpoint_runs\n1\nAAAA\n\n— desk AAAA\n"
 PLACE = "/mnt/witness/trading"
 URL = "https://tsa.example/tsr"
 
@@ -26,13 +25,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def run(tmp_path: Path, authority: Authority) -> Path:
-    """The only run in a directory of checkpoints, and beside it the root's certificate."""
-    run = tmp_path / "trading" / "000000001"
-    run.mkdir(parents=True)
-    (run / "checkpoint.note").write_text(NOTE, encoding="utf-8")
+def run(signed_book: Book, tmp_path: Path, authority: Authority) -> Path:
+    """The last of three runs in the directory `trading`; beside that, the root's certificate and the public key."""
+    shutil.copytree(signed_book.checkpoints, tmp_path / "trading")
+    run = tmp_path / "trading" / "000000003"
+    shutil.copy(public(signed_book.key), tmp_path)
     for place in (tmp_path, run):
-        (place / "tsa-ca.pem").write_bytes(authority.ca.read_bytes())
+        shutil.copy(authority.ca, place / "tsa-ca.pem")
     return run
 
 
@@ -50,15 +49,19 @@ def printed(block: Block, folder: Path, expect: int = 0) -> str:
 def test_the_page_runs_as_printed(
     run: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command, by_hand, output, later = blocks()
+    command, again, by_hand, output, later = blocks()
     monkeypatch.chdir(run.parent.parent)
     with serve(lambda request, query: answers(authority.reply(query))(request, query)) as served:
-        words = command.text.replace(URL, served.url).replace(PLACE, "trading").split()
-        assert words[0] == "alpha-db"
-        assert main(words[1:]) == 0
-        assert "000000001 existed at " in capsys.readouterr().out
+        for block, said in (
+            (command, "000000003 existed at "),
+            (again, "000000003/stamp-1.tsr  existed at "),
+        ):
+            words = block.text.replace(URL, served.url).replace(PLACE, "trading").split()
+            assert words[0] == "alpha-db"
+            assert main(words[1:]) == 0
+            assert said in capsys.readouterr().out
     assert is_as_said(output.text, printed(by_hand, run))
     assert "Verification: OK" in printed(later, run)
-    (run / "checkpoint.note").write_text(NOTE.replace("\n1\n", "\n2\n"), encoding="utf-8")
+    shutil.copy(run.parent / "000000002" / "checkpoint.note", run)
     for block in (by_hand, later):
         assert printed(block, run, expect=1).endswith("Verification: FAILED\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from alpha_db.evidence.tiles.publish import Note, Published, publish
+from alpha_db.evidence.tiles.publish import Head, Published, publish
 from tests.merkle.reference import Tree
 
 ORIGIN = "alpha-db/6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f/made_up"
@@ -39,14 +39,14 @@ class MadeUpLog:
             yield self.hashes[at:end]
             at = end
 
-    def note(self, size: int) -> Note:
-        return Note(f"{self.origin}\n{size}\n\n— a note\n", size, self.root(size))
+    def signed(self, size: int) -> Head:
+        return Head(size, self.root(size), f"a log\n{size}\nits root\n\n— a note\n")
 
     def publish(
         self, folder: Path, note: int | None = None, *, full: bool = False, every_size: bool = False
     ) -> Published:
-        signed = None if note is None else self.note(note)
-        return publish(self, folder, note=signed, every_size=every_size, full=full, progress=lambda _: None)
+        signed = None if note is None else self.signed(note)
+        return publish(self, folder, signed=signed, every_size=every_size, full=full, progress=lambda _: None)
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

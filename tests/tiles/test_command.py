@@ -324,3 +324,75 @@ def test_a_reader_that_interrupts_it(desk: Desk, db: Connection, server: Server,
     assert child.returncode != 0
     tiles(desk, folder)
     Reader(folder / "signals").check()
+
+
+@pytest.fixture
+def witness(desk: Desk, tmp_path: Path) -> tuple[str, ...]:
+    """The options that name a directory of checkpoints, and whose are believed."""
+    desk.run("checkpoint", "keygen", "--name", "desk.example/log", "-o", str(tmp_path / "key"))
+    (tmp_path / "witness").mkdir()
+    return "--checkpoints", str(tmp_path / "witness"), "--trust", str(tmp_path / "key.vkey")
+
+
+def sign(desk: Desk, tmp_path: Path) -> None:
+    desk.run("checkpoint", "create", "--key", str(tmp_path / "key"), str(tmp_path / "witness"))
+
+
+def test_the_latest_checkpoint_is_published(
+    desk: Desk, db: Connection, tmp_path: Path, witness: tuple[str, ...]
+) -> None:
+    fill(db)
+    folder = tmp_path / "www"
+    assert "there is no checkpoint" in desk.run("tiles", str(folder), *witness, expect=5).err
+    signed: list[tuple[int, bytes]] = []
+    for number in range(1, 4):
+        sign(desk, tmp_path)
+        signed.append((number, bytes(one(db, "select log_root('checkpoint_runs', %s)", [number]))))
+        tiles(desk, folder, *witness)
+        note = (folder / "checkpoint_runs" / "checkpoint").read_text(encoding="utf-8")
+        assert note == (tmp_path / "witness" / f"00000000{number}" / "checkpoint.note").read_text(
+            encoding="utf-8"
+        )
+        assert [path.parent.name for path in folder.glob("*/checkpoint")] == ["checkpoint_runs"]
+        make_signal(db, 20 + number)
+    reader = Reader(folder / "checkpoint_runs")
+    assert [(size, reader.root(size)) for size, _ in signed] == signed  # every root that was ever signed
+    # without the option the tiles go on, and the checkpoint stays
+    query(db, "select id from record_checkpoint_run()")
+    tiles(desk, folder)
+    assert Reader(folder / "checkpoint_runs").size == 4
+    assert (folder / "checkpoint_runs" / "checkpoint").read_text(encoding="utf-8") == note
+    # a directory that lost a run
+    for file in (tmp_path / "witness" / "000000003").iterdir():
+        file.unlink()
+    (tmp_path / "witness" / "000000003").rmdir()
+    found = tiles(desk, folder, *witness, expect=1)
+    assert (
+        "checkpoint is of 3 rows, and the latest checkpoint that was named is of 2"
+        in found["checkpoint_runs"]["problem"]
+    )
+    assert found["signals"]["verdict"] == "holds"
+
+
+def test_a_log_that_contradicts_the_checkpoint(
+    desk: Desk, db: Connection, tmp_path: Path, witness: tuple[str, ...]
+) -> None:
+    fill(db, signals=5)
+    sign(desk, tmp_path)
+    tamper(db, "update signals set row_hash = repeat('0', 64) where id = 2")
+    tamper(db, "delete from ai_debates where id = (select max(id) from ai_debates)")
+    found = tiles(desk, tmp_path / "www", *witness, expect=1)
+    assert "rows 1 to 5 of" in found["signals"]["problem"]
+    assert "5 rows were signed, and 4 are here" in found["ai_debates"]["problem"]
+    assert not (tmp_path / "www" / "signals").exists()
+    assert found["checkpoint_runs"]["verdict"] == "holds"
+
+
+def test_whose_checkpoints(desk: Desk, db: Connection, tmp_path: Path, witness: tuple[str, ...]) -> None:
+    fill(db)
+    sign(desk, tmp_path)
+    folder = str(tmp_path / "www")
+    assert "--checkpoints needs --trust" in desk.run("tiles", folder, *witness[:2], expect=2).err
+    desk.run("checkpoint", "keygen", "--name", "desk.example/log", "-o", str(tmp_path / "other"))
+    desk.run("tiles", folder, *witness[:2], "--trust", str(tmp_path / "other.vkey"), expect=1)
+    assert not (tmp_path / "www").exists() or not list((tmp_path / "www").iterdir())

@@ -10,7 +10,7 @@ import pytest
 
 from alpha_db.errors import ChainMismatch
 from alpha_db.evidence.offline_check import Refused, Unreadable
-from alpha_db.evidence.tiles.publish import Note, publish
+from alpha_db.evidence.tiles.publish import Head, publish
 from tests.tiles.log import ORIGIN, MadeUpLog, files_in
 from tests.tiles.reader import Reader, files_of, path_of
 
@@ -169,21 +169,49 @@ def test_what_a_killed_run_left_is_replaced(folder: Path) -> None:
 def test_the_checkpoint_of_the_log_is_beside_its_tiles(tmp_path: Path) -> None:
     folder, log = tmp_path / "log", MadeUpLog(300)
     log.publish(folder, note=299)
-    assert (folder / "checkpoint").read_text(encoding="utf-8") == log.note(299).text
+    assert (folder / "checkpoint").read_text(encoding="utf-8") == log.signed(299).note
     # the same size again may have more signatures, an older one is no progress
-    again = log.note(299)._replace(text=f"{log.note(299).text}— a witness\n")
-    publish(log, folder, note=again, progress=lambda _: None)
-    assert (folder / "checkpoint").read_text(encoding="utf-8") == again.text
+    again = log.signed(299)._replace(note=f"{log.signed(299).note}— a witness\n")
+    publish(log, folder, signed=again, progress=lambda _: None)
+    assert (folder / "checkpoint").read_text(encoding="utf-8") == again.note
     with pytest.raises(Refused, match="checkpoint is of 299 rows"):
         log.publish(folder, note=298)
     log.publish(folder)
-    assert (folder / "checkpoint").read_text(encoding="utf-8") == again.text
+    assert (folder / "checkpoint").read_text(encoding="utf-8") == again.note
 
 
-@pytest.mark.parametrize("note", [MadeUpLog(301).note(301), MadeUpLog(300, seed="x").note(299)])
-def test_a_checkpoint_that_contradicts_the_log_is_refused(tmp_path: Path, note: Note) -> None:
-    with pytest.raises(ChainMismatch, match="does not begin with the"):
-        publish(MadeUpLog(300), tmp_path / "log", note=note, progress=lambda _: None)
+def test_a_checkpoint_that_is_broken_is_replaced(tmp_path: Path) -> None:
+    folder, log = tmp_path / "log", MadeUpLog(300)
+    log.publish(folder)
+    for text in (b"", b"half", b"\xff\xfe", b"x\n-5\n", b"x\n" + b"9" * 30 + b"\n", bytes(2_000_000)):
+        (folder / "checkpoint").write_bytes(text)
+        log.publish(folder, note=299)
+        assert (folder / "checkpoint").read_text(encoding="utf-8") == log.signed(299).note
+
+
+@pytest.mark.parametrize(
+    ("signed", "is_behind", "error", "said"),
+    [
+        (
+            MadeUpLog(301).signed(301),
+            False,
+            ChainMismatch,
+            "tail_missing: .* 301 rows were signed, and 300 are here",
+        ),
+        (MadeUpLog(301).signed(301), True, Unreadable, "wait until this standby"),
+        (
+            MadeUpLog(300, seed="x").signed(299),
+            False,
+            ChainMismatch,
+            "rows 1 to 299 of .* are not those that were",
+        ),
+    ],
+)
+def test_what_was_signed_contradicts_the_log(
+    tmp_path: Path, signed: Head, is_behind: bool, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        publish(MadeUpLog(300, is_behind=is_behind), tmp_path / "log", signed=signed, progress=lambda _: None)
     assert not (tmp_path / "log").exists()
 
 

@@ -20,7 +20,7 @@ from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_not
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
-from alpha_db.evidence.cli.stamp import stamp
+from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option, without_option
 from alpha_db.verify.cli.progress import progress_bar
@@ -224,13 +224,17 @@ def create(
 @click.argument("paths", nargs=-1, required=True, metavar="DIR|RUN|FILE...")
 @without_option
 @trusted_keys_option
+@tsa_ca_option
 @json_option
-def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key]) -> None:
+def verify(
+    as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key], ca_file: Path | None
+) -> None:
     """Verify checkpoints by themselves: signatures, whole runs, sizes that never decrease. Asks no database.
 
     Takes directories of runs, single runs, files of them, and - for one on stdin. Exits 0 if all hold, 1 if any does
     not, 3 if something cannot be read or is no checkpoint, 5 if something is not there. All are verified, whatever is
-    wrong with one of them; of several codes, 1 comes before 3 before 5.
+    wrong with one of them; of several codes, 1 comes before 3 before 5. With --tsa-ca it verifies time-stamps, too, for
+    which it needs the program openssl.
 
     \b
     Examples:
@@ -238,12 +242,16 @@ def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: li
       alpha-db checkpoint verify checkpoint.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
+    stamps = verified_stamps(paths, ca_file, without)
     results = [checked for path in paths for checked in check_path(path, keys, without)]
     if as_json:
-        emit_json({"checked": [_checked(result) for result in results]})
+        document = {"checked": [_checked(result) for result in results]}
+        emit_json(document | {"stamps": [stamp._asdict() for stamp in stamps]})
     else:
         _tell_checked(results)
-    finish(worst([CODES[result.verdict] for result in results]))
+        tell_stamps(stamps)
+    verdicts = [one.verdict for one in results] + [one.verdict for one in stamps]
+    finish(worst([CODES[verdict] for verdict in verdicts]))
 
 
 CODES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 
@@ -10,19 +10,20 @@ import click
 
 from alpha_db.cli.common import NamedOption, json_option
 from alpha_db.cli.options import FILE, Number
-from alpha_db.cli.output import GOOD, WARN, clean, emit_json, line, note
+from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, note
 from alpha_db.errors import NotThere, ValueRefused
-from alpha_db.evidence.checkpoint.store import StoreError
+from alpha_db.evidence.checkpoint.note import NOTE
+from alpha_db.evidence.checkpoint.read import Verdict
+from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.new_file import writing
 from alpha_db.evidence.cli.notes import judged
 from alpha_db.evidence.offline_check import MAX_NOTE, read_text
+from alpha_db.evidence.stamps.check import STAMP, CheckedStamp, check_stamps
 from alpha_db.evidence.stamps.post import check_url
+from alpha_db.evidence.stamps.stamp import certificates
 from alpha_db.evidence.stamps.stamp import stamp as ask
 from alpha_db.security.files import whole_file
 
-NOTE = "checkpoint.note"
-_RUN = re.compile(r"\d{9}", re.ASCII)
-_STAMP = re.compile(r"stamp-(\d{1,9})\.tsr", re.ASCII)
 _WAIT = 30.0
 
 
@@ -94,26 +95,48 @@ def stamp(as_json: bool, directory: Path, url: str, ca_file: Path | None, timeou
         note(("Not checked", WARN), ": whose certificate it is. Name the authority's own with --tsa-ca.")
 
 
+def verified_stamps(paths: Sequence[str], ca_file: Path | None, without: Sequence[str]) -> list[CheckedStamp]:
+    """Return what came of the time-stamps beside checkpoints; nothing without trusted certificates.
+
+    Raises NotThere and EvidenceUnreadable if these cannot be read.
+    """
+    if ca_file is None:
+        return []
+    with judged("--tsa-ca"):
+        certificates(ca_file)
+    return [checked for path in paths for checked in check_stamps(path, ca_file, without)]
+
+
+def tell_stamps(stamps: Sequence[CheckedStamp]) -> None:
+    """Print what came of time-stamps."""
+    for checked in stamps:
+        style, word = _WORDS[checked.verdict]
+        said = f"existed at {clean(checked.time)}" if checked.time else clean(checked.reason)
+        line((word, style), f"  {clean(checked.what)}  ", (said, "" if checked.time else style))
+
+
+_WORDS = {
+    Verdict.HOLDS: (GOOD, "ok      "),
+    Verdict.REFUSED: (BAD, "not ok  "),
+    Verdict.NOT_RUN: (WARN, "not read"),
+    Verdict.NOT_THERE: (WARN, "absent  "),
+}
+
+
 def _run_in(directory: Path) -> Path:
-    """The directory of the run that is meant. Raises NotThere."""
+    """The directory of the run that is meant. Raises NotThere, StoreError."""
     if (directory / NOTE).exists():
         return directory
-    try:
-        runs = sorted(path for path in directory.iterdir() if _RUN.fullmatch(path.name))
-    except FileNotFoundError:
-        raise NotThere(f"there is no directory {directory}") from None
-    except OSError as problem:
-        raise StoreError(f"cannot read {directory}: {problem.strerror}") from None
-    found = [run for run in runs if (run / NOTE).exists()]
+    found = [name for name in Store(directory).names() if (directory / name / NOTE).exists()]
     if not found:
         raise NotThere(f"there is no checkpoint in {directory}")
-    return found[-1]
+    return directory / found[-1]
 
 
 def _write(run: Path, response: bytes) -> Path:
     """Write a time-stamp under the next number that is free. Raises NotWritten, StoreError."""
     with writing(run):
-        numbers = [int(found[1]) for each in run.iterdir() if (found := _STAMP.fullmatch(each.name))]
+        numbers = [int(found[1]) for each in run.iterdir() if (found := STAMP.fullmatch(each.name))]
         for number in range(max(numbers, default=0) + 1, 10**9):
             path = run / f"stamp-{number}.tsr"
             try:

@@ -18,16 +18,24 @@ from alpha_db.evidence.checkpoint.durable import make_durable
 from alpha_db.evidence.checkpoint.store import Store
 from alpha_db.evidence.cli.export_rows import Log, snapshot
 from alpha_db.evidence.cli.new_file import writing
-from alpha_db.evidence.cli.notes import EvidenceUnreadable, judged, seal_first, verdict_of, worst
+from alpha_db.evidence.cli.notes import (
+    EvidenceUnreadable,
+    Notes,
+    judged,
+    open_notes,
+    seal_first,
+    verdict_of,
+    worst,
+)
+from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Refused
 from alpha_db.evidence.tiles.folder import CHECKPOINT, TREE
-from alpha_db.evidence.tiles.publish import Published, publish
+from alpha_db.evidence.tiles.publish import Head, Published, publish
 from alpha_db.evidence.tiles.source import DatabaseLog
 from alpha_db.installation import Place
 from alpha_db.queries import ask, ask_one
+from alpha_db.verify.cli.checkpoint_options import require_keys, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
 
-#: The log whose checkpoints are signed: clients ask for the tiles of each of its sizes.
-RUNS = "checkpoint_runs"
 _FOLDER = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 
 Connection = psycopg.Connection[Any]
@@ -46,9 +54,24 @@ class Result(NamedTuple):
 @click.command(short_help="Write the logs as static files, for any web server.")
 @click.argument("directory", type=click.Path(path_type=Path, readable=False))
 @table_option
+@click.option(
+    "--checkpoints",
+    metavar="DIR|RUN",
+    type=click.Path(path_type=Path, readable=False),
+    help="Compare with the latest checkpoint in DIR first, and publish it. Needs --trust.",
+)
+@trusted_keys_option(required=False)
 @click.option("--full", is_flag=True, help="Read all rows again, and write again what is missing or damaged.")
 @database_options
-def tiles(settings: Settings, as_json: bool, directory: Path, table: str | None, full: bool) -> None:
+def tiles(
+    settings: Settings,
+    as_json: bool,
+    directory: Path,
+    table: str | None,
+    checkpoints: Path | None,
+    keys: Sequence[Key],
+    full: bool,
+) -> None:
     """Write the Merkle log of each chained table into DIRECTORY/TABLE, as C2SP tlog-tiles.
 
     The files have hashes only; nothing of what a row says leaves the database. Any web server or object storage can
@@ -56,16 +79,26 @@ def tiles(settings: Settings, as_json: bool, directory: Path, table: str | None,
     sure that the database still holds the rows whose tiles are there. If it does not, nothing is published for that
     table, and the exit code is 1 (AUD-009). DIRECTORY/TABLE/tree says what the tiles are of, and is written last.
 
+    With --checkpoints each log must begin with what was signed of it, and the signed note is written beside the tiles
+    of the log that it is of, as DIRECTORY/checkpoint_runs/checkpoint.
+
     DIRECTORY is made if need be. Exit code 3 if a table or a file cannot be read or written, 5 if there is no such
     table; the others are written all the same.
 
     \b
     Examples:
       alpha-db tiles /srv/www/audit
+      alpha-db tiles /srv/www/audit --checkpoints /mnt/witness/trading \\
+        --trust checkpoint.key.vkey
       alpha-db tiles /srv/www/audit --table signals
       alpha-db tiles /srv/www/audit --full
     """
+    if checkpoints:
+        require_keys(keys)
     _prepare(directory)
+    notes = open_notes(checkpoints, keys) if checkpoints else None
+    if notes:
+        notes.tell_unread()
     with settings.installed() as (conn, place), Store(directory).locked(settings.seconds):
         sizes = _durable_sizes(conn, place)
         if table not in (None, *sizes):
@@ -75,7 +108,7 @@ def tiles(settings: Settings, as_json: bool, directory: Path, table: str | None,
                 seal_first(conn, place, name)
         with snapshot(conn) as logs:
             results = [
-                _one(conn, place, log, directory, min(log.last_id, sizes.get(log.table, 0)), full)
+                _one(conn, place, log, directory, min(log.last_id, sizes.get(log.table, 0)), notes, full)
                 for log in logs
                 if table in (None, log.table)
             ]
@@ -103,7 +136,9 @@ def _durable_sizes(conn: Connection, place: Place) -> dict[str, int]:
     return sizes
 
 
-def _one(conn: Connection, place: Place, log: Log, directory: Path, size: int, full: bool) -> Result:
+def _one(
+    conn: Connection, place: Place, log: Log, directory: Path, size: int, notes: Notes | None, full: bool
+) -> Result:
     """Publish one log. What is wrong with it keeps no other from being published."""
     try:
         log.require()
@@ -119,7 +154,8 @@ def _one(conn: Connection, place: Place, log: Log, directory: Path, size: int, f
             published = publish(
                 DatabaseLog(conn, log.table, log.origin, size, place.in_recovery),
                 folder,
-                every_size=log.table == RUNS,
+                signed=_signed(log, notes) if notes else None,
+                every_size=log.table == LOG_OF_RUNS,
                 full=full,
                 progress=progress,
             )
@@ -130,6 +166,16 @@ def _one(conn: Connection, place: Place, log: Log, directory: Path, size: int, f
         said = squeeze(problem.message) + (f" ({problem.hint})" if problem.hint else "")
         return Result(log, None, said, verdict_of(problem), problem.exit_code)
     return Result(log, published, None, "holds", EXIT_OK)
+
+
+def _signed(log: Log, notes: Notes) -> Head | None:
+    """What a checkpoint says of a log; nothing of one that was chained since. Raises Refused."""
+    found = notes.logs.get(log.table)
+    if found is None:
+        return None
+    if notes.run.is_whole and found.origin != log.origin:
+        raise Refused(f"the checkpoint is of {found.origin}, this is {log.origin}")
+    return Head(found.size, found.root, notes.run.notes[-1] if log.table == LOG_OF_RUNS else None)
 
 
 def _report(directory: Path, results: Sequence[Result], as_json: bool) -> None:

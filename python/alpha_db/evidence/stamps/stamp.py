@@ -85,7 +85,7 @@ class _Work:
         self.folder, self._program, self._is_trusted = folder, program, ca_file is not None
         (folder / "data").write_bytes(data)
         if ca_file is not None:
-            (folder / "trusted").write_text(_certificates(ca_file), encoding="utf-8")
+            (folder / "trusted").write_text(certificates(ca_file), encoding="utf-8")
 
     def check(self, response: bytes, *subject: str) -> datetime:
         """Return the time of a response that holds for the subject, the query or the data."""
@@ -133,8 +133,8 @@ class _Work:
             raise ExtraMissing(f"openssl cannot be run: {clean(problem)}") from None
 
 
-def _certificates(ca_file: Path) -> str:
-    """The text of a file of certificates."""
+def certificates(ca_file: Path) -> str:
+    """Return the text of a file of certificates. Raises NotThere, Unreadable."""
     try:
         text = read_text(ca_file, MAX_NOTE)
     except (NotThere, Unreadable) as problem:

@@ -15,7 +15,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from alpha_db.evidence.offline_check import MAX_NOTE, NotThere, Refused, Unreadable, open_file, read_text
+from alpha_db.evidence.bounded import read_bytes
+from alpha_db.evidence.offline_check import MAX_NOTE, NotThere, Refused, Unreadable, read_text
 from alpha_db.evidence.tiles.layout import HASH, WIDTH, Edge, File, name_of
 from alpha_db.security.files import new_file, sync
 
@@ -93,7 +94,7 @@ def _read_tile(folder: Path, level: int, index: int, width: int) -> bytes:
     for each in (width, WIDTH):
         name = name_of(level, index, each)
         try:
-            data = _read(folder / name, each * HASH)
+            data = read_bytes(folder / name, each * HASH)
         except NotThere:
             continue
         except Unreadable as problem:
@@ -104,21 +105,9 @@ def _read_tile(folder: Path, level: int, index: int, width: int) -> bytes:
     raise Refused(f"there is no {name_of(level, index, width)}, which {TREE} needs; {MEND}")
 
 
-def _read(path: Path, size: int) -> bytes:
-    """A file's bytes, and one more than expected if there are more. Raises NotThere, Unreadable."""
-    data = b""
-    try:
-        with open_file(path) as stream:
-            while len(data) <= size and (more := stream.read(size + 1 - len(data))):
-                data += more
-    except OSError as problem:
-        raise Unreadable(f"it cannot be read: {problem.strerror}") from None
-    return data
-
-
 def _is_there(path: Path, data: bytes) -> bool:
     try:
-        return _read(path, len(data)) == data
+        return read_bytes(path, len(data)) == data
     except (NotThere, Unreadable):
         return False
 

@@ -51,12 +51,12 @@ class Source(Protocol):
         """Yield the row hashes from a row on, as many at a time as there are up to the end of a bundle."""
 
 
-class Note(NamedTuple):
-    """A signed checkpoint of the log, whose signatures the caller has verified."""
+class Head(NamedTuple):
+    """What was signed of the log, and the caller has verified: its first rows; the note, if that is of this log."""
 
-    text: str
     size: int
     root: bytes
+    note: str | None = None
 
 
 class Published(NamedTuple):
@@ -72,23 +72,23 @@ def publish(
     source: Source,
     folder: Path,
     *,
-    note: Note | None = None,
+    signed: Head | None = None,
     every_size: bool = False,
     full: bool = False,
     progress: Callable[[int], None],
 ) -> Published:
-    """Write the tiles of a log that the directory does not have yet, then `tree`, then the checkpoint if one is given.
+    """Write the tiles of a log that the directory does not have yet, then `tree`, then the checkpoint if there is one.
 
-    Takes whether every size of the log is one that was signed, so that clients ask for its partial tiles, and whether
-    all rows are read again. The caller holds the lock of the directory. Raises ChainMismatch (AUD-009) if the database
-    contradicts the tiles, Refused for a directory of another log or with damaged tiles, Unreadable, OSError, and what
-    the source raises.
+    Takes what was signed of the log, whether every size of it was signed, so that clients ask for its partial tiles,
+    and whether all rows are read again. The caller holds the lock of the directory. Raises ChainMismatch (AUD-009) if
+    the database contradicts the tiles or what was signed, Refused for a directory of another log or with damaged
+    tiles, Unreadable, OSError, and what the source raises.
     """
     before = read_tree(folder)
     edge = _compare(source, folder, before, full=full)
     previous = before.size if before else 0
-    if note:
-        _check_note(source, folder, note)
+    if signed:
+        _check_signed(source, folder, signed)
     writer = Writer(folder)
     try:
         writer.begin(before or Tree(source.origin, 0, edge.root()))
@@ -105,7 +105,7 @@ def publish(
         root = edge.root()
         if edge.size != source.size or root != source.root(source.size):
             raise _contradiction(f"the rows of {source.origin} do not give the root of its stored nodes")
-        writer.commit(Tree(source.origin, source.size, root), note.text if note else None)
+        writer.commit(Tree(source.origin, source.size, root), signed.note if signed else None)
         return Published(previous, source.size, root, writer.written)
     finally:
         writer.close()
@@ -135,16 +135,21 @@ def _compare(source: Source, folder: Path, before: Tree | None, *, full: bool) -
     return edge.before_last_bundle()
 
 
-def _check_note(source: Source, folder: Path, note: Note) -> None:
-    """Refuse a note that the database contradicts, and one that is older than the one that is there."""
-    if note.size > source.size or source.root(note.size) != note.root:
+def _check_signed(source: Source, folder: Path, signed: Head) -> None:
+    """Refuse a log that contradicts what was signed of it, and a checkpoint that is older than the published one."""
+    if signed.size > source.size:
+        found = f"{signed.size} rows were signed, and {source.size} are here"
+        if source.is_behind:
+            raise Unreadable(f"{found}: wait until this standby has replayed the others, or ask the primary")
+        raise _contradiction(f"tail_missing: {source.origin}: {found}")
+    if source.root(signed.size) != signed.root:
         raise _contradiction(
-            f"checkpoint_mismatch: {source.origin} does not begin with the {note.size} rows that were signed"
+            f"checkpoint_mismatch: rows 1 to {signed.size} of {source.origin} are not those that were signed"
         )
-    there = checkpoint_size(folder)
-    if there > note.size:
+    there = checkpoint_size(folder) if signed.note else 0
+    if there > signed.size:
         raise Refused(
-            f"{CHECKPOINT} is of {there} rows, and the latest checkpoint that was named is of {note.size}: its"
+            f"{CHECKPOINT} is of {there} rows, and the latest checkpoint that was named is of {signed.size}: its"
             " directory is an older copy, or a run is missing in it"
         )
 
