@@ -79,7 +79,7 @@ def test_nothing_is_written_if_it_does_not_hold(
     with serve(honest(stranger)) as served:
         options = ("checkpoint", "stamp", "--tsa", served.url, str(checkpoints), "--tsa-ca")
         done = commands.run(*options, str(authority.ca), expect=1)
-        assert "the time-stamp: the time-stamp does not hold: certificate verify error" in done.err
+        assert f"{served.url}: the time-stamp does not hold: certificate verify error" in done.err
         assert "no such file" in commands.run(*options, str(tmp_path / "no.pem"), expect=5).err
     with serve(answers(b"", 503)) as served:
         done = commands.run("checkpoint", "stamp", "--tsa", served.url, str(checkpoints), "--json", expect=3)

@@ -81,3 +81,35 @@ def test_at_every_step(tmp_path: Path, before: int, after: int) -> None:
             break
         step += 1
     assert step > 20
+
+
+def test_what_a_power_cut_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file gets its name before its bytes are on disk, and no tree before all names are."""
+    synced: set[int] = set()
+    unsynced: set[Path] = set()
+    fsync, replace, mkdir = os.fsync, os.replace, os.mkdir
+
+    def note_sync(descriptor: int) -> None:
+        inode = os.fstat(descriptor).st_ino
+        synced.add(inode)
+        unsynced.difference_update([folder for folder in unsynced if folder.stat().st_ino == inode])
+        fsync(descriptor)
+
+    def note_name(source: Path, target: Path) -> None:
+        assert source.stat().st_ino in synced
+        if target.name in ("tree", "checkpoint"):
+            assert unsynced == set()
+        replace(source, target)
+        unsynced.add(target.parent)
+
+    def note_folder(path: Path, *options: Any) -> None:
+        mkdir(path, *options)
+        if path.name != ".new":
+            unsynced.add(path.parent)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_name)
+    monkeypatch.setattr(os, "mkdir", note_folder)
+    MadeUpLog(700).publish(tmp_path / "log", note=700)
+    MadeUpLog(66_000).publish(tmp_path / "log", note=66_000)
+    assert unsynced == set()

@@ -84,7 +84,10 @@ def stamp(as_json: bool, directory: Path, url: str, ca_file: Path | None, timeou
     run = _run_in(directory)
     with judged(run / NOTE):
         data = read_text(run / NOTE, MAX_NOTE).encode()
-    with judged("the time-stamp"):
+    if ca_file is not None:
+        with judged("--tsa-ca"):
+            certificates(ca_file)
+    with judged(url):
         found = ask(data, url, ca_file=ca_file, timeout=timeout)
     path = _write(run, found.response)
     if as_json:

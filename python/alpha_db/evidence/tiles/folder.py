@@ -136,7 +136,8 @@ class Writer:
         target = self.folder / file.name
         if file.name in self._seen or _is_there(target, file.data):
             return
-        self._seen.add(file.name)
+        if ".p/" in file.name:
+            self._seen.add(file.name)  # before it has its name, it may come again
         part = self._new / str(len(self._open))
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._open.append((descriptor, part, target))
