@@ -20,6 +20,7 @@ from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_not
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
+from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option, without_option
 from alpha_db.verify.cli.progress import progress_bar
@@ -30,6 +31,9 @@ _WAIT = 60.0
 @click.group(short_help="Signed checkpoints, to be kept outside.")
 def checkpoint() -> None:
     """Signed checkpoints of all logs, to be kept outside of the database."""
+
+
+checkpoint.add_command(stamp)
 
 
 @checkpoint.command()
@@ -221,16 +225,23 @@ def create(
 @without_option
 @policy_option
 @trusted_keys_option(required=False)
+@tsa_ca_option
 @json_option
 def verify(
-    as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key], policy: Policy | None
+    as_json: bool,
+    paths: Sequence[str],
+    without: Sequence[str],
+    keys: list[Key],
+    policy: Policy | None,
+    ca_file: Path | None,
 ) -> None:
     """Verify checkpoints by themselves: signatures, whole runs, sizes that never decrease. Asks no database.
 
     Takes directories of runs, single runs, files of them, and - for one on stdin. Exits 0 if all hold, 1 if any does
     not, 3 if something cannot be read or is no checkpoint, 5 if something is not there. All are verified, whatever is
     wrong with one of them; of several codes, 1 comes before 3 before 5. With --policy the latest run of a directory,
-    and whatever else is named, must be cosigned by the policy's quorum of witnesses.
+    and whatever else is named, must be cosigned by the policy's quorum of witnesses. With --tsa-ca it verifies
+    time-stamps, too, for which it needs the program openssl.
 
     \b
     Examples:
@@ -239,12 +250,16 @@ def verify(
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
     trusted = all_keys(keys, policy)
+    stamps = verified_stamps(paths, ca_file, without)
     results = [checked for path in paths for checked in check_path(path, trusted, without, policy)]
     if as_json:
-        emit_json({"checked": [_checked(result) for result in results]})
+        document = {"checked": [_checked(result) for result in results]}
+        emit_json(document | {"stamps": [stamp._asdict() for stamp in stamps]})
     else:
         _tell_checked(results)
-    finish(worst([CODES[result.verdict] for result in results]))
+        tell_stamps(stamps)
+    verdicts = [one.verdict for one in results] + [one.verdict for one in stamps]
+    finish(worst([CODES[verdict] for verdict in verdicts]))
 
 
 CODES = {
