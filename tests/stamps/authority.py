@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -85,12 +86,18 @@ class Authority:
         assert made.returncode == 0, made.stderr
         return (self.folder / "made.query").read_bytes()
 
-    def signed_again(self, response: bytes, signer: str) -> bytes:
-        """A response whose content is signed by a certificate that openssl ts would not sign with."""
+    def signed_again(self, response: bytes, signer: str, days: int = 0) -> bytes:
+        """A response as openssl ts would not sign it: by any certificate, and so many days later."""
         self._write("response", response)
         for arguments in (
             ("ts", "-reply", "-in", "response", "-token_out", "-out", "token"),
             ("cms", "-verify", "-noverify", "-inform", "DER", "-in", "token", "-out", "content"),
+        ):
+            made = openssl(self.folder, *arguments)
+            assert made.returncode == 0, made.stderr
+        time = f"{datetime.now(UTC) + days * _DAY:%Y%m%d%H%M%SZ}".encode()
+        self._write("content", re.sub(rb"\d{14}Z", time, (self.folder / "content").read_bytes()))
+        for arguments in (
             (
                 "cms", "-sign", "-binary", "-nodetach", "-in", "content", "-outform", "DER", "-out", "again",
                 "-econtent_type", "1.2.840.113549.1.9.16.1.4", "-cades", "-md", "sha256",
