@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -72,35 +73,35 @@ class Authority:
     def reply(self, query: bytes, signer: str = "good") -> bytes:
         """The response to a query; a refusal if openssl cannot sign it."""
         self._write("query", query)
-        made = openssl(
-            self.folder, "ts", "-reply", "-config", f"{signer}.cnf", "-section", "tsa", "-queryfile", "query",
+        self._run(
+            "ts", "-reply", "-config", f"{signer}.cnf", "-section", "tsa", "-queryfile", "query",
             "-out", "response",
         )  # fmt: skip
-        assert made.returncode == 0, made.stderr
         return (self.folder / "response").read_bytes()
 
     def query(self, data: bytes, *options: str) -> bytes:
         self._write("data", data)
-        made = openssl(self.folder, "ts", "-query", "-data", "data", "-cert", *options, "-out", "made.query")
-        assert made.returncode == 0, made.stderr
+        self._run("ts", "-query", "-data", "data", "-cert", *options, "-out", "made.query")
         return (self.folder / "made.query").read_bytes()
 
-    def signed_again(self, response: bytes, signer: str) -> bytes:
-        """A response whose content is signed by a certificate that openssl ts would not sign with."""
+    def signed_again(self, response: bytes, signer: str, days: int = 0) -> bytes:
+        """A response as openssl ts would not sign it: by any certificate, and so many days later."""
         self._write("response", response)
-        for arguments in (
-            ("ts", "-reply", "-in", "response", "-token_out", "-out", "token"),
-            ("cms", "-verify", "-noverify", "-inform", "DER", "-in", "token", "-out", "content"),
-            (
-                "cms", "-sign", "-binary", "-nodetach", "-in", "content", "-outform", "DER", "-out", "again",
-                "-econtent_type", "1.2.840.113549.1.9.16.1.4", "-cades", "-md", "sha256",
-                "-signer", f"{signer}.pem", "-inkey", f"{signer}.key",
-            ),
-        ):  # fmt: skip
-            made = openssl(self.folder, *arguments)
-            assert made.returncode == 0, made.stderr
+        self._run("ts", "-reply", "-in", "response", "-token_out", "-out", "token")
+        self._run("cms", "-verify", "-noverify", "-inform", "DER", "-in", "token", "-out", "content")
+        time = f"{datetime.now(UTC) + days * _DAY:%Y%m%d%H%M%SZ}".encode()
+        self._write("content", re.sub(rb"\d{14}Z", time, (self.folder / "content").read_bytes()))
+        self._run(
+            "cms", "-sign", "-binary", "-nodetach", "-in", "content", "-outform", "DER", "-out", "again",
+            "-econtent_type", "1.2.840.113549.1.9.16.1.4", "-cades", "-md", "sha256",
+            "-signer", f"{signer}.pem", "-inkey", f"{signer}.key",
+        )  # fmt: skip
         token = (self.folder / "again").read_bytes()
         return _sequence(_sequence(b"\x02\x01\x00") + token)  # granted, and the token
+
+    def _run(self, *arguments: str) -> None:
+        made = openssl(self.folder, *arguments)
+        assert made.returncode == 0, made.stderr
 
     def _certificate(
         self,

@@ -107,6 +107,15 @@ def test_a_response_that_is_signed_again_by_the_right_certificate_holds(authorit
     assert verify_stamp(NOTE, again, authority.ca)
 
 
+def test_a_certificate_counts_at_the_time_of_the_stamp(authority: Authority) -> None:
+    """One that has expired since says nothing against it; one that was not valid yet does."""
+    response = authority.reply(authority.query(NOTE, "-sha256"))
+    time = verify_stamp(NOTE, authority.signed_again(response, "expired", days=-3), authority.ca)
+    assert timedelta(days=2) < datetime.now(UTC) - time < timedelta(days=4)
+    with pytest.raises(Refused, match="certificate is not yet valid"):
+        verify_stamp(NOTE, authority.signed_again(response, "good", days=-7), authority.ca)
+
+
 def test_an_authority_that_is_not_trusted(authority: Authority, stranger: Authority) -> None:
     with serve(by(stranger)) as served:
         found = stamp(NOTE, served.url)
@@ -243,11 +252,12 @@ def test_an_answer_that_does_not_come(
             release.set()
 
 
-def test_a_redirect_is_not_followed(authority: Authority) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(authority: Authority, status: int) -> None:
     with serve(by(authority)) as target:
 
         def handle(request: BaseHTTPRequestHandler, _query: bytes) -> None:
-            request.send_response(307)
+            request.send_response(status)
             request.send_header("Location", target.url)
             request.send_header("Content-Length", "0")
             request.end_headers()

@@ -24,7 +24,7 @@ class MadeUpLog:
 
     def __post_init__(self) -> None:
         self.hashes = [sha256(f"{self.seed}{n}".encode()).digest() for n in range(1, self.size + 1)]
-        self.tree = Tree(self.hashes)
+        self.tree = Tree(list(self.hashes))
 
     def root(self, size: int) -> bytes:
         return self.tree.root(size)

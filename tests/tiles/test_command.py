@@ -119,6 +119,9 @@ def test_a_session_that_may_only_read(desk: Desk, db: Connection, tmp_path: Path
     db.execute(f"alter database {db.info.dbname} set default_transaction_read_only = on")
     tiles(desk, tmp_path / "www")
     Reader(tmp_path / "www" / "signals").check()
+    desk.dsn += " options=-cdefault_transaction_read_only=on"
+    tiles(desk, tmp_path / "again")
+    Reader(tmp_path / "again" / "signals").check()
 
 
 def test_names_that_are_quoted_and_names_that_are_unfit(desk: Desk, db: Connection, tmp_path: Path) -> None:
@@ -294,14 +297,22 @@ def test_two_at_once_wait_for_each_other(desk: Desk, db: Connection, server: Ser
 
 
 def test_what_is_published_cannot_be_taken_back_by_a_crash(
-    desk: Desk, db: Connection, tmp_path: Path
+    desk: Desk, db: Connection, admin: Connection, tmp_path: Path
 ) -> None:
-    """Rows that were committed with synchronous_commit = off are on disk before their tiles are."""
-    query(db, "set synchronous_commit = off")
-    fill(db)
-    position = one(db, "select pg_current_wal_insert_lsn()")
-    tiles(desk, tmp_path / "www")
-    assert one(db, "select pg_current_wal_flush_lsn() >= %s::pg_lsn", [position])
+    """Rows that were committed without waiting are flushed, though nothing else does so here."""
+    query(admin, "alter system set wal_writer_delay = '10s'")
+    query(admin, "select pg_reload_conf()")
+    try:
+        query(db, "set synchronous_commit = off")
+        behind = "select pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()"
+        # the WAL writer may still be in a round of before
+        assert any(make_signal(db, n) and one(db, behind) for n in range(1, 50))
+        position = one(db, "select pg_current_wal_insert_lsn()")
+        tiles(desk, tmp_path / "www")
+        assert one(db, "select pg_current_wal_flush_lsn() >= %s::pg_lsn", [position])
+    finally:
+        query(admin, "alter system reset wal_writer_delay")
+        query(admin, "select pg_reload_conf()")
 
 
 def test_a_reader_that_interrupts_it(desk: Desk, db: Connection, server: Server, tmp_path: Path) -> None:

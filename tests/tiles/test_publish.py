@@ -52,6 +52,15 @@ def test_a_change_of_the_last_rows_alone_is_found(folder: Path) -> None:
         log.publish(folder)
 
 
+def test_rows_that_do_not_give_the_root_of_the_stored_nodes(folder: Path) -> None:
+    log = MadeUpLog(700)
+    log.hashes[650] = bytes(32)
+    with pytest.raises(ChainMismatch, match="do not give the root of its stored nodes"):
+        log.publish(folder)
+    assert Reader(folder).size == 600
+    Reader(folder).check()
+
+
 TREES: dict[str, bytes] = {
     "nothing": b"",
     "two lines": f"{ORIGIN}\n600\n".encode(),
@@ -223,6 +232,8 @@ def test_a_log_of_which_every_size_was_signed(tmp_path: Path, steps: tuple[int, 
         log = MadeUpLog(size)
         log.publish(folder, every_size=True)
     there = set(files_in(folder))
+    if len(steps) == 1:  # the full tiles do for the others
+        assert not [name for name in there if name.startswith(("tile/0/000.p", "tile/0/001.p"))]
     for size in range(1, 601):
         for name in files_of(size):
             assert name in there or name.split(".p/")[0] in there, (size, name)
