@@ -157,6 +157,11 @@ BROKEN: dict[str, tuple[int, list[bytes]]] = {
     "a bare quote": (3, edited(LINES, 3, b'\\"n', b'"n')),
     "no header": (3, LINES[1:]),
     "the header of another installation": (1, edited(LINES, 0, b"alpha-db/6f", b"alpha-db/7f")),
+    "a header of nowhere": (3, edited(LINES, 0, b"alpha-db/6f", b"alpha-db/6F")),
+    "a hash that is too short": (
+        3,
+        edited(LINES, 3, SMALL.hashes[3].hex().encode(), SMALL.hashes[3].hex()[1:].encode()),
+    ),
     "the header of another table": (1, [Book(SMALL.rows, "votes").export()[0], *LINES[1:]]),
     "a header that begins with nothing": (1, edited(LINES, 0, SMALL.hashes[0].hex().encode(), b"0" * 64)),
     "two headers": (3, [LINES[0], *LINES]),
@@ -314,6 +319,7 @@ CHECKPOINTS = {
     "a node that is no base64": (3, of_lines(V, E, X, "A" * 42 + "B=")),
     "a node that is too short": (3, of_lines(V, E, X, "AAAA")),
     "a node with a blank": (3, of_lines(V, E, X, f"{N} ")),
+    "lines in another order, and another note": (3, of_lines(V, X, E, N)[: -len(NOTE)] + ANEW.note()),
     "an empty line more": (1, of_lines(V, E, X, N, "")),
     # the extra line
     "a run written again": (1, f"{FORGED}\n\n{NOTE}"),
@@ -344,7 +350,9 @@ CHECKPOINTS = {
             ("a time without its zone", 3, "+00:00", ""),
             ("a bad timeline", 3, '"timeline":1', '"timeline":"1"'),
             ("a bad position", 3, "0/15D4F28", "15D4F28"),
-            ("a later member", 0, '+00:00"}', '+00:00","later":"x"}'),
+            ("a member twice", 3, '+00:00"}', '+00:00","timeline":1}'),
+            ("a brace too many", 3, '+00:00"}', '+00:00"}}'),
+            ("something behind", 3, '+00:00"}', '+00:00"}x'),
             ("a root in upper case", 3, ROOT_OF_SMALL, ROOT_OF_SMALL.upper()),
             ("a root that is too short", 3, ROOT_OF_SMALL, ROOT_OF_SMALL[1:]),
             ("a size below zero", 3, '"size": 5', '"size": -5'),
@@ -368,6 +376,7 @@ CHECKPOINTS = {
         f"signed with {what}": (code, START + SIGNER.sign(TEXT.replace(old, new, 1)))
         for what, code, old, new in (
             ("another log", 1, SIGNER.name, "alpha-db/other"),
+            ("another log and no root", 1, TEXT, "alpha-db/other\n3\nAAAA\n"),
             ("another root", 1, TEXT.split("\n")[2], "A" * 43 + "="),
             ("another size", 1, "\n3\n", "\n4\n"),
             ("a smaller size", 1, "\n3\n", "\n2\n"),
