@@ -68,7 +68,7 @@ PARTS = {
     "--bulk-rows",
     metavar="ROWS",
     type=click.IntRange(min=10_000),
-    default=100_000,
+    default=40_000,
     show_default=True,
     help="The rows of the part bulk; 1000000 takes half an hour more.",
 )
@@ -118,7 +118,7 @@ def measure(
     quick: bool = False,
     pg: str | None = None,
     largest: int = 1_000_000,
-    bulk_rows: int = 100_000,
+    bulk_rows: int = 40_000,
 ) -> dict[str, object]:
     """Run parts and return the document; a part that fails is among its problems, and the others go on.
 

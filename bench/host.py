@@ -39,7 +39,7 @@ class Host:
     server: Server
     quick: bool
     largest: int = 1_000_000
-    bulk_rows: int = 100_000
+    bulk_rows: int = 40_000
 
     def database(self, name: str) -> str:
         """Make a database with the migrations applied; return its DSN."""

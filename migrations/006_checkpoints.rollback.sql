@@ -20,13 +20,25 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('006_checkpoints');
 
--- Before 006_checkpoints is taken back.
+-- Before 006_checkpoints is taken back: refuses while there are runs, then undoes what functions made.
 
-perform _forget_attempts('log_nodes');
+do $rollback_first$
+begin
+  if exists (select from only checkpoint_runs) then
+    raise exception 'alpha-db: 006_checkpoints is not rolled back, because checkpoint_runs holds rows'
+      using errcode = '55000', hint = 'To delete the log and its checkpoints on purpose, drop the schema yourself.';
+  end if;
+end
+$rollback_first$;
+perform _chain_detach('checkpoint_runs'), _forget_attempts('checkpoint_runs'), _forget_attempts('log_nodes');
 
 drop function row_to_prove;
 drop function unsealed_rows;
 drop function merkle_logs;
+drop function record_checkpoint_run;
+drop trigger _500_validate on checkpoint_runs;
+drop function _fill_checkpoint_run;
+drop table checkpoint_runs;
 drop function verify_checkpoint;
 drop function _compare_checkpoint;
 drop function _acknowledged_if_released;

@@ -439,13 +439,13 @@ select clock_timestamp();
 select sealed_table, sealed_from, sealed_to
 from seal_log(table_name => %(table_name)s::text, max_rows => %(max_rows)s::bigint);
 
--- name: one_snapshot
-set transaction isolation level repeatable read;
+-- name: record_checkpoint_run
+select id from record_checkpoint_run();
 
--- name: checkpoint_facts
-select origin, table_name, size, root, guards_hash, installation_id, system_identifier, timeline,
-       wal_lsn::text as wal_lsn, taken_at
-from checkpoint_facts();
+-- name: run_to_sign
+-- A run's row and its proof in the log that ends with it, and that log's root.
+select r.row_data, r.previous_hash, r.proof, log_root(table_name => 'checkpoint_runs', size => %(id)s::bigint) as root
+from row_to_prove(table_name => 'checkpoint_runs', id => %(id)s::bigint, size => %(id)s::bigint) as r;
 
 -- name: consistency_proof
 select consistency_proof(table_name => %(table_name)s::text, size1 => %(size1)s::bigint, size2 => %(size2)s::bigint);

@@ -1,9 +1,9 @@
 -- Checkpoints: what is signed and kept elsewhere, and how the rows compare with it later
 --
--- checkpoint_facts() gives what a checkpoint states of each log, in one snapshot. A client signs it and keeps it where
--- the owner of this database cannot change it (docs/checkpoints.md). verify_checkpoint() is given size and root of such
--- a checkpoint, whose signature the caller has checked, and recomputes the root from the rows alone. A log that was
--- cut, or rewritten with all its hashes, has another root.
+-- checkpoint_facts() gives where each log stands, in one snapshot. A run records it (runs.sql). A client signs the log
+-- of runs, and keeps what it signed where the owner of this database cannot change it (docs/checkpoints.md).
+-- verify_checkpoint() is given the size and root of one log, from a run whose signature the caller has checked, and
+-- recomputes the root from the rows alone. A log that was cut, or rewritten with all its hashes, has another root.
 
 create function guards_hash() returns text
 language sql stable
@@ -70,7 +70,7 @@ as $function$
   order by s.position;
 $function$;
 comment on function checkpoint_facts is
-  'What a checkpoint signs, a row for each log in the order of chains.position, of one snapshot: origin, size, root '
+  'Where every log stands, a row for each in the order of chains.position, of one snapshot: origin, size, root '
   '(null if a row is missing) and head of the log, identity, guards, place in the write-ahead log, time. Raises '
   'AUD-009 if a chained table is gone, and what PostgreSQL raises if one cannot be read. Changes nothing.';
 

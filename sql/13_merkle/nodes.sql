@@ -10,8 +10,8 @@
 --   PROOF          the consistency proof: the hashes that show that a larger log begins with a smaller one
 --
 -- The files: nodes.sql (what is stored), tree.sql (MTH), seal.sql (storing nodes), proofs.sql (roots, PATH, PROOF),
--- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (what is signed and kept elsewhere), read.sql
--- (what exporters ask).
+-- verify.sql (checking proofs, and the stored nodes), checkpoint.sql (where the logs stand, and comparing them with a
+-- checkpoint), runs.sql (what a checkpoint covers), read.sql (what exporters ask).
 --
 -- Only nodes over 256, 65,536, 16,777,216 … leaves are stored; whatever lies between is at most 256 hashes away. They
 -- are derived from the rows, so they are not a chain of their own: find_log_damage compares them with the rows, and

@@ -20,6 +20,7 @@ TABLES = (
     "maintenance_events",
     "guard_states",
     "chain_columns",
+    "checkpoint_runs",
 )
 
 
@@ -40,6 +41,8 @@ def fill_all(connection: Connection, *, released: bool = True) -> None:
         query(connection, "select _engage_lockdown('a drill', %s)", [f'[{{"drill": {number}}}]'])
     if released:
         Council(connection).bootstrap("ada", "ben", "cyd").release()
+    for _ in range(4):
+        query(connection, "select record_checkpoint_run()")
     for number in range(4):
         query(connection, "select _record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 

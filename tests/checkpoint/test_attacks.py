@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 
 from alpha_db.evidence.checkpoint import verify
+from alpha_db.evidence.checkpoint.keys import SigningKey
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF, compose_note
 from tests.chain.by_force import rehash
-from tests.checkpoint.book import Book, Result, make_key, public, run
+from tests.checkpoint.book import NAME, Book, Result, make_key, public, run
 from tests.risk.council import Council
 from tests.support import Connection, make_signal, one, query, tamper, verdicts
 
@@ -138,18 +142,21 @@ def test_more_rows_are_no_damage(
     assert document["checkpoints"]["runs"] == 3
     signals = next(row for row in document["checkpoints"]["results"] if row["subject"] == "signals")
     assert "9 rows, as the checkpoint says, and 2 older checkpoints" in signals["detail"]
-    # One that somebody signed over other rows, though the later one is of the right ones.
+    # One that somebody signed over other rows, though the later ones are of the right ones.
     fork = replace(book, dbname=make_database(book.dbname), checkpoints=book.checkpoints.parent / "fork")
     fork.checkpoints.mkdir()
     with fork.connect() as conn:
         make_signal(conn, 100)
     forged = fork.sign()
     book.write(13)
+    assert book.sign() == forged
     book.sign()
     book.verify()
+    shutil.rmtree(book.checkpoints / forged)
     shutil.copytree(fork.checkpoints / forged, book.checkpoints / forged)
     found = book.findings("--no-lockdown")
     assert {row["run"] for row in found.values()} == {forged}
+    assert set(found) == {"signals", "checkpoint_runs"}
     assert found["signals"]["verdict"] == "checkpoint_mismatch"
     assert found["signals"]["size"] == 13
     assert "they contradict each other" in found["signals"]["detail"]
@@ -237,10 +244,10 @@ def test_a_table_that_is_gone_and_one_that_is_new(book: Book) -> None:
 # Checkpoints that must not be relied on
 
 
-def edit(note: Path, old: str, new: str) -> None:
-    text = note.read_text(encoding="utf-8")
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
     assert old in text
-    note.write_text(text.replace(old, new, 1), encoding="utf-8")
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def refused(book: Book) -> dict[str, str]:
@@ -255,32 +262,70 @@ def refused(book: Book) -> dict[str, str]:
 
 def test_an_edited_checkpoint(book: Book) -> None:
     first, second, third = book.runs
-    edit(third / "signals.note", "\n9\n", "\n8\n")
-    edit(second / "votes.note", "guards ", "guards 0")
-    assert refused(book) == {
-        third.name: "signals.note: the note was changed: it does not have the signature of "
-        + "audit.example.org/trading",
-        second.name: "votes.note: the note was changed: it does not have the signature of audit.example.org/trading",
-    }
+    edit(third / NOTE, "\n3\n", "\n4\n")
+    edit(second / PROOF, "\n2\n", "\n3\n")
+    changed = "the note was changed: it does not have the signature of audit.example.org/trading"
+    assert refused(book) == {third.name: f"{NOTE}: {changed}", second.name: f"{PROOF}: {changed}"}
     assert book.verify(expect=1)["checkpoints"]["latest"] == first.name, "what holds is compared all the same"
 
 
-def test_notes_exchanged_between_runs_or_left_out(book: Book) -> None:
+def test_a_run_that_says_something_else_than_was_signed(book: Book) -> None:
+    """The heads are not part of the note: their row's hash is in the root that it signs."""
+    proof = book.runs[-1] / PROOF
+    first, extra, *rest = proof.read_text(encoding="utf-8").split("\n")
+    said = json.loads(base64.b64decode(extra.removeprefix("extra ")))
+    said["row_data"] = said["row_data"].replace('"size": 9', '"size": 8', 1)
+    forged = base64.b64encode(json.dumps(said, separators=(",", ":")).encode()).decode()
+    proof.write_text("\n".join([first, f"extra {forged}", *rest]))
+    assert "run 3 is not the run 3 of the log" in refused(book)[book.runs[-1].name]
+
+
+def test_files_exchanged_between_runs(book: Book) -> None:
     first, second, third = book.runs
-    shutil.copy(first / "signals.note", second / "signals.note")
-    (third / "votes.note").unlink()
-    shutil.copy(first / "signals.note", first / "order_events.note")
+    shutil.copy(first / PROOF, second / PROOF)
+    shutil.copy(second / NOTE, third / NOTE)
     said = refused(book)
-    assert said[first.name] == "order_events.note is a checkpoint of signals"
-    assert said[second.name] == "its checkpoints were not made together"
-    assert said[third.name].startswith("it has ")
+    assert said == {
+        second.name: "its files are not of one checkpoint",
+        third.name: "its files are not of one checkpoint",
+    }
+
+
+def test_two_notes_of_the_same_number_are_a_fork(book: Book) -> None:
+    latest = book.runs[-1]
+    forged = compose_note(3, bytes(32), SigningKey.load(book.key))
+    (latest / "cosigned-1.note").write_text(forged)
+    assert refused(book) == {latest.name: "its files are not of one checkpoint"}
+
+
+def test_a_file_that_anybody_may_have_added_does_not_hide_the_run(book: Book, tmp_path: Path) -> None:
+    latest = book.runs[-1]
+    mallory = SigningKey.load(make_key(tmp_path, NAME, "other.key"))
+    (latest / "cosigned-1.note").write_text(compose_note(3, bytes(32), mallory))
+    (latest / "cosigned-2.note").write_text("hello\n")
+    found = book.findings("--no-lockdown", expect=3)
+    assert {name: row["verdict"] for name, row in found.items()} == {
+        f"{latest.name}/cosigned-1.note": "not_run",
+        f"{latest.name}/cosigned-2.note": "not_run",
+    }
+
+
+def test_the_proof_of_another_run(book: Book) -> None:
+    """An older run's row must not pass as the latest run's, though it stands in the same log."""
+    book.create(book.checkpoints)
+    latest = book.runs[-1]
+    run(
+        "--dsn", book.dsn, "prove", "checkpoint_runs", 2, "--checkpoints", latest, "--trust", book.vkey,
+        "-o", latest / PROOF, "--force",
+    )  # fmt: skip
+    assert refused(book) == {latest.name: f"{PROOF} is the proof of another row than this run's"}
 
 
 def test_a_run_under_another_name(book: Book) -> None:
     """An older run must not pass as the latest: it would hide a cut tail."""
     with book.connect() as conn:
         tamper(conn, "delete from only order_events where id > 4")
-    old = book.runs[0].rename(book.checkpoints / "29991231T235959.999999Z")
+    old = book.runs[0].rename(book.checkpoints / "000000009")
     for other in book.runs[:-1]:
         shutil.rmtree(other)
     assert "stands under another name" in refused(book)[old.name]
@@ -324,9 +369,10 @@ def test_another_installation(book: Book, new_book: Book, tmp_path: Path) -> Non
     # one among those of this installation
     odd = replace(new_book, checkpoints=tmp_path / "odd", key=book.key)
     odd.checkpoints.mkdir()
-    odd.sign()
-    shutil.copytree(odd.runs[0], book.checkpoints / odd.runs[0].name)
-    assert "it is of installation" in refused(book)[odd.runs[0].name]
+    for _ in range(4):
+        odd.sign()
+    shutil.copytree(odd.runs[3], book.checkpoints / odd.runs[3].name)
+    assert "and the runs before are of alpha-db/" in refused(book)[odd.runs[3].name]
 
 
 def test_signed_runs_that_contradict_each_other(book: Book, tmp_path: Path) -> None:

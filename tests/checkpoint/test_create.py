@@ -9,20 +9,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF
 from alpha_db.evidence.checkpoint.store import Store, StoreError
+from tests.chain.by_force import rehash
 from tests.checkpoint.book import Book, run
 from tests.cluster import client_environment
 from tests.fix_database import Connection, LoginRole
-from tests.support import PATIENCE, ROOT, make_signal, one, query, result_of
+from tests.support import PATIENCE, ROOT, make_signal, one, query, result_of, tamper
 
 # The command line and the files; the SQL behind them is tested on every server elsewhere.
 pytestmark = pytest.mark.any_server
 
-NAMES = ["20261121T120000.000000Z", "20261121T120000.000001Z", "20261121T120001.000000Z"]
+NAMES = ["000000001", "000000002", "000000010"]
 
 
 def test_the_first_and_the_next(new_book: Book) -> None:
@@ -60,26 +63,23 @@ def test_as_the_auditor(new_book: Book, login_role: LoginRole) -> None:
 
 def test_to_stdout(new_book: Book, tmp_path: Path) -> None:
     printed = new_book.create("--stdout")
-    file = tmp_path / "notes"
+    assert "compared with nothing" in printed.err
+    file = tmp_path / "note"
     file.write_text(printed.out)
     (checked,) = run("checkpoint", "verify", file, "--trust", new_book.vkey, "--json").json["checked"]
-    with new_book.connect() as conn:
-        assert len(checked["sizes"]) == one(conn, "select count(*) from chain_status()")
-    assert checked["is_whole_run"] is True
-    notes = printed.out.split("\n\nalpha-db/")
-    file.write_text("\n\nalpha-db/".join(notes[:-1]) + "\n")
-    some = run("checkpoint", "verify", file, "--trust", new_book.vkey, "--json").json["checked"]
-    assert len(some) == len(notes) - 1
-    assert not any(checked["is_whole_run"] for checked in some), "one was left out"
-    assert "compared with nothing" in printed.err
+    assert (checked["sizes"], checked["is_whole_run"]) == ({"checkpoint_runs": 1}, False)
+    assert "A note alone does not say" in run("checkpoint", "verify", file, "--trust", new_book.vkey).out
     new_book.write(1)
     new_book.sign()
     document = new_book.create(new_book.checkpoints, "--stdout", "--json").json
     assert (document["path"], document["previous"]) == (None, new_book.runs[0].name)
-    assert document["notes"]["signals"].split("\n")[1] == "3"
     assert len(new_book.runs) == 1
-    file.write_text(document["notes"]["signals"])
-    assert "A note alone does not tell" in run("checkpoint", "verify", file, "--trust", new_book.vkey).out
+    assert document["note"].split("\n")[1] == "3"
+    file.write_text(document["proof"])
+    (checked,) = run("checkpoint", "verify", file, "--trust", new_book.vkey, "--json").json["checked"]
+    assert (checked["sizes"]["signals"], checked["is_whole_run"]) == (3, True)
+    with new_book.connect() as conn:
+        assert len(checked["sizes"]) == one(conn, "select count(*) from chain_status()")
 
 
 def test_usage(new_book: Book, tmp_path: Path) -> None:
@@ -109,18 +109,45 @@ def test_rows_are_on_disk_before_anything_is_signed(new_book: Book, admin: Conne
             # the WAL writer may still be in a round of before
             assert any(make_signal(conn, n) and one(conn, behind) for n in range(1, 50))
             new_book.sign()
-            text = (new_book.runs[0] / "signals.note").read_text()
-            lsn = text.split(" lsn ")[1].split("\n")[0]
+            lsn = one(conn, "select wal_lsn from checkpoint_runs")
             assert one(conn, "select pg_current_wal_flush_lsn() >= %s::pg_lsn", [lsn])
     finally:
         query(admin, "alter system reset wal_writer_delay")
         query(admin, "select pg_reload_conf()")
 
 
-def test_a_clock_that_went_back(book: Book) -> None:
-    book.runs[-1].rename(book.checkpoints / "29991231T235959.999999Z")
-    # found out before the time is looked at: the name is not what was signed
-    assert "stands under another name" in book.create(book.checkpoints, expect=1).err
+def test_a_wrong_clock_changes_nothing(book: Book) -> None:
+    """A run is named by its place in the log of runs, and no clock moves that."""
+    assert [path.name for path in book.runs] == ["000000001", "000000002", "000000003"]
+    with book.connect() as conn:
+        # as a clock that was years ahead would have left it
+        query(conn, "alter table checkpoint_runs disable trigger all")
+        query(conn, "update checkpoint_runs set created_at = '2036-01-01' where id = 3")
+        rehash(conn, "checkpoint_runs", 3)
+        query(conn, "alter table checkpoint_runs enable trigger all")
+        query(conn, "alter table checkpoint_runs enable always trigger _100_reject_change")
+        query(conn, "alter table checkpoint_runs enable always trigger _200_reject_truncate")
+    other = replace(book, checkpoints=book.checkpoints.parent / "other")
+    other.checkpoints.mkdir()
+    assert other.sign() == "000000004"
+    assert other.sign() == "000000005"
+    other.verify()
+
+
+def test_a_run_whose_note_was_never_written_is_passed_over(book: Book) -> None:
+    """A process that is killed between the two leaves a row of checkpoint_runs, and no directory."""
+    with book.connect() as conn:
+        assert one(conn, "select (record_checkpoint_run()).id") == 4
+    made = book.create(book.checkpoints, "--json").json
+    assert (made["run"], made["previous"]) == ("000000005", "000000003")
+    book.verify()
+
+
+def test_nothing_is_recorded_if_the_log_contradicts_the_last_checkpoint(book: Book) -> None:
+    with book.connect() as conn:
+        tamper(conn, "delete from only order_events where id > 4")
+        book.create(book.checkpoints, expect=1)
+        assert one(conn, "select count(*) from checkpoint_runs") == 3
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -130,8 +157,8 @@ def test_a_clock_that_went_back(book: Book) -> None:
 def test_killed_midway_no_half_run_is_left(tmp_path: Path) -> None:
     """The process is killed at every single flush of a run in turn."""
     store = Store(tmp_path)
-    store.write(NAMES[0], {"a": "1\n"})
-    notes = {"a": "2\n", "b": "3\n"}
+    store.write(NAMES[0], {NOTE: "1\n"})
+    notes = {NOTE: "2\n", PROOF: "3\n"}
     flushes = len(notes) + 2  # each note, the new directory, the directory it is in
     for number in range(1, flushes + 1):
         child = os.fork()
@@ -144,7 +171,7 @@ def test_killed_midway_no_half_run_is_left(tmp_path: Path) -> None:
         assert store.names() == [NAMES[0]]
         assert any(path.name.startswith(".new-") for path in tmp_path.iterdir())
     assert store.names() == NAMES[:2]
-    assert store.read(NAMES[1]).notes == notes
+    assert store.read(NAMES[1]).files == notes
     store.write(NAMES[2], notes)
     assert sorted(path.name for path in tmp_path.iterdir()) == NAMES, "what was left is cleared away"
 
@@ -169,17 +196,17 @@ def test_nothing_is_overwritten_and_nothing_is_left_of_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
-    store.write(NAMES[0], {"a": "1\n"})
+    store.write(NAMES[0], {NOTE: "1\n"})
     with pytest.raises(StoreError, match="is there already"):
-        store.write(NAMES[0], {"a": "2\n"})
-    assert store.read(NAMES[0]).notes == {"a": "1\n"}
+        store.write(NAMES[0], {NOTE: "2\n"})
+    assert store.read(NAMES[0]).files == {NOTE: "1\n"}
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left"):
-        store.write(NAMES[1], {"a": "2\n"})
+        store.write(NAMES[1], {NOTE: "2\n"})
     assert [path.name for path in tmp_path.iterdir()] == [NAMES[0]]
 
 

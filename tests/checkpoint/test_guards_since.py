@@ -26,7 +26,7 @@ def test_what_changed(book: Book) -> None:
         query(conn, "select record_guards('ticket 42')")
         query(conn, "create index more on signals (symbol)")
     latest = book.runs[-1]
-    for path in (book.checkpoints, latest, latest / "guard_states.note"):
+    for path in (book.checkpoints, latest, latest / "run.tlog-proof"):
         found = since(path, 1)
         facts = {
             (row["object_kind"], row["object_name"], row["problem"]): (row["expected"], row["found"])
@@ -35,7 +35,7 @@ def test_what_changed(book: Book) -> None:
         assert facts.pop(("relation", "signals", "changed")) == ("", "fillfactor=90")
         assert {name for _, name, _ in facts} == {"more"}
         assert [row["reason"] for row in found["guard_states"]] == ["ticket 42"]  # type: ignore[attr-defined]
-        assert found["maintenance_events"] == (None if path.is_file() else [])
+        assert found["maintenance_events"] == []
         assert found["note"] is None
     text = run("--dsn", book.dsn, "guards", "--checkpoints", latest, "--trust", book.vkey, expect=1).out
     assert "fillfactor=90" in text
@@ -53,7 +53,7 @@ def test_what_is_refused(book: Book, tmp_path: Path) -> None:
         return run("--dsn", book.dsn, "guards", "--checkpoints", path, "--trust", key, expect=expect).err
 
     latest = book.runs[-1]
-    assert "is no checkpoint of guard_states" in since(latest / "signals.note", 3)
+    assert "the row of run checkpoint.note could not be read" in since(latest / "checkpoint.note", 3)
     other = make_key(tmp_path, "mallory.example", "other.key").with_name("other.key.vkey")
     assert "none of the trusted keys" in since(latest, 1, str(other))
     with book.connect() as conn:
@@ -99,11 +99,12 @@ def test_an_older_checkpoint_stands_in_for_one_that_cannot_be_read(book: Book) -
         return run(*command, "--json", expect=expect)
 
     _, second, third = book.runs
-    (third / "guard_states.note").write_text("")
+    (third / "run.tlog-proof").write_text("")
     found = since(3)
     assert found.json["run"] == second.name
-    assert found.json["unreadable"] == [{"name": f"{third.name}/guard_states.note", "reason": "it is empty"}]
-    assert f"{third.name}/guard_states.note: it is empty" in found.err
+    empty = "it is not a proof (c2sp.org/tlog-proof@v1), or not the whole of it"
+    assert found.json["unreadable"] == [{"name": f"{third.name}/run.tlog-proof", "reason": empty}]
+    assert f"{third.name}/run.tlog-proof: {empty}" in found.err
     shutil.rmtree(third)
     third.write_text("")  # as good as a directory that may not be read
     assert since(3).json["unreadable"] == [{"name": third.name, "reason": "it is not a directory"}]

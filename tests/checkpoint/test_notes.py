@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey, trusted_keys
-from alpha_db.evidence.checkpoint.note import Facts, Position, compose
-from alpha_db.evidence.offline_check import parse_time
 from alpha_db.security.private_file import KeyFileError
 from tests.checkpoint.book import NAME, Book, make_key, public, run
-from tests.support import ROOT, Connection, one, query
+from tests.support import ROOT, one, query
 
 
 class Opened(NamedTuple):
@@ -66,43 +65,66 @@ def seed_of(key: Path) -> str:
     return key.read_text(encoding="utf-8").strip().split("+", 4)[4]
 
 
-def test_a_stranger_reads_every_note(signed_book: Book) -> None:
+class Proof(NamedTuple):
+    """c2sp.org/tlog-proof, read as it reads."""
+
+    extra: dict[str, Any]
+    index: int
+    path: list[bytes]
+    note: bytes
+
+
+def open_proof(proof: bytes) -> Proof:
+    head, note = proof.split(b"\n\n", 1)
+    first, extra, index, *path = head.decode().split("\n")
+    assert first == "c2sp.org/tlog-proof@v1"
+    assert extra.startswith("extra ")
+    assert re.fullmatch(r"index (0|[1-9]\d*)", index)
+    decoded = [base64.b64decode(node, validate=True) for node in path]
+    return Proof(json.loads(base64.b64decode(extra[6:], validate=True)), int(index[6:]), decoded, note)
+
+
+def test_a_stranger_reads_every_run(signed_book: Book) -> None:
     book = signed_book
     latest = book.runs[-1]
-    lines = []
+    assert sorted(path.name for path in latest.iterdir()) == ["checkpoint.note", "run.tlog-proof"]
+    note = (latest / "checkpoint.note").read_bytes()
+    opened = open_note(note, book.vkey)
+    proof = open_proof((latest / "run.tlog-proof").read_bytes())
     with book.connect() as conn:
-        identity = one(conn, "select installation_id::text from installation")
-        tables = [row["table_name"] for row in query(conn, "select table_name from chain_status()")]
-        assert sorted(path.stem for path in latest.iterdir()) == sorted(tables)
-        opened = {table: open_note((latest / f"{table}.note").read_bytes(), book.vkey) for table in tables}
-        for table in tables:
-            assert opened[table].signers == [NAME]
-            origin, size, root, *rest = opened[table].text.decode().split("\n")
-            assert origin == f"alpha-db/{identity}/{table}"
-            rows = query(conn, f"select row_hash::text from {table} order by id")
-            assert int(size) == len(rows)
-            assert base64.b64decode(root) == merkle([bytes.fromhex(row["row_hash"]) for row in rows])
-            lines.append((origin, f"{origin} {size} {root}\n"))
-            assert rest[-1] == ""
-            said = dict(line.split(" ", 1) for line in rest[:-1])
-            assert list(said) == ["installation", "guards", "server", "time", "logs"]
-        assert said["installation"] == identity
-        assert said["guards"] == one(conn, "select state_hash from guard_states order by id desc limit 1")
-        system = one(conn, "select system_identifier::text from pg_control_system()")
-        found = re.fullmatch(r"(\d+) timeline 1 lsn ([0-9A-F]+/[0-9A-F]+)", said["server"])
-        assert found
-        assert found[1] == system
-        assert one(conn, "select %s::pg_lsn < pg_current_wal_insert_lsn()", [found[2]])
-    time = parse_time(said["time"])
-    assert time.strftime("%Y%m%dT%H%M%S.%fZ") == latest.name
-    digest = hashlib.sha256("".join(line for _, line in sorted(lines)).encode()).hexdigest()
-    assert said["logs"] == f"{len(lines)} {digest}"
+        runs = query(conn, "select * from checkpoint_runs order by id")
+        hashes = [bytes.fromhex(row["row_hash"]) for row in runs]
+        assert opened == (f"{NAME}\n3\n{base64.b64encode(merkle(hashes)).decode()}\n".encode(), [NAME])
+        assert (proof.index, proof.note) == (2, note)
+        # the row of the run, by its text: it gives its hash, which stands where the proof says
+        text = one(conn, "select row_data from chain_rows('checkpoint_runs', 3, 3)")
+        assert proof.extra == {
+            "format": "alpha-db/run/v1",
+            "previous_hash": runs[1]["row_hash"],
+            "row_data": text,
+        }
+        row_hash = hashlib.sha256(bytes.fromhex(runs[1]["row_hash"]) + text.encode()).digest()
+        assert row_hash == hashes[2]
+        assert proof.path == [merkle(hashes[:2])]
+        # and what it says is what stands in the tables
+        heads = json.loads(text)["heads"]
+        tables = {row["table_name"] for row in query(conn, "select table_name from chain_status()")}
+        assert heads.keys() == tables - {"checkpoint_runs"}
+        for table, head in heads.items():
+            leaves = [
+                row["row_hash"] for row in query(conn, f"select row_hash::text from {table} order by id")
+            ]
+            root = merkle([bytes.fromhex(leaf) for leaf in leaves]).hex()
+            assert head == {"size": len(leaves), "root": root, "row_hash": leaves[-1] if leaves else None}
+        [guards] = query(conn, "select state_hash from guard_states order by id desc limit 1")
+        assert runs[2]["guards_hash"] == guards["state_hash"]
+        assert one(conn, "select %s::pg_lsn < pg_current_wal_insert_lsn()", [runs[2]["wal_lsn"]])
 
 
 def test_every_changed_byte_shows(signed_book: Book) -> None:
-    note = (signed_book.runs[0] / "signals.note").read_bytes()
+    note = (signed_book.runs[0] / "checkpoint.note").read_bytes()
     end = note.rindex(b"\n\n")
-    for place in range(0, end, 7):
+    for place in range(end):
         changed = note[:place] + bytes([note[place] ^ 1]) + note[place + 1 :]
         assert open_note(changed, signed_book.vkey).signers == []
 
@@ -199,44 +221,15 @@ def test_public_keys_that_are_refused(tmp_path: Path) -> None:
     assert len(trusted_keys([str(both), str(public(key))])) == 2
 
 
-def test_a_table_whose_name_is_no_file_name() -> None:
-    position = Position("1", 1, "0/0")
-    key = SigningKey("x", Ed25519PrivateKey.generate())
-    for table in ("../x", "a/b", "", ".hidden", ".."):
-        facts = Facts(
-            "alpha-db/x/y", table, 0, bytes(32), "x", "y", position, parse_time("2026-01-25T12:00:00.123456Z")
-        )
-        with pytest.raises(ValueError, match="cannot be called"):
-            compose([facts], key)
-
-
 PAGE = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
-
-
-def note_on_the_page() -> str:
-    found = re.search(r"^```text\n(alpha-db/.*?\n\n— .*?\n)```$", PAGE, re.DOTALL | re.M)
-    assert found
-    return found[1]
 
 
 def test_the_note_on_the_page_is_a_real_one() -> None:
     vkey = re.search(r"^(audit\S+) +public", PAGE, re.M)
     assert vkey
-    note = note_on_the_page()
-    assert open_note(note.encode(), vkey[1]).signers == [NAME]
-    assert f"'signals', {note.splitlines()[1]}, decode('{note.splitlines()[2]}'" in PAGE
-
-
-@pytest.mark.reads_only
-def test_the_page_counts_the_notes_of_a_run(db: Connection) -> None:
-    notes = one(db, "select count(*) from chains")
-    size = len(note_on_the_page().encode())
-    assert f"\nlogs {notes} " in note_on_the_page()
-    text = " ".join(PAGE.split())  # wherever its lines break
-    said = re.search(r"a run is (\d+) notes of about (\d+) bytes, (\d+) MB of text a year", text)
-    assert said
-    assert (int(said[1]), int(said[2])) == (notes, round(size, -1))
-    assert int(said[3]) == round(notes * int(said[2]) * 24 * 365 / 1e6)
+    found = re.search(r"^```text\n(audit.*?\n\n— .*?\n)```$", PAGE, re.DOTALL | re.M)
+    assert found
+    assert open_note(found[1].encode(), vkey[1]).signers == [NAME]
 
 
 def test_keys_that_an_editor_or_a_mail_changed(tmp_path: Path) -> None:

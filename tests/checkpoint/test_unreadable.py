@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.evidence import offline_check
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF
 from tests.checkpoint.book import Book, Result, run
 from tests.support import Connection, one, tamper
 
@@ -75,15 +76,15 @@ def test_every_kind_is_named_and_the_others_are_verified(signed_book: Book, tmp_
     for kind, (spoil, words) in SPOILT.items():
         book = Book(signed_book.server, signed_book.dbname, tmp_path / kind, signed_book.key)
         shutil.copytree(signed_book.checkpoints, book.checkpoints)
-        note = book.runs[1] / "votes.note"
+        note = book.runs[1] / NOTE
         spoil(note)
         done = verify_all(book, expect=3)
         (said,) = [row for row in done.out.splitlines() if row.startswith("not read")]
-        assert f"{book.runs[1].name}/votes.note  " in said, kind
+        assert f"{book.runs[1].name}/{NOTE}  " in said, kind
         assert words in said, kind
         assert done.out.count("\nok  ") + done.out.startswith("ok  ") == 3, kind
         listed = run("checkpoint", "list", book.checkpoints, expect=3)
-        assert f"not read  {book.runs[1].name}/votes.note" in listed.out, kind
+        assert f"not read  {book.runs[1].name}/{NOTE}" in listed.out, kind
         # named by itself it is not read either, and nothing waits for it
         code = 5 if kind == "dangling link" else 3
         alone = run("checkpoint", "verify", note, "--trust", book.vkey, expect=None)
@@ -95,79 +96,75 @@ def test_every_kind_is_named_and_the_others_are_verified(signed_book: Book, tmp_
 
 
 @pytest.mark.parametrize("kind", ["cut", "FIFO"])
-def test_an_unreadable_note_of_the_latest_run(book: Book, kind: str) -> None:
-    first, second, third = book.runs
-    SPOILT[kind][0](third / "signals.note")
+def test_the_note_and_the_proof_of_the_run_stand_in_for_each_other(book: Book, kind: str) -> None:
+    """Both have the checkpoint: without the note nothing is lost, without the proof only the heads are."""
+    _, second, third = book.runs
+    SPOILT[kind][0](third / NOTE)
     found = book.findings("--no-lockdown", expect=3)
-    assert list(found) == [f"{third.name}/signals.note"]
+    assert list(found) == [f"{third.name}/{NOTE}"]
     document = book.verify("--no-lockdown", expect=3)["checkpoints"]
-    compared = {row["subject"]: row["run"] for row in document["results"]}
-    assert compared["signals"] == second.name, "an older checkpoint of it stands in"
-    assert compared["votes"] == third.name
-    assert document["latest"] == third.name
-    assert first.name not in compared.values()
-    assert book.findings("--table", "votes", expect=0) == {}
-    assert list(book.findings("--table", "signals", expect=3)) == [f"{third.name}/signals.note"]
+    assert {row["run"] for row in document["results"]} == {third.name}
+    SPOILT[kind][0](second / PROOF)
+    SPOILT["empty"][0](third / PROOF)
+    document = book.verify("--no-lockdown", expect=3)["checkpoints"]
+    compared = {row["subject"]: row["run"] for row in document["results"] if row["verdict"] == "intact"}
+    assert compared["checkpoint_runs"] == second.name, "its note is whole"
+    assert compared["votes"] == book.runs[0].name, "an older run stands in"
 
 
 def test_damage_is_damage_whatever_else_cannot_be_read(book: Book) -> None:
     first, second, third = book.runs
-    SPOILT["CRLF"][0](first / "votes.note")
+    SPOILT["CRLF"][0](first / NOTE)
     shutil.rmtree(second)
     second.mkdir()
-    SPOILT["empty"][0](third / "signals.note")
+    SPOILT["empty"][0](third / NOTE)
     with book.connect() as conn:
         cut_tail(conn)
         found = book.findings(expect=1)
         assert one(conn, "select is_locked from lockdown_status()") is True
     assert found["order_events"]["verdict"] == "tail_missing"
     unread = {name: row["detail"] for name, row in found.items() if row["verdict"] == "not_run"}
-    assert list(unread) == [f"{first.name}/votes.note", second.name, f"{third.name}/signals.note"]
-    assert unread[second.name] == "could not be read: there is no note in it"
+    assert list(unread) == [f"{first.name}/{NOTE}", second.name, f"{third.name}/{NOTE}"]
+    assert unread[second.name] == "could not be read: there is no checkpoint in it"
 
 
 def test_a_new_checkpoint_follows_the_last_that_can_be_read(book: Book) -> None:
     """Under an object lock nothing can be removed."""
     third = book.runs[-1]
-    SPOILT["cut"][0](third / "signals.note")
-    later = book.checkpoints / "29991231T235959.000000Z"
+    SPOILT["cut"][0](third / PROOF)
+    later = book.checkpoints / "000000900"
     later.mkdir()
-    (book.checkpoints / "29991231T235959.000001Z").symlink_to("nowhere")
+    (book.checkpoints / "000000901").symlink_to("nowhere")
     made = book.create(book.checkpoints, "--json")
-    assert made.json["previous"] == third.name
+    assert made.json["previous"] == book.runs[1].name, "the last that names the tables"
     assert [one["name"] for one in made.json["unreadable"]] == [
-        "29991231T235959.000001Z",
+        "000000901",
         later.name,
-        f"{third.name}/signals.note",
+        f"{third.name}/{PROOF}",
     ]
-    assert f"{later.name}: there is no note in it" in made.err
-    # the table whose note cannot be read is compared with the run before
-    with book.connect() as conn:
-        tamper(conn, "delete from only signals where id > 5")
-    refused = book.create(book.checkpoints, expect=1)
-    assert "signals has 5 rows, and 9 were signed in " in refused.err
+    assert f"{later.name}: there is no checkpoint in it" in made.err
 
 
-def test_the_note_before_stands_in_for_one_that_cannot_be_read(book: Book) -> None:
+def test_the_run_before_stands_in_for_one_that_cannot_be_read(book: Book) -> None:
     _, second, third = book.runs
-    SPOILT["cut"][0](third / "signals.note")
+    SPOILT["cut"][0](third / PROOF)
     with book.connect() as conn:
         tamper(conn, "delete from only signals where id > 5")
     refused = book.create(book.checkpoints, expect=1)
-    assert f"signals has 5 rows, and 6 were signed in {second.name}" in refused.err
+    assert f"signals has 5 rows, and 6 were signed by run {second.name}" in refused.err
 
 
 def test_a_run_that_is_known_to_be_broken_is_left_out_by_name(book: Book) -> None:
     """It lies under an object lock, and the alarm must not ring for years."""
     third = book.runs[-1].name
-    SPOILT["cut"][0](book.runs[-1] / "signals.note")
+    SPOILT["cut"][0](book.runs[-1] / NOTE)
     assert book.verify("--without", third)["checkpoints"]["latest"] == book.runs[1].name
     run("checkpoint", "verify", book.checkpoints, "--trust", book.vkey, "--without", third)
-    absent = ("--without", "20200101T000000.000000Z")
-    assert "there is no run 2020" in book.create(book.checkpoints, *absent, expect=5).err
+    assert (
+        "there is no run 000000777" in book.create(book.checkpoints, "--without", "000000777", expect=5).err
+    )
     # one that does not hold, and is the last
-    text = (book.runs[1] / "signals.note").read_text()
-    (book.runs[-1] / "signals.note").write_text(text)
+    shutil.copy(book.runs[1] / NOTE, book.runs[-1] / NOTE)
     book.create(book.checkpoints, expect=1)
     made = book.create(book.checkpoints, "--without", third, "--json").json
     assert made["previous"] == book.runs[1].name
@@ -185,25 +182,23 @@ def test_nothing_that_can_be_read_is_exit_3(book: Book) -> None:
     verify_all(book, expect=3)
 
 
-def test_a_note_that_is_no_note_hides_none_that_was_left_out(book: Book) -> None:
+def test_a_file_that_is_gone_is_said_so(book: Book) -> None:
     latest = book.runs[-1]
-    (latest / "votes.note").unlink()
-    assert "were signed together" in verify_all(book, expect=1).out
     (latest / "junk.note").write_text("hello\n")
+    (latest / PROOF).unlink()
     done = verify_all(book, expect=3)
-    assert f"not read  {latest.name}/junk.note" in done.out
-    (latest / "agents.note").unlink()
-    done = verify_all(book, expect=1)
-    assert "were signed together" in done.out
-    assert f"not read  {latest.name}/junk.note" in done.out
+    assert f"not read  {latest.name}/{PROOF}  there is no such file" in done.out
+    assert "junk" not in done.out
+    (latest / NOTE).unlink()
+    assert f"not read  {latest.name}  there is no checkpoint in it" in verify_all(book, expect=3).out
 
 
 def test_paths_hide_no_other_paths(signed_book: Book, tmp_path: Path) -> None:
     (tmp_path / "empty.note").write_text("")
-    signals = signed_book.runs[0] / "signals.note"
+    good = signed_book.runs[0] / NOTE
     forged = tmp_path / "forged.note"
-    forged.write_text(signals.read_text().replace("\nguards ", "\nguards 0"))
-    paths = [tmp_path / "absent", tmp_path / "empty.note", signals, forged]
+    forged.write_text(good.read_text().replace("\n1\n", "\n2\n"))
+    paths = [tmp_path / "absent", tmp_path / "empty.note", good, forged]
     for count, code in ((1, 5), (2, 3), (3, 3), (4, 1)):
         done = run("checkpoint", "verify", *paths[:count], "--trust", signed_book.vkey, "--json", expect=code)
         verdicts = ["not_there", "not_run", "holds", "refused"][:count]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli.desk import Desk
-from tests.evidence.made_by_hand import SIGNER, Book, Signer
+from tests.evidence.made_by_hand import SIGNER, Book, Signer, run_proof
 from tests.support import Connection, one, query
 
-RUN = "20260125T120000.123456Z"
+RUN = "000000003"
 
 
 def book_of(db: Connection, table: str, size: int | None = None) -> Book:
@@ -35,10 +35,10 @@ class Evidence:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def note(self, table: str = "signals", size: int | None = None, signer: Signer = SIGNER) -> Path:
-        """A checkpoint of one table as it is now, or was with `size` rows."""
-        file = self.path(f"{table}.note")
-        file.write_text(book_of(self.db, table, size).note(signer=signer), encoding="utf-8")
+    def run_file(self, table: str = "signals", size: int | None = None, signer: Signer = SIGNER) -> Path:
+        """The proof of a run that names one table as it is now, or was with `size` rows."""
+        file = self.path(f"{table}.tlog-proof")
+        file.write_text(book_of(self.db, table, size).run(signer=signer), encoding="utf-8")
         return file
 
     def run_of(self, *tables: str) -> Path:
@@ -46,8 +46,8 @@ class Evidence:
         books = [book_of(self.db, table) for table in tables]
         folder = self.path("checkpoints") / RUN
         folder.mkdir(parents=True)
-        for book in books:
-            (folder / f"{book.table}.note").write_text(
-                SIGNER.sign(book.text(together=books)), encoding="utf-8"
-            )
+        runs = books[0].runs(together=books)
+        proof = run_proof(runs)
+        (folder / "run.tlog-proof").write_text(proof, encoding="utf-8")
+        (folder / "checkpoint.note").write_text(proof.split("\n\n", 1)[1], encoding="utf-8")
         return folder.parent

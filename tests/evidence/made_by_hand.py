@@ -131,44 +131,83 @@ class Book:
         documents = [self.header(first), *map(self.row, range(first, last + 1)), self.end(first, last)]
         return [line(document) for document in documents]
 
-    def text(self, size: int | None = None, together: Sequence[Book] = ()) -> str:
-        """What a checkpoint says, before it is signed; `together` are all books of its run."""
+    def head(self, size: int | None = None) -> dict[str, Any]:
+        """What a run says of this log."""
         size = len(self.rows) if size is None else size
-        root = base64.b64encode(root_of(self.leaves[:size])).decode()
-        logs = [f"{self.origin} {size} {root}\n"]
-        if together:
-            roots = [(b.origin, len(b.rows), base64.b64encode(root_of(b.leaves)).decode()) for b in together]
-            logs = [f"{origin} {count} {base64_root}\n" for origin, count, base64_root in sorted(roots)]
-        lines = [
-            self.origin,
-            str(size),
-            root,
-            f"installation {self.installation}",
-            f"guards {'ab' * 32}",
-            "server 7412345678901234567 timeline 1 lsn 0/15D4F28",
-            "time 2026-01-25T12:00:00.123456Z",
-            f"logs {len(logs)} {sha256(''.join(logs).encode()).hexdigest()}",
-        ]
-        return "".join(f"{one}\n" for one in lines)
+        last = self.hashes[size].hex() if size else None
+        return {"root": root_of(self.leaves[:size]).hex(), "size": size, "row_hash": last}
+
+    def runs(self, size: int | None = None, together: Sequence[Book] = ()) -> Book:
+        """A log of three runs, of which the last names this log, or all books that are given."""
+        heads = {book.table: book.head() for book in together} or {self.table: self.head(size)}
+        rows = [run_row(n, heads if n == 3 else {}, self.installation) for n in (1, 2, 3)]
+        runs = Book(rows, "checkpoint_runs")
+        runs.installation = self.installation
+        return runs
+
+    def text(self, size: int | None = None, signer: Signer = SIGNER) -> str:
+        """What is signed: the log of runs whose last run names this log."""
+        return checkpoint_text(self.runs(size), signer)
 
     def note(self, size: int | None = None, signer: Signer = SIGNER) -> str:
-        return signer.sign(self.text(size))
+        """A checkpoint alone."""
+        return signer.sign(self.text(size, signer))
 
-    def proof(self, n: int, size: int | None = None) -> dict[str, Any]:
+    def run(self, size: int | None = None, signer: Signer = SIGNER) -> str:
+        """The proof of the run that names this log, with the checkpoint."""
+        return run_proof(self.runs(size), signer)
+
+    def extra(self, n: int, size: int | None = None) -> dict[str, Any]:
+        """What the proof of a row has besides the run and its place."""
         size = len(self.rows) if size is None else size
-        nodes = path_of(n - 1, self.leaves[:size])
+        runs = self.runs(size)
         return {
-            "format": "alpha-db/proof/v1",
-            "origin": self.origin,
+            "format": "alpha-db/row/v1",
             "table": self.table,
             "id": n,
-            "row_data": self.rows[n - 1],
             "previous_hash": self.hashes[n - 1].hex(),
-            "row_hash": self.hashes[n].hex(),
-            "size": size,
-            "proof": [base64.b64encode(node).decode() for node in nodes],
-            "checkpoint": self.note(size),
+            "row_data": self.rows[n - 1],
+            "proof": [base64.b64encode(node).decode() for node in path_of(n - 1, self.leaves[:size])],
+            "run": {"previous_hash": runs.hashes[2].hex(), "row_data": runs.rows[2]},
         }
+
+    def proof(self, n: int, size: int | None = None, signer: Signer = SIGNER) -> str:
+        """The proof of a row."""
+        return tlog_proof(self.extra(n, size), self.runs(size), self.note(size, signer))
+
+
+def run_row(n: int, heads: dict[str, Any], installation: str = INSTALLATION) -> str:
+    """A row of checkpoint_runs as the database prints it."""
+    return (
+        f'{{"id":{n},"recorded_by":"auditor","installation_id":"{installation}","server_version":"18.1",'
+        f'"system_identifier":"7412345678901234567","timeline":1,"wal_lsn":"0/15D4F28","guards_hash":"{"ab" * 32}",'
+        f'"heads":{json.dumps(heads)},"created_at":"2026-01-25T12:00:0{n}.123456+00:00"}}'
+    )
+
+
+def checkpoint_text(runs: Book, signer: Signer = SIGNER) -> str:
+    """The three lines of a checkpoint: c2sp.org/tlog-checkpoint."""
+    return f"{signer.name}\n{len(runs.rows)}\n{base64.b64encode(root_of(runs.leaves)).decode()}\n"
+
+
+def run_proof(runs: Book, signer: Signer = SIGNER) -> str:
+    """The proof of the last run, c2sp.org/tlog-proof."""
+    extra = {
+        "format": "alpha-db/run/v1",
+        "previous_hash": runs.hashes[-2].hex(),
+        "row_data": runs.rows[-1],
+    }
+    return tlog_proof(extra, runs, signer.sign(checkpoint_text(runs, signer)))
+
+
+def tlog_proof(extra: dict[str, Any] | bytes, runs: Book, note: str, index: int | None = None) -> str:
+    """c2sp.org/tlog-proof: what the extra line holds, the place of the run, the path to the root, the note."""
+    index = len(runs.rows) - 1 if index is None else index
+    encoded = extra if isinstance(extra, bytes) else line(extra).rstrip(b"\n")
+    path = "".join(f"{base64.b64encode(node).decode()}\n" for node in path_of(index, runs.leaves))
+    return (
+        f"c2sp.org/tlog-proof@v1\nextra {base64.b64encode(encoded).decode()}\nindex {index}\n{path}\n{note}"
+    )
 
 
 def line(document: dict[str, Any]) -> bytes:

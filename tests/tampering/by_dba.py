@@ -95,6 +95,7 @@ ALL_DATA = {
 }
 for table, values, code in (
     ("guard_states", "(reason, facts, state_hash) values ('x', '[]', 'x')", "AUD-011"),
+    ("checkpoint_runs", "(heads) values ('{}')", "AUD-011"),
     (
         "chain_columns",
         "(table_name, from_id, column_names, older_values) values ('signals', 1, '{}', '{}')",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF
 from tests.checkpoint.book import make_key, run
 from tests.support import one, verdicts
 from tests.tampering.by_owner import force
@@ -103,24 +105,26 @@ def _on_notes(name: str, what: str, words: str, attack: object) -> None:
 
 
 def _edit_note(stage: Stage) -> None:
-    note = stage.book.runs[-1] / "signals.note"
-    note.write_text(note.read_text().replace("\n7\n", "\n6\n", 1))
+    note = stage.book.runs[-1] / NOTE
+    note.write_text(note.read_text().replace("\n2\n", "\n3\n", 1))
 
 
 def _exchange_notes(stage: Stage) -> None:
     first, second = stage.book.runs
-    shutil.copy(first / "signals.note", second / "signals.note")
+    shutil.copy(first / PROOF, second / PROOF)
 
 
-def _relabel_note(stage: Stage) -> None:
-    first = stage.book.runs[0]
-    shutil.copy(first / "signals.note", first / "votes.note")
+def _change_a_head(stage: Stage) -> None:
+    proof = stage.book.runs[-1] / PROOF
+    first, extra, *rest = proof.read_text().split("\n")
+    row = base64.b64decode(extra.removeprefix("extra ")).replace(b'"size\\": 7', b'"size\\": 6', 1)
+    proof.write_text("\n".join([first, f"extra {base64.b64encode(row).decode()}", *rest]))
 
 
 def _rename_run(stage: Stage) -> None:
     first, second = stage.book.runs
     shutil.rmtree(second)
-    first.rename(stage.book.checkpoints / "29991231T235959.999999Z")
+    first.rename(stage.book.checkpoints / "000000009")
 
 
 def _sign_with_another_key(stage: Stage) -> None:
@@ -142,15 +146,15 @@ def _sign_a_shorter_log(stage: Stage) -> None:
 _on_notes("edits_a_checkpoint", "Changes a signed checkpoint", "does not have the signature", _edit_note)
 _on_notes(
     "exchanges_checkpoints",
-    "Puts a checkpoint of an earlier run into a later one",
-    "not made together",
+    "Puts what an earlier run names into a later one",
+    "not of one checkpoint",
     _exchange_notes,
 )
 _on_notes(
-    "relabels_a_checkpoint",
-    "Gives one table's checkpoint out as another's",
-    "is a checkpoint of signals",
-    _relabel_note,
+    "changes_a_run",
+    "Changes how many rows of a table a run names",
+    "is not the run",
+    _change_a_head,
 )
 _on_notes(
     "renames_a_run",

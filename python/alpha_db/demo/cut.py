@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from alpha_db.connection import connect
 from alpha_db.demo.statements import statement
 from alpha_db.evidence.checkpoint.create import Created, create
-from alpha_db.evidence.checkpoint.history import read_history
+from alpha_db.evidence.checkpoint.history import read_history, whole
 from alpha_db.evidence.checkpoint.keys import SigningKey
 from alpha_db.evidence.checkpoint.store import Store
 from alpha_db.evidence.checkpoint.verify import compare
@@ -74,11 +74,12 @@ _EVERYTHING = {"table_name": None, "from_id": None, "to_id": None, "engage_lockd
 
 
 def _data(made: Created, last: int, cut: int, verdicts: list[Row], found: Row | None) -> Row:
+    heads = whole(made.run).heads.values()
     names = {"table": "table_name", "id": "broken_id", "verdict": "verdict", "code": "error_code"}
     return {
         "signer": SIGNER,
-        "logs": len(made.facts),
-        "rows": sum(facts.size for facts in made.facts),
+        "logs": len(heads),
+        "rows": sum(head.size for head in heads),
         "copied_by": statement("copy_for_cut"),
         "statement": statement("cut") % {"id": last},
         "deleted": cut,

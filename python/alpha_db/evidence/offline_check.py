@@ -1,14 +1,16 @@
 """Checks alpha-db's evidence with no database, no network, and nothing but Python's standard library.
 
-    python3 offline_check.py export FILE [--checkpoint NOTE --trust KEY]   every row, and whether it was signed
-    python3 offline_check.py proof FILE --trust KEY                        one row, without the others
-    python3 offline_check.py checkpoint NOTE... --trust KEY                what was signed, and by whom
+    python3 offline_check.py checkpoint FILE... --trust KEY              what was signed, and by whom
+    python3 offline_check.py export FILE... [--checkpoint RUN --trust KEY]   every row, and whether it was signed
+    python3 offline_check.py proof FILE... --trust KEY                   one row, without the others
+
+A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note).
 
 This file imports nothing of alpha-db and can be copied anywhere. It is short so that anyone who relies on it can read
-it. In order: Ed25519 (RFC 8032), Merkle trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note,
-c2sp.org/tlog-checkpoint), exports, proofs, strict reading, the command line. docs/chain-format.md and
-docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does not hold, 2 usage, 3 could not
-be checked, 5 not there.
+it. In the order of an audit: Ed25519 (RFC 8032), Merkle trees (RFC 6962), signed notes and checkpoints
+(c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows (c2sp.org/tlog-proof), exports, strict reading, the
+command line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence
+that does not hold, 2 usage, 3 could not be checked, 5 not there.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256, sha512
+from itertools import chain
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what reads a string in json.loads
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
@@ -34,7 +37,6 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 MAX_LINE = 1 << 30  #: of an export, in bytes. PostgreSQL makes no value that is longer, so no line either.
 MAX_PROOF = 1 << 32  #: of a proof, in bytes: a row, in which each character may need an escape
 MAX_NOTE = 1 << 20  #: of a signed note, in bytes
-MAX_NOTES = 1 << 26  #: of a file with several notes in it, in bytes
 MAX_SIGNATURES = 100  #: of a signed note
 MAX_SHOWN = 4_000  #: characters of a row that are printed on a terminal
 
@@ -43,11 +45,7 @@ _ORIGIN = re.compile(
     r"alpha-db/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/([^/\x00-\x1f]+)"
 )
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
-_SERVER = re.compile(r"[0-9]+ timeline [0-9]{1,10} lsn [0-9A-F]{1,8}/[0-9A-F]{1,8}")
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
-# Between two notes that were written one behind the other: an empty line that no signature follows.
-_BETWEEN = re.compile(r"(?<=\n)\n(?=[^\n])(?!— )")
 
 
 class Refused(ValueError):  # noqa: N818
@@ -236,24 +234,47 @@ class Key(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What a note says that a trusted key signed: the rows 1 to size of the log of that origin have this root."""
+    """What a note says that a trusted key signed: the log of runs had this size and this root."""
 
-    origin: str
+    origin: str  #: name of the log, and of the key
     size: int
     root: bytes
-    extensions: dict[str, str]  #: the lines below the root, by their first word
-    text: str  #: what is signed
+
+
+class Signed(NamedTuple):
+    """The head of one log, as a signed run names it: the rows 1 to size of the table have this root."""
+
+    origin: str
+    table: str
+    size: int
+    root: bytes
     signer: str  #: name of the key
 
-    @property
-    def installation_id(self) -> str:
-        """The installation that the origin names."""
-        return _parts(self.origin)[0]
 
-    @property
-    def table(self) -> str:
-        """The table that the origin names."""
-        return _parts(self.origin)[1]
+class Run(NamedTuple):
+    """A row of checkpoint_runs that a checkpoint covers: where every log stood at that time."""
+
+    id: int
+    time: datetime  #: the clock of the database server
+    installation: str
+    guards: str  #: SHA-256 of the state of all triggers, functions and rights
+    system: str  #: the PostgreSQL cluster
+    timeline: int
+    lsn: str  #: how far its write-ahead log was
+    version: str  #: of PostgreSQL
+    heads: dict[str, Signed]  #: by table; without the log of runs itself
+    broken: list[str]  #: tables in which a row was missing, so that their log had no root
+    checkpoint: Checkpoint
+
+    def head(self, table: str) -> Signed:
+        """Return the head of a table's log. Raises Unreadable if the run has none."""
+        if table == LOG_OF_RUNS:
+            signed = self.checkpoint
+            origin = f"alpha-db/{self.installation}/{LOG_OF_RUNS}"
+            return Signed(origin, table, signed.size, signed.root, signed.origin)
+        if table not in self.heads:
+            raise Unreadable(f"run {self.id} has no root of the log {shown(table)}")
+        return self.heads[table]
 
 
 def key_id_of(name: str, public_key: bytes) -> bytes:
@@ -328,48 +349,129 @@ def open_note(note: str, keys: Sequence[Key], verify: Verify = verify_signature)
 def open_checkpoint(note: str, keys: Sequence[Key], verify: Verify = verify_signature) -> Checkpoint:
     """Return what a checkpoint says, after its signature was verified (by another implementation, if one is given).
 
-    Raises Unreadable for what is no checkpoint of an alpha-db log, Refused for one that no trusted key signed.
+    Raises Unreadable for what is no checkpoint of three lines, Refused for one that no trusted key signed, or the key
+    of another log.
     """
     text, key = open_note(note, keys, verify)
     lines = text.split("\n")[:-1]
-    if len(lines) < 3 or not all(lines) or not _SIZE.fullmatch(lines[1]):
-        raise Unreadable("the note is signed, but is not a checkpoint")
-    installation, _ = _parts(lines[0])
-    extensions = dict(line.partition(" ")[::2] for line in lines[3:])
-    if len(extensions) != len(lines) - 3:
-        raise Unreadable("a line of the checkpoint stands there twice")
-    for name in ("installation", "guards", "server", "time", "logs"):
-        if name not in extensions:
-            raise Unreadable(f"the checkpoint has no line '{name}'")
-    if extensions["installation"] != installation:
-        raise Refused("the checkpoint names two installations")
-    if not _SERVER.fullmatch(extensions["server"]):
-        raise Unreadable("the line 'server' of the checkpoint is malformed")
-    parse_time(extensions["time"])
-    root = _base64(lines[2], 32)
-    return Checkpoint(lines[0], int(lines[1]), root, extensions, text, key.name)
+    if len(lines) != 3 or not all(lines) or not _SIZE.fullmatch(lines[1]):
+        raise Unreadable("the note is signed, but is not a checkpoint of three lines")
+    if lines[0] != key.name:
+        raise Refused(f"it is of the log {shown(lines[0])}, and {shown(key.name)} signed it")
+    return Checkpoint(lines[0], int(lines[1]), _base64(lines[2], 32))
 
 
-def parse_time(text: str) -> datetime:
-    """Return the time that a checkpoint names. Raises Unreadable, also for another spelling of it."""
+# ---------------------------------------------------------------------------------------------------------------------
+# Runs and rows: c2sp.org/tlog-proof. One signed root covers checkpoint_runs; each of its rows covers every other log.
+
+LOG_OF_RUNS = "checkpoint_runs"
+_PROOF = re.compile(
+    r"c2sp\.org/tlog-proof@v1\n(?:extra ([A-Za-z0-9+/=]+)\n)?index (0|[1-9][0-9]{0,17})\n"
+    r"((?:[A-Za-z0-9+/]{43}=\n){0,63})\n"
+)
+_RUN = {"format": str, "previous_hash": str, "row_data": str}
+_ROW_PROOF = {**_RUN, "table": str, "id": int, "proof": list, "run": dict}
+_RUN_ROW = {"id": int, "recorded_by": str, "installation_id": str, "server_version": str, "system_identifier": str,
+            "timeline": int, "wal_lsn": str, "guards_hash": str, "heads": dict, "created_at": str}  # fmt: skip
+_HEAD: dict[str, type | tuple[type, ...]] = {
+    "size": int,
+    "root": (str, type(None)),
+    "row_hash": (str, type(None)),
+}
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00", re.ASCII)
+
+
+class RunRow(NamedTuple):
+    """A row of checkpoint_runs as it was hashed, and its inclusion proof in the log of runs."""
+
+    id: int
+    previous_hash: str
+    row_data: str
+    proof: Sequence[bytes]
+
+
+class Proof(NamedTuple):
+    """A row that was in a log when a checkpoint was signed, and the run that says so."""
+
+    table: str
+    id: int
+    row_data: str
+    row_hash: str
+    head: Signed  #: of the row's log
+    run: Run
+    run_row: RunRow
+    note: str  #: the checkpoint, with all its signatures
+
+
+def verify_proof(text: str, keys: Sequence[Key], verify: Verify = verify_signature) -> Proof:
+    """Check a proof: the run's row stands in the log that was signed, and the row in the log that the run names.
+
+    Raises Unreadable for what is no proof, Refused for one that does not hold.
+    """
+    found = _PROOF.match(text)
+    if not found:
+        _check_line_ends(text[: 1 << 20])
+        raise Unreadable("it is not a proof (c2sp.org/tlog-proof@v1), or not the whole of it")
+    note = text[found.end() :]
+    checkpoint = open_checkpoint(note, keys, verify)
+    extra, index = _base64(found[1] or "", None), int(found[2])
+    is_run = extra.startswith(b'{"format":"alpha-db/run/v1"')
+    row = _object(extra, *(("alpha-db/run/v1", _RUN) if is_run else ("alpha-db/row/v1", _ROW_PROOF)))
+    run_row = row if is_run else row["run"]
+    if not is_run:
+        _require_members(run_row, {"previous_hash": str, "row_data": str}, "the run")
+    run_hash = _row_hash(LOG_OF_RUNS, index + 1, run_row["previous_hash"], run_row["row_data"])
+    path = [_base64(line, 32) for line in found[3].split()]
+    signed_row = RunRow(index + 1, run_row["previous_hash"], run_row["row_data"], path)
+    if not verify_inclusion(leaf_hash(run_hash), index, checkpoint.size, path, checkpoint.root):
+        raise Refused(
+            f"run {index + 1} is not the run {index + 1} of the log that {checkpoint.origin} signed"
+        )
+    run = _read_run(run_row["row_data"], index + 1, checkpoint)
+    if is_run:
+        head = run.head(LOG_OF_RUNS)
+        return Proof(LOG_OF_RUNS, run.id, row["row_data"], run_hash.hex(), head, run, signed_row, note)
+    table, row_id = row["table"], row["id"]
+    head = run.head(table)
+    row_hash = _row_hash(table, row_id, row["previous_hash"], row["row_data"])
+    path = [_base64(node, 32) for node in row["proof"]]
+    if not verify_inclusion(leaf_hash(row_hash), row_id - 1, head.size, path, head.root):
+        raise Refused(f"row {row_id} is not the row {row_id} of the log that {head.signer} signed")
+    return Proof(table, row_id, row["row_data"], row_hash.hex(), head, run, signed_row, note)
+
+
+def _row_hash(table: str, row_id: int, previous_hash: str, row_data: str) -> bytes:
+    """The hash of a row, which follows the one before it and says its own id."""
+    if row_id < 1 or not _HASH.fullmatch(previous_hash):
+        raise Unreadable("the proof is malformed")
+    if row_id == 1 and previous_hash != genesis(table).hex():
+        raise Refused(f"row 1 does not follow the genesis of {shown(table)}")
+    _check_id(row_data, row_id)
+    return sha256(bytes.fromhex(previous_hash) + _utf8(row_data)).digest()
+
+
+def _read_run(row_data: str, run_id: int, checkpoint: Checkpoint) -> Run:
+    row = _json(_utf8(row_data))
+    # later versions may have more members
+    _require_members({name: row.get(name) for name in _RUN_ROW}, _RUN_ROW, f"run {run_id}")
+    heads, broken = {}, []
+    for table, head in row["heads"].items():
+        _require_members(head, _HEAD, f"run {run_id}")
+        if head["size"] < 0 or not _HASH.fullmatch(head["root"] or "0" * 64):
+            raise Unreadable(f"run {run_id} is malformed")
+        if head["root"] is None:
+            broken.append(table)
+            continue
+        origin = f"alpha-db/{row['installation_id']}/{table}"
+        heads[table] = Signed(origin, table, head["size"], bytes.fromhex(head["root"]), checkpoint.origin)
+    if not _TIME.fullmatch(row["created_at"]):
+        raise Unreadable(f"the time of run {run_id} is malformed")
     try:
-        time = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+        time = datetime.fromisoformat(row["created_at"])
     except ValueError:
-        time = None
-    if time is None or time.strftime(_TIME) != text:
-        raise Unreadable("the line 'time' of the checkpoint is malformed")
-    return time
-
-
-def split_notes(text: str) -> list[str]:
-    """Return the notes of a text in which one or several stand, one behind the other, an empty line between."""
-    return _BETWEEN.split(text)
-
-
-def digest_of_run(logs: Iterable[tuple[str, int, bytes]]) -> str:
-    """Return what each checkpoint of a run says of all its logs, COUNT SHA256, from their origins, sizes and roots."""
-    lines = [f"{origin} {size} {base64.b64encode(root).decode()}\n" for origin, size, root in sorted(logs)]
-    return f"{len(lines)} {sha256(''.join(lines).encode()).hexdigest()}"
+        raise Unreadable(f"the time of run {run_id} is malformed") from None
+    return Run(run_id, time, row["installation_id"], row["guards_hash"], row["system_identifier"], row["timeline"],
+               row["wal_lsn"], row["server_version"], heads, broken, checkpoint)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -592,10 +694,10 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes]:
 
 def verify_export(
     lines: Iterable[bytes],
-    checkpoint: Checkpoint | None = None,
+    signed: Signed | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ExportResult:
-    """Recompute every hash of an export, and with a checkpoint the root of the log, in constant memory.
+    """Recompute every hash of an export, and with a signed head the root of the log, in constant memory.
 
     Takes the lines as read_lines gives them, and what is to be told the number of rows now and then. Raises
     Unreadable for what is no complete export, Refused for one that does not hold.
@@ -604,7 +706,7 @@ def verify_export(
     header, tree = _header(_whole(next(source, b""), 1))
     origin, table, first = header["origin"], header["table"], header["first_id"]
     previous, row_id, number = bytes.fromhex(header["previous_hash"]), first - 1, 1
-    goal = -1 if checkpoint is None else _goal(checkpoint, origin, first)
+    goal = -1 if signed is None else _goal(signed, origin, first)
     leaves: list[bytes] = []
     match = _ROW.match
     for line in source:
@@ -650,9 +752,9 @@ def verify_export(
             f"the end is missing: {goal} rows were signed, the export ends at row {row_id}"
             f" (if only a part was exported, give a checkpoint of at most {row_id} rows)"
         )
-    if checkpoint is not None and tree.root() != checkpoint.root:
-        raise Refused(f"rows 1 to {goal} are not those that {checkpoint.signer} signed: the root differs")
-    signed_to = None if checkpoint is None else goal
+    if signed is not None and tree.root() != signed.root:
+        raise Refused(f"rows 1 to {goal} are not those that {signed.signer} signed: the root differs")
+    signed_to = None if signed is None else goal
     return ExportResult(
         origin, table, first, row_id, row_id - first + 1, header["previous_hash"], previous.hex(), signed_to
     )
@@ -672,12 +774,12 @@ def _header(line: bytes) -> tuple[dict[str, Any], MerkleTree]:
     return header, MerkleTree(first - 1, subtrees)
 
 
-def _goal(checkpoint: Checkpoint, origin: str, first: int) -> int:
-    if checkpoint.origin != origin:
-        raise Refused(f"the export is of {shown(origin)}, the checkpoint of {shown(checkpoint.origin)}")
-    if checkpoint.size < first - 1:
-        raise Unreadable(f"{checkpoint.size} rows were signed, the export begins behind them at {first}")
-    return checkpoint.size
+def _goal(signed: Signed, origin: str, first: int) -> int:
+    if signed.origin != origin:
+        raise Refused(f"the export is of {shown(origin)}, the checkpoint of {shown(signed.origin)}")
+    if signed.size < first - 1:
+        raise Unreadable(f"{signed.size} rows were signed, the export begins behind them at {first}")
+    return signed.size
 
 
 def _whole(line: bytes, number: int) -> bytes:
@@ -693,64 +795,20 @@ def _whole(line: bytes, number: int) -> bytes:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Proofs: one row, its place in the log, and the checkpoint that the log was signed with
-
-_PROOF = {"format": str, "origin": str, "table": str, "id": int, "row_data": str, "previous_hash": str,
-          "row_hash": str, "size": int, "proof": list, "checkpoint": str}  # fmt: skip
-
-
-class ProofResult(NamedTuple):
-    """A row that was in the log when the checkpoint was signed."""
-
-    origin: str
-    table: str
-    id: int
-    row_data: str
-    row_hash: str
-    checkpoint: Checkpoint
-
-
-def verify_proof(document: dict[str, Any] | str, keys: Sequence[Key]) -> ProofResult:
-    """Check a proof, given as its text or as the object in it.
-
-    Raises Unreadable for what is no proof, Refused for one that does not hold.
-    """
-    if isinstance(document, dict):
-        try:
-            document = json.dumps(document, ensure_ascii=False)
-        except (TypeError, ValueError, RecursionError):
-            raise Unreadable("the proof is malformed") from None
-    proof = _object(_utf8(document), "alpha-db/proof/v1", _PROOF)
-    table, row_id, previous = proof["table"], proof["id"], proof["previous_hash"]
-    if (
-        _parts(proof["origin"])[1] != table
-        or not _HASH.fullmatch(previous)
-        or not _HASH.fullmatch(proof["row_hash"])
-    ):
-        raise Unreadable("the proof is malformed")
-    nodes = [_base64(node, 32) for node in proof["proof"]]
-    checkpoint = open_checkpoint(proof["checkpoint"], keys)
-    if checkpoint.origin != proof["origin"] or checkpoint.size != proof["size"]:
-        raise Refused("the checkpoint is of another log, or of another size, than the proof says")
-    if row_id == 1 and previous != genesis(table).hex():
-        raise Refused("row 1 does not follow the genesis of its table")
-    row_hash = sha256(bytes.fromhex(previous) + _utf8(proof["row_data"])).digest()
-    if row_hash.hex() != proof["row_hash"]:
-        raise Refused(
-            f"row {row_id} does not give its hash: expected {row_hash.hex()}, stored {proof['row_hash']}"
-        )
-    _check_id(proof["row_data"], row_id)
-    if not verify_inclusion(leaf_hash(row_hash), row_id - 1, checkpoint.size, nodes, checkpoint.root):
-        raise Refused(f"row {row_id} is not the row {row_id} of the log that {checkpoint.signer} signed")
-    return ProofResult(proof["origin"], table, row_id, proof["row_data"], proof["row_hash"], checkpoint)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Reading strictly
 
 
 def _object(text: bytes, form: str, members: dict[str, type]) -> dict[str, Any]:
     """A JSON object of this format with exactly these members, each of its type, none twice."""
+    found = _json(text)
+    if found.get("format") != form:
+        raise Unreadable(f"where an object of the format {form} should stand is something else, or bad JSON")
+    _require_members(found, members, form)
+    return found
+
+
+def _json(text: bytes) -> dict[str, Any]:
+    """A JSON object in which no member stands twice; an empty one for what is none."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) != len(pairs):
@@ -762,13 +820,18 @@ def _object(text: bytes, form: str, members: dict[str, type]) -> dict[str, Any]:
         found = json.loads(text.decode(), object_pairs_hook=once)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or found.get("format") != form:
-        raise Unreadable(f"where an object of the format {form} should stand is something else, or bad JSON")
-    if found.keys() != members.keys() or any(type(found[name]) is not members[name] for name in members):
-        raise Unreadable(f"the members are not those of {form}")
-    if any(type(value) is int and not 0 <= value < 1 << 63 for value in found.values()):
-        raise Unreadable(f"a number is out of range in what should be {form}")
-    return found
+    return found if isinstance(found, dict) else {}
+
+
+def _require_members(found: object, members: Mapping[str, type | tuple[type, ...]], what: str) -> None:
+    if not isinstance(found, dict) or found.keys() != members.keys():
+        raise Unreadable(f"the members are not those of {what}")
+    for name, types in members.items():
+        value = found[name]
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise Unreadable(f"the members are not those of {what}")
+        if isinstance(value, int) and not 0 <= value < 1 << 63:
+            raise Unreadable(f"a number is out of range in what should be {what}")
 
 
 def _check_id(row_data: str, row_id: int) -> None:
@@ -926,13 +989,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         " Of several, 1 comes before 3, and 3 before 5.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    export = commands.add_parser("export", help="check the rows of an export")
-    export.add_argument("file", help="the export, gzip or not; - for standard input")
-    export.add_argument("--checkpoint", metavar="NOTE", help="a checkpoint of the same log, of no more rows")
-    proof = commands.add_parser("proof", help="check the proof of a row")
-    proof.add_argument("file", help="the proof; - for standard input")
+    export = commands.add_parser("export", help="check the rows of exports")
+    export.add_argument("file", nargs="+", help="an export, gzip or not; - for standard input")
+    export.add_argument("--checkpoint", metavar="RUN", help="run.tlog-proof of a checkpoint, of no more rows")
+    proof = commands.add_parser("proof", help="check proofs of rows")
+    proof.add_argument("file", nargs="+", help="a proof (.tlog-proof); - for standard input")
     checkpoint = commands.add_parser("checkpoint", help="check signatures, and print what was signed")
-    checkpoint.add_argument("file", nargs="+", help="signed notes")
+    checkpoint.add_argument(
+        "file", nargs="+", help="a run (run.tlog-proof), or a note (.note); - for standard input"
+    )
     for command in (export, proof, checkpoint):
         told = "a public key, NAME+ID+BASE64, or a file of them; again for another one"
         command.add_argument("--trust", metavar="KEY", action="append", default=[], help=told)
@@ -1008,57 +1073,74 @@ def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
         return  # nothing is judged by some of the keys that are to be trusted
     if given.command == "export":
         yield from _run_export(given, keys, codes)
-    elif given.command == "proof":
-        with _judging(given.file, codes):
-            proof = verify_proof(read_text(given.file, MAX_PROOF), keys)
-            yield f"log        {shown(proof.origin)}"
-            yield f"row        {proof.id}"
-            yield f"row_hash   {proof.row_hash}"
-            yield f"row_data   {_for_terminal(proof.row_data)}"
-            yield from _described(proof.checkpoint)
-    else:
-        is_first = True
-        for file in given.file:
-            with _judging(file, codes):
-                for note in split_notes(read_text(file, MAX_NOTES)):
-                    with _judging(file, codes):
-                        checkpoint = open_checkpoint(note, keys)
-                        if not is_first:
-                            yield ""
-                        is_first = False
-                        yield f"log        {shown(checkpoint.origin)}"
-                        yield from _described(checkpoint)
+        return
+    is_first = True
+    for file in given.file:
+        with _judging(file, codes):
+            text = read_text(file, MAX_PROOF)
+            if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@"):
+                lines = _described_proof(verify_proof(text, keys))
+            else:
+                lines = _described_note(open_checkpoint(text, keys))
+            yield from lines if is_first else ("", *lines)
+            is_first = False
 
 
 def _run_export(given: argparse.Namespace, keys: Sequence[Key], codes: set[int]) -> Iterator[str]:
-    checkpoint = None
+    run = None
     if given.checkpoint:
         with _judging(given.checkpoint, codes):
-            checkpoint = open_checkpoint(read_text(given.checkpoint, MAX_NOTE), keys)
-    with _judging(given.file, codes):
-        stream = open_file(given.file)
-        try:
-            export = verify_export(read_lines(stream), checkpoint)
-        finally:
-            if stream is not sys.stdin.buffer:
-                stream.close()
-        yield f"log        {shown(export.origin)}"
-        yield f"rows       {export.first_id} to {export.last_id}" if export.rows else "rows       none"
-        yield f"before     {export.previous_hash}"
-        yield f"last hash  {export.last_hash}"
-        if checkpoint is not None:
-            yield from _described(checkpoint)
-            yield f"signed     the rows up to {checkpoint.size}; {export.last_id - checkpoint.size} came later"
-        elif given.checkpoint:
-            yield "signed     not known: the checkpoint could not be used"
-        else:
-            yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
+            run = verify_proof(read_text(given.checkpoint, MAX_PROOF), keys).run
+    for file in given.file:
+        with _judging(file, codes):
+            stream = open_file(file)
+            try:
+                lines = read_lines(stream)
+                first = next(lines, b"")
+                table = _header(_whole(first, 1))[0]["table"]
+                signed = run.head(table) if run else None
+                export = verify_export(chain((first,), lines), signed)
+            finally:
+                if stream is not sys.stdin.buffer:
+                    stream.close()
+            yield f"log        {shown(export.origin)}"
+            yield f"rows       {export.first_id} to {export.last_id}" if export.rows else "rows       none"
+            yield f"before     {export.previous_hash}"
+            yield f"last hash  {export.last_hash}"
+            if run and signed:
+                yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)} in run {run.id}"
+                yield f"           {export.last_id - signed.size} came later"
+            elif given.checkpoint:
+                yield "signed     not known: the run could not be used"
+            else:
+                yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
 
 
-def _described(checkpoint: Checkpoint) -> Iterator[str]:
-    yield f"checkpoint {checkpoint.size} rows, root {checkpoint.root.hex()}, signed by {shown(checkpoint.signer)}"
-    for name, value in checkpoint.extensions.items():
-        yield f"  {shown(name)} {shown(value)}"
+def _described_note(checkpoint: Checkpoint) -> list[str]:
+    return [
+        f"log        {shown(checkpoint.origin)}",
+        f"checkpoint {checkpoint.size} runs, root {checkpoint.root.hex()}",
+    ]
+
+
+def _described_proof(proof: Proof) -> list[str]:
+    run = proof.run
+    lines = [*_described_note(run.checkpoint), f"run        {run.id}, {run.time.isoformat()}"]
+    if proof.table == LOG_OF_RUNS:
+        lines += [
+            f"  {shown(head.table)}: {head.size} rows, root {head.root.hex()}" for head in run.heads.values()
+        ]
+        lines += [f"  {shown(table)}: no root, because a row was missing" for table in run.broken]
+        lines.append(f"  guards {shown(run.guards)}")
+        lines.append(f"  server {shown(run.system)} timeline {run.timeline} lsn {shown(run.lsn)}")
+        return lines
+    return [
+        *lines,
+        f"  {shown(proof.table)}: {proof.head.size} rows, root {proof.head.root.hex()}",
+        f"row        {proof.id}",
+        f"row_hash   {proof.row_hash}",
+        f"row_data   {_for_terminal(proof.row_data)}",
+    ]
 
 
 def _for_terminal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Making checkpoints: seal, read all logs in one snapshot, wait until their rows are durable, compare, sign, write.
+"""Making checkpoints: seal, record a run, compare it, wait until its rows are durable, sign, write.
 
 Source: docs/checkpoints.md.
 """
@@ -7,27 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row, tuple_row
 
-from alpha_db.errors import AlphaDbError, ChainMismatch, ReadOnlyServer
+from alpha_db.errors import ChainMismatch, ReadOnlyServer
 from alpha_db.evidence.checkpoint.durable import make_durable, wait_for_standbys
 from alpha_db.evidence.checkpoint.history import (
     Latest,
     NoCheckpoint,
     Run,
-    Signed,
-    UnreadableNote,
+    UnreadableFile,
     read_latest,
+    run_of_proof,
+    whole,
 )
 from alpha_db.evidence.checkpoint.keys import SigningKey
-from alpha_db.evidence.checkpoint.note import Facts, Position, compose, run_name
-from alpha_db.evidence.checkpoint.store import Store, StoreError
-from alpha_db.evidence.offline_check import Key, Refused, verify_consistency
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF, compose_note, compose_run_proof, run_name
+from alpha_db.evidence.checkpoint.store import Store
+from alpha_db.evidence.offline_check import (
+    LOG_OF_RUNS,
+    Key,
+    Refused,
+    RunRow,
+    Signed,
+    verify_consistency,
+    verify_proof,
+)
 from alpha_db.installation import Place
 from alpha_db.queries import query
 
@@ -45,19 +54,26 @@ class Created:
     """A run that was made; path is None if it was not written to a directory. Logs of `broken` tables have no root.
 
     `unreadable` is what of the directory could not be read, so that an older checkpoint was compared with instead.
-    `out_of_order`: the last run names a later time than this one, though this one was made after it.
     """
 
-    name: str
+    run: Run
     path: Path | None
-    facts: list[Facts]
-    notes: dict[str, str]
+    note: str
+    proof: str  #: of the run's row
     previous: str | None
     guards_changed: bool
     standbys: list[str]
-    broken: list[str]
-    unreadable: list[UnreadableNote]
-    out_of_order: bool
+    unreadable: list[UnreadableFile]
+
+    @property
+    def time(self) -> datetime:
+        """When the run was recorded, by the server's clock."""
+        return whole(self.run).time
+
+    @property
+    def broken(self) -> list[str]:
+        """The tables whose log has no root, because a row is missing."""
+        return whole(self.run).broken
 
 
 def seal(conn: Connection, progress: Progress, only: str | None = None) -> None:
@@ -124,56 +140,37 @@ def _make(
     latest = _latest(source, [key.trusted, *trusted]) if source else None
     last = latest.run if latest else None
     with conn.transaction():
-        conn.execute(query("one_snapshot"))
-        facts, broken = read_facts(conn)
+        row, root = _record(conn)
+        # Checked as a stranger would, before anybody signs it.
+        note = compose_note(row.id, root, key)
+        run = run_of_proof(run_name(row.id), verify_proof(compose_run_proof(row, note), [key.trusted]))
+        facts = whole(run)
+        if not facts.heads:
+            raise _contradiction(
+                "missing_rows: rows are missing in every log", "alpha-db verify-chain tells more."
+            )
         if last:
-            _compare(conn, last, facts, broken)
-        written = _one(conn, "wal_insert_position")
+            _compare(conn, last, run)
+    written = _one(conn, "wal_insert_position")
     make_durable(conn, written)
     standbys = [] if standby_timeout is None else wait_for_standbys(conn, written, standby_timeout)
-    name = run_name(facts[0].time)
-    is_behind = last is not None and name <= last.name
-    if last and is_behind and not last.any.server.is_before(facts[0].server):
-        raise StoreError(
-            f"the last checkpoint is of {last.name}, and the clock of this other server says {name}",
-            hint="set the server's clock right, or begin a new directory if the clock was wrong then",
-        )
-    notes = compose(facts, key)
-    path = target.write(name, notes) if target else None
-    changed = last is not None and last.any.guards != facts[0].guards
+    files = {NOTE: note, PROOF: compose_run_proof(row, note)}
+    path = target.write(run.name, files) if target else None
+    changed = last is not None and last.facts is not None and last.facts.guards != facts.guards
     previous, unreadable = (last.name, latest.unreadable) if last and latest else (None, [])
-    return Created(name, path, facts, notes, previous, changed, standbys, broken, unreadable, is_behind)
+    return Created(run, path, files[NOTE], files[PROOF], previous, changed, standbys, unreadable)
 
 
-def read_facts(conn: Connection) -> tuple[list[Facts], list[str]]:
-    """Return what the database says of every log, and the tables whose log has no root because a row is missing.
-
-    Raises psycopg.Error, and ChainMismatch (AUD-009) if no log has a root.
-    """
-    with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query("checkpoint_facts")).fetchall()
-    if not rows:
-        raise AlphaDbError("there is no chained table to make a checkpoint of")
-    broken = [row["table_name"] for row in rows if row["root"] is None]
-    if len(broken) == len(rows):
+def _record(conn: Connection) -> tuple[RunRow, bytes]:
+    """Record a run, and return its row with its proof, and the root of the log of runs that ends with it."""
+    run_id = _one(conn, "record_checkpoint_run")
+    found = conn.cursor(row_factory=dict_row).execute(query("run_to_sign"), {"id": run_id}).fetchone()
+    if found is None or found["previous_hash"] is None:
         raise _contradiction(
-            "missing_rows: rows are missing in every log", "alpha-db verify-chain tells more."
+            f"missing_rows: rows of {LOG_OF_RUNS} are missing", "alpha-db verify-chain tells more."
         )
-    facts = [
-        Facts(
-            origin=row["origin"],
-            table=row["table_name"],
-            size=row["size"],
-            root=bytes(row["root"]),
-            installation=str(UUID(str(row["installation_id"]))),
-            guards=row["guards_hash"],
-            server=Position(row["system_identifier"], row["timeline"], row["wal_lsn"]),
-            time=row["taken_at"],
-        )
-        for row in rows
-        if row["root"] is not None
-    ]
-    return facts, broken
+    proof = [bytes(node) for node in found["proof"]]
+    return RunRow(run_id, found["previous_hash"], found["row_data"], proof), bytes(found["root"])
 
 
 def _latest(store: Store, keys: Sequence[Key]) -> Latest | None:
@@ -188,32 +185,29 @@ def _latest(store: Store, keys: Sequence[Key]) -> Latest | None:
         ) from None
 
 
-def _compare(conn: Connection, last: Run, run: Sequence[Facts], broken: Sequence[str]) -> None:
+def _compare(conn: Connection, last: Run, run: Run) -> None:
     """Raise ChainMismatch unless every log is the continuation of the last checkpoint of it."""
-    now = {facts.table: facts for facts in run}
+    facts = whole(run)
     hint = "Nothing was written. alpha-db verify-chain --checkpoints tells more."
-    then, here = last.any.installation, run[0].installation
-    if then != here:
+    if last.facts and last.facts.installation != facts.installation:
         raise _contradiction(
-            f"checkpoint_refused: {last.name} is of installation {then}, this is {here}",
+            f"checkpoint_refused: {last.name} is of installation {last.facts.installation}, this is"
+            f" {facts.installation}",
             "Each installation has a directory of its own; what was installed anew is another installation.",
         )
     for table, before in last.logs.items():
-        facts = now.get(table)
-        signed = f"{before.size} were signed in {run_name(before.time)}"
-        if table in broken:
+        now = run.logs.get(table)
+        signed = f"{before.size} were signed by run {last.name}"
+        if table in facts.broken:
             raise _contradiction(f"missing_rows: rows of {table} are missing, and {signed}", hint)
-        if facts is None:
+        if now is None:
             raise _contradiction(f"tail_missing: {table} is no chain any more, and {signed}", hint)
-        if facts.size < before.size:
-            missing = before.size - facts.size
-            said = f"tail_missing: {table} has {facts.size} rows, and {signed}: {missing} missing"
+        if now.size < before.size:
+            missing = before.size - now.size
+            said = f"tail_missing: {table} has {now.size} rows, and {signed}: {missing} missing"
             raise _contradiction(said, hint)
-        if not is_continuation(conn, before, facts.size, facts.root):
-            said = (
-                f"checkpoint_mismatch: rows 1 to {before.size} of {table} are not those signed in"
-                f" {run_name(before.time)}"
-            )
+        if not is_continuation(conn, before, now.size, now.root):
+            said = f"checkpoint_mismatch: rows 1 to {before.size} of {table} are not those signed by run {last.name}"
             raise _contradiction(said, hint)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from alpha_db.errors import AlphaDbError, ChainMismatch
-from alpha_db.evidence.checkpoint.history import Run
-from alpha_db.evidence.checkpoint.note import run_name
-from alpha_db.evidence.checkpoint.store import StoreError, is_run_name
+from alpha_db.evidence.checkpoint.history import Run, whole
+from alpha_db.evidence.checkpoint.store import StoreError
 from alpha_db.queries import query
 
 Row = dict[str, Any]
@@ -48,21 +47,18 @@ def guards_since(conn: psycopg.Connection[Any], run: Run) -> Since:
 
     The facts of then stand in guard_states, whose rows the run pins. Raises ChainMismatch (AUD-009) if these
     rows are not those that were signed, or the run is of another installation; StoreError if it has no
-    checkpoint of guard_states; psycopg.Error.
+    root of guard_states; psycopg.Error.
     """
+    facts = whole(run)
     states = run.logs.get("guard_states")
     if states is None:
-        raise StoreError(
-            f"{run.name} is no checkpoint of guard_states", hint="name guard_states.note, or its run"
-        )
-    if is_run_name(run.name):
-        run = replace(run, name=run_name(states.time))  # an older one, if the latest could not be read
+        raise StoreError(f"run {run.name} has no root of guard_states", hint="name another run")
     with conn.cursor(row_factory=dict_row) as cursor:
         here = cursor.execute(query("whereabouts")).fetchone()
         if here is None:
             raise AlphaDbError("the table installation is empty")
-        if here["installation"] != states.installation:
-            said = f"{run.name} is of installation {states.installation}, this is {here['installation']}"
+        if here["installation"] != facts.installation:
+            said = f"{run.name} is of installation {facts.installation}, this is {here['installation']}"
             raise ChainMismatch(f"AUD-009: checkpoint_refused: {said}", sqlstate="AUD09")
         values = {
             "table_name": "guard_states",
@@ -78,20 +74,18 @@ def guards_since(conn: psycopg.Connection[Any], run: Run) -> Since:
                 hint="alpha-db verify-chain --checkpoints tells more",
                 sqlstate="AUD09",
             )
-        facts = cursor.execute(query("guards_since"), {"size": states.size}).fetchall()
+        changes = cursor.execute(query("guards_since"), {"size": states.size}).fetchall()
         recorded = cursor.execute(query("guard_states_since"), {"size": states.size}).fetchall()
         events = run.logs.get("maintenance_events")
         maintenance = (
             cursor.execute(query("maintenance_since"), {"size": events.size}).fetchall() if events else None
         )
         row = cursor.execute(query("recorded_guards_hash"), {"size": states.size}).fetchone()
-    changed = here["guards"] != states.guards
+    changed = here["guards"] != facts.guards
     note = None
-    if row is None or row["state_hash"] != states.guards:
+    if row is None or row["state_hash"] != facts.guards:
         note = (
             f"When {run.name} was made, the guards were not those last recorded, which is what is listed here:"
             " something had been changed before."
         )
-    return Since(
-        run.name, states.checkpoint.signer, changed or bool(facts), facts, recorded, maintenance, note
-    )
+    return Since(run.name, states.signer, changed or bool(changes), changes, recorded, maintenance, note)

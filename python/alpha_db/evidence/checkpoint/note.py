@@ -1,35 +1,33 @@
-"""Checkpoints as text: what is signed, and what a run of them says. Source: c2sp.org/tlog-checkpoint.
+"""What is signed of a run: a checkpoint of three lines, and the proof of the run's row, which names every other log.
 
-alpha-db/<installation id>/<table>
-<size>
-<base64 of the root>
-installation <uuid>
-guards <sha-256>
-server <system identifier> timeline <n> lsn <X/Y>
-time <2026-01-25T12:00:00.123456Z>
-logs <count> <sha-256 of the lines "origin size root" of every log of the run>
-<empty line>
-— <key name> <base64 of key id and signature>
+    alpha-db.example.org/trading
+    42
+    e9NcahV/UuHeZ9yvY9geAJi2E1k99MsCEbvpLHjLTE4=
+
+    — alpha-db.example.org/trading <base64 of key id and signature>
+
+The lines are the name of the log, which is the key's name, the number of runs, and the root of the log of runs. Source:
+c2sp.org/tlog-checkpoint and c2sp.org/tlog-proof.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-from alpha_db.errors import shown
 from alpha_db.evidence.checkpoint.keys import SigningKey
-from alpha_db.evidence.offline_check import digest_of_run
+from alpha_db.evidence.offline_check import Run, RunRow
 
-_SERVER = re.compile(r"(\d+) timeline (\d+) lsn ([0-9A-F]+/[0-9A-F]+)", re.ASCII)
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-_NAME = "%Y%m%dT%H%M%S.%fZ"
-_GLANCE = re.compile(r"[^\n]+\n(\d+)\n[^\n]+\n(?:[^\n]+\n)*?guards (\S+)\n(?:[^\n]+\n)*\n— (\S+) ")
-_FILE_NAME = re.compile(r"[^./\x00][^/\x00]*")
+NOTE = "checkpoint.note"
+PROOF = "run.tlog-proof"
+#: Some readers of tlog-proof take lines of 64 KiB at most, and the extra line is base64.
+MAX_FOREIGN_EXTRA = 48 * 1024
+
+_GLANCE = re.compile(r"^[^\n]+\n(\d{1,18})\n[^\n]+\n\n— (\S+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -40,40 +38,15 @@ class Position:
     timeline: int
     lsn: str
 
-    def __str__(self) -> str:
-        return f"{self.system_identifier} timeline {self.timeline} lsn {self.lsn}"
-
     @classmethod
-    def parse(cls, text: str) -> Position:
-        """Return the position that str() printed. Raises ValueError."""
-        found = _SERVER.fullmatch(text)
-        if not found:
-            raise ValueError(f"not a server's position: {shown(text)}")
-        return cls(found[1], int(found[2]), found[3])
-
-    def is_before(self, other: Position) -> bool:
-        """Return whether the same server was here earlier than there."""
-        is_same = self.system_identifier == other.system_identifier
-        return is_same and (self.timeline, self.offset) < (other.timeline, other.offset)
+    def of(cls, run: Run) -> Position:
+        """Return where the server was when the run was recorded."""
+        return cls(run.system, run.timeline, run.lsn)
 
     @property
     def offset(self) -> int:
         """The WAL position as a number."""
         return offset_of(self.lsn)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the database says of one log, all logs of a run in one snapshot."""
-
-    origin: str
-    table: str
-    size: int
-    root: bytes
-    installation: str
-    guards: str
-    server: Position
-    time: datetime
 
 
 def offset_of(lsn: str) -> int:
@@ -82,53 +55,78 @@ def offset_of(lsn: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
-def run_name(time: datetime) -> str:
-    """Return the name of the directory of a run that was made at that time."""
-    return time.astimezone(UTC).strftime(_NAME)
-
-
-def signed_time(time: datetime) -> str:
-    """Return a time as a checkpoint prints it."""
-    return time.astimezone(UTC).strftime(_TIME)
+def run_name(size: int) -> str:
+    """Return the name of the directory of a run: the size of the log of runs, so that names sort as runs do."""
+    return f"{size:09d}"
 
 
 class Glance(NamedTuple):
-    """What a note says of itself, unverified."""
+    """What the files of a run say of themselves, unverified; empty where one cannot be read."""
 
-    size: int
-    guards: str
-    signer: str
-
-
-def glance(note: str) -> Glance | None:
-    """Return what a note says, without believing it; None for what is no checkpoint."""
-    found = _GLANCE.match(note) if note.endswith("\n") else None
-    return Glance(int(found[1]), found[2], found[3]) if found else None
+    size: int | None = None
+    signer: str = ""
+    time: str = ""
+    guards: str = ""
+    sizes: dict[str, int] = {}  # noqa: RUF012  # never changed
 
 
-def server_of(note: str) -> Position | None:
-    """Return the position that a note names, without believing it; None if it names none."""
-    found = re.search(r"^server (.+)$", note, re.MULTILINE)
+def glance(note: str, proof: str) -> Glance:
+    """Return what a note and the proof of its run's row say, without believing it."""
+    signed = _GLANCE.match(note) or _GLANCE.search(proof)
+    size, signer = (int(signed[1]), signed[2]) if signed else (None, "")
     try:
-        return Position.parse(found[1]) if found else None
-    except ValueError:
-        return None
+        extra = json.loads(base64.b64decode(proof.split("\n", 2)[1].removeprefix("extra ")))
+        row = json.loads(extra["row_data"])
+        sizes = {str(table): int(head["size"]) for table, head in row["heads"].items()}
+        return Glance(size, signer, str(row["created_at"]), str(row["guards_hash"]), sizes)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return Glance(size, signer)
 
 
-def compose(run: Sequence[Facts], key: SigningKey) -> dict[str, str]:
-    """Return the signed notes of a run, by table, in the run's order. ValueError for an unfit table name."""
-    digest = digest_of_run((facts.origin, facts.size, facts.root) for facts in run)
-    notes = {}
-    for facts in run:
-        if not _FILE_NAME.fullmatch(facts.table) or "\n" in facts.origin:
-            raise ValueError(f"a log cannot be called {shown(facts.table)}")
-        text = (
-            f"{facts.origin}\n{facts.size}\n{base64.b64encode(facts.root).decode()}\n"
-            f"installation {facts.installation}\n"
-            f"guards {facts.guards}\n"
-            f"server {facts.server}\n"
-            f"time {signed_time(facts.time)}\n"
-            f"logs {digest}\n"
-        )
-        notes[facts.table] = f"{text}\n{key.sign(text)}"
-    return notes
+def is_like_a_note(text: str) -> bool:
+    """Return whether a text looks like a checkpoint, unverified."""
+    return _GLANCE.match(text) is not None and text.endswith("\n")
+
+
+def compose_note(size: int, root: bytes, key: SigningKey) -> str:
+    """Return the signed checkpoint of the log of runs."""
+    text = f"{key.name}\n{size}\n{base64.b64encode(root).decode()}\n"
+    return f"{text}\n{key.sign(text)}"
+
+
+def compose_run_proof(row: RunRow, note: str) -> str:
+    """Return the proof that a run stands in the log that a note signs."""
+    return _compose(_compact({"format": "alpha-db/run/v1", **_members(row)}), row, note)
+
+
+def compose_row_proof(
+    table: str, row_id: int, previous_hash: str, row_data: str, proof: Sequence[bytes], run: RunRow, note: str
+) -> str:
+    """Return the proof that a row stands in the log of its table, as a run names it, and the run in the signed log.
+
+    Takes the table, the id, the hash before the row, the row as it was hashed, and its inclusion proof in its table's
+    log; the run's row, and the note.
+    """
+    extra = {
+        "format": "alpha-db/row/v1",
+        "table": table,
+        "id": row_id,
+        "previous_hash": previous_hash,
+        "row_data": row_data,
+        "proof": [base64.b64encode(node).decode() for node in proof],
+        "run": _members(run),
+    }
+    return _compose(_compact(extra), run, note)
+
+
+def _members(row: RunRow) -> dict[str, str]:
+    return {"previous_hash": row.previous_hash, "row_data": row.row_data}
+
+
+def _compose(extra: bytes, run: RunRow, note: str) -> str:
+    path = "".join(f"{base64.b64encode(node).decode()}\n" for node in run.proof)
+    return f"c2sp.org/tlog-proof@v1\nextra {base64.b64encode(extra).decode()}\nindex {run.id - 1}\n{path}\n{note}"
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""Checking what somebody names on the command line: a directory of runs, one run, or notes."""
+"""Checking what somebody names on the command line: a directory of runs, one run, or a file of one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from alpha_db.evidence.checkpoint.history import (
     Latest,
     Run,
     RunRefused,
-    Signed,
-    check_together,
+    open_proof,
     open_run,
-    open_signed,
     read_history,
     read_latest,
+    run_of_note,
+    run_of_proof,
 )
-from alpha_db.evidence.checkpoint.note import run_name
-from alpha_db.evidence.checkpoint.store import Store, StoreError, is_run_name, read_note, read_run
-from alpha_db.evidence.offline_check import MAX_NOTE, MAX_NOTES, Key, Refused, Unreadable, split_notes
+from alpha_db.evidence.checkpoint.store import Store, StoreError, is_run, is_run_name, read_file, read_run
+from alpha_db.evidence.offline_check import Key, Refused, Unreadable
 
 
 class Verdict(StrEnum):
@@ -42,20 +41,18 @@ class Checked:
     run: Run | None = None
     reason: str | None = None
     verdict: Verdict = Verdict.HOLDS
-    is_whole: bool = True
-    out_of_order: bool = False
 
 
 def check_path(path: str, keys: Sequence[Key], without: Sequence[str] = ()) -> Iterator[Checked]:
-    """Yield what came of each run or note that a path names; - is stdin. Raises nothing: one hides no other.
+    """Yield what came of each run, or file of one, that a path names; - is stdin. Raises nothing: one hides no other.
 
     Takes the runs of a directory that are left out.
     """
     place = Path(path)
     try:
         if path == "-" or not place.is_dir():
-            yield from _notes("stdin" if path == "-" else path, read_note(place, MAX_NOTES), keys)
-        elif is_run_name(place.resolve().name) or any(place.glob("*.note")):
+            yield from _file("stdin" if path == "-" else path, read_file(place), keys)
+        elif is_run_name(place.resolve().name) or is_run(place):
             yield from _run(path, place, keys)
         else:
             yield from _runs(Store(place, without), keys)
@@ -78,18 +75,15 @@ def _run(path: str, place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
         yield Checked(path, reason=str(problem), verdict=Verdict.REFUSED)
         unreadable = problem.unreadable
     else:
-        if run.logs:
-            yield Checked(path, run, is_whole=run.is_whole)
-    for note in unreadable:
-        yield Checked(str(place / note.note), reason=note.reason, verdict=Verdict.NOT_RUN)
+        if run:
+            yield Checked(path, run)
+    for one in unreadable:
+        yield Checked(str(place / one.file), reason=one.reason, verdict=Verdict.NOT_RUN)
 
 
 def _runs(store: Store, keys: Sequence[Key]) -> Iterator[Checked]:
     history = read_history(store, keys)
-    every = [
-        Checked(run.name, run, is_whole=run.is_whole, out_of_order=run.name in history.out_of_order)
-        for run in history.runs
-    ]
+    every = [Checked(run.name, run) for run in history.runs]
     every += [Checked(run.name, reason=run.reason, verdict=Verdict.REFUSED) for run in history.refused]
     every += [Checked(one.name, reason=one.reason, verdict=Verdict.NOT_RUN) for one in history.unreadable]
     yield from sorted(every, key=lambda checked: checked.what)
@@ -98,54 +92,36 @@ def _runs(store: Store, keys: Sequence[Key]) -> Iterator[Checked]:
 def read_checkpoints(path: Path, keys: Sequence[Key]) -> Latest:
     """Return the run that a path names, and what could not be read, so that an older checkpoint of a table stands in.
 
-    The path is that of a run, a note of it (which stands for itself), or a directory of runs (the latest counts).
-    Raises CheckpointRefused, NotThere, and StoreError.
+    The path is that of a run, a file of one, or a directory of runs (the latest counts). Raises CheckpointRefused,
+    NotThere, and StoreError.
     """
     try:
         if not path.is_dir():
-            signed = _note(path, keys)
-            return Latest(Run(path.name, {signed.table: signed}), [])
-        if not is_run_name(path.resolve().name):
+            return Latest(_open_file(path.name, read_file(path), keys), [])
+        if not (is_run_name(path.resolve().name) or is_run(path)):
             return read_latest(Store(path), keys)
         run, unreadable = open_run(read_run(path), keys)
     except Refused as problem:
         raise CheckpointRefused(f"checkpoint_refused: {path}: {problem}") from None
+    except Unreadable as problem:
+        raise StoreError(f"{path}: {problem}") from None
     except OSError as problem:
         raise StoreError(f"cannot read {path}: {problem.strerror}") from None
-    if not run.logs:
-        raise StoreError(f"{path / unreadable[0].note}: {unreadable[0].reason}")
+    if not run:
+        raise StoreError(f"{path / unreadable[0].file}: {unreadable[0].reason}")
     return Latest(run, unreadable)
 
 
-def _note(path: Path, keys: Sequence[Key]) -> Signed:
+def _file(what: str, text: str, keys: Sequence[Key]) -> Iterator[Checked]:
     try:
-        return open_signed(read_note(path, MAX_NOTE), keys)
+        yield Checked(what, _open_file(what, text, keys))
+    except Refused as problem:
+        yield Checked(what, reason=str(problem), verdict=Verdict.REFUSED)
     except Unreadable as problem:
-        raise StoreError(f"{path}: {problem}") from None
+        yield Checked(what, reason=str(problem), verdict=Verdict.NOT_RUN)
 
 
-def _notes(what: str, text: str, keys: Sequence[Key]) -> Iterator[Checked]:
-    notes = split_notes(text)
-    found: list[Checked] = []
-    for number, one in enumerate(notes, 1):
-        name = what if len(notes) == 1 else f"{what}, note {number}"
-        try:
-            signed = open_signed(one, keys)
-        except Unreadable as problem:
-            found.append(Checked(name, reason=str(problem), verdict=Verdict.NOT_RUN))
-        except Refused as problem:
-            found.append(Checked(name, reason=str(problem), verdict=Verdict.REFUSED))
-        else:
-            run = Run(name, {signed.table: signed})
-            found.append(Checked(f"{name} ({signed.table})", run, is_whole=False))
-    logs = {signed.table: signed for one in found if one.run for signed in one.run.logs.values()}
-    if len(logs) == len(notes) and _are_one_run(logs):
-        found = [Checked(what, Run(run_name(next(iter(logs.values())).time), logs))]
-    yield from found
-
-
-def _are_one_run(logs: dict[str, Signed]) -> bool:
-    try:
-        return check_together(logs.values())
-    except Refused:
-        return False
+def _open_file(name: str, text: str, keys: Sequence[Key]) -> Run:
+    if text.startswith("c2sp.org/tlog-proof@"):
+        return run_of_proof(name, open_proof(text, keys))
+    return run_of_note(name, text, keys)

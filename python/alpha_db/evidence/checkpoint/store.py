@@ -1,11 +1,13 @@
-"""A directory of checkpoints: one sub-directory for each run, named by its time, one note in it for each log.
+"""A directory of checkpoints: one sub-directory for each run, named by its number.
 
-    DIR/20261121T132823.123456Z/signals.note
-    DIR/20261121T132823.123456Z/order_execution.note
+    DIR/000000042/checkpoint.note   what was signed
+    DIR/000000042/run.tlog-proof    the run's row, which names every log
+    DIR/000000042/cosigned-1.note   the same note with the cosignatures of witnesses, if there are any
+    DIR/000000042/stamp-1.tsr       a time-stamp of the note, if there is one
     DIR/.lock
 
-A run is written under another name and renamed, so that it is there whole or not at all, and nothing is ever
-overwritten. Readers need neither the lock nor the right to write.
+A run is written under another name and renamed, so that it is there whole or not at all. Files are added to it later,
+and nothing is ever overwritten. Readers need neither the lock nor the right to write.
 """
 
 from __future__ import annotations
@@ -14,17 +16,19 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from alpha_db.errors import AlphaDbError, NotThere
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF
 from alpha_db.evidence.offline_check import MAX_NOTE, Unreadable, read_text
 from alpha_db.evidence.offline_check import NotThere as NoFile
 from alpha_db.security.files import lock, new_file, sync
 
-_RUN = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
-_SUFFIX = ".note"
+_RUN = re.compile(r"\d{9,18}", re.ASCII)
+_COSIGNED = re.compile(r"cosigned-([1-9]\d{0,8})\.note", re.ASCII)
+_MAX_RUN = 1 << 26  #: of a run's proof, in bytes: a head for each of a hundred thousand tables
 _NEW = ".new-"
 
 
@@ -33,15 +37,21 @@ class StoreError(AlphaDbError):
 
 
 class StoredRun(NamedTuple):
-    """A run as it lies in its directory: the text of each note by the name of its table, unverified.
+    """A run as it lies in its directory: the text of each of its files by name, unverified.
 
     `unreadable` says why of each file that could not be read, "" for the directory itself.
     """
 
     name: str
     path: Path
-    notes: dict[str, str]
+    files: dict[str, str]
     unreadable: dict[str, str]
+
+    @property
+    def cosigned(self) -> list[str]:
+        """The names of the notes with cosignatures, in the order in which they were added."""
+        found = {name: _COSIGNED.fullmatch(name) for name in self.files}
+        return sorted((name for name in found if found[name]), key=lambda name: int(name[9:-5]))
 
 
 class Store:
@@ -76,14 +86,6 @@ class Store:
         """Yield every run in the order of their names. Raises NotThere and StoreError, of the directory only."""
         return map(self.read, self.names())
 
-    def glance(self, name: str) -> str:
-        """Return the text of one note of a run, empty if there is none that can be read."""
-        with suppress(OSError, NoFile, Unreadable), os.scandir(self.path / name) as entries:
-            for entry in entries:
-                if entry.name.endswith(_SUFFIX) and entry.name[0] != ".":
-                    return read_text(entry.path, MAX_NOTE)
-        return ""
-
     @contextmanager
     def locked(self, timeout: float = 30) -> Iterator[None]:
         """Hold the lock of those who write, waiting for it for so many seconds (0: for ever).
@@ -109,7 +111,7 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def write(self, name: str, notes: Mapping[str, str]) -> Path:
+    def write(self, name: str, files: Mapping[str, str]) -> Path:
         """Write a run, durably and at once; return its directory. The caller holds the lock.
 
         Raises StoreError if there is a run of that name, or it cannot be written; then nothing of it is left.
@@ -122,8 +124,8 @@ class Store:
                 shutil.rmtree(left)  # of a run that was killed: we hold the lock, so it is nobody's
             new.mkdir()
             try:
-                for table, text in notes.items():
-                    with new_file(new / f"{table}{_SUFFIX}") as stream:
+                for file, text in files.items():
+                    with new_file(new / file) as stream:
                         stream.write(text.encode())
                 sync(new)
                 new.rename(target)
@@ -142,32 +144,40 @@ def is_run_name(name: str) -> bool:
 
 
 def read_run(path: Path) -> StoredRun:
-    """Return the notes of a run's directory, as far as they can be read."""
-    notes: dict[str, str] = {}
+    """Return the files of a run's directory, as far as they can be read."""
+    files: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     try:
-        files = sorted(file for file in path.iterdir() if file.suffix == _SUFFIX and file.name[0] != ".")
+        there = {entry.name for entry in path.iterdir()}
     except FileNotFoundError:
         return StoredRun(path.name, path, {}, {"": "it is a link to a directory that is not there"})
     except NotADirectoryError:
         return StoredRun(path.name, path, {}, {"": "it is not a directory"})
     except OSError as problem:
         return StoredRun(path.name, path, {}, {"": f"it cannot be read: {problem.strerror}"})
-    for file in files:
+    cosigned = sorted(name for name in there if _COSIGNED.fullmatch(name))
+    for name in (NOTE, PROOF, *cosigned):
         try:
-            notes[file.name.removesuffix(_SUFFIX)] = read_text(file, MAX_NOTE)
+            files[name] = read_text(path / name, _MAX_RUN if name == PROOF else MAX_NOTE)
         except (NoFile, Unreadable) as problem:
-            unreadable[file.name] = str(problem)
-    return StoredRun(path.name, path, notes, unreadable if files else {"": "there is no note in it"})
+            unreadable[name] = str(problem)
+    if not there & {NOTE, PROOF}:
+        unreadable = {"": "there is no checkpoint in it"}
+    return StoredRun(path.name, path, files, unreadable)
 
 
-def read_note(file: Path, limit: int = MAX_NOTE) -> str:
-    """Return the text of a note, byte for byte; - is stdin.
+def is_run(path: Path) -> bool:
+    """Return whether a directory of another name holds a run."""
+    return (path / NOTE).exists() or (path / PROOF).exists()
+
+
+def read_file(file: Path) -> str:
+    """Return the text of a note, or of a run's proof, byte for byte; - is stdin.
 
     Raises NotThere, and StoreError if it cannot be read or is no text.
     """
     try:
-        return read_text(file, limit)
+        return read_text(file, _MAX_RUN)
     except NoFile as problem:
         raise NotThere(f"{file}: {problem}") from None
     except Unreadable as problem:

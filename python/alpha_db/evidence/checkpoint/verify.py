@@ -17,10 +17,10 @@ from psycopg import sql
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
-from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, Signed
+from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, whole
 from alpha_db.evidence.checkpoint.note import Position
 from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
-from alpha_db.evidence.offline_check import MerkleTree, leaf_hash, verify_consistency
+from alpha_db.evidence.offline_check import MerkleTree, Signed, leaf_hash, verify_consistency
 from alpha_db.queries import query
 
 Row = dict[str, Any]
@@ -40,9 +40,6 @@ class Comparison:
     runs: int = 0
     latest: Run | None = None
     results: list[Row] = field(default_factory=list)
-    out_of_order: list[str] = field(
-        default_factory=list
-    )  #: runs whose time is later than that of one made after
 
 
 def compare(
@@ -75,14 +72,15 @@ def _compare(
     conn: Connection, directory: str, history: History, table: str | None, engage_lockdown: bool
 ) -> Comparison:
     here = _here(conn)
-    runs = [run for run in history.runs if run.any.installation == here["installation"]]
+    installation = here["installation"]
     strange = [
         RefusedRun(
-            run.name, f"it is of another installation, {run.any.installation}; this is {here['installation']}"
+            run.name, f"it is of another installation, {run.facts.installation}; this is {installation}"
         )
         for run in history.runs
-        if run.any.installation != here["installation"]
+        if run.facts and run.facts.installation != installation
     ]
+    runs = [run for run in history.runs if not run.facts or run.facts.installation == installation]
     refused = sorted([*history.refused, *strange], key=lambda run: run.name)
     results = [
         _row(run.name, run.name, verdict="checkpoint_refused", is_valid=False, detail=run.reason)
@@ -91,11 +89,10 @@ def _compare(
     results += [
         _row(one.name, one.run, verdict="not_run", detail=f"could not be read: {one.reason}")
         for one in history.unreadable
-        if table is None or one.note in ("", f"{table}.note")
     ]
     if not runs:
         return Comparison(directory, len(history.runs), None, results)
-    latest = runs[-1]
+    latest = next((run for run in reversed(runs) if run.is_whole), runs[-1])
     covered = {name: run for run in runs for name in run.logs}  # the latest run that has each table
     place = Whereabouts(
         Position(here["system_identifier"], here["timeline"], here["wal_lsn"]), here["in_recovery"]
@@ -116,7 +113,7 @@ def _compare(
             results.append(
                 _tried(name, covered[name], name, partial(_table, conn, runs, name, place, engage_lockdown))
             )
-    return Comparison(directory, len(history.runs), latest, results, history.out_of_order)
+    return Comparison(directory, len(history.runs), latest, results)
 
 
 def _tried(subject: str, run: Run, table: str | None, compare: Callable[[], Row]) -> Row:
@@ -141,7 +138,8 @@ def _here(conn: Connection) -> Row:
 
 
 def _guards(conn: Connection, latest: Run, guards: str) -> Row:
-    if latest.any.guards == guards:
+    then = whole(latest).guards
+    if then == guards:
         return _row(
             GUARDS, latest.name, verdict="intact", is_valid=True, detail="as when the checkpoint was made"
         )
@@ -162,7 +160,7 @@ def _guards(conn: Connection, latest: Run, guards: str) -> Row:
         verdict="guard_changed",
         is_valid=False,
         error_code="AUD-011",
-        expected_hash=latest.any.guards,
+        expected_hash=then,
         actual_hash=guards,
         detail=detail,
     )
@@ -206,7 +204,7 @@ def _table(conn: Connection, runs: Sequence[Run], name: str, place: Whereabouts,
     row = _row(name, mine[-1].name, name) | found | {"size": latest.size}
     older = _older(mine, name)
     if row["verdict"] == "tail_missing":
-        _explain_missing(conn, row, latest, older, place)
+        _explain_missing(conn, row, mine[-1], latest, older, place)
     elif row["verdict"] == "checkpoint_mismatch":
         _explain_mismatch(conn, row, older)
     elif row["verdict"] == "intact":
@@ -273,13 +271,16 @@ def _all_roots(conn: Connection, latest: Signed, older: Sequence[Signed]) -> Ite
 def _explain_missing(
     conn: Connection,
     row: Row,
+    run: Run,
     latest: Signed,
     older: Sequence[tuple[Run, Signed]],
     place: Whereabouts,
 ) -> None:
     there = row["rows_checked"]
     row["missing_rows"] = latest.size - there
-    row["cause"], said = why_missing(conn, latest.server, place)
+    row["cause"], said = "unknown", "where the server was then cannot be read"
+    if run.facts:
+        row["cause"], said = why_missing(conn, Position.of(run.facts), place)
     if row["cause"] == "standby_behind":
         row.update(
             verdict="not_run", is_valid=None, error_code=None, broken_id=None, missing_rows=None, detail=said

@@ -14,8 +14,9 @@ from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, no
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
 from alpha_db.evidence.checkpoint.create import Created
 from alpha_db.evidence.checkpoint.create import create as make
+from alpha_db.evidence.checkpoint.history import whole
 from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
-from alpha_db.evidence.checkpoint.note import glance
+from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_note
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
@@ -127,7 +128,7 @@ def show(as_json: bool, key_file: Path) -> None:
     "to_stdout",
     is_flag=True,
     cls=NamedOption,
-    help="Write the notes to stdout, not into DIRECTORY; if that is given, they must follow the last ones there.",
+    help="Write the note to stdout, not into DIRECTORY; if that is given, it must follow the last one there.",
 )
 @click.option("--wait-for-standby", is_flag=True, help="Only when every connected standby has the rows, too.")
 @click.option(
@@ -195,16 +196,10 @@ def create(
     for one in made.unreadable:
         said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
         note(("Not read, so an older checkpoint was compared with", WARN), said)
-    if made.out_of_order:
-        note(
-            ("A clock is or was wrong", WARN),
-            f": this checkpoint is named after {clean(made.facts[0].time)}, and the one before it is"
-            f" {clean(made.previous)}. It counts as the later one, by its place in the write-ahead log.",
-        )
     if made.guards_changed:
         note(
             ("The guards are not those of the last checkpoint, and are signed as they are now", WARN),
-            f": alpha-db guards --checkpoints {clean(made.previous)} names what changed.",
+            f": alpha-db guards --checkpoints {clean(directory)}/{clean(made.previous)} names what changed.",
         )
     if made.broken:
         note(
@@ -213,31 +208,30 @@ def create(
             ": alpha-db verify-chain tells which.",
         )
     if as_json:
-        emit_json(_created(made, key, with_notes=to_stdout))
+        emit_json(_created(made, key))
     else:
         if to_stdout:
-            text = "\n".join(made.notes.values())
-            put(lambda stream: stream.write(text))
+            put(lambda stream: stream.write(made.note))
         _tell_created(made, key, store, err=to_stdout)
     finish(EXIT_DAMAGE if made.broken else 0)
 
 
 @checkpoint.command(short_help="Verify checkpoints by themselves, without a database.")
-@click.argument("paths", nargs=-1, required=True, metavar="DIR|NOTE...")
+@click.argument("paths", nargs=-1, required=True, metavar="DIR|RUN|FILE...")
 @without_option
 @trusted_keys_option
 @json_option
 def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key]) -> None:
     """Verify checkpoints by themselves: signatures, whole runs, sizes that never decrease. Asks no database.
 
-    Takes directories of runs, single runs, notes, and - for notes on stdin. Exits 0 if all hold, 1 if any does
+    Takes directories of runs, single runs, files of them, and - for one on stdin. Exits 0 if all hold, 1 if any does
     not, 3 if something cannot be read or is no checkpoint, 5 if something is not there. All are verified, whatever is
     wrong with one of them; of several codes, 1 comes before 3 before 5.
 
     \b
     Examples:
       alpha-db checkpoint verify /mnt/witness/trading --trust checkpoint.key.vkey
-      alpha-db checkpoint verify signals.note \\
+      alpha-db checkpoint verify checkpoint.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
     results = [checked for path in paths for checked in check_path(path, keys, without)]
@@ -271,20 +265,22 @@ def list_(as_json: bool, directory: Path) -> None:
     """
     found: list[dict[str, Any]] = []
     for stored in Store(directory).runs():
-        seen = {table: glance(text) for table, text in stored.notes.items()}
-        told = {table: one for table, one in seen.items() if one is not None}
-        cut = "it is no checkpoint, or not the whole of one"
-        guards = [one.guards for one in told.values()]
+        seen = glance(stored.files.get(NOTE, ""), stored.files.get(PROOF, ""))
+        notes = [name for name in stored.files if name != PROOF and not is_like_a_note(stored.files[name])]
+        cut = dict.fromkeys(notes, "it is no checkpoint, or not the whole of one")
+        if PROOF in stored.files and not seen.time:
+            cut[PROOF] = "it is no proof of a run, or not the whole of one"
         found.append(
             {
                 "run": stored.name,
-                "logs": len(told),
-                "rows": sum(one.size for one in told.values()),
-                "guards": guards[0] if guards else None,
-                "signers": sorted({one.signer for one in told.values()}),
-                "sizes": {table: one.size for table, one in told.items()},
-                "unreadable": stored.unreadable
-                | {f"{table}.note": cut for table in seen.keys() - told.keys()},
+                "time": seen.time or None,
+                "logs": len(seen.sizes),
+                "rows": sum(seen.sizes.values()),
+                "guards": seen.guards or None,
+                "signer": seen.signer or None,
+                "cosigned": len(stored.cosigned),
+                "sizes": seen.sizes,
+                "unreadable": stored.unreadable | cut,
             }
         )
     unreadable = [
@@ -300,45 +296,49 @@ def list_(as_json: bool, directory: Path) -> None:
         table = [
             [
                 run["run"],
-                f"{run['logs']}",
+                (run["time"] or "-")[:19],
                 f"{run['rows']:,}",
-                (run["guards"] or "-")[:16],
-                ", ".join(run["signers"]),
+                (run["guards"] or "-")[:12],
+                run["signer"] or "-",
             ]
             for run in found
         ]
-        rows(table, head=("run", "logs", "rows", "guards", "signed by (not verified)"), right=[1, 2])
+        rows(table, head=("run", "time (UTC)", "rows", "guards", "signed by (not verified)"), right=[2])
         for name, reason in unreadable:
             line(("not read", WARN), f"  {clean(name)}  ", (clean(reason), WARN))
     finish(EXIT_NOT_RUN if unreadable else EXIT_OK)
 
 
-def _created(made: Created, key: SigningKey, *, with_notes: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "run": made.name,
+def _created(made: Created, key: SigningKey) -> dict[str, Any]:
+    facts = whole(made.run)
+    return {
+        "run": made.run.name,
         "path": None if made.path is None else str(made.path),
         "previous": made.previous,
         "guards_changed": made.guards_changed,
         "signer": key.name,
-        "time": made.facts[0].time,
+        "time": facts.time,
+        "size": made.run.checkpoint.size,
+        "root": made.run.checkpoint.root.hex(),
         "standbys": made.standbys,
-        "broken": made.broken,
+        "broken": facts.broken,
         "unreadable": [{"name": one.name, "reason": one.reason} for one in made.unreadable],
-        "out_of_order": made.out_of_order,
         "logs": [
             {"table": one.table, "origin": one.origin, "size": one.size, "root": one.root.hex()}
-            for one in made.facts
+            for one in facts.heads.values()
         ],
+        "note": made.note,
+        "proof": made.proof,
     }
-    return document | ({"notes": made.notes} if with_notes else {})
 
 
 def _tell_created(made: Created, key: SigningKey, store: Store | None, *, err: bool) -> None:
     say = note if err else line
-    total = sum(one.size for one in made.facts)
+    heads = whole(made.run).heads.values()
+    total = sum(one.size for one in heads)
     say(
-        (f"Checkpoint {made.name}", GOOD),
-        f": {len(made.facts)} logs, {total:,} rows, signed by {clean(key.name)}.",
+        (f"Checkpoint {made.run.name}", GOOD),
+        f": {len(heads)} logs, {total:,} rows, signed by {clean(key.name)}.",
     )
     if made.path:
         say(("  written to  ", DIM), clean(made.path))
@@ -355,15 +355,17 @@ def _tell_created(made: Created, key: SigningKey, store: Store | None, *, err: b
 
 def _checked(result: Checked) -> dict[str, Any]:
     run = result.run
+    facts = run.facts if run else None
     return {
         "what": result.what,
         "ok": result.reason is None,
         "verdict": result.verdict.value,
         "reason": result.reason,
-        "is_whole_run": result.is_whole and run is not None,
-        "out_of_order": result.out_of_order,
-        "time": run.any.time if run else None,
-        "signers": sorted({one.checkpoint.signer for one in run.logs.values()}) if run else [],
+        "is_whole_run": facts is not None,
+        "size": run.checkpoint.size if run else None,
+        "root": run.checkpoint.root.hex() if run else None,
+        "time": facts.time if facts else None,
+        "signer": run.checkpoint.origin if run else None,
         "sizes": {table: one.size for table, one in run.logs.items()} if run else {},
     }
 
@@ -383,15 +385,12 @@ def _tell_checked(results: Sequence[Checked]) -> None:
         if run is None:
             line((word, style), f"  {clean(result.what):<{width}}  ", (clean(result.reason), style))
             continue
-        total = sum(one.size for one in run.logs.values())
-        signers = ", ".join(sorted({one.checkpoint.signer for one in run.logs.values()}))
-        many = len(run.logs) > 1 or result.is_whole
-        told = f"{len(run.logs)} logs, " if many else ""
-        late = ", before a run with an earlier time: a clock was wrong" if result.out_of_order else ""
-        line(
-            (word, style),
-            f"  {clean(result.what):<{width}}  {told}{total:,} rows, signed by {clean(signers)}{late}",
-        )
+        signed = run.checkpoint
+        told = f"{signed.size:,} runs"
+        if run.facts:
+            heads = run.facts.heads.values()
+            told = f"{len(heads)} logs, {sum(one.size for one in heads):,} rows"
+        line((word, style), f"  {clean(result.what):<{width}}  {told}, signed by {clean(signed.origin)}")
     bad = sum(result.verdict is Verdict.REFUSED for result in results)
     unknown = sum(result.verdict in (Verdict.NOT_RUN, Verdict.NOT_THERE) for result in results)
     if bad:
@@ -401,5 +400,5 @@ def _tell_checked(results: Sequence[Checked]) -> None:
     if bad or unknown:
         return
     line((f"All {len(results)} hold." if len(results) > 1 else "It holds.", GOOD))
-    if not all(result.is_whole for result in results):
-        line("A note alone does not tell whether the others of its run are there: name the directory.")
+    if not all(result.run and result.run.is_whole for result in results):
+        line(f"A note alone does not say where the other logs stood: name its run, or {PROOF}.")

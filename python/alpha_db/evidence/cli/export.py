@@ -38,7 +38,7 @@ class Part(NamedTuple):
 @click.option("--to-id", metavar="ID", type=Integer(min=0), help="Last row; default: the last there is.")
 @click.option(
     "--since-checkpoint",
-    metavar="DIR|NOTE",
+    metavar="DIR|RUN",
     type=click.Path(path_type=Path, readable=False),
     help="Only the rows after those of this checkpoint (of a directory: its latest). Needs --trust.",
 )
@@ -101,8 +101,6 @@ def export(
     if from_id is not None and to_id is not None and to_id < from_id - 1:
         raise click.UsageError(f"--to-id {to_id} is before --from-id {from_id}")
     notes = open_notes(since_checkpoint, keys) if since_checkpoint else None
-    if notes is not None and not notes.is_run:
-        table = table or next(iter(notes.logs))
     is_single = table is not None and not output.is_dir()
     if not is_single:
         _prepare(output, table is None)
@@ -191,10 +189,10 @@ def _chosen(logs: Sequence[Log], table: str | None) -> list[Log]:
 
 def _after(conn: psycopg.Connection[Any], log: Log, notes: Notes, is_needed: bool) -> int:
     """The first row after a checkpoint, if the database still holds what was signed."""
-    if log.table not in notes.logs and not notes.unread(log.table) and not is_needed:
+    if log.table not in notes.logs and not notes.unreadable and not is_needed:
         return 1  # chained since then
     signed = notes.of(log.table)
-    notes.tell_unread(log.table)
+    notes.tell_unread()
     if signed.origin != log.origin:
         raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
     arguments = {"table_name": log.table, "size": signed.size}

@@ -16,10 +16,10 @@ from alpha_db.verify.cli.guards import counted, tell_facts
 def show_since(settings: Settings, checkpoints: Path, keys: list[Key], *, as_json: bool) -> None:
     """Compare the guards with the checkpoints that a path names, tell what is others, and end the command."""
     notes = open_notes(checkpoints, keys)
-    notes.tell_unread("guard_states")
+    notes.tell_unread()
     with settings.installed() as (conn, _):
         found = guards_since(conn, notes.run)
-    unread = notes.unread("guard_states")
+    unread = notes.unreadable
     if as_json:
         named = [{"name": one.name, "reason": one.reason} for one in unread]
         emit_json(found.document | {"unreadable": named})

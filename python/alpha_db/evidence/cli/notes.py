@@ -23,9 +23,10 @@ from alpha_db.errors import (
     from_database,
 )
 from alpha_db.evidence.checkpoint.create import seal
-from alpha_db.evidence.checkpoint.history import Run, Signed, UnreadableNote
+from alpha_db.evidence.checkpoint.history import Run, UnreadableFile
+from alpha_db.evidence.checkpoint.note import PROOF
 from alpha_db.evidence.checkpoint.read import read_checkpoints
-from alpha_db.evidence.offline_check import Checkpoint, Key, Refused, Unreadable
+from alpha_db.evidence.offline_check import Key, Refused, Signed, Unreadable
 from alpha_db.evidence.offline_check import NotThere as NoFile
 from alpha_db.installation import Place
 from alpha_db.queries import query
@@ -73,58 +74,40 @@ def verdict_of(problem: AlphaDbError) -> str:
 
 @dataclass(frozen=True)
 class Notes:
-    """The checkpoints that a path names, verified, by table; what could not be read, so that older ones stand in."""
+    """The checkpoint that a path names, verified; what could not be read, so that an older one stands in."""
 
     path: Path
     run: Run
-    unreadable: list[UnreadableNote]
-    is_run: bool
+    unreadable: list[UnreadableFile]
 
     @property
     def logs(self) -> dict[str, Signed]:
-        """The checkpoints by table."""
+        """The signed head of each log, by table."""
         return self.run.logs
 
-    def of(self, table: str) -> Checkpoint:
-        """Return the checkpoint of a table. Raises NotThere if there is none."""
-        return self._signed(table).checkpoint
-
-    def meant_for(self, table: str) -> Checkpoint:
-        """Return the checkpoint of a table; a single note is meant for whatever it is held against.
-
-        Raises NotThere if there is none.
-        """
-        return self.of(table if self.is_run else next(iter(self.logs)))
-
-    def text_of(self, table: str) -> str:
-        """Return the note of a table as it stands in its file. Raises NotThere if there is none."""
-        return self._signed(table).note
-
-    def unread(self, table: str) -> list[UnreadableNote]:
-        """Return what could not be read, and may have been a later checkpoint of a table."""
-        return [one for one in self.unreadable if one.note in ("", f"{table}.note")]
-
-    def tell_unread(self, table: str) -> None:
-        """Say on stderr what could not be read, so that an older checkpoint of a table stands in."""
-        for one in self.unread(table):
-            said = f": {clean(self.path / one.name)}: {clean(one.reason)}"
-            note((f"Not read, so an older checkpoint of {clean(table)} stands in", WARN), said)
-
-    def _signed(self, table: str) -> Signed:
+    def of(self, table: str) -> Signed:
+        """Return the signed head of a table's log. Raises NotThere if there is none."""
         if table not in self.logs:
-            for one in self.unread(table):
+            for one in self.unreadable:
                 raise EvidenceUnreadable(f"{self.path / one.name}: {one.reason}")
-            raise NotThere(f"there is no checkpoint of {table} in {self.path}")
+            said = "" if self.run.is_whole else f"; a note alone covers no other log: name its {PROOF}"
+            raise NotThere(f"there is no checkpoint of {table} in {self.path}{said}")
         return self.logs[table]
+
+    def tell_unread(self) -> None:
+        """Say on stderr what could not be read, so that an older checkpoint stands in."""
+        for one in self.unreadable:
+            said = f": {clean(self.path / one.name)}: {clean(one.reason)}"
+            note(("Not read, so an older checkpoint may stand in", WARN), said)
 
 
 def open_notes(path: Path, keys: Sequence[Key]) -> Notes:
-    """Return the checkpoints that a path names: a note, the notes of a run, or the latest of a directory of runs.
+    """Return the checkpoint that a path names: a run, a file of one, or the latest of a directory of runs.
 
     Raises CheckpointRefused for what no trusted key signed, NotThere, and StoreError for what cannot be read.
     """
     latest = read_checkpoints(path, keys)
-    return Notes(path, latest.run, latest.unreadable, is_run=path.is_dir())
+    return Notes(path, latest.run, latest.unreadable)
 
 
 def seal_first(conn: psycopg.Connection[Any], place: Place, table: str) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from psycopg.rows import dict_row
 
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
-from alpha_db.cli.output import GOOD, clean, emit_json, leave_stdout, line
+from alpha_db.cli.output import GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.errors import NotThere
+from alpha_db.evidence.checkpoint.history import whole
+from alpha_db.evidence.checkpoint.note import MAX_FOREIGN_EXTRA, compose_row_proof, compose_run_proof
 from alpha_db.evidence.cli.export_rows import Log
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
-from alpha_db.evidence.cli.notes import EvidenceRefused, judged, open_notes, seal_first
-from alpha_db.evidence.offline_check import Checkpoint, Key, verify_proof
+from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, judged, open_notes, seal_first
+from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, RunRow, Signed, verify_proof
 from alpha_db.queries import query
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
 from alpha_db.verify.cli.progress import spinner
@@ -29,10 +28,10 @@ from alpha_db.verify.cli.progress import spinner
 @click.argument("row_id", metavar="ID", type=Integer(min=1))
 @click.option(
     "--checkpoints",
-    metavar="DIR|NOTE",
+    metavar="DIR|RUN",
     type=click.Path(path_type=Path, readable=False),
     required=True,
-    help="A directory of checkpoints (the latest is taken), one of its runs, or a note.",
+    help="A directory of checkpoints (the latest is taken), one of its runs, or a run.tlog-proof.",
 )
 @trusted_keys_option
 @click.option(
@@ -57,9 +56,9 @@ def prove(
 ) -> None:
     """Write a proof that one row was in the log when a checkpoint was signed: a few kilobytes.
 
-    It has the row as it was hashed, its place in the log's Merkle tree, and the signed checkpoint, and shows
-    nothing of the other rows but hashes. It is checked before it is written. alpha-db verify-proof checks it with no
-    database. The log is sealed first, where this session can write.
+    It has the row as it was hashed, its place in the log's Merkle tree, the run that names this log, and the signed
+    checkpoint, and shows nothing of the other rows but hashes. The file is a C2SP tlog-proof. It is checked before it
+    is written. alpha-db verify-proof checks it with no database. The log is sealed first, where this session can write.
 
     Exits 0 if the proof is written, 1 if the database does not hold what was signed, 3 if it cannot be read, 5 if the
     row, or a checkpoint of it, is not there.
@@ -67,8 +66,8 @@ def prove(
     \b
     Examples:
       alpha-db prove signals 17 --checkpoints checkpoints/ --trust desk.vkey \\
-        -o signals-17.proof.json
-      alpha-db prove signals 17 --checkpoints signals.note --trust desk.vkey \\
+        -o signals-17.tlog-proof
+      alpha-db prove signals 17 --checkpoints checkpoints/000000042 --trust desk.vkey \\
         | alpha-db verify-proof - --trust desk.vkey
     """
     if str(output) == "-":
@@ -77,27 +76,33 @@ def prove(
         refuse_existing(output, force)
     notes = open_notes(checkpoints, keys)
     signed = notes.of(table)
-    notes.tell_unread(table)
+    notes.tell_unread()
     if row_id > signed.size:
         raise NotThere(
             f"row {row_id} of {table} is not among the {signed.size} rows of the checkpoint",
             hint="alpha-db checkpoint create makes one of the rows as they are now",
         )
-    proof = _prove(settings, table, row_id, signed, notes.text_of(table))
+    run = whole(notes.run)
+    proof = _prove(settings, table, row_id, signed, notes)
     with judged(f"row {row_id} of {table}, as it is in the database"):
-        verify_proof(proof, keys)
+        found = verify_proof(proof, keys)
     with new_file(output, force) as stream:
-        stream.write(json.dumps(proof, ensure_ascii=False, indent=2).encode() + b"\n")
+        stream.write(proof.encode())
+    if too_long := len(proof.split("\n", 2)[1]) > MAX_FOREIGN_EXTRA // 3 * 4:
+        note(
+            ("The row is long", WARN),
+            ": some other readers of tlog-proof refuse a line of more than 64 KiB. Ours read it.",
+        )
     if str(output) == "-" and not as_json:
         return
     if as_json:
-        told = {name: proof[name] for name in ("origin", "table", "id", "row_hash", "size")}
-        emit_json({"file": str(output), **told})
+        told = {"origin": signed.origin, "table": table, "id": row_id, "row_hash": found.row_hash}
+        emit_json({"file": str(output), **told, "size": signed.size, "run": run.id, "is_long": too_long})
     else:
         line(("ok", GOOD), f"  row {row_id:,} of {clean(table)}, among {signed.size:,} rows: {clean(output)}")
 
 
-def _prove(settings: Settings, table: str, row_id: int, signed: Checkpoint, note: str) -> dict[str, Any]:
+def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: Notes) -> str:
     arguments = {"table_name": table, "id": row_id, "size": signed.size}
     with settings.installed() as (conn, place), conn.cursor(row_factory=dict_row) as cursor:
         logs = {log["table"]: Log(**log) for log in cursor.execute(query("logs")).fetchall()}
@@ -117,15 +122,11 @@ def _prove(settings: Settings, table: str, row_id: int, signed: Checkpoint, note
     if row is None or row["previous_hash"] is None:
         missing = row_id if row is None else row_id - 1
         raise EvidenceRefused(f"row {missing} of {table} is missing")
-    return {
-        "format": "alpha-db/proof/v1",
-        "origin": signed.origin,
-        "table": table,
-        "id": row_id,
-        "row_data": row["row_data"],
-        "previous_hash": row["previous_hash"],
-        "row_hash": row["row_hash"],
-        "size": signed.size,
-        "proof": [base64.b64encode(node).decode() for node in row["proof"]],
-        "checkpoint": note,
-    }
+    path = [bytes(node) for node in row["proof"]]
+    text = notes.run.notes[-1]
+    if table == LOG_OF_RUNS:
+        return compose_run_proof(RunRow(row_id, row["previous_hash"], row["row_data"], path), text)
+    assert notes.run.proof is not None  # whole() has looked
+    return compose_row_proof(
+        table, row_id, row["previous_hash"], row["row_data"], path, notes.run.proof.run_row, text
+    )

@@ -93,8 +93,7 @@ def document(found: Comparison) -> dict[str, Any]:
         "directory": found.directory,
         "runs": found.runs,
         "latest": latest.name if latest else None,
-        "time": latest.any.time if latest else None,
-        "out_of_order": found.out_of_order,
+        "time": latest.facts.time if latest and latest.facts else None,
         "results": found.results,
     }
 
@@ -104,13 +103,8 @@ def text(found: Comparison) -> None:
     line()
     latest = found.latest
     if latest:
-        made = f" of {clean(found.directory)}, made {clean(latest.any.time)}"
-        line((f"Compared with {clean(latest.name)}", HEAD), made)
-        for name in found.out_of_order:
-            line(
-                (f"{clean(name)} is named after a clock that was ahead.", WARN),
-                " It stands where its rows say.",
-            )
+        made = f", made {clean(latest.facts.time)}" if latest.facts else ""
+        line((f"Compared with run {clean(latest.name)}", HEAD), f" of {clean(found.directory)}{made}")
     else:
         line(("Compared with nothing", HEAD), f": no run in {clean(found.directory)} can be relied on")
     quiet = [row for row in found.results if not _is_loud(row)]
@@ -145,8 +139,8 @@ def metrics(found: Comparison) -> Metrics:
             ],
         ),
     ]
-    if found.latest:
-        made = f"{found.latest.any.time.timestamp():.0f}"
+    if found.latest and found.latest.facts:
+        made = f"{found.latest.facts.time.timestamp():.0f}"
         result.append(
             ("checkpoint_timestamp_seconds", "When the latest checkpoint was made, Unix time.", [({}, made)])
         )

@@ -16,9 +16,9 @@ import click
 from alpha_db.cli.common import debug_option, finish, json_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
-from alpha_db.evidence.checkpoint.history import UnreadableNote
+from alpha_db.evidence.checkpoint.history import UnreadableFile
 from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of, worst
-from alpha_db.evidence.offline_check import Checkpoint, Key, open_file, read_lines, verify_export
+from alpha_db.evidence.offline_check import Key, Signed, open_file, read_lines, verify_export
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
 
@@ -77,9 +77,7 @@ def verify_export_command(
     results = [_check(file, notes) for file in files]
     told = [_told(problem, path)] if problem else []
     if notes:
-        tables = {result.get("table") for result in results}
-        told += [_unread(one, notes) for table in sorted(filter(None, tables)) for one in notes.unread(table)]
-    told = [one for n, one in enumerate(told) if one not in told[:n]]
+        told += [_unread(one, notes) for one in notes.unreadable]
     if as_json:
         emit_json({"exports": results, "checkpoints": told})
     else:
@@ -105,7 +103,7 @@ def _told(problem: AlphaDbError, path: Path | None) -> dict[str, Any]:
     return {"checkpoint": str(path), "verdict": verdict_of(problem), "reason": reason}
 
 
-def _unread(one: UnreadableNote, notes: Notes) -> dict[str, Any]:
+def _unread(one: UnreadableFile, notes: Notes) -> dict[str, Any]:
     return {"checkpoint": str(notes.path / one.name), "verdict": "not_run", "reason": one.reason}
 
 
@@ -127,7 +125,7 @@ def _check(file: str, notes: Notes | None) -> dict[str, Any]:
             header = next(lines, b"")
             table = _table(header)
             try:
-                checkpoint = notes.meant_for(table) if notes and table else None
+                checkpoint = notes.of(table) if notes and table else None
             except AlphaDbError as problem:
                 missing = problem  # by itself it is checked all the same
             found = verify_export(chain([header], lines), checkpoint, tell)
@@ -138,7 +136,7 @@ def _check(file: str, notes: Notes | None) -> dict[str, Any]:
     if missing:
         reason = f"{missing.message}; by itself it holds"
         told |= {"verdict": verdict_of(missing), "reason": reason}
-    return told | {"checkpoint": None if checkpoint is None else _described(checkpoint)}
+    return told | {"checkpoint": _described(checkpoint, notes)}
 
 
 @contextlib.contextmanager
@@ -160,9 +158,17 @@ def _table(header: bytes) -> str:
         return ""
 
 
-def _described(checkpoint: Checkpoint) -> dict[str, Any]:
-    described = {"size": checkpoint.size, "root": checkpoint.root.hex(), "signer": checkpoint.signer}
-    return {**described, **checkpoint.extensions}
+def _described(signed: Signed | None, notes: Notes | None) -> dict[str, Any] | None:
+    if signed is None or notes is None:
+        return None
+    facts = notes.run.facts
+    return {
+        "size": signed.size,
+        "root": signed.root.hex(),
+        "signer": signed.signer,
+        "run": facts.id if facts else notes.run.checkpoint.size,
+        "time": facts.time if facts else None,
+    }
 
 
 _WORDS = {
@@ -209,5 +215,5 @@ def _rows(result: dict[str, Any]) -> str:
 
 
 def _signed(checkpoint: dict[str, Any]) -> str:
-    when = f" at {checkpoint['time']}" if "time" in checkpoint else ""
+    when = f" at {checkpoint['time']}" if checkpoint["time"] else ""
     return clean(f"{checkpoint['signer']}{when}")

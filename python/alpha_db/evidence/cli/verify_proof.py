@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import debug_option, json_option
-from alpha_db.cli.output import DIM, GOOD, emit_json, line, rows
+from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, rows
 from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.cli.notes import judged, verdict_of
-from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, ProofResult, read_text, verify_proof
+from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, Proof, read_text, verify_proof
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
 
 
@@ -27,9 +27,9 @@ def verify_proof_command(file: str, keys: Sequence[Key], as_json: bool) -> None:
 
     \b
     Examples:
-      alpha-db verify-proof signals-17.proof.json --trust desk.vkey
+      alpha-db verify-proof signals-17.tlog-proof --trust desk.vkey
       alpha-db verify-proof - --trust desk.example+9d2a4c01+AX... \\
-        --json < signals-17.proof.json
+        --json < signals-17.tlog-proof
     """
     try:
         with judged(file):
@@ -41,10 +41,12 @@ def verify_proof_command(file: str, keys: Sequence[Key], as_json: bool) -> None:
     if as_json:
         emit_json({"file": file, "verdict": "holds", "reason": None, **_document(proof)})
         return
-    signed = proof.checkpoint
-    line(("ok", GOOD), f"  row {proof.id:,} was among the {signed.size:,} rows that {signed.signer} signed")
-    told = [("log", proof.origin), ("row_hash", proof.row_hash), ("root", signed.root.hex())]
-    told += [*signed.extensions.items(), ("row_data", _shortened(proof.row_data))]
+    head, run = proof.head, proof.run
+    line(
+        ("ok", GOOD), f"  row {proof.id:,} was among the {head.size:,} rows that {clean(head.signer)} signed"
+    )
+    told = [("log", head.origin), ("row_hash", proof.row_hash), ("root", head.root.hex())]
+    told += [("run", f"{run.id:,}, recorded {clean(run.time)}"), ("row_data", _shortened(proof.row_data))]
     rows(told, styles=[DIM] * len(told), indent="    ")
 
 
@@ -54,12 +56,16 @@ def _shortened(row_data: str) -> str:
     return f"{row_data[:MAX_SHOWN]}… ({len(row_data):,} characters; --json prints all)"
 
 
-def _document(proof: ProofResult) -> dict[str, Any]:
-    signed = proof.checkpoint
-    checkpoint = {
-        "size": signed.size,
-        "root": signed.root.hex(),
-        "signer": signed.signer,
-        **signed.extensions,
+def _document(proof: Proof) -> dict[str, Any]:
+    head, run = proof.head, proof.run
+    return {
+        "origin": head.origin,
+        "table": proof.table,
+        "id": proof.id,
+        "row_data": proof.row_data,
+        "row_hash": proof.row_hash,
+        "size": head.size,
+        "root": head.root.hex(),
+        "run": {"id": run.id, "time": run.time, "guards": run.guards},
+        "checkpoint": {"size": run.checkpoint.size, "root": run.checkpoint.root.hex(), "signer": head.signer},
     }
-    return {**proof._asdict(), "checkpoint": checkpoint}
