@@ -19,6 +19,8 @@ from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
 from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_note
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
+from alpha_db.evidence.cli.checkpoint_witness import witness
+from alpha_db.evidence.cli.key_pair import save_pair
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.offline_check import Key
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option, without_option
@@ -30,6 +32,9 @@ _WAIT = 60.0
 @click.group(short_help="Signed checkpoints, to be kept outside.")
 def checkpoint() -> None:
     """Signed checkpoints of all logs, to be kept outside of the database."""
+
+
+checkpoint.add_command(witness)
 
 
 @checkpoint.command()
@@ -60,17 +65,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
         key = SigningKey.generate(name)
     except BadKey as problem:
         raise click.BadParameter(f"{problem.message}. {problem.hint}", param_hint="--name") from None
-    if not output.name:
-        raise click.UsageError("--output names no file")
-    public = output.with_name(f"{output.name}.vkey")
-    if public.exists():
-        raise StoreError(f"cannot write the public key {public}: File exists")
-    key.save(output)
-    try:
-        with public.open("x", encoding="utf-8") as stream:
-            stream.write(f"{key.vkey}\n")
-    except OSError as problem:
-        raise StoreError(f"cannot write the public key {public}: {problem.strerror}") from None
+    public = save_pair(key, output)
     if as_json:
         emit_json(
             {

@@ -44,7 +44,7 @@ def witness() -> None:
     """
 
 
-@witness.command()
+@witness.command(short_help="Make the key of a witness.")
 @click.option(
     "--name", metavar="NAME", required=True, help="Name of the witness, which stands in every signature."
 )
@@ -114,7 +114,7 @@ def init(as_json: bool, state: Path) -> None:
         line((f"{clean(state)}", GOOD), ": a witness that has cosigned nothing yet.")
 
 
-@witness.command(short_help="Run a witness: answer logs that want their checkpoints cosigned.")
+@witness.command(short_help="Run a witness that logs ask for cosignatures.")
 @state_option
 @click.option(
     "--listen",
