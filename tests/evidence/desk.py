@@ -44,10 +44,17 @@ class Evidence:
     def run_of(self, *tables: str) -> Path:
         """A directory of checkpoints with one run in it."""
         books = [book_of(self.db, table) for table in tables]
-        folder = self.path("checkpoints") / RUN
+        return self._sign(books[0].runs(together=books), RUN).parent
+
+    def record(self) -> Path:
+        """The directory of a run that the database recorded: it names every log."""
+        size = one(self.db, "select (record_checkpoint_run()).id")
+        return self._sign(book_of(self.db, "checkpoint_runs"), f"{size:09d}")
+
+    def _sign(self, runs: Book, name: str) -> Path:
+        folder = self.path("checkpoints") / name
         folder.mkdir(parents=True)
-        runs = books[0].runs(together=books)
         proof = run_proof(runs)
         (folder / "run.tlog-proof").write_text(proof, encoding="utf-8")
         (folder / "checkpoint.note").write_text(proof.split("\n\n", 1)[1], encoding="utf-8")
-        return folder.parent
+        return folder

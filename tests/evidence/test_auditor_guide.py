@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -9,13 +10,24 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from alpha_db.evidence import offline_check
 from tests.cluster import client_environment
 from tests.evidence.desk import Evidence, book_of
-from tests.evidence.made_by_hand import OTHER, SIGNER, Book, Signer, root_of
+from tests.evidence.made_by_hand import (
+    OTHER,
+    SIGNER,
+    Book,
+    Signer,
+    checkpoint_text,
+    root_of,
+    run_proof,
+    run_row,
+    tlog_proof,
+)
 from tests.support import ROOT, fill, make_signal
 
 GUIDE = (ROOT / "docs" / "auditor-guide.md").read_text(encoding="utf-8")
@@ -46,10 +58,9 @@ BOOK = Book([row(n) for n in range(1, SIZE + 3)])
 def sample(folder: Path, book: Book = BOOK, size: int = SIZE) -> None:
     shutil.copy(offline_check.__file__, folder)
     (folder / "signals.jsonl").write_bytes(b"".join(book.export()))
-    (folder / "signals.note").write_text(book.note(size), encoding="utf-8")
+    (folder / "run.tlog-proof").write_text(book.run(size), encoding="utf-8")
     (folder / "desk.vkey").write_text(f"{SIGNER.vkey}\n")
-    proof = json.dumps(book.proof(min(17, size), size), ensure_ascii=False)
-    (folder / "signals-17.proof.json").write_text(proof, encoding="utf-8")
+    (folder / "signals-17.tlog-proof").write_text(book.proof(min(17, size), size), encoding="utf-8")
 
 
 def bash(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
@@ -66,18 +77,12 @@ def bash(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 def shown(text: str) -> str:
     """What the guide shows, with this book's hashes for the words in capitals."""
-    lines = BOOK.text(SIZE).splitlines()
-    values = {
-        "LAST_HASH": BOOK.hashes[-1].hex(),
-        "ROOT": root_of(BOOK.leaves[:SIZE]).hex(),
-        "GUARDS": lines[4].split()[1],
-        "LOGS": lines[7].split()[2],
-    }
+    values = {"LAST_HASH": BOOK.hashes[-1].hex(), "ROOT": root_of(BOOK.leaves[:SIZE]).hex()}
     return re.sub("|".join(values), lambda found: values[found.group()], text)
 
 
 def test_the_guide_has_what_is_tested_here() -> None:
-    assert (len(COMMANDS), len(SHOWN)) == (5, 3)
+    assert (len(COMMANDS), len(SHOWN)) == (6, 4)
     assert "openssl" in COMMANDS[2]
 
 
@@ -93,7 +98,7 @@ def test_by_tool(tmp_path: Path) -> None:
 def test_by_hand(tmp_path: Path) -> None:
     sample(tmp_path)
     done = bash(tmp_path, BY_HAND)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", shown(SHOWN[1] + SHOWN[2]))
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", shown("".join(SHOWN[1:])))
 
 
 SMALL = Book(BOOK.rows[:5])
@@ -152,6 +157,11 @@ BROKEN: dict[str, tuple[int, list[bytes]]] = {
     "a bare quote": (3, edited(LINES, 3, b'\\"n', b'"n')),
     "no header": (3, LINES[1:]),
     "the header of another installation": (1, edited(LINES, 0, b"alpha-db/6f", b"alpha-db/7f")),
+    "a header of nowhere": (3, edited(LINES, 0, b"alpha-db/6f", b"alpha-db/6F")),
+    "a hash that is too short": (
+        3,
+        edited(LINES, 3, SMALL.hashes[3].hex().encode(), SMALL.hashes[3].hex()[1:].encode()),
+    ),
     "the header of another table": (1, [Book(SMALL.rows, "votes").export()[0], *LINES[1:]]),
     "a header that begins with nothing": (1, edited(LINES, 0, SMALL.hashes[0].hex().encode(), b"0" * 64)),
     "two headers": (3, [LINES[0], *LINES]),
@@ -206,7 +216,7 @@ def test_the_end_is_what_the_page_says(small: Path) -> None:
         "it holds: rows 1 to 5 were signed, 0 came later",
     )
     for size in (0, 3):
-        (small / "signals.note").write_text(SMALL.note(size), encoding="utf-8")
+        (small / "run.tlog-proof").write_text(SMALL.run(size), encoding="utf-8")
         done = bash(small, BY_HAND)
         assert f"it holds: rows 1 to {size} were signed, {5 - size} came later\n" in done.stdout, done
     export = (small / "signals.jsonl").read_bytes()
@@ -216,52 +226,168 @@ def test_the_end_is_what_the_page_says(small: Path) -> None:
 
 NAMESAKE = Signer(SIGNER.name, b"9" * 32)
 
-#: Notes, and the exit code of both ways.
-NOTES = {
-    "of another signer": (1, SMALL.note(signer=OTHER)),
-    "of a namesake": (1, SMALL.note(signer=NAMESAKE)),
-    "changed": (1, SMALL.note().replace("guards ab", "guards ac")),
-    "of another root": (1, ANEW.note()),
-    "of another log": (1, Book(SMALL.rows, "votes").note()),
-    "of more rows": (1, BOOK.note(7)),
-    "signed twice": (0, SMALL.note() + SIGNER.signature_line(SMALL.text())),
-    "signed by a namesake, too": (0, SMALL.note() + NAMESAKE.signature_line(SMALL.text())),
-    "signed by others first": (0, OTHER.sign(SMALL.text()) + SIGNER.signature_line(SMALL.text())),
-    "with a bad signature besides": (1, SMALL.note() + SIGNER.signature_line("x\n")),
-    "CRLF": (3, SMALL.note().replace("\n", "\r\n")),
-    "cut": (3, SMALL.note()[:-1]),
+NOTE, TEXT, RUN = SMALL.note(), SMALL.text(), SMALL.run()
+START = RUN.removesuffix(NOTE)
+V, E, X, N, *_ = RUN.split("\n")
+
+
+def of_row(old: str, new: str) -> str:
+    """The proof of a signed run with something else in its row."""
+    runs = SMALL.runs()
+    assert old in runs.rows[2]
+    return run_proof(Book([*runs.rows[:2], runs.rows[2].replace(old, new, 1)], "checkpoint_runs"))
+
+
+def of_heads(heads: dict[str, Any]) -> str:
+    return run_proof(Book([run_row(1, heads)], "checkpoint_runs"))
+
+
+def of_extra(old: str, new: str) -> str:
+    """A run with something else in its line `extra`; the signature is right."""
+    extra = base64.b64decode(E.split()[1])
+    assert old.encode() in extra
+    return (
+        f"{V}\nextra {base64.b64encode(extra.replace(old.encode(), new.encode(), 1)).decode()}\n"
+        + "\n".join(RUN.split("\n")[2:])
+    )
+
+
+def of_lines(*lines: str) -> str:
+    return "\n".join([*lines, "", NOTE])
+
+
+ROOT_OF_SMALL = SMALL.head()["root"]
+#: A run written again with its hash and its path: what the checkpoint signs is another one.
+FORGED = run_proof(ANEW.runs()).split("\n\n")[0]
+
+#: Files run.tlog-proof, and the exit code of both ways.
+CHECKPOINTS = {
+    "as it was made": (0, RUN),
+    # the signature
+    "of another signer": (1, SMALL.run(signer=OTHER)),
+    "of a namesake": (1, SMALL.run(signer=NAMESAKE)),
+    "of another root": (1, ANEW.run()),
+    "of more rows": (1, BOOK.run(7)),
+    "with the note of another": (1, START + ANEW.note()),
+    "with the signature of another": (1, START + TEXT + "\n" + ANEW.note().split("\n\n")[1]),
+    "signed twice": (0, RUN + SIGNER.signature_line(TEXT)),
+    "signed by a namesake, too": (0, RUN + NAMESAKE.signature_line(TEXT)),
+    "signed by others first": (0, START + OTHER.sign(TEXT) + SIGNER.signature_line(TEXT)),
+    "with a bad signature besides": (1, RUN + SIGNER.signature_line("x\n")),
+    "a cut signature": (1, f"{RUN[:-9]}\n"),
+    "a signature of two bytes": (3, f"{START}{TEXT}\n— {SIGNER.name} AAA=\n"),
+    "a signature that is no base64": (3, f"{START}{TEXT}\n— {SIGNER.name} AAAAAAB=\n"),
+    "unsigned": (3, START + TEXT),
+    "unsigned, with an empty line": (3, f"{START}{TEXT}\n"),
+    "101 signatures": (3, RUN + SIGNER.signature_line("x\n") * 100),
+    "two notes": (1, START + NOTE * 2),
+    "two notes, one behind the other": (1, f"{RUN}\n{NOTE}"),
+    "a note that is too long": (3, START + "x" * (1 << 20) + f"\n{NOTE}"),
+    # the file
+    "CRLF": (3, RUN.replace("\n", "\r\n")),
+    "CRLF in the note": (3, START + NOTE.replace("\n", "\r\n")),
+    "cut": (3, RUN[:-1]),
     "empty": (3, ""),
     "a blank line": (3, "\n"),
-    "a byte order mark": (3, f"\ufeff{SMALL.note()}"),
+    "a byte order mark": (3, f"\ufeff{RUN}"),
     "HTML": (3, "<html>\n\n<p>Not found</p>\n</html>\n"),
     "JSON": (3, "{}\n"),
-    "unsigned": (3, SMALL.text()),
-    "unsigned, with an empty line": (3, f"{SMALL.text()}\n"),
-    "blank lines behind": (3, f"{SMALL.note()}\n"),
-    "blanks behind": (3, SMALL.note().replace("\n", "  \n")),
-    "a cut signature": (1, f"{SMALL.note()[:-9]}\n"),
-    "a signature of two bytes": (3, f"{SMALL.text()}\n— {SIGNER.name} AAA=\n"),
-    "no base64": (3, f"{SMALL.text()}\n— {SIGNER.name} AAAAAAB=\n"),
-    "too long": (3, "x" * (1 << 20) + f"\n{SMALL.note()}"),
-    "two notes": (1, SMALL.note() * 2),
-    "two notes, one behind the other": (1, f"{SMALL.note()}\n{SMALL.note()}"),
-    "101 signatures": (3, SMALL.note() + SIGNER.signature_line("x\n") * 100),
+    "a NUL": (3, RUN.replace("\n3\n", "\n3\0\n")),
+    "a tab": (3, RUN.replace("index ", "index\t")),
+    "blank lines behind": (3, f"{RUN}\n"),
+    "blanks behind": (3, RUN.replace("\n", "  \n")),
+    "the note alone": (3, NOTE),
+    # the lines
+    "no extra line": (3, of_lines(V, X, N)),
+    "two extra lines": (3, of_lines(V, E, E, X, N)),
+    "an extra line that is no base64": (3, of_lines(V, E[:-1], X, N)),
+    "an extra line with a blank": (3, of_lines(V, f"{E} ", X, N)),
+    "an extra line of nothing": (3, of_lines(V, "extra ", X, N)),
+    "another version": (3, of_lines("c2sp.org/tlog-proof@v2", E, X, N)),
+    "no version": (3, of_lines(E, X, N)),
+    "no index": (3, of_lines(V, E, N)),
+    "the index of another run": (1, of_lines(V, E, "index 1", N)),
+    "an index beyond the end": (1, of_lines(V, E, "index 3", N)),
+    "an index with a zero": (3, of_lines(V, E, "index 02", N)),
+    "an index of 19 digits": (3, of_lines(V, E, "index " + "9" * 19, N)),
+    "an index below zero": (3, of_lines(V, E, "index -1", N)),
+    "no node": (1, of_lines(V, E, X)),
+    "a node too many": (1, of_lines(V, E, X, N, N)),
+    "another node": (1, of_lines(V, E, X, "A" * 43 + "=")),
+    "63 nodes": (1, of_lines(V, E, X, *[N] * 63)),
+    "64 nodes": (3, of_lines(V, E, X, *[N] * 64)),
+    "a node that is no base64": (3, of_lines(V, E, X, "A" * 42 + "B=")),
+    "a node that is too short": (3, of_lines(V, E, X, "AAAA")),
+    "a node with a blank": (3, of_lines(V, E, X, f"{N} ")),
+    "lines in another order, and another note": (3, of_lines(V, X, E, N)[: -len(NOTE)] + ANEW.note()),
+    "an empty line more": (1, of_lines(V, E, X, N, "")),
+    # the extra line
+    "a run written again": (1, f"{FORGED}\n\n{NOTE}"),
+    "a run with another size in it": (1, of_extra('\\"size\\": 5', '\\"size\\": 4')),
+    "a run that says another id": (1, of_extra('{\\"id\\":3', '{\\"id\\":4')),
+    "a run with another hash before it": (1, of_extra(SMALL.runs().hashes[2].hex(), "0" * 64)),
+    "a hash in upper case": (3, of_extra(SMALL.runs().hashes[2].hex(), SMALL.runs().hashes[2].hex().upper())),
+    "another format": (3, of_extra("run/v1", "run/v2")),
+    "a member more": (3, of_extra('\\"}"}', '\\"}","more":1}')),
+    "a second text": (3, of_extra('"row_data"', '"row_data":"x","row_data"')),
+    "a bad escape": (3, of_extra('{\\"id', '{\\q\\"id')),
+    "a bare quote": (3, of_extra('{\\"id', '{"id')),
+    "a raw tab": (3, of_extra("auditor", "audi\ttor")),
+    "a NUL inside": (3, of_extra("auditor", "audi\0tor")),
+    "something behind": (3, of_extra('\\"}"}', '\\"}"}x')),
+    "another table": (5, Book(SMALL.rows, "votes").run()),
+    "no root": (3, of_row(f'"{ROOT_OF_SMALL}"', "null")),
+    "an empty table, too": (0, of_heads({"votes": Book([], "votes").head(), "signals": SMALL.head()})),
+    "no table at all": (5, of_heads({})),
     **{
-        f"signed with {what}": (code, SIGNER.sign(SMALL.text().replace(old, new, 1)))
+        f"signed with {what}": (code, of_row(old, new))
         for what, code, old, new in (
-            ("another installation", 1, "installation 6f", "installation 7f"),
-            ("no installation", 3, "installation ", "place "),
-            ("no guards", 3, "guards ", "guard "),
-            ("a line twice", 3, "guards ", "guards x\nguards "),
-            ("another line", 0, "guards ", "more x\nguards "),
-            ("an empty line", 3, "guards ", "\nguards "),
+            ("another installation", 1, "6f1c", "7f1c"),
+            ("no installation", 3, '"installation_id":', '"place":'),
+            ("an installation that is none", 3, "6f1c", "6F1C"),
+            ("guards that are none", 3, "abab", "ABAB"),
             ("a bad time", 3, "2026-01-25", "2026-13-25"),
-            ("a short time", 3, ".123456Z", "Z"),
-            ("a bad server", 3, "timeline 1", "timeline x"),
+            ("a time without its zone", 3, "+00:00", ""),
+            ("a bad timeline", 3, '"timeline":1', '"timeline":"1"'),
+            ("a bad position", 3, "0/15D4F28", "15D4F28"),
+            ("a member twice", 3, '+00:00"}', '+00:00","timeline":1}'),
+            ("a brace too many", 3, '+00:00"}', '+00:00"}}'),
+            ("something behind", 3, '+00:00"}', '+00:00"}x'),
+            ("a root in upper case", 3, ROOT_OF_SMALL, ROOT_OF_SMALL.upper()),
+            ("a root that is too short", 3, ROOT_OF_SMALL, ROOT_OF_SMALL[1:]),
+            ("a size below zero", 3, '"size": 5', '"size": -5'),
+            ("a size that is text", 3, '"size": 5', '"size": "5"'),
+            ("a size with a fraction", 3, '"size": 5', '"size": 5.0'),
+            ("a size of 6,000 digits", 3, '"size": 5', f'"size": {"9" * 6000}'),
+            ("no size", 3, '"size": 5, ', ""),
+            ("a member more in a head", 3, '"size": 5', '"more": 1, "size": 5'),
+            ("a table twice", 3, '"heads":{', f'"heads":{json.dumps({"signals": ANEW.head()})[:-1]}, '),
+            (
+                "the log of runs",
+                3,
+                '"signals": ',
+                f'"checkpoint_runs": {json.dumps(SMALL.head())}, "signals": ',
+            ),
+            ("a comma behind the heads", 3, '"}},"created_at"', '"}, },"created_at"'),
+            ("an escape in a name", 0, "auditor", '\\"heads\\":{\\\\ é \\u001b'),
+        )
+    },
+    **{
+        f"signed with {what}": (code, START + SIGNER.sign(TEXT.replace(old, new, 1)))
+        for what, code, old, new in (
+            ("another log", 1, SIGNER.name, "alpha-db/other"),
+            ("another log and no root", 1, TEXT, "alpha-db/other\n3\nAAAA\n"),
+            ("another root", 1, TEXT.split("\n")[2], "A" * 43 + "="),
+            ("another size", 1, "\n3\n", "\n4\n"),
+            ("a smaller size", 1, "\n3\n", "\n2\n"),
+            ("the size 0", 1, "\n3\n", "\n0\n"),
+            ("an extension line", 3, "=\n", "=\nmore\n"),
+            ("an empty line", 3, "\n3\n", "\n\n3\n"),
             ("a root that is no base64", 3, "=\n", "\n"),
-            ("a size of 2^64", 3, "\n5\n", f"\n{1 << 64}\n"),
-            ("a size of 6,000 digits", 3, "\n5\n", f"\n{'9' * 6000}\n"),
-            ("a size with a zero", 3, "\n5\n", "\n05\n"),
+            ("a root that is too short", 3, TEXT.split("\n")[2], "AAAA"),
+            ("a size of 2^64", 3, "\n3\n", f"\n{1 << 64}\n"),
+            ("a size of 6,000 digits", 3, "\n3\n", f"\n{'9' * 6000}\n"),
+            ("a size with a zero", 3, "\n3\n", "\n03\n"),
         )
     },
 }
@@ -291,18 +417,48 @@ def test_a_key_by_tool_and_by_hand(small: Path, what: str) -> None:
     assert (hand.returncode, hand.stderr) == (code, ""), hand
 
 
-@pytest.mark.parametrize("what", NOTES)
-def test_a_note_by_tool_and_by_hand(small: Path, what: str) -> None:
-    code, note = NOTES[what]
-    (small / "signals.note").write_text(note, encoding="utf-8", newline="")
+@pytest.mark.parametrize("what", CHECKPOINTS)
+def test_a_checkpoint_by_tool_and_by_hand(small: Path, what: str) -> None:
+    code, text = CHECKPOINTS[what]
+    (small / "run.tlog-proof").write_text(text, encoding="utf-8", newline="")
     assert by_tool() == code
     hand = bash(small, BY_HAND)
     assert (hand.returncode, hand.stderr) == (code, ""), hand
     assert ("it holds" in hand.stdout) == (code == 0)
 
 
+def test_an_older_run_in_a_newer_checkpoint(small: Path) -> None:
+    """The path is longer, and goes left and right."""
+    heads = {SMALL.table: SMALL.head()}
+    log = Book([run_row(n, heads) for n in range(1, 7)], "checkpoint_runs")
+    for n in range(1, 7):
+        extra = {
+            "format": "alpha-db/run/v1",
+            "previous_hash": log.hashes[n - 1].hex(),
+            "row_data": log.rows[n - 1],
+        }
+        for index, code in ((n - 1, 0), (n % 6, 1)):
+            proof = tlog_proof(extra, log, SIGNER.sign(checkpoint_text(log)), index)
+            (small / "run.tlog-proof").write_text(proof, encoding="utf-8")
+            assert by_tool() == code
+            hand = bash(small, BY_HAND)
+            assert (hand.returncode, hand.stderr) == (code, ""), hand
+
+
+def test_a_table_whose_name_ends_in_the_other_s(small: Path) -> None:
+    """What follows a quote inside a name is no name: by hand the head is found where a name begins."""
+    heads = {'x"signals': ANEW.head(), ', "signals': ANEW.head(), "signals": SMALL.head()}
+    (small / "run.tlog-proof").write_text(of_heads(heads), encoding="utf-8")
+    assert by_tool() == 0
+    assert bash(small, BY_HAND).returncode == 0
+    del heads["signals"]
+    (small / "run.tlog-proof").write_text(of_heads(heads), encoding="utf-8")
+    assert by_tool() == 5
+    assert bash(small, BY_HAND).returncode == 5
+
+
 def test_what_is_not_there_by_tool_and_by_hand(small: Path) -> None:
-    for file in ("signals.jsonl", "signals.note"):
+    for file in ("signals.jsonl", "run.tlog-proof"):
         (small / file).rename(small / "away")
         assert by_tool() == 5
         done = bash(small, BY_HAND)
@@ -311,8 +467,8 @@ def test_what_is_not_there_by_tool_and_by_hand(small: Path) -> None:
 
 
 def test_what_cannot_be_read_is_no_damage(small: Path) -> None:
-    (small / "signals.note").unlink()
-    (small / "signals.note").symlink_to("signals.note")
+    (small / "run.tlog-proof").unlink()
+    (small / "run.tlog-proof").symlink_to("run.tlog-proof")
     assert by_tool() == 3
     assert bash(small, BY_HAND).returncode == 3
     assert (
@@ -326,11 +482,12 @@ def test_a_real_book_by_hand_and_by_tool(evidence: Evidence) -> None:
     make_signal(
         evidence.db, 5, raw_payload='{"n": 1.50, "note": "é \\" \\\\ / \\u0001 %s \\n $HOME", "s": "  x  "}'
     )
-    note = evidence.note()
+    run = evidence.run_file()
+    shutil.copy(run, evidence.path("run.tlog-proof"))
     evidence.desk.run("export", "--table", "signals", "-o", str(evidence.path("signals.jsonl")))
     evidence.desk.run(
-        "prove", "signals", "5", "--checkpoints", str(note), "--trust", str(evidence.key),
-        "-o", str(evidence.path("signals-17.proof.json")),
+        "prove", "signals", "5", "--checkpoints", str(run), "--trust", str(evidence.key),
+        "-o", str(evidence.path("signals-17.tlog-proof")),
     )  # fmt: skip
     shutil.copy(offline_check.__file__, evidence.folder)
     for script in (*BY_TOOL, BY_HAND):

@@ -17,9 +17,20 @@ from alpha_db.cli.main import main
 from alpha_db.evidence.cli.new_file import NotWritten, new_file
 from tests.cluster import Server, client_environment
 from tests.evidence.desk import Evidence, book_of
-from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, bit_flips, run_proof
 from tests.fix_database import LoginRole
-from tests.support import AUDIT_TABLES, PATIENCE, ROOT, Connection, fill, make_signal, one, query, tamper
+from tests.support import (
+    AUDIT_TABLES,
+    PATIENCE,
+    ROOT,
+    Connection,
+    as_role,
+    fill,
+    make_signal,
+    one,
+    query,
+    tamper,
+)
 
 
 def export(evidence: Evidence, name: str, *arguments: str, expect: int = 0) -> Path:
@@ -38,6 +49,7 @@ def test_a_whole_book(evidence: Evidence) -> None:
     db = evidence.db
     fill(db, signals=4)
     make_signal(db, 50, raw_payload='{"n": 1.50, "note": "é \\" \\\\ / \\u0001 %s \\n 𝄞", "s": "  two  "}')
+    run = evidence.record()
     folder = export(evidence, "book")
     tables = [row["table_name"] for row in query(db, "select table_name from chains")]
     assert set(AUDIT_TABLES) < set(tables)
@@ -45,8 +57,7 @@ def test_a_whole_book(evidence: Evidence) -> None:
     # byte for byte what the description of the format says
     for table in tables:
         assert (folder / f"{table}.jsonl").read_bytes() == b"".join(book_of(db, table).export()), table
-    runs = evidence.run_of(*tables)
-    found = verify(evidence, *sorted(folder.iterdir()), "--checkpoint", runs, "--trust", evidence.key)
+    found = verify(evidence, *sorted(folder.iterdir()), "--checkpoint", run, "--trust", evidence.key)
     assert {one["verdict"] for one in found} == {"holds"}
     assert all(one["signed_to"] == one["last_id"] for one in found)
     done = evidence.desk.run("verify-export", str(folder / "signals.jsonl"))
@@ -56,16 +67,16 @@ def test_a_whole_book(evidence: Evidence) -> None:
 
 def test_ranges(evidence: Evidence) -> None:
     fill(evidence.db, signals=9)
-    book, note = book_of(evidence.db, "signals"), evidence.note()
+    book, run = book_of(evidence.db, "signals"), evidence.run_file()
     for first, last in ((1, 9), (1, 4), (2, 9), (5, 5), (4, 8), (10, 9), (1, 0)):
         path = export(
             evidence, f"{first}-{last}", "--table", "signals", f"--from-id={first}", f"--to-id={last}"
         )
         assert path.read_bytes() == b"".join(book.export(first, last))
-    (found,) = verify(evidence, evidence.path("2-9"), "--checkpoint", note, "--trust", evidence.key)
+    (found,) = verify(evidence, evidence.path("2-9"), "--checkpoint", run, "--trust", evidence.key)
     assert (found["first_id"], found["signed_to"]) == (2, 9)
     # a part that ends before the checkpoint does is not what was signed
-    (found,) = verify(evidence, evidence.path("1-4"), "--checkpoint", note, "--trust", evidence.key, expect=1)
+    (found,) = verify(evidence, evidence.path("1-4"), "--checkpoint", run, "--trust", evidence.key, expect=1)
     assert str(found["reason"]).startswith(
         "the end is missing: 9 rows were signed, the export ends at row 4 ("
     )
@@ -82,37 +93,50 @@ def test_ranges(evidence: Evidence) -> None:
 def test_since_a_checkpoint(evidence: Evidence) -> None:
     db = evidence.db
     fill(db, signals=3)
-    runs = evidence.run_of("signals", "ai_debates", "order_events")
+    run = evidence.record()
+    with as_role(db, "alpha_owner"):
+        db.execute(
+            "create table late (id bigserial primary key, row_hash char(64) not null, created_at timestamptz not null)"
+        )
+        query(db, "select _chain_attach('late')")
+    db.execute("insert into late default values")
     make_signal(db, 20)
     make_signal(db, 21)
     key = ("--trust", str(evidence.key))
-    folder = export(evidence, "since", "--since-checkpoint", str(runs), *key, "--gzip")
+    folder = export(evidence, "since", "--since-checkpoint", str(run), *key, "--gzip")
     parts = {file.name.split(".")[0]: gzip.decompress(file.read_bytes()) for file in folder.iterdir()}
     assert parts["signals"] == b"".join(book_of(db, "signals").export(4))
     assert parts["ai_debates"] == b"".join(book_of(db, "ai_debates").export(4))  # nothing new
-    assert parts["order_execution"] == b"".join(book_of(db, "order_execution").export())  # not in the run
-    note = evidence.note()  # of now
-    verify(evidence, folder / "signals.jsonl.gz", "--checkpoint", note, *key)
-    # a note stands for its table
-    one_file = export(evidence, "one.jsonl", "--since-checkpoint", str(evidence.note(size=2)), *key)
+    assert parts["checkpoint_runs"] == b"".join(book_of(db, "checkpoint_runs").export(2))
+    assert parts["late"] == b"".join(book_of(db, "late").export())  # chained since the run
+    verify(evidence, folder / "signals.jsonl.gz", "--checkpoint", evidence.run_file(), *key)  # of now
+    one_file = export(
+        evidence,
+        "one.jsonl",
+        "--since-checkpoint",
+        str(evidence.run_file(size=2)),
+        *key,
+        "--table",
+        "signals",
+    )
     assert one_file.read_bytes() == b"".join(book_of(db, "signals").export(3))
 
 
 def test_since_a_checkpoint_that_does_not_fit(evidence: Evidence) -> None:
     db = evidence.db
     fill(db, signals=5)
-    note, key = evidence.note(), ("--trust", str(evidence.key))
-    since = ("export", "-o", str(evidence.path("x")), "--since-checkpoint", str(note))
+    run, key = evidence.run_file(), ("--trust", str(evidence.key))
+    since = ("export", "--table", "signals", "-o", str(evidence.path("x")), "--since-checkpoint", str(run))
     assert "needs --trust" in evidence.desk.run(*since, expect=2).err
     assert "none of the trusted keys" in evidence.desk.run(*since, "--trust", OTHER.vkey, expect=1).err
-    assert "exclude" in evidence.desk.run(*since, *key, "--from-id", "2", "--table", "signals", expect=2).err
+    assert "exclude" in evidence.desk.run(*since, *key, "--from-id", "2", expect=2).err
     tamper(db, "delete from signals where id = 5")
     assert "has 4 rows, and had 5" in evidence.desk.run(*since, *key, expect=1).err
     foreign = book_of(db, "signals")
     foreign.installation = "00000000" + foreign.installation[8:]
-    note.write_text(foreign.note(), encoding="utf-8")
+    run.write_text(foreign.run(), encoding="utf-8")
     assert "the checkpoint is of alpha-db/00000000" in evidence.desk.run(*since, *key, expect=1).err
-    evidence.note()
+    evidence.run_file()
     tamper(db, "update signals set row_hash = repeat('0', 64) where id = 2")
     assert "are not those that desk.example/log signed" in evidence.desk.run(*since, *key, expect=1).err
     evidence.path("empty").mkdir()
@@ -269,7 +293,7 @@ def test_columns_that_were_added_later(evidence: Evidence) -> None:
     make_signal(db, 30)
     rows = export(evidence, "s", "--table", "signals").read_bytes().splitlines()[1:-1]
     assert [b"50% more" in row for row in rows] == [False, False, False, True]
-    verify(evidence, evidence.path("s"), "--checkpoint", evidence.note(), "--trust", evidence.key)
+    verify(evidence, evidence.path("s"), "--checkpoint", evidence.run_file(), "--trust", evidence.key)
 
 
 def test_who_may_export(evidence: Evidence, server: Server, login_role: LoginRole) -> None:
@@ -310,11 +334,15 @@ def test_verify_export_without_a_database(
     Path("turned").write_bytes(bit_flips(good, [good.index(b"2.50")])[0])
     Path("debates").write_bytes(b"".join(Book.of(3, "ai_debates").export()))
     Path("note").write_text(book.note(), encoding="utf-8")
-    Path("forged").write_text(book.note().replace("guards ab", "guards ac"), encoding="utf-8")
-    against = ("--checkpoint", "note", "--trust", SIGNER.vkey)
+    Path("run").write_text(book.run(), encoding="utf-8")
+    runs = book.runs()
+    broken = runs.rows[2].replace(f'"{book.head()["root"]}"', "null")
+    Path("broken").write_text(run_proof(Book([*runs.rows[:2], broken], runs.table)), encoding="utf-8")
+    Path("forged").write_text(book.run().replace("\n3\n", "\n4\n"), encoding="utf-8")
+    against = ("--checkpoint", "run", "--trust", SIGNER.vkey)
     for code, arguments, words in (
         (0, ("good",), "ok       good  signals  rows 1 to 3\n"),
-        (0, ("good", *against), "Signed by desk.example/log at 2026-01-25T12:00:00.123456Z.\n"),
+        (0, ("good", *against), "Signed by desk.example/log at 2026-01-25 12:00:03.123456+00:00.\n"),
         (1, ("good", "cut", *against), "not ok   cut   the end is missing: 3 rows were signed"),
         (3, ("good", "short"), "not run  short  line 5 is cut short"),
         (1, ("short", "turned"), "not ok   turned  row "),
@@ -322,15 +350,17 @@ def test_verify_export_without_a_database(
         (5, ("absent",), "absent   absent  there is no such file"),
         (3, ("absent", "."), "not run  .       it is a directory"),
         (3, ("note",), "not run  note  line 1 "),
-        (1, ("debates", *against), "the export is of alpha-db/"),
-        (2, ("good", "--checkpoint", "note"), "--checkpoint needs --trust"),
+        (5, ("debates", *against), "there is no checkpoint of ai_debates in run; by itself it holds"),
+        (5, ("good", "--checkpoint", "note", "--trust", SIGNER.vkey), "name its run.tlog-proof; by itself it holds"),
+        (3, ("good", "--checkpoint", "broken", "--trust", SIGNER.vkey), "run 3 has no root of signals, because a row "),
+        (2, ("good", "--checkpoint", "run"), "--checkpoint needs --trust"),
         (2, (), "Missing argument"),
         (1, ("good", "--checkpoint", "forged", "--trust", SIGNER.vkey), "the note was changed"),
-        (1, ("good", "--checkpoint", "note", "--trust", OTHER.vkey), "none of the trusted keys"),
+        (1, ("good", "--checkpoint", "run", "--trust", OTHER.vkey), "none of the trusted keys"),
         (3, ("good", "--checkpoint", "good", "--trust", SIGNER.vkey), "not run  good  it is not a signed note"),
         (5, ("good", "--checkpoint", "nowhere", "--trust", SIGNER.vkey), "absent   nowhere  there is no such file"),
         (1, ("turned", "--checkpoint", "nowhere", "--trust", SIGNER.vkey), "not ok   turned   row "),
-        (5, ("good", "--checkpoint", "note", "--trust", "nonsense"), "nonsense"),
+        (5, ("good", "--checkpoint", "run", "--trust", "nonsense"), "nonsense"),
     ):  # fmt: skip
         assert main(["verify-export", *arguments]) == code, arguments
         out, err = capsys.readouterr()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.evidence import offline_check
-from tests.evidence.made_by_hand import OTHER, SIGNER, Book, gzipped
+from tests.evidence.made_by_hand import OTHER, SIGNER, Book, gzipped, run_proof, run_row, tlog_proof
 
 SOURCE = Path(offline_check.__file__)
 BOOK = Book.of(5)
@@ -32,10 +31,13 @@ class Auditor:
             "part.jsonl": b"".join(BOOK.export(3)),
             "cut.jsonl": b"".join(BOOK.export(last=4)),
             "truncated.jsonl": export[:-10],
-            "signals.note": BOOK.note().encode(),
+            "checkpoint.note": BOOK.note().encode(),
             "foreign.note": BOOK.note(signer=OTHER).encode(),
-            "proof.json": json.dumps(BOOK.proof(2)).encode(),
-            "wrong.json": json.dumps({**BOOK.proof(2), "proof": []}).encode(),
+            "run.tlog-proof": BOOK.run().encode(),
+            "foreign.tlog-proof": BOOK.run(signer=OTHER).encode(),
+            "votes.tlog-proof": Book.of(5, "votes").run().encode(),
+            "row.tlog-proof": BOOK.proof(2).encode(),
+            "wrong.tlog-proof": tlog_proof({**BOOK.extra(2), "proof": []}, BOOK.runs(), BOOK.note()).encode(),
             "keys": f"# of the desk\n\n{SIGNER.vkey}\n".encode(),
             "turned.jsonl": export.replace(b"3.50", b"3.51"),
             "binary": bytes(range(256)),
@@ -76,6 +78,11 @@ def test_the_checker_imports_nothing_but_the_standard_library() -> None:
     }
 
 
+def test_it_says_how_long_it_is() -> None:
+    lines = SOURCE.read_text(encoding="utf-8").count("\n")
+    assert f"\nIt has {lines} lines, " in (offline_check.__doc__ or "")
+
+
 def test_exports(auditor: Auditor) -> None:
     for file in ("signals.jsonl", "signals.jsonl.gz"):
         code, out, err = auditor.run("export", file)
@@ -83,36 +90,43 @@ def test_exports(auditor: Auditor) -> None:
         assert "rows       1 to 5\n" in out
         assert f"last hash  {BOOK.hashes[5].hex()}\n" in out
         assert "signed     not looked at" in out
-    code, out, _ = auditor.run("export", "part.jsonl", "--checkpoint", "signals.note", "--trust", "keys")
+    code, out, _ = auditor.run("export", "part.jsonl", "--checkpoint", "run.tlog-proof", "--trust", "keys")
     assert code == 0
     assert "rows       3 to 5\n" in out
-    assert "signed     the rows up to 5; 0 came later\n" in out
-    assert "  server 7412345678901234567 timeline 1 lsn 0/15D4F28\n" in out
+    assert f"root       {BOOK.head()['root']}\nsigned     the rows up to 5, by {SIGNER.name}\n" in out
+    assert "           in run 3, 2026-01-25T12:00:03.123456+00:00; 0 came later\n" in out
     code, out, _ = auditor.run("export", "-", stdin=(auditor.folder / "signals.jsonl.gz").read_bytes())
     assert (code, out.count("\n")) == (0, 5)
 
 
 def test_proofs_and_checkpoints(auditor: Auditor) -> None:
-    code, out, err = auditor.run("proof", "proof.json", "--trust", SIGNER.vkey)
+    code, out, err = auditor.run("proof", "row.tlog-proof", "--trust", SIGNER.vkey)
     assert (code, err) == (0, "")
     assert f"row        2\nrow_hash   {BOOK.hashes[2].hex()}\nrow_data   {BOOK.rows[1]}\n" in out
     code, out, err = auditor.run(
-        "checkpoint", "signals.note", "signals.note", "--trust", OTHER.vkey, "--trust", "keys"
+        "checkpoint", "checkpoint.note", "run.tlog-proof", "--trust", OTHER.vkey, "--trust", "keys"
     )
     assert (code, err) == (0, "")
-    assert out.count(f"log        {BOOK.origin}\ncheckpoint 5 rows, root ") == 2
+    assert out.count(f"log        {SIGNER.name}\ncheckpoint 3 runs, root ") == 2
+    assert "run        3, 2026-01-25T12:00:03.123456+00:00\n" in out
+    assert f"  signals: 5 rows, root {BOOK.head()['root']}\n" in out
+    assert f"  guards {'ab' * 32}\n  server 7412345678901234567 timeline 1 lsn 0/15D4F28\n" in out
+    # a run is a row, too, and its checkpoint can be read out of the proof of any row
+    assert auditor.run("proof", "run.tlog-proof", "--trust", "keys")[1] in out
+    assert auditor.run("checkpoint", "row.tlog-proof", "--trust", "keys")[0] == 0
 
 
 def test_what_does_not_hold_is_1_and_what_cannot_be_checked_3(auditor: Auditor) -> None:
-    with_note = ("--checkpoint", "signals.note", "--trust", "keys")
+    with_run = ("--checkpoint", "run.tlog-proof", "--trust", "keys")
     for code, arguments, said in (
-        (1, ("export", "cut.jsonl", *with_note), "REFUSED: cut.jsonl: the end is missing: 5 rows were signed"),
-        (1, ("proof", "wrong.json", "--trust", "keys"), "REFUSED: wrong.json: row 2 is not the row 2 of the log"),
+        (1, ("export", "cut.jsonl", *with_run), "REFUSED: cut.jsonl: the end is missing: 5 rows were signed"),
+        (1, ("proof", "wrong.tlog-proof", "--trust", "keys"), "REFUSED: wrong.tlog-proof: row 2 is not the row"),
         (1, ("checkpoint", "foreign.note", "--trust", "keys"), "REFUSED: foreign.note: the note is signed by else"),
         (3, ("export", "truncated.jsonl"), "NOT CHECKED: truncated.jsonl: line 7 is cut short"),
         (3, ("export", "binary"), "NOT CHECKED: "),
         (3, ("export", "empty"), "NOT CHECKED: "),
-        (3, ("export", "signals.note"), "NOT CHECKED: "),
+        (3, ("export", "checkpoint.note"), "NOT CHECKED: "),
+        (3, ("proof", "checkpoint.note", "--trust", "keys"), "NOT CHECKED: checkpoint.note: it is not a proof"),
         (5, ("export", "absent"), "NOT THERE: absent: there is no such file"),
         (5, ("proof", "keys/absent", "--trust", "keys"), "NOT THERE: keys/absent: there is no such file"),
         (5, ("checkpoint", "dangling", "--trust", "keys"), "NOT THERE: dangling: it is a link to a file that"),
@@ -123,12 +137,12 @@ def test_what_does_not_hold_is_1_and_what_cannot_be_checked_3(auditor: Auditor) 
         (3, ("proof", "binary", "--trust", "keys"), "NOT CHECKED: "),
         (3, ("proof", "signals.jsonl", "--trust", "keys"), "NOT CHECKED: "),
         (3, ("checkpoint", "signals.jsonl", "--trust", "keys"), "NOT CHECKED: "),
-        (3, ("checkpoint", "signals.note", "--trust", "empty"), "NOT CHECKED: empty: there is no public key in it"),
-        (5, ("checkpoint", "signals.note", "--trust", "absent"), "NOT THERE: absent: "),
-        (3, ("checkpoint", "signals.note", "--trust", SIGNER.vkey[:-1]), "NOT CHECKED: "),
-        (2, ("checkpoint", "signals.note"), "--trust is missing"),
-        (2, ("proof", "proof.json"), "--trust is missing"),
-        (2, ("export", "signals.jsonl", "--checkpoint", "signals.note"), "--trust is missing"),
+        (3, ("checkpoint", "checkpoint.note", "--trust", "empty"), "NOT CHECKED: empty: there is no public key in it"),
+        (5, ("checkpoint", "checkpoint.note", "--trust", "absent"), "NOT THERE: absent: "),
+        (3, ("checkpoint", "checkpoint.note", "--trust", SIGNER.vkey[:-1]), "NOT CHECKED: "),
+        (2, ("checkpoint", "checkpoint.note"), "--trust is missing"),
+        (2, ("proof", "row.tlog-proof"), "--trust is missing"),
+        (2, ("export", "signals.jsonl", "--checkpoint", "run.tlog-proof"), "--trust is missing"),
         (2, (), "usage: "),
         (2, ("verify",), "usage: "),
     ):  # fmt: skip
@@ -140,7 +154,7 @@ def test_what_does_not_hold_is_1_and_what_cannot_be_checked_3(auditor: Auditor) 
 def test_one_file_hides_no_other(auditor: Auditor) -> None:
     """The worst counts: what does not hold, then what cannot be read, then what is not there."""
     trust = ("--trust", "keys")
-    code, out, err = auditor.run("checkpoint", "absent", "fifo", "signals.note", "foreign.note", *trust)
+    code, out, err = auditor.run("checkpoint", "absent", "fifo", "checkpoint.note", "foreign.note", *trust)
     assert (code, out.count("log  ")) == (1, 1)
     assert [line.split(": ")[:2] for line in err.splitlines()] == [
         ["NOT THERE", "absent"],
@@ -148,22 +162,16 @@ def test_one_file_hides_no_other(auditor: Auditor) -> None:
         ["REFUSED", "foreign.note"],
     ]
     assert auditor.run("checkpoint", "absent", "empty", *trust)[0] == 3
-    for note, expected in (("fifo", 3), ("absent", 5), ("foreign.note", 1)):
-        against = ("--checkpoint", note, *trust)
+    for run, expected in (("fifo", 3), ("absent", 5), ("foreign.tlog-proof", 1), ("checkpoint.note", 3),
+                          ("votes.tlog-proof", 5)):  # fmt: skip
+        against = ("--checkpoint", run, *trust)
         code, out, err = auditor.run("export", "signals.jsonl", *against)
         assert code == expected, err
         assert "rows       1 to 5\n" in out
-        assert "signed     not known: the checkpoint could not be used" in out
+        assert "signed     not known: the run could not be used" in out
         code, out, err = auditor.run("export", "turned.jsonl", *against)
         assert (code, out) == (1, ""), "the rows do not hold, whatever the checkpoint is"
         assert "REFUSED: turned.jsonl: " in err
-
-
-def test_several_notes_in_one_file(auditor: Auditor) -> None:
-    notes = "\n".join(Book.of(3, table).note() for table in ("signals", "votes"))
-    (auditor.folder / "notes").write_text(notes, encoding="utf-8")
-    code, out, err = auditor.run("checkpoint", "notes", "--trust", "keys")
-    assert (code, err, out.count("log  ")) == (0, "", 2)
 
 
 def test_what_the_shell_opened_may_be_a_pipe(auditor: Auditor) -> None:
@@ -187,7 +195,7 @@ def test_a_reader_that_goes_away_is_no_traceback(auditor: Auditor) -> None:
 
 
 def test_a_terminal_that_cannot_show_it_is_no_traceback(auditor: Auditor) -> None:
-    command = [sys.executable, "-S", "offline_check.py", "proof", "proof.json", "--trust", "keys"]
+    command = [sys.executable, "-S", "offline_check.py", "proof", "row.tlog-proof", "--trust", "keys"]
     environment = {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, cwd=auditor.folder, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -196,7 +204,12 @@ def test_a_terminal_that_cannot_show_it_is_no_traceback(auditor: Auditor) -> Non
 
 def test_what_is_printed_cannot_steer_a_terminal(auditor: Auditor) -> None:
     evil = Book(['{"id":1,"x":"\x9b2J\u202e"}'])
-    (auditor.folder / "evil.json").write_text(json.dumps(evil.proof(1)), encoding="utf-8")
-    code, out, _ = auditor.run("proof", "evil.json", "--trust", "keys")
+    (auditor.folder / "evil").write_text(evil.proof(1), encoding="utf-8")
+    code, out, _ = auditor.run("proof", "evil", "--trust", "keys")
     assert code == 0
     assert '{"id":1,"x":"\\u009b2J\\u202e"}' in out
+    heads = {"\x9b2J": BOOK.head(), "\x1b": {**BOOK.head(), "root": None}}
+    evil = Book([run_row(1, heads)], "checkpoint_runs")
+    (auditor.folder / "evil").write_text(run_proof(evil), encoding="utf-8")
+    code, out, _ = auditor.run("checkpoint", "evil", "--trust", "keys")
+    assert (code, "  \\u009b2J: 5 rows, root " in out, "  \\u001b: no root, " in out) == (0, True, True)

@@ -4,13 +4,18 @@
     python3 offline_check.py export FILE... [--checkpoint RUN --trust KEY]   every row, and whether it was signed
     python3 offline_check.py proof FILE... --trust KEY                   one row, without the others
 
-A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note).
+A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note). --policy FILE instead
+of --trust KEY names the keys, and the witnesses that must have cosigned.
 
-This file imports nothing of alpha-db and can be copied anywhere. It is short so that anyone who relies on it can read
-it. In the order of an audit: Ed25519 (RFC 8032), Merkle trees (RFC 6962), signed notes and checkpoints
-(c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows (c2sp.org/tlog-proof), exports, strict reading, the
-command line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence
-that does not hold, 2 usage, 3 could not be checked, 5 not there.
+This file imports nothing of alpha-db and can be copied anywhere. In the order of an audit: Ed25519 (RFC 8032), Merkle
+trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows
+(c2sp.org/tlog-proof), witnesses (c2sp.org/tlog-policy), exports, strict reading, the command line.
+docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does not
+hold, 2 usage, 3 could not be checked, 5 not there.
+
+It has 1203 lines, so that anyone who relies on it can read it. A sixth is what Python's library lacks (Ed25519, Merkle
+trees), and two fifths are the formats. The rest tells evidence that does not hold from a file that cannot be read, and
+prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
 
 from __future__ import annotations
@@ -41,9 +46,8 @@ MAX_SIGNATURES = 100  #: of a signed note
 MAX_SHOWN = 4_000  #: characters of a row that are printed on a terminal
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_ORIGIN = re.compile(
-    r"alpha-db/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/([^/\x00-\x1f]+)"
-)
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_ORIGIN = re.compile(rf"alpha-db/({_UUID})/([^/\x00-\x1f]+)")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
 _SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 
@@ -57,7 +61,7 @@ class Unreadable(ValueError):  # noqa: N818
 
 
 class NotThere(ValueError):  # noqa: N818
-    """There is no file of the name that was given."""
+    """There is no file of the name that was given, or a run does not name the table."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -267,13 +271,15 @@ class Run(NamedTuple):
     checkpoint: Checkpoint
 
     def head(self, table: str) -> Signed:
-        """Return the head of a table's log. Raises Unreadable if the run has none."""
+        """Return the head of a table's log. Raises NotThere for a table it does not name, Unreadable without a root."""
         if table == LOG_OF_RUNS:
             signed = self.checkpoint
             origin = f"alpha-db/{self.installation}/{LOG_OF_RUNS}"
             return Signed(origin, table, signed.size, signed.root, signed.origin)
+        if table in self.broken:
+            raise Unreadable(f"run {self.id} has no root of {shown(table)}, because a row was missing")
         if table not in self.heads:
-            raise Unreadable(f"run {self.id} has no root of the log {shown(table)}")
+            raise NotThere(f"run {self.id} does not name the table {shown(table)}")
         return self.heads[table]
 
 
@@ -311,7 +317,7 @@ def load_keys(given: Iterable[str]) -> list[Key]:
 
 
 def open_note(note: str, keys: Sequence[Key], verify: Verify = verify_signature) -> tuple[str, Key]:
-    """Return the text of a signed note and the first trusted key that signed it.
+    """Return the text of a signed note and the trusted key that signed it: of several, the one that line 1 names.
 
     Raises Unreadable for what is no signed note, Refused if no trusted key signed it, or if a signature under a
     trusted key's name and id is not the key's. Signatures of other keys are ignored.
@@ -343,7 +349,7 @@ def open_note(note: str, keys: Sequence[Key], verify: Verify = verify_signature)
         raise Refused(
             f"the note is signed by {', '.join(others[:3])}, which is none of the trusted keys: {trusted}"
         )
-    return text, signers[0]
+    return text, next((key for key in signers if text.startswith(f"{key.name}\n")), signers[0])
 
 
 def open_checkpoint(note: str, keys: Sequence[Key], verify: Verify = verify_signature) -> Checkpoint:
@@ -378,7 +384,13 @@ _HEAD: dict[str, type | tuple[type, ...]] = {
     "root": (str, type(None)),
     "row_hash": (str, type(None)),
 }
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00", re.ASCII)
+_FORMS = {
+    "installation_id": _UUID,
+    "system_identifier": r"\d{1,20}",
+    "wal_lsn": r"[0-9A-F]{1,8}/[0-9A-F]{1,8}",
+    "guards_hash": r"[0-9a-f]{64}",
+    "created_at": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00",
+}
 
 
 class RunRow(NamedTuple):
@@ -432,6 +444,8 @@ def verify_proof(text: str, keys: Sequence[Key], verify: Verify = verify_signatu
         head = run.head(LOG_OF_RUNS)
         return Proof(LOG_OF_RUNS, run.id, row["row_data"], run_hash.hex(), head, run, signed_row, note)
     table, row_id = row["table"], row["id"]
+    if table not in (LOG_OF_RUNS, *run.heads):
+        raise Refused(f"run {run.id} has no root of the log {shown(table)}")
     head = run.head(table)
     row_hash = _row_hash(table, row_id, row["previous_hash"], row["row_data"])
     path = [_base64(node, 32) for node in row["proof"]]
@@ -454,22 +468,24 @@ def _read_run(row_data: str, run_id: int, checkpoint: Checkpoint) -> Run:
     row = _json(_utf8(row_data))
     # later versions may have more members
     _require_members({name: row.get(name) for name in _RUN_ROW}, _RUN_ROW, f"run {run_id}")
+    for name, form in _FORMS.items():
+        if not re.fullmatch(form, row[name], re.ASCII):
+            raise Unreadable(f"{name} of run {run_id} is malformed")
+    try:
+        time = datetime.fromisoformat(row["created_at"])
+    except ValueError:
+        raise Unreadable(f"created_at of run {run_id} is no time") from None
     heads, broken = {}, []
     for table, head in row["heads"].items():
         _require_members(head, _HEAD, f"run {run_id}")
-        if head["size"] < 0 or not _HASH.fullmatch(head["root"] or "0" * 64):
-            raise Unreadable(f"run {run_id} is malformed")
+        hashes = [told for told in (head["root"], head["row_hash"]) if told is not None]
+        if table == LOG_OF_RUNS or not all(map(_HASH.fullmatch, hashes)):
+            raise Unreadable(f"the head of {shown(table)} in run {run_id} is malformed")
         if head["root"] is None:
             broken.append(table)
             continue
         origin = f"alpha-db/{row['installation_id']}/{table}"
         heads[table] = Signed(origin, table, head["size"], bytes.fromhex(head["root"]), checkpoint.origin)
-    if not _TIME.fullmatch(row["created_at"]):
-        raise Unreadable(f"the time of run {run_id} is malformed")
-    try:
-        time = datetime.fromisoformat(row["created_at"])
-    except ValueError:
-        raise Unreadable(f"the time of run {run_id} is malformed") from None
     return Run(run_id, time, row["installation_id"], row["guards_hash"], row["system_identifier"], row["timeline"],
                row["wal_lsn"], row["server_version"], heads, broken, checkpoint)  # fmt: skip
 
@@ -544,6 +560,16 @@ def witnessed(
                     raise Refused(f"the signature of the witness {shown(key.name)} is not of this checkpoint")
                 times[name] = min(time, times.get(name, time))
     return Witnessed(times, policy.is_met(times))
+
+
+def require_quorum(note: str, policy: Policy, verify: Verify = verify_signature) -> dict[str, int]:
+    """Return who cosigned a note, and when. Raises Refused if that is no quorum, and as witnessed does."""
+    text, _, lines = note.removesuffix("\n").rpartition("\n\n")
+    times, is_met = witnessed(f"{text}\n", lines.split("\n"), policy, verify)
+    if not is_met:
+        who = shown(", ".join(times)) or "none of the policy's witnesses"
+        raise Refused(f"it is not cosigned by the quorum {shown(policy.quorum)}: cosigned by {who}")
+    return times
 
 
 def parse_policy(text: str) -> Policy:
@@ -817,7 +843,7 @@ def _json(text: bytes) -> dict[str, Any]:
 
     _check_marks(text)
     try:
-        found = json.loads(text.decode(), object_pairs_hook=once)
+        found = json.loads(text.decode(), object_pairs_hook=once, parse_constant=int)  # NaN is no int
     except (ValueError, RecursionError):
         found = None
     return found if isinstance(found, dict) else {}
@@ -1001,10 +1027,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (export, proof, checkpoint):
         told = "a public key, NAME+ID+BASE64, or a file of them; again for another one"
         command.add_argument("--trust", metavar="KEY", action="append", default=[], help=told)
+        told = "logs and witnesses that are trusted, and how many must have signed (tlog-policy)"
+        command.add_argument("--policy", metavar="FILE", help=told)
     given = parser.parse_args(arguments)
     if not all(given.trust):
         parser.error("--trust is empty: name a public key, or a file of them")
-    if not given.trust and (given.command != "export" or given.checkpoint):
+    if not (given.trust or given.policy) and (given.command != "export" or given.checkpoint):
         parser.error("--trust is missing: without a key that you trust, a signature says nothing")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: only the exit code is asked for
@@ -1066,39 +1094,52 @@ def _judging(file: str, codes: set[int]) -> Iterator[None]:
 
 def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
     keys: list[Key] = []
+    policy: Policy | None = None
     for text in given.trust:
         with _judging(text.partition("+")[0], codes):
             keys += load_keys([text])
+    if given.policy:
+        with _judging(given.policy, codes):
+            policy = parse_policy(read_text(given.policy, MAX_NOTE))
+            keys += policy.logs
     if len(codes) > 1:
         return  # nothing is judged by some of the keys that are to be trusted
     if given.command == "export":
-        yield from _run_export(given, keys, codes)
+        yield from _run_export(given, keys, policy, codes)
         return
     is_first = True
     for file in given.file:
         with _judging(file, codes):
             text = read_text(file, MAX_PROOF)
             if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@"):
-                lines = _described_proof(verify_proof(text, keys))
+                proof = verify_proof(text, keys)
+                lines, note = _described_proof(proof), proof.note
             else:
-                lines = _described_note(open_checkpoint(text, keys))
+                lines, note = _described_note(open_checkpoint(text, keys)), text
+            lines += _described_witnesses(note, policy)
             yield from lines if is_first else ("", *lines)
             is_first = False
 
 
-def _run_export(given: argparse.Namespace, keys: Sequence[Key], codes: set[int]) -> Iterator[str]:
+def _run_export(
+    given: argparse.Namespace, keys: Sequence[Key], policy: Policy | None, codes: set[int]
+) -> Iterator[str]:
     run = None
     if given.checkpoint:
         with _judging(given.checkpoint, codes):
-            run = verify_proof(read_text(given.checkpoint, MAX_PROOF), keys).run
+            proof = verify_proof(read_text(given.checkpoint, MAX_PROOF), keys)
+            witnesses = _described_witnesses(proof.note, policy)
+            run = proof.run
     for file in given.file:
         with _judging(file, codes):
             stream = open_file(file)
             try:
                 lines = read_lines(stream)
                 first = next(lines, b"")
-                table = _header(_whole(first, 1))[0]["table"]
-                signed = run.head(table) if run else None
+                table, signed = _header(_whole(first, 1))[0]["table"], None
+                if run:
+                    with _judging(given.checkpoint, codes):
+                        signed = run.head(table)
                 export = verify_export(chain((first,), lines), signed)
             finally:
                 if stream is not sys.stdin.buffer:
@@ -1108,12 +1149,20 @@ def _run_export(given: argparse.Namespace, keys: Sequence[Key], codes: set[int])
             yield f"before     {export.previous_hash}"
             yield f"last hash  {export.last_hash}"
             if run and signed:
-                yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)} in run {run.id}"
-                yield f"           {export.last_id - signed.size} came later"
+                yield f"root       {signed.root.hex()}"
+                yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)}"
+                yield f"           in run {run.id}, {run.time.isoformat()}; {export.last_id - signed.size} came later"
+                yield from witnesses
             elif given.checkpoint:
                 yield "signed     not known: the run could not be used"
             else:
                 yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
+
+
+def _described_witnesses(note: str, policy: Policy | None) -> list[str]:
+    """Who cosigned; refuses a note without a quorum."""
+    times = require_quorum(note, policy) if policy else {}
+    return [f"witness    {shown(name)}, {shown_seconds(time)}" for name, time in times.items()]
 
 
 def _described_note(checkpoint: Checkpoint) -> list[str]:

@@ -86,10 +86,13 @@ class Notes:
         return self.run.logs
 
     def of(self, table: str) -> Signed:
-        """Return the signed head of a table's log. Raises NotThere if there is none."""
+        """Return the signed head of a table's log. Raises NotThere, and EvidenceUnreadable if it has no root."""
         if table not in self.logs:
             for one in self.unreadable:
                 raise EvidenceUnreadable(f"{self.path / one.name}: {one.reason}")
+            if self.run.facts and table in self.run.facts.broken:
+                with judged(self.path):
+                    self.run.facts.head(table)
             said = "" if self.run.is_whole else f"; a note alone covers no other log: name its {PROOF}"
             raise NotThere(f"there is no checkpoint of {table} in {self.path}{said}")
         return self.logs[table]

@@ -15,14 +15,13 @@ from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.checkpoint.keys import BadKey
 from alpha_db.evidence.cli.key_pair import save_pair
-from alpha_db.evidence.cli.policy_option import policy_option
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.evidence.witness.judge import Judge
 from alpha_db.evidence.witness.keys import WitnessKey
 from alpha_db.evidence.witness.request import PATH
 from alpha_db.evidence.witness.server import WitnessServer
 from alpha_db.evidence.witness.state import create, opened
-from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+from alpha_db.verify.cli.checkpoint_options import policy_option, trusted_keys_option
 
 _FILE = click.Path(path_type=Path, readable=False)
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s/]+)):([0-9]{1,5})")
@@ -123,7 +122,7 @@ def init(as_json: bool, state: Path) -> None:
     help="Where it listens: HOST:PORT or [IPV6]:PORT; port 0: any.",
 )
 @click.option("--key", "key_file", cls=NamedOption, metavar="FILE", type=_FILE, required=True, help=KEY_HELP)
-@policy_option()
+@policy_option
 @trusted_keys_option(required=False)
 @json_option
 def serve(

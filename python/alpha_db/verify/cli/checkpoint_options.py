@@ -22,11 +22,44 @@ def read_keys(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]
     return keys
 
 
+def read_policy(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Any:
+    """Return the policy that a file holds, None without one. Raises NotThere, PolicyError."""
+    return load("alpha_db.evidence.witness.policy:load_policy")(path) if path else None
+
+
+def policy_option(
+    function: Callable[..., Any] | None = None, *, required: bool = False
+) -> Callable[..., Any]:
+    """Add --policy, which the function gets as ``policy``, a Policy or None."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        return click.option(
+            "--policy",
+            cls=NamedOption,
+            metavar="FILE",
+            required=required,
+            type=click.Path(path_type=Path, readable=False),
+            envvar="ALPHA_DB_POLICY",
+            callback=read_policy,
+            help="Which logs and witnesses are trusted, and how many must sign (C2SP tlog-policy).",
+        )(function)
+
+    return add(function) if function else add
+
+
+def all_keys(keys: Sequence[Any], policy: Any) -> list[Any]:
+    """Return the keys that are trusted by name or by a policy. Raises MissingParameter if there is none."""
+    found = [*keys, *(policy.logs if policy else ())]
+    if not found:
+        raise click.MissingParameter(param_type="option", param_hint="'--trust' or '--policy'")
+    return found
+
+
 def require_keys(keys: Sequence[Any]) -> None:
     """Raise UsageError if no key is trusted."""
     if not keys:
         raise click.UsageError(
-            f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
+            f"--checkpoints needs --trust, {ENVIRONMENT} or --policy: whose checkpoints are to be believed?"
         )
 
 
