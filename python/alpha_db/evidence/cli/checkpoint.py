@@ -40,8 +40,8 @@ def checkpoint() -> None:
     """Signed checkpoints of all logs, to be kept outside of the database."""
 
 
-checkpoint.add_command(witness)
 checkpoint.add_command(stamp)
+checkpoint.add_command(witness)
 
 
 @checkpoint.command()
