@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -134,6 +134,8 @@ def run_blocks(page: Page, where: Path, environment: dict[str, str], steps: Path
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise
+        with suppress(ProcessLookupError):  # what a page left running in the background
+            os.killpg(process.pid, signal.SIGKILL)
     at = (steps / "at").read_text().strip()
     last = steps / f"{at}.out"
     out = last.read_text(errors="replace") if last.exists() else ""

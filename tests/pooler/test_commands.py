@@ -14,6 +14,8 @@ from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
 from tests.support import Connection, assert_healthy, fill, one
+from tests.witness.by_hand import WITNESS
+from tests.witness.running import in_process
 
 pytest_plugins = ["tests.cli.fix_desk"]
 pytestmark = [
@@ -49,7 +51,7 @@ AGAIN: dict[str, list[str]] = {
     "risk watch": ["--once"],
 }
 #: commands that the tests below run
-ONCE = {"tables widen"}
+ONCE = {"tables widen", "checkpoint witness"}
 #: commands of agents: test_agents_propose_and_vote runs them
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
@@ -95,6 +97,19 @@ def test_commands_that_read(pooled: Desk, db: Connection, tmp_path: Path) -> Non
         pooled.run("verify-chain", "--since-last")
         pooled.run("verify-chain", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
         pooled.run("guards", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
+    assert_healthy(db)
+
+
+def test_runs_are_cosigned(pooled: Desk, db: Connection, tmp_path: Path) -> None:
+    key, runs, policy = tmp_path / "key", tmp_path / "runs", tmp_path / "policy"
+    runs.mkdir()
+    vkey = pooled.run("checkpoint", "keygen", "--name", "desk.example/log", "--output", str(key)).out.strip()
+    with in_process(tmp_path, (), vkeys=[vkey]) as witness:
+        policy.write_text(f"log {vkey}\nwitness w {WITNESS.vkey} {witness.url}\nquorum w\n")
+        for _ in range(3):
+            pooled.run("checkpoint", "create", "--key", str(key), str(runs))
+            pooled.run("checkpoint", "witness", "--policy", str(policy), str(runs))
+        assert [line.split(" ")[1] for line in witness.told] == ["200"] * 3
     assert_healthy(db)
 
 

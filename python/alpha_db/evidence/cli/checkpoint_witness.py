@@ -17,7 +17,12 @@ from alpha_db.evidence.checkpoint.cosign import Cosigned, cosign_latest
 from alpha_db.evidence.checkpoint.store import Store
 from alpha_db.evidence.offline_check import Key, Policy, shown_seconds
 from alpha_db.evidence.witness.ask import PATIENCE, Result
-from alpha_db.verify.cli.checkpoint_options import policy_option, trusted_keys_option, without_option
+from alpha_db.verify.cli.checkpoint_options import (
+    all_keys,
+    policy_option,
+    trusted_keys_option,
+    without_option,
+)
 
 _WORDS = {
     Result.COSIGNED: ("cosigned   ", GOOD),
@@ -63,11 +68,7 @@ def witness(
       alpha-db checkpoint witness --policy witnesses.policy \\
         --timeout 60 /mnt/checkpoints/trading --json
     """
-    trusted = [*keys, *policy.logs]
-    if not trusted:
-        raise click.UsageError(
-            "whose checkpoints are these? The policy names no log: add a line 'log', or --trust"
-        )
+    trusted = all_keys(keys, policy)
     with ExitStack() as stack:
 
         @cache
