@@ -163,11 +163,11 @@ def create(
 
     \b
     Examples:
-      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading
-      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading \\
+      alpha-db checkpoint create --key checkpoint.key /mnt/checkpoints/trading
+      alpha-db checkpoint create --key checkpoint.key /mnt/checkpoints/trading \\
         --wait-for-standby --timeout 300
       alpha-db checkpoint create --key new.key \\
-        --trust old.key.vkey /mnt/witness/trading
+        --trust old.key.vkey /mnt/checkpoints/trading
       alpha-db checkpoint create --key checkpoint.key --stdout
     """
     if directory is None and not to_stdout:
@@ -243,7 +243,7 @@ def verify(
 
     \b
     Examples:
-      alpha-db checkpoint verify /mnt/witness/trading --trust checkpoint.key.vkey
+      alpha-db checkpoint verify /mnt/checkpoints/trading --trust checkpoint.key.vkey
       alpha-db checkpoint verify checkpoint.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
@@ -278,8 +278,8 @@ def list_(as_json: bool, directory: Path) -> None:
 
     \b
     Examples:
-      alpha-db checkpoint list /mnt/witness/trading
-      alpha-db checkpoint list /mnt/witness/trading --json
+      alpha-db checkpoint list /mnt/checkpoints/trading
+      alpha-db checkpoint list /mnt/checkpoints/trading --json
     """
     found: list[dict[str, Any]] = []
     for stored in Store(directory).runs():
