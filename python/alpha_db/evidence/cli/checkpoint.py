@@ -243,7 +243,8 @@ def verify(
 
     \b
     Examples:
-      alpha-db checkpoint verify /mnt/checkpoints/trading --trust checkpoint.key.vkey
+      alpha-db checkpoint verify /mnt/checkpoints/trading \\
+        --trust checkpoint.key.vkey
       alpha-db checkpoint verify checkpoint.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
