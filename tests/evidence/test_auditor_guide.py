@@ -350,6 +350,7 @@ CHECKPOINTS = {
             ("a time without its zone", 3, "+00:00", ""),
             ("a bad timeline", 3, '"timeline":1', '"timeline":"1"'),
             ("a bad position", 3, "0/15D4F28", "15D4F28"),
+            ("a bad escape", 3, "auditor", "au\\ditor"),
             ("a member twice", 3, '+00:00"}', '+00:00","timeline":1}'),
             ("a brace too many", 3, '+00:00"}', '+00:00"}}'),
             ("something behind", 3, '+00:00"}', '+00:00"}x'),
