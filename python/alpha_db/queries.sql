@@ -545,6 +545,11 @@ copy (
   order by r.id
 ) to stdout (format binary);
 
+-- name: copy_row_hashes
+copy (
+  select t.id::bigint, t.row_hash::text from only {table} as t where t.id between {from_id} and {to_id} order by t.id
+) to stdout (format binary);
+
 -- name: row_to_prove
 select row_data, row_hash, previous_hash, proof
 from row_to_prove(table_name => %(table_name)s::text, id => %(id)s::bigint, size => %(size)s::bigint);

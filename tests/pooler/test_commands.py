@@ -24,7 +24,8 @@ pytestmark = [
 #: commands that ask no database, or one of their own
 ELSEWHERE = {
     "demo", "server psql", "server run", "server start", "server status", "server stop", "server url", "server exec",
-    "checkpoint keygen", "checkpoint show", "checkpoint list", "checkpoint verify", "verify-proof", "verify-export",
+    "checkpoint keygen", "checkpoint show", "checkpoint list", "checkpoint verify", "checkpoint stamp", "verify-proof",
+    "verify-export",
     "agents keygen", "agents show", "completion", "man",
 }  # fmt: skip
 
@@ -39,6 +40,7 @@ AGAIN: dict[str, list[str]] = {
     "checkpoint create": ["--key", "{key}", "{runs}"],
     "prove": ["signals", "1", "--checkpoints", "{runs}", "--trust", "{key}.vkey", "--output", "-"],
     "export": ["--table", "signals", "--output", "-"],
+    "tiles": ["{tiles}"],
     "agents list": [],
     "risk get-config": [],
     "risk history": [],
@@ -87,7 +89,7 @@ def test_commands_that_read(pooled: Desk, db: Connection, tmp_path: Path) -> Non
     pooled.run("checkpoint", "keygen", "--name", "desk.example/log", "--output", str(key))
     for name, arguments in AGAIN.items():
         for schema in ([], ["--schema", "public"], ["--schema", "public"]):
-            given = [argument.format(key=key, runs=runs) for argument in arguments]
+            given = [argument.format(key=key, runs=runs, tiles=tmp_path / "tiles") for argument in arguments]
             pooled.run(*schema, *name.split(), *given)
     for _ in range(3):
         pooled.run("verify-chain", "--since-last")

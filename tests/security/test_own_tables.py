@@ -16,7 +16,7 @@ from tests.support import as_role, assert_healthy, fill, make_signal, one, query
 TABLES = {
     **dict.fromkeys(
         ("chain_columns", "guard_states", "verification_runs", "lockdown_events", "maintenance_events", "installation",
-         "installed_migrations", "attempt_counters", "chains", "log_nodes"),
+         "installed_migrations", "attempt_counters", "chains", "log_nodes", "checkpoint_runs"),
         "AUD-011",
     ),
     **dict.fromkeys(
@@ -208,6 +208,7 @@ WAYS: dict[str, Way] = {
     "maintenance_events": lambda c: c.execute("select _record_maintenance('a test', 'x', 'y')"),
     "guard_states": lambda c: c.execute("select record_guards('a test')"),
     "verification_runs": lambda c: c.execute("select record_verification(true, '{}', 0)"),
+    "checkpoint_runs": lambda c: c.execute("select record_checkpoint_run()"),
 }
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "verify-proof": "alpha_db.evidence.cli.verify_proof:verify_proof_command",
     "export": "alpha_db.evidence.cli.export:export",
     "verify-export": "alpha_db.evidence.cli.verify_export:verify_export_command",
+    "tiles": "alpha_db.evidence.cli.tiles:tiles",
     "agents": "alpha_db.risk.cli.agents:agents",
     "risk": "alpha_db.risk.cli:risk",
     "completion": "alpha_db.cli.completion:completion",

@@ -9,11 +9,13 @@ from typing import TypeVar
 from alpha_db.errors import NotThere
 from alpha_db.errors import Refused as RefusedByUs
 from alpha_db.evidence.checkpoint.note import NOTE, PROOF, run_name
+from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.checkpoint.store import Store, StoredRun, StoreError
 from alpha_db.evidence.offline_check import (
     LOG_OF_RUNS,
     Checkpoint,
     Key,
+    Policy,
     Proof,
     Refused,
     Signed,
@@ -189,10 +191,11 @@ def _check_order(known: dict[str, tuple[str, Signed]], run: Run) -> None:
             raise Refused(f"{table} has another root than in {name}, and as many rows")
 
 
-def read_history(store: Store, keys: Sequence[Key]) -> History:
+def read_history(store: Store, keys: Sequence[Key], policy: Policy | None = None) -> History:
     """Read all runs of a directory, and tell those that hold from those that do not, and from what cannot be read.
 
-    Raises NotThere if there is no such directory, NoCheckpoint if no run is in it, StoreError if it cannot be read.
+    With a policy the latest run must be cosigned by its quorum: the witnesses have seen that it continues the runs
+    before. Raises NotThere if there is no such directory, NoCheckpoint if no run is in it, StoreError if it cannot be read.
     """
     history = History()
     known: dict[str, tuple[str, Signed]] = {}
@@ -211,7 +214,18 @@ def read_history(store: Store, keys: Sequence[Key]) -> History:
             history.refused.append(RefusedRun(stored.name, str(problem)))
     if not (history.runs or history.refused or history.unreadable):
         raise _no_checkpoint(store)
+    while policy and history.runs and (problem := _without_quorum(history.runs[-1], policy)):
+        history.refused.append(RefusedRun(history.runs.pop().name, problem))
+    history.refused.sort(key=lambda run: run.name)
     return history
+
+
+def _without_quorum(run: Run, policy: Policy) -> str | None:
+    try:
+        require_quorum(run.notes, policy)
+    except Refused as problem:
+        return str(problem)
+    return None
 
 
 @dataclass(frozen=True)

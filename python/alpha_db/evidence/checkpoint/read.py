@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from alpha_db.evidence.checkpoint.history import (
     run_of_note,
     run_of_proof,
 )
+from alpha_db.evidence.checkpoint.quorum import cosigners, require_quorum
 from alpha_db.evidence.checkpoint.store import Store, StoreError, is_run, is_run_name, read_file, read_run
-from alpha_db.evidence.offline_check import Key, Refused, Unreadable
+from alpha_db.evidence.offline_check import Key, Policy, Refused, Unreadable
 
 
 class Verdict(StrEnum):
@@ -41,21 +42,24 @@ class Checked:
     run: Run | None = None
     reason: str | None = None
     verdict: Verdict = Verdict.HOLDS
+    cosigned: dict[str, str] = field(default_factory=dict)  #: witnesses of the policy, and when
 
 
-def check_path(path: str, keys: Sequence[Key], without: Sequence[str] = ()) -> Iterator[Checked]:
+def check_path(
+    path: str, keys: Sequence[Key], without: Sequence[str] = (), policy: Policy | None = None
+) -> Iterator[Checked]:
     """Yield what came of each run, or file of one, that a path names; - is stdin. Raises nothing: one hides no other.
 
-    Takes the runs of a directory that are left out.
+    Takes the runs of a directory that are left out, and who must have cosigned (of a directory: its latest run).
     """
     place = Path(path)
     try:
         if path == "-" or not place.is_dir():
-            yield from _file("stdin" if path == "-" else path, read_file(place), keys)
+            yield from _file("stdin" if path == "-" else path, read_file(place), keys, policy)
         elif is_run_name(place.resolve().name) or is_run(place):
-            yield from _run(path, place, keys)
+            yield from _run(path, place, keys, policy)
         else:
-            yield from _runs(Store(place, without), keys)
+            yield from _runs(Store(place, without), keys, policy)
     except NotThere as problem:
         yield Checked(path, reason=_without(path, problem), verdict=Verdict.NOT_THERE)
     except AlphaDbError as problem:
@@ -68,7 +72,7 @@ def _without(path: str, problem: AlphaDbError) -> str:
     return problem.message.removeprefix(f"{path}: ")
 
 
-def _run(path: str, place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
+def _run(path: str, place: Path, keys: Sequence[Key], policy: Policy | None) -> Iterator[Checked]:
     try:
         run, unreadable = open_run(read_run(place), keys)
     except RunRefused as problem:
@@ -76,14 +80,14 @@ def _run(path: str, place: Path, keys: Sequence[Key]) -> Iterator[Checked]:
         unreadable = problem.unreadable
     else:
         if run:
-            yield Checked(path, run)
+            yield _witnessed(Checked(path, run), policy)
     for one in unreadable:
         yield Checked(str(place / one.file), reason=one.reason, verdict=Verdict.NOT_RUN)
 
 
-def _runs(store: Store, keys: Sequence[Key]) -> Iterator[Checked]:
-    history = read_history(store, keys)
-    every = [Checked(run.name, run) for run in history.runs]
+def _runs(store: Store, keys: Sequence[Key], policy: Policy | None) -> Iterator[Checked]:
+    history = read_history(store, keys, policy)
+    every = [Checked(run.name, run, cosigned=_cosigned(run, policy)) for run in history.runs]
     every += [Checked(run.name, reason=run.reason, verdict=Verdict.REFUSED) for run in history.refused]
     every += [Checked(one.name, reason=one.reason, verdict=Verdict.NOT_RUN) for one in history.unreadable]
     yield from sorted(every, key=lambda checked: checked.what)
@@ -112,9 +116,22 @@ def read_checkpoints(path: Path, keys: Sequence[Key]) -> Latest:
     return Latest(run, unreadable)
 
 
-def _file(what: str, text: str, keys: Sequence[Key]) -> Iterator[Checked]:
+def _cosigned(run: Run, policy: Policy | None) -> dict[str, str]:
+    return cosigners(run.notes, policy) if policy else {}
+
+
+def _witnessed(checked: Checked, policy: Policy | None) -> Checked:
+    """The same with its witnesses, or refused for want of a quorum."""
+    assert checked.run is not None
     try:
-        yield Checked(what, _open_file(what, text, keys))
+        return replace(checked, cosigned=require_quorum(checked.run.notes, policy))
+    except Refused as problem:
+        return Checked(checked.what, reason=str(problem), verdict=Verdict.REFUSED)
+
+
+def _file(what: str, text: str, keys: Sequence[Key], policy: Policy | None) -> Iterator[Checked]:
+    try:
+        yield _witnessed(Checked(what, _open_file(what, text, keys)), policy)
     except Refused as problem:
         yield Checked(what, reason=str(problem), verdict=Verdict.REFUSED)
     except Unreadable as problem:

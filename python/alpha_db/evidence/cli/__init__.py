@@ -1,1 +1,1 @@
-"""The commands of evidence: checkpoint, prove, verify-proof, export, verify-export."""
+"""The commands of evidence: checkpoint, prove, verify-proof, export, verify-export, tiles."""

@@ -20,8 +20,9 @@ from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_not
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
-from alpha_db.evidence.offline_check import Key
-from alpha_db.verify.cli.checkpoint_options import trusted_keys_option, without_option
+from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
+from alpha_db.evidence.offline_check import Key, Policy
+from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option, without_option
 from alpha_db.verify.cli.progress import progress_bar
 
 _WAIT = 60.0
@@ -30,6 +31,9 @@ _WAIT = 60.0
 @click.group(short_help="Signed checkpoints, to be kept outside.")
 def checkpoint() -> None:
     """Signed checkpoints of all logs, to be kept outside of the database."""
+
+
+checkpoint.add_command(stamp)
 
 
 @checkpoint.command()
@@ -219,14 +223,25 @@ def create(
 @checkpoint.command(short_help="Verify checkpoints by themselves, without a database.")
 @click.argument("paths", nargs=-1, required=True, metavar="DIR|RUN|FILE...")
 @without_option
-@trusted_keys_option
+@policy_option
+@trusted_keys_option(required=False)
+@tsa_ca_option
 @json_option
-def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: list[Key]) -> None:
+def verify(
+    as_json: bool,
+    paths: Sequence[str],
+    without: Sequence[str],
+    keys: list[Key],
+    policy: Policy | None,
+    ca_file: Path | None,
+) -> None:
     """Verify checkpoints by themselves: signatures, whole runs, sizes that never decrease. Asks no database.
 
     Takes directories of runs, single runs, files of them, and - for one on stdin. Exits 0 if all hold, 1 if any does
     not, 3 if something cannot be read or is no checkpoint, 5 if something is not there. All are verified, whatever is
-    wrong with one of them; of several codes, 1 comes before 3 before 5.
+    wrong with one of them; of several codes, 1 comes before 3 before 5. With --policy the latest run of a directory,
+    and whatever else is named, must be cosigned by the policy's quorum of witnesses. With --tsa-ca it verifies
+    time-stamps, too, for which it needs the program openssl.
 
     \b
     Examples:
@@ -234,12 +249,17 @@ def verify(as_json: bool, paths: Sequence[str], without: Sequence[str], keys: li
       alpha-db checkpoint verify checkpoint.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
-    results = [checked for path in paths for checked in check_path(path, keys, without)]
+    trusted = all_keys(keys, policy)
+    stamps = verified_stamps(paths, ca_file, without)
+    results = [checked for path in paths for checked in check_path(path, trusted, without, policy)]
     if as_json:
-        emit_json({"checked": [_checked(result) for result in results]})
+        document = {"checked": [_checked(result) for result in results]}
+        emit_json(document | {"stamps": [stamp._asdict() for stamp in stamps]})
     else:
         _tell_checked(results)
-    finish(worst([CODES[result.verdict] for result in results]))
+        tell_stamps(stamps)
+    verdicts = [one.verdict for one in results] + [one.verdict for one in stamps]
+    finish(worst([CODES[verdict] for verdict in verdicts]))
 
 
 CODES = {
@@ -367,6 +387,7 @@ def _checked(result: Checked) -> dict[str, Any]:
         "time": facts.time if facts else None,
         "signer": run.checkpoint.origin if run else None,
         "sizes": {table: one.size for table, one in run.logs.items()} if run else {},
+        "cosigned": result.cosigned,
     }
 
 
@@ -390,7 +411,8 @@ def _tell_checked(results: Sequence[Checked]) -> None:
         if run.facts:
             heads = run.facts.heads.values()
             told = f"{len(heads)} logs, {sum(one.size for one in heads):,} rows"
-        line((word, style), f"  {clean(result.what):<{width}}  {told}, signed by {clean(signed.origin)}")
+        also = f", cosigned by {clean(', '.join(result.cosigned))}" if result.cosigned else ""
+        line((word, style), f"  {clean(result.what):<{width}}  {told}, signed by {clean(signed.origin)}{also}")
     bad = sum(result.verdict is Verdict.REFUSED for result in results)
     unknown = sum(result.verdict in (Verdict.NOT_RUN, Verdict.NOT_THERE) for result in results)
     if bad:

@@ -23,7 +23,8 @@ class NotWritten(AlphaDbError):  # noqa: N818
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Raise NotWritten for an OSError."""
     try:
         yield
     except OSError as problem:
@@ -32,7 +33,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 def refuse_existing(path: Path, force: bool) -> None:
     """Fail as a usage error if nothing can be written there, before anything is asked of a database."""
-    with _writing(path):
+    with writing(path):
         _refuse_existing(path, force)
 
 
@@ -58,7 +59,7 @@ def new_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with _writing(path), _new_file(path, force) as stream:
+    with writing(path), _new_file(path, force) as stream:
         yield stream
 
 

@@ -67,8 +67,8 @@ def prove(
     Examples:
       alpha-db prove signals 17 --checkpoints checkpoints/ --trust desk.vkey \\
         -o signals-17.tlog-proof
-      alpha-db prove signals 17 --checkpoints checkpoints/000000042 --trust desk.vkey \\
-        | alpha-db verify-proof - --trust desk.vkey
+      alpha-db prove signals 17 --checkpoints checkpoints/000000042 \\
+        --trust desk.vkey | alpha-db verify-proof - --trust desk.vkey
     """
     if str(output) == "-":
         leave_stdout()

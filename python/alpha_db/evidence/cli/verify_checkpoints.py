@@ -15,7 +15,7 @@ from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.history import History, read_history
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.checkpoint.verify import GUARDS, Comparison, compare, not_compared, verify_again
-from alpha_db.evidence.offline_check import Key
+from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.queries import Row
 from alpha_db.verify.cli.engaging import Again
 from alpha_db.verify.cli.verify_report import Metrics, is_absent, is_bad, is_open
@@ -75,13 +75,15 @@ class Against:
         return Compared(found, self.history)
 
 
-def read_checkpoints(directory: Path, without: Sequence[str], keys: list[Key]) -> Against:
-    """Read the checkpoints of a directory.
+def read_checkpoints(
+    directory: Path, without: Sequence[str], keys: list[Key], policy: Policy | None = None
+) -> Against:
+    """Read the checkpoints of a directory, the latest of which must be cosigned as a policy demands.
 
     A directory that cannot be read, or is not there, stands with the results: the chains are verified all the same.
     """
     try:
-        return Against(directory, read_history(Store(directory, without), keys))
+        return Against(directory, read_history(Store(directory, without), keys, policy))
     except (StoreError, NotThere) as problem:
         return Against(directory, problem=problem)
 

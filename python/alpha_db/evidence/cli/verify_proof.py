@@ -10,20 +10,22 @@ import click
 from alpha_db.cli.common import debug_option, json_option
 from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, rows
 from alpha_db.errors import AlphaDbError
+from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.cli.notes import judged, verdict_of
-from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, Proof, read_text, verify_proof
-from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, Policy, Proof, read_text, verify_proof
+from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option
 
 
 @click.command("verify-proof", short_help="Check the proof of a row, without a database.")
 @click.argument("file")
-@trusted_keys_option
+@policy_option
+@trusted_keys_option(required=False)
 @json_option
 @debug_option
-def verify_proof_command(file: str, keys: Sequence[Key], as_json: bool) -> None:
+def verify_proof_command(file: str, keys: Sequence[Key], policy: Policy | None, as_json: bool) -> None:
     """Check that a row was in the log that a trusted key signed, with neither a database nor a network.
 
-    Exits 0 if it was, 1 if the proof does not hold, 3 if the file cannot be read or is no proof, 5 if there is none.
+    With --policy the checkpoint must be cosigned by its quorum of witnesses, too. Exits 0 if it was, 1 if the proof does not hold, 3 if the file cannot be read or is no proof, 5 if there is none.
 
     \b
     Examples:
@@ -31,21 +33,24 @@ def verify_proof_command(file: str, keys: Sequence[Key], as_json: bool) -> None:
       alpha-db verify-proof - --trust desk.example+9d2a4c01+AX... \\
         --json < signals-17.tlog-proof
     """
+    trusted = all_keys(keys, policy)
     try:
         with judged(file):
-            proof = verify_proof(read_text(file, MAX_PROOF), keys)
+            proof = verify_proof(read_text(file, MAX_PROOF), trusted)
+            cosigned = require_quorum([proof.note], policy)
     except AlphaDbError as problem:
         reason = problem.message.removeprefix(f"{file}: ")
         emit_json({"file": file, "verdict": verdict_of(problem), "reason": reason})
         raise
     if as_json:
-        emit_json({"file": file, "verdict": "holds", "reason": None, **_document(proof)})
+        emit_json({"file": file, "verdict": "holds", "reason": None, **_document(proof), "cosigned": cosigned})
         return
     head, run = proof.head, proof.run
     line(
         ("ok", GOOD), f"  row {proof.id:,} was among the {head.size:,} rows that {clean(head.signer)} signed"
     )
     told = [("log", head.origin), ("row_hash", proof.row_hash), ("root", head.root.hex())]
+    told += [("cosigned", ", ".join(f"{name} ({time})" for name, time in cosigned.items()))] if cosigned else []
     told += [("run", f"{run.id:,}, recorded {clean(run.time)}"), ("row_data", _shortened(proof.row_data))]
     rows(told, styles=[DIM] * len(told), indent="    ")
 

@@ -22,11 +22,36 @@ def read_keys(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]
     return keys
 
 
+def read_policy(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Any:
+    """Return the policy that a file holds, None without one. Raises NotThere, PolicyError."""
+    return load("alpha_db.evidence.witness.policy:load_policy")(path) if path else None
+
+
+def policy_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --policy, which the function gets as ``policy``, a Policy or None."""
+    return click.option(
+        "--policy",
+        cls=NamedOption,
+        metavar="FILE",
+        type=click.Path(path_type=Path, readable=False),
+        callback=read_policy,
+        help="Trust the logs that this file names, and demand its quorum of witnesses (C2SP tlog-policy).",
+    )(function)
+
+
+def all_keys(keys: Sequence[Any], policy: Any) -> list[Any]:
+    """Return the keys that are trusted by name or by a policy. Raises MissingParameter if there is none."""
+    found = [*keys, *(policy.logs if policy else ())]
+    if not found:
+        raise click.MissingParameter(param_type="option", param_hint="'--trust' or '--policy'")
+    return found
+
+
 def require_keys(keys: Sequence[Any]) -> None:
     """Raise UsageError if no key is trusted."""
     if not keys:
         raise click.UsageError(
-            f"--checkpoints needs --trust, or {ENVIRONMENT}: whose checkpoints are to be believed?"
+            f"--checkpoints needs --trust, {ENVIRONMENT} or --policy: whose checkpoints are to be believed?"
         )
 
 

@@ -20,7 +20,7 @@ from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, put, want_json
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
 from alpha_db.verify.cli import verify_report
-from alpha_db.verify.cli.checkpoint_options import checkpoint_options, require_keys
+from alpha_db.verify.cli.checkpoint_options import checkpoint_options, policy_option, require_keys
 from alpha_db.verify.cli.engaging import (
     ENGAGE_FOR,
     Again,
@@ -93,6 +93,7 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
     callback=_read_format,
     help="Default: text.",
 )
+@policy_option
 @checkpoint_options
 @database_options
 def verify_chain(
@@ -110,6 +111,7 @@ def verify_chain(
     checkpoints: Path | None,
     without: tuple[str, ...],
     keys: list[Any],
+    policy: Any,
 ) -> None:
     """Recompute every hash and tell whether the log is what was written.
 
@@ -135,6 +137,8 @@ def verify_chain(
       alpha-db verify-chain --format prometheus > alpha_db.prom
       alpha-db verify-chain --checkpoints /mnt/witness/trading \\
         --trust checkpoint.key.vkey
+      alpha-db verify-chain --checkpoints /mnt/witness/trading \\
+        --policy witnesses.policy
     """
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format} exclude each other")
@@ -145,7 +149,7 @@ def verify_chain(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
     wish = Wish(table, from_id, to_id, jobs, since_last, full_every, not no_lockdown, engage_for)
-    against = _read_checkpoints(checkpoints, without, keys, is_range=wish.is_range)
+    against = _read_checkpoints(checkpoints, without, keys, policy, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
     started = time.monotonic()
     try:
@@ -202,20 +206,21 @@ class Checkpoints(Protocol):
 
 
 def _read_checkpoints(
-    directory: Path | None, without: tuple[str, ...], keys: list[Any], *, is_range: bool
+    directory: Path | None, without: tuple[str, ...], keys: list[Any], policy: Any, *, is_range: bool
 ) -> Checkpoints | None:
     """Return the checkpoints that the options name, None if they name none."""
     if directory is None:
-        if without:
-            raise click.UsageError("--without needs --checkpoints")
+        if without or policy:
+            raise click.UsageError(f"{'--without' if without else '--policy'} needs --checkpoints")
         return None
     if is_range:
         raise click.UsageError(
             "a checkpoint is of all rows: --checkpoints and a range of ids exclude each other"
         )
+    keys = [*keys, *(policy.logs if policy else ())]
     require_keys(keys)
     read: Callable[..., Checkpoints] = load("alpha_db.evidence.cli.verify_checkpoints:read_checkpoints")
-    return read(directory, without, keys)
+    return read(directory, without, keys, policy)
 
 
 @dataclass(frozen=True)
