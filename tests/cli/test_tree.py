@@ -17,7 +17,8 @@ pytestmark = pytest.mark.any_server
 OTHER_WORDS = {
     "--all": "what else is listed",
     "--reason": "where it stands",
-    "--name": "of a key that signs checkpoints, or of an agent",
+    "--name": "of a key that signs checkpoints, of a witness, or of an agent",
+    "--listen": "which server listens there",
     "--output": "what is written",
     "--timeout": "what is waited for",
     "--checkpoints": "what is compared",

@@ -28,6 +28,7 @@ COMMANDS = {
     "tables": "alpha_db.verify.cli.tables:tables",
     "lockdown": "alpha_db.verify.cli.lockdown:lockdown",
     "checkpoint": "alpha_db.evidence.cli.checkpoint:checkpoint",
+    "witness": "alpha_db.evidence.cli.witness:witness",
     "prove": "alpha_db.evidence.cli.prove:prove",
     "verify-proof": "alpha_db.evidence.cli.verify_proof:verify_proof_command",
     "export": "alpha_db.evidence.cli.export:export",

@@ -31,7 +31,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256, sha512
 from itertools import chain
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what reads a string in json.loads
@@ -487,6 +487,168 @@ def _read_run(row_data: str, run_id: int, checkpoint: Checkpoint) -> Run:
         heads[table] = Signed(origin, table, head["size"], bytes.fromhex(head["root"]), checkpoint.origin)
     return Run(run_id, time, row["installation_id"], row["guards_hash"], row["system_identifier"], row["timeline"],
                row["wal_lsn"], row["server_version"], heads, broken, checkpoint)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Witnesses: c2sp.org/tlog-cosignature, c2sp.org/tlog-policy. A witness is somebody outside who has seen that the log
+# only grew, and signs so with the time. A policy says how many of which witnesses are enough.
+
+#: The first byte of a public key: Ed25519, and Ed25519 with the time. Others, such as ML-DSA, are passed over.
+KEY_OF_LOG, KEY_OF_WITNESS = 0x01, 0x04
+
+
+class Witness(NamedTuple):
+    """A witness, as a policy names it."""
+
+    name: str  #: in the policy, nowhere else
+    key: Key | None  #: None: of a kind that is passed over, so it never counts as one that signed
+    url: str | None
+
+
+class Group(NamedTuple):
+    """Witnesses and groups, of which so many must have signed."""
+
+    name: str
+    threshold: int
+    members: tuple[str, ...]
+
+
+class Policy(NamedTuple):
+    """Who must have signed a checkpoint: one of the logs, and a quorum of the witnesses."""
+
+    logs: tuple[Key, ...]
+    witnesses: tuple[Witness, ...]
+    groups: tuple[Group, ...]  #: each behind its members
+    quorum: str  #: the name of a witness or a group, or "none"
+
+    def is_met(self, signed: Iterable[str]) -> bool:
+        """Return whether the witnesses of these names are a quorum."""
+        met = {"none", *signed}
+        for group in self.groups:
+            if sum(member in met for member in group.members) >= group.threshold:
+                met.add(group.name)
+        return self.quorum in met
+
+
+class Witnessed(NamedTuple):
+    """Which witnesses signed a checkpoint, and when."""
+
+    times: dict[str, int]  #: the first time of each, in seconds since 1970, by its name in the policy
+    is_met: bool  #: whether they are a quorum
+
+
+def witnessed(
+    text: str, signatures: Iterable[str], policy: Policy, verify: Verify = verify_signature
+) -> Witnessed:
+    """Return which witnesses of a policy signed a note; takes its text and its signature lines.
+
+    Raises Unreadable for a malformed line, Refused if a signature under the name and id of a witness is not the
+    witness's for this text. Signatures of others are ignored. Whether a log signed is not looked at: see open_note.
+    """
+    times: dict[str, int] = {}
+    for line in signatures:
+        found = _SIGNATURE.fullmatch(line)
+        if not found:
+            raise Unreadable("a signature line of the note is malformed")
+        blob = _base64(found[2], None)
+        for name, key, _ in policy.witnesses:
+            if key and (key.name, key.key_id) == (found[1], blob[:4]):
+                time = int.from_bytes(blob[4:12], "big")
+                message = _utf8(f"cosignature/v1\ntime {time}\n{text}")
+                if time >> 63 or not verify(key.public_key, message, blob[12:]):
+                    raise Refused(f"the signature of the witness {shown(key.name)} is not of this checkpoint")
+                times[name] = min(time, times.get(name, time))
+    return Witnessed(times, policy.is_met(times))
+
+
+def parse_policy(text: str) -> Policy:
+    """Read a policy. Raises Unreadable for what is none, Refused for a weak key in it."""
+    _check_line_ends(text)
+    if len(text) > MAX_NOTE or re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):
+        raise Unreadable(f"a policy has no control characters, and at most {MAX_NOTE:,} of others")
+    if not text.endswith("\n"):
+        raise Unreadable("the policy is empty, or cut short: its last line has no line end")
+    policy = _PolicyLines()
+    for number, line in enumerate(text.split("\n"), 1):
+        words = re.findall(r"[^ \t]+", line)
+        if words and not words[0].startswith("#"):
+            try:
+                policy.add(words)
+            except (Unreadable, Refused) as problem:
+                raise type(problem)(f"line {number} of the policy: {problem}") from None
+    if policy.quorum is None:
+        raise Unreadable("the policy has no line 'quorum'")
+    return Policy(tuple(policy.logs), tuple(policy.witnesses), tuple(policy.groups), policy.quorum)
+
+
+class _PolicyLines:
+    """What the lines of a policy said so far. A line can only name what stands above, so no group is in itself."""
+
+    def __init__(self) -> None:
+        self.logs: list[Key] = []
+        self.witnesses: list[Witness] = []
+        self.groups: list[Group] = []
+        self.quorum: str | None = None
+        self._names = {"none"}
+        self._free: set[str] = set()  # names that are no member of a group yet: each may be one once
+        self._keys: set[tuple[int, bytes]] = set()
+
+    def add(self, words: Sequence[str]) -> None:
+        match words:
+            case ["log", vkey, *url] if len(url) < 2:
+                key = self._key(vkey, KEY_OF_LOG)
+                self.logs += [key] if key else []
+            case ["witness", name, vkey, *url] if len(url) < 2:
+                self._define(name)
+                self.witnesses.append(Witness(name, self._key(vkey, KEY_OF_WITNESS), url[0] if url else None))
+            case ["group", name, count, *members] if members:
+                for member in members:
+                    if member not in self._free:
+                        raise Unreadable(f"{shown(member)} is not above, or is a member of a group already")
+                    self._free.remove(member)
+                self._define(name)
+                number = {"any": "1", "all": f"{len(members)}"}.get(count, count)
+                if not re.fullmatch(r"[1-9][0-9]{0,8}", number) or int(number) > len(members):
+                    raise Unreadable(f"how many: any, all, or 1 to {len(members)}, and not {shown(count)}")
+                self.groups.append(Group(name, int(number), tuple(members)))
+            case ["quorum", name] if self.quorum is None:
+                if name not in self._names:
+                    raise Unreadable(f"{shown(name)} is not above")
+                self.quorum = name
+            case _:
+                raise Unreadable(f"not a line of a policy, or a second quorum: {shown(' '.join(words)[:80])}")
+
+    def _define(self, name: str) -> None:
+        if name in self._names:
+            raise Unreadable(f"there is another {shown(name)}")
+        self._names.add(name)
+        self._free.add(name)
+
+    def _key(self, vkey: str, kind: int) -> Key | None:
+        found = re.fullmatch(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})", vkey)
+        data = _base64(found[3], None) if found else b""
+        if not found or (data[0] in (KEY_OF_LOG, KEY_OF_WITNESS) and len(data) != 33):
+            raise Unreadable("not a public key such as NAME+0a1b2c3d+BASE64")
+        if (kind, data[1:]) in self._keys:
+            raise Unreadable(f"the key of {shown(found[1])} is there twice")
+        self._keys.add((kind, data[1:]))
+        if data[0] not in (KEY_OF_LOG, KEY_OF_WITNESS):
+            return None
+        if data[0] != kind:
+            owner = "a log" if kind == KEY_OF_WITNESS else "a witness"
+            raise Unreadable(f"the key of {shown(found[1])} is that of {owner}")
+        if sha256(_utf8(found[1]) + b"\n" + data).hexdigest()[:8] != found[2]:
+            raise Unreadable(f"the id of the public key of {shown(found[1])} is not that of its name and key")
+        if _point(data[1:]) is None:
+            raise Refused("the public key is weak: anyone could sign for it")
+        return Key(found[1], bytes.fromhex(found[2]), data[1:])
+
+
+def shown_seconds(time: int) -> str:
+    """Return the time of a cosignature so that people can read it."""
+    if time >= 253_402_300_800:  # the year 10000
+        return f"{time} seconds after 1970"
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

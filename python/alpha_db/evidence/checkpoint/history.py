@@ -195,7 +195,8 @@ def read_history(store: Store, keys: Sequence[Key], policy: Policy | None = None
     """Read all runs of a directory, and tell those that hold from those that do not, and from what cannot be read.
 
     With a policy the latest run must be cosigned by its quorum: the witnesses have seen that it continues the runs
-    before. Raises NotThere if there is no such directory, NoCheckpoint if no run is in it, StoreError if it cannot be read.
+    before. Raises NotThere if there is no such directory, NoCheckpoint if no run is in it, StoreError if it cannot be
+    read.
     """
     history = History()
     known: dict[str, tuple[str, Signed]] = {}

@@ -4,7 +4,8 @@
     private  PRIVATE+KEY+<name>+<key id, 8 hex>+<base64 of 0x01 and the 32 bytes of the seed>
 
 The key id is the first four bytes of SHA-256(name || 0x0A || 0x01 || public key). Source: c2sp.org/signed-note,
-and Go's golang.org/x/mod/sumdb/note, which reads and writes the same.
+and Go's golang.org/x/mod/sumdb/note, which reads and writes the same. A witness's key has 0x04 in place of 0x01:
+see alpha_db.evidence.witness.keys.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ import os
 import re
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alpha_db import errors
 from alpha_db.errors import EXIT_DAMAGE, AlphaDbError
 from alpha_db.evidence.offline_check import (
+    KEY_OF_LOG,
     MAX_NOTE,
     Key,
     NotThere,
     Refused,
     Unreadable,
     load_keys,
-    parse_vkey,
     read_text,
 )
 from alpha_db.security.ed25519 import is_weak_key
 from alpha_db.security.private_file import KeyFileError, read_private, write_private
 
-_ED25519 = b"\x01"
 _PRIVATE = re.compile(r"PRIVATE\+KEY\+([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})\n?")
 
 
@@ -54,6 +55,11 @@ class KeyNotThere(BadKey, errors.NotThere):
 class SigningKey:
     """A private key and its name, which stands in every signature."""
 
+    #: the byte before a key that says what it signs
+    kind: ClassVar[bytes] = bytes([KEY_OF_LOG])
+    #: what the key is for, and the command that makes one
+    use: ClassVar[tuple[str, str]] = "checkpoints", "alpha-db checkpoint keygen"
+
     def __init__(self, name: str, private_key: Ed25519PrivateKey) -> None:
         if not is_key_name(name):
             raise BadKey(
@@ -66,22 +72,22 @@ class SigningKey:
         self._private_key = private_key
 
     def __repr__(self) -> str:
-        return f"SigningKey({self.vkey})"
+        return f"{type(self).__name__}({self.vkey})"
 
     @classmethod
-    def generate(cls, name: str) -> SigningKey:
+    def generate(cls, name: str) -> Self:
         """Make a new key from the operating system's randomness. Raises BadKey for a name that cannot be one."""
         return cls(name, Ed25519PrivateKey.generate())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> SigningKey:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a private key. Raises KeyFileError if it is missing, none, or may be read by others."""
         content = read_private(path).decode("utf-8", "replace")
         found = _PRIVATE.fullmatch(content)
         if not found and re.fullmatch(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}", content.strip()):
             raise KeyFileError(
                 f"{os.fspath(path)} is a public key, not the private one",
-                hint="Give the file that alpha-db checkpoint keygen made beside it, without .vkey.",
+                hint=f"Give the file that {cls.use[1]} made beside it, without .vkey.",
             )
         if not found and content[:1] == "\ufeff":
             raise KeyFileError(
@@ -94,10 +100,9 @@ class SigningKey:
                 hint=f"remove them with: sed -i 's/\\r$//' {os.fspath(path)}",
             )
         seed = _bytes_of(found[3]) if found else b""
-        if not found or len(seed) != 33 or seed[:1] != _ED25519:
+        if not found or len(seed) != 33 or seed[:1] != cls.kind:
             raise KeyFileError(
-                f"{os.fspath(path)} is not a private key for checkpoints",
-                hint="alpha-db checkpoint keygen makes one",
+                f"{os.fspath(path)} is not a private key for {cls.use[0]}", hint=f"{cls.use[1]} makes one"
             )
         key = cls(found[1], Ed25519PrivateKey.from_private_bytes(seed[1:]))
         if key.key_id.hex() != found[2]:
@@ -106,7 +111,7 @@ class SigningKey:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the private key into a new file of mode 0600. Never overwrites. Raises KeyFileError."""
-        seed = base64.b64encode(_ED25519 + self._private_key.private_bytes_raw()).decode()
+        seed = base64.b64encode(self.kind + self._private_key.private_bytes_raw()).decode()
         write_private(path, f"PRIVATE+KEY+{self.name}+{self.key_id.hex()}+{seed}\n".encode())
 
     @property
@@ -117,18 +122,18 @@ class SigningKey:
     @property
     def key_id(self) -> bytes:
         """The key id, four bytes."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + self.kind + self.public_key).digest()[:4]
 
     @property
     def vkey(self) -> str:
         """The public key as text, to be given to whoever checks."""
-        encoded = base64.b64encode(_ED25519 + self.public_key).decode()
+        encoded = base64.b64encode(self.kind + self.public_key).decode()
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
     @property
     def trusted(self) -> Key:
         """The public key as a reader of notes takes it."""
-        return parse_vkey(self.vkey)
+        return Key(self.name, self.key_id, self.public_key)
 
     def sign(self, text: str) -> str:
         """Return the note's signature line (with its LF) for a text that ends with LF."""

@@ -22,7 +22,12 @@ from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
-from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option, without_option
+from alpha_db.verify.cli.checkpoint_options import (
+    all_keys,
+    policy_option,
+    trusted_keys_option,
+    without_option,
+)
 from alpha_db.verify.cli.progress import progress_bar
 
 _WAIT = 60.0
@@ -412,7 +417,9 @@ def _tell_checked(results: Sequence[Checked]) -> None:
             heads = run.facts.heads.values()
             told = f"{len(heads)} logs, {sum(one.size for one in heads):,} rows"
         also = f", cosigned by {clean(', '.join(result.cosigned))}" if result.cosigned else ""
-        line((word, style), f"  {clean(result.what):<{width}}  {told}, signed by {clean(signed.origin)}{also}")
+        line(
+            (word, style), f"  {clean(result.what):<{width}}  {told}, signed by {clean(signed.origin)}{also}"
+        )
     bad = sum(result.verdict is Verdict.REFUSED for result in results)
     unknown = sum(result.verdict in (Verdict.NOT_RUN, Verdict.NOT_THERE) for result in results)
     if bad:

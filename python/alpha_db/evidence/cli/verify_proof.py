@@ -25,7 +25,9 @@ from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trus
 def verify_proof_command(file: str, keys: Sequence[Key], policy: Policy | None, as_json: bool) -> None:
     """Check that a row was in the log that a trusted key signed, with neither a database nor a network.
 
-    With --policy the checkpoint must be cosigned by its quorum of witnesses, too. Exits 0 if it was, 1 if the proof does not hold, 3 if the file cannot be read or is no proof, 5 if there is none.
+    With --policy the checkpoint must be cosigned by its quorum of witnesses, too.
+
+    Exits 0 if it was, 1 if the proof does not hold, 3 if the file cannot be read or is no proof, 5 if there is none.
 
     \b
     Examples:
@@ -43,14 +45,18 @@ def verify_proof_command(file: str, keys: Sequence[Key], policy: Policy | None, 
         emit_json({"file": file, "verdict": verdict_of(problem), "reason": reason})
         raise
     if as_json:
-        emit_json({"file": file, "verdict": "holds", "reason": None, **_document(proof), "cosigned": cosigned})
+        emit_json(
+            {"file": file, "verdict": "holds", "reason": None, **_document(proof), "cosigned": cosigned}
+        )
         return
     head, run = proof.head, proof.run
     line(
         ("ok", GOOD), f"  row {proof.id:,} was among the {head.size:,} rows that {clean(head.signer)} signed"
     )
     told = [("log", head.origin), ("row_hash", proof.row_hash), ("root", head.root.hex())]
-    told += [("cosigned", ", ".join(f"{name} ({time})" for name, time in cosigned.items()))] if cosigned else []
+    told += (
+        [("cosigned", ", ".join(f"{name} ({time})" for name, time in cosigned.items()))] if cosigned else []
+    )
     told += [("run", f"{run.id:,}, recorded {clean(run.time)}"), ("row_data", _shortened(proof.row_data))]
     rows(told, styles=[DIM] * len(told), indent="    ")
 

@@ -27,16 +27,24 @@ def read_policy(_ctx: click.Context, _param: click.Parameter, path: Path | None)
     return load("alpha_db.evidence.witness.policy:load_policy")(path) if path else None
 
 
-def policy_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def policy_option(
+    function: Callable[..., Any] | None = None, *, required: bool = False
+) -> Callable[..., Any]:
     """Add --policy, which the function gets as ``policy``, a Policy or None."""
-    return click.option(
-        "--policy",
-        cls=NamedOption,
-        metavar="FILE",
-        type=click.Path(path_type=Path, readable=False),
-        callback=read_policy,
-        help="Trust the logs that this file names, and demand its quorum of witnesses (C2SP tlog-policy).",
-    )(function)
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        return click.option(
+            "--policy",
+            cls=NamedOption,
+            metavar="FILE",
+            required=required,
+            type=click.Path(path_type=Path, readable=False),
+            envvar="ALPHA_DB_POLICY",
+            callback=read_policy,
+            help="Which logs and witnesses are trusted, and how many must sign (C2SP tlog-policy).",
+        )(function)
+
+    return add(function) if function else add
 
 
 def all_keys(keys: Sequence[Any], policy: Any) -> list[Any]:
