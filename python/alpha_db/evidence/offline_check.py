@@ -12,7 +12,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 describe the formats. Exit codes: 0 all holds, 1 evidence that does not hold, 2 usage, 3 could not be checked, 5 not
 there.
 
-It has 1010 lines, so that anyone who relies on it can read it. A sixth is what Python's library lacks (Ed25519, Merkle
+It has 1172 lines, so that anyone who relies on it can read it. A sixth is what Python's library lacks (Ed25519, Merkle
 trees), and two fifths are the formats. The rest tells evidence that does not hold from a file that cannot be read, and
 prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
