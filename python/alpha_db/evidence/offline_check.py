@@ -1,20 +1,21 @@
 """Checks alpha-db's evidence with no database, no network, and nothing but Python's standard library.
 
-    python3 offline_check.py checkpoint FILE... --trust KEY              what was signed, and by whom
+    python3 offline_check.py checkpoint FILE... --trust KEY                  what was signed, and by whom
     python3 offline_check.py export FILE... [--checkpoint RUN --trust KEY]   every row, and whether it was signed
-    python3 offline_check.py proof FILE... --trust KEY                   one row, without the others
+    python3 offline_check.py proof FILE... --trust KEY                       one row, without the others
 
-A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note).
+A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note). With --policy FILE it
+must have been cosigned by witnesses, too.
 
 This file imports nothing of alpha-db and can be copied anywhere. In the order of an audit: Ed25519 (RFC 8032), Merkle
 trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows
-(c2sp.org/tlog-proof), exports, strict reading, the command line. docs/chain-format.md and docs/auditor-guide.md
-describe the formats. Exit codes: 0 all holds, 1 evidence that does not hold, 2 usage, 3 could not be checked, 5 not
-there.
+(c2sp.org/tlog-proof), witnesses (c2sp.org/tlog-cosignature, c2sp.org/tlog-policy), exports, strict reading, the command
+line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
+not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1172 lines, so that anyone who relies on it can read it. A sixth is what Python's library lacks (Ed25519, Merkle
-trees), and two fifths are the formats. The rest tells evidence that does not hold from a file that cannot be read, and
-prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
+It has 1220 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
+and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
 
 from __future__ import annotations
@@ -561,6 +562,34 @@ def witnessed(
     return Witnessed(times, policy.is_met(times))
 
 
+def cosigners(notes: Iterable[str], policy: Policy, verify: Verify = verify_signature) -> dict[str, str]:
+    """Return who of a policy's witnesses cosigned, with the time; takes all notes of one checkpoint.
+
+    A signature that does not hold does not count, and takes nothing from the others.
+    """
+    found: dict[str, int] = {}
+    for note in notes:
+        text, _, lines = note.removesuffix("\n").rpartition("\n\n")
+        for line in lines.split("\n"):
+            with suppress(Refused, Unreadable):
+                for name, time in witnessed(f"{text}\n", [line], policy, verify).times.items():
+                    found[name] = min(time, found.get(name, time))
+    return {name: shown_seconds(time) for name, time in found.items()}
+
+
+def require_quorum(
+    notes: Iterable[str], policy: Policy | None, verify: Verify = verify_signature
+) -> dict[str, str]:
+    """Return who cosigned, nobody without a policy. Raises Refused if that is no quorum."""
+    if policy is None:
+        return {}
+    found = cosigners(notes, policy, verify)
+    if not policy.is_met(found):
+        who = ", ".join(found) or "none of the policy's witnesses"
+        raise Refused(f"it is not cosigned by the quorum {policy.quorum}: cosigned by {who}")
+    return found
+
+
 def parse_policy(text: str) -> Policy:
     """Read a policy. Raises Unreadable for what is none, Refused for a weak key in it."""
     _check_line_ends(text)
@@ -1016,11 +1045,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (export, proof, checkpoint):
         told = "a public key, NAME+ID+BASE64, or a file of them; again for another one"
         command.add_argument("--trust", metavar="KEY", action="append", default=[], help=told)
+        told = "which witnesses must have cosigned (c2sp.org/tlog-policy); the logs in it are trusted, too"
+        command.add_argument("--policy", metavar="FILE", help=told)
     given = parser.parse_args(arguments)
     if not all(given.trust):
         parser.error("--trust is empty: name a public key, or a file of them")
-    if not given.trust and (given.command != "export" or given.checkpoint):
+    is_signed = given.command != "export" or given.checkpoint
+    if is_signed and not (given.trust or given.policy):
         parser.error("--trust is missing: without a key that you trust, a signature says nothing")
+    if given.policy and not is_signed:
+        parser.error("--policy needs --checkpoint: witnesses cosign checkpoints")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: only the exit code is asked for
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
@@ -1084,28 +1118,37 @@ def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
     for text in given.trust:
         with _judging(text.partition("+")[0], codes):
             keys += load_keys([text])
+    policy = None
+    if given.policy:
+        with _judging(given.policy, codes):
+            policy = parse_policy(read_text(given.policy, MAX_NOTE))
+            keys += policy.logs
     if len(codes) > 1:
         return  # nothing is judged by some of the keys that are to be trusted
     if given.command == "export":
-        yield from _run_export(given, keys, codes)
+        yield from _run_export(given, keys, policy, codes)
         return
     is_first = True
     for file in given.file:
         with _judging(file, codes):
             text = read_text(file, MAX_PROOF)
             if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@"):
-                lines = _described_proof(verify_proof(text, keys))
+                proof = verify_proof(text, keys)
+                lines = [*_described_proof(proof), *_cosigned(proof.note, policy)]
             else:
-                lines = _described_note(open_checkpoint(text, keys))
+                lines = [*_described_note(open_checkpoint(text, keys)), *_cosigned(text, policy)]
             yield from lines if is_first else ("", *lines)
             is_first = False
 
 
-def _run_export(given: argparse.Namespace, keys: Sequence[Key], codes: set[int]) -> Iterator[str]:
-    run = None
+def _run_export(
+    given: argparse.Namespace, keys: Sequence[Key], policy: Policy | None, codes: set[int]
+) -> Iterator[str]:
+    run, cosigned = None, []
     if given.checkpoint:
         with _judging(given.checkpoint, codes):
-            run = verify_proof(read_text(given.checkpoint, MAX_PROOF), keys).run
+            proof = verify_proof(read_text(given.checkpoint, MAX_PROOF), keys)
+            cosigned, run = _cosigned(proof.note, policy), proof.run
     for file in given.file:
         with _judging(file, codes):
             stream = open_file(file)
@@ -1128,10 +1171,15 @@ def _run_export(given: argparse.Namespace, keys: Sequence[Key], codes: set[int])
                 yield f"root       {signed.root.hex()}"
                 yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)}"
                 yield f"           in run {run.id}, {run.time.isoformat()}; {export.last_id - signed.size} came later"
+                yield from cosigned
             elif given.checkpoint:
                 yield "signed     not known: the run could not be used"
             else:
                 yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
+
+
+def _cosigned(note: str, policy: Policy | None) -> list[str]:
+    return [f"cosigned   by {shown(name)}, {time}" for name, time in require_quorum([note], policy).items()]
 
 
 def _described_note(checkpoint: Checkpoint) -> list[str]:
