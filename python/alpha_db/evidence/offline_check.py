@@ -4,8 +4,8 @@
     python3 offline_check.py export FILE... [--checkpoint RUN --trust KEY]   every row, and whether it was signed
     python3 offline_check.py proof FILE... --trust KEY                       one row, without the others
 
-A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note). With --policy FILE it
-must have been cosigned by witnesses, too.
+A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note). --policy FILE instead
+of --trust KEY names the keys, and the witnesses that must have cosigned.
 
 This file imports nothing of alpha-db and can be copied anywhere. In the order of an audit: Ed25519 (RFC 8032), Merkle
 trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows
@@ -13,7 +13,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
 not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1220 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+It has 1205 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
 Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
 and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
@@ -562,32 +562,14 @@ def witnessed(
     return Witnessed(times, policy.is_met(times))
 
 
-def cosigners(notes: Iterable[str], policy: Policy, verify: Verify = verify_signature) -> dict[str, str]:
-    """Return who of a policy's witnesses cosigned, with the time; takes all notes of one checkpoint.
-
-    A signature that does not hold does not count, and takes nothing from the others.
-    """
-    found: dict[str, int] = {}
-    for note in notes:
-        text, _, lines = note.removesuffix("\n").rpartition("\n\n")
-        for line in lines.split("\n"):
-            with suppress(Refused, Unreadable):
-                for name, time in witnessed(f"{text}\n", [line], policy, verify).times.items():
-                    found[name] = min(time, found.get(name, time))
-    return {name: shown_seconds(time) for name, time in found.items()}
-
-
-def require_quorum(
-    notes: Iterable[str], policy: Policy | None, verify: Verify = verify_signature
-) -> dict[str, str]:
-    """Return who cosigned, nobody without a policy. Raises Refused if that is no quorum."""
-    if policy is None:
-        return {}
-    found = cosigners(notes, policy, verify)
-    if not policy.is_met(found):
-        who = ", ".join(found) or "none of the policy's witnesses"
-        raise Refused(f"it is not cosigned by the quorum {policy.quorum}: cosigned by {who}")
-    return found
+def require_quorum(note: str, policy: Policy, verify: Verify = verify_signature) -> dict[str, int]:
+    """Return who cosigned a note, and when. Raises Refused if that is no quorum, and as witnessed does."""
+    text, _, lines = note.removesuffix("\n").rpartition("\n\n")
+    times, is_met = witnessed(f"{text}\n", lines.split("\n"), policy, verify)
+    if not is_met:
+        who = shown(", ".join(times)) or "none of the policy's witnesses"
+        raise Refused(f"it is not cosigned by the quorum {shown(policy.quorum)}: cosigned by {who}")
+    return times
 
 
 def parse_policy(text: str) -> Policy:
@@ -1045,15 +1027,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (export, proof, checkpoint):
         told = "a public key, NAME+ID+BASE64, or a file of them; again for another one"
         command.add_argument("--trust", metavar="KEY", action="append", default=[], help=told)
-        told = "which witnesses must have cosigned (c2sp.org/tlog-policy); the logs in it are trusted, too"
+        told = "logs and witnesses that are trusted, and how many must have signed (tlog-policy)"
         command.add_argument("--policy", metavar="FILE", help=told)
     given = parser.parse_args(arguments)
     if not all(given.trust):
         parser.error("--trust is empty: name a public key, or a file of them")
-    is_signed = given.command != "export" or given.checkpoint
-    if is_signed and not (given.trust or given.policy):
+    if not (given.trust or given.policy) and (given.command != "export" or given.checkpoint):
         parser.error("--trust is missing: without a key that you trust, a signature says nothing")
-    if given.policy and not is_signed:
+    if given.policy and given.command == "export" and not given.checkpoint:
         parser.error("--policy needs --checkpoint: witnesses cosign checkpoints")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: only the exit code is asked for
@@ -1115,10 +1096,10 @@ def _judging(file: str, codes: set[int]) -> Iterator[None]:
 
 def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
     keys: list[Key] = []
+    policy: Policy | None = None
     for text in given.trust:
         with _judging(text.partition("+")[0], codes):
             keys += load_keys([text])
-    policy = None
     if given.policy:
         with _judging(given.policy, codes):
             policy = parse_policy(read_text(given.policy, MAX_NOTE))
@@ -1134,9 +1115,10 @@ def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
             text = read_text(file, MAX_PROOF)
             if given.command == "proof" or text.startswith("c2sp.org/tlog-proof@"):
                 proof = verify_proof(text, keys)
-                lines = [*_described_proof(proof), *_cosigned(proof.note, policy)]
+                lines, note = _described_proof(proof), proof.note
             else:
-                lines = [*_described_note(open_checkpoint(text, keys)), *_cosigned(text, policy)]
+                lines, note = _described_note(open_checkpoint(text, keys)), text
+            lines += _described_witnesses(note, policy)
             yield from lines if is_first else ("", *lines)
             is_first = False
 
@@ -1144,11 +1126,12 @@ def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
 def _run_export(
     given: argparse.Namespace, keys: Sequence[Key], policy: Policy | None, codes: set[int]
 ) -> Iterator[str]:
-    run, cosigned = None, []
+    run = None
     if given.checkpoint:
         with _judging(given.checkpoint, codes):
             proof = verify_proof(read_text(given.checkpoint, MAX_PROOF), keys)
-            cosigned, run = _cosigned(proof.note, policy), proof.run
+            witnesses = _described_witnesses(proof.note, policy)
+            run = proof.run
     for file in given.file:
         with _judging(file, codes):
             stream = open_file(file)
@@ -1171,15 +1154,17 @@ def _run_export(
                 yield f"root       {signed.root.hex()}"
                 yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)}"
                 yield f"           in run {run.id}, {run.time.isoformat()}; {export.last_id - signed.size} came later"
-                yield from cosigned
+                yield from witnesses
             elif given.checkpoint:
                 yield "signed     not known: the run could not be used"
             else:
                 yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
 
 
-def _cosigned(note: str, policy: Policy | None) -> list[str]:
-    return [f"cosigned   by {shown(name)}, {time}" for name, time in require_quorum([note], policy).items()]
+def _described_witnesses(note: str, policy: Policy | None) -> list[str]:
+    """Who cosigned; refuses a note without a quorum."""
+    times = require_quorum(note, policy) if policy else {}
+    return [f"witness    {shown(name)}, {shown_seconds(time)}" for name, time in times.items()]
 
 
 def _described_note(checkpoint: Checkpoint) -> list[str]:

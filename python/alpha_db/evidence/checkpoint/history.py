@@ -215,8 +215,8 @@ def read_history(store: Store, keys: Sequence[Key], policy: Policy | None = None
             history.refused.append(RefusedRun(stored.name, str(problem)))
     if not (history.runs or history.refused or history.unreadable):
         raise _no_checkpoint(store)
-    while policy and history.runs and (problem := _without_quorum(history.runs[-1], policy)):
-        history.refused.append(RefusedRun(history.runs.pop().name, problem))
+    while policy and history.runs and (reason := _without_quorum(history.runs[-1], policy)):
+        history.refused.append(RefusedRun(history.runs.pop().name, reason))
     history.refused.sort(key=lambda run: run.name)
     return history
 

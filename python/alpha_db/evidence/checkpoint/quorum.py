@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from alpha_db.evidence import offline_check
-from alpha_db.evidence.offline_check import Policy
+from alpha_db.evidence.offline_check import Policy, Refused, Unreadable, shown_seconds, witnessed
 from alpha_db.security.ed25519 import verify
 
 
 def cosigners(notes: Iterable[str], policy: Policy) -> dict[str, str]:
-    """Return who of a policy's witnesses cosigned, with the time; takes all notes of one checkpoint."""
-    return offline_check.cosigners(notes, policy, verify)
+    """Return who of a policy's witnesses cosigned, with the time; takes all notes of one checkpoint.
+
+    A signature that does not hold does not count, and takes nothing from the others.
+    """
+    found: dict[str, int] = {}
+    for note in notes:
+        text, _, lines = note.removesuffix("\n").rpartition("\n\n")
+        for line in lines.split("\n"):
+            try:
+                times = witnessed(f"{text}\n", [line], policy, verify).times
+            except (Refused, Unreadable):
+                continue
+            found |= {name: min(time, found.get(name, time)) for name, time in times.items()}
+    return {name: shown_seconds(time) for name, time in found.items()}
 
 
 def require_quorum(notes: Iterable[str], policy: Policy | None) -> dict[str, str]:
     """Return who cosigned, nobody without a policy. Raises Refused if that is no quorum."""
-    return offline_check.require_quorum(notes, policy, verify)
+    if policy is None:
+        return {}
+    found = cosigners(notes, policy)
+    if not policy.is_met(found):
+        who = ", ".join(found) or "none of the policy's witnesses"
+        raise Refused(f"it is not cosigned by the quorum {policy.quorum}: cosigned by {who}")
+    return found

@@ -10,9 +10,18 @@ import click
 from alpha_db.cli.common import debug_option, json_option
 from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, rows
 from alpha_db.errors import AlphaDbError
-from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.cli.notes import judged, verdict_of
-from alpha_db.evidence.offline_check import MAX_PROOF, MAX_SHOWN, Key, Policy, Proof, read_text, verify_proof
+from alpha_db.evidence.offline_check import (
+    MAX_PROOF,
+    MAX_SHOWN,
+    Key,
+    Policy,
+    Proof,
+    read_text,
+    require_quorum,
+    verify_proof,
+)
+from alpha_db.security import ed25519
 from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option
 
 
@@ -39,7 +48,7 @@ def verify_proof_command(file: str, keys: Sequence[Key], policy: Policy | None, 
     try:
         with judged(file):
             proof = verify_proof(read_text(file, MAX_PROOF), trusted)
-            cosigned = require_quorum([proof.note], policy)
+            times = require_quorum(proof.note, policy, ed25519.verify) if policy else {}
     except AlphaDbError as problem:
         reason = problem.message.removeprefix(f"{file}: ")
         emit_json({"file": file, "verdict": verdict_of(problem), "reason": reason})

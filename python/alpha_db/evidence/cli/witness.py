@@ -43,7 +43,7 @@ def witness() -> None:
     """
 
 
-@witness.command()
+@witness.command(short_help="Make the key of a witness.")
 @click.option(
     "--name", metavar="NAME", required=True, help="Name of the witness, which stands in every signature."
 )
