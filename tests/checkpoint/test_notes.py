@@ -69,7 +69,7 @@ class Proof(NamedTuple):
     """c2sp.org/tlog-proof, read as it reads."""
 
     extra: dict[str, Any]
-    index: int
+    place: int
     path: list[bytes]
     note: bytes
 
@@ -95,7 +95,7 @@ def test_a_stranger_reads_every_run(signed_book: Book) -> None:
         runs = query(conn, "select * from checkpoint_runs order by id")
         hashes = [bytes.fromhex(row["row_hash"]) for row in runs]
         assert opened == (f"{NAME}\n3\n{base64.b64encode(merkle(hashes)).decode()}\n".encode(), [NAME])
-        assert (proof.index, proof.note) == (2, note)
+        assert (proof.place, proof.note) == (2, note)
         # the row of the run, by its text: it gives its hash, which stands where the proof says
         text = one(conn, "select row_data from chain_rows('checkpoint_runs', 3, 3)")
         assert proof.extra == {

@@ -79,14 +79,18 @@ def own_key() -> WitnessKey:
 
 
 @contextmanager
-def in_process(folder: Path, logs: Sequence[Log] = (LOG,), patience: float = 20.0) -> Iterator[Running]:
+def in_process(
+    folder: Path, logs: Sequence[Log] = (LOG,), patience: float = 20.0, vkeys: Sequence[str] = ()
+) -> Iterator[Running]:
     """A witness in a thread; its memory is a file in the folder, and goes on from there."""
     state = folder / "state.json"
     if not state.exists():
         create(state)
     told: list[str] = []
     with opened(state, own_key()) as memory:
-        judge = Judge(own_key(), [parse_vkey(log.key.vkey) for log in logs], memory)
+        judge = Judge(
+            own_key(), [parse_vkey(vkey) for vkey in (*vkeys, *(log.key.vkey for log in logs))], memory
+        )
         server = WitnessServer(("127.0.0.1", 0), judge, told.append, patience)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

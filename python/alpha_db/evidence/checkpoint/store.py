@@ -24,7 +24,7 @@ from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.note import NOTE, PROOF
 from alpha_db.evidence.offline_check import MAX_NOTE, Unreadable, read_text
 from alpha_db.evidence.offline_check import NotThere as NoFile
-from alpha_db.security.files import lock, new_file, sync
+from alpha_db.security.files import lock, new_file, sync, whole_file
 
 _RUN = re.compile(r"\d{9,18}", re.ASCII)
 _COSIGNED = re.compile(r"cosigned-([1-9]\d{0,8})\.note", re.ASCII)
@@ -136,6 +136,21 @@ class Store:
         except OSError as problem:
             raise StoreError(f"cannot write {target}: {problem.strerror}") from None
         return target
+
+
+def add_cosigned(run: Path, note: str) -> Path:
+    """Add a note with cosignatures to a run, durably and whole; return its file. The caller holds the lock.
+
+    Raises StoreError.
+    """
+    try:
+        numbers = [int(found[1]) for entry in run.iterdir() if (found := _COSIGNED.fullmatch(entry.name))]
+        file = run / f"cosigned-{max(numbers, default=0) + 1}.note"
+        with whole_file(file, overwrite=False) as stream:
+            stream.write(note.encode())
+    except OSError as problem:
+        raise StoreError(f"cannot write to {run}: {problem.strerror}") from None
+    return file
 
 
 def is_run_name(name: str) -> bool:

@@ -19,6 +19,8 @@ from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
 from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_note
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
+from alpha_db.evidence.cli.checkpoint_witness import witness
+from alpha_db.evidence.cli.key_pair import save_pair
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
@@ -39,6 +41,7 @@ def checkpoint() -> None:
 
 
 checkpoint.add_command(stamp)
+checkpoint.add_command(witness)
 
 
 @checkpoint.command()
@@ -69,17 +72,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
         key = SigningKey.generate(name)
     except BadKey as problem:
         raise click.BadParameter(f"{problem.message}. {problem.hint}", param_hint="--name") from None
-    if not output.name:
-        raise click.UsageError("--output names no file")
-    public = output.with_name(f"{output.name}.vkey")
-    if public.exists():
-        raise StoreError(f"cannot write the public key {public}: File exists")
-    key.save(output)
-    try:
-        with public.open("x", encoding="utf-8") as stream:
-            stream.write(f"{key.vkey}\n")
-    except OSError as problem:
-        raise StoreError(f"cannot write the public key {public}: {problem.strerror}") from None
+    public = save_pair(key, output)
     if as_json:
         emit_json(
             {

@@ -19,6 +19,7 @@ from alpha_db.evidence.offline_check import (
     Proof,
     read_text,
     require_quorum,
+    shown_seconds,
     verify_proof,
 )
 from alpha_db.security import ed25519
@@ -53,6 +54,7 @@ def verify_proof_command(file: str, keys: Sequence[Key], policy: Policy | None, 
         reason = problem.message.removeprefix(f"{file}: ")
         emit_json({"file": file, "verdict": verdict_of(problem), "reason": reason})
         raise
+    cosigned = {name: shown_seconds(time) for name, time in times.items()}
     if as_json:
         emit_json(
             {"file": file, "verdict": "holds", "reason": None, **_document(proof), "cosigned": cosigned}

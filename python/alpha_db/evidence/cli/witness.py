@@ -113,7 +113,7 @@ def init(as_json: bool, state: Path) -> None:
         line((f"{clean(state)}", GOOD), ": a witness that has cosigned nothing yet.")
 
 
-@witness.command(short_help="Run a witness: answer logs that want their checkpoints cosigned.")
+@witness.command(short_help="Run a witness that logs ask for cosignatures.")
 @state_option
 @click.option(
     "--listen",

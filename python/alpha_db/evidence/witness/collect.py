@@ -38,10 +38,10 @@ def collect(
 ) -> Collected:
     """Ask every witness of the policy that has not cosigned a checkpoint yet.
 
-    Takes the log's own note, the notes with cosignatures of it so far, what proves consistency, and the size that each
+    Takes the log's note, the notes with cosignatures of it so far, what proves consistency, and the size that each
     witness is known to have cosigned last. Of the notes so far only cosignatures of this text count that hold.
     """
-    text = text_of(note)
+    text, note = text_of(note), own_note(note)
     lines = {
         name: line
         for each in cosigned
@@ -70,6 +70,13 @@ def text_of(note: str) -> str:
     """Return the text of a note, "" for what is no note."""
     text, separator, _ = note.removesuffix("\n").rpartition("\n\n")
     return f"{text}\n" if separator else ""
+
+
+def own_note(note: str) -> str:
+    """Return a note with the signatures of its log alone, whose name is the first line of the text."""
+    text = text_of(note)
+    own = [line for line in _signatures(note) if line.split(" ")[1:2] == [text.partition("\n")[0]]]
+    return f"{text}\n{''.join(f'{line}{chr(10)}' for line in own)}"
 
 
 def _lines(note: str, policy: Policy) -> dict[str, str]:
