@@ -31,6 +31,7 @@ from tests.support import (
     query,
     tamper,
 )
+from tests.witness.by_hand import Signer as Witness
 
 
 def export(evidence: Evidence, name: str, *arguments: str, expect: int = 0) -> Path:
@@ -338,6 +339,9 @@ def test_verify_export_without_a_database(
     runs = book.runs()
     broken = runs.rows[2].replace(f'"{book.head()["root"]}"', "null")
     Path("broken").write_text(run_proof(Book([*runs.rows[:2], broken], runs.table)), encoding="utf-8")
+    witness = Witness("witness.example", 4)
+    Path("policy").write_text(f"witness w {witness.vkey}\nquorum w\n", encoding="utf-8")
+    Path("cosigned").write_text(book.run() + witness.line(book.text()), encoding="utf-8")
     Path("forged").write_text(book.run().replace("\n3\n", "\n4\n"), encoding="utf-8")
     against = ("--checkpoint", "run", "--trust", SIGNER.vkey)
     for code, arguments, words in (
@@ -353,6 +357,11 @@ def test_verify_export_without_a_database(
         (5, ("debates", *against), "there is no checkpoint of ai_debates in run; by itself it holds"),
         (5, ("good", "--checkpoint", "note", "--trust", SIGNER.vkey), "name its run.tlog-proof; by itself it holds"),
         (3, ("good", "--checkpoint", "broken", "--trust", SIGNER.vkey), "run 3 has no root of signals, because a row "),
+        (0, ("good", "--checkpoint", "cosigned", "--trust", SIGNER.vkey, "--policy", "policy"), "Signed by desk."),
+        (1, ("good", *against, "--policy", "policy"), "not ok   run   it is not cosigned by the quorum w"),
+        (1, ("turned", *against, "--policy", "policy"), "not ok   turned  row "),
+        (2, ("good", "--checkpoint", "run", "--policy", "policy"), "--checkpoint needs --trust"),
+        (5, ("good", *against, "--policy", "nowhere"), "nowhere: there is no such file"),
         (2, ("good", "--checkpoint", "run"), "--checkpoint needs --trust"),
         (2, (), "Missing argument"),
         (1, ("good", "--checkpoint", "forged", "--trust", SIGNER.vkey), "the note was changed"),

@@ -87,7 +87,7 @@ def export(
         > part.jsonl.gz
       alpha-db export --since-checkpoint checkpoints/ --trust desk.vkey \\
         -o today/ --gzip
-      alpha-db export --since-checkpoint checkpoints/20261121T132823.123456Z \\
+      alpha-db export --since-checkpoint checkpoints/000000042 \\
         --trust desk.vkey -o since/
     """
     if since_checkpoint and not keys:

@@ -17,9 +17,10 @@ from alpha_db.cli.common import debug_option, finish, json_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableFile
+from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of, worst
-from alpha_db.evidence.offline_check import Key, Signed, open_file, read_lines, verify_export
-from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+from alpha_db.evidence.offline_check import Key, Policy, Signed, open_file, read_lines, verify_export
+from alpha_db.verify.cli.checkpoint_options import policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
 
 _NOT_COMPARED = (
@@ -32,16 +33,17 @@ _NOT_KNOWN = "Not compared, because the checkpoint could not be used: nothing is
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--checkpoint",
-    metavar="NOTE",
+    metavar="RUN",
     type=click.Path(path_type=Path, readable=False),
-    help="What the rows must be: the note of their table. Needs --trust.",
+    help="What the rows must be: a run, or its run.tlog-proof. Needs --trust.",
 )
 @click.option(
     "--checkpoints",
     metavar="DIR",
     type=click.Path(path_type=Path, readable=False),
-    help="The same for files of several tables: a directory of checkpoints (its latest run) or a run. Needs --trust.",
+    help="The same: a directory of checkpoints, of which the latest run counts. Needs --trust.",
 )
+@policy_option
 @trusted_keys_option(required=False)
 @json_option
 @debug_option
@@ -50,6 +52,7 @@ def verify_export_command(
     checkpoint: Path | None,
     checkpoints: Path | None,
     keys: Sequence[Key],
+    policy: Policy | None,
     as_json: bool,
 ) -> None:
     """Recompute every hash in exports, and with a checkpoint that the rows are those that were signed.
@@ -57,11 +60,12 @@ def verify_export_command(
     Neither a database nor a network is used, and memory does not grow with the rows. Packed files are recognised;
     - is standard input. Exits 0 if all hold, 1 if one does not, 3 if one could not be checked (it cannot be read, is
     cut short, or is no export), 5 if one, or its checkpoint, is not there. Of several, 1 comes before 3 before 5.
+    With --policy the checkpoint must be cosigned by its quorum of witnesses, too.
 
     \b
     Examples:
       alpha-db verify-export signals.jsonl
-      alpha-db verify-export signals.jsonl --checkpoint signals.note \\
+      alpha-db verify-export signals.jsonl --checkpoint run.tlog-proof \\
         --trust desk.vkey
       alpha-db verify-export book/*.jsonl --checkpoints checkpoints/ \\
         --trust desk.vkey
@@ -70,10 +74,11 @@ def verify_export_command(
     if checkpoint and checkpoints:
         raise click.UsageError("--checkpoint and --checkpoints exclude each other")
     path = checkpoint or checkpoints
+    keys = [*keys, *(policy.logs if policy else ())]
     if path and not keys:
         name = "--checkpoint" if checkpoint else "--checkpoints"
         raise click.UsageError(f"{name} needs --trust: without a trusted key a signature says nothing")
-    notes, problem = _notes(path, keys)
+    notes, problem = _notes(path, keys, policy)
     results = [_check(file, notes) for file in files]
     told = [_told(problem, path)] if problem else []
     if notes:
@@ -88,12 +93,17 @@ def verify_export_command(
 CODES = {"holds": EXIT_OK, "refused": EXIT_DAMAGE, "not_run": EXIT_NOT_RUN, "not_there": EXIT_NOT_THERE}
 
 
-def _notes(path: Path | None, keys: Sequence[Key]) -> tuple[Notes | None, AlphaDbError | None]:
+def _notes(
+    path: Path | None, keys: Sequence[Key], policy: Policy | None
+) -> tuple[Notes | None, AlphaDbError | None]:
     """The checkpoints, or why they cannot be used: the rows are checked all the same."""
     if path is None:
         return None, None
     try:
-        return open_notes(path, keys), None
+        notes = open_notes(path, keys)
+        with judged(path):
+            require_quorum(notes.run.notes, policy)
+        return notes, None
     except AlphaDbError as problem:
         return None, problem
 
