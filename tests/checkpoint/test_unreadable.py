@@ -136,7 +136,7 @@ def test_a_new_checkpoint_follows_the_last_that_can_be_read(book: Book) -> None:
     later.mkdir()
     (book.checkpoints / "000000901").symlink_to("nowhere")
     made = book.create(book.checkpoints, "--json")
-    assert made.json["previous"] == book.runs[1].name, "the last that names the tables"
+    assert made.json["previous"] == third.name
     assert [one["name"] for one in made.json["unreadable"]] == [
         "000000901",
         later.name,
@@ -216,3 +216,13 @@ def test_a_directory_without_read_right(book: Book) -> None:
     finally:
         book.checkpoints.chmod(0o755)
         book.runs[1].chmod(0o755)
+
+
+def test_a_row_is_proved_by_the_last_run_whose_row_can_be_read(book: Book, tmp_path: Path) -> None:
+    SPOILT["cut"][0](book.runs[-1] / PROOF)
+    proof, trust = tmp_path / "p", ("--trust", book.vkey)
+    made = run(
+        "--dsn", book.dsn, "prove", "signals", 6, "--checkpoints", book.checkpoints, *trust, "-o", proof
+    )
+    assert f"{PROOF}: " in made.err
+    assert run("verify-proof", proof, *trust, "--json").json["checkpoint"]["size"] == 2

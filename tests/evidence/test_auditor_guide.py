@@ -29,12 +29,13 @@ from tests.evidence.made_by_hand import (
     tlog_proof,
 )
 from tests.support import ROOT, fill, make_signal
+from tests.witness.by_hand import Signer as Witness
 
 GUIDE = (ROOT / "docs" / "auditor-guide.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```$", GUIDE.split("## Check a webhook")[0], re.DOTALL | re.M)
 COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
 SHOWN = [text for kind, text in BLOCKS if kind == "text"]
-BY_TOOL, BY_HAND = COMMANDS[:2], "".join(COMMANDS[2:])
+BY_TOOL, WITNESSED, BY_HAND = COMMANDS[:2], COMMANDS[2], "".join(COMMANDS[3:])
 SIZE = 100
 
 pytestmark = [
@@ -82,8 +83,9 @@ def shown(text: str) -> str:
 
 
 def test_the_guide_has_what_is_tested_here() -> None:
-    assert (len(COMMANDS), len(SHOWN)) == (6, 4)
-    assert "openssl" in COMMANDS[2]
+    assert (len(COMMANDS), len(SHOWN)) == (7, 4)
+    assert "--policy" in WITNESSED
+    assert "openssl" in COMMANDS[3]
 
 
 def test_by_tool(tmp_path: Path) -> None:
@@ -93,6 +95,18 @@ def test_by_tool(tmp_path: Path) -> None:
     done = bash(tmp_path, BY_TOOL[1])
     assert (done.returncode, done.stderr) == (0, "")
     assert f"row_data   {BOOK.rows[16]}\n" in done.stdout
+
+
+def test_with_witnesses(tmp_path: Path) -> None:
+    sample(tmp_path)
+    witness = Witness("witness.example", 4)
+    (tmp_path / "witnesses.policy").write_text(f"witness w {witness.vkey}\nquorum w\n")
+    for signed, code in ((BOOK.text(SIZE), 0), (BOOK.text(SIZE + 1), 1)):
+        note = BOOK.note(SIZE) + witness.line(signed)
+        (tmp_path / "cosigned-1.note").write_text(note, encoding="utf-8")
+        done = bash(tmp_path, WITNESSED)
+        assert (done.returncode, "witness    w, 2026-09-21T" in done.stdout) == (code, code == 0), done
+        assert ("is not of this checkpoint" in done.stderr) == bool(code)
 
 
 def test_by_hand(tmp_path: Path) -> None:
@@ -350,6 +364,7 @@ CHECKPOINTS = {
             ("a time without its zone", 3, "+00:00", ""),
             ("a bad timeline", 3, '"timeline":1', '"timeline":"1"'),
             ("a bad position", 3, "0/15D4F28", "15D4F28"),
+            ("a bad escape", 3, "auditor", "au\\ditor"),
             ("a member twice", 3, '+00:00"}', '+00:00","timeline":1}'),
             ("a brace too many", 3, '+00:00"}', '+00:00"}}'),
             ("something behind", 3, '+00:00"}', '+00:00"}x'),

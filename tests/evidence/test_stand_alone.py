@@ -13,6 +13,7 @@ import pytest
 
 from alpha_db.evidence import offline_check
 from tests.evidence.made_by_hand import OTHER, SIGNER, Book, gzipped, run_proof, run_row, tlog_proof
+from tests.witness.by_hand import Signer as Witness
 
 SOURCE = Path(offline_check.__file__)
 BOOK = Book.of(5)
@@ -172,6 +173,72 @@ def test_one_file_hides_no_other(auditor: Auditor) -> None:
         code, out, err = auditor.run("export", "turned.jsonl", *against)
         assert (code, out) == (1, ""), "the rows do not hold, whatever the checkpoint is"
         assert "REFUSED: turned.jsonl: " in err
+
+
+WITNESSES = [Witness(f"witness{n}.example", 4) for n in (1, 2, 3)]
+
+
+WHY = {
+    "unsigned": "none of the trusted keys",
+    "wrong": "of the witness witness2.example is not of this checkpoint",
+}
+
+
+def policy(quorum: str = "two") -> str:
+    lines = [f"log {SIGNER.vkey}", *(f"witness w{n} {one.vkey}" for n, one in enumerate(WITNESSES, 1))]
+    return "\n".join([*lines, "group two 2 w1 w2 w3", f"quorum {quorum}", ""])
+
+
+def test_a_quorum_of_witnesses(auditor: Auditor) -> None:
+    text, (one, two, three) = BOOK.text(), WITNESSES
+    notes = {
+        "none": BOOK.note(),
+        "few": BOOK.note() + one.line(text),
+        "twice": BOOK.note() + one.line(text) + one.line(text, 1),
+        "enough": BOOK.note() + one.line(text) + three.line(text, 1_700_000_000),
+        "first": f"{text}\n{one.line(text)}{two.line(text)}{SIGNER.signature_line(text)}",
+        "wrong": BOOK.note() + one.line(text) + two.line(f"{text}x"),
+        "unsigned": f"{text}\n{one.line(text)}{two.line(text)}",
+    }
+    for name, note in notes.items():
+        (auditor.folder / f"{name}.note").write_text(note, encoding="utf-8")
+        for kind, proof in (("run", BOOK.run()), ("row", BOOK.proof(2))):
+            whole = proof.removesuffix(BOOK.note()) + note
+            (auditor.folder / f"{name}.{kind}").write_text(whole, encoding="utf-8")
+    for name, text in (
+        ("policy", policy()),
+        ("any", policy("none")),
+        ("bad", policy("x")),
+        ("cut", policy()[:-1]),
+    ):
+        (auditor.folder / name).write_text(text)
+    for name in notes:
+        code = 0 if name in ("enough", "first") else 1
+        for command in (
+            ("checkpoint", f"{name}.note"),
+            ("checkpoint", f"{name}.run"),
+            ("proof", f"{name}.row"),
+            ("export", "signals.jsonl", "--checkpoint", f"{name}.run"),
+        ):
+            for keys in ((), ("--trust", "keys")):
+                found, out, err = auditor.run(*command, "--policy", "policy", *keys)
+                assert (found, out.count("witness    w")) == (code, 0 if code else 2), (command, out, err)
+                said = WHY.get(name, "not cosigned by the quorum two")
+                assert (said in err) == bool(code)
+    assert (
+        "witness    w3, 2023-11-14T22:13:20Z\n" in auditor.run("proof", "enough.row", "--policy", "policy")[1]
+    )
+    for code, arguments, said in (
+        (0, ("proof", "none.row", "--policy", "any"), ""),
+        (3, ("proof", "enough.row", "--policy", "bad"), "NOT CHECKED: bad: line 6 of the policy: x is not above"),
+        (3, ("proof", "enough.row", "--policy", "cut"), "NOT CHECKED: cut: "),
+        (3, ("proof", "enough.row", "--policy", "fifo"), "NOT CHECKED: fifo: it is a FIFO"),
+        (5, ("proof", "enough.row", "--policy", "absent"), "NOT THERE: absent: "),
+        (2, ("export", "signals.jsonl", "--policy", "policy"), "--policy needs --checkpoint"),
+        (1, ("export", "turned.jsonl", "--checkpoint", "none.run", "--policy", "policy"), "REFUSED: turned.jsonl"),
+    ):  # fmt: skip
+        found, _, err = auditor.run(*arguments)
+        assert (found, said in err) == (code, True), (arguments, err)
 
 
 def test_what_the_shell_opened_may_be_a_pipe(auditor: Auditor) -> None:

@@ -15,7 +15,7 @@ from tests.documents.output import is_as_said
 from tests.stamps.authority import Authority, answers, serve
 from tests.support import ROOT
 
-PLACE = "/mnt/witness/trading"
+PLACE = "/mnt/checkpoints/trading"
 URL = "https://tsa.example/tsr"
 
 

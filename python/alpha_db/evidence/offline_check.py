@@ -1,21 +1,21 @@
 """Checks alpha-db's evidence with no database, no network, and nothing but Python's standard library.
 
-    python3 offline_check.py checkpoint FILE... --trust KEY              what was signed, and by whom
+    python3 offline_check.py checkpoint FILE... --trust KEY                  what was signed, and by whom
     python3 offline_check.py export FILE... [--checkpoint RUN --trust KEY]   every row, and whether it was signed
-    python3 offline_check.py proof FILE... --trust KEY                   one row, without the others
+    python3 offline_check.py proof FILE... --trust KEY                       one row, without the others
 
 A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note). --policy FILE instead
 of --trust KEY names the keys, and the witnesses that must have cosigned.
 
 This file imports nothing of alpha-db and can be copied anywhere. In the order of an audit: Ed25519 (RFC 8032), Merkle
 trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/tlog-checkpoint), runs and rows
-(c2sp.org/tlog-proof), witnesses (c2sp.org/tlog-policy), exports, strict reading, the command line.
-docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does not
-hold, 2 usage, 3 could not be checked, 5 not there.
+(c2sp.org/tlog-proof), witnesses (c2sp.org/tlog-cosignature, c2sp.org/tlog-policy), exports, strict reading, the command
+line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
+not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1203 lines, so that anyone who relies on it can read it. A sixth is what Python's library lacks (Ed25519, Merkle
-trees), and two fifths are the formats. The rest tells evidence that does not hold from a file that cannot be read, and
-prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
+It has 1205 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
+and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
 
 from __future__ import annotations
@@ -1034,6 +1034,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--trust is empty: name a public key, or a file of them")
     if not (given.trust or given.policy) and (given.command != "export" or given.checkpoint):
         parser.error("--trust is missing: without a key that you trust, a signature says nothing")
+    if given.policy and given.command == "export" and not given.checkpoint:
+        parser.error("--policy needs --checkpoint: witnesses cosign checkpoints")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: only the exit code is asked for
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115

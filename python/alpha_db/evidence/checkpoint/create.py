@@ -197,7 +197,8 @@ def _compare(conn: Connection, last: Run, run: Run) -> None:
         )
     for table, before in last.logs.items():
         now = run.logs.get(table)
-        signed = f"{before.size} were signed by run {last.name}"
+        name = last.name if table == LOG_OF_RUNS or not last.facts else run_name(last.facts.id)
+        signed = f"{before.size} were signed by run {name}"
         if table in facts.broken:
             raise _contradiction(f"missing_rows: rows of {table} are missing, and {signed}", hint)
         if now is None:
@@ -207,7 +208,9 @@ def _compare(conn: Connection, last: Run, run: Run) -> None:
             said = f"tail_missing: {table} has {now.size} rows, and {signed}: {missing} missing"
             raise _contradiction(said, hint)
         if not is_continuation(conn, before, now.size, now.root):
-            said = f"checkpoint_mismatch: rows 1 to {before.size} of {table} are not those signed by run {last.name}"
+            said = (
+                f"checkpoint_mismatch: rows 1 to {before.size} of {table} are not those signed by run {name}"
+            )
             raise _contradiction(said, hint)
 
 

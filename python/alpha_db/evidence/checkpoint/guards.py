@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from alpha_db.errors import AlphaDbError, ChainMismatch
 from alpha_db.evidence.checkpoint.history import Run, whole
+from alpha_db.evidence.checkpoint.note import run_name
 from alpha_db.evidence.checkpoint.store import StoreError
 from alpha_db.queries import query
 
@@ -50,15 +51,16 @@ def guards_since(conn: psycopg.Connection[Any], run: Run) -> Since:
     root of guard_states; psycopg.Error.
     """
     facts = whole(run)
+    name = run_name(facts.id)  # an older one, if the row of the latest could not be read
     states = run.logs.get("guard_states")
     if states is None:
-        raise StoreError(f"run {run.name} has no root of guard_states", hint="name another run")
+        raise StoreError(f"run {name} has no root of guard_states", hint="name another run")
     with conn.cursor(row_factory=dict_row) as cursor:
         here = cursor.execute(query("whereabouts")).fetchone()
         if here is None:
             raise AlphaDbError("the table installation is empty")
         if here["installation"] != facts.installation:
-            said = f"{run.name} is of installation {facts.installation}, this is {here['installation']}"
+            said = f"{name} is of installation {facts.installation}, this is {here['installation']}"
             raise ChainMismatch(f"AUD-009: checkpoint_refused: {said}", sqlstate="AUD09")
         values = {
             "table_name": "guard_states",
@@ -70,7 +72,7 @@ def guards_since(conn: psycopg.Connection[Any], run: Run) -> Since:
         if verdict is None or verdict["verdict"] not in ("intact", "acknowledged"):
             said = f"{verdict['verdict']}: {verdict['detail']}" if verdict else "no verdict"
             raise ChainMismatch(
-                f"AUD-009: guard_states is not what was signed in {run.name}: {said}",
+                f"AUD-009: guard_states is not what was signed in {name}: {said}",
                 hint="alpha-db verify-chain --checkpoints tells more",
                 sqlstate="AUD09",
             )
@@ -85,7 +87,7 @@ def guards_since(conn: psycopg.Connection[Any], run: Run) -> Since:
     note = None
     if row is None or row["state_hash"] != facts.guards:
         note = (
-            f"When {run.name} was made, the guards were not those last recorded, which is what is listed here:"
+            f"When {name} was made, the guards were not those last recorded, which is what is listed here:"
             " something had been changed before."
         )
-    return Since(run.name, states.signer, changed or bool(changes), changes, recorded, maintenance, note)
+    return Since(name, states.signer, changed or bool(changes), changes, recorded, maintenance, note)

@@ -41,7 +41,8 @@ class CheckpointRefused(RefusedByUs):
 class Run:
     """A run that holds. Without `facts` its row could not be read, and only the log of runs is known.
 
-    `logs` has the signed heads by table. Where the latest run lacks one, an older run's may stand in (`Latest`).
+    `logs` has the signed heads by table. Where the latest run's row cannot be read, that of an older run stands in
+    (`Latest`): then `facts` and `proof` are of that run.
     """
 
     name: str
@@ -260,7 +261,7 @@ def read_latest(store: Store, keys: Sequence[Key]) -> Latest:
             logs = {**run.logs, **logs}
             if run.is_whole:
                 return Latest(
-                    Run(run.name, latest.checkpoint, run.facts, run.proof, latest.notes, logs), passed
+                    Run(latest.name, latest.checkpoint, run.facts, run.proof, latest.notes, logs), passed
                 )
     if latest is None:
         told = "; ".join(f"{one.name}: {one.reason}" for one in passed[:3])

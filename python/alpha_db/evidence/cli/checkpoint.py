@@ -15,12 +15,12 @@ from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, 
 from alpha_db.evidence.checkpoint.create import Created
 from alpha_db.evidence.checkpoint.create import create as make
 from alpha_db.evidence.checkpoint.history import whole
-from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
+from alpha_db.evidence.checkpoint.keys import SigningKey
 from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_note
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.checkpoint_witness import witness
-from alpha_db.evidence.cli.key_pair import save_pair
+from alpha_db.evidence.cli.key_pair import make_pair, output_option
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
@@ -48,14 +48,7 @@ checkpoint.add_command(witness)
 @click.option(
     "--name", metavar="NAME", required=True, help="Name of the key, which stands in every signature."
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path, readable=False),
-    help="New file for the private key; the public one goes into FILE.vkey.",
-    metavar="FILE",
-)
+@output_option
 @json_option
 def keygen(as_json: bool, name: str, output: Path) -> None:
     """Make a key that signs checkpoints; print its public half.
@@ -68,11 +61,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
       alpha-db checkpoint keygen --name audit.example.org/trading \\
         -o checkpoint.key
     """
-    try:
-        key = SigningKey.generate(name)
-    except BadKey as problem:
-        raise click.BadParameter(f"{problem.message}. {problem.hint}", param_hint="--name") from None
-    public = save_pair(key, output)
+    key, public = make_pair(SigningKey, name, output)
     if as_json:
         emit_json(
             {
@@ -163,11 +152,11 @@ def create(
 
     \b
     Examples:
-      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading
-      alpha-db checkpoint create --key checkpoint.key /mnt/witness/trading \\
+      alpha-db checkpoint create --key checkpoint.key /mnt/checkpoints/trading
+      alpha-db checkpoint create --key checkpoint.key /mnt/checkpoints/trading \\
         --wait-for-standby --timeout 300
       alpha-db checkpoint create --key new.key \\
-        --trust old.key.vkey /mnt/witness/trading
+        --trust old.key.vkey /mnt/checkpoints/trading
       alpha-db checkpoint create --key checkpoint.key --stdout
     """
     if directory is None and not to_stdout:
@@ -243,7 +232,8 @@ def verify(
 
     \b
     Examples:
-      alpha-db checkpoint verify /mnt/witness/trading --trust checkpoint.key.vkey
+      alpha-db checkpoint verify /mnt/checkpoints/trading \\
+        --trust checkpoint.key.vkey
       alpha-db checkpoint verify checkpoint.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
     """
@@ -278,8 +268,8 @@ def list_(as_json: bool, directory: Path) -> None:
 
     \b
     Examples:
-      alpha-db checkpoint list /mnt/witness/trading
-      alpha-db checkpoint list /mnt/witness/trading --json
+      alpha-db checkpoint list /mnt/checkpoints/trading
+      alpha-db checkpoint list /mnt/checkpoints/trading --json
     """
     found: list[dict[str, Any]] = []
     for stored in Store(directory).runs():

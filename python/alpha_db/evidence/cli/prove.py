@@ -12,7 +12,7 @@ from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
 from alpha_db.cli.output import GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.errors import NotThere
-from alpha_db.evidence.checkpoint.history import whole
+from alpha_db.evidence.checkpoint.history import Run, whole
 from alpha_db.evidence.checkpoint.note import MAX_FOREIGN_EXTRA, compose_row_proof, compose_run_proof
 from alpha_db.evidence.cli.export_rows import Log
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
@@ -123,10 +123,18 @@ def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: N
         missing = row_id if row is None else row_id - 1
         raise EvidenceRefused(f"row {missing} of {table} is missing")
     path = [bytes(node) for node in row["proof"]]
-    text = notes.run.notes[-1]
+    text = _note(notes.run)
     if table == LOG_OF_RUNS:
         return compose_run_proof(RunRow(row_id, row["previous_hash"], row["row_data"], path), text)
     assert notes.run.proof is not None  # whole() has looked
     return compose_row_proof(
         table, row_id, row["previous_hash"], row["row_data"], path, notes.run.proof.run_row, text
     )
+
+
+def _note(run: Run) -> str:
+    """The note with the most signatures of the checkpoint that the run's row was proved in."""
+    assert run.proof is not None  # whole() has looked
+    if run.proof.run.checkpoint != run.checkpoint:
+        return run.proof.note  # of an older run, because the row of the latest could not be read
+    return max(run.notes, key=len)

@@ -77,7 +77,7 @@ def stamp(as_json: bool, directory: Path, url: str, ca_file: Path | None, timeou
     \b
     Examples:
       alpha-db checkpoint stamp --tsa https://freetsa.org/tsr \\
-        --tsa-ca freetsa-ca.pem /mnt/witness/trading
+        --tsa-ca freetsa-ca.pem /mnt/checkpoints/trading
     """
     if isnan(timeout):
         raise click.BadParameter("NaN is no number", param_hint="--timeout")

@@ -88,7 +88,7 @@ def tiles(
     \b
     Examples:
       alpha-db tiles /srv/www/audit
-      alpha-db tiles /srv/www/audit --checkpoints /mnt/witness/trading \\
+      alpha-db tiles /srv/www/audit --checkpoints /mnt/checkpoints/trading \\
         --trust checkpoint.key.vkey
       alpha-db tiles /srv/www/audit --table signals
       alpha-db tiles /srv/www/audit --full

@@ -13,8 +13,7 @@ from alpha_db.cli.common import NamedOption, json_option
 from alpha_db.cli.options import KEY_HELP
 from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError
-from alpha_db.evidence.checkpoint.keys import BadKey
-from alpha_db.evidence.cli.key_pair import save_pair
+from alpha_db.evidence.cli.key_pair import make_pair, output_option
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.evidence.witness.judge import Judge
 from alpha_db.evidence.witness.keys import WitnessKey
@@ -47,14 +46,7 @@ def witness() -> None:
 @click.option(
     "--name", metavar="NAME", required=True, help="Name of the witness, which stands in every signature."
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path, readable=False),
-    help="New file for the private key; the public one goes into FILE.vkey.",
-    metavar="FILE",
-)
+@output_option
 @json_option
 def keygen(as_json: bool, name: str, output: Path) -> None:
     """Make the key of a witness; print its public half, as a policy takes it.
@@ -63,11 +55,7 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
     Examples:
       alpha-db witness keygen --name auditor.example/witness -o witness.key
     """
-    try:
-        key = WitnessKey.generate(name)
-    except BadKey as problem:
-        raise click.BadParameter(f"{problem.message}. {problem.hint}", param_hint="--name") from None
-    public = save_pair(key, output)
+    key, public = make_pair(WitnessKey, name, output)
     if as_json:
         emit_json(_described(key) | {"private_file": str(output), "public_file": str(public)})
         return

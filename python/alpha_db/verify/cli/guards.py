@@ -37,7 +37,7 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
     Examples:
       alpha-db guards
       alpha-db guards --json
-      alpha-db guards --checkpoints /mnt/witness/trading \\
+      alpha-db guards --checkpoints /mnt/checkpoints/trading \\
         --trust checkpoint.key.vkey
     """
     if checkpoints is None:

@@ -135,9 +135,9 @@ def verify_chain(
       alpha-db verify-chain --since-last --full-every 24
       alpha-db verify-chain --jobs 8 --no-lockdown --json
       alpha-db verify-chain --format prometheus > alpha_db.prom
-      alpha-db verify-chain --checkpoints /mnt/witness/trading \\
+      alpha-db verify-chain --checkpoints /mnt/checkpoints/trading \\
         --trust checkpoint.key.vkey
-      alpha-db verify-chain --checkpoints /mnt/witness/trading \\
+      alpha-db verify-chain --checkpoints /mnt/checkpoints/trading \\
         --policy witnesses.policy
     """
     if as_json and output_format not in (None, "json"):
