@@ -14,6 +14,8 @@ from tests.tampering.by_owner import force
 from tests.tampering.catalogue import Section
 from tests.tampering.outcomes import chain, checkpoint, not_found, shown
 from tests.tampering.stage import Stage
+from tests.witness.by_hand import WITNESS
+from tests.witness.running import in_process
 
 disk = Section(
     "disk",
@@ -215,3 +217,32 @@ def signs_everything_anew(stage: Stage) -> None:
 
 def _new_notes_verify(stage: Stage) -> None:
     assert stage.book.findings(expect=0) == {}
+
+
+def _ask_the_witness(stage: Stage, expect: int) -> str:
+    """The witness, which remembers from one call to the next, is asked to cosign the latest run."""
+    with in_process(stage.folder, (), vkeys=[stage.book.vkey]) as witness:
+        policy = stage.folder / "policy"
+        policy.write_text(
+            f"log {stage.book.vkey}\nwitness outside {WITNESS.vkey} {witness.url}\nquorum outside\n"
+        )
+        command = ["checkpoint", "witness", "--policy", policy, stage.book.checkpoints]
+        return run("--dsn", stage.book.dsn, *command, expect=expect).out
+
+
+def _the_witness_refuses(stage: Stage) -> None:
+    assert "it cosigned another root of size 2" in _ask_the_witness(stage, expect=1)
+
+
+@does(
+    "The same, with the runs that cover the tail, after a witness has cosigned the latest run",
+    shown("`alpha-db checkpoint witness`", "the witness cosigned another log, exit 1", _the_witness_refuses),
+    begins="signed",
+)
+def signs_a_fork_that_a_witness_sees(stage: Stage) -> None:
+    _ask_the_witness(stage, expect=0)
+    for path in stage.book.runs:
+        _gone(path)
+    force(stage.db, "order_events", "delete from order_events where id > 4")
+    force(stage.db, "checkpoint_runs", "delete from checkpoint_runs where id > 1")
+    stage.book.sign()

@@ -290,6 +290,14 @@ def test_a_witness_that_lies_is_found_out(name: str) -> None:
     assert len(requests) <= 2
 
 
+@pytest.mark.parametrize("known", [0, 42])
+def test_another_root_of_the_same_size_may_be_told_with_the_size(known: int) -> None:
+    """As some witnesses do, though the standard wants no size there."""
+    with server(answer(409, "42\n", SIZE)) as (url, _):
+        finding = submit(the(url), NOTE, known, no_proof)
+    assert (finding.result, finding.detail) == (Result.FORK, 'it cosigned another root of size 42: "42"')
+
+
 def test_a_redirect_is_not_followed() -> None:
     with server(answer(200, WITNESS.line(TEXT))) as (target, requests):
         for status in (301, 302, 303, 307, 308):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import select
 import socket
+import time
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from alpha_db.evidence.witness.request import MAX_REQUEST
 from alpha_db.evidence.witness.server import MAX_CONNECTIONS
-from tests.witness.by_hand import LOG, request
+from tests.witness.by_hand import LOG, Signer, request
 from tests.witness.running import Running, answered, exchange, in_process, received, until
 
 BODY = LOG.request(0, 5)
@@ -74,6 +75,27 @@ def test_what_is_no_request_is_answered_and_cosigns_nothing(tmp_path: Path, name
         assert answer.count(b"HTTP/1.1") == 1, "what stands behind it is no second request"
         assert witness.size() == 0
         assert witness.post(BODY).status == 200
+
+
+def test_sixteen_large_signatures_fit_and_a_hundred_do_not(tmp_path: Path) -> None:
+    """Those of ML-DSA-44, which a witness passes over; the whole is well-formed and signed."""
+    large = Signer("pq.example", 6).raw(bytes(8 + 2420))
+    with in_process(tmp_path) as witness:
+        refused = witness.post(request(0, [], LOG.note(5) + large * 45))
+        assert (refused.status, "no more than" in refused.body) == (400, True)
+        assert witness.post(request(0, [], LOG.note(5) + large * 16)).status == 200
+
+
+def test_each_request_of_a_connection_has_its_own_time(tmp_path: Path) -> None:
+    with in_process(tmp_path, patience=0.3) as witness:
+        connection = HTTPConnection("127.0.0.1", witness.port, timeout=30)
+        connection.auto_open = 0
+        connection.connect()
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            connection.request("POST", "/add-checkpoint", LOG.request(7, 8))
+            assert answered(connection).status == 409
+        connection.close()
 
 
 def test_a_client_that_is_only_told_to_wait_sends_its_body(tmp_path: Path) -> None:

@@ -164,6 +164,8 @@ def _conflict(witness: Witness, reply: Reply, head: Head, old: int) -> Finding:
     if size > head.size:
         told = f"it cosigned size {size}, and this checkpoint has only {head.size}: is there a newer one elsewhere?"
         return Finding(witness, Result.FORK, f"{told} If not, the log was cut or forked.")
+    if size == old == head.size:  # so some witnesses say what the standard says without a size
+        return Finding(witness, Result.FORK, f"it cosigned another root of size {head.size}: {_said(reply)}")
     if size == old:
         return Finding(
             witness, Result.BAD_ANSWER, f"it says that it cosigned size {old} last, and refuses it"
