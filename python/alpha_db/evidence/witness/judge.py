@@ -75,7 +75,8 @@ class Judge:
         if 0 < head.size == latest.size and head.root != latest.root:
             if not self._state.has_fork(origin):
                 self._state.keep_fork(origin, note)
-            return _refuse(409, f"FORK: of size {head.size} another root was cosigned", origin)
+            # as the witness in Go; 409 without a size, which older texts of the specification want, is no conflict
+            return _refuse(422, f"FORK: of size {head.size} another root was cosigned", origin)
         if not verify_consistency(old, head.size, latest.root, head.root, proof):
             return _refuse(
                 422, f"no proof that size {head.size} follows from the size {old} cosigned last", origin
