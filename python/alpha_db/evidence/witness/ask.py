@@ -133,11 +133,11 @@ def _judge(witness: Witness, reply: Reply | NoReply, head: Head, text: str, old:
     match reply.status:
         case 200:
             return _cosigned(witness, reply, text)
-        case 409 if _media_type(reply) != SIZE_TYPE:
+        case 409 if _media_type(reply) == SIZE_TYPE:
+            return _conflict(witness, reply, head, old)
+        case 409 | 422 if reply.status == 409 or old == head.size:
             told = f"it cosigned another root of size {head.size}"
             return Finding(witness, Result.FORK, f"{told}: {_said(reply)}")
-        case 409:
-            return _conflict(witness, reply, head, old)
         case 422:
             told = f"it does not accept the proof that size {head.size} follows from size {old}, which it cosigned"
             return Finding(witness, Result.FORK, f"{told}: {_said(reply)}")
