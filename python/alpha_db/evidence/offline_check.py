@@ -13,7 +13,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
 not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1208 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+It has 1262 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
 Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
 and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
@@ -725,17 +725,25 @@ def verify_export(
     lines: Iterable[bytes],
     signed: Signed | None = None,
     progress: Callable[[int], None] | None = None,
+    heads: Mapping[int, Mapping[bytes, int]] | None = None,
+    each: Callable[[int, str], None] | None = None,
 ) -> ExportResult:
     """Recompute every hash of an export, and with a signed head the root of the log, in constant memory.
 
-    Takes the lines as read_lines gives them, and what is to be told the number of rows now and then. Raises
-    Unreadable for what is no complete export, Refused for one that does not hold.
+    Takes the lines as read_lines gives them, what is to be told the number of rows now and then, what runs say of the
+    log (size: {root: run}, see read_runs), and what is to be told each row. Raises Unreadable for what is no complete
+    export, Refused for one that does not hold.
     """
     source = iter(lines)
     header, tree = _header(_whole(next(source, b""), 1))
     origin, table, first = header["origin"], header["table"], header["first_id"]
     previous, row_id, number = bytes.fromhex(header["previous_hash"]), first - 1, 1
     goal = -1 if signed is None else _goal(signed, origin, first)
+    heads = heads or {}
+    for size in heads:
+        if signed and size > goal:
+            raise Refused(f"run {min(heads[size].values())} names {size} rows, and a later one only {goal}")
+    _check_heads(tree, heads.get(first - 1, {}))
     leaves: list[bytes] = []
     match = _ROW.match
     for line in source:
@@ -761,9 +769,12 @@ def verify_export(
         _check_id(row_data, row_id)
         if row_id <= goal:
             leaves.append(sha256(b"\0" + previous).digest())
-        if not number & 1023:
+        if each is not None:
+            each(row_id, row_data)
+        if not number & 1023 or row_id in heads:
             tree.add(*leaves)
             leaves.clear()
+            _check_heads(tree, heads.get(row_id, {}))
             if progress is not None:
                 progress(row_id - first + 1)
     else:
@@ -787,6 +798,32 @@ def verify_export(
     return ExportResult(
         origin, table, first, row_id, row_id - first + 1, header["previous_hash"], previous.hex(), signed_to
     )
+
+
+def _check_heads(tree: MerkleTree, said: Mapping[bytes, int]) -> None:
+    """Refuse a log that is not what every run says of this size."""
+    for root, run in said.items():
+        if root != tree.root():
+            raise Refused(f"run {run} names another root of rows 1 to {tree.size}")
+
+
+def read_runs(lines: Iterable[bytes], run: Run) -> dict[str, dict[int, dict[bytes, int]]]:
+    """Return what every run says of each log (table: {size: {root: run}}), from an export of checkpoint_runs.
+
+    The export must have all runs, from the first to the signed one. Who signed two versions of a log, and shows one
+    reader this and another reader that, has both in it for ever. Raises Unreadable, Refused.
+    """
+    found: dict[str, dict[int, dict[bytes, int]]] = {}
+
+    def add(run_id: int, row_data: str) -> None:
+        if run_id <= run.checkpoint.size:
+            for table, head in _read_run(row_data, run_id, run.checkpoint).heads.items():
+                found.setdefault(table, {}).setdefault(head.size, {}).setdefault(head.root, run_id)
+
+    checked = verify_export(lines, run.head(LOG_OF_RUNS), each=add)
+    if checked.first_id != 1:
+        raise Unreadable(f"the export of {LOG_OF_RUNS} does not begin with run 1")
+    return found
 
 
 def _header(line: bytes) -> tuple[dict[str, Any], MerkleTree]:
@@ -1021,6 +1058,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export = commands.add_parser("export", help="check the rows of exports")
     export.add_argument("file", nargs="+", help="an export, gzip or not; - for standard input")
     export.add_argument("--checkpoint", metavar="RUN", help="run.tlog-proof of a checkpoint, of no more rows")
+    told = "an export of checkpoint_runs: what each run says of a log must fit; needs --checkpoint"
+    export.add_argument("--runs", metavar="FILE", help=told)
     proof = commands.add_parser("proof", help="check proofs of rows")
     proof.add_argument("file", nargs="+", help="a proof (.tlog-proof); - for standard input")
     checkpoint = commands.add_parser("checkpoint", help="check signatures, and print what was signed")
@@ -1037,6 +1076,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--trust is empty: name a public key, or a file of them")
     if not (given.trust or given.policy) and (given.command != "export" or given.checkpoint):
         parser.error("--trust is missing: without a key that you trust, a signature says nothing")
+    if given.command == "export" and given.runs and not given.checkpoint:
+        parser.error("--runs needs --checkpoint: the runs must be those that were signed")
     if given.policy and given.command == "export" and not given.checkpoint:
         parser.error("--policy needs --checkpoint: witnesses cosign checkpoints")
     for name in ("stdout", "stderr"):
@@ -1130,25 +1171,26 @@ def _run_export(
     given: argparse.Namespace, keys: Sequence[Key], policy: Policy | None, codes: set[int]
 ) -> Iterator[str]:
     run = None
+    heads: dict[str, dict[int, dict[bytes, int]]] = {}
     if given.checkpoint:
         with _judging(given.checkpoint, codes):
             proof = verify_proof(read_text(given.checkpoint, MAX_PROOF), keys)
             witnesses = _described_witnesses(proof.note, policy)
             run = proof.run
+    if run and given.runs:
+        with _judging(given.runs, codes), _lines_of(given.runs) as lines:
+            heads = read_runs(lines, run)
     for file in given.file:
         with _judging(file, codes):
-            stream = open_file(file)
-            try:
-                lines = read_lines(stream)
+            with _lines_of(file) as lines:
                 first = next(lines, b"")
                 table, signed = _header(_whole(first, 1))[0]["table"], None
                 if run:
                     with _judging(given.checkpoint, codes):
                         signed = run.head(table)
-                export = verify_export(chain((first,), lines), signed)
-            finally:
-                if stream is not sys.stdin.buffer:
-                    stream.close()
+                export = verify_export(
+                    chain((first,), lines), signed, heads=heads.get(table) if signed else None
+                )
             yield f"log        {shown(export.origin)}"
             yield f"rows       {export.first_id} to {export.last_id}" if export.rows else "rows       none"
             yield f"before     {export.previous_hash}"
@@ -1157,11 +1199,23 @@ def _run_export(
                 yield f"root       {signed.root.hex()}"
                 yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)}"
                 yield f"           in run {run.id}, {run.time.isoformat()}; {export.last_id - signed.size} came later"
+                if heads:
+                    yield f"runs       {len(heads.get(table, {}))} sizes that any run names of it fit"
                 yield from witnesses
             elif given.checkpoint:
                 yield "signed     not known: the run could not be used"
             else:
                 yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
+
+
+@contextmanager
+def _lines_of(file: str) -> Iterator[Iterator[bytes]]:
+    stream = open_file(file)
+    try:
+        yield read_lines(stream)
+    finally:
+        if stream is not sys.stdin.buffer:
+            stream.close()
 
 
 def _described_witnesses(note: str, policy: Policy | None) -> list[str]:
