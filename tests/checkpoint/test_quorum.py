@@ -13,7 +13,7 @@ from alpha_db.evidence.checkpoint.note import NOTE, PROOF
 from tests.checkpoint.book import Book, run
 from tests.evidence.made_by_hand import SIGNER
 from tests.evidence.made_by_hand import Book as Rows
-from tests.support import tamper
+from tests.support import one, tamper
 from tests.witness.by_hand import Signer
 
 pytestmark = pytest.mark.any_server
@@ -79,13 +79,23 @@ def test_the_rows_are_compared_with_the_last_run_that_has_one(book: Book, tmp_pa
         "--json",
     )
     document = run(*command, expect=3).json["checkpoints"]
-    assert document["latest"] == second.name
+    assert document["latest"] == third.name, "which is compared all the same"
     assert [row["run"] for row in document["results"] if row["verdict"] == "not_run"] == [third.name]
     cosign(third, *WITNESSES[:2])
     assert run(*command).json["checkpoints"]["latest"] == third.name
     with book.connect() as conn:
         tamper(conn, "delete from only order_events where id > 10")
     assert "tail_missing" in run(*command[:-1], expect=1).out
+
+
+def test_whoever_keeps_the_witness_away_hides_no_cut_tail(book: Book, tmp_path: Path) -> None:
+    file, (_, second, _) = policy(tmp_path, book.vkey), book.runs
+    cosign(second, *WITNESSES[:2])
+    with book.connect() as conn:
+        tamper(conn, "delete from only order_events where id > 10")
+        command = ("--dsn", book.dsn, "verify-chain", "--checkpoints", book.checkpoints, "--policy", file)
+        assert "tail_missing" in run(*command, expect=1).out
+        assert one(conn, "select is_locked from lockdown_status()") is True
 
 
 def test_proofs_and_tiles_carry_only_signatures_that_hold(book: Book, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
 not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1262 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+It has 1268 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
 Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
 and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
@@ -294,6 +294,10 @@ def parse_vkey(text: str) -> Key:
     if not found:
         raise Unreadable("not a public key such as NAME+0a1b2c3d+BASE64")
     name, key_id, data = found[1], bytes.fromhex(found[2]), _base64(found[3], 33)
+    if data[0] == KEY_OF_WITNESS:
+        raise Unreadable(
+            "it is the key of a witness, which cosigns: --policy takes it, --trust that of a log"
+        )
     if data[0] != 1 or key_id_of(name, data[1:]) != key_id:
         raise Unreadable("the public key is not of Ed25519, or its id is not that of the name and the key")
     if _point(data[1:]) is None:
@@ -1147,7 +1151,9 @@ def _run(given: argparse.Namespace, codes: set[int]) -> Iterator[str]:
     if given.policy:
         with _judging(given.policy, codes):
             policy = parse_policy(read_text(given.policy, MAX_NOTE))
-            keys += policy.logs
+            keys = list(policy.logs) or keys  # what else is trusted does not widen a policy
+            if not keys:
+                raise Unreadable("it names no log, and --trust names no key")
     if len(codes) > 1:
         return  # nothing is judged by some of the keys that are to be trusted
     if given.command == "export":

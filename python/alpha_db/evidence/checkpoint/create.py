@@ -64,6 +64,7 @@ class Created:
     guards_changed: bool
     standbys: list[str]
     unreadable: list[UnreadableFile]
+    renamed: str | None = None  #: the name of the log until now, if the key has another one
 
     @property
     def time(self) -> datetime:
@@ -158,7 +159,8 @@ def _make(
     path = target.write(run.name, files) if target else None
     changed = last is not None and last.facts is not None and last.facts.guards != facts.guards
     previous, unreadable = (last.name, latest.unreadable) if last and latest else (None, [])
-    return Created(run, path, files[NOTE], files[PROOF], previous, changed, standbys, unreadable)
+    renamed = last.checkpoint.origin if last and last.checkpoint.origin != key.name else None
+    return Created(run, path, files[NOTE], files[PROOF], previous, changed, standbys, unreadable, renamed)
 
 
 def _record(conn: Connection) -> tuple[RunRow, bytes]:

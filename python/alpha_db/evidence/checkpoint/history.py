@@ -94,14 +94,18 @@ class History:
     runs: list[Run] = field(default_factory=list)
     refused: list[RefusedRun] = field(default_factory=list)
     unreadable: list[UnreadableFile] = field(default_factory=list)
-    not_cosigned: list[RefusedRun] = field(
-        default_factory=list
-    )  #: later than the last that has a policy's quorum
+    #: Those of the runs that are later than the last with a policy's quorum.
+    not_cosigned: list[RefusedRun] = field(default_factory=list)
 
     @property
     def latest(self) -> Run | None:
         """The last run that holds."""
         return self.runs[-1] if self.runs else None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether any run has a policy's quorum; then later ones may be cosigned later."""
+        return len(self.not_cosigned) < len(self.runs)
 
 
 class RunRefused(Refused):
@@ -201,9 +205,9 @@ def _check_order(known: dict[str, tuple[str, Signed]], run: Run) -> None:
 def read_history(store: Store, keys: Sequence[Key], policy: Policy | None = None) -> History:
     """Read all runs of a directory, and tell those that hold from those that do not, and from what cannot be read.
 
-    With a policy the latest run must be cosigned by its quorum: the witnesses have seen that it continues the runs
-    before. Raises NotThere if there is no such directory, NoCheckpoint if no run is in it, StoreError if it cannot be
-    read.
+    With a policy the latest run should be cosigned by its quorum: the witnesses have seen that it continues the runs
+    before. Those after the last that is are runs all the same, and in not_cosigned. Raises NotThere if there is no such
+    directory, NoCheckpoint if no run is in it, StoreError if it cannot be read.
     """
     history = History()
     known: dict[str, tuple[str, Signed]] = {}
@@ -222,15 +226,14 @@ def read_history(store: Store, keys: Sequence[Key], policy: Policy | None = None
             history.refused.append(RefusedRun(stored.name, str(problem)))
     if not (history.runs or history.refused or history.unreadable):
         raise _no_checkpoint(store)
-    waiting: list[RefusedRun] = []
-    while policy and history.runs and (reason := _without_quorum(history.runs[-1], policy)):
-        waiting.insert(0, RefusedRun(history.runs.pop().name, reason))
-    # Behind one that is cosigned, they may be so later; without one, nobody has seen any of them.
-    (history.not_cosigned if history.runs else history.refused).extend(waiting)
+    for run in reversed(history.runs if policy else []):
+        if not (reason := _without_quorum(run, policy)):
+            break
+        history.not_cosigned.insert(0, RefusedRun(run.name, reason))
     return history
 
 
-def _without_quorum(run: Run, policy: Policy) -> str | None:
+def _without_quorum(run: Run, policy: Policy | None) -> str | None:
     try:
         require_quorum(run.notes, policy)
     except Refused as problem:

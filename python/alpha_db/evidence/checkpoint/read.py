@@ -89,9 +89,15 @@ def _run(path: str, place: Path, keys: Sequence[Key], policy: Policy | None) -> 
 
 def _runs(store: Store, keys: Sequence[Key], policy: Policy | None) -> Iterator[Checked]:
     history = read_history(store, keys, policy)
-    every = [Checked(run.name, run, cosigned=_cosigned(run, policy)) for run in history.runs]
+    waiting = {run.name for run in history.not_cosigned}
+    every = [
+        Checked(run.name, run, cosigned=_cosigned(run, policy))
+        for run in history.runs
+        if run.name not in waiting
+    ]
     every += [Checked(run.name, reason=run.reason, verdict=Verdict.REFUSED) for run in history.refused]
-    every += [Checked(run.name, reason=run.reason, verdict=Verdict.NOT_RUN) for run in history.not_cosigned]
+    verdict = Verdict.NOT_RUN if history.is_seen else Verdict.REFUSED
+    every += [Checked(run.name, reason=run.reason, verdict=verdict) for run in history.not_cosigned]
     every += [Checked(one.name, reason=one.reason, verdict=Verdict.NOT_RUN) for one in history.unreadable]
     yield from sorted(every, key=lambda checked: checked.what)
 

@@ -18,7 +18,7 @@ from alpha_db.evidence.checkpoint.history import whole
 from alpha_db.evidence.checkpoint.keys import SigningKey
 from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_note
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
-from alpha_db.evidence.checkpoint.store import Store, StoreError
+from alpha_db.evidence.checkpoint.store import Store, StoreError, is_run
 from alpha_db.evidence.cli.checkpoint_witness import witness
 from alpha_db.evidence.cli.key_pair import make_pair, output_option
 from alpha_db.evidence.cli.notes import worst
@@ -183,6 +183,8 @@ def create(
         raise NotThere(
             f"there is no directory {directory}", hint=f"mkdir {directory}, if a new series begins"
         )
+    if directory and is_run(directory):
+        raise StoreError(f"{directory} is a run", hint=f"name the directory of the runs, {directory.parent}")
     store = Store(directory, without) if directory else None
     with settings.installed() as (conn, place), progress_bar("sealing", 1) as listener:
         made = make(
@@ -199,6 +201,11 @@ def create(
     for one in made.unreadable:
         said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
         note(("Not read, so an older checkpoint was compared with", WARN), said)
+    if made.renamed:
+        note(
+            ("The log has another name now", WARN),
+            f": {clean(key.name)}, and was {clean(made.renamed)}. Witnesses take it for another log.",
+        )
     if made.guards_changed:
         note(
             ("The guards are not those of the last checkpoint, and are signed as they are now", WARN),

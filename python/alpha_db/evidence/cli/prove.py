@@ -17,7 +17,14 @@ from alpha_db.evidence.checkpoint.note import MAX_FOREIGN_EXTRA, compose_row_pro
 from alpha_db.evidence.checkpoint.quorum import merged_note
 from alpha_db.evidence.cli.export_rows import Log
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
-from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, judged, open_notes, seal_first
+from alpha_db.evidence.cli.notes import (
+    EvidenceRefused,
+    EvidenceUnreadable,
+    Notes,
+    judged,
+    open_notes,
+    seal_first,
+)
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Policy, RunRow, Signed, verify_proof
 from alpha_db.queries import query
 from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option
@@ -121,6 +128,10 @@ def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: N
             raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
         if log.last_id < signed.size:
             message = f"{table} has {log.last_id} rows, and had {signed.size} when it was signed"
+            if place.in_recovery:
+                raise EvidenceUnreadable(
+                    message, hint="wait until this standby has replayed them, or ask the primary"
+                )
             raise EvidenceRefused(message, hint="alpha-db verify-chain --checkpoints tells more")
         seal_first(conn, place, table)
         with spinner(f"proving row {row_id} of {clean(table)}"):

@@ -38,9 +38,13 @@ def check_stamps(path: str, ca_file: Path, without: Sequence[str] = ()) -> Itera
         names = [] if is_run(place) else Store(place, without).names()
     except (AlphaDbError, OSError):
         return
+    found = False
     for name, run in [(name, place / name) for name in names] or [(path, place)]:
         for file in _stamps(run):
+            found = True
             yield _check(f"{name}/{file}", run, file, ca_file)
+    if not found and place.is_dir():
+        yield CheckedStamp(path, None, "there is no time-stamp in it", Verdict.NOT_THERE)
 
 
 def _stamps(run: Path) -> list[str]:
