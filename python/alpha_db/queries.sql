@@ -447,6 +447,15 @@ select id from record_checkpoint_run();
 select r.row_data, r.previous_hash, r.proof, log_root(table_name => 'checkpoint_runs', size => %(id)s::bigint) as root
 from row_to_prove(table_name => 'checkpoint_runs', id => %(id)s::bigint, size => %(id)s::bigint) as r;
 
+-- name: recorded_heads
+-- What the runs up to a size say of each log, each size and root once; of what somebody forged, all that can be read.
+select min(r.id) as id, h.key as table_name, (h.value ->> 'size')::bigint as size, decode(h.value ->> 'root', 'hex') as root
+from only checkpoint_runs as r
+cross join lateral jsonb_each(case when jsonb_typeof(r.heads) = 'object' then r.heads else '{}' end) as h
+where r.id <= %(size)s::bigint
+  and case when h.value ->> 'size' ~ '^[0-9]{1,18}$' then h.value ->> 'root' ~ '^[0-9a-f]{64}$' end
+group by h.key, h.value ->> 'size', h.value ->> 'root';
+
 -- name: consistency_proof
 select consistency_proof(table_name => %(table_name)s::text, size1 => %(size1)s::bigint, size2 => %(size2)s::bigint);
 

@@ -3,7 +3,9 @@
 -- `alpha-db checkpoint create` seals, records a run, and signs size and root of one log: checkpoint_runs. A run names
 -- the head of every other log. So the signed root covers all of them, and what it covers stands in a chain of its own.
 --
--- The trigger below fills in a run: nobody can record one that says something else than the database.
+-- The trigger below fills in a run, so nobody records one that says something else than the database, as long as the
+-- trigger is on. Somebody who switches it off can write another row; but only the last run of a signed log counts
+-- (docs/auditor-guide.md), and each run is compared with the logs before it is signed.
 
 create table checkpoint_runs (
   id                 bigserial    not null,
@@ -78,6 +80,7 @@ comment on trigger _500_validate on checkpoint_runs is
 create function record_checkpoint_run() returns checkpoint_runs
 language sql security definer
 set search_path from current
+set row_security = off
 as $function$
   insert into checkpoint_runs default values returning *;
 $function$;

@@ -139,10 +139,13 @@ UNITS = sorted((EXAMPLES / "systemd").glob("*.service"))
 @pytest.mark.any_server
 def test_units_run_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     program = "^ExecStart=/opt/alpha-db/bin/alpha-db (.+)$"
-    commands = [found for unit in UNITS for found in re.findall(program, unit.read_text(), re.M)]
-    assert commands == ["verify-chain"]
-    assert [main([*command.split(), "--help"]) for command in commands] == [0]
-    assert "Usage: alpha-db verify-chain" in capsys.readouterr().out
+    texts = [unit.read_text().replace("\\\n", "") for unit in UNITS]
+    commands = [found.partition(" --")[0].strip() for text in texts for found in re.findall(program, text, re.M)]
+    assert sorted(commands) == ["verify-chain", "witness serve"]
+    assert [main([*command.split(), "--help"]) for command in commands] == [0, 0]
+    said = capsys.readouterr().out
+    assert "Usage: alpha-db verify-chain" in said
+    assert "Usage: alpha-db witness serve" in said
 
 
 CRON = re.findall(r"^\d+ +\* +\* +\* +\* +alphadb +(.+)$", (EXAMPLES / "cron" / "alpha-db").read_text(), re.M)

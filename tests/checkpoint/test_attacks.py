@@ -298,6 +298,75 @@ def test_two_notes_of_the_same_number_are_a_fork(book: Book) -> None:
     assert refused(book) == {latest.name: "its files are not of one checkpoint"}
 
 
+def test_a_note_of_another_run_is_passed_over(book: Book) -> None:
+    shutil.copy(book.runs[0] / NOTE, book.runs[-1] / "cosigned-1.note")
+    assert book.findings(expect=3)[f"{book.runs[-1].name}/cosigned-1.note"]["detail"].endswith(
+        "it is of run 1"
+    )
+    book.create(book.checkpoints)
+
+
+def test_what_lies_beside_the_runs_blocks_no_new_one(book: Book) -> None:
+    (book.checkpoints / ".new-x").write_text("nothing")
+    (book.checkpoints / ".new-y").symlink_to("nowhere")
+    (book.checkpoints / NOTE).write_text("hello\n")
+    book.create(book.checkpoints)
+    run("checkpoint", "verify", book.checkpoints, "--trust", book.vkey)
+
+
+def forge_run(conn: Connection, table: str, head: str) -> None:
+    """Write a run past the trigger, with another head of a table, chained as it should be."""
+    query(conn, "alter table checkpoint_runs disable trigger all")
+    query(
+        conn,
+        "insert into checkpoint_runs select (r).* from (select jsonb_populate_record(c, jsonb_build_object("
+        " 'id', c.id + 1, 'heads', jsonb_set(c.heads, array[%s], %s::jsonb))) as r"
+        " from checkpoint_runs as c order by c.id desc limit 1) as made",
+        [table, head],
+    )
+    rehash(conn, "checkpoint_runs", one(conn, "select max(id) from checkpoint_runs"))
+    query(conn, "alter table checkpoint_runs enable trigger all")
+    query(conn, "alter table checkpoint_runs enable always trigger _100_reject_change")
+    query(conn, "alter table checkpoint_runs enable always trigger _200_reject_truncate")
+
+
+def test_a_run_that_somebody_wrote_past_the_trigger_is_found_and_counts_for_nothing(
+    book: Book, tmp_path: Path
+) -> None:
+    """The next true checkpoint covers it; but nobody compared it with the logs when that was signed."""
+    with book.connect() as conn:
+        forge_run(conn, "signals", '{"size": 7, "root": "' + "ab" * 32 + '", "row_hash": null}')
+    signed = book.sign()
+    assert signed == "000000005"
+    found = book.findings()
+    assert set(found) == {"signals"}
+    assert (found["signals"]["run"], found["signals"]["verdict"]) == ("000000004", "checkpoint_mismatch")
+    # and a proof that the forged run stands in the signed log proves nothing of the tables
+    proof = tmp_path / "p"
+    command = ("--dsn", book.dsn, "prove", "checkpoint_runs", 4, "--checkpoints", book.checkpoints)
+    run(*command, "--trust", book.vkey, "-o", proof)
+    run("verify-proof", proof, "--trust", book.vkey)
+    run("checkpoint", "verify", proof, "--trust", book.vkey)
+    shutil.copy(proof, book.runs[-1] / PROOF)
+    assert "another row" in refused(book)[signed]
+
+
+def test_two_versions_under_one_key_contradict_each_other(book: Book) -> None:
+    """A run that was signed and left out of the directory stands in the log of runs for ever."""
+    with book.connect() as conn:
+        rewrite(conn)
+        hidden = replace(book, checkpoints=book.checkpoints.parent / "hidden")
+        hidden.checkpoints.mkdir()
+        hidden.sign()
+        rewrite(conn)
+    other = replace(book, checkpoints=book.checkpoints.parent / "shown")
+    other.checkpoints.mkdir()
+    other.sign()
+    found = other.findings("--no-lockdown")
+    assert found["ai_debates"]["verdict"] == "checkpoint_mismatch"
+    assert "they contradict each other" in found["ai_debates"]["detail"]
+
+
 def test_a_file_that_anybody_may_have_added_does_not_hide_the_run(book: Book, tmp_path: Path) -> None:
     latest = book.runs[-1]
     mallory = SigningKey.load(make_key(tmp_path, NAME, "other.key"))

@@ -62,7 +62,8 @@ def test_as_the_auditor(new_book: Book, login_role: LoginRole) -> None:
 
 
 def test_to_stdout(new_book: Book, tmp_path: Path) -> None:
-    printed = new_book.create("--stdout")
+    assert "name the DIRECTORY" in new_book.create("--stdout", expect=2).err
+    printed = new_book.create("--stdout", "--first")
     assert "compared with nothing" in printed.err
     file = tmp_path / "note"
     file.write_text(printed.out)
@@ -83,7 +84,7 @@ def test_to_stdout(new_book: Book, tmp_path: Path) -> None:
 
 
 def test_usage(new_book: Book, tmp_path: Path) -> None:
-    assert "name a DIRECTORY" in new_book.create(expect=2).err
+    assert "name the DIRECTORY" in new_book.create(expect=2).err
     assert "--timeout is for" in new_book.create(new_book.checkpoints, "--timeout", "1", expect=2).err
     missing = new_book.create(tmp_path / "missing", expect=5)
     assert "mkdir" in missing.err

@@ -48,12 +48,16 @@ def verify(book: Book, file: Path, expect: int) -> Any:
 
 
 def test_the_latest_run_needs_a_quorum(book: Book, tmp_path: Path) -> None:
-    file, (_, _, third) = policy(tmp_path, book.vkey), book.runs
-    assert {one["reason"] for one in verify(book, file, 1).values()} == {
-        "it is not cosigned by the quorum all: cosigned by none of the policy's witnesses"
+    file, (_, second, third) = policy(tmp_path, book.vkey), book.runs
+    assert {(one["verdict"], one["reason"]) for one in verify(book, file, 1).values()} == {
+        ("refused", "it is not cosigned by the quorum all: cosigned by none of the policy's witnesses")
     }
+    cosign(second, *WITNESSES)
     cosign(third, WITNESSES[0])
-    assert verify(book, file, 1)[third.name]["reason"].endswith("quorum all: cosigned by w1")
+    found = verify(book, file, 3)[third.name]
+    assert (found["verdict"], found["reason"][-14:]) == ("not_run", "cosigned by w1"), (
+        "perhaps it is so later"
+    )
     cosign(third, WITNESSES[2])  # the cosignatures may stand in several files
     found = verify(book, file, 0)
     assert sorted(found[third.name]["cosigned"]) == ["w1", "w3"]
@@ -74,16 +78,46 @@ def test_the_rows_are_compared_with_the_last_run_that_has_one(book: Book, tmp_pa
         file,
         "--json",
     )
-    document = run(*command, expect=1).json["checkpoints"]
+    document = run(*command, expect=3).json["checkpoints"]
     assert document["latest"] == second.name
-    assert [row["run"] for row in document["results"] if row["verdict"] == "checkpoint_refused"] == [
-        third.name
-    ]
+    assert [row["run"] for row in document["results"] if row["verdict"] == "not_run"] == [third.name]
     cosign(third, *WITNESSES[:2])
     assert run(*command).json["checkpoints"]["latest"] == third.name
     with book.connect() as conn:
         tamper(conn, "delete from only order_events where id > 10")
     assert "tail_missing" in run(*command[:-1], expect=1).out
+
+
+def test_proofs_and_tiles_carry_only_signatures_that_hold(book: Book, tmp_path: Path) -> None:
+    """Anybody may have added a line to the files of a run."""
+    file, third = policy(tmp_path, book.vkey), book.runs[-1]
+    cosign(third, *WITNESSES[:2])
+    junk = WITNESSES[2].line("x\n")
+    (third / "cosigned-2.note").write_text(cosigned((third / NOTE).read_text(), *WITNESSES[:2]) + junk)
+    given = (
+        "--dsn",
+        book.dsn,
+        "prove",
+        "signals",
+        2,
+        "--checkpoints",
+        book.checkpoints,
+        "-o",
+        tmp_path / "p",
+    )
+    run(*given, "--policy", file)
+    run("verify-proof", tmp_path / "p", "--policy", file)
+    run("--dsn", book.dsn, "tiles", tmp_path / "tiles", "--checkpoints", book.checkpoints, "--policy", file)
+    published = tmp_path / "tiles" / "checkpoint_runs" / "checkpoint"
+    run("checkpoint", "verify", published, "--policy", file)
+    run(*given, "--trust", book.vkey, "--force")
+    assert (tmp_path / "p").read_text().count("\N{EM DASH} ") == 1, "without a policy nobody knows which hold"
+
+
+def test_a_policy_decides_which_logs_are_trusted(book: Book, tmp_path: Path) -> None:
+    """A key in the environment must not widen it."""
+    file = policy(tmp_path, Signer("another.example").vkey)
+    run("checkpoint", "verify", book.runs[-1], "--policy", file, "--trust", book.vkey, expect=1)
 
 
 def test_a_signature_that_does_not_hold_does_not_count(book: Book, tmp_path: Path) -> None:
@@ -127,7 +161,7 @@ def test_all_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str], wh
         assert offline_check.main(["proof" if name == "p" else "checkpoint", str(path), *file]) == code
         if name == "p":
             assert main(["verify-proof", str(path), *file]) == code
-        elif what != "one bad":  # in a directory anybody may add a line, so there it is passed over
+        else:
             assert main(["checkpoint", "verify", str(path), *file]) == code
     (tmp_path / "e").write_bytes(b"".join(ROWS.export()))
     against = ["--checkpoint", str(tmp_path / "r"), *file]

@@ -442,8 +442,8 @@ def test_a_checkpoint_by_tool_and_by_hand(small: Path, what: str) -> None:
     assert ("it holds" in hand.stdout) == (code == 0)
 
 
-def test_an_older_run_in_a_newer_checkpoint(small: Path) -> None:
-    """The path is longer, and goes left and right."""
+def test_only_the_last_run_of_a_checkpoint_counts(small: Path) -> None:
+    """Nobody compared an older one with the logs when the checkpoint was signed."""
     heads = {SMALL.table: SMALL.head()}
     log = Book([run_row(n, heads) for n in range(1, 7)], "checkpoint_runs")
     for n in range(1, 7):
@@ -452,7 +452,7 @@ def test_an_older_run_in_a_newer_checkpoint(small: Path) -> None:
             "previous_hash": log.hashes[n - 1].hex(),
             "row_data": log.rows[n - 1],
         }
-        for index, code in ((n - 1, 0), (n % 6, 1)):
+        for index, code in ((n - 1, 0 if n == 6 else 1), (n % 6, 1)):
             proof = tlog_proof(extra, log, SIGNER.sign(checkpoint_text(log)), index)
             (small / "run.tlog-proof").write_text(proof, encoding="utf-8")
             assert by_tool() == code

@@ -33,6 +33,13 @@ select verify_consistency(256, 300, :'old_root', :'root', consistency_proof('sig
 select verify_consistency(256, 300, :'root', :'old_root', consistency_proof('signals', 256, 300));
 
 --
+-- A run names the head of every other log. What a checkpoint signs is the root of the log of runs.
+--
+select id, heads -> 'signals' ->> 'size' as signals, heads -> 'signals' ->> 'root' = encode(:'root', 'hex') as root_is_right
+from record_checkpoint_run();
+select length(log_root('checkpoint_runs', 1)) as bytes;
+
+--
 -- Anyone who kept the root of 300 rows finds a tail that was cut, which the chain alone cannot show.
 --
 select verdict, broken_id from verify_checkpoint('signals', 300, :'root');

@@ -19,16 +19,19 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
-    """Commands that ask no database."""
+def commands(
+    signed_book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Desk:
+    """Commands that ask no database, and trust the key of the checkpoints."""
+    monkeypatch.setenv("ALPHA_DB_TRUST", str(public(signed_book.key)))
     return Desk(f"host={tmp_path}", tmp_path, capsys)
 
 
 @pytest.fixture
 def checkpoints(signed_book: Book, tmp_path: Path) -> Path:
-    """A copy of three runs, of which the last has no note any more."""
+    """A copy of two runs."""
     shutil.copytree(signed_book.checkpoints, tmp_path / "checkpoints")
-    (tmp_path / "checkpoints" / "000000003" / "checkpoint.note").unlink()
+    shutil.rmtree(tmp_path / "checkpoints" / "000000003")
     return tmp_path / "checkpoints"
 
 
@@ -66,6 +69,24 @@ def test_the_latest_checkpoint_is_stamped(commands: Desk, checkpoints: Path, aut
     assert (checkpoints / "000000002" / "stamp-7.tsr").read_bytes() == b"mine"
 
 
+def test_only_what_a_trusted_key_signed_is_stamped(
+    commands: Desk, checkpoints: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may have put a later directory there, or a file beside the runs."""
+    (checkpoints / "checkpoint.note").write_text("junk\n")
+    with serve(honest(authority)) as served:
+        options = ("checkpoint", "stamp", "--tsa", served.url, "--tsa-ca", str(authority.ca))
+        commands.run(*options, str(checkpoints))
+        assert names(checkpoints) == {"000000002/stamp-1.tsr"}
+        (checkpoints / "999999999").mkdir()
+        (checkpoints / "999999999" / "checkpoint.note").write_text("junk\n")
+        done = commands.run(*options, str(checkpoints))
+        assert "999999999/checkpoint.note" in done.err
+        assert names(checkpoints) == {"000000002/stamp-1.tsr", "000000002/stamp-2.tsr"}
+        monkeypatch.delenv("ALPHA_DB_TRUST")
+        assert "Missing option '--trust'" in commands.run(*options, str(checkpoints), expect=2).err
+
+
 def test_without_a_certificate_it_says_what_was_not_checked(
     commands: Desk, checkpoints: Path, authority: Authority
 ) -> None:
@@ -91,11 +112,11 @@ def test_nothing_is_written_if_it_does_not_hold(
 
 def test_what_is_not_there(commands: Desk, checkpoints: Path, tmp_path: Path) -> None:
     options = ("checkpoint", "stamp", "--tsa", "https://tsa.example/tsr")
-    assert "there is no directory" in commands.run(*options, str(tmp_path / "no"), expect=5).err
+    assert "there is no such file" in commands.run(*options, str(tmp_path / "no"), expect=5).err
     (tmp_path / "empty").mkdir()
     assert "there is no checkpoint" in commands.run(*options, str(tmp_path / "empty"), expect=5).err
     (checkpoints / "000000002" / "checkpoint.note").write_bytes(b"x" * 2_000_000)
-    assert "longer than" in commands.run(*options, str(checkpoints), expect=3).err
+    assert "longer than" in commands.run(*options, str(checkpoints), expect=None).err
 
 
 @pytest.mark.parametrize("wrong", [["--tsa", "tsa.example"], ["--timeout", "0"], ["--timeout", "nan"], []])
@@ -113,9 +134,6 @@ def test_checkpoint_verify_checks_time_stamps(
     with serve(honest(authority)) as served:
         for name in ("000000001", "000000001", "000000002"):
             commands.run(*stamped, served.url, str(checkpoints / name))
-    (checkpoints / "000000003" / "checkpoint.note").write_bytes(
-        (signed_book.checkpoints / "000000003" / "checkpoint.note").read_bytes()
-    )
     done = commands.run(*verify, str(checkpoints))
     assert done.out.count("existed at 20") == 3
     assert "ok        000000001/stamp-2.tsr  existed at 20" in done.out

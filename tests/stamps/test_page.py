@@ -56,7 +56,8 @@ def test_the_page_runs_as_printed(
             (command, "000000003 existed at "),
             (again, "000000003/stamp-1.tsr  existed at "),
         ):
-            words = block.text.replace(URL, served.url).replace(PLACE, "trading").split()
+            text = block.text.replace("\\\n", "")
+            words = text.replace(URL, served.url).replace(PLACE, "trading").split()
             assert words[0] == "alpha-db"
             assert main(words[1:]) == 0
             assert said in capsys.readouterr().out

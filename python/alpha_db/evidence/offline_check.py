@@ -13,7 +13,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
 not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1205 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+It has 1208 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
 Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
 and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
@@ -435,6 +435,9 @@ def verify_proof(text: str, keys: Sequence[Key], verify: Verify = verify_signatu
     run_hash = _row_hash(LOG_OF_RUNS, index + 1, run_row["previous_hash"], run_row["row_data"])
     path = [_base64(line, 32) for line in found[3].split()]
     signed_row = RunRow(index + 1, run_row["previous_hash"], run_row["row_data"], path)
+    if index + 1 != checkpoint.size:
+        # Nobody compared an older run with the logs when this was signed: its own checkpoint says what holds.
+        raise Refused(f"run {index + 1} is not the last run that was signed, which is run {checkpoint.size}")
     if not verify_inclusion(leaf_hash(run_hash), index, checkpoint.size, path, checkpoint.root):
         raise Refused(
             f"run {index + 1} is not the run {index + 1} of the log that {checkpoint.origin} signed"

@@ -94,6 +94,9 @@ class History:
     runs: list[Run] = field(default_factory=list)
     refused: list[RefusedRun] = field(default_factory=list)
     unreadable: list[UnreadableFile] = field(default_factory=list)
+    not_cosigned: list[RefusedRun] = field(
+        default_factory=list
+    )  #: later than the last that has a policy's quorum
 
     @property
     def latest(self) -> Run | None:
@@ -158,7 +161,10 @@ def open_run(stored: StoredRun, keys: Sequence[Key]) -> tuple[Run | None, list[U
         # Anybody may have added it. If it is a note of the log that says something else, the log was forked; any
         # other that does not hold keeps nobody from relying on the run.
         try:
-            found[file] = run_of_note(stored.name, stored.files[file], keys)
+            also = run_of_note(stored.name, stored.files[file], keys)
+            if found and also.checkpoint.size != next(iter(found.values())).checkpoint.size:
+                raise Unreadable(f"it is of run {also.checkpoint.size}")
+            found[file] = also
         except (Refused, Unreadable) as problem:
             unreadable[file] = str(problem)
     problems = [UnreadableFile(stored.name, file, reason) for file, reason in unreadable.items()]
@@ -216,9 +222,11 @@ def read_history(store: Store, keys: Sequence[Key], policy: Policy | None = None
             history.refused.append(RefusedRun(stored.name, str(problem)))
     if not (history.runs or history.refused or history.unreadable):
         raise _no_checkpoint(store)
+    waiting: list[RefusedRun] = []
     while policy and history.runs and (reason := _without_quorum(history.runs[-1], policy)):
-        history.refused.append(RefusedRun(history.runs.pop().name, reason))
-    history.refused.sort(key=lambda run: run.name)
+        waiting.insert(0, RefusedRun(history.runs.pop().name, reason))
+    # Behind one that is cosigned, they may be so later; without one, nobody has seen any of them.
+    (history.not_cosigned if history.runs else history.refused).extend(waiting)
     return history
 
 

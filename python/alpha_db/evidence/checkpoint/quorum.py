@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from alpha_db.evidence.offline_check import Policy, Refused, Unreadable, shown_seconds, witnessed
+from alpha_db.evidence.offline_check import (
+    Key,
+    Policy,
+    Refused,
+    Unreadable,
+    open_note,
+    shown_seconds,
+    witnessed,
+)
 from alpha_db.security.ed25519 import verify
+
+if TYPE_CHECKING:
+    from alpha_db.evidence.checkpoint.history import Run
 
 
 def cosigners(notes: Iterable[str], policy: Policy) -> dict[str, str]:
@@ -23,6 +35,24 @@ def cosigners(notes: Iterable[str], policy: Policy) -> dict[str, str]:
                 continue
             found |= {name: min(time, found.get(name, time)) for name, time in times.items()}
     return {name: shown_seconds(time) for name, time in found.items()}
+
+
+def merged_note(run: Run, keys: Sequence[Key], policy: Policy | None) -> str:
+    """Return a run's note with all signatures that hold: of trusted logs, and of a policy's witnesses.
+
+    What others added to the run's files is left out, because it would be carried on into proofs and tiles.
+    """
+    text = run.notes[0].removesuffix("\n").rpartition("\n\n")[0] + "\n"
+    lines: dict[str, None] = {}
+    for note in run.notes:
+        for line in note.removesuffix("\n").rpartition("\n\n")[2].split("\n"):
+            try:
+                if not (policy and witnessed(text, [line], policy, verify).times):
+                    open_note(f"{text}\n{line}\n", keys, verify)
+                lines[line] = None
+            except (Refused, Unreadable):
+                continue
+    return f"{text}\n" + "".join(f"{line}\n" for line in lines)
 
 
 def require_quorum(notes: Iterable[str], policy: Policy | None) -> dict[str, str]:

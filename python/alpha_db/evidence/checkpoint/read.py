@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from alpha_db.errors import AlphaDbError, NotThere
+from alpha_db.evidence import offline_check
 from alpha_db.evidence.checkpoint.history import (
     CheckpointRefused,
     Latest,
@@ -21,8 +22,9 @@ from alpha_db.evidence.checkpoint.history import (
     run_of_proof,
 )
 from alpha_db.evidence.checkpoint.quorum import cosigners, require_quorum
-from alpha_db.evidence.checkpoint.store import Store, StoreError, is_run, is_run_name, read_file, read_run
-from alpha_db.evidence.offline_check import Key, Policy, Refused, Unreadable
+from alpha_db.evidence.checkpoint.store import Store, StoreError, is_run, read_file, read_run
+from alpha_db.evidence.offline_check import Key, Policy, Refused, Unreadable, shown_seconds
+from alpha_db.security import ed25519
 
 
 class Verdict(StrEnum):
@@ -56,7 +58,7 @@ def check_path(
     try:
         if path == "-" or not place.is_dir():
             yield from _file("stdin" if path == "-" else path, read_file(place), keys, policy)
-        elif is_run_name(place.resolve().name) or is_run(place):
+        elif is_run(place):
             yield from _run(path, place, keys, policy)
         else:
             yield from _runs(Store(place, without), keys, policy)
@@ -89,6 +91,7 @@ def _runs(store: Store, keys: Sequence[Key], policy: Policy | None) -> Iterator[
     history = read_history(store, keys, policy)
     every = [Checked(run.name, run, cosigned=_cosigned(run, policy)) for run in history.runs]
     every += [Checked(run.name, reason=run.reason, verdict=Verdict.REFUSED) for run in history.refused]
+    every += [Checked(run.name, reason=run.reason, verdict=Verdict.NOT_RUN) for run in history.not_cosigned]
     every += [Checked(one.name, reason=one.reason, verdict=Verdict.NOT_RUN) for one in history.unreadable]
     yield from sorted(every, key=lambda checked: checked.what)
 
@@ -102,7 +105,7 @@ def read_checkpoints(path: Path, keys: Sequence[Key]) -> Latest:
     try:
         if not path.is_dir():
             return Latest(_open_file(path.name, read_file(path), keys), [])
-        if not (is_run_name(path.resolve().name) or is_run(path)):
+        if not is_run(path):
             return read_latest(Store(path), keys)
         run, unreadable = open_run(read_run(path), keys)
     except Refused as problem:
@@ -129,9 +132,18 @@ def _witnessed(checked: Checked, policy: Policy | None) -> Checked:
         return Checked(checked.what, reason=str(problem), verdict=Verdict.REFUSED)
 
 
+def _alone(checked: Checked, policy: Policy | None) -> Checked:
+    """The same of a file by itself, in which no signature of a witness may be wrong."""
+    assert checked.run is not None
+    if policy is None:
+        return checked
+    times = offline_check.require_quorum(checked.run.notes[0], policy, ed25519.verify)
+    return replace(checked, cosigned={name: shown_seconds(time) for name, time in times.items()})
+
+
 def _file(what: str, text: str, keys: Sequence[Key], policy: Policy | None) -> Iterator[Checked]:
     try:
-        yield _witnessed(Checked(what, _open_file(what, text, keys)), policy)
+        yield _alone(Checked(what, _open_file(what, text, keys)), policy)
     except Refused as problem:
         yield Checked(what, reason=str(problem), verdict=Verdict.REFUSED)
     except Unreadable as problem:

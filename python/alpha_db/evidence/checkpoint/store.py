@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import NamedTuple
 
 from alpha_db.errors import AlphaDbError, NotThere
@@ -117,12 +118,13 @@ class Store:
 
         Raises StoreError if there is a run of that name, or it cannot be written; then nothing of it is left.
         """
-        target, new = self.path / name, self.path / f"{_NEW}{name}"
+        # Of another name each time, in case somebody left a file there that cannot be removed.
+        target, new = self.path / name, self.path / f"{_NEW}{name}-{token_hex(4)}"
         try:
             if target.exists():
                 raise StoreError(f"{target} is there already")
             for left in self.path.glob(f"{_NEW}*"):
-                shutil.rmtree(left)  # of a run that was killed: we hold the lock, so it is nobody's
+                shutil.rmtree(left, ignore_errors=True)  # of a run that was killed: we hold the lock
             new.mkdir()
             try:
                 for file, text in files.items():
@@ -197,8 +199,8 @@ def read_run(path: Path) -> StoredRun:
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a directory of another name holds a run."""
-    return (path / NOTE).exists() or (path / PROOF).exists()
+    """Return whether a directory is a run, and not one of runs: it is named as one, and has a checkpoint in it."""
+    return is_run_name(path.resolve().name) and ((path / NOTE).exists() or (path / PROOF).exists())
 
 
 def read_file(file: Path) -> str:

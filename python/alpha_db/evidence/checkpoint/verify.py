@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
-from typing import Any
+from itertools import chain, islice, repeat
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -18,15 +18,23 @@ from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
 from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, whole
-from alpha_db.evidence.checkpoint.note import Position
+from alpha_db.evidence.checkpoint.note import Position, run_name
 from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
-from alpha_db.evidence.offline_check import MerkleTree, Signed, leaf_hash, verify_consistency
+from alpha_db.evidence.offline_check import LOG_OF_RUNS, MerkleTree, Signed, leaf_hash, verify_consistency
 from alpha_db.queries import query
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Any]
 
 GUARDS = "guards"
+
+
+class Older(NamedTuple):
+    """What a run before the latest says of a log."""
+
+    run: str
+    signed: Signed
+
 
 #: A consistency proof costs as much as reading so many rows (measured: 4 ms, 2.5 µs).
 ROWS_FOR_A_PROOF = 1_500
@@ -87,6 +95,15 @@ def _compare(
         for run in refused
     ]
     results += [
+        _row(
+            run.name,
+            run.name,
+            verdict="not_run",
+            detail=f"{run.reason}; alpha-db checkpoint witness asks again",
+        )
+        for run in history.not_cosigned
+    ]
+    results += [
         _row(one.name, one.run, verdict="not_run", detail=f"could not be read: {one.reason}")
         for one in history.unreadable
     ]
@@ -101,6 +118,11 @@ def _compare(
         results.append(_tried(GUARDS, latest, None, lambda: _guards(conn, latest, here["guards"])))
     chains = [row[0] for row in conn.cursor(row_factory=tuple_row).execute(query("chain_status"))]
     gone = [name for name in covered if name not in chains]
+    recorded: dict[str, list[Older]] = {}
+    try:
+        recorded = _recorded(conn, latest)
+    except (AlphaDbError, psycopg.Error) as problem:
+        results.append(_row("recorded runs", latest.name, verdict="not_run", detail=_told(problem)))
     for name in [*chains, *gone]:
         if table not in (None, name):
             continue
@@ -110,9 +132,8 @@ def _compare(
         elif name in gone:
             results.append(_gone(covered[name], covered[name].logs[name]))
         else:
-            results.append(
-                _tried(name, covered[name], name, partial(_table, conn, runs, name, place, engage_lockdown))
-            )
+            found = partial(_table, conn, runs, recorded.get(name, []), name, place, engage_lockdown)
+            results.append(_tried(name, covered[name], name, found))
     return Comparison(directory, len(history.runs), latest, results)
 
 
@@ -196,49 +217,75 @@ def _verdict(conn: Connection, signed: Signed, *, engage: bool) -> Row | None:
         return cursor.execute(query("verify_checkpoint"), values).fetchone()
 
 
-def _table(conn: Connection, runs: Sequence[Run], name: str, place: Whereabouts, engage: bool) -> Row:
+def _recorded(conn: Connection, latest: Run) -> dict[str, list[Older]]:
+    """What every run that the latest checkpoint covers says of each log, signed or not; nothing if it does not hold.
+
+    A run that somebody signed and hid, or wrote past the trigger, is among them, because the log of runs only grows.
+    """
+    found: dict[str, list[Older]] = {}
+    if not _holds(conn, latest.logs[LOG_OF_RUNS]):
+        return found
+    with conn.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(query("recorded_heads"), {"size": latest.checkpoint.size}):
+            table = row["table_name"]
+            head = Signed("", table, row["size"], bytes(row["root"]), latest.checkpoint.origin)
+            found.setdefault(table, []).append(Older(run_name(row["id"]), head))
+    return found
+
+
+def _table(
+    conn: Connection,
+    runs: Sequence[Run],
+    recorded: Sequence[Older],
+    name: str,
+    place: Whereabouts,
+    engage: bool,
+) -> Row:
     mine = [run for run in runs if name in run.logs]
     latest = mine[-1].logs[name]
     found = _verdict(conn, latest, engage=engage)
     assert found is not None
     row = _row(name, mine[-1].name, name) | found | {"size": latest.size}
-    older = _older(mine, name)
+    older = _older(mine, recorded, name)
     if row["verdict"] == "tail_missing":
         _explain_missing(conn, row, mine[-1], latest, older, place)
     elif row["verdict"] == "checkpoint_mismatch":
-        _explain_mismatch(conn, row, older)
+        _explain_mismatch(conn, row, [one for one in older if one.signed.size < latest.size])
     elif row["verdict"] == "intact":
         _check_older(conn, row, latest, older)
     return row
 
 
-def _older(runs: Sequence[Run], name: str) -> list[tuple[Run, Signed]]:
-    """The checkpoints of a table before the latest, oldest first, each size once."""
-    by_size = {run.logs[name].size: (run, run.logs[name]) for run in reversed(runs)}
+def _older(runs: Sequence[Run], recorded: Sequence[Older], name: str) -> list[Older]:
+    """What older runs say of a table, the smallest size first, each size and root once, but not the latest's own."""
     latest = runs[-1].logs[name]
-    return [by_size[size] for size in sorted(by_size) if 0 < size < latest.size]
+    every = [*(Older(run.name, run.logs[name]) for run in runs), *recorded]
+    once = {(one.signed.size, one.signed.root): one for one in reversed(every)}
+    return [once[key] for key in sorted(once) if key[0] and key != (latest.size, latest.root)]
 
 
-def _check_older(conn: Connection, row: Row, latest: Signed, older: Sequence[tuple[Run, Signed]]) -> None:
-    """The latest checkpoint holds: each older one must be of a beginning of the same log."""
+def _check_older(conn: Connection, row: Row, latest: Signed, older: Sequence[Older]) -> None:
+    """The latest checkpoint holds: each older run must be of a beginning of the same log."""
     if not older:
         return
+    fitting = [one.signed for one in older if one.signed.size <= latest.size]
     roots = _all_roots if len(older) * ROWS_FOR_A_PROOF > latest.size else _proven_roots
-    for (run, signed), root in zip(older, roots(conn, latest, [signed for _, signed in older]), strict=True):
+    found = chain(roots(conn, latest, fitting) if fitting else (), repeat(None))
+    for (run, signed), root in zip(older, found, strict=False):
         # a proof is made of stored nodes; only the rows decide
-        if root == signed.root or _holds(conn, signed):
+        if root == signed.root or (signed.size <= latest.size and _holds(conn, signed)):
             continue
         row.update(
             verdict="checkpoint_mismatch",
             is_valid=False,
             error_code="AUD-009",
-            run=run.name,
+            run=run,
             size=signed.size,
             broken_id=signed.size,
             expected_hash=signed.root.hex(),
             actual_hash=root.hex() if root else None,
-            detail=f"rows 1 to {signed.size} are not those of the checkpoint {run.name}, though they are those of"
-            " the latest: both were signed, and they contradict each other",
+            detail=f"rows 1 to {signed.size} are not those of the run {run}, though they are those of the latest: both"
+            " are in the log that was signed, and they contradict each other",
         )
         return
     row["detail"] += f", and {_count(len(older), 'older checkpoint')}"
@@ -273,7 +320,7 @@ def _explain_missing(
     row: Row,
     run: Run,
     latest: Signed,
-    older: Sequence[tuple[Run, Signed]],
+    older: Sequence[Older],
     place: Whereabouts,
 ) -> None:
     there = row["rows_checked"]
@@ -286,27 +333,27 @@ def _explain_missing(
             verdict="not_run", is_valid=None, error_code=None, broken_id=None, missing_rows=None, detail=said
         )
         return
-    known = [one for one in older if one[1].size <= there]
+    known = [one for one in older if one.signed.size <= there]
     if known:
-        run, signed = known[-1]
+        run_then, signed = known[-1]
         agree = "agree" if _holds(conn, signed) else "do NOT agree"
-        said += f"; rows 1 to {signed.size} {agree} with the checkpoint {run.name}"
+        said += f"; rows 1 to {signed.size} {agree} with the checkpoint {run_then}"
     row["detail"] += f"; {said}"
 
 
-def _explain_mismatch(conn: Connection, row: Row, older: Sequence[tuple[Run, Signed]]) -> None:
+def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older]) -> None:
     """Find between which two runs the rewriting begins: a rewritten row changes every root from it on."""
     holds, broken = 0, len(older)
     while holds < broken:
         middle = (holds + broken) // 2
-        if _holds(conn, older[middle][1]):
+        if _holds(conn, older[middle].signed):
             holds = middle + 1
         else:
             broken = middle
-    first = older[holds - 1][1].size + 1 if holds else 1
-    last = older[broken][1].size if broken < len(older) else row["size"]
+    first = older[holds - 1].signed.size + 1 if holds else 1
+    last = older[broken].signed.size if broken < len(older) else row["size"]
     if holds:
-        row["detail"] += f"; rows 1 to {first - 1} agree with the checkpoint {older[holds - 1][0].name}"
+        row["detail"] += f"; rows 1 to {first - 1} agree with the checkpoint {older[holds - 1].run}"
     row["detail"] += f"; the first changed row is one of {first} to {last}"
 
 

@@ -121,6 +121,11 @@ def show(as_json: bool, key_file: Path) -> None:
     cls=NamedOption,
     help="Write the note to stdout, not into DIRECTORY; if that is given, it must follow the last one there.",
 )
+@click.option(
+    "--first",
+    is_flag=True,
+    help="With --stdout and without DIRECTORY: there is no earlier checkpoint to compare with.",
+)
 @click.option("--wait-for-standby", is_flag=True, help="Only when every connected standby has the rows, too.")
 @click.option(
     "--timeout",
@@ -137,6 +142,7 @@ def create(
     directory: Path | None,
     key_file: Path,
     to_stdout: bool,
+    first: bool,
     wait_for_standby: bool,
     timeout: float | None,
     without: tuple[str, ...],
@@ -157,10 +163,16 @@ def create(
         --wait-for-standby --timeout 300
       alpha-db checkpoint create --key new.key \\
         --trust old.key.vkey /mnt/checkpoints/trading
-      alpha-db checkpoint create --key checkpoint.key --stdout
+      alpha-db checkpoint create --key checkpoint.key --stdout \\
+        /mnt/checkpoints/trading
     """
-    if directory is None and not to_stdout:
-        raise click.UsageError("name a DIRECTORY, or give --stdout")
+    if directory is None and not (to_stdout and first):
+        raise click.UsageError(
+            "name the DIRECTORY of the checkpoints so far: without it, a log that was cut would be signed"
+            " (--stdout --first, if there are none)"
+        )
+    if directory and first:
+        raise click.UsageError("--first is for --stdout without DIRECTORY")
     if timeout is not None and not wait_for_standby:
         raise click.UsageError("--timeout is for --wait-for-standby")
     key = SigningKey.load(key_file)

@@ -70,7 +70,7 @@ def witness(
       alpha-db checkpoint witness --policy witnesses.policy \\
         --timeout 60 /mnt/checkpoints/trading --json
     """
-    trusted = list(policy.logs) or all_keys(keys, policy)
+    trusted = all_keys(keys, policy)
     with ExitStack() as stack:
 
         @cache

@@ -17,9 +17,9 @@ from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_d
 from alpha_db.evidence.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.evidence.cli.new_file import NotWritten, force_option, new_file, refuse_existing
 from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
-from alpha_db.evidence.offline_check import Key
+from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.queries import query
-from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
 
 
@@ -42,6 +42,7 @@ class Part(NamedTuple):
     type=click.Path(path_type=Path, readable=False),
     help="Only the rows after those of this checkpoint (of a directory: its latest). Needs --trust.",
 )
+@policy_option
 @trusted_keys_option(required=False)
 @click.option(
     "-o",
@@ -64,6 +65,7 @@ def export(
     to_id: int | None,
     since_checkpoint: Path | None,
     keys: Sequence[Key],
+    policy: Policy | None,
     output: Path,
     packed: bool,
     force: bool,
@@ -90,6 +92,7 @@ def export(
       alpha-db export --since-checkpoint checkpoints/000000042 \\
         --trust desk.vkey -o since/
     """
+    keys = chosen_keys(keys, policy)
     if since_checkpoint and not keys:
         raise click.UsageError("--since-checkpoint needs --trust, or an edited note could leave rows out")
     if since_checkpoint and from_id is not None:
@@ -100,7 +103,7 @@ def export(
         leave_stdout()
     if from_id is not None and to_id is not None and to_id < from_id - 1:
         raise click.UsageError(f"--to-id {to_id} is before --from-id {from_id}")
-    notes = open_notes(since_checkpoint, keys) if since_checkpoint else None
+    notes = open_notes(since_checkpoint, keys, policy) if since_checkpoint else None
     is_single = table is not None and not output.is_dir()
     if not is_single:
         _prepare(output, table is None)

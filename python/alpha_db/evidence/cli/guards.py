@@ -9,13 +9,15 @@ from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.evidence.checkpoint.guards import Since, guards_since
 from alpha_db.evidence.cli.notes import open_notes
-from alpha_db.evidence.offline_check import Key
+from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.verify.cli.guards import counted, tell_facts
 
 
-def show_since(settings: Settings, checkpoints: Path, keys: list[Key], *, as_json: bool) -> None:
+def show_since(
+    settings: Settings, checkpoints: Path, keys: list[Key], policy: Policy | None = None, *, as_json: bool
+) -> None:
     """Compare the guards with the checkpoints that a path names, tell what is others, and end the command."""
-    notes = open_notes(checkpoints, keys)
+    notes = open_notes(checkpoints, keys, policy)
     notes.tell_unread()
     with settings.installed() as (conn, _):
         found = guards_since(conn, notes.run)

@@ -25,8 +25,9 @@ from alpha_db.errors import (
 from alpha_db.evidence.checkpoint.create import seal
 from alpha_db.evidence.checkpoint.history import Run, UnreadableFile
 from alpha_db.evidence.checkpoint.note import PROOF
+from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.checkpoint.read import read_checkpoints
-from alpha_db.evidence.offline_check import Key, Refused, Signed, Unreadable
+from alpha_db.evidence.offline_check import Key, Policy, Refused, Signed, Unreadable
 from alpha_db.evidence.offline_check import NotThere as NoFile
 from alpha_db.installation import Place
 from alpha_db.queries import query
@@ -104,12 +105,15 @@ class Notes:
             note(("Not read, so an older checkpoint may stand in", WARN), said)
 
 
-def open_notes(path: Path, keys: Sequence[Key]) -> Notes:
+def open_notes(path: Path, keys: Sequence[Key], policy: Policy | None = None) -> Notes:
     """Return the checkpoint that a path names: a run, a file of one, or the latest of a directory of runs.
 
-    Raises CheckpointRefused for what no trusted key signed, NotThere, and StoreError for what cannot be read.
+    With a policy its quorum must have cosigned it. Raises CheckpointRefused for what no trusted key signed,
+    EvidenceRefused without a quorum, NotThere, and StoreError for what cannot be read.
     """
     latest = read_checkpoints(path, keys)
+    with judged(path):
+        require_quorum(latest.run.notes, policy)
     return Notes(path, latest.run, latest.unreadable)
 
 

@@ -14,12 +14,13 @@ from alpha_db.cli.output import GOOD, WARN, clean, emit_json, leave_stdout, line
 from alpha_db.errors import NotThere
 from alpha_db.evidence.checkpoint.history import Run, whole
 from alpha_db.evidence.checkpoint.note import MAX_FOREIGN_EXTRA, compose_row_proof, compose_run_proof
+from alpha_db.evidence.checkpoint.quorum import merged_note
 from alpha_db.evidence.cli.export_rows import Log
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
 from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, judged, open_notes, seal_first
-from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, RunRow, Signed, verify_proof
+from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Policy, RunRow, Signed, verify_proof
 from alpha_db.queries import query
-from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
+from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import spinner
 
 
@@ -33,7 +34,8 @@ from alpha_db.verify.cli.progress import spinner
     required=True,
     help="A directory of checkpoints (the latest is taken), one of its runs, or a run.tlog-proof.",
 )
-@trusted_keys_option
+@policy_option
+@trusted_keys_option(required=False)
 @click.option(
     "-o",
     "--output",
@@ -51,6 +53,7 @@ def prove(
     row_id: int,
     checkpoints: Path,
     keys: Sequence[Key],
+    policy: Policy | None,
     output: Path,
     force: bool,
 ) -> None:
@@ -74,8 +77,11 @@ def prove(
         leave_stdout()
     else:
         refuse_existing(output, force)
-    notes = open_notes(checkpoints, keys)
+    trusted = all_keys(keys, policy)
+    notes = open_notes(checkpoints, trusted, policy)
     signed = notes.of(table)
+    if table == LOG_OF_RUNS:
+        signed = whole(notes.run).head(table)  # of an older run, if the row of the latest could not be read
     notes.tell_unread()
     if row_id > signed.size:
         raise NotThere(
@@ -83,9 +89,9 @@ def prove(
             hint="alpha-db checkpoint create makes one of the rows as they are now",
         )
     run = whole(notes.run)
-    proof = _prove(settings, table, row_id, signed, notes)
+    proof = _prove(settings, table, row_id, signed, notes, _note(notes.run, trusted, policy))
     with judged(f"row {row_id} of {table}, as it is in the database"):
-        found = verify_proof(proof, keys)
+        found = verify_proof(proof, trusted)
     with new_file(output, force) as stream:
         stream.write(proof.encode())
     if too_long := len(proof.split("\n", 2)[1]) > MAX_FOREIGN_EXTRA // 3 * 4:
@@ -102,7 +108,7 @@ def prove(
         line(("ok", GOOD), f"  row {row_id:,} of {clean(table)}, among {signed.size:,} rows: {clean(output)}")
 
 
-def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: Notes) -> str:
+def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: Notes, text: str) -> str:
     arguments = {"table_name": table, "id": row_id, "size": signed.size}
     with settings.installed() as (conn, place), conn.cursor(row_factory=dict_row) as cursor:
         logs = {log["table"]: Log(**log) for log in cursor.execute(query("logs")).fetchall()}
@@ -123,8 +129,7 @@ def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: N
         missing = row_id if row is None else row_id - 1
         raise EvidenceRefused(f"row {missing} of {table} is missing")
     path = [bytes(node) for node in row["proof"]]
-    text = _note(notes.run)
-    if table == LOG_OF_RUNS:
+    if table == LOG_OF_RUNS and row_id == signed.size:
         return compose_run_proof(RunRow(row_id, row["previous_hash"], row["row_data"], path), text)
     assert notes.run.proof is not None  # whole() has looked
     return compose_row_proof(
@@ -132,9 +137,9 @@ def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: N
     )
 
 
-def _note(run: Run) -> str:
-    """The note with the most signatures of the checkpoint that the run's row was proved in."""
+def _note(run: Run, keys: Sequence[Key], policy: Policy | None) -> str:
+    """The note with all signatures that hold, of the checkpoint that the run's row was proved in."""
     assert run.proof is not None  # whole() has looked
     if run.proof.run.checkpoint != run.checkpoint:
         return run.proof.note  # of an older run, because the row of the latest could not be read
-    return max(run.notes, key=len)
+    return merged_note(run, keys, policy)

@@ -12,18 +12,20 @@ import click
 from alpha_db.cli.common import NamedOption, json_option
 from alpha_db.cli.options import FILE, Number
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, note
-from alpha_db.errors import NotThere, ValueRefused
+from alpha_db.errors import ValueRefused
+from alpha_db.evidence.checkpoint.history import run_of_note
 from alpha_db.evidence.checkpoint.note import NOTE
 from alpha_db.evidence.checkpoint.read import Verdict
-from alpha_db.evidence.checkpoint.store import Store
+from alpha_db.evidence.checkpoint.store import is_run
 from alpha_db.evidence.cli.new_file import writing
-from alpha_db.evidence.cli.notes import judged
-from alpha_db.evidence.offline_check import MAX_NOTE, read_text
+from alpha_db.evidence.cli.notes import judged, open_notes
+from alpha_db.evidence.offline_check import MAX_NOTE, Key, Policy, Refused, read_text
 from alpha_db.evidence.stamps.check import CheckedStamp, check_stamps
 from alpha_db.evidence.stamps.post import check_url
 from alpha_db.evidence.stamps.stamp import certificates
 from alpha_db.evidence.stamps.stamp import stamp as ask
 from alpha_db.security.files import whole_file
+from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option
 
 _WAIT = 30.0
 
@@ -57,6 +59,8 @@ tsa_ca_option = click.option(
     help="The time-stamping authority.",
 )
 @tsa_ca_option
+@policy_option
+@trusted_keys_option(required=False)
 @click.option(
     "--timeout",
     type=Number(min=0, min_open=True, max=3600),
@@ -65,11 +69,20 @@ tsa_ca_option = click.option(
     help=f"How long to wait for the authority, in seconds; default: {_WAIT:g}.",
 )
 @json_option
-def stamp(as_json: bool, directory: Path, url: str, ca_file: Path | None, timeout: float) -> None:
+def stamp(
+    as_json: bool,
+    directory: Path,
+    url: str,
+    ca_file: Path | None,
+    policy: Policy | None,
+    keys: list[Key],
+    timeout: float,
+) -> None:
     """Have a time-stamping authority (RFC 3161) stamp the latest checkpoint in DIRECTORY, or that of one run.
 
-    The authority gets the SHA-256 of checkpoint.note, and nothing else. Its answer is checked, and written beside the
-    note as stamp-1.tsr, or the lowest number that is free; nothing is overwritten. Needs the program openssl. Asks no
+    The checkpoint must be signed by a trusted key (--trust, or a log of --policy). The authority gets the SHA-256 of
+    checkpoint.note, and nothing else. Its answer is checked, and written beside the note as stamp-1.tsr, or the lowest
+    number that is free; nothing is overwritten. Needs the program openssl. Asks no
     database.
 
     Exits 0 if the time-stamp is written, 1 if the answer does not hold, 3 if there is none, 5 if there is no
@@ -78,13 +91,13 @@ def stamp(as_json: bool, directory: Path, url: str, ca_file: Path | None, timeou
     \b
     Examples:
       alpha-db checkpoint stamp --tsa https://freetsa.org/tsr \\
-        --tsa-ca freetsa-ca.pem /mnt/checkpoints/trading
+        --tsa-ca freetsa-ca.pem --trust checkpoint.key.vkey \\
+        /mnt/checkpoints/trading
     """
     if isnan(timeout):
         raise click.BadParameter("NaN is no number", param_hint="--timeout")
-    run = _run_in(directory)
-    with judged(run / NOTE):
-        data = read_text(run / NOTE, MAX_NOTE).encode()
+    run, text = _run_in(directory, all_keys(keys, policy))
+    data = text.encode()
     if ca_file is not None:
         with judged("--tsa-ca"):
             certificates(ca_file)
@@ -127,14 +140,16 @@ _WORDS = {
 }
 
 
-def _run_in(directory: Path) -> Path:
-    """The directory of the run that is meant. Raises NotThere, StoreError."""
-    if (directory / NOTE).exists():
-        return directory
-    found = [name for name in Store(directory).names() if (directory / name / NOTE).exists()]
-    if not found:
-        raise NotThere(f"there is no checkpoint in {directory}")
-    return directory / found[-1]
+def _run_in(directory: Path, keys: list[Key]) -> tuple[Path, str]:
+    """The directory of the run that is meant, and its note, which holds. Raises NotThere, AlphaDbError."""
+    found = open_notes(directory, keys)
+    found.tell_unread()
+    run = directory if is_run(directory) else directory / found.run.name
+    with judged(run / NOTE):
+        text = read_text(run / NOTE, MAX_NOTE)
+        if run_of_note(run.name, text, keys).checkpoint != found.run.checkpoint:
+            raise Refused("it was changed meanwhile")
+    return run, text
 
 
 def _write(run: Path, response: bytes) -> Path:

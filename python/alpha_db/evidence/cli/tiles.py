@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from alpha_db.cli.options import table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line
 from alpha_db.errors import EXIT_OK, AlphaDbError, NotThere, from_database, squeeze
 from alpha_db.evidence.checkpoint.durable import make_durable
+from alpha_db.evidence.checkpoint.quorum import merged_note
 from alpha_db.evidence.checkpoint.store import Store
 from alpha_db.evidence.cli.export_rows import Log, snapshot
 from alpha_db.evidence.cli.new_file import writing
@@ -27,13 +29,18 @@ from alpha_db.evidence.cli.notes import (
     verdict_of,
     worst,
 )
-from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Refused
+from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Policy, Refused
 from alpha_db.evidence.tiles.folder import CHECKPOINT, TREE
 from alpha_db.evidence.tiles.publish import Head, Published, publish
 from alpha_db.evidence.tiles.source import DatabaseLog
 from alpha_db.installation import Place
 from alpha_db.queries import ask, ask_one
-from alpha_db.verify.cli.checkpoint_options import require_keys, trusted_keys_option
+from alpha_db.verify.cli.checkpoint_options import (
+    chosen_keys,
+    policy_option,
+    require_keys,
+    trusted_keys_option,
+)
 from alpha_db.verify.cli.progress import progress_bar
 
 _FOLDER = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
@@ -60,6 +67,7 @@ class Result(NamedTuple):
     type=click.Path(path_type=Path, readable=False),
     help="Compare with the latest checkpoint in DIR first, and publish it. Needs --trust.",
 )
+@policy_option
 @trusted_keys_option(required=False)
 @click.option("--full", is_flag=True, help="Read all rows again, and write again what is missing or damaged.")
 @database_options
@@ -70,6 +78,7 @@ def tiles(
     table: str | None,
     checkpoints: Path | None,
     keys: Sequence[Key],
+    policy: Policy | None,
     full: bool,
 ) -> None:
     """Write the Merkle log of each chained table into DIRECTORY/TABLE, as C2SP tlog-tiles.
@@ -94,10 +103,13 @@ def tiles(
       alpha-db tiles /srv/www/audit --full
     """
     if checkpoints:
+        keys = chosen_keys(keys, policy)
         require_keys(keys)
     _prepare(directory)
-    notes = open_notes(checkpoints, keys) if checkpoints else None
+    notes = open_notes(checkpoints, keys, policy) if checkpoints else None
     if notes:
+        only = merged_note(notes.run, keys, policy)  # what others added is not published
+        notes = replace(notes, run=replace(notes.run, notes=[only]))
         notes.tell_unread()
     with settings.installed() as (conn, place), Store(directory).locked(settings.seconds):
         sizes = _durable_sizes(conn, place)
@@ -175,7 +187,7 @@ def _signed(log: Log, notes: Notes) -> Head | None:
         return None
     if notes.run.is_whole and found.origin != log.origin:
         raise Refused(f"the checkpoint is of {found.origin}, this is {log.origin}")
-    return Head(found.size, found.root, notes.run.notes[-1] if log.table == LOG_OF_RUNS else None)
+    return Head(found.size, found.root, notes.run.notes[0] if log.table == LOG_OF_RUNS else None)
 
 
 def _report(directory: Path, results: Sequence[Result], as_json: bool) -> None:

@@ -94,6 +94,8 @@ def init(as_json: bool, state: Path) -> None:
     Examples:
       alpha-db witness init --state /var/lib/alpha-db-witness/state.json
     """
+    if not state.name:
+        raise click.UsageError("--state names no file")
     create(state)
     if as_json:
         emit_json({"state": str(state)})

@@ -12,7 +12,7 @@ from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.bounded import read_bytes
 from alpha_db.evidence.checkpoint.note import NOTE
 from alpha_db.evidence.checkpoint.read import Verdict
-from alpha_db.evidence.checkpoint.store import Store, is_run, is_run_name
+from alpha_db.evidence.checkpoint.store import Store, is_run
 from alpha_db.evidence.offline_check import MAX_NOTE, NotThere, Refused, Unreadable, read_text
 from alpha_db.evidence.stamps.stamp import MAX_STAMP, verify_stamp
 
@@ -35,13 +35,10 @@ def check_stamps(path: str, ca_file: Path, without: Sequence[str] = ()) -> Itera
     """
     place = Path(path)
     try:
-        if is_run_name(place.resolve().name) or is_run(place):
-            runs = [(path, place)]
-        else:
-            runs = [(name, place / name) for name in Store(place, without).names()]
+        names = [] if is_run(place) else Store(place, without).names()
     except (AlphaDbError, OSError):
         return
-    for name, run in runs:
+    for name, run in [(name, place / name) for name in names] or [(path, place)]:
         for file in _stamps(run):
             yield _check(f"{name}/{file}", run, file, ca_file)
 

@@ -47,9 +47,14 @@ def policy_option(
     return add(function) if function else add
 
 
+def chosen_keys(keys: Sequence[Any], policy: Any) -> list[Any]:
+    """Return the keys of the logs that a policy names; if it names none, those that are trusted by name."""
+    return list(policy.logs if policy and policy.logs else keys)
+
+
 def all_keys(keys: Sequence[Any], policy: Any) -> list[Any]:
-    """Return the keys that are trusted by name or by a policy. Raises MissingParameter if there is none."""
-    found = [*keys, *(policy.logs if policy else ())]
+    """Return the same as chosen_keys. Raises MissingParameter if there is none."""
+    found = chosen_keys(keys, policy)
     if not found:
         raise click.MissingParameter(param_type="option", param_hint="'--trust' or '--policy'")
     return found

@@ -13,7 +13,12 @@ from alpha_db.cli.optional import load
 from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE
 from alpha_db.queries import ask
-from alpha_db.verify.cli.checkpoint_options import require_keys, trusted_keys_option
+from alpha_db.verify.cli.checkpoint_options import (
+    chosen_keys,
+    policy_option,
+    require_keys,
+    trusted_keys_option,
+)
 
 
 @click.command(short_help="List every guard that is not as installed.")
@@ -23,9 +28,10 @@ from alpha_db.verify.cli.checkpoint_options import require_keys, trusted_keys_op
     type=click.Path(path_type=Path, readable=False),
     help="Checkpoints to compare with: a directory (its latest run), one run, or a note; needs --trust.",
 )
+@policy_option
 @trusted_keys_option(required=False)
 @database_options
-def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: list[Any]) -> None:
+def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: list[Any], policy: Any) -> None:
     """List every guard that is not as installed: triggers, functions, grants, owners, columns.
 
     With --checkpoints: what is not as it was when a checkpoint was made, even if somebody accepted it; the logins
@@ -43,8 +49,9 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
     if checkpoints is None:
         _installed(settings, as_json)
         return
+    keys = chosen_keys(keys, policy)
     require_keys(keys)
-    load("alpha_db.evidence.cli.guards:show_since")(settings, checkpoints, keys, as_json=as_json)
+    load("alpha_db.evidence.cli.guards:show_since")(settings, checkpoints, keys, policy, as_json=as_json)
 
 
 def _installed(settings: Settings, as_json: bool) -> None:

@@ -20,7 +20,12 @@ from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, put, want_json
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
 from alpha_db.verify.cli import verify_report
-from alpha_db.verify.cli.checkpoint_options import checkpoint_options, policy_option, require_keys
+from alpha_db.verify.cli.checkpoint_options import (
+    checkpoint_options,
+    chosen_keys,
+    policy_option,
+    require_keys,
+)
 from alpha_db.verify.cli.engaging import (
     ENGAGE_FOR,
     Again,
@@ -217,7 +222,7 @@ def _read_checkpoints(
         raise click.UsageError(
             "a checkpoint is of all rows: --checkpoints and a range of ids exclude each other"
         )
-    keys = [*keys, *(policy.logs if policy else ())]
+    keys = chosen_keys(keys, policy)
     require_keys(keys)
     read: Callable[..., Checkpoints] = load("alpha_db.evidence.cli.verify_checkpoints:read_checkpoints")
     return read(directory, without, keys, policy)
