@@ -54,15 +54,17 @@ def test_the_latest_checkpoint_is_stamped(commands: Desk, checkpoints: Path, aut
         assert verify_stamp(note, file.read_bytes(), authority.ca).isoformat() == done.json["time"]
         # a run that is named; a second time-stamp; a number that is taken
         commands.run(*options, str(checkpoints / "000000001"))
-        (checkpoints / "000000002" / "stamp-7.tsr").write_bytes(b"mine")
+        for number in (7, 999_999_999):
+            (checkpoints / "000000002" / f"stamp-{number}.tsr").write_bytes(b"mine")
         done = commands.run(*options, str(checkpoints))
         assert "000000002 existed at 20" in done.out
         assert done.err == ""
     assert names(checkpoints) == {
         "000000001/stamp-1.tsr",
         "000000002/stamp-1.tsr",
+        "000000002/stamp-2.tsr",
         "000000002/stamp-7.tsr",
-        "000000002/stamp-8.tsr",
+        "000000002/stamp-999999999.tsr",
     }
     assert (checkpoints / "000000002" / "stamp-7.tsr").read_bytes() == b"mine"
 

@@ -129,6 +129,23 @@ def test_if_the_memory_cannot_be_written_nothing_is_cosigned(tmp_path: Path) -> 
         assert witness.post(LOG.request(5, 6)).status == 200
 
 
+def test_a_fork_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    with in_process(folder) as witness:
+        assert witness.post(HONEST.request(0, 50)).status == 200
+        folder.rename(tmp_path / "gone")
+        fork = request(50, [], FORK.note(50))
+        assert witness.post(fork).status == 422
+        assert "FORK" in witness.told[-1]
+        assert "it could not be kept" in witness.told[-1]
+        assert "No such file" in witness.told[-1]
+        (tmp_path / "gone").rename(folder)
+        assert json.loads(witness.state.read_text(encoding="utf-8"))["forks"] == {}
+        assert witness.post(fork).status == 422
+        assert json.loads(witness.state.read_text(encoding="utf-8"))["forks"] == {LOG.name: FORK.note(50)}
+
+
 @pytest.mark.parametrize("failing", [1, 2], ids=["the file", "the directory"])
 def test_what_may_not_be_on_disk_is_not_cosigned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int

@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from alpha_db.security.files import lock, new_file, sync, whole_file
 _RUN = re.compile(r"\d{9,18}", re.ASCII)
 _COSIGNED = re.compile(r"cosigned-([1-9]\d{0,8})\.note", re.ASCII)
 _MAX_RUN = 1 << 26  #: of a run's proof, in bytes: a head for each of a hundred thousand tables
+_MAX_COSIGNED = 100  #: how many notes with cosignatures of a run are read
 _NEW = ".new-"
 
 
@@ -50,9 +52,8 @@ class StoredRun(NamedTuple):
 
     @property
     def cosigned(self) -> list[str]:
-        """The names of the notes with cosignatures, in the order in which they were added."""
-        found = {name: _COSIGNED.fullmatch(name) for name in self.files}
-        return sorted((name for name in found if found[name]), key=lambda name: int(name[9:-5]))
+        """The names of the notes with cosignatures, in the order of their numbers."""
+        return _numbered(self.files)
 
 
 class Store:
@@ -141,18 +142,29 @@ class Store:
 
 
 def add_cosigned(run: Path, note: str) -> Path:
-    """Add a note with cosignatures to a run, durably and whole; return its file. The caller holds the lock.
+    """Add a note with cosignatures to a run, durably and whole, under the lowest number that is free; return its file.
 
-    Raises StoreError.
+    The caller holds the lock. Raises StoreError, also if there are as many as are read.
     """
     try:
-        numbers = [int(found[1]) for entry in run.iterdir() if (found := _COSIGNED.fullmatch(entry.name))]
-        file = run / f"cosigned-{max(numbers, default=0) + 1}.note"
+        taken = {entry.name for entry in run.iterdir()}
+        number = next(number for number in count(1) if f"cosigned-{number}.note" not in taken)
+        if number > _MAX_COSIGNED:
+            raise StoreError(
+                f"{run} has {_MAX_COSIGNED} notes with cosignatures, and no more are read",
+                hint="move those away that are not needed",
+            )
+        file = run / f"cosigned-{number}.note"
         with whole_file(file, overwrite=False) as stream:
             stream.write(note.encode())
     except OSError as problem:
         raise StoreError(f"cannot write to {run}: {problem.strerror}") from None
     return file
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """The names of notes with cosignatures among these, in the order of their numbers."""
+    return sorted((name for name in names if _COSIGNED.fullmatch(name)), key=lambda name: int(name[9:-5]))
 
 
 def is_run_name(name: str) -> bool:
@@ -172,8 +184,11 @@ def read_run(path: Path) -> StoredRun:
         return StoredRun(path.name, path, {}, {"": "it is not a directory"})
     except OSError as problem:
         return StoredRun(path.name, path, {}, {"": f"it cannot be read: {problem.strerror}"})
-    cosigned = sorted(name for name in there if _COSIGNED.fullmatch(name))
-    for name in (NOTE, PROOF, *cosigned):
+    cosigned = _numbered(there)
+    if more := cosigned[_MAX_COSIGNED:]:
+        told = f"it and {len(more) - 1} more are not read: of a run's notes with cosignatures {_MAX_COSIGNED} are"
+        unreadable[more[0]] = told
+    for name in (NOTE, PROOF, *cosigned[:_MAX_COSIGNED]):
         try:
             files[name] = read_text(path / name, _MAX_RUN if name == PROOF else MAX_NOTE)
         except (NoFile, Unreadable) as problem:

@@ -30,6 +30,7 @@ _WORDS = {
     Result.REFUSED: ("refused    ", WARN),
     Result.BAD_ANSWER: ("bad answer ", WARN),
     Result.NOT_REACHED: ("not reached", WARN),
+    Result.NO_PROOF: ("no proof   ", WARN),
 }
 
 
@@ -58,8 +59,9 @@ def witness(
     """Send the latest run in DIRECTORY to the witnesses of a policy, and keep what they sign beside it.
 
     Asks each witness that has a URL and has not cosigned this run yet; so it can be run again until there is a
-    quorum. The run must be signed by a log of the policy, or by --trust. Exits 0 with a quorum; 1 if a witness says
-    that it cosigned another log: look at it before anything else; 3 without a quorum.
+    quorum. The run must be signed by a log of the policy; --trust counts only if the policy names none. Exits 0 with a
+    quorum; 1 if a witness says that it cosigned another log, or the database does not continue the runs: look at it
+    before anything else; 3 without a quorum, or if the database cannot give a proof that a witness needs.
 
     \b
     Examples:
@@ -76,13 +78,17 @@ def witness(
             return stack.enter_context(settings.installed())[0]
 
         done = cosign_latest(Store(directory, without), trusted, policy, connect, timeout, settings.seconds)
-    for one in done.unreadable:
-        said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
-        note(("Not read, so perhaps a later run was not sent", WARN), said)
-    if as_json:
-        emit_json(_described(done, policy))
-    else:
-        _tell(done, policy)
+        for one in done.unreadable:
+            said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
+            note(("Not read, so perhaps a later run was not sent", WARN), said)
+        if as_json:
+            emit_json(_described(done, policy))
+        else:
+            _tell(done, policy)
+        if done.problem and not done.collected.has_fork:
+            raise done.problem  # in here, where a lock that was not to be had is explained
+    if done.problem:
+        note(("Besides", WARN), f": {clean(done.problem)}")
     finish(done.collected.exit_code)
 
 

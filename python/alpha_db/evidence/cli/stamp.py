@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from math import isnan
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from alpha_db.errors import ValueRefused
 from alpha_db.evidence.checkpoint.history import run_of_note
 from alpha_db.evidence.checkpoint.note import NOTE
 from alpha_db.evidence.checkpoint.read import Verdict
-from alpha_db.evidence.checkpoint.store import StoreError, is_run
+from alpha_db.evidence.checkpoint.store import is_run
 from alpha_db.evidence.cli.new_file import writing
 from alpha_db.evidence.cli.notes import judged, open_notes
 from alpha_db.evidence.offline_check import MAX_NOTE, Key, Policy, Refused, read_text
-from alpha_db.evidence.stamps.check import STAMP, CheckedStamp, check_stamps
+from alpha_db.evidence.stamps.check import CheckedStamp, check_stamps
 from alpha_db.evidence.stamps.post import check_url
 from alpha_db.evidence.stamps.stamp import certificates
 from alpha_db.evidence.stamps.stamp import stamp as ask
@@ -80,8 +81,8 @@ def stamp(
     """Have a time-stamping authority (RFC 3161) stamp the latest checkpoint in DIRECTORY, or that of one run.
 
     The checkpoint must be signed by a trusted key (--trust, or a log of --policy). The authority gets the SHA-256 of
-    checkpoint.note, and nothing else. Its answer is checked, and written beside the
-    note as stamp-1.tsr, or the next number that is free; nothing is overwritten. Needs the program openssl. Asks no
+    checkpoint.note, and nothing else. Its answer is checked, and written beside the note as stamp-1.tsr, or the lowest
+    number that is free; nothing is overwritten. Needs the program openssl. Asks no
     database.
 
     Exits 0 if the time-stamp is written, 1 if the answer does not hold, 3 if there is none, 5 if there is no
@@ -152,15 +153,16 @@ def _run_in(directory: Path, keys: list[Key]) -> tuple[Path, str]:
 
 
 def _write(run: Path, response: bytes) -> Path:
-    """Write a time-stamp under the next number that is free. Raises NotWritten, StoreError."""
+    """Write a time-stamp under the lowest number that is free. Raises NotWritten."""
     with writing(run):
-        numbers = [int(found[1]) for each in run.iterdir() if (found := STAMP.fullmatch(each.name))]
-        for number in range(max(numbers, default=0) + 1, 10**9):
-            path = run / f"stamp-{number}.tsr"
+        taken = {each.name for each in run.iterdir()}
+        for number in count(1):
+            if (path := run / f"stamp-{number}.tsr").name in taken:
+                continue
             try:
                 with whole_file(path, overwrite=False) as stream:
                     stream.write(response)
             except FileExistsError:  # of another process, meanwhile
                 continue
-            return path
-    raise StoreError(f"{run} has no room for another time-stamp")
+            break
+    return path

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from alpha_db.evidence.offline_check import (
@@ -31,8 +31,12 @@ PATIENCE = 30.0
 #: How many seconds the clock of a witness may be ahead of ours.
 _AHEAD = 3600
 
-#: Gives the hashes which prove that the log of the first size is the beginning of that of the second.
+#: Gives the hashes which prove that the log of the first size is the beginning of that of the second. Raises NoProof.
 Consistency = Callable[[int, int], Sequence[bytes]]
+
+
+class NoProof(Exception):  # noqa: N818
+    """A proof is not to be had; the message says why. So a witness that needs it is not asked."""
 
 
 class Result(Enum):
@@ -43,6 +47,7 @@ class Result(Enum):
     REFUSED = "refused"  #: it does not know this log or this key, or takes the request for malformed
     BAD_ANSWER = "bad_answer"  #: what it sent is not what a witness sends
     NOT_REACHED = "not_reached"
+    NO_PROOF = "no_proof"  #: it needs a proof from the log that is not to be had
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Finding:
     detail: str
     line: str | None = None  #: its signature line, with its LF
     seconds: int | None = None  #: when it signed, by its clock, since 1970
+    larger: int | None = None  #: the size that it says it cosigned, if that is larger than this one
 
 
 def ask(
@@ -67,7 +73,7 @@ def ask(
 
     Takes the log's signed note, what proves consistency, and for each witness (by its name in the policy) the size
     that it is known to have cosigned last. All are asked at once. A witness that cosigned another size last is asked
-    once more, with the proof from there. Raises what `consistency` raises, nothing else.
+    once more, with the proof from there. Raises what `consistency` raises besides NoProof, nothing else.
     """
     text, _, _ = note.rpartition("\n\n")
     head = parse_head(f"{text}\n")
@@ -108,18 +114,25 @@ def _round(
     head: Head,
     consistency: Consistency,
     timeout: float,
-) -> list[Reply | NoReply]:
-    proofs = {old: [] if old in (0, head.size) else consistency(old, head.size) for old in set(olds)}
+) -> list[Reply | NoReply | NoProof]:
+    proofs: dict[int, Sequence[bytes] | NoProof] = {}
+    for old in set(olds):
+        try:
+            proofs[old] = [] if old in (0, head.size) else consistency(old, head.size)
+        except NoProof as problem:
+            proofs[old] = problem
     requests = [
-        (f"{(witness.url or '').rstrip('/')}{PATH}", compose_request(old, proofs[old], note))
+        (f"{(witness.url or '').rstrip('/')}{PATH}", compose_request(old, proof, note))
         for witness, old in zip(witnesses, olds, strict=True)
+        if not isinstance(proof := proofs[old], NoProof)
     ]
-    return post_all(requests, timeout)
+    replies = iter(post_all(requests, timeout))
+    return [proof if isinstance(proof := proofs[old], NoProof) else next(replies) for old in olds]
 
 
-def _other_size(reply: Reply | NoReply) -> int | None:
+def _other_size(reply: Reply | NoReply | NoProof) -> int | None:
     """The size that a witness says it cosigned last; None if it says none."""
-    if isinstance(reply, NoReply) or reply.status != 409 or _media_type(reply) != SIZE_TYPE:
+    if isinstance(reply, NoReply | NoProof) or reply.status != 409 or _media_type(reply) != SIZE_TYPE:
         return None
     try:
         return parse_size(reply.body.decode("ascii").removesuffix("\n"))
@@ -127,7 +140,10 @@ def _other_size(reply: Reply | NoReply) -> int | None:
         return None
 
 
-def _judge(witness: Witness, reply: Reply | NoReply, head: Head, text: str, old: int) -> Finding:
+def _judge(witness: Witness, reply: Reply | NoReply | NoProof, head: Head, text: str, old: int) -> Finding:
+    if isinstance(reply, NoProof):
+        told = f"there is no proof that size {head.size} follows from size {old}: {reply}"
+        return Finding(witness, Result.NO_PROOF, shown(told))
     if isinstance(reply, NoReply):
         return Finding(witness, Result.NOT_REACHED, shown(str(reply)))
     match reply.status:
@@ -163,7 +179,7 @@ def _conflict(witness: Witness, reply: Reply, head: Head, old: int) -> Finding:
         return Finding(witness, Result.BAD_ANSWER, f"the size in its answer is none: {_said(reply)}")
     if size > head.size:
         told = f"it cosigned size {size}, and this checkpoint has only {head.size}: is there a newer one elsewhere?"
-        return Finding(witness, Result.FORK, f"{told} If not, the log was cut or forked.")
+        return Finding(witness, Result.FORK, f"{told} If not, the log was cut or forked.", larger=size)
     if size == old == head.size:  # so some witnesses say what the standard says without a size
         return Finding(witness, Result.FORK, f"it cosigned another root of size {head.size}: {_said(reply)}")
     if size == old:
@@ -205,7 +221,7 @@ def _with_memory(finding: Finding, size: int, known: int) -> Finding:
     told = (
         f"{finding.detail}. It lost its memory: it cosigned size {known} before, and says now it was {size}"
     )
-    return Finding(finding.witness, finding.result, told, finding.line, finding.seconds)
+    return replace(finding, detail=told)
 
 
 def _media_type(reply: Reply) -> str:

@@ -21,9 +21,14 @@ class Collected(NamedTuple):
     note: str | None  #: the note with all cosignatures; None if none is new
 
     @property
+    def has_fork(self) -> bool:
+        """Whether a witness says that it cosigned another log."""
+        return any(finding.result is Result.FORK for finding in self.findings)
+
+    @property
     def exit_code(self) -> int:
         """1 if a witness says that it cosigned another log, 0 for a quorum, 3 otherwise."""
-        if any(finding.result is Result.FORK for finding in self.findings):
+        if self.has_fork:
             return EXIT_DAMAGE
         return EXIT_OK if self.is_met else EXIT_NOT_RUN
 
@@ -42,19 +47,25 @@ def collect(
     witness is known to have cosigned last. Of the notes so far only cosignatures of this text count that hold.
     """
     text, note = text_of(note), own_note(note)
-    lines = {
-        name: line
-        for each in cosigned
-        if text_of(each) == text
-        for name, line in _lines(each, policy).items()
-    }
+    lines = _all_lines(text, cosigned, policy)
     had = {name: witnessed(text, [line], policy, verify).times[name] for name, line in lines.items()}
     rest = policy._replace(witnesses=tuple(each for each in policy.witnesses if each.name not in lines))
     findings = ask(note, rest, consistency, known, timeout)
     new = {finding.witness.name: finding.line.removesuffix("\n") for finding in findings if finding.line}
     lines |= new
-    ordered = [f"{lines[witness.name]}\n" for witness in policy.witnesses if witness.name in lines]
-    return Collected(had, findings, policy.is_met(lines), f"{note}{''.join(ordered)}" if new else None)
+    return Collected(had, findings, policy.is_met(lines), _composed(note, lines, policy) if new else None)
+
+
+def merged(notes: Sequence[str], more: str | None, policy: Policy) -> tuple[str | None, bool]:
+    """Return a note with all cosignatures, None if one of the notes has them all; and whether they are a quorum.
+
+    Takes the notes of a checkpoint so far, that of the log first, and perhaps another one with new cosignatures.
+    """
+    text = text_of(notes[0])
+    lines = _all_lines(text, [*notes, more] if more else notes, policy)
+    if not lines or any(_has_all(note, text, lines, policy) for note in notes):
+        return None, policy.is_met(lines)
+    return _composed(own_note(notes[0]), lines, policy), policy.is_met(lines)
 
 
 def last_sizes(cosigned: Iterable[str], policy: Policy) -> dict[str, int]:
@@ -95,6 +106,26 @@ def _lines(note: str, policy: Policy) -> dict[str, str]:
         for name in seen.times:
             found.setdefault(name, line)
     return found
+
+
+def _all_lines(text: str, notes: Iterable[str], policy: Policy) -> dict[str, str]:
+    """The cosignatures that hold, by name, of the notes that have this text."""
+    own = [note for note in notes if text_of(note) == text]
+    return {name: line for note in own for name, line in _lines(note, policy).items()}
+
+
+def _has_all(note: str, text: str, names: Iterable[str], policy: Policy) -> bool:
+    """Whether a note has cosignatures of all these witnesses, and none that makes a verifier refuse it."""
+    try:
+        times = witnessed(text, _signatures(note), policy, verify).times
+        return text_of(note) == text and set(names) <= times.keys()
+    except (Unreadable, Refused):
+        return False
+
+
+def _composed(note: str, lines: Mapping[str, str], policy: Policy) -> str:
+    """A log's note with cosignatures, in the order of the policy."""
+    return note + "".join(f"{lines[each.name]}\n" for each in policy.witnesses if each.name in lines)
 
 
 def _signatures(note: str) -> Sequence[str]:

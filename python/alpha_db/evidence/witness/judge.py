@@ -73,10 +73,14 @@ class Judge:
             told = f"{shown(origin)}: asked from size {old}, cosigned last at {latest.size}"
             return Answer(409, f"{latest.size}\n", told, SIZE_TYPE)
         if 0 < head.size == latest.size and head.root != latest.root:
-            if not self._state.has_fork(origin):
-                self._state.keep_fork(origin, note)
             # as the witness in Go; 409 without a size, which older texts of the specification want, is no conflict
-            return _refuse(422, f"FORK: of size {head.size} another root was cosigned", origin)
+            answer = _refuse(422, f"FORK: of size {head.size} another root was cosigned", origin)
+            try:
+                if not self._state.has_fork(origin):
+                    self._state.keep_fork(origin, note)
+            except StateError as problem:  # a full disk must not hide it
+                return answer._replace(told=f"{answer.told}; it could not be kept: {problem}")
+            return answer
         if not verify_consistency(old, head.size, latest.root, head.root, proof):
             return _refuse(
                 422, f"no proof that size {head.size} follows from the size {old} cosigned last", origin
