@@ -114,6 +114,19 @@ def records_over_a_cut(stage: Stage) -> None:
 
 
 @does(
+    "Records run after run, so that a checkpoint covers something that is not so",
+    harmless(
+        "each names the heads as they are",
+        "select count(*) = 3 and bool_and((heads -> 'signals' ->> 'size')::bigint = (select count(*) from signals))"
+        " from checkpoint_runs",
+    ),
+)
+def records_runs(stage: Stage) -> None:
+    for _ in range(3):
+        query(stage.me, "select record_checkpoint_run()")
+
+
+@does(
     "Records a run that names no table, to make what is remembered forgotten",
     harmless(
         "what is remembered stays",

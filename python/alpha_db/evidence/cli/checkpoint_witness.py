@@ -13,6 +13,7 @@ import psycopg
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.evidence.checkpoint.cosign import Cosigned, cosign_latest
 from alpha_db.evidence.checkpoint.store import Store
 from alpha_db.evidence.offline_check import Key, Policy, shown_seconds
@@ -89,7 +90,12 @@ def witness(
             raise done.problem  # in here, where a lock that was not to be had is explained
     if done.problem:
         note(("Besides", WARN), f": {clean(done.problem)}")
-    finish(done.collected.exit_code)
+    finish(done.collected.exit_code or (EXIT_NOT_RUN if _may_hide_a_run(done) else EXIT_OK))
+
+
+def _may_hide_a_run(done: Cosigned) -> bool:
+    """Whether what could not be read may be a later run than the one that was sent."""
+    return any(one.run > done.run.name for one in done.unreadable)
 
 
 def _described(done: Cosigned, policy: Policy) -> dict[str, Any]:
@@ -138,10 +144,12 @@ def _tell(done: Cosigned, policy: Policy) -> None:
     run = f"Run {done.run.name}"
     if collected.is_met:
         line((f"{run} is cosigned", GOOD), f" by a quorum ({clean(policy.quorum)}).")
+    elif collected.exit_code == EXIT_DAMAGE:
+        line((f"{run} is not cosigned by a quorum", BAD), ": look at the fork before anything else.")
     else:
         line(
             (f"{run} is not cosigned by a quorum yet", WARN),
-            f" ({clean(policy.quorum)}). Run this again later.",
+            f" ({clean(policy.quorum)}). Run this again once a witness that is missing answers.",
         )
 
 

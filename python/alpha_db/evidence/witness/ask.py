@@ -122,7 +122,7 @@ def _round(
         except NoProof as problem:
             proofs[old] = problem
     requests = [
-        (f"{(witness.url or '').rstrip('/')}{PATH}", compose_request(old, proof, note))
+        (f"{(witness.url or '').rstrip('/').removesuffix(PATH)}{PATH}", compose_request(old, proof, note))
         for witness, old in zip(witnesses, olds, strict=True)
         if not isinstance(proof := proofs[old], NoProof)
     ]
