@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from alpha_db.evidence.offline_check import (
     Key,
@@ -15,9 +14,6 @@ from alpha_db.evidence.offline_check import (
     witnessed,
 )
 from alpha_db.security.ed25519 import verify
-
-if TYPE_CHECKING:
-    from alpha_db.evidence.checkpoint.history import Run
 
 
 def cosigners(notes: Iterable[str], policy: Policy) -> dict[str, str]:
@@ -37,14 +33,14 @@ def cosigners(notes: Iterable[str], policy: Policy) -> dict[str, str]:
     return {name: shown_seconds(time) for name, time in found.items()}
 
 
-def merged_note(run: Run, keys: Sequence[Key], policy: Policy | None) -> str:
-    """Return a run's note with all signatures that hold: of trusted logs, and of a policy's witnesses.
+def merged_note(notes: Sequence[str], keys: Sequence[Key], policy: Policy | None) -> str:
+    """Return a checkpoint's note with all signatures that hold: of trusted logs, and of a policy's witnesses.
 
-    What others added to the run's files is left out, because it would be carried on into proofs and tiles.
+    Takes its notes. What others added to them is left out, because it would be carried on into proofs and tiles.
     """
-    text = run.notes[0].removesuffix("\n").rpartition("\n\n")[0] + "\n"
+    text = notes[0].removesuffix("\n").rpartition("\n\n")[0] + "\n"
     lines: dict[str, None] = {}
-    for note in run.notes:
+    for note in notes:
         for line in note.removesuffix("\n").rpartition("\n\n")[2].split("\n"):
             try:
                 if not (policy and witnessed(text, [line], policy, verify).times):

@@ -153,4 +153,4 @@ def _note(run: Run, keys: Sequence[Key], policy: Policy | None) -> str:
     assert run.proof is not None  # whole() has looked
     if run.proof.run.checkpoint != run.checkpoint:
         return run.proof.note  # of an older run, because the row of the latest could not be read
-    return merged_note(run, keys, policy)
+    return merged_note(run.notes, keys, policy)

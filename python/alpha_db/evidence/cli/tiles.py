@@ -108,7 +108,7 @@ def tiles(
     _prepare(directory)
     notes = open_notes(checkpoints, keys, policy) if checkpoints else None
     if notes:
-        only = merged_note(notes.run, keys, policy)  # what others added is not published
+        only = merged_note(notes.run.notes, keys, policy)  # what others added is not published
         notes = replace(notes, run=replace(notes.run, notes=[only]))
         notes.tell_unread()
     with settings.installed() as (conn, place), Store(directory).locked(settings.seconds):
