@@ -41,7 +41,7 @@ def policy_option(
             type=click.Path(path_type=Path, readable=False),
             envvar="ALPHA_DB_POLICY",
             callback=read_policy,
-            help="Which logs and witnesses are trusted, and how many must sign (C2SP tlog-policy).",
+            help="Which logs and witnesses are trusted, and how many must sign (C2SP tlog-policy); or ALPHA_DB_POLICY.",
         )(function)
 
     return add(function) if function else add
