@@ -449,11 +449,19 @@ from row_to_prove(table_name => 'checkpoint_runs', id => %(id)s::bigint, size =>
 
 -- name: recorded_heads
 -- What the runs up to a size say of each log, each size and root once; of what somebody forged, all that can be read.
+-- Without what was said of a table before a release of the lockdown acknowledged damage in it.
+with acknowledged as materialized (
+  select a.table_name, max(a.release_id) as release_id from acknowledged_damage() as a group by a.table_name
+)
 select min(r.id) as id, h.key as table_name, (h.value ->> 'size')::bigint as size, decode(h.value ->> 'root', 'hex') as root
 from only checkpoint_runs as r
 cross join lateral jsonb_each(case when jsonb_typeof(r.heads) = 'object' then r.heads else '{}' end) as h
 where r.id <= %(size)s::bigint
   and case when h.value ->> 'size' ~ '^[0-9]{1,18}$' then h.value ->> 'root' ~ '^[0-9a-f]{64}$' end
+  and not exists (select from acknowledged as a
+                  where a.table_name = h.key
+                    and case when r.heads #>> '{lockdown_events,size}' ~ '^[0-9]{1,18}$'
+                        then (r.heads #>> '{lockdown_events,size}')::bigint < a.release_id end)
 group by h.key, h.value ->> 'size', h.value ->> 'root';
 
 -- name: consistency_proof

@@ -140,7 +140,9 @@ UNITS = sorted((EXAMPLES / "systemd").glob("*.service"))
 def test_units_run_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     program = "^ExecStart=/opt/alpha-db/bin/alpha-db (.+)$"
     texts = [unit.read_text().replace("\\\n", "") for unit in UNITS]
-    commands = [found.partition(" --")[0].strip() for text in texts for found in re.findall(program, text, re.M)]
+    commands = [
+        found.partition(" --")[0].strip() for text in texts for found in re.findall(program, text, re.M)
+    ]
     assert sorted(commands) == ["verify-chain", "witness serve"]
     assert [main([*command.split(), "--help"]) for command in commands] == [0, 0]
     said = capsys.readouterr().out

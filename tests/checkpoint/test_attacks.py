@@ -179,6 +179,23 @@ def test_acknowledged_damage_is_exit_0_and_shown(book: Book) -> None:
         assert {name: row["verdict"] for name, row in found.items()} == {"order_events": "acknowledged"}
 
 
+def test_a_new_directory_begins_after_an_acknowledged_loss(book: Book) -> None:
+    """The runs that the database recorded before name rows that are gone for good."""
+    after = replace(book, checkpoints=book.checkpoints.parent / "after")
+    after.checkpoints.mkdir()
+    with book.connect() as conn:
+        council = Council(conn).bootstrap("ada", "ben", "cyd")
+        cut_tail(conn)
+        book.findings()
+        assert list(after.findings(expect=5))
+        council.release()
+        after.sign()
+        assert after.findings(expect=0) == {}
+        # what is recorded from then on counts
+        tamper(conn, "delete from only order_events where id > 8")
+        assert list(after.findings()) == ["order_events"]
+
+
 def test_what_stands_behind_an_acknowledged_gap_is_not_called_signed(book: Book) -> None:
     with book.connect() as conn:
         council = Council(conn).bootstrap("ada", "ben", "cyd")

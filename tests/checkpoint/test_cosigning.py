@@ -19,6 +19,7 @@ from alpha_db.evidence.checkpoint.store import Store, StoreError, add_cosigned, 
 from alpha_db.evidence.offline_check import load_keys, open_note, parse_policy, witnessed
 from alpha_db.evidence.witness.policy import load_policy
 from tests.checkpoint.book import NAME, Book, Result, public, run
+from tests.support import query
 from tests.witness.by_hand import OTHER, WITNESS, Log, Signer, b64, request
 from tests.witness.running import Running, in_process
 from tests.witness.test_asking import answer, server
@@ -454,3 +455,21 @@ def test_what_is_missing_is_named(book: Book, witness: Running, tmp_path: Path, 
         file.write_text("quorum none\n")
     run("checkpoint", "witness", "--policy", file, directory, expect=code)
     assert statuses(witness) == []
+
+
+def test_a_database_that_lost_runs_is_no_matter_of_a_size(book: Book, witness: Running) -> None:
+    command = (
+        "--dsn",
+        book.dsn,
+        "checkpoint",
+        "witness",
+        "--policy",
+        policy(book, w(witness)),
+        book.checkpoints,
+    )
+    run(*command)
+    book.sign()
+    with book.connect() as conn:
+        query(conn, "alter table checkpoint_runs disable trigger all")
+        query(conn, "delete from checkpoint_runs where id > 2")
+    assert "[AUD-009]: tail_missing: this database does not have run 000000004" in run(*command, expect=1).err

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import tuple_row
+from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import AlphaDbError, ChainMismatch
 from alpha_db.evidence.checkpoint.history import (
@@ -91,6 +91,9 @@ def _cosign(
             row = cursor.execute(query("consistency_proof"), values).fetchone()
             proof = [bytes(node) for node in row[0]] if row else []
             _check(store, keys, old, run.checkpoint, proof)
+        except psycopg.errors.InvalidParameterValue:  # the log has no such size
+            problems.append(_too_short(connect(), run.name))
+            raise NoProof(str(problems[0])) from None
         except (AlphaDbError, psycopg.Error) as problem:
             problems.append(problem)
             raise NoProof(str(problem)) from None
@@ -110,6 +113,16 @@ def _cosign(
             is_met = policy.is_met(collected.had)
         collected = collected._replace(is_met=is_met)
     return Cosigned(run, collected, file, latest.unreadable, problems[0] if problems else None)
+
+
+def _too_short(conn: psycopg.Connection[Any], name: str) -> AlphaDbError:
+    """Why there is no proof from a database that has fewer runs than were signed."""
+    place = conn.cursor(row_factory=dict_row).execute(query("whereabouts")).fetchone()
+    told = f"this database does not have run {name}"
+    if place and place["in_recovery"]:
+        return AlphaDbError(told, hint="wait until this standby has replayed it, or ask the primary")
+    hint = "Runs that were signed are missing. alpha-db verify-chain --checkpoints tells more."
+    return ChainMismatch(f"AUD-009: tail_missing: {told}", hint=hint, sqlstate="AUD09")
 
 
 def _later(store: Store, keys: Sequence[Key], done: Cosigned) -> Latest | None:

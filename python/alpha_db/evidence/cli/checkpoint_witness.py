@@ -82,6 +82,10 @@ def witness(
         for one in done.unreadable:
             said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
             note(("Not read, so perhaps a later run was not sent", WARN), said)
+        for found in done.collected.findings:
+            if found.has_forgotten:
+                said = " lost its memory, so it may have cosigned a fork: tell who runs it"
+                note((f"The witness {clean(found.witness.name)}", BAD), said)
         if as_json:
             emit_json(_described(done, policy))
         else:
@@ -115,6 +119,7 @@ def _described(done: Cosigned, policy: Policy) -> dict[str, Any]:
                 else "not_asked",
                 "time": None if seconds is None else shown_seconds(seconds),
                 "detail": found.detail if found else None,
+                "has_forgotten": bool(found and found.has_forgotten),
             }
         )
     return {

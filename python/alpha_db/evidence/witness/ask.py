@@ -60,6 +60,7 @@ class Finding:
     line: str | None = None  #: its signature line, with its LF
     seconds: int | None = None  #: when it signed, by its clock, since 1970
     larger: int | None = None  #: the size that it says it cosigned, if that is larger than this one
+    has_forgotten: bool = False  #: it says that it cosigned less than it did
 
 
 def ask(
@@ -221,7 +222,7 @@ def _with_memory(finding: Finding, size: int, known: int) -> Finding:
     told = (
         f"{finding.detail}. It lost its memory: it cosigned size {known} before, and says now it was {size}"
     )
-    return replace(finding, detail=told)
+    return replace(finding, detail=told, has_forgotten=True)
 
 
 def _media_type(reply: Reply) -> str:
