@@ -200,8 +200,30 @@ def _verifies_calmly(stage: Stage) -> None:
     assert one(stage.db, "select count(*) from order_events") == 4
 
 
+def _contradicts(stage: Stage) -> None:
+    found = stage.book.findings()
+    assert found["order_events"]["verdict"] == "checkpoint_mismatch"
+    assert "they contradict each other" in found["order_events"]["detail"]
+
+
 @does(
     "Has the signing key, cuts a tail off, and signs every checkpoint again",
+    shown(
+        "`verify-chain --checkpoints`",
+        "a run that the database recorded contradicts it, exit 1",
+        _contradicts,
+    ),
+    begins="signed",
+)
+def signs_again(stage: Stage) -> None:
+    for path in stage.book.runs:
+        _gone(path)
+    force(stage.db, "order_events", "delete from order_events where id > 4")
+    stage.book.sign()
+
+
+@does(
+    "Has the signing key, cuts a tail and the recorded runs off, and signs every checkpoint again",
     not_found(
         "a key that an attacker has proves nothing; keep it on another machine than the database",
         lambda stage: _new_notes_verify(stage),
@@ -212,6 +234,7 @@ def signs_everything_anew(stage: Stage) -> None:
     for path in stage.book.runs:
         _gone(path)
     force(stage.db, "order_events", "delete from order_events where id > 4")
+    force(stage.db, "checkpoint_runs", "delete from checkpoint_runs")
     stage.book.sign()
 
 
