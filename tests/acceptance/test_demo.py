@@ -20,6 +20,7 @@ import pytest
 
 from alpha_db.cli.main import main
 from alpha_db.demo import risk, story
+from alpha_db.demo.host import undisturbed
 from alpha_db.embedded import Server, find_binaries
 from tests.support import AUDIT_TABLES, PATIENCE, result_of
 
@@ -298,6 +299,23 @@ def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.
     assert (process.returncode, errors) == (130, "\nalpha-db: interrupted\n"), "below the ^C"
     assert not directory.exists()
     assert list(place.iterdir()) == []
+
+
+class Finalized:
+    """Gets a signal while it is finalized, where Python swallows what is raised."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def finalize_and_wait() -> None:
+    Finalized()
+    threading.Event().wait(PATIENCE)
+
+
+def test_an_interrupt_within_a_finalizer_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        finalize_and_wait()
 
 
 def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:

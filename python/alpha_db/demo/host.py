@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from alpha_db.demo.story import DATABASE
 from alpha_db.embedded import Binaries, EmbeddedError, Server, throwaway_server
@@ -26,17 +27,29 @@ def host(binaries: Binaries, directory: Path | None, *, stays: bool) -> Abstract
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hide libpq's environment variables from the block; SIGTERM and SIGHUP end it as Ctrl-C does."""
+    """Hide libpq's environment variables from the block; Ctrl-C, SIGTERM and SIGHUP end it, wherever it is."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
     # what nohup has ignored stays ignored
-    ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, signal.default_int_handler) for number in ours}
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    ours = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in ours}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
         os.environ.update(hidden)
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; from a finalizer, which would swallow it, a moment later."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def how_to_connect(server: Server) -> dict[str, str]:
