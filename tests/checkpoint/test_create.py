@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from alpha_db.errors import AlphaDbError
+from alpha_db.evidence.checkpoint import create as making
+from alpha_db.evidence.checkpoint.keys import SigningKey
 from alpha_db.evidence.checkpoint.note import NOTE, PROOF
 from alpha_db.evidence.checkpoint.store import Store, StoreError
 from tests.chain.by_force import rehash
@@ -115,6 +118,28 @@ def test_rows_are_on_disk_before_anything_is_signed(new_book: Book, admin: Conne
     finally:
         query(admin, "alter system reset wal_writer_delay")
         query(admin, "select pg_reload_conf()")
+
+
+def test_nothing_is_signed_before_it_is_on_disk(new_book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed: list[str] = []
+    sign = SigningKey.sign
+    key = SigningKey.load(new_book.key)
+
+    def noted(self: SigningKey, text: str) -> str:
+        if self.public_key == key.public_key:
+            signed.append(text)
+        return sign(self, text)
+
+    def not_durable(*_: object) -> None:
+        raise AlphaDbError("not on disk")
+
+    monkeypatch.setattr(SigningKey, "sign", noted)
+    new_book.sign()
+    assert len(signed) == 1
+    monkeypatch.setattr(making, "make_durable", not_durable)
+    assert "not on disk" in new_book.create(new_book.checkpoints, expect=3).err
+    assert len(signed) == 1
+    assert len(new_book.runs) == 1
 
 
 def test_a_wrong_clock_changes_nothing(book: Book) -> None:
