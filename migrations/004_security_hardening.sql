@@ -56,7 +56,7 @@ comment on column vw_unprocessed_deliveries.repeats is
 -- latest event with event_. A column without a comment here gets that of the column behind it (kill_switch_events.sql).
 --
 -- The view is a template, because a later migration may know more about an order than this one: 23_risk_config adds the
--- guardrail's decision (14_risk/permission.sql). It is complete without that. What is added stands last, because an
+-- guardrail's decision (17_risk/permission.sql). It is complete without that. What is added stands last, because an
 -- existing view can get further columns only there.
 
 -- Longer than 60 lines, because it is the whole view.

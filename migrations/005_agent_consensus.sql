@@ -1346,7 +1346,7 @@ as $function$
 $function$;
 comment on function _release_problems is
   'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
--- A placeholder: 14_risk/verify.sql replaces it when 23_risk_config brings the tables.
+-- A placeholder: 17_risk/verify.sql replaces it when 23_risk_config brings the tables.
 create function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable
@@ -1588,11 +1588,11 @@ comment on function _refuse_missing_tables is
 --   problems.sql    only if it writes a table of this chapter; that table's trigger is in validate.sql
 --
 -- Every state that was ever signed must keep its text, the empty one above all, because proposals name the hash: print
--- a new member only while it is set. Where the text changes, _stored_state_text in 14_risk/apply.sql must print the
+-- a new member only while it is set. Where the text changes, _stored_state_text in 17_risk/apply.sql must print the
 -- same, or the next change of limits is refused with RSK-007.
 --
 -- A kind without a table of its own, such as quorum_policy, needs no more: its entry in risk_change_log is what holds.
--- A kind with a table, such as risk_config, also needs in 14_risk: the table (limits.sql), its triggers (guard.sql),
+-- A kind with a table, such as risk_config, also needs in 17_risk: the table (limits.sql), its triggers (guard.sql),
 -- what writes it (apply.sql), what should stand in it (verify.sql), its grants (read.sql), its name in rollback.sql.
 --
 -- Until sql/manifest.toml has these migrations as released, edit the files in place. Afterwards the kind comes in a
@@ -2337,7 +2337,7 @@ comment on function vote is
 -- What an approved proposal does
 --
 -- vote() calls _apply_proposal for the approval that completes the quorum, under its lock. First comes the entry in
--- risk_change_log; then what the entry stands for is written: agents, revocations, the release, or (14_risk/apply.sql,
+-- risk_change_log; then what the entry stands for is written: agents, revocations, the release, or (17_risk/apply.sql,
 -- which 23_risk_config brings) a version of the limits. Each of these tables has a trigger that compares a new row with
 -- the last entry of the log (validate.sql), so nothing else can be written there.
 
@@ -2352,7 +2352,7 @@ begin
       raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind
         using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
     end if;
-    perform _require_stored_state(_current_state_text());  -- 14_risk/apply.sql, with 23_risk_config
+    perform _require_stored_state(_current_state_text());  -- 17_risk/apply.sql, with 23_risk_config
     if _change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
       perform _refuse_consensus(
         'AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.',
@@ -2424,7 +2424,7 @@ begin
     values ('RELEASED', proposal.reason, payload -> 'damage', proposal.proposal_id, _apply_proposal.alarm);
   when 'quorum_policy' then null;  -- the log entry is the policy
   when 'risk_config', 'asset_kill_threshold' then
-    perform _apply_risk_change(change, proposal);  -- 14_risk/apply.sql
+    perform _apply_risk_change(change, proposal);  -- 17_risk/apply.sql
   else
     perform _unknown_kind(proposal.kind::text);
   end case;

@@ -1,6 +1,6 @@
 -- 23_risk_config: risk limits and kill thresholds, versioned in time, changed only by approved proposals; and what was decided by them.
 -- Built from sql/ by bin/build; change it there.
--- depends: 006_checkpoints
+-- depends: 007_own_tables
 
 -- The frame of every migration but the first: one DO block, so one transaction and one checksum however it is applied.
 -- Somebody else's function could stand in front of PostgreSQL's own until search_path is set, so everything before that
@@ -24,7 +24,7 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 if not _begin_migration('23_risk_config') then return; end if;
 
--- sql/14_risk/decimals.sql
+-- sql/17_risk/decimals.sql
 
 -- Exact decimals for limits: as those of 03_values/decimals.sql, but what they cannot hold is refused with RSK-001
 
@@ -48,7 +48,7 @@ comment on domain risk_5_2   is 'decimal(5,2) that refuses (RSK-001) where numer
 comment on domain risk_28_10 is 'decimal(28,10) that refuses (RSK-001) where numeric(28,10) would round.';
 perform _count_attempts('RSK-001', t.name, 'CAST') from unnest(array['risk_5_4', 'risk_5_2', 'risk_28_10']) as t(name);
 
--- sql/14_risk/limits.sql
+-- sql/17_risk/limits.sql
 
 -- Risk limits and kill thresholds, versioned in time
 --
@@ -161,7 +161,7 @@ comment on column risk_asset_kill_thresholds.proposal_id          is 'The approv
 comment on column risk_asset_kill_thresholds.state_hash           is 'Hash of that state.';
 comment on column risk_asset_kill_thresholds.created_at           is 'When the row was written.';
 
--- sql/14_risk/apply.sql
+-- sql/17_risk/apply.sql
 
 -- Applying a change of limits
 --
@@ -271,7 +271,7 @@ comment on function _apply_risk_change is
   'Closes the current version and opens the next, as the last entry of risk_change_log says. Raises RSK-007 if the '
   'tables were changed by force. Called by _apply_proposal.';
 
--- sql/14_risk/guard.sql
+-- sql/17_risk/guard.sql
 
 -- Triggers: the risk tables are written by applied proposals, and by nothing else
 --
@@ -343,7 +343,7 @@ comment on trigger _200_reject_truncate on risk_asset_kill_thresholds is 'Refuse
 alter table risk_asset_kill_thresholds
   enable always trigger _100_reject_change, enable always trigger _200_reject_truncate;
 
--- sql/14_risk/verify.sql
+-- sql/17_risk/verify.sql
 
 -- Do the risk tables hold what the applied proposals say?
 --
@@ -518,7 +518,7 @@ comment on function verify_config_integrity is
   'with it every version, agent, revocation and release; a row for each source, valid if all agree; null if one could '
   'not be read. Raises nothing.';
 
--- sql/14_risk/read.sql
+-- sql/17_risk/read.sql
 
 -- What the trading applications read: the limits that hold now, and the evidence for each change of them
 
@@ -561,7 +561,7 @@ perform _grant('select on', '{risk_configurations, risk_asset_kill_thresholds}',
 perform _grant('execute on routine', '{active_risk_state, risk_evidence, verify_config_integrity}',
               '{app_trading, app_auditor, app_risk}');
 
--- sql/14_risk/decisions.sql
+-- sql/17_risk/decisions.sql
 
 -- What the guardrail answered: one row for each question about an order that the order path records
 --
@@ -788,7 +788,7 @@ perform _grant('select, insert on', '{risk_decisions}', '{app_trading}'),
        _grant('usage on sequence', '{risk_decisions_id_seq}', '{app_trading}');
 perform _grant('execute on routine', '{record_decision, append_decision}', '{app_trading}');
 
--- sql/14_risk/permission.sql
+-- sql/17_risk/permission.sql
 
 -- Which order stands on which decision, and which orders stand on none
 --

@@ -3,7 +3,7 @@
 -- 1. Exact decimals. A column of type numeric(28,10) rounds before any trigger sees the value. A domain does not
 --    round, so money has domains over plain numeric whose CHECK refuses (AUD-001, and RSK-001 for limits) what the
 --    column would round, NaN and infinities. The name of a domain says its digits and its scale: decimal_28_10.
---    14_risk/decimals.sql makes those of the limits.
+--    17_risk/decimals.sql makes those of the limits.
 -- 2. Binary floats, which have lost digits before they arrive (AUD-001). The functions of 09_write ask.
 -- 3. Texts that are too long for their varchar (AUD-012). The functions of 09_write ask, because PostgreSQL's own
 --    error names no column, and because a cast to varchar(n) silently cuts blanks off.

@@ -1,7 +1,7 @@
 -- What an approved proposal does
 --
 -- vote() calls _apply_proposal for the approval that completes the quorum, under its lock. First comes the entry in
--- risk_change_log; then what the entry stands for is written: agents, revocations, the release, or (14_risk/apply.sql,
+-- risk_change_log; then what the entry stands for is written: agents, revocations, the release, or (17_risk/apply.sql,
 -- which 23_risk_config brings) a version of the limits. Each of these tables has a trigger that compares a new row with
 -- the last entry of the log (validate.sql), so nothing else can be written there.
 
@@ -16,7 +16,7 @@ begin
       raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind
         using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
     end if;
-    perform _require_stored_state(_current_state_text());  -- 14_risk/apply.sql, with 23_risk_config
+    perform _require_stored_state(_current_state_text());  -- 17_risk/apply.sql, with 23_risk_config
     if _change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
       perform _refuse_consensus(
         'AUD-009', 'in a lockdown limits can only be tightened', 'This change loosens them.',
@@ -90,7 +90,7 @@ begin
     values ('RELEASED', proposal.reason, payload -> 'damage', proposal.proposal_id, _apply_proposal.alarm);
   when 'quorum_policy' then null;  -- the log entry is the policy
   when 'risk_config', 'asset_kill_threshold' then
-    perform _apply_risk_change(change, proposal);  -- 14_risk/apply.sql
+    perform _apply_risk_change(change, proposal);  -- 17_risk/apply.sql
   else
     perform _unknown_kind(proposal.kind::text);
   end case;

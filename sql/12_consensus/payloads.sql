@@ -19,11 +19,11 @@
 --   problems.sql    only if it writes a table of this chapter; that table's trigger is in validate.sql
 --
 -- Every state that was ever signed must keep its text, the empty one above all, because proposals name the hash: print
--- a new member only while it is set. Where the text changes, _stored_state_text in 14_risk/apply.sql must print the
+-- a new member only while it is set. Where the text changes, _stored_state_text in 17_risk/apply.sql must print the
 -- same, or the next change of limits is refused with RSK-007.
 --
 -- A kind without a table of its own, such as quorum_policy, needs no more: its entry in risk_change_log is what holds.
--- A kind with a table, such as risk_config, also needs in 14_risk: the table (limits.sql), its triggers (guard.sql),
+-- A kind with a table, such as risk_config, also needs in 17_risk: the table (limits.sql), its triggers (guard.sql),
 -- what writes it (apply.sql), what should stand in it (verify.sql), its grants (read.sql), its name in rollback.sql.
 --
 -- Until sql/manifest.toml has these migrations as released, edit the files in place. Afterwards the kind comes in a

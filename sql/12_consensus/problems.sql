@@ -74,7 +74,7 @@ $function$;
 comment on function _release_problems is
   'RELEASED events of the lockdown that no applied release made, and applied releases without one.';
 
--- A placeholder: 14_risk/verify.sql replaces it when 23_risk_config brings the tables.
+-- A placeholder: 17_risk/verify.sql replaces it when 23_risk_config brings the tables.
 create function _risk_table_problems(changes replayed_change[])
 returns table (table_name text, id bigint, problem text)
 language sql stable

@@ -1,0 +1,3 @@
+-- Before 007_own_tables is taken back: undoes what functions made.
+
+select _forget_attempts('retention_policies');
