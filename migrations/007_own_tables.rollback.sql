@@ -23,9 +23,52 @@ perform _begin_rollback('007_own_tables');
 -- Before 007_own_tables is taken back: undoes what functions made.
 
 perform _forget_attempts('retention_policies');
+do $rollback_first$
+begin
+  if exists (select from only table_changes) then
+    raise exception 'alpha-db: 007_own_tables is not rolled back, because table_changes holds rows'
+      using errcode = '55000', hint = 'To delete the log and its histories on purpose, drop the schema yourself.';
+  end if;
+end
+$rollback_first$;
+perform _chain_detach('table_changes'), _forget_attempts('table_changes');
 
 drop function set_retention_policy;
 drop table retention_policies;
+drop function table_as_of;
+drop function table_history;
+drop function untrack_table;
+drop function _require_guards;
+drop function _end_tracking;
+drop function track_table;
+drop function _take_snapshot;
+drop function _begin_tracking;
+drop function _refuse_untrackable;
+drop function _compare_with_histories;
+drop function verify_tracked;
+drop function _verify_tracked_table;
+drop function _tracking_problems;
+drop function _complete_entry;
+drop function _replayed;
+drop function _tracked_or_error;
+drop function _history_name;
+drop function _history_needed_from;
+drop function _tracked_tables;
+drop type tracked_table;
+drop function _history_generate;
+drop function _history_function;
+drop function _record_truncate;
+drop function _record_change;
+drop function _refuse_unchained;
+drop function _refuse_renamed;
+drop function _take_history_lock;
+drop function _print_row;
+drop function _sha256_text;
+drop function _row_sql;
+drop function _has_columns;
+drop function _printed_columns;
+drop function _qualified_name;
+drop table table_changes;
 
 perform _finish_rollback('007_own_tables');
 end
