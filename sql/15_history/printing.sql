@@ -1,7 +1,7 @@
 -- How a row of a tracked table is printed
 --
--- As jsonb with each value as its text, so that nothing of it is lost: 1.50 stays 1.50, and jsonb_populate_record gives
--- the row back. Of an excluded column it is the SHA-256 of that text. NULL is null.
+-- As jsonb with each value as its text, so that nothing of it is lost: 1.50 stays 1.50, and a cast to the column's type
+-- gives the value back. Of an excluded column it is the SHA-256 of that text. NULL is null.
 --
 -- The text must not depend on settings, and no code of the table's owner may run while it is made, because it is made
 -- with the rights of alpha_owner. So a type of PostgreSQL's own is cast, and everything else goes through its output
