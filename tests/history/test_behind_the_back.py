@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.fix_database import Prepared
 from tests.history.tracked import (
     behind_the_triggers,
     differences,
@@ -15,6 +16,12 @@ from tests.history.tracked import (
     track,
 )
 from tests.support import Connection, assert_healthy, one, query
+
+@pytest.fixture(scope="session")
+def origin(prepared: Prepared) -> str:
+    """Positions of three rows, tracked."""
+    return prepared("history_positions", positions)
+
 
 BTC = {"account": "1", "symbol": "BTC"}
 TRIGGER = "_000_alpha_history"
@@ -43,7 +50,6 @@ TRIGGER = "_000_alpha_history"
     ],
 )
 def test_rows(db: Connection, statement: str, found: list[tuple[str, object]]) -> None:
-    positions(db)
     with behind_the_triggers(db):
         db.execute(statement)
     assert differences(db, "positions") == sorted(found, key=in_order)
@@ -53,7 +59,6 @@ def test_rows(db: Connection, statement: str, found: list[tuple[str, object]]) -
 
 def test_a_change_that_a_recorded_change_covers(db: Connection) -> None:
     """The table holds what its history says, but an entry says of the row before what no entry made it."""
-    positions(db)
     with behind_the_triggers(db):
         db.execute("update positions set quantity = 99 where account = 1 and symbol = 'BTC'")
     db.execute("update positions set quantity = 1 where account = 1 and symbol = 'BTC'")
@@ -61,7 +66,6 @@ def test_a_change_that_a_recorded_change_covers(db: Connection) -> None:
 
 
 def test_a_row_that_was_removed_and_recorded_again(db: Connection) -> None:
-    positions(db)
     with behind_the_triggers(db):
         db.execute("delete from positions where account = 1 and symbol = 'BTC'")
     db.execute("insert into positions values (1, 'BTC', 5)")
@@ -69,7 +73,6 @@ def test_a_row_that_was_removed_and_recorded_again(db: Connection) -> None:
 
 
 def test_an_unrecorded_change_before_a_recorded_delete(db: Connection) -> None:
-    positions(db)
     with behind_the_triggers(db):
         db.execute("update positions set quantity = 99 where account = 1 and symbol = 'BTC'")
     db.execute("delete from positions where account = 1 and symbol = 'BTC'")
@@ -97,7 +100,6 @@ def test_an_unrecorded_change_before_a_recorded_delete(db: Connection) -> None:
     ],
 )
 def test_triggers(db: Connection, statement: str, what: str) -> None:
-    positions(db)
     function = one(db, "select _history_function('public.positions')")
     db.execute(statement.replace("_history_b8d8d07ac1d18bc6", function))
     if "create or replace" in statement:
@@ -110,7 +112,6 @@ def test_triggers(db: Connection, statement: str, what: str) -> None:
 
 
 def test_a_trigger_that_is_dropped_and_put_back(db: Connection) -> None:
-    positions(db)
     definition = one(db, "select pg_get_triggerdef(oid) from pg_trigger where tgname = %s", [TRIGGER])
     db.execute(f"drop trigger {TRIGGER} on positions")
     db.execute("update positions set quantity = 99 where account = 2")
@@ -120,7 +121,6 @@ def test_a_trigger_that_is_dropped_and_put_back(db: Connection) -> None:
 
 
 def test_the_function_of_the_trigger_is_a_guard(db: Connection) -> None:
-    positions(db)
     function = one(db, "select _history_function('public.positions')")
     db.execute(
         f"create or replace function {function}() returns trigger language plpgsql security definer"
@@ -132,7 +132,6 @@ def test_the_function_of_the_trigger_is_a_guard(db: Connection) -> None:
 
 
 def test_a_replica_session_changes_nothing(db: Connection) -> None:
-    positions(db)
     db.execute("set session_replication_role = replica")
     for statement in (
         "insert into positions values (8, 'X', 1)",
@@ -149,7 +148,6 @@ def test_a_replica_session_changes_nothing(db: Connection) -> None:
 
 
 def test_a_table_that_was_renamed_takes_no_change(db: Connection) -> None:
-    positions(db)
     db.execute("alter table positions rename to other")
     for statement in ("delete from other", "truncate other"):
         with pytest.raises(psycopg.Error, match="AUD-015"):
@@ -162,7 +160,6 @@ def test_a_table_that_was_renamed_takes_no_change(db: Connection) -> None:
 
 @pytest.mark.parametrize("readable", [False, True])
 def test_another_table_under_the_old_name(db: Connection, readable: bool) -> None:
-    positions(db)
     db.execute("alter table positions rename to other")
     db.execute("create table positions (like other including all)")
     if readable:
@@ -172,7 +169,6 @@ def test_another_table_under_the_old_name(db: Connection, readable: bool) -> Non
 
 
 def test_a_table_that_may_not_be_read_is_not_reported_as_changed(db: Connection) -> None:
-    positions(db)
     db.execute("revoke select on positions from alpha_owner")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         differences(db)
@@ -180,7 +176,6 @@ def test_a_table_that_may_not_be_read_is_not_reported_as_changed(db: Connection)
 
 
 def test_a_table_that_was_dropped(db: Connection) -> None:
-    positions(db)
     db.execute("drop table positions")
     assert differences(db) == [("table_gone", None)]
     db.execute("select untrack_table('positions')")
@@ -189,7 +184,6 @@ def test_a_table_that_was_dropped(db: Connection) -> None:
 
 
 def test_a_fresh_beginning_says_what_it_takes_in(db: Connection) -> None:
-    positions(db)
     with behind_the_triggers(db):
         db.execute("update positions set quantity = 99")
     track(db)
@@ -199,7 +193,6 @@ def test_a_fresh_beginning_says_what_it_takes_in(db: Connection) -> None:
 
 def test_a_changed_history_breaks_its_chain(db: Connection) -> None:
     """Rewriting the history to fit the table is damage as in any chain."""
-    positions(db)
     with behind_the_triggers(db):
         db.execute("update positions set quantity = 99 where account = 2")
     db.execute("alter table table_changes disable trigger all")

@@ -49,11 +49,13 @@ TYPES = """
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_value_comes_back_as_it_was(db: Connection, connect: Connect, kind: str) -> None:
-    """Printed under other settings than those of the session that compares, and read back by its type."""
-    first, second = KINDS[kind]
-    db.execute(TYPES + f"create table app.t (id integer primary key, v {kind}); insert into app.t values (1, {first})")
+def test_values_come_back_as_they_were(db: Connection, connect: Connect) -> None:
+    """Printed under other settings than those of the session that compares, and read back by their types."""
+    columns = [f"c{number}" for number in range(len(KINDS))]
+    first, second = zip(*KINDS.values(), strict=True)
+    declared = ", ".join(f"{name} {kind}" for name, kind in zip(columns, KINDS, strict=True))
+    db.execute(TYPES + f"create table app.t (id integer primary key, {declared})")
+    db.execute(f"insert into app.t values (1, {', '.join(first)})")
     track(db, "app.t")
     strange = connect(
         TimeZone="Asia/Tokyo",
@@ -61,16 +63,21 @@ def test_a_value_comes_back_as_it_was(db: Connection, connect: Connect, kind: st
         IntervalStyle="iso_8601",
         bytea_output="escape",
         extra_float_digits="-5",
-        lc_monetary="C",
     )
-    strange.execute(f"insert into app.t values (2, {second}), (3, null)")
-    strange.execute(f"update app.t set v = {second} where id = 1")
-    strange.execute(f"update app.t set v = {first} where id = 2")
-    kept = one(
-        db,
-        "select array_agg((r ->> 'v')::" + kind + "::text order by r ->> 'id') from table_as_of('app.t', 'infinity') as r",
-    )
-    assert kept == one(db, "select array_agg(v::text order by id) from app.t")
+    strange.execute(f"insert into app.t values (2, {', '.join(second)})")
+    strange.execute("insert into app.t values (3)")
+    changes = [
+        [f"{name} = {value}" for name, value in zip(columns, values, strict=True)] for values in (second, first)
+    ]
+    for id_, change in enumerate(changes, 1):
+        strange.execute(f"update app.t set {', '.join(change)} where id = {id_}")
+    for name, kind in zip(columns, KINDS, strict=True):
+        kept = one(
+            db,
+            f"select array_agg((r ->> '{name}')::{kind}::text order by r ->> 'id')"
+            " from table_as_of('app.t', 'infinity') as r",
+        )
+        assert kept == one(db, f"select array_agg({name}::text order by id) from app.t"), kind
     for session in (db, strange):
         assert differences(session) == []
 
