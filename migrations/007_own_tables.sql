@@ -74,10 +74,11 @@ create table table_changes (
   created_at        timestamptz   not null,
   recorded_by       text          not null,
   constraint table_changes_pkey primary key (id),
-  constraint table_changes_operation_is_known check (operation in ('TRACK', 'SNAPSHOT', 'INSERT', 'UPDATE', 'DELETE',
-                                                                   'TRUNCATE', 'UNTRACK')),
-  constraint table_changes_key_fits_operation check (
-    (key is null) = (operation in ('TRACK', 'TRUNCATE', 'UNTRACK')))
+  constraint table_changes_operation_is_known check (operation::text = any (array[
+    'TRACK'::text, 'SNAPSHOT'::text, 'INSERT'::text, 'UPDATE'::text, 'DELETE'::text, 'TRUNCATE'::text,
+    'UNTRACK'::text])),
+  constraint table_changes_key_fits_operation check ((key is null) = (operation::text = any (array[
+    'TRACK'::text, 'TRUNCATE'::text, 'UNTRACK'::text])))
 );
 comment on table  table_changes                  is
   'The history of the tracked tables: each change of a row of theirs. Append-only and chained.';
@@ -105,7 +106,7 @@ comment on column table_changes.recorded_by      is 'The login that changed the 
 -- By a hash, because a key may be longer than an index entry.
 create index table_changes_key on table_changes (table_name, jsonb_hash(key), id);
 create index table_changes_beginning on table_changes (table_name, id)
-where operation in ('TRACK', 'TRUNCATE', 'UNTRACK');
+where operation::text = any (array['TRACK'::text, 'TRUNCATE'::text, 'UNTRACK'::text]);
 comment on index table_changes_key is 'Finds the history of a row.';
 comment on index table_changes_beginning is 'Finds what a replay begins with.';
 perform _chain_attach('table_changes'), _protect_table('table_changes', 'AUD-013', 'AUD-014'),

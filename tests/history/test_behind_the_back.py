@@ -17,6 +17,7 @@ from tests.history.tracked import (
 )
 from tests.support import Connection, assert_healthy, one, query
 
+
 @pytest.fixture(scope="session")
 def origin(prepared: Prepared) -> str:
     """Positions of three rows, tracked."""
@@ -180,14 +181,22 @@ def test_a_table_that_was_dropped(db: Connection) -> None:
     assert differences(db) == [("table_gone", None)]
     db.execute("select untrack_table('positions')")
     assert_healthy(db)
-    assert len(query(db, "select * from table_history('positions', '{\"account\": 1, \"symbol\": \"BTC\"}')")) == 1
+    assert (
+        len(query(db, 'select * from table_history(\'positions\', \'{"account": 1, "symbol": "BTC"}\')')) == 1
+    )
 
 
 def test_a_fresh_beginning_says_what_it_takes_in(db: Connection) -> None:
     with behind_the_triggers(db):
         db.execute("update positions set quantity = 99")
     track(db)
-    assert one(db, "select new_row -> 'differences' from table_changes where operation = 'TRACK' order by id desc") == 3
+    assert (
+        one(
+            db,
+            "select new_row -> 'differences' from table_changes where operation = 'TRACK' order by id desc",
+        )
+        == 3
+    )
     assert_healthy(db)
 
 

@@ -100,7 +100,7 @@ def test_tracking_waits_for_writers(db: Connection, connect: Connect) -> None:
     assert differences(db) == []
 
 
-def test_tracking_needs_a_fresh_snapshot(db: Connection, connect: Connect) -> None:
+def test_tracking_needs_a_fresh_snapshot(connect: Connect) -> None:
     session = connect(default_transaction_isolation="repeatable read")
     with pytest.raises(psycopg.Error, match="READ COMMITTED only"):
         session.execute("select track_table('positions')")

@@ -78,7 +78,7 @@ class Worker(Thread):
                     self.changes += 1
                 except (psycopg.IntegrityError, psycopg.errors.DeadlockDetected):
                     pass  # what a random change may meet in any table
-        except BaseException as problem:  # noqa: BLE001
+        except BaseException as problem:
             self.error = problem
 
 
@@ -92,7 +92,9 @@ def ordered(rows: list[dict[str, str | None]]) -> list[str]:
     return sorted(str(sorted(row.items())) for row in rows)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)]
+)
 def test_the_table_at_fifty_moments(db: Connection, connect: Connect, seed: int) -> None:
     """The copies are taken under the lock of the history's chain, so with no transaction half-way; verify_tracked
     runs meanwhile, and must find nothing either."""
@@ -108,7 +110,9 @@ def test_the_table_at_fifty_moments(db: Connection, connect: Connect, seed: int)
     try:
         while len(copies) < 50 and all(worker.is_alive() for worker in workers):
             with suppress(psycopg.errors.DeadlockDetected), db.transaction():
-                db.execute(f"lock table {', '.join(COLUMNS)} in access share mode")  # as a writer: tables first
+                db.execute(
+                    f"lock table {', '.join(COLUMNS)} in access share mode"
+                )  # as a writer: tables first
                 db.execute("lock table lock_table_changes in share update exclusive mode")
                 tail = one(db, "select max(id) from table_changes")
                 if tail != last:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fix_database import Connect
+from tests.fix_database import Connect, Prepared
 from tests.history.tracked import differences, entries, positions, rows_as_of, track
 from tests.support import Connection, as_role, assert_healthy, one, query
+
+
+@pytest.fixture(scope="session")
+def origin(prepared: Prepared) -> str:
+    """Positions of three rows, tracked."""
+    return prepared("history_positions", positions)
+
 
 BTC = {"account": "1", "symbol": "BTC"}
 
 
 def test_the_rows_that_are_there_come_first(db: Connection) -> None:
-    positions(db)
     found = query(db, "select operation, key, new_row from table_changes order by id")
     assert [row["operation"] for row in found] == ["TRACK", *["SNAPSHOT"] * 3]
     assert found[1]["new_row"] == {**BTC, "quantity": "1.50", "note": None}
@@ -20,7 +26,6 @@ def test_the_rows_that_are_there_come_first(db: Connection) -> None:
 
 
 def test_an_insert_an_update_and_a_delete(db: Connection) -> None:
-    positions(db)
     db.execute("insert into positions values (3, 'BTC', 1.0)")
     db.execute("update positions set quantity = 2 where account = 3")
     db.execute("delete from positions where account = 3")
@@ -35,7 +40,6 @@ def test_an_insert_an_update_and_a_delete(db: Connection) -> None:
 
 
 def test_an_update_of_the_key_is_in_the_history_of_both_keys(db: Connection) -> None:
-    positions(db)
     db.execute("update positions set account = 9 where account = 1 and symbol = 'BTC'")
     new = {**BTC, "account": "9"}
     for key, other, old_row, new_row in (
@@ -52,19 +56,16 @@ def test_an_update_of_the_key_is_in_the_history_of_both_keys(db: Connection) -> 
 
 
 def test_an_update_that_changes_nothing_is_no_entry(db: Connection) -> None:
-    positions(db)
     db.execute("update positions set quantity = quantity")
     assert entries(db) == []
 
 
 def test_another_scale_is_a_change(db: Connection) -> None:
-    positions(db)
     db.execute("update positions set quantity = 20.0 where symbol = 'ETH'")
     assert [row["changed_columns"] for row in entries(db)] == [["quantity"]]
 
 
 def test_a_truncate_empties_every_row(db: Connection) -> None:
-    positions(db)
     db.execute("truncate positions")
     db.execute("insert into positions values (7, 'X', 1)")
     assert [row["operation"] for row in entries(db)] == ["TRUNCATE", "INSERT"]
@@ -77,7 +78,6 @@ def test_a_truncate_empties_every_row(db: Connection) -> None:
 
 
 def test_who_did_it(db: Connection, connect: Connect) -> None:
-    positions(db)
     db.execute("create role clerk")
     db.execute("grant all on positions to clerk")
     session = connect(application_name="back office")
@@ -115,7 +115,6 @@ def test_what_an_after_trigger_changes_comes_later(db: Connection) -> None:
 
 
 def test_what_is_rolled_back_to_a_savepoint_leaves_nothing(db: Connection) -> None:
-    positions(db)
     with db.transaction():
         db.execute("insert into positions values (3, 'A', 1)")
         with db.transaction(force_rollback=True):
