@@ -8,7 +8,6 @@ begin
   end if;
 end
 $rollback_first$;
-drop trigger _500_validate on chain_starts;
 drop procedure prune_archived;
 do $rollback_second$
 begin
