@@ -476,7 +476,7 @@ begin
   end if;
   if cardinality(matches) is distinct from 1 then
     raise exception '% has no history', coalesce(name, 'NULL')
-      using errcode = '42P01',
+      using errcode = '42P01', table = coalesce(name, 'NULL'),
             hint = coalesce(
               'Name one of these, with its schema: '
               || (select string_agg(t.table_name, ', ') from _tracked_tables() as t) || '.',
@@ -497,7 +497,8 @@ declare
 begin
   if not exists (select from _tracked_tables() as t where t.table_name = known) then
     raise exception '% is not tracked any more', known
-      using errcode = '42P01', hint = 'Begin again with select track_table(…). Its history can still be read.';
+      using errcode = '42P01', table = known,
+            hint = 'Begin again with select track_table(…). Its history can still be read.';
   end if;
   return known;
 end
@@ -778,7 +779,9 @@ begin
     into item
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
   if not found then
-    raise exception 'there is no such table' using errcode = '42P01', hint = 'Name one: ''schema.table''.';
+    raise exception 'there is no such table'
+      using errcode = '42P01', table = coalesce(relation::text, 'NULL'),
+            hint = 'Name one with its schema: ''schema.table''.';
   end if;
   case
     when item.nspname in ('pg_catalog', 'information_schema', 'pg_toast') then
@@ -798,7 +801,7 @@ begin
     when item.extension is not null then
       reason := format('belongs to the extension %s', item.extension);
     when item.relowner = (select c.relowner from pg_class as c where c.oid = 'table_changes'::regclass) then
-      reason := 'belongs to alpha-db: its rows never change';
+      reason := 'belongs to alpha-db';
       cure := 'Its own chain is its history: select * from chain_rows(…).';
     when item.relrowsecurity then
       reason := 'has row-level security, which would hide rows from the comparison';
@@ -814,7 +817,8 @@ begin
     else
       return;
   end case;
-  raise exception '% % and cannot be tracked', item.name, reason using errcode = '42809', hint = cure;
+  raise exception '% % and cannot be tracked', item.name, reason
+    using errcode = '42809', table = item.name, hint = cure;
 end
 $function$;
 comment on function _refuse_untrackable is 'Raises 42809, with a reason and a hint, for what cannot be tracked.';
@@ -837,10 +841,11 @@ begin
   where e.name is null or e.name not in (select p.column_name from _printed_columns(relation) as p);
   if found then
     raise exception '% has no column % to exclude', table_name, coalesce(quote_ident(missing), 'NULL')
-      using errcode = '42703', hint = 'Give the names of columns as they are: array[''pin''].';
+      using errcode = '42703', table = table_name, hint = 'Give the names of columns as they are: array[''pin''].';
   elsif excluded && key_columns then
     raise exception 'a column of the key of % cannot be excluded', table_name
-      using errcode = '22023', hint = 'The history names each row by its key. Give the table a key without a secret.';
+      using errcode = '22023', table = table_name,
+            hint = 'The history names each row by its key. Give the table a key without a secret.';
   end if;
   -- A reason for the DDL guard, which records it.
   perform set_config('alpha.maintenance', format('track_table: %s', table_name), true);
@@ -909,7 +914,7 @@ begin
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'track_table runs in READ COMMITTED only'
-      using errcode = '25001', detail = 'An older snapshot might not show rows that are there.',
+      using errcode = '25001', table = item.name, detail = 'An older snapshot might not show rows that are there.',
             hint = 'Begin with: begin isolation level read committed.';
   end if;
   execute format('grant select on table %s to %I', item.sql, _owner_role());
@@ -1055,7 +1060,7 @@ begin
     if key_columns is not null
        and array(select jsonb_object_keys(wanted) order by 1) is distinct from key_columns then
       raise exception 'the key of % is (%)', name, array_to_string(key_columns, ', ')
-        using errcode = '22023',
+        using errcode = '22023', table = name,
               hint = format('Give it as an object, each value as the history prints it: ''%s''.',
                             (select jsonb_object_agg(k.name, '…') from unnest(key_columns) as k(name)));
     end if;
@@ -1089,13 +1094,14 @@ begin
   order by c.id desc limit 1;
   if not found then
     raise exception 'the history of % does not go back to %', name, coalesce(moment::text, 'NULL')
-      using errcode = '22023',
+      using errcode = '22023', table = name,
             hint = format('Give a moment from %s on.',
                           (select min(c.created_at) from only table_changes as c
                            where c.table_name = name and c.operation in ('TRACK', 'TRUNCATE', 'UNTRACK')));
   elsif base.operation = 'UNTRACK' then
     raise exception '% was not tracked at %', name, moment
-      using errcode = '22023', hint = 'Give a moment at which it was: select * from table_changes.';
+      using errcode = '22023', table = name,
+            hint = 'Give a moment at which it was: select * from table_changes.';
   end if;
   return query
     select c.new_row

@@ -29,7 +29,7 @@ begin
     if key_columns is not null
        and array(select jsonb_object_keys(wanted) order by 1) is distinct from key_columns then
       raise exception 'the key of % is (%)', name, array_to_string(key_columns, ', ')
-        using errcode = '22023',
+        using errcode = '22023', table = name,
               hint = format('Give it as an object, each value as the history prints it: ''%s''.',
                             (select jsonb_object_agg(k.name, '…') from unnest(key_columns) as k(name)));
     end if;
@@ -64,13 +64,14 @@ begin
   order by c.id desc limit 1;
   if not found then
     raise exception 'the history of % does not go back to %', name, coalesce(moment::text, 'NULL')
-      using errcode = '22023',
+      using errcode = '22023', table = name,
             hint = format('Give a moment from %s on.',
                           (select min(c.created_at) from only table_changes as c
                            where c.table_name = name and c.operation in ('TRACK', 'TRUNCATE', 'UNTRACK')));
   elsif base.operation = 'UNTRACK' then
     raise exception '% was not tracked at %', name, moment
-      using errcode = '22023', hint = 'Give a moment at which it was: select * from table_changes.';
+      using errcode = '22023', table = name,
+            hint = 'Give a moment at which it was: select * from table_changes.';
   end if;
   return query
     select c.new_row

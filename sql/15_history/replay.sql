@@ -77,7 +77,7 @@ begin
   end if;
   if cardinality(matches) is distinct from 1 then
     raise exception '% has no history', coalesce(name, 'NULL')
-      using errcode = '42P01',
+      using errcode = '42P01', table = coalesce(name, 'NULL'),
             hint = coalesce(
               'Name one of these, with its schema: '
               || (select string_agg(t.table_name, ', ') from _tracked_tables() as t) || '.',
@@ -99,7 +99,8 @@ declare
 begin
   if not exists (select from _tracked_tables() as t where t.table_name = known) then
     raise exception '% is not tracked any more', known
-      using errcode = '42P01', hint = 'Begin again with select track_table(…). Its history can still be read.';
+      using errcode = '42P01', table = known,
+            hint = 'Begin again with select track_table(…). Its history can still be read.';
   end if;
   return known;
 end

@@ -25,7 +25,9 @@ begin
     into item
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
   if not found then
-    raise exception 'there is no such table' using errcode = '42P01', hint = 'Name one: ''schema.table''.';
+    raise exception 'there is no such table'
+      using errcode = '42P01', table = coalesce(relation::text, 'NULL'),
+            hint = 'Name one with its schema: ''schema.table''.';
   end if;
   case
     when item.nspname in ('pg_catalog', 'information_schema', 'pg_toast') then
@@ -45,7 +47,7 @@ begin
     when item.extension is not null then
       reason := format('belongs to the extension %s', item.extension);
     when item.relowner = (select c.relowner from pg_class as c where c.oid = 'table_changes'::regclass) then
-      reason := 'belongs to alpha-db: its rows never change';
+      reason := 'belongs to alpha-db';
       cure := 'Its own chain is its history: select * from chain_rows(…).';
     when item.relrowsecurity then
       reason := 'has row-level security, which would hide rows from the comparison';
@@ -61,7 +63,8 @@ begin
     else
       return;
   end case;
-  raise exception '% % and cannot be tracked', item.name, reason using errcode = '42809', hint = cure;
+  raise exception '% % and cannot be tracked', item.name, reason
+    using errcode = '42809', table = item.name, hint = cure;
 end
 $function$;
 comment on function _refuse_untrackable is 'Raises 42809, with a reason and a hint, for what cannot be tracked.';
@@ -85,10 +88,11 @@ begin
   where e.name is null or e.name not in (select p.column_name from _printed_columns(relation) as p);
   if found then
     raise exception '% has no column % to exclude', table_name, coalesce(quote_ident(missing), 'NULL')
-      using errcode = '42703', hint = 'Give the names of columns as they are: array[''pin''].';
+      using errcode = '42703', table = table_name, hint = 'Give the names of columns as they are: array[''pin''].';
   elsif excluded && key_columns then
     raise exception 'a column of the key of % cannot be excluded', table_name
-      using errcode = '22023', hint = 'The history names each row by its key. Give the table a key without a secret.';
+      using errcode = '22023', table = table_name,
+            hint = 'The history names each row by its key. Give the table a key without a secret.';
   end if;
   -- A reason for the DDL guard, which records it.
   perform set_config('alpha.maintenance', format('track_table: %s', table_name), true);
@@ -159,7 +163,7 @@ begin
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'track_table runs in READ COMMITTED only'
-      using errcode = '25001', detail = 'An older snapshot might not show rows that are there.',
+      using errcode = '25001', table = item.name, detail = 'An older snapshot might not show rows that are there.',
             hint = 'Begin with: begin isolation level read committed.';
   end if;
   execute format('grant select on table %s to %I', item.sql, _owner_role());
