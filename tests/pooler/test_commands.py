@@ -51,7 +51,10 @@ AGAIN: dict[str, list[str]] = {
     "risk watch": ["--once"],
 }
 #: commands that the tests below run
-ONCE = {"tables widen", "checkpoint witness"}
+ONCE = {
+    "tables widen", "checkpoint witness", "tables track", "tables untrack", "tables history", "tables as-of",
+    "tables verify",
+}  # fmt: skip
 #: commands of agents: test_agents_propose_and_vote runs them
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
@@ -121,6 +124,20 @@ def test_a_column_is_widened(pooled: Desk, db: Connection) -> None:
     refused = pooled.run("tables", "widen", "signals", "symbol", "43", "--reason", "\t", expect=2)
     assert "it is blank" in refused.err
     assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
+    assert_healthy(db)
+
+
+def test_a_table_is_tracked(pooled: Desk, db: Connection) -> None:
+    db.execute("create table positions (id integer primary key, v integer); insert into positions values (1, 1)")
+    for _ in range(3):
+        pooled.run("tables", "track", "public.positions")
+        db.execute("update positions set v = v + 1")
+        assert "UPDATE" in pooled.run("tables", "history", "positions", "1").out
+        assert pooled.run("tables", "as-of", "positions", "now", "--json").json == [
+            {"id": "1", "v": str(one(db, "select v from positions"))}
+        ]
+        pooled.run("tables", "verify")
+        pooled.run("tables", "untrack", "positions")
     assert_healthy(db)
 
 
