@@ -104,11 +104,11 @@ comment on column table_changes.row_hash         is 'SHA-256 of the previous row
 comment on column table_changes.created_at       is 'When the entry was made; never before the one before it.';
 comment on column table_changes.recorded_by      is 'The login that changed the row.';
 -- By a hash, because a key may be longer than an index entry.
-create index table_changes_key on table_changes (table_name, jsonb_hash(key), id);
-create index table_changes_beginning on table_changes (table_name, id)
+create index table_changes_key_idx on table_changes (table_name, jsonb_hash(key), id);
+create index table_changes_beginning_idx on table_changes (table_name, id)
 where operation::text = any (array['TRACK'::text, 'TRUNCATE'::text, 'UNTRACK'::text]);
-comment on index table_changes_key is 'Finds the history of a row.';
-comment on index table_changes_beginning is 'Finds what a replay begins with.';
+comment on index table_changes_key_idx is 'Finds the history of a row.';
+comment on index table_changes_beginning_idx is 'Finds what a replay begins with.';
 perform _chain_attach('table_changes'), _protect_table('table_changes', 'AUD-013', 'AUD-014'),
        _owner_only('table_changes', 'AUD-011');
 -- An entry may hold a row twice, as it was and as it is: as long as a chain can take.

@@ -128,7 +128,9 @@ def test_a_column_is_widened(pooled: Desk, db: Connection) -> None:
 
 
 def test_a_table_is_tracked(pooled: Desk, db: Connection) -> None:
-    db.execute("create table positions (id integer primary key, v integer); insert into positions values (1, 1)")
+    db.execute(
+        "create table positions (id integer primary key, v integer); insert into positions values (1, 1)"
+    )
     for _ in range(3):
         pooled.run("tables", "track", "public.positions")
         db.execute("update positions set v = v + 1")
