@@ -105,28 +105,28 @@ _sql(
 _sql("writes-an-entry", "Writes an entry of the history", [FORGED], refused("42501"))
 _sql(
     "owner-writes-an-entry",
-    "`alpha_owner` writes an entry that was no change",
+    "As `alpha_owner`: writes an entry that was no change",
     [FORGED],
     history("changed_row"),
     login="owner",
 )
 _sql(
     "owner-edits-an-entry",
-    "`alpha_owner` changes an entry",
+    "As `alpha_owner`: changes an entry",
     ["update table_changes set new_row = '{}'"],
     refused("AUD-013"),
     login="owner",
 )
 _sql(
     "owner-removes-entries",
-    "`alpha_owner` removes entries",
+    "As `alpha_owner`: removes entries",
     ["delete from table_changes"],
     refused("AUD-014"),
     login="owner",
 )
 _sql(
     "superuser-is-a-replica",
-    "A superuser changes a row in replica mode",
+    "As a superuser: changes a row in replica mode",
     [REPLICA, EDIT],
     refused("AUD-015"),
     login="superuser",
@@ -134,7 +134,7 @@ _sql(
 
 
 @table_owner.does(
-    "A superuser changes a row, and the entry of the history that says otherwise",
+    "As a superuser: changes a row, and the entry of the history that says otherwise",
     chain("table_changes", "content_mismatch"),
     login="superuser",
     prepare=TRACKED,
