@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.cluster import Server
 from tests.fix_database import Connect
 from tests.history.tracked import differences, entries, positions, track
-from tests.support import Connection, assert_healthy, changed_guards, one
+from tests.support import Connection, assert_healthy, changed_guards, one, query, tamper
 
 
 @pytest.mark.parametrize("options", [("-Fc",), ("-Fc", "--inserts")])
@@ -40,6 +41,19 @@ def test_a_restored_dump(
     assert entries(restored)[-1]["changed_columns"] == ["quantity"]
     track(restored)
     assert_healthy(restored)
+
+
+def test_a_history_whose_beginning_was_archived(db: Connection) -> None:
+    """Entries before the last TRACK may go: what is left verifies, and says from when on it can be read."""
+    positions(db)
+    early = one(db, "select max(created_at) from table_changes")
+    db.execute("update positions set quantity = 2 where account = 1")
+    track(db)
+    tamper(db, "delete from table_changes where id < _history_needed_from()")
+    assert differences(db) == []
+    assert len(query(db, "select table_as_of('positions', 'infinity')")) == 3
+    with pytest.raises(psycopg.Error, match="does not go back"):
+        query(db, "select table_as_of('positions', %s)", [early])
 
 
 def test_what_retention_must_keep(db: Connection) -> None:
