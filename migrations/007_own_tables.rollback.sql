@@ -24,6 +24,16 @@ perform _begin_rollback('007_own_tables');
 
 perform _forget_attempts('retention_policies');
 
+drop function headroom;
+drop function _vacuum_due;
+drop function _freezing_due;
+drop function _ids_left;
+drop function _storage_setting;
+drop function _sequences_used;
+drop function growth;
+drop function _growth_of_chains;
+drop function _growth_of;
+drop function _first_id_since;
 drop function set_retention_policy;
 drop table retention_policies;
 
