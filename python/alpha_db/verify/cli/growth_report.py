@@ -17,16 +17,11 @@ Section = Callable[..., None]
 def tell(report: Mapping[str, Any], section: Section) -> None:
     """Print size, growth, overdue rows, until when the disk lasts, and warnings."""
     if total := whole(report["growth"]):
-        tables = [row for row in report["growth"] if row["table_name"] is not None]
         section("growth", *_growth(total))
-        for row in tables:
-            if row["rows_overdue"]:
+        for row in report["growth"]:
+            if row["table_name"] is not None and row["rows_overdue"]:
                 which = f"{clean(row['table_name'])}: {row['rows_overdue']:,} rows are past the policy"
                 section("retention", (which, WARN), f" (keep {clean(row['keep'])})")
-            if row["problem"]:
-                section(
-                    "growth", ("not known: ", WARN), f"{clean(row['table_name'])}: {clean(row['problem'])}"
-                )
         section("disk", *_disk(report["disk"]))
     for text in warnings(report):
         section("warning", (clean(text), WARN))
