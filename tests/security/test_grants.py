@@ -147,6 +147,19 @@ GUARDS = {
     "guards_since(bigint)",
     "verify_guards()",
 }
+# how the log grows and what runs out, and what these call with the caller's rights
+GROWTH = {
+    "_first_id_since(text,timestamp with time zone,bigint,bigint)",
+    "_freezing_due()",
+    "_growth_of(text,interval)",
+    "_growth_of_chains(interval)",
+    "growth(interval)",
+    "headroom()",
+    "_ids_left()",
+    "_sequences_used()",
+    "_storage_setting(text[],text)",
+    "_vacuum_due()",
+}
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
         # writing
@@ -190,6 +203,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *GUARDS,
         *SIGNING,
         *LOGS,
+        *GROWTH,
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",
         "_fill(text,text[])",

@@ -18,7 +18,7 @@ def read_size(_ctx: click.Context, _param: click.Parameter, given: str | None) -
     """
     if given is None:
         return None
-    if not (found := _SIZE.fullmatch(given)):
+    if not (found := _SIZE.fullmatch(given.strip())):
         raise click.BadParameter("give a number of bytes, or one with K, M, G or T, such as 200G")
     number, unit = found.groups()
     return int(Fraction(number) * 1024 ** _UNITS.index(unit.replace("K", "k")))

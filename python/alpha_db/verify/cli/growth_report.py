@@ -21,7 +21,7 @@ def tell(report: Mapping[str, Any], section: Section) -> None:
         for row in report["growth"]:
             if row["table_name"] is not None and row["rows_overdue"]:
                 which = f"{clean(row['table_name'])}: {row['rows_overdue']:,} rows are past the policy"
-                section("retention", (which, WARN), f" (keep {clean(row['keep'])})")
+                section("retention", f"{which} (keep {clean(row['keep'])})")
         section("disk", *_disk(report["disk"]))
     for text in warnings(report):
         section("warning", (clean(text), WARN))
