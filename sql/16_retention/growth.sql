@@ -5,34 +5,6 @@
 --
 -- growth() never fails because of one table: what is gone, locked or unreadable is said in that table's row.
 
-create function _first_id_since(table_name text, moment timestamptz, first_id bigint, last_id bigint) returns bigint
-language plpgsql stable
-set search_path from current
-set enable_seqscan = off set jit = off set row_security = off
-as $function$
-declare
-  low       bigint := first_id;
-  high      bigint := last_id + 1;
-  middle    bigint;
-  is_older  boolean;
-begin
-  while low < high loop
-    middle := low + (high - low) / 2;
-    execute format('select t.created_at < $1 from only %I as t where t.id >= $2 order by t.id limit 1', table_name)
-      into is_older using moment, middle;
-    if is_older then
-      low := middle + 1;
-    else
-      high := middle;
-    end if;
-  end loop;
-  return low;
-end
-$function$;
-comment on function _first_id_since is
-  'Id of the first row of a chain that was made at a moment or later, between these two ids; one more than the last if '
-  'there is none.';
-
 create function _growth_of(table_name text, recent interval)
 returns table (rows_stored bigint, bytes bigint, oldest_id bigint, oldest_created_at timestamptz, last_id bigint,
                rows_a_day double precision, bytes_a_day bigint, keep interval, rows_overdue bigint)
@@ -46,8 +18,9 @@ declare
 begin
   bytes := pg_total_relation_size(format('%I.%I', current_schema(), table_name)::regclass);
   keep := (select p.keep from only retention_policies as p where p.table_name = _growth_of.table_name);
-  execute format('select t.id, t.created_at from only %I as t order by t.id limit 1', table_name)
-    into oldest_id, oldest_created_at;
+  -- Behind the start: after pruning, the index still begins with entries of rows that are gone.
+  execute format('select t.id, t.created_at from only %I as t where t.id > $1 order by t.id limit 1', table_name)
+    into oldest_id, oldest_created_at using (_chain_start(table_name)).id;
   execute format('select t.id from only %I as t order by t.id desc limit 1', table_name) into last_id;
   rows_stored := coalesce(last_id - oldest_id + 1, 0);
   if rows_stored = 0 then
@@ -57,10 +30,10 @@ begin
   else
     -- A table that is younger than the period has grown in less time. No rate is told of less than a day.
     days := greatest(1, extract(epoch from now() - greatest(since, oldest_created_at)) / 86400);
-    rows_a_day := round((last_id + 1 - _first_id_since(table_name, since, oldest_id, last_id)) / days, 2);
+    rows_a_day := round((last_id - greatest(_last_id_before(table_name, since), oldest_id - 1)) / days, 2);
     bytes_a_day := round(rows_a_day * bytes / rows_stored);
     if keep is not null then
-      rows_overdue := _first_id_since(table_name, now() - keep, oldest_id, last_id) - oldest_id;
+      rows_overdue := greatest(_last_id_before(table_name, now() - keep) - oldest_id + 1, 0);
     end if;
   end if;
   return next;
@@ -138,4 +111,4 @@ comment on function growth is
   'oldest row; rows that are older than its retention policy allows. The last row, without a name, is their sum. '
   'problem says why a table has no figures. Raises 22023 for a period of less than a day.';
 
-select _grant('execute on routine', '{growth, _growth_of_chains, _growth_of, _first_id_since}', '{app_auditor}');
+select _grant('execute on routine', '{growth, _growth_of_chains, _growth_of, _last_id_before}', '{app_auditor}');
