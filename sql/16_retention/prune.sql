@@ -201,7 +201,7 @@ language plpgsql
 as $procedure$
 #variable_conflict use_variable
 declare
-  part     record;
+  part     pg_catalog.record;
   deleted  pg_catalog.int8 := 0;
 begin
   commit;  -- inside a transaction no batch could end

@@ -82,7 +82,12 @@ def test_a_reason_opens_a_register_to_nobody_but_its_owner(db: Connection, table
 @pytest.mark.parametrize("statement", ["update {0} set {1} = {1}", "delete from {0}", "truncate {0}"])
 @pytest.mark.parametrize("replica", [False, True])
 def test_a_register_is_the_migrations_(owner: Connection, table: str, statement: str, replica: bool) -> None:
-    column = {"installed_migrations": "name", "attempt_counters": "code", "chains": "position", "retention_policies": "keep"}[table]
+    column = {
+        "installed_migrations": "name",
+        "attempt_counters": "code",
+        "chains": "position",
+        "retention_policies": "keep",
+    }[table]
     if replica:
         owner.execute("reset role")
         owner.execute("set session_replication_role = replica")
