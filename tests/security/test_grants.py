@@ -251,7 +251,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "_archive_proposal(text,bigint,text)",
         "_chain_start(text)",
         "_proven_start(text,bigint)",
-        "_prune_batch(text,integer)",
+        "_prune_batch(text,integer,boolean)",
         "_was_removed(text,bigint)",
         "prune_archived(text,integer,jsonb)",
         *RETENTION,
