@@ -159,6 +159,19 @@ GUARDS = {
     "guards_since(bigint)",
     "verify_guards()",
 }
+# how the log grows and what runs out, and what these call with the caller's rights
+GROWTH = {
+    "_freezing_due()",
+    "_growth_of(text,interval)",
+    "_growth_of_chains(interval)",
+    "_last_id_before(text,timestamp with time zone)",
+    "growth(interval)",
+    "headroom()",
+    "_ids_left()",
+    "_sequences_used()",
+    "_storage_setting(text[],text)",
+    "_vacuum_due()",
+}
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
         # writing
@@ -203,6 +216,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *SIGNING,
         *LOGS,
         *HISTORY,
+        *GROWTH,
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",
         "_fill(text,text[])",
@@ -245,7 +259,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "_archive_proposal(text,bigint,text)",
         "_chain_start(text)",
         "_proven_start(text,bigint)",
-        "_prune_batch(text,integer)",
+        "_prune_batch(text,integer,boolean)",
         "_was_removed(text,bigint)",
         "prune_archived(text,integer,jsonb)",
         *RETENTION,
