@@ -629,10 +629,10 @@ as $function$
 #variable_conflict use_column
 declare
   relation  regclass := to_regclass(tracked.table_name);
-  place     text;
+  place     record;
   lost      text[];
 begin
-  select format('%I.%I', n.nspname, c.relname) into place
+  select n.nspname, c.relname into place
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = relation and c.relkind = 'r';
   if not found then
@@ -645,7 +645,7 @@ begin
   if found and not has_table_privilege(relation, 'select') then
     return;  -- another table, perhaps
   end if;
-  execute format('lock table only %s in access share mode', place);
+  execute format('lock table only %I.%I in access share mode', place.nspname, place.relname);
   if current_setting('transaction_isolation') <> 'read committed'
      and _snapshot_sees(pg_sequence_last_value('writer_table_changes'::regclass)) is not true then
     raise exception 'a history has grown since this transaction''s snapshot'
@@ -666,7 +666,7 @@ begin
     ), present as materialized (
       select (select jsonb_object_agg(k.name, t.printed -> k.name) from unnest($3) as k(name)) as key,
              jsonb_strip_nulls(t.printed) as row_data
-      from (select {printed:s} as printed from only {table:s} as t offset 0) as t
+      from (select {printed:s} as printed from only {schema:I}.{table:I} as t offset 0) as t
     )
     select $1, d.problem, coalesce(r.key, p.key), case when r.is_there then r.row_data end, p.row_data,
            case d.problem
@@ -683,7 +683,7 @@ begin
       when r.is_contradicted then 'unrecorded_change' end as problem) as d
     where d.problem is not null
     order by coalesce(r.key, p.key)
-    $query$, 'printed', _row_sql(relation, 't', tracked.exclude), 'table', place)
+    $query$, 'printed', _row_sql(relation, 't', tracked.exclude), 'schema', place.nspname, 'table', place.relname)
     using tracked.table_name, lost, tracked.key_columns;
 end
 $function$;
@@ -904,7 +904,8 @@ declare
   differences  bigint;
 begin
   perform _refuse_untrackable(relation);
-  select n.nspname, _qualified_name(n.nspname, c.relname) as name, format('%I.%I', n.nspname, c.relname) as sql,
+  select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
+         format('%I.%I', n.nspname, c.relname) as sql,
          array(select a.attname::text
                from pg_index as x
                cross join unnest(x.indkey) with ordinality as k(number, place)
@@ -917,7 +918,7 @@ begin
       using errcode = '25001', table = item.name, detail = 'An older snapshot might not show rows that are there.',
             hint = 'Begin with: begin isolation level read committed.';
   end if;
-  execute format('grant select on table %s to %I', item.sql, _owner_role());
+  execute format('grant select on table %I.%I to %I', item.nspname, item.relname, _owner_role());
   if not has_schema_privilege(_owner_role(), item.nspname, 'usage') then
     execute format('grant usage on schema %I to %I', item.nspname, _owner_role());
   end if;
@@ -927,7 +928,7 @@ begin
                                              _owner_role());
   end if;
   -- No writer until the end of the transaction: what is taken in is what the triggers then follow.
-  execute format('lock table only %s in share row exclusive mode', item.sql);
+  execute format('lock table only %I.%I in share row exclusive mode', item.nspname, item.relname);
   differences := (select count(*) from verify_tracked(item.name)
                   where exists (select from _tracked_tables() as t where t.table_name = item.name));
   excluded := _begin_tracking(item.name, relation, item.key, exclude);
@@ -1004,7 +1005,7 @@ begin
   perform _require_guards(format('%s cannot be untracked', name));
   -- Wherever they are, if the table has another name now; none if it is gone.
   for place in
-    select format('%I.%I', n.nspname, c.relname) as sql, t.tgname
+    select n.nspname, c.relname, t.tgname
     from pg_trigger as t
     join pg_class as c on c.oid = t.tgrelid
     join pg_namespace as n on n.oid = c.relnamespace
@@ -1015,10 +1016,11 @@ begin
       and exists (select from pg_proc as p
                   where p.oid = t.tgfoid and p.pronamespace = quote_ident(current_schema())::regnamespace)
   loop
-    execute format('drop trigger %I on %s', place.tgname, place.sql);
+    execute format('drop trigger %I on %I.%I', place.tgname, place.nspname, place.relname);
   end loop;
   if to_regclass(name) is not null then
-    execute format('revoke select on table %s from %I', to_regclass(name), _owner_role());
+    execute format('revoke select on table %I.%I from %I', (parse_ident(name))[1], (parse_ident(name))[2],
+                   _owner_role());
   end if;
   perform _end_tracking(name);
 end

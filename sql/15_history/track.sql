@@ -153,7 +153,8 @@ declare
   differences  bigint;
 begin
   perform _refuse_untrackable(relation);
-  select n.nspname, _qualified_name(n.nspname, c.relname) as name, format('%I.%I', n.nspname, c.relname) as sql,
+  select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
+         format('%I.%I', n.nspname, c.relname) as sql,
          array(select a.attname::text
                from pg_index as x
                cross join unnest(x.indkey) with ordinality as k(number, place)
@@ -166,7 +167,7 @@ begin
       using errcode = '25001', table = item.name, detail = 'An older snapshot might not show rows that are there.',
             hint = 'Begin with: begin isolation level read committed.';
   end if;
-  execute format('grant select on table %s to %I', item.sql, _owner_role());
+  execute format('grant select on table %I.%I to %I', item.nspname, item.relname, _owner_role());
   if not has_schema_privilege(_owner_role(), item.nspname, 'usage') then
     execute format('grant usage on schema %I to %I', item.nspname, _owner_role());
   end if;
@@ -176,7 +177,7 @@ begin
                                              _owner_role());
   end if;
   -- No writer until the end of the transaction: what is taken in is what the triggers then follow.
-  execute format('lock table only %s in share row exclusive mode', item.sql);
+  execute format('lock table only %I.%I in share row exclusive mode', item.nspname, item.relname);
   differences := (select count(*) from verify_tracked(item.name)
                   where exists (select from _tracked_tables() as t where t.table_name = item.name));
   excluded := _begin_tracking(item.name, relation, item.key, exclude);
@@ -256,7 +257,7 @@ begin
   perform _require_guards(format('%s cannot be untracked', name));
   -- Wherever they are, if the table has another name now; none if it is gone.
   for place in
-    select format('%I.%I', n.nspname, c.relname) as sql, t.tgname
+    select n.nspname, c.relname, t.tgname
     from pg_trigger as t
     join pg_class as c on c.oid = t.tgrelid
     join pg_namespace as n on n.oid = c.relnamespace
@@ -267,10 +268,11 @@ begin
       and exists (select from pg_proc as p
                   where p.oid = t.tgfoid and p.pronamespace = quote_ident(current_schema())::regnamespace)
   loop
-    execute format('drop trigger %I on %s', place.tgname, place.sql);
+    execute format('drop trigger %I on %I.%I', place.tgname, place.nspname, place.relname);
   end loop;
   if to_regclass(name) is not null then
-    execute format('revoke select on table %s from %I', to_regclass(name), _owner_role());
+    execute format('revoke select on table %I.%I from %I', (parse_ident(name))[1], (parse_ident(name))[2],
+                   _owner_role());
   end if;
   perform _end_tracking(name);
 end

@@ -62,10 +62,10 @@ as $function$
 #variable_conflict use_column
 declare
   relation  regclass := to_regclass(tracked.table_name);
-  place     text;
+  place     record;
   lost      text[];
 begin
-  select format('%I.%I', n.nspname, c.relname) into place
+  select n.nspname, c.relname into place
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = relation and c.relkind = 'r';
   if not found then
@@ -78,7 +78,7 @@ begin
   if found and not has_table_privilege(relation, 'select') then
     return;  -- another table, perhaps
   end if;
-  execute format('lock table only %s in access share mode', place);
+  execute format('lock table only %I.%I in access share mode', place.nspname, place.relname);
   if current_setting('transaction_isolation') <> 'read committed'
      and _snapshot_sees(pg_sequence_last_value('writer_table_changes'::regclass)) is not true then
     raise exception 'a history has grown since this transaction''s snapshot'
@@ -99,7 +99,7 @@ begin
     ), present as materialized (
       select (select jsonb_object_agg(k.name, t.printed -> k.name) from unnest($3) as k(name)) as key,
              jsonb_strip_nulls(t.printed) as row_data
-      from (select {printed:s} as printed from only {table:s} as t offset 0) as t
+      from (select {printed:s} as printed from only {schema:I}.{table:I} as t offset 0) as t
     )
     select $1, d.problem, coalesce(r.key, p.key), case when r.is_there then r.row_data end, p.row_data,
            case d.problem
@@ -116,7 +116,7 @@ begin
       when r.is_contradicted then 'unrecorded_change' end as problem) as d
     where d.problem is not null
     order by coalesce(r.key, p.key)
-    $query$, 'printed', _row_sql(relation, 't', tracked.exclude), 'table', place)
+    $query$, 'printed', _row_sql(relation, 't', tracked.exclude), 'schema', place.nspname, 'table', place.relname)
     using tracked.table_name, lost, tracked.key_columns;
 end
 $function$;
