@@ -144,6 +144,7 @@ create function _printed_columns(relation regclass)
 returns table (column_name text, type_name text, is_plain boolean, place bigint)
 language sql stable
 set search_path from current
+set quote_all_identifiers = off
 as $function$
   with recursive columns as (
     -- A virtual column is computed when it is read: it has no value of its own.

@@ -81,6 +81,8 @@ def test_values_come_back_as_they_were(db: Connection, connect: Connect) -> None
         assert kept == one(db, f"select array_agg({name}::text order by id) from app.t"), kind
     for session in (db, strange):
         assert differences(session) == []
+    track(connect(quote_all_identifiers="on"), "app.t")
+    assert differences(db) == []
 
 
 @pytest.mark.parametrize(
