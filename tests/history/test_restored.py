@@ -14,7 +14,7 @@ from tests.history.tracked import differences, entries, positions, track
 from tests.support import Connection, assert_healthy, changed_guards, one, query, tamper
 
 
-@pytest.mark.parametrize("options", [("-Fc",), ("-Fc", "--inserts")])
+@pytest.mark.parametrize("options", [("-Fc",), pytest.param(("-Fc", "--inserts"), marks=pytest.mark.long)])
 def test_a_restored_dump(
     server: Server,
     db: Connection,
