@@ -48,7 +48,7 @@ as $function$
   from only attempt_counters as a
   union all
   select c.table_name, 'chain', c.table_name, 'register',
-         concat_ws(', ', c.position, case when c.is_internal then 'internal' end,
+         concat_ws(', ', c.position, case when c.is_internal then 'internal' when c.is_own then 'own' end,
                    case when c.open_in_lockdown then 'open in lockdown' end)
   from only chains as c;
 $function$;
