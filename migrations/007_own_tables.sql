@@ -473,7 +473,7 @@ begin
   if relation is null then
     other := case when table_name ~ '^[^"]+$' then to_regclass(table_name) end;
     raise exception 'there is no table % in schema %', coalesce(quote_ident(table_name), 'NULL'), quote_ident(home)
-      using errcode = '42P01',
+      using errcode = '42P01', table = coalesce(table_name, 'NULL'),
             hint = coalesce(
               (select format('Move %s here: alter table %s set schema %I.', other, other, home)
                from pg_class as c where c.oid = other and c.relnamespace <> quote_ident(home)::regnamespace),
@@ -541,7 +541,7 @@ begin
   if not pg_has_role(current_user, (select c.relowner from pg_class as c where c.oid = relation), 'usage') then
     raise exception '% belongs to %', relation,
       (select quote_ident(pg_get_userbyid(c.relowner)) from pg_class as c where c.oid = relation)
-      using errcode = '42501',
+      using errcode = '42501', table = table_name,
             hint = format('Have a superuser run: alter table %s owner to %I. Then call chain_table again.', relation,
                           current_user);
   end if;
@@ -595,7 +595,7 @@ declare
 begin
   if not (_chain_or_error(table_name)).is_own then
     raise exception '% is a table of alpha-db itself', quote_ident(table_name)
-      using errcode = '22023', hint = 'Name a table that chain_table put under the chain.';
+      using errcode = '42809', table = table_name, hint = 'Name a table that chain_table put under the chain.';
   end if;
   lock table only lock_migrations in share update exclusive mode;
   perform _require_chain(table_name);
@@ -814,9 +814,10 @@ begin
   end if;
   perform _accept_retry(
     table_name, retried.key_name,
-    retried.stored || jsonb_build_object(retried.key_name, (
+    -- the values of a key of several columns, under their names
+    jsonb_build_object(retried.key_name, (
       select string_agg(retried.stored ->> k.name, ', ' order by k.place)
-      from string_to_table(retried.key_name, ', ') with ordinality as k(name, place))),
+      from string_to_table(retried.key_name, ', ') with ordinality as k(name, place))) || retried.stored,
     sent);
   return jsonb_build_object('id', retried.stored -> 'id', 'row_hash', retried.stored -> 'row_hash', 'is_new', false);
 end

@@ -75,7 +75,7 @@ declare
 begin
   if unhashed is not null then
     raise exception 'chain of %: no stable text for %', table_name, unhashed
-      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
+      using errcode = '0A000', table = table_name, hint = 'Use text, numeric, jsonb or another plain type.';
   end if;
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);

@@ -19,7 +19,7 @@ begin
   if relation is null then
     other := case when table_name ~ '^[^"]+$' then to_regclass(table_name) end;
     raise exception 'there is no table % in schema %', coalesce(quote_ident(table_name), 'NULL'), quote_ident(home)
-      using errcode = '42P01',
+      using errcode = '42P01', table = coalesce(table_name, 'NULL'),
             hint = coalesce(
               (select format('Move %s here: alter table %s set schema %I.', other, other, home)
                from pg_class as c where c.oid = other and c.relnamespace <> quote_ident(home)::regnamespace),
@@ -89,7 +89,7 @@ begin
   if not pg_has_role(current_user, (select c.relowner from pg_class as c where c.oid = relation), 'usage') then
     raise exception '% belongs to %', relation,
       (select quote_ident(pg_get_userbyid(c.relowner)) from pg_class as c where c.oid = relation)
-      using errcode = '42501',
+      using errcode = '42501', table = table_name,
             hint = format('Have a superuser run: alter table %s owner to %I. Then call chain_table again.', relation,
                           current_user);
   end if;

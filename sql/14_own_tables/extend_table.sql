@@ -16,7 +16,7 @@ declare
 begin
   if not (_chain_or_error(table_name)).is_own then
     raise exception '% is a table of alpha-db itself', quote_ident(table_name)
-      using errcode = '22023', hint = 'Name a table that chain_table put under the chain.';
+      using errcode = '42809', table = table_name, hint = 'Name a table that chain_table put under the chain.';
   end if;
   lock table only lock_migrations in share update exclusive mode;
   perform _require_chain(table_name);

@@ -50,9 +50,10 @@ begin
   end if;
   perform _accept_retry(
     table_name, retried.key_name,
-    retried.stored || jsonb_build_object(retried.key_name, (
+    -- the values of a key of several columns, under their names
+    jsonb_build_object(retried.key_name, (
       select string_agg(retried.stored ->> k.name, ', ' order by k.place)
-      from string_to_table(retried.key_name, ', ') with ordinality as k(name, place))),
+      from string_to_table(retried.key_name, ', ') with ordinality as k(name, place))) || retried.stored,
     sent);
   return jsonb_build_object('id', retried.stored -> 'id', 'row_hash', retried.stored -> 'row_hash', 'is_new', false);
 end
