@@ -683,7 +683,7 @@ begin
       using errcode = '22023', hint = 'Leave it out.', table = table_name, column = wrong;
   elsif wrong is not null then
     raise exception '% has no column %', quote_ident(table_name), quote_ident(wrong)
-      using errcode = '42703', hint = format('Its columns are: %s.', array_to_string(columns, ', ')),
+      using errcode = '22023', hint = format('Its columns are: %s.', array_to_string(columns, ', ')),
             table = table_name, column = wrong;
   end if;
   select coalesce(jsonb_object_agg(g.name, g.value), '{}') into members
@@ -694,8 +694,8 @@ begin
 end
 $function$;
 comment on function _given_members is
-  'The members of a row that are not null. Raises 22023 for what is no object or is assigned, 42703 for a name that is '
-  'no column, AUD-012 for a text that is too long.';
+  'The members of a row that are not null. Raises 22023 for what is no object, for a member that is assigned or is no '
+  'column, and AUD-012 for a text that is too long.';
 create function _refuse_inexact(table_name text, column_name text, given jsonb, stored jsonb) returns void
 language plpgsql security definer
 set search_path from current
@@ -825,7 +825,7 @@ $function$;
 comment on function record_row is
   'Writes a row of a table that chain_table put under the chain, from a JSON object with a member for each column, and '
   'returns {id, row_hash, is_new}. A retry by a unique key returns the row that is there. Raises AUD-001, AUD-009, '
-  'AUD-010, AUD-012, 22023, 42703, 42P01.';
+  'AUD-010, AUD-012, 22023, 42P01.';
 
 -- sql/14_own_tables/append_row.sql
 

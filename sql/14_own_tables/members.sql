@@ -51,7 +51,7 @@ begin
       using errcode = '22023', hint = 'Leave it out.', table = table_name, column = wrong;
   elsif wrong is not null then
     raise exception '% has no column %', quote_ident(table_name), quote_ident(wrong)
-      using errcode = '42703', hint = format('Its columns are: %s.', array_to_string(columns, ', ')),
+      using errcode = '22023', hint = format('Its columns are: %s.', array_to_string(columns, ', ')),
             table = table_name, column = wrong;
   end if;
   select coalesce(jsonb_object_agg(g.name, g.value), '{}') into members
@@ -62,8 +62,8 @@ begin
 end
 $function$;
 comment on function _given_members is
-  'The members of a row that are not null. Raises 22023 for what is no object or is assigned, 42703 for a name that is '
-  'no column, AUD-012 for a text that is too long.';
+  'The members of a row that are not null. Raises 22023 for what is no object, for a member that is assigned or is no '
+  'column, and AUD-012 for a text that is too long.';
 
 create function _refuse_inexact(table_name text, column_name text, given jsonb, stored jsonb) returns void
 language plpgsql security definer

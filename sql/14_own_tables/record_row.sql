@@ -61,4 +61,4 @@ $function$;
 comment on function record_row is
   'Writes a row of a table that chain_table put under the chain, from a JSON object with a member for each column, and '
   'returns {id, row_hash, is_new}. A retry by a unique key returns the row that is there. Raises AUD-001, AUD-009, '
-  'AUD-010, AUD-012, 22023, 42703, 42P01.';
+  'AUD-010, AUD-012, 22023, 42P01.';
