@@ -736,7 +736,8 @@ declare
 begin
   for key in
     select string_agg(a.attname, ', ' order by k.place) as names,
-           string_agg(format('t.%1$I = r.%1$I', a.attname), ' and ' order by k.place) as condition
+           string_agg(format('t.%1$I = r.%1$I', a.attname), ' and ' order by k.place)
+             filter (where a.attname is not null) as condition
     from pg_index as i
     cross join lateral unnest(i.indkey::smallint[]) with ordinality as k(attnum, place)
     left join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = k.attnum and k.attnum > 0

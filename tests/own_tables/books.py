@@ -8,7 +8,7 @@ from typing import Any
 from tests.support import Connection, one, query, quote
 
 #: A name that needs quoting everywhere: SQL, format(), templates, rich, file names.
-HOSTILE_NAME = 'We [b]ird" 100% {a:I} ü\''
+HOSTILE_NAME = "We [b]ird\" 100% {a:I} ü'"
 TRADES = "create table trades (ref text primary key, price numeric(12,2), note varchar(10))"
 #: A column of every type that can be hashed, with a value whose text depends on settings, or is long.
 TYPES = {
@@ -48,7 +48,8 @@ def make_all_types(connection: Connection, table: str = "every_type", rows: int 
     """A table with a column of each type, filled, and a row of nulls."""
     columns = ", ".join(f"c{n} {kind}" for n, kind in enumerate(TYPES))
     query(connection, f"create table {quote(table)} (key integer primary key, {columns})")
+    doubled = quote(table).replace("%", "%%")  # psycopg reads a single one
     for number in range(rows):
         places = ", ".join(["%s"] * (len(TYPES) + 1))
-        query(connection, f"insert into {quote(table)} values ({places})", [number, *TYPES.values()])
-    query(connection, f"insert into {quote(table)} (key) values (%s)", [rows])
+        query(connection, f"insert into {doubled} values ({places})", [number, *TYPES.values()])
+    query(connection, f"insert into {doubled} (key) values (%s)", [rows])

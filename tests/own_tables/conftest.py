@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.fix_database import Prepared
 from tests.own_tables.books import TRADES, chain
+from tests.security.refusals import install_guard
 from tests.support import Connection, query
 
 
@@ -40,3 +42,15 @@ def trades(db: Connection) -> Connection:
 def desk(server: Server, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
     """The command line on the test's database."""
     return Desk(server.dsn(database), tmp_path, capsys)
+
+
+@pytest.fixture(scope="session")
+def guarded_template(server: Server, prepared: Prepared) -> str:
+    """Name of a database with the optional DDL guard. Do not change it."""
+    return prepared("own_guarded", lambda connection: install_guard(server, connection.info.dbname))
+
+
+@pytest.fixture
+def guarded_database(guarded_template: str, make_database: Callable[..., str]) -> str:
+    """Name of a fresh database with the DDL guard."""
+    return make_database(guarded_template)
