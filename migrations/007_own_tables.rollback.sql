@@ -101,6 +101,7 @@ drop function extend_table;
 drop function chain_table;
 drop function _chain_own_table;
 drop function _own_relation;
+drop function _complete_chain_columns;
 drop function _take_in_rows;
 drop function _rows_to_take_in_sql;
 drop function _add_chain_columns;

@@ -41,10 +41,13 @@ set search_path from current
 set row_security = off
 as $function$
 declare
+  has_id     boolean;
   row_count  bigint;
   counter    text;
 begin
-  row_count := _take_in_rows(table_name, _add_chain_columns(table_name));
+  has_id := _add_chain_columns(table_name);
+  row_count := _take_in_rows(table_name, has_id);
+  perform _complete_chain_columns(table_name, has_id);
   perform _chain_attach(table_name, open_in_lockdown => open_in_lockdown, is_internal => false, is_own => true);
   perform _protect_table(table_name, 'AUD-013', 'AUD-014');
   perform _count_attempts(c.code, table_name, 'INSERT') from unnest(array['AUD-001', 'AUD-010']) as c(code);

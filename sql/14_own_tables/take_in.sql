@@ -100,7 +100,10 @@ set enable_hashjoin = off set enable_mergejoin = off
 as $function$
 declare
   bundle     constant integer := 10000;
-  item       record;
+  place      tid;
+  number     bigint;
+  recorded   timestamptz;
+  row_bytes  bytea;
   link       bytea := decode(chain_genesis(table_name), 'hex');
   row_count  bigint := 0;
   latest     timestamptz := '-infinity';
@@ -112,21 +115,21 @@ declare
     from unnest($1, $2, $3) as h(place, number, row_hash) where t.ctid = h.place$query$,
     'table', table_name, 'number', case when has_id then '' else ', id = h.number' end);
 begin
-  for item in execute _rows_to_take_in_sql(table_name, has_id) loop
+  for place, number, recorded, row_bytes in execute _rows_to_take_in_sql(table_name, has_id) loop
     row_count := row_count + 1;
-    if item.number <> row_count then
+    if number <> row_count then
       perform _refuse_to_chain(table_name, array[
-        '55000', format('its ids are not 1, 2, 3 without a gap: row %s has the id %s', row_count, item.number),
+        '55000', format('its ids are not 1, 2, 3 without a gap: row %s has the id %s', row_count, number),
         format('Rename the column, and the chain adds its own: alter table %I rename id to ….', table_name)]);
-    elsif not isfinite(item.created_at) or item.created_at < latest then
+    elsif not isfinite(recorded) or recorded < latest then
       perform _refuse_to_chain(table_name, array[
         '55000', format('created_at of row %s is earlier than that of the row before it, or no time', row_count),
         format('Rename the column, and the chain adds its own: alter table %I rename created_at to ….', table_name)]);
     end if;
-    latest := item.created_at;
-    link := sha256(link || item.row_bytes);
-    places := places || item.place;
-    numbers := numbers || item.number;
+    latest := recorded;
+    link := sha256(link || row_bytes);
+    places := places || place;
+    numbers := numbers || number;
     hashes := hashes || encode(link, 'hex');
     if cardinality(places) = bundle then
       execute storing using places, numbers, hashes;
@@ -144,16 +147,25 @@ begin
       '55000', 'created_at: ' || _ahead_of_clock(latest),
       format('Rename the column, and the chain adds its own: alter table %I rename created_at to ….', table_name)]);
   end if;
-  execute _fill($alter$
-    alter table {table:I} alter column row_hash set not null;
-    {number:s}
-    $alter$, 'table', table_name, 'number', case when has_id then '' else format(
-      'alter table %1$I alter column id set not null, add %2$s (id);', table_name,
-      case when exists (select from pg_index as i where i.indrelid = quote_ident(table_name)::regclass
-                        and i.indisprimary) then 'unique' else 'primary key' end) end);
   return row_count;
 end
 $function$;
 comment on function _take_in_rows is
   'Links the rows that a table holds into its chain, in the order of their numbers; returns how many they are. Raises '
   '55000 for a gap in the ids or a time that goes back.';
+
+create function _complete_chain_columns(table_name text, has_id boolean) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute format('alter table %I alter column row_hash set not null', table_name);
+  if not has_id then
+    execute format('alter table %I alter column id set not null, add %s (id)', table_name,
+                   case when exists (select from pg_index as i where i.indrelid = quote_ident(table_name)::regclass
+                                     and i.indisprimary) then 'unique' else 'primary key' end);
+  end if;
+end
+$function$;
+comment on function _complete_chain_columns is
+  'Makes the columns of a new chain not null, and an id that it added its key.';

@@ -108,6 +108,13 @@ def test_a_serial_column_can_be_written(db: Connection, connect: Connect, login_
     assert_healthy(db)
 
 
+def test_the_auditor_lists_and_verifies(trades: Connection, connect: Connect, login_role: LoginRole) -> None:
+    query(trades, "insert into trades (ref) values ('a')")
+    auditor = connect(login_role("app_auditor"))
+    assert one(auditor, "select last_id from chained_tables() where kind = 'own'") == 1
+    assert one(auditor, "select (verify_chain('trades')).verdict") == "intact"
+
+
 @pytest.mark.parametrize(
     "call",
     ["chain_table('trades')", "extend_table('trades')", "_chain_own_table('trades', true)", "_release_own_tables()",
