@@ -16,7 +16,7 @@ FOREIGN = {
     "a default": "create table t (a boolean default x.f(1))",
     "an index": "create table t (a int); create index on t ((x.f(a)))",
     "a partial index": "create table t (a int); create index on t (a) where x.f(a)",
-    "statistics": "create table t (a int, b int); create statistics on x.f(a), b from t",
+    "statistics": "create table t (a int, b int); create statistics st on x.f(a), b from t",
     "a domain": "create domain x.d as int check (x.f(value)); create table t (a x.d)",
     "a domain of a domain": "create domain x.d as int check (x.f(value)); create domain x.e as x.d;"
     " alter domain x.e owner to alpha_owner; create table t (a x.e)",
