@@ -203,7 +203,8 @@ comment on function _refuse_to_chain is
 -- expressions of an index when the table is rewritten, reindexed or analyzed, those of a statistics object, the
 -- operators by which a foreign key compares. And the chain trigger, which runs as the owner, checks a domain when it
 -- assigns to a column. So everything that a table's checks, defaults, indexes and domains call must belong to
--- PostgreSQL itself or to alpha_owner: otherwise the owner of a function in a CHECK could become the owner of the log.
+-- PostgreSQL itself, to a superuser or to alpha_owner: otherwise the owner of a function in a CHECK could become the
+-- owner of the log.
 --
 -- pg_depend names what an expression uses, and leaves out what PostgreSQL brought along.
 
@@ -246,11 +247,12 @@ as $function$
   from (select distinct n.* from used as n) as u
   cross join lateral pg_identify_object(u.classid, u.objid, 0) as i
   where u.owner <> (select c.relowner from pg_class as c where c.oid = 'installation'::regclass)
+    and not exists (select from pg_roles as r where r.oid = u.owner and r.rolsuper)
   order by i.type, i.identity;
 $function$;
 comment on function _foreign_code is
-  'What a table''s checks, defaults, indexes, foreign keys and domains use that belongs neither to PostgreSQL nor to '
-  'the owner role, with its owner.';
+  'What a table''s checks, defaults, indexes, foreign keys and domains use that belongs neither to PostgreSQL, a '
+  'superuser nor the owner role, with its owner.';
 create function _why_not_its_code(relation regclass) returns text[]
 language sql stable
 set search_path from current
@@ -960,8 +962,7 @@ create table retention_policies (
   table_name  text      not null,
   keep        interval  not null,
   constraint retention_policies_pkey primary key (table_name),
-  constraint retention_policies_table_name_fkey foreign key (table_name) references chains (table_name),
-  constraint retention_policies_keep_is_positive check (keep > interval '0')
+  constraint retention_policies_keep_is_positive check (extract(epoch from keep) > 0)
 );
 comment on table  retention_policies            is
   'How long the rows of a chained table are kept before they may be archived. Removes nothing.';
@@ -1533,7 +1534,7 @@ create trigger _500_validate before insert on chain_starts
   for each row execute function _validate_chain_start('chain_starts');
 comment on trigger _500_validate on chain_starts is
   'Refuses a start before which not all rows are archived (AUD-011).';
-create function _next_to_prune(table_name text, after_id bigint) returns archived_segments
+create function _next_to_prune(table_name text, after_id bigint, is_first boolean) returns archived_segments
 language plpgsql
 set search_path from current
 set row_security = off
@@ -1551,7 +1552,8 @@ begin
     end if;
     return null;
   end if;
-  if _archive_proposal(table_name, segment.through_id, segment.last_hash::text) is null then
+  if (is_first or after_id < segment.first_id)
+     and _archive_proposal(table_name, segment.through_id, segment.last_hash::text) is null then
     perform _refuse_retention(
       format('the approval of the segment to row %s of %s does not hold', segment.through_id, table_name),
       'Signatures, or the hash of its last row, are not what was approved.',
@@ -1561,8 +1563,8 @@ begin
 end
 $function$;
 comment on function _next_to_prune is
-  'The first approved segment with rows after an id, its signatures checked; null if all are removed. Raises AUD-016 '
-  'if none was ever approved, or the approval does not hold.';
+  'The first approved segment with rows after an id, its signatures checked if is_first; null if all are removed. '
+  'Raises AUD-016 if none was ever approved, or the approval does not hold.';
 create function _refuse_referred(table_name text, after_id bigint, through_id bigint) returns void
 language plpgsql
 set search_path from current
@@ -1628,10 +1630,13 @@ comment on function _prune_rows is
   'Removes the rows after after_id up to through_id, and records that the chain starts behind them. Raises AUD-016 if '
   'one is missing or still referred to.';
 create function _prune_batch(
-  table_name text, batch integer, out deleted bigint, out start_id bigint, out through_id bigint)
+  table_name text, batch integer, is_first boolean default true,
+  out deleted bigint, out start_id bigint, out through_id bigint)
 language plpgsql security definer
 set search_path from current
 set row_security = off
+-- Few rows at a time, each found by an index, whatever the statistics say.
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $function$
 declare
   segment archived_segments;
@@ -1648,7 +1653,7 @@ begin
   lock table only chain_starts in share update exclusive mode;  -- prunings take turns
   start_id := (_chain_start(table_name)).id;
   through_id := _last_segment_end(table_name);
-  segment := _next_to_prune(table_name, start_id);
+  segment := _next_to_prune(table_name, start_id, is_first);
   deleted := 0;
   if segment.through_id is null then
     return;
@@ -1663,8 +1668,8 @@ begin
 end
 $function$;
 comment on function _prune_batch is
-  'Removes the next rows of an approved segment, at most batch of them; deleted is 0 when all are gone. start_id is '
-  'the last row that is removed, through_id the last one that is archived.';
+  'Removes the next rows of an approved segment, at most batch of them; is_first has the signatures checked. deleted '
+  'is 0 when all are gone. start_id is the last row that is removed, through_id the last one that is archived.';
 -- A procedure that commits can pin no search_path: each name in it is qualified.
 create function _create_at_home(template text) returns void
 language plpgsql
@@ -1682,13 +1687,14 @@ language plpgsql
 as $procedure$
 #variable_conflict use_variable
 declare
-  part     record;
+  part     pg_catalog.record;
   deleted  pg_catalog.int8 := 0;
 begin
   commit;  -- inside a transaction no batch could end
   loop
     set transaction isolation level read committed;
-    select p.* into part from {home:I}._prune_batch(table_name, batch) as p;
+    select p.* into part
+    from {home:I}._prune_batch(table_name, batch, deleted operator(pg_catalog.=) 0) as p;
     commit;
     deleted := deleted operator(pg_catalog.+) part.deleted;
     exit when part.deleted operator(pg_catalog.=) 0;
@@ -1702,8 +1708,9 @@ comment on procedure prune_archived is
   'Removes the rows of a table that approved proposals archived, batch rows (256 or more) in each transaction, until '
   'all are gone. result is {table, deleted, start_id, through_id}: how many rows went, the last row that is removed, '
   'the last one that is archived. Raises AUD-016, 42P01, 22023, and 2D000 inside a transaction.';
-perform _grant('select on', '{archived_segments, chain_starts}', '{app_auditor}');
-perform _grant('execute on routine', '{legal_holds, prune_archived, _prune_batch}', '{app_auditor}');
+perform _grant('select on', '{archived_segments}', '{app_auditor, app_risk}');
+perform _grant('execute on routine', '{prune_archived, _prune_batch}', '{app_auditor}');
+perform _grant('execute on routine', '{legal_holds}', '{app_auditor, app_risk}');
 
 -- sql/16_retention/plan.sql
 
@@ -1772,6 +1779,7 @@ $function$;
 comment on function _archivable_by_age is
   'Up to which row each table could go by its age, its holds and the histories that begin in it, and which of them '
   'limits it; references are not looked at.';
+-- Longer than 60 lines, because the three steps share their maps.
 create function retention_plan(before timestamptz default null, table_name text default null)
 returns table (planned_table text, first_id bigint, through_id bigint, last_created_at timestamptz, row_count bigint,
                bytes bigint, limited_by text)
@@ -1780,11 +1788,11 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  plan      jsonb;  -- {table: {archived_to, through_id, limited_by}}
-  ends      jsonb;  -- {table: through_id}
-  item      record;
-  referred  record;
-  changed   boolean := true;
+  plan       jsonb;   -- {table: {archived_to, limited_by}}
+  ends       jsonb;   -- {table: through_id}
+  unsettled  text[];  -- tables whose end must be looked at
+  item       record;
+  referred   record;
 begin
   if before > now() then
     raise exception 'rows are archived when they are old, not before they are: % has not come', before
@@ -1795,18 +1803,27 @@ begin
          jsonb_object_agg(a.name, greatest(a.through_id, a.archived_to))
     into plan, ends
   from _archivable_by_age(before, retention_plan.table_name) as a;
-  while changed loop
-    changed := false;
-    for item in select e.key, e.value::bigint as through_id from jsonb_each(ends) as e order by e.key loop
-      select r.* into referred
-      from _lowest_reference(item.key, (plan -> item.key ->> 'archived_to')::bigint, item.through_id, ends) as r;
-      if referred.id is not null then
-        ends := ends || jsonb_build_object(item.key, _block_end(referred.id - 1));
-        plan := jsonb_set(plan, array[item.key, 'limited_by'], to_jsonb(
-          format('%s still refers to row %s', referred.referrer, referred.id)));
-        changed := true;
-      end if;
-    end loop;
+  unsettled := array(select e.key from jsonb_each(ends) as e);
+  while unsettled <> '{}' loop
+    -- Tables come before those that refer to them, so the last one first: most are looked at once.
+    select c.table_name, (ends ->> c.table_name)::bigint as through_id into item
+    from only chains as c where c.table_name = any (unsettled) order by c.position desc limit 1;
+    unsettled := array_remove(unsettled, item.table_name);
+    select r.* into referred
+    from _lowest_reference(item.table_name, (plan -> item.table_name ->> 'archived_to')::bigint, item.through_id,
+                           ends) as r;
+    if referred.id is not null then
+      ends := ends || jsonb_build_object(item.table_name, _block_end(referred.id - 1));
+      plan := jsonb_set(plan, array[item.table_name, 'limited_by'], to_jsonb(
+        format('%s still refers to row %s', referred.referrer, referred.id)));
+      -- More of its own rows stay, and so may what they refer to.
+      unsettled := array(select u.name from unnest(unsettled) as u(name)
+                         union
+                         select c.table_name from only chains as c join pg_constraint as k
+                           on k.contype = 'f' and k.confrelid = to_regclass(quote_ident(c.table_name))
+                             and k.conrelid = to_regclass(quote_ident(item.table_name))
+                         where plan ? c.table_name);
+    end if;
   end loop;
   for item in
     select c.table_name, (plan -> c.table_name ->> 'archived_to')::bigint as archived_to,
@@ -1830,7 +1847,256 @@ comment on function retention_plan is
   'For each table whose rows may be archived, or one: the rows first_id to through_id that are older than before, or '
   'than its policy keeps them, and to which nothing refers that stays; about how many bytes they take; and what keeps '
   'the next row. through_id is null if none may go. Raises 22023 for a time that has not come.';
-perform _grant('execute on routine', '{retention_plan}', '{app_auditor}');
+perform _grant('execute on routine', '{retention_plan}', '{app_auditor, app_risk}');
+
+-- sql/16_retention/growth.sql
+
+-- How the log grows: how many rows each table has and how large it is, how fast that grows, and what is overdue
+--
+-- Nothing is counted. Ids have no gap and created_at never decreases, so the first row since a moment is found by
+-- halving, in some twenty look-ups by the primary key, and the difference of two ids is a number of rows.
+--
+-- growth() never fails because of one table: what is gone, locked or unreadable is said in that table's row.
+
+create function _growth_of(table_name text, recent interval)
+returns table (rows_stored bigint, bytes bigint, oldest_id bigint, oldest_created_at timestamptz, last_id bigint,
+               rows_a_day double precision, bytes_a_day bigint, keep interval, rows_overdue bigint)
+language plpgsql stable
+set search_path from current
+set enable_seqscan = off set jit = off set row_security = off
+as $function$
+declare
+  since  timestamptz := now() - recent;
+  days   numeric;
+begin
+  bytes := pg_total_relation_size(format('%I.%I', current_schema(), table_name)::regclass);
+  keep := (select p.keep from only retention_policies as p where p.table_name = _growth_of.table_name);
+  -- Behind the start: after pruning, the index still begins with entries of rows that are gone.
+  execute format('select t.id, t.created_at from only %I as t where t.id > $1 order by t.id limit 1', table_name)
+    into oldest_id, oldest_created_at using (_chain_start(table_name)).id;
+  execute format('select t.id from only %I as t order by t.id desc limit 1', table_name) into last_id;
+  rows_stored := coalesce(last_id - oldest_id + 1, 0);
+  if rows_stored = 0 then
+    rows_a_day := 0;
+    bytes_a_day := 0;
+    rows_overdue := case when keep is not null then 0 end;
+  else
+    -- A table that is younger than the period has grown in less time. No rate is told of less than a day.
+    days := greatest(1, extract(epoch from now() - greatest(since, oldest_created_at)) / 86400);
+    rows_a_day := round((last_id - greatest(_last_id_before(table_name, since), oldest_id - 1)) / days, 2);
+    bytes_a_day := round(rows_a_day * bytes / rows_stored);
+    if keep is not null then
+      rows_overdue := greatest(_last_id_before(table_name, now() - keep) - oldest_id + 1, 0);
+    end if;
+  end if;
+  return next;
+end
+$function$;
+comment on function _growth_of is 'How one chained table grows, which must be there.';
+create function _growth_of_chains(recent interval)
+returns table (table_name text, rows_stored bigint, bytes bigint, oldest_id bigint, oldest_created_at timestamptz,
+               last_id bigint, rows_a_day double precision, bytes_a_day bigint, keep interval, rows_overdue bigint,
+               error_code text, problem text)
+language plpgsql stable
+set search_path from current
+set row_security = off
+set lock_timeout = '100ms'  -- a figure is not worth a wait
+as $function$
+declare
+  chain  record;
+begin
+  perform _require_register();
+  for chain in select c.table_name from only chains as c order by c.position loop
+    begin
+      problem := _missing_part(chain.table_name);
+      if problem is null then
+        return query
+          select chain.table_name, g.*, null::text, null::text from _growth_of(chain.table_name, recent) as g;
+        continue;
+      end if;
+      error_code := 'AUD-009';
+    exception when others then
+      error_code := sqlstate;
+      problem := 'could not be read: ' || sqlerrm;
+    end;
+    table_name := chain.table_name;
+    return next;  -- of such a table there is nothing but the problem
+  end loop;
+end
+$function$;
+comment on function _growth_of_chains is 'The rows of growth() but the last: one for each chained table.';
+create function growth(recent interval default '30 days')
+returns table (
+  table_name         text,
+  rows_stored        bigint,
+  bytes              bigint,
+  oldest_id          bigint,
+  oldest_created_at  timestamptz,
+  last_id            bigint,
+  rows_a_day         double precision,
+  bytes_a_day        bigint,
+  keep               interval,
+  rows_overdue       bigint,
+  error_code         text,
+  problem            text
+)
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if recent is null or recent < interval '1 day' then
+    raise exception 'a rate is told of a day or more, not of %', coalesce(recent::text, 'NULL')
+      using errcode = '22023', hint = 'Give an interval such as ''30 days''.';
+  end if;
+  return query
+    with tables as materialized (select t.* from _growth_of_chains(recent) as t)
+    select t.* from tables as t
+    union all
+    select null, sum(t.rows_stored)::bigint, sum(t.bytes)::bigint, null, min(t.oldest_created_at), null,
+           sum(t.rows_a_day), sum(t.bytes_a_day)::bigint, null, sum(t.rows_overdue)::bigint, null, null
+    from tables as t;
+end
+$function$;
+comment on function growth is
+  'How each chained table grows: rows and bytes (with indexes) that it has, and gets a day in the recent period; its '
+  'oldest row; rows that are older than its retention policy allows. The last row, without a name, is their sum. '
+  'problem says why a table has no figures. Raises 22023 for a period of less than a day.';
+perform _grant('execute on routine', '{growth, _growth_of_chains, _growth_of, _last_id_before}', '{app_auditor}');
+
+-- sql/16_retention/headroom.sql
+
+-- What runs out: ids, sequences, and the time in which PostgreSQL has to freeze rows
+--
+-- PostgreSQL reuses transaction ids, so a row must be frozen before the id of its transaction comes round again. Rows
+-- of the log never change: freezing them once, soon after they were written, is enough (04_chain/attach.sql).
+
+create function _sequences_used()
+returns table (name text, table_name text, used bigint, usable bigint)
+language sql volatile security definer
+set search_path from current
+as $function$
+  -- The unlogged ones hold a transaction's id and a hint, which is no count; a standby cannot read them.
+  select c.relname::text, t.relname::text, u.used, q.seqmax
+  from _guard_home() as home
+  join pg_class as c on c.relnamespace = home.oid and c.relowner = home.owner and c.relpersistence = 'p'
+  join pg_sequence as q on q.seqrelid = c.oid and q.seqincrement > 0 and not q.seqcycle
+  left join pg_depend as d on d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')
+                          and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0
+  left join pg_class as t on t.oid = d.refobjid
+  cross join lateral (select pg_sequence_last_value(c.oid) as used) as u
+  where u.used > 0;
+$function$;
+comment on function _sequences_used is
+  'How far each sequence of this installation has counted that was ever used, how far it can, and the table that it '
+  'belongs to.';
+create function _storage_setting(options text[], name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  select coalesce((select o.option_value from pg_options_to_table(options) as o
+                   where o.option_name = _storage_setting.name),
+                  current_setting(name, true));
+$function$;
+comment on function _storage_setting is
+  'What a table''s storage parameter says, otherwise the server''s setting of that name; null without either.';
+create function _ids_left()
+returns table (kind text, name text, used bigint, usable bigint, a_day double precision)
+language sql volatile
+set search_path from current
+as $function$
+  with
+  growing as materialized (select g.* from growth() as g where g.table_name is not null),
+  since as (select greatest(1, extract(epoch from now() - i.installed_at) / 86400) as days from only installation as i)
+  select 'ids', g.table_name, coalesce(g.last_id, 0),
+         case a.atttypid when 'smallint'::regtype then 32767
+                         when 'integer'::regtype then 2147483647
+                         else 9223372036854775807 end,
+         g.rows_a_day
+  from growing as g
+  join pg_attribute as a on a.attrelid = to_regclass(format('%I.%I', current_schema(), g.table_name))
+                        and a.attname = 'id'
+  where g.problem is null
+  union all
+  -- A sequence that belongs to a table counts its rows; of any other there is only what it has counted in all.
+  select 'sequence', s.name, s.used, s.usable, coalesce(g.rows_a_day, round(s.used / since.days, 2)::float8)
+  from _sequences_used() as s
+  cross join since
+  left join growing as g on g.table_name = s.table_name;
+$function$;
+comment on function _ids_left is 'The rows of headroom() of ids and sequences.';
+create function _freezing_due()
+returns table (kind text, name text, used bigint, due bigint, usable bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  with
+  places as (
+    select c.table_name as name, r.reloptions, greatest(age(r.relfrozenxid), age(t.relfrozenxid)) as age,
+           greatest(mxid_age(r.relminmxid), mxid_age(t.relminmxid)) as multixact_age
+    from only chains as c
+    join pg_class as r on r.oid = to_regclass(format('%I.%I', current_schema(), c.table_name)) and r.relkind = 'r'
+    left join pg_class as t on t.oid = r.reltoastrelid
+    union all
+    -- When the oldest database of a server may write no more, none may.
+    (select 'database ' || d.datname, null, age(d.datfrozenxid), mxid_age(d.datminmxid)
+     from pg_database as d order by age(d.datfrozenxid) desc limit 1)
+  )
+  select k.kind, p.name, k.age, d.due, 2144483647,  -- three million before it would come round: PostgreSQL stops there
+         case when k.age > d.due then
+           format('rows were not frozen in time: %s old, and %s is %s', k.age, k.setting, d.due) end
+  from places as p
+  cross join lateral (values ('transaction ids', p.age, 'autovacuum_freeze_max_age'),
+                             ('multixact ids', p.multixact_age, 'autovacuum_multixact_freeze_max_age'))
+                     as k(kind, age, setting)
+  cross join lateral (select least(_storage_setting(p.reloptions, k.setting)::bigint,
+                                   current_setting(k.setting)::bigint) as due) as d;
+$function$;
+comment on function _freezing_due is 'The rows of headroom() that say how old unfrozen rows are.';
+create function _vacuum_due()
+returns table (kind text, name text, used bigint, due bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select 'autovacuum', 'server', null, null, 'autovacuum is off: rows are frozen only when there is no other way'
+  where not (current_setting('autovacuum')::boolean and current_setting('track_counts')::boolean)
+  union all
+  select 'inserts until a vacuum', c.table_name, pg_stat_get_ins_since_vacuum(r.oid), d.due,
+         case when not coalesce(_storage_setting(r.reloptions, 'autovacuum_enabled')::boolean, true)
+              then 'autovacuum is off for it'
+              when d.threshold < 0 then 'inserts never start a vacuum of it: autovacuum_vacuum_insert_threshold is -1'
+              when d.due > 10000000 then format('a vacuum comes only after %s inserts', d.due) end
+  from only chains as c
+  join pg_class as r on r.oid = to_regclass(format('%I.%I', current_schema(), c.table_name)) and r.relkind = 'r'
+  cross join lateral (
+    select t.threshold, (t.threshold + t.factor * greatest(r.reltuples, 0))::bigint as due
+    from (select _storage_setting(r.reloptions, 'autovacuum_vacuum_insert_threshold')::bigint,
+                 _storage_setting(r.reloptions, 'autovacuum_vacuum_insert_scale_factor')::float8)
+         as t(threshold, factor)) as d;
+$function$;
+comment on function _vacuum_due is 'The rows of headroom() that say when the next vacuum freezes what was inserted.';
+create function headroom()
+returns table (kind text, name text, used bigint, due bigint, usable bigint, a_day double precision,
+               days_left double precision, problem text)
+language sql volatile
+set search_path from current
+as $function$
+  select i.kind, i.name, i.used, null::bigint, i.usable, i.a_day, d.days,
+         case when d.days < 90 then format('runs out at the present rate; days left: %s', d.days)
+              when i.used > 0.9 * i.usable then format('%s of %s are used', i.used, i.usable) end
+  from _ids_left() as i
+  cross join lateral (select floor((i.usable - i.used) / nullif(i.a_day, 0)) as days) as d
+  union all
+  select f.kind, f.name, f.used, f.due, f.usable, null, null, f.problem from _freezing_due() as f
+  union all
+  select v.kind, v.name, v.used, v.due, null, null, null, v.problem from _vacuum_due() as v;
+$function$;
+comment on function headroom is
+  'What runs out: ids of chained tables, sequences, ages of transaction and multixact ids, inserts until the next '
+  'vacuum. used of usable; PostgreSQL acts by itself at due. problem says where somebody has to act: less than 90 '
+  'days are left, more than nine tenths are used, rows were not frozen in time, autovacuum is off or comes late.';
+perform _grant('execute on routine', '{headroom, _ids_left, _sequences_used, _storage_setting, _freezing_due,
+                                      _vacuum_due}',
+              '{app_auditor}');
 
 perform _finish_migration('007_own_tables');
 end

@@ -4,7 +4,8 @@
 -- expressions of an index when the table is rewritten, reindexed or analyzed, those of a statistics object, the
 -- operators by which a foreign key compares. And the chain trigger, which runs as the owner, checks a domain when it
 -- assigns to a column. So everything that a table's checks, defaults, indexes and domains call must belong to
--- PostgreSQL itself or to alpha_owner: otherwise the owner of a function in a CHECK could become the owner of the log.
+-- PostgreSQL itself, to a superuser or to alpha_owner: otherwise the owner of a function in a CHECK could become the
+-- owner of the log.
 --
 -- pg_depend names what an expression uses, and leaves out what PostgreSQL brought along.
 
@@ -47,11 +48,12 @@ as $function$
   from (select distinct n.* from used as n) as u
   cross join lateral pg_identify_object(u.classid, u.objid, 0) as i
   where u.owner <> (select c.relowner from pg_class as c where c.oid = 'installation'::regclass)
+    and not exists (select from pg_roles as r where r.oid = u.owner and r.rolsuper)
   order by i.type, i.identity;
 $function$;
 comment on function _foreign_code is
-  'What a table''s checks, defaults, indexes, foreign keys and domains use that belongs neither to PostgreSQL nor to '
-  'the owner role, with its owner.';
+  'What a table''s checks, defaults, indexes, foreign keys and domains use that belongs neither to PostgreSQL, a '
+  'superuser nor the owner role, with its owner.';
 
 create function _why_not_its_code(relation regclass) returns text[]
 language sql stable

@@ -36,7 +36,7 @@ COMMANDS = {
     "tiles": "alpha_db.evidence.cli.tiles:tiles",
     "agents": "alpha_db.risk.cli.agents:agents",
     "risk": "alpha_db.risk.cli:risk",
-    "completion": "alpha_db.cli.completion:completion",
+    "completion": "alpha_db.shell.completion:completion",
 }
 
 
