@@ -3,8 +3,8 @@
 -- _chain_attach makes, for signals: an entry in chains, the lock (lock_signals), the mark (writer_signals), the hint
 -- (tail_signals), the row type of what is hashed (hashed_signals), the trigger zzz_chain with its function
 -- (_chain_signals), and, for a table that a lockdown closes, the trigger _900_refuse_in_lockdown. trigger.sql explains
--- each of them. It has autovacuum freeze the rows early. Migrations call it, and chain_table (14_own_tables) for a table
--- of the users.
+-- each of them. It has autovacuum freeze the rows early. Migrations call it, and chain_table (14_own_tables) for a
+-- table of the users.
 --
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
 -- 08_lockdown/writers.sql.

@@ -32,11 +32,12 @@ FOREIGN = {
 
 @pytest.mark.parametrize("where", FOREIGN)
 def test_code_of_others_is_refused(db: Connection, login_role: LoginRole, where: str) -> None:
-    query(
-        db,
-        "create schema x; create function x.f(int) returns boolean language sql immutable as 'select true'",
-    )
-    query(db, FOREIGN[where])
+    stranger = login_role()
+    query(db, f"create schema x authorization {stranger}; grant create on schema public to {stranger}")
+    with as_role(db, stranger):
+        query(db, "create function x.f(int) returns boolean language sql immutable as 'select true'")
+        query(db, FOREIGN[where])
+    query(db, f"revoke create on schema public from {stranger}")
     with pytest.raises(
         psycopg.errors.InsufficientPrivilege, match="would run with the rights of alpha_owner"
     ) as caught:
