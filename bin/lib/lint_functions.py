@@ -85,7 +85,11 @@ ACCEPTED = [
         NOT_SANITIZED,
         "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
     ),
-    (r"^(_find_by_key|_revoke_changes|_take_in_rows)\(", NOT_SANITIZED, "the text comes from format with %I, or _fill"),
+    (
+        r"^(_find_by_key|_revoke_changes|_take_in_rows)\(",
+        NOT_SANITIZED,
+        "the text comes from format with %I, or _fill",
+    ),
 ]
 
 PLPGSQL = """
