@@ -135,4 +135,6 @@ def test_with_the_ddl_guard(guarded_database: str, connect: Connect) -> None:
     assert one(db, "select count(*) > 0 from maintenance_events where reason = 'chain_table trades'") is True
     with pytest.raises(psycopg.Error, match="AUD-011"):
         query(db, "alter table trades add column x int")
+    with pytest.raises(psycopg.Error, match="AUD-011"):
+        query(db, "drop table trades")
     assert_healthy(db)
