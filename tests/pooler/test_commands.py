@@ -13,7 +13,7 @@ from alpha_db.cli.main import cli
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
-from tests.support import Connection, assert_healthy, fill, one
+from tests.support import Connection, assert_healthy, fill, one, query
 from tests.witness.by_hand import WITNESS
 from tests.witness.running import in_process
 
@@ -38,6 +38,7 @@ AGAIN: dict[str, list[str]] = {
     "verify-chain": ["--jobs", "2"],
     "guards": [],
     "attempts": [],
+    "tables list": [],
     "lockdown status": [],
     "checkpoint create": ["--key", "{key}", "{runs}"],
     "prove": ["signals", "1", "--checkpoints", "{runs}", "--trust", "{key}.vkey", "--output", "-"],
@@ -51,7 +52,7 @@ AGAIN: dict[str, list[str]] = {
     "risk watch": ["--once"],
 }
 #: commands that the tests below run
-ONCE = {"tables widen", "checkpoint witness"}
+ONCE = {"tables widen", "tables chain", "tables extend", "checkpoint witness"}
 #: commands of agents: test_agents_propose_and_vote runs them
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
@@ -120,6 +121,16 @@ def test_a_column_is_widened(pooled: Desk, db: Connection) -> None:
     assert one(db, "select count(*) from maintenance_events where reason = 'longer symbols'") == 3
     refused = pooled.run("tables", "widen", "signals", "symbol", "43", "--reason", "\t", expect=2)
     assert "it is blank" in refused.err
+    assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
+    assert_healthy(db)
+
+
+def test_own_tables_are_chained_and_extended(pooled: Desk, db: Connection) -> None:
+    for name in ("one", "two", "three"):
+        query(db, f"create table {name} (a integer primary key); insert into {name} values (1)")
+        assert "is a chained table now" in pooled.run("tables", "chain", name).out
+        query(db, f"alter table {name} add column b text")
+        assert "hashed with b" in pooled.run("tables", "extend", name).out
     assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
     assert_healthy(db)
 
