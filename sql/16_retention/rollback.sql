@@ -8,6 +8,8 @@ begin
   end if;
 end
 $rollback_first$;
+select _release_own_tables();
+drop procedure append_row;
 drop procedure prune_archived;
 do $rollback_second$
 begin

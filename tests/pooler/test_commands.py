@@ -13,7 +13,7 @@ from alpha_db.cli.main import cli
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
-from tests.support import Connection, assert_healthy, fill, one
+from tests.support import Connection, assert_healthy, fill, one, query
 from tests.witness.by_hand import WITNESS
 from tests.witness.running import in_process
 
@@ -38,6 +38,7 @@ AGAIN: dict[str, list[str]] = {
     "verify-chain": ["--jobs", "2"],
     "guards": [],
     "attempts": [],
+    "tables list": [],
     "lockdown status": [],
     "checkpoint create": ["--key", "{key}", "{runs}"],
     "prove": ["signals", "1", "--checkpoints", "{runs}", "--trust", "{key}.vkey", "--output", "-"],
@@ -52,8 +53,8 @@ AGAIN: dict[str, list[str]] = {
 }
 #: commands that the tests below run
 ONCE = {
-    "tables widen", "checkpoint witness", "tables track", "tables untrack", "tables history", "tables as-of",
-    "tables verify",
+    "tables widen", "tables chain", "tables extend", "checkpoint witness", "tables track", "tables untrack",
+    "tables history", "tables as-of", "tables verify",
 }  # fmt: skip
 #: commands of agents: test_agents_propose_and_vote runs them
 SIGNED = {
@@ -140,6 +141,16 @@ def test_a_table_is_tracked(pooled: Desk, db: Connection) -> None:
         ]
         pooled.run("tables", "verify")
         pooled.run("tables", "untrack", "positions")
+    assert_healthy(db)
+
+
+def test_own_tables_are_chained_and_extended(pooled: Desk, db: Connection) -> None:
+    for name in ("one", "two", "three"):
+        query(db, f"create table {name} (a integer primary key); insert into {name} values (1)")
+        assert "is a chained table now" in pooled.run("tables", "chain", name).out
+        query(db, f"alter table {name} add column b text")
+        assert "hashed with b" in pooled.run("tables", "extend", name).out
+    assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
     assert_healthy(db)
 
 

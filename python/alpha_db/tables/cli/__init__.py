@@ -8,6 +8,9 @@ from alpha_db.cli.optional import LazyGroup
 
 #: Each command and where it is, in the order of the help.
 COMMANDS = {
+    "list": "alpha_db.tables.cli.show:show",
+    "chain": "alpha_db.tables.cli.chain:chain",
+    "extend": "alpha_db.tables.cli.extend:extend",
     "track": "alpha_db.tables.cli.track:track",
     "untrack": "alpha_db.tables.cli.track:untrack",
     "history": "alpha_db.tables.cli.history:history",
