@@ -36,6 +36,7 @@ COMMANDS = {
     "tiles": "alpha_db.evidence.cli.tiles:tiles",
     "agents": "alpha_db.risk.cli.agents:agents",
     "risk": "alpha_db.risk.cli:risk",
+    "retention": "alpha_db.retention.cli:retention",
     "completion": "alpha_db.cli.completion:completion",
 }
 

@@ -11,8 +11,8 @@ import click
 from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-PACKAGES = ("verify", "risk", "security", "evidence", "embedded", "demo", "service", "aio")
-EXTRAS = ("risk", "evidence", "embedded", "demo")
+PACKAGES = ("verify", "risk", "security", "evidence", "embedded", "demo", "service", "aio", "retention")
+EXTRAS = ("risk", "evidence", "embedded", "demo", "retention")
 
 
 def load(where: str) -> Any:
