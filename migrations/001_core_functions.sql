@@ -664,11 +664,29 @@ comment on function _refuse is
 
 -- The functions that triggers call
 
+-- It calls _was_removed (04_chain/starts.sql) and _is_stray_node (13_merkle/nodes.sql).
+create function _may_leave(table_name text, old_row jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  -- A deletion is rare, so what it asks for may cost more than it saves.
+  if table_name = 'log_nodes' then
+    return _is_stray_node(old_row);
+  end if;
+  return old_row ->> 'id' ~ '^[0-9]{1,18}$' and _was_removed(table_name, (old_row ->> 'id')::bigint);
+end
+$function$;
+comment on function _may_leave is
+  'Whether a row may be deleted: one that retention removes, or a stored node that belongs to no row.';
 create function _reject_change() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
+  if tg_op = 'DELETE' and _may_leave(tg_argv[0], to_jsonb(old)) then
+    return old;
+  end if;
   perform _refuse(
     tg_argv[case tg_op when 'UPDATE' then 1 else 2 end],
     format('%s on %s refused', tg_op, tg_argv[0]),
@@ -680,7 +698,8 @@ begin
 end
 $function$;
 comment on function _reject_change is
-  'Row trigger: refuses every UPDATE and DELETE. Arguments: table, code for UPDATE, code for DELETE.';
+  'Row trigger: refuses every UPDATE, and every DELETE but of what may leave. Arguments: table, code for UPDATE, code '
+  'for DELETE.';
 create function _reject_truncate() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -1180,6 +1199,100 @@ $function$;
 comment on function _ahead_of_clock is
   'Says that the last row of a chain bears a time that has not come: a clock was wrong. Null within ten seconds. '
   'Later rows get that time, too, until the clock has passed it.';
+
+-- sql/04_chain/starts.sql
+
+-- Where a chain starts: at row 1, or behind the rows that retention has removed
+--
+-- Old rows may leave a chain as a contiguous prefix, by consensus (16_retention). What stays must verify as before. So
+-- whatever reads a chain from its beginning asks here for its start: the last row that was removed, with its hash and
+-- time; for a chain that lost no row id 0, the genesis, and the beginning of time. Row start + 1 follows it.
+--
+-- _chain_start believes the table below. Verification asks _proven_start, which believes signatures: rows that no
+-- applied, signed proposal archived are missing, whatever the table says.
+--
+-- Rows leave in whole blocks of 256, because the Merkle log stores one node for each (13_merkle/nodes.sql): those nodes
+-- stay, so every later root and proof stays what it was.
+
+create table chain_starts (
+  table_name  text         not null,
+  id          bigint       not null,
+  row_hash    char(64)     not null,
+  created_at  timestamptz  not null,
+  constraint chain_starts_pkey primary key (table_name, id),
+  constraint chain_starts_id_ends_a_block check (id > 0 and id % 256 = 0)
+);
+comment on table  chain_starts            is
+  'How far retention has removed the rows of each chain, a row for each step; the highest id counts. Append-only.';
+comment on column chain_starts.table_name is 'The chained table.';
+comment on column chain_starts.id         is 'The last row that was removed: the rows 1 to id are archived.';
+comment on column chain_starts.row_hash   is 'Its row_hash, to which the first row that stays is linked.';
+comment on column chain_starts.created_at is 'Its created_at, or that of the step if it was later.';
+create function _chain_start(table_name text, out id bigint, out row_hash text, out created_at timestamptz)
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+begin
+  select s.id, s.row_hash, s.created_at into id, row_hash, created_at
+  from only chain_starts as s where s.table_name = _chain_start.table_name order by s.id desc limit 1;
+  if not found then
+    id := 0;
+    row_hash := chain_genesis(table_name);
+    created_at := '-infinity';
+  end if;
+end
+$function$;
+comment on function _chain_start is
+  'The last row of a chain that retention has removed: id, row_hash, created_at. For a chain that lost none 0, the '
+  'genesis and -infinity.';
+-- A placeholder: 16_retention/archive.sql replaces it.
+create function _archive_proposal(table_name text, through_id bigint, row_hash text) returns uuid
+language sql stable
+set search_path from current
+as $function$
+  select null::uuid;
+$function$;
+comment on function _archive_proposal is
+  'The applied, signed proposal that archived the rows of a chain up to an id with this hash. None, until '
+  '007_own_tables replaces this.';
+create function _proven_start(
+  table_name text, from_id bigint default null,
+  out id bigint, out row_hash text, out created_at timestamptz, out proposal_id uuid)
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  begin
+    select s.id, s.row_hash, s.created_at into id, row_hash, created_at from _chain_start(table_name) as s;
+    if id = 0 or from_id > id + 1 then
+      return;
+    end if;
+    proposal_id := _archive_proposal(table_name, id, row_hash);
+  exception when undefined_table or undefined_function or undefined_column then null;  -- then nothing is proven
+  end;
+  if proposal_id is null then
+    id := 0;
+    row_hash := chain_genesis(table_name);
+    created_at := '-infinity';
+  end if;
+end
+$function$;
+comment on function _proven_start is
+  'As _chain_start, with the proposal that archived the rows. Where no applied, signed proposal did, the start of a '
+  'chain that lost no row. A range that begins later follows a row that is there: for it nothing is proven.';
+create function _was_removed(table_name text, id bigint) returns boolean
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+begin
+  return exists (select from only chain_starts as s
+                 where s.table_name = _was_removed.table_name and s.id >= _was_removed.id);
+end
+$function$;
+comment on function _was_removed is
+  'Whether a row of a chain is one of those that retention removes.';
 
 -- sql/04_chain/columns.sql
 
@@ -2255,13 +2368,14 @@ comment on column chain_verdict.rows_checked  is 'How many rows were read and re
 comment on column chain_verdict.first_id      is 'First row that was checked.';
 comment on column chain_verdict.last_id       is 'Last row that was checked.';
 comment on column chain_verdict.is_valid      is
-  'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked, or is not there.';
+  'True: intact, archived or acknowledged. False: damage or changed guards. Null: could not be checked, or is not '
+  'there.';
 comment on column chain_verdict.error_code    is
   'AUD-009 for damage, RSK-007 for what does not follow from the signed proposals, AUD-011 for changed guards, '
   'otherwise null.';
 comment on column chain_verdict.verdict       is
   'intact, content_mismatch, missing_rows, tail_missing, order_violation, table_missing, checkpoint_mismatch, '
-  'consensus_mismatch, guard_changed, acknowledged, not_there or not_run.';
+  'consensus_mismatch, guard_changed, archived, acknowledged, not_there or not_run.';
 comment on column chain_verdict.broken_id     is
   'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is
@@ -2278,7 +2392,7 @@ as $function$
   select row(result.table_name, result.rows_checked, result.first_id, result.last_id,
              v.is_valid, case when not v.is_valid then error_code end, verdict,
              result.broken_id, result.expected_hash, result.actual_hash, detail)::chain_verdict
-  from (select case when verdict in ('intact', 'acknowledged') then true
+  from (select case when verdict in ('intact', 'archived', 'acknowledged') then true
                     when verdict in ('not_there', 'not_run') then null
                     else false end as is_valid) as v;
 $function$;
@@ -2356,15 +2470,15 @@ create function _chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  -- $1 and $2 bound the ids, $3 is the genesis.
+  -- $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time of what the chain starts behind (_proven_start).
   -- A forged hash need not be hex: decode must not fail on it. Where no hash covers a row (its predecessor is not
   -- there, or a column that was added later was edited), expected_hash is that of its content alone. That fits no
   -- stored hash, but it tells a later edit from what a release acknowledged.
   select _fill($query$
     select l.id, l.previous_id, l.row_hash as actual_hash,
-      case when l.altered is null and (l.id = 1 or l.id > 1 and l.previous_id = l.id - 1) then
+      case when l.altered is null and (l.id = $4 + 1 or l.id > $4 + 1 and l.previous_id = l.id - 1) then
         encode(sha256(
-          case when l.id = 1 and coalesce(l.previous_id, 0) < 1 then decode($3, 'hex')
+          case when l.id = $4 + 1 and coalesce(l.previous_id, $4) <= $4 then decode($3, 'hex')
                when l.previous_hash ~ '^[0-9a-f]{64}$' then decode(l.previous_hash, 'hex')
                else convert_to(coalesce(l.previous_hash, ''), 'UTF8') end
           || convert_to(l.row_data, 'UTF8')), 'hex')
@@ -2373,7 +2487,7 @@ as $function$
       l.older_values_hold
     from (
       select r.*, lag(r.id) over w as previous_id, lag(r.row_hash) over w as previous_hash,
-             lag(r.created_at) over w as previous_created_at
+             lag(r.created_at, 1, $5) over w as previous_created_at
       from ({rows:s}) as r
       -- from the row before the range, whatever its id
       where r.id >= coalesce((select max(b.id) from only {table:I} as b where b.id < $1), $1) and r.id <= $2
@@ -2390,22 +2504,22 @@ set search_path from current
 as $function$
   select _fill($query$
     select k.id as at_id,
-      case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
+      case when k.verdict = 'missing_rows' then k.missing_from else k.id end as id,
       k.verdict,
       -- Of missing rows, those of the row after the gap, so that a gap that grows is another place.
       k.expected_hash, k.actual_hash,
       case k.verdict
-        when 'missing_rows' then format('rows %s to %s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
+        when 'missing_rows' then format('rows %s to %s are missing', k.missing_from, k.id - 1)
         when 'order_violation' then format('row %s is older than the row before it, or has no time', k.id)
         when 'content_mismatch' then case
-          when k.id < 1 then format('row %s stands before the first', k.id)
+          when k.id <= $4 then format('row %s stands before the first', k.id)
           when k.previous_id >= k.id then format('id %s stands twice', k.id)
           when not k.older_values_hold then format('row %s was changed in a column that was added after it', k.id)
           else format('row %s or its link does not give its hash', k.id) end end as detail
     from (
-      select n.*, case
-        when n.id < 1 or n.previous_id >= n.id then 'content_mismatch'
-        when n.id > 1 and n.previous_id is distinct from n.id - 1 then 'missing_rows'
+      select n.*, greatest(n.previous_id, $4) + 1 as missing_from, case
+        when n.id <= $4 or n.previous_id >= n.id then 'content_mismatch'
+        when n.id > $4 + 1 and n.previous_id is distinct from n.id - 1 then 'missing_rows'
         when n.actual_hash is distinct from n.expected_hash or not n.older_values_hold then 'content_mismatch'
         when n.goes_back then 'order_violation' end as verdict
       from ({links:s}) as n
@@ -2428,7 +2542,9 @@ comment on function _chain_places_sql is
 -- as it reads a short one, so a verdict on damage never comes from here. Without free workers the parts are read one
 -- after the other.
 
-create function _chain_parts_sql(table_name text, first_id bigint, last_id bigint, rows_per_part integer) returns text
+create function _chain_parts_sql(
+  table_name text, first_id bigint, last_id bigint, rows_per_part integer, starts_behind bigint, start_hash text,
+  start_time timestamptz) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -2446,26 +2562,27 @@ as $function$
           and octet_length(b.hashes) = 32 * cardinality(b.ids)) as rows_that_hold
       from (
         select {first:L}::bigint as first_id, {last:L}::bigint as last_id,
-               {genesis_id:L}::bigint[] || array_agg(p.id) as ids,
-               {genesis_time:L}::timestamptz[] || array_agg(p.created_at) as times,
-               decode({genesis:L}, 'hex') || coalesce(string_agg(decode(p.row_hash, 'hex'), ''), '') as hashes
+               {start_id:L}::bigint[] || array_agg(p.id) as ids,
+               {start_time:L}::timestamptz[] || array_agg(p.created_at) as times,
+               decode({start_hash:L}, 'hex') || coalesce(string_agg(decode(p.row_hash, 'hex'), ''), '') as hashes
         from (select t.id, t.created_at, t.row_hash::text as row_hash from only {table:I} as t
               where t.id between {first:L}::bigint - 1 and {last:L}::bigint - 1 order by t.id) as p
       ) as b
       join ({rows:s}) as n on n.id between b.first_id and b.last_id
       $part$, 'table', _chain_parts_sql.table_name, 'rows', r.rows_sql, 'first', s.first_id::text,
       'last', least(s.first_id + rows_per_part - 1, _chain_parts_sql.last_id)::text,
-      'genesis_id', case when s.first_id = 1 then '{0}' else '{}' end,
-      'genesis_time', case when s.first_id = 1 then '{-infinity}' else '{}' end,
-      'genesis', case when s.first_id = 1 then chain_genesis(_chain_parts_sql.table_name) else '' end), 'union all'))
+      'start_id', array(select starts_behind where s.first_id = starts_behind + 1)::text,
+      'start_time', array(select start_time where s.first_id = starts_behind + 1)::text,
+      'start_hash', case when s.first_id = starts_behind + 1 then start_hash else '' end), 'union all'))
   from (select chain_rows_sql(_chain_parts_sql.table_name) as rows_sql) as r
   cross join generate_series(_chain_parts_sql.first_id, _chain_parts_sql.last_id, rows_per_part::bigint) as s(first_id);
 $function$;
 comment on function _chain_parts_sql is
   'Text of the query that counts the rows of a range and those among them that hold, in parts that parallel workers '
-  'can read; it needs client_encoding UTF8.';
+  'can read, of a chain that starts behind a row with this id, hash and time; it needs client_encoding UTF8.';
 create function _check_in_parts(
   table_name text, first_id bigint, last_id bigint, rows_per_part integer default 10000,
+  starts_behind bigint default 0, start_hash text default null, start_time timestamptz default '-infinity',
   out holds boolean, out latest timestamptz)
 language plpgsql stable
 set search_path from current
@@ -2485,7 +2602,8 @@ begin
   holds := true;
   while holds and starts_at <= last_id loop
     ends_at := least(last_id, starts_at + parts_per_query * rows_per_part - 1);
-    execute _chain_parts_sql(table_name, starts_at, ends_at, rows_per_part)
+    execute _chain_parts_sql(table_name, starts_at, ends_at, rows_per_part, starts_behind,
+                             coalesce(start_hash, chain_genesis(table_name)), start_time)
       into rows_read, rows_that_hold, latest_of_query;
     -- A forged id, which can make a range of any length, ends the loop here, because rows are missing before it.
     holds := rows_read = ends_at - starts_at + 1 and rows_that_hold = rows_read;
@@ -2509,17 +2627,18 @@ create function _gap_at_end_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  -- $1 and $2 bound the ids, $3 is the table. Of the row after the gap, the hash of its content alone.
+  -- $1 and $2 bound the ids, $3 is the table, $4 the row behind which it starts. Of the row after the gap, the hash of
+  -- its content alone.
   select _fill($query$
-    select $3::text, coalesce(b.id, 0) + 1, 'missing_rows',
+    select $3::text, coalesce(b.id, $4) + 1, 'missing_rows',
            encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'), r.row_hash,
-           format('rows %s to %s are missing', coalesce(b.id, 0) + 1, a.id - 1)
+           format('rows %s to %s are missing', coalesce(b.id, $4) + 1, a.id - 1)
     from (select n.id from only {table:I} as n where n.id > $2 order by n.id limit 1) as a
     join ({rows:s}) as r on r.id = a.id
     left join lateral (select p.id from only {table:I} as p where p.id <= $2 order by p.id desc limit 1) as b on true
     where coalesce((select max(t.id) from only {table:I} as t
                     where t.id between coalesce($1, -9223372036854775808) and $2),
-                   coalesce($1, 1) - 1) < $2
+                   greatest(coalesce($1, 1) - 1, $4)) < $2
     limit 1
   $query$, 'table', _gap_at_end_sql.table_name, 'rows', chain_rows_sql(_gap_at_end_sql.table_name));
 $function$;
@@ -2534,6 +2653,8 @@ set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
+declare
+  start record;
 begin
   perform _chain_or_error(table_name);
   detail := _missing_part(table_name);
@@ -2543,14 +2664,15 @@ begin
     return next;
     return;
   end if;
+  select s.* into start from _proven_start(table_name, from_id) as s;
   return query execute format(
-    'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail'
+    'select $6::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail'
     ' from (%s) as p where p.verdict is not null order by p.at_id', _chain_places_sql(table_name))
-    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), chain_genesis(table_name),
-          table_name;
+    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), start.row_hash, start.id,
+          start.created_at, table_name;
   -- A gap at the end of the range has no row in the range to show it.
   if to_id is not null then
-    return query execute _gap_at_end_sql(table_name) using from_id, to_id, table_name;
+    return query execute _gap_at_end_sql(table_name) using from_id, to_id, table_name, start.id;
   end if;
 end
 $function$;
@@ -2625,7 +2747,7 @@ comment on function _weigh_damage is
 -- The verdict on one chain, or on a range of its ids. Reads only.
 
 create function _check_range_of_chain(
-  table_name text, from_id bigint, to_id bigint,
+  table_name text, from_id bigint, to_id bigint, starts_behind bigint, start_hash text, start_time timestamptz,
   out rows_checked bigint, out first_id bigint, out last_id bigint, out broken bigint, out latest timestamptz)
 language plpgsql stable
 set search_path from current
@@ -2649,13 +2771,15 @@ begin
                    ' (select t.id from only %1$I as t where t.id between $1 and $2 order by t.id desc limit 1)',
                    table_name) into first_id, last_id using begins_at, ends_at;
   end if;
-  if first_id > 0 and first_id <= 4611686018427387904 and last_id >= first_id + 100000
+  if first_id > starts_behind and first_id <= 4611686018427387904 and last_id >= first_id + 100000
      and current_setting('max_parallel_workers_per_gather')::integer > 0
      -- without the index each part would read the whole table
      and exists (select from pg_index as i
                  join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0] and a.attname = 'id'
                  where i.indrelid = to_regclass(quote_ident(table_name)) and i.indisprimary and i.indisvalid) then
-    select p.* into in_parts from _check_in_parts(table_name, first_id, last_id) as p;
+    select p.* into in_parts from _check_in_parts(
+      table_name, first_id, last_id, starts_behind => starts_behind, start_hash => start_hash, start_time => start_time
+    ) as p;
     if in_parts.holds then
       rows_checked := last_id - first_id + 1;
       broken := 0;
@@ -2665,18 +2789,19 @@ begin
   end if;
   execute _chain_check_sql(table_name)
     into rows_checked, first_id, last_id, broken, latest
-    using begins_at, ends_at, coalesce(before_hash, chain_genesis(table_name)), coalesce(before_id, 0),
-          coalesce(before_time, '-infinity');
+    using begins_at, ends_at, coalesce(before_hash, start_hash), coalesce(before_id, starts_behind),
+          coalesce(before_time, start_time);
 exception when invalid_parameter_value then  -- a stored hash is not hex
   execute format('select count(*), min(p.at_id), max(p.at_id), count(p.verdict) from (%s) as p',
                  _chain_places_sql(table_name))
     into rows_checked, first_id, last_id, broken
-    using begins_at, ends_at, chain_genesis(table_name);
+    using begins_at, ends_at, start_hash, starts_behind, start_time;
 end
 $function$;
 comment on function _check_range_of_chain is
-  'How many rows a range has, how many of them do not hold, and the latest time (null if a stored hash is not hex). '
-  'Several processes read a long range. verify_chain pins the settings.';
+  'How many rows a range has, how many of them do not hold, and the latest time (null if a stored hash is not hex), of '
+  'a chain that starts behind a row with this id, hash and time. Several processes read a long range. verify_chain '
+  'pins the settings.';
 create function _missing_end_text(table_name text, from_id bigint, to_id bigint, tail_id bigint) returns text
 language sql immutable
 set search_path from current
@@ -2700,6 +2825,7 @@ set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set j
 as $function$
 declare
   result     chain_verdict;
+  start      record;
   checked    record;
   damage     record;
   tail_id    bigint;
@@ -2711,7 +2837,9 @@ begin
   if _missing_part(table_name) is not null then
     return _verdict(table_name, 'table_missing', _missing_part(table_name));
   end if;
-  select c.* into checked from _check_range_of_chain(table_name, from_id, to_id) as c;
+  select s.* into start from _proven_start(table_name, from_id) as s;
+  select c.* into checked
+  from _check_range_of_chain(table_name, from_id, to_id, start.id, start.row_hash, start.created_at) as c;
   tail_id := checked.last_id;
   tail_time := checked.latest;
   if tail_time is null or tail_id < to_id then
@@ -2719,14 +2847,22 @@ begin
       into tail_id, tail_time;
   end if;
   ahead := case when to_id is null then _ahead_of_clock(tail_time) end;
-  summary := format('%s rows', checked.rows_checked);
+  summary := concat_ws('; ', format('%s rows', checked.rows_checked), case when start.proposal_id is not null then
+    format('rows 1 to %s archived by proposal %s', start.id, start.proposal_id) end);
   result := _verdict(table_name, 'intact', concat_ws('; ', summary, ahead));
   result.rows_checked := checked.rows_checked;
   result.first_id := checked.first_id;
   result.last_id := checked.last_id;
   -- A run may begin with the row after the last one: there is nothing yet, and nothing is missing.
-  if checked.broken = 0 and (case when to_id is null then coalesce(from_id <= coalesce(tail_id, 0) + 1, true)
-                                  else checked.last_id = to_id end) then
+  if start.id > 0 and tail_id is null then
+    result := _with_verdict(result, 'tail_missing', concat_ws('; ', summary,
+      'no row is left, but the last ones are never archived'));
+    result.broken_id := start.id + 1;
+    return result;
+  end if;
+  -- What is archived is not missing, either.
+  if checked.broken = 0 and (case when to_id is null then coalesce(from_id <= coalesce(tail_id, start.id) + 1, true)
+                                  else coalesce(checked.last_id, start.id) >= to_id end) then
     return result;
   end if;
   -- Damage is rare, so only then is the range read a second time.
@@ -2743,7 +2879,7 @@ begin
     result := _with_verdict(result, 'acknowledged', concat_ws('; ', summary,
       format('damage at %s places, acknowledged by a lockdown release', damage.known), ahead));
   end if;
-  if coalesce(tail_id, 0) < coalesce(to_id, from_id - 1) then
+  if coalesce(tail_id, start.id) < coalesce(to_id, from_id - 1) then
     result := _with_verdict(result, 'not_there', concat_ws('; ', result.detail,
       _missing_end_text(table_name, from_id, to_id, tail_id)));
   end if;
@@ -2843,7 +2979,7 @@ begin
   execute format('select (select t.row_hash::text from only %1$I as t where t.id = $1),'
                  ' (select max(t.id) from only %1$I as t)', result.table_name)
     into stored, tail_id using head.last_id;
-  if stored = head.row_hash then
+  if stored = head.row_hash or head.last_id <= (_proven_start(result.table_name)).id then
     return result;
   end if;
   result.expected_hash := head.row_hash;
@@ -3137,15 +3273,17 @@ comment on function _recorded_runs is
   'How far the last recorded run and the last full one read each chain, and how many runs there were since the full '
   'one; turn is null if there is none, or it cannot be read.';
 create function _chains_to_read(last_heads jsonb, full_heads jsonb)
-returns table (table_name text, last_id bigint, known_to bigint, full_to bigint)
+returns table (table_name text, last_id bigint, known_to bigint, full_to bigint, starts_behind bigint)
 language sql stable
 set search_path from current
 as $function$
-  -- A forged id must not overflow what is added to it.
-  select n.table_name, least(coalesce(n.last_id, 0), 4611686018427387904),
-         least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)),
-         least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904)
-  from (select c.table_name, c.place, (last_heads -> c.table_name ->> 'id')::bigint as known_to,
+  -- A forged id must not overflow what is added to it. Of a chain without rows there is nothing to read.
+  select n.table_name, least(coalesce(n.last_id, n.start), 4611686018427387904),
+         greatest(least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)), n.start),
+         greatest(least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904), n.start),
+         n.start
+  from (select c.table_name, c.place, (_proven_start(c.table_name)).id as start,
+               (last_heads -> c.table_name ->> 'id')::bigint as known_to,
                (full_heads -> c.table_name ->> 'id')::bigint as full_to,
                -- of a table that cannot be read now, what is known of it
                coalesce(c.last_id, case when c.error_code is not null
@@ -3155,7 +3293,7 @@ as $function$
   order by n.place;
 $function$;
 comment on function _chains_to_read is
-  'Each chain with its last row, and how far the last run and the last full one read it.';
+  'Each chain with its last row, how far the last run and the last full one read it, and behind which row it starts.';
 create function verification_plan(
   since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
 returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
@@ -3181,21 +3319,25 @@ begin
   end if;
   select r.* into recorded from _recorded_runs() as r;
   is_full := not since_last or recorded.turn is null or recorded.turn + 1 >= full_every;
-  for chain in select c.* from _chains_to_read(recorded.last_heads, recorded.full_heads) as c loop
+  for chain in
+    select c.*, (c.full_to - c.starts_behind)::numeric as rows_known
+    from _chains_to_read(recorded.last_heads, recorded.full_heads) as c
+  loop
     if is_full then
-      chain.known_to := 0;
+      chain.known_to := chain.starts_behind;
     else
       -- What the last full run read has had its turn when the next one is due.
       return query
         select chain.table_name, r.from_id, r.to_id, false
-        from _split_range(div(chain.full_to::numeric * recorded.turn, full_every - 1)::bigint + 1,
-                          div(chain.full_to::numeric * (recorded.turn + 1), full_every - 1)::bigint,
-                          rows_per_range) as r;
+        from _split_range(
+               chain.starts_behind + div(chain.rows_known * recorded.turn, full_every - 1)::bigint + 1,
+               chain.starts_behind + div(chain.rows_known * (recorded.turn + 1), full_every - 1)::bigint,
+               rows_per_range) as r;
     end if;
     -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
     return query
-      select chain.table_name, nullif(r.from_id, 1), case when r.to_id < chain.last_id then r.to_id end,
-             verification_plan.is_full
+      select chain.table_name, nullif(r.from_id, chain.starts_behind + 1),
+             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full
       from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
@@ -4410,8 +4552,9 @@ perform _protect_table('chain_columns', 'AUD-011', 'AUD-011');
 perform _protect_table('guard_states', 'AUD-011', 'AUD-011');
 perform _protect_table('verification_runs', 'AUD-011', 'AUD-011');
 perform _protect_table('installation', 'AUD-011', 'AUD-011');
+perform _protect_table('chain_starts', 'AUD-011', 'AUD-011');
 perform _owner_only(t.name, 'AUD-011')
-from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
+from unnest(array['chain_columns', 'chain_starts', 'guard_states', 'verification_runs', 'installation']) as t(name);
 perform _protect_register(t.name) from unnest(array['installed_migrations', 'attempt_counters', 'chains']) as t(name);
 create trigger _500_validate before insert on chain_columns
 for each row execute function _check_chain_columns('chain_columns');

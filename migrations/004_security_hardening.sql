@@ -436,7 +436,8 @@ perform _grant('execute on routine', '{_fill, _owner_role, _app_role, _chain_or_
                                       _chain_check_sql, _chain_links_sql, _chain_places_sql,
                                       _gap_at_end_sql, _acknowledged_if_known, _damage_item,
                                       _weigh_damage, _verdict, _with_verdict, _check_range_of_chain,
-                                      _missing_end_text, _chain_parts_sql, _check_in_parts}',
+                                      _missing_end_text, _chain_parts_sql, _check_in_parts,
+                                      _chain_start, _proven_start, _archive_proposal, _was_removed}',
               '{app_auditor}');
 -- Comparing the guards, and what that calls
 

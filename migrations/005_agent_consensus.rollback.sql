@@ -86,6 +86,7 @@ drop function bootstrap_agents;
 drop function _check_bootstrap_list;
 drop function bootstrap_message;
 drop function _check_payload;
+drop function _require_migration;
 drop function _refuse_unknown_kind;
 drop function _check_lockdown_release;
 drop function _check_quorum_policy;
@@ -119,6 +120,7 @@ $function$;
 comment on function _consensus_problems is
   'What does not follow from the bootstrap and the approved, signed proposals. Nothing, until 005_agent_consensus '
   'replaces this.';
+drop function _segment_problems;
 drop function _risk_table_problems;
 drop function _release_problems;
 drop function _agent_problems;

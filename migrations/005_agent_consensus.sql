@@ -649,7 +649,8 @@ create function _proposal_kinds() returns text[]
 language sql immutable parallel safe
 set search_path from current
 as $function$
-  select '{risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke, quorum_policy}'::text[];
+  select '{risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke, quorum_policy, archive, hold,
+           unhold}'::text[];
 $function$;
 comment on function _proposal_kinds is
   'What a proposal can change. What a new kind touches stands in 12_consensus/payloads.sql.';
@@ -894,8 +895,9 @@ comment on function _installation_origin is
 -- How many are needed, besides the proposer, depends on what the proposal does to the current state. The database
 -- classifies, not the proposer:
 --
---   tighten   no limit becomes looser                                         1, unless a quorum_policy says otherwise
---   loosen    any other change of limits, and the end of a lockdown           2
+--   tighten   no limit becomes looser; rows are put on hold                   1, unless a quorum_policy says otherwise
+--   loosen    any other change of limits, the end of a lockdown or of a       2
+--             hold, and rows that leave the log
 --   govern    a change of the agents, or of the quorum itself                 2
 --
 -- For govern, as many as there are eligible voters are enough if that is fewer, but at least one, so that a lost key
@@ -977,6 +979,9 @@ as $function$
             or (payload ->> 'kill_price')::numeric is not distinct from (t.known ->> 'kill_price')::numeric)
       then 'tighten' else 'loosen' end
     when 'lockdown_release' then 'loosen'
+    when 'archive'          then 'loosen'
+    when 'unhold'           then 'loosen'
+    when 'hold'             then 'tighten'
     when 'agent_enrol'      then 'govern'
     when 'agent_revoke'     then 'govern'
     when 'quorum_policy'    then 'govern'
@@ -1357,6 +1362,16 @@ $function$;
 comment on function _risk_table_problems is
   'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
   'tables.';
+-- A placeholder: 16_retention/archive.sql replaces it when 007_own_tables brings the table.
+create function _segment_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select null::text, null::bigint, null::text where false;
+$function$;
+comment on function _segment_problems is
+  'Archived segments that the applied proposals do not say. None, until 007_own_tables brings the table.';
 -- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
@@ -1368,6 +1383,7 @@ declare
 begin
   return query select p.* from _agent_problems(changes) as p
     union all select p.* from _release_problems(changes) as p
+    union all select p.* from _segment_problems(changes) as p
     union all select p.* from _risk_table_problems(changes) as p;
 end
 $function$;
@@ -1767,11 +1783,26 @@ end
 $function$;
 comment on function _refuse_unknown_kind is
   'Raises RSK-001 for a kind of proposal that does not exist. Never returns.';
+create function _require_migration(kind text, table_name text, migration text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if to_regclass(format('%I.%I', current_schema(), table_name)) is null then
+    raise exception 'alpha-db: proposals of kind % need migration %', kind, migration
+      using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
+  end if;
+end
+$function$;
+comment on function _require_migration is
+  'Raises 55000 if the migration that brings what a kind of proposal changes is not applied.';
 create function _check_payload(kind text, payload jsonb) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
+  -- What the last three call is made in 16_retention.
+  perform _require_migration(kind, 'archived_segments', '007_own_tables') where kind in ('archive', 'hold', 'unhold');
   case kind
     when 'risk_config'          then perform _check_risk_config(payload);
     when 'asset_kill_threshold' then perform _check_kill_threshold(payload);
@@ -1779,6 +1810,9 @@ begin
     when 'agent_revoke'         then perform _check_agent_revoke(payload);
     when 'quorum_policy'        then perform _check_quorum_policy(payload);
     when 'lockdown_release'     then perform _check_lockdown_release(payload);
+    when 'archive'              then perform _check_archive(payload);
+    when 'hold'                 then perform _check_hold(payload);
+    when 'unhold'               then perform _check_unhold(payload);
     else perform _refuse_unknown_kind(kind);
   end case;
 end
@@ -2348,10 +2382,7 @@ as $function$
 begin
   case kind
   when 'risk_config', 'asset_kill_threshold' then
-    if to_regclass(format('%I.risk_configurations', current_schema())) is null then
-      raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind
-        using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
-    end if;
+    perform _require_migration(kind, 'risk_configurations', '23_risk_config');
     perform _require_stored_state(_current_state_text());  -- 17_risk/apply.sql, with 23_risk_config
     if _change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
       perform _refuse_consensus(
@@ -2364,7 +2395,14 @@ begin
         'RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.',
         'Look at it: select * from lockdown_status().');
     end if;
-  when 'agent_enrol', 'agent_revoke', 'quorum_policy' then null;  -- always allowed
+  when 'archive', 'unhold' then
+    if (select s.is_locked from lockdown_status() as s) then
+      perform _refuse_consensus(
+        'AUD-009', 'in a lockdown nothing leaves the log', 'The damage must be looked at first.',
+        'Look at the damage: select * from lockdown_status().');
+    end if;
+    perform _refuse_archive(payload) where kind = 'archive';  -- 16_retention/propose.sql
+  when 'agent_enrol', 'agent_revoke', 'quorum_policy', 'hold' then null;  -- always allowed
   else
     perform _unknown_kind(kind);
   end case;
@@ -2372,7 +2410,7 @@ end
 $function$;
 comment on function _check_allowed is
   'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
-  'changed by force.';
+  'changed by force, AUD-016 for rows that may not be archived.';
 create function _log_applied(proposal proposals, approved_by uuid) returns risk_change_log
 language plpgsql
 set search_path from current
@@ -2422,7 +2460,9 @@ begin
   when 'lockdown_release' then
     insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)
     values ('RELEASED', proposal.reason, payload -> 'damage', proposal.proposal_id, _apply_proposal.alarm);
-  when 'quorum_policy' then null;  -- the log entry is the policy
+  when 'quorum_policy', 'hold', 'unhold' then null;  -- the log entry is what holds
+  when 'archive' then
+    perform _record_segments(proposal.proposal_id, payload);  -- 16_retention/archive.sql
   when 'risk_config', 'asset_kill_threshold' then
     perform _apply_risk_change(change, proposal);  -- 17_risk/apply.sql
   else

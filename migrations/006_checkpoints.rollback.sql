@@ -70,6 +70,7 @@ drop function _log_tail;
 drop function _merkle_path;
 drop function _merkle_root;
 drop function _merkle_parents;
+drop function _is_stray_node;
 drop table log_nodes;
 
 perform _finish_rollback('006_checkpoints');

@@ -73,6 +73,23 @@ comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
 comment on column log_nodes.last_hash is
   'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is '
   'of none.';
+-- It calls _log_row_hash (tree.sql).
+create function _is_stray_node(node jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+begin
+  return exists (
+    select from only log_nodes as n
+    where n.table_name = node ->> 'table_name' and n.level = (node ->> 'level')::integer
+      and n.index = (node ->> 'index')::bigint and n.last_hash <> (node ->> 'last_hash')::bytea
+      and n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level));
+end
+$function$;
+comment on function _is_stray_node is
+  'Whether a stored node stayed behind when rows were lost and others written in their place: another one in its place '
+  'belongs to the row that is there.';
 perform _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 create function _merkle_parents(nodes bytea) returns bytea
 language plpgsql immutable parallel safe
@@ -136,6 +153,8 @@ comment on function _merkle_path is
 -- height, stored (_log_stored_nodes) or computed (_log_level), from which the root follows (_log_subtree). A level is a
 -- multiple of 8, because 2^8 = 256 nodes at a time are hashed in one call.
 --
+-- Rows that retention has removed (04_chain/starts.sql) are known by the stored nodes over them, which stay.
+--
 -- A call reads each leaf and each stored node at most once. Most calls are the first of a connection: there, each table
 -- or operator that is named for the first time costs as much as reading many rows.
 
@@ -183,25 +202,36 @@ set row_security = off
 set enable_seqscan = off set jit = off
 as $function$
 declare
-  last_id bigint;
+  start    constant bigint := (_chain_start(table_name)).id;
+  last_id  bigint;
 begin
   execute format($query$
-    select coalesce(max(r.id), 0)
-    from (select t.id, row_number() over (order by t.id) as place from only %I as t where t.id between 1 and $1) as r
+    select coalesce(max(r.id), $2)
+    from (select t.id, $2 + row_number() over (order by t.id) as place from only %I as t where t.id > $2 and t.id <= $1
+         ) as r
     where r.id = r.place $query$, _log_unbroken_to.table_name)
-    into last_id using size;
-  return last_id;
+    into last_id using size, start;
+  return least(last_id, size);
 end
 $function$;
 comment on function _log_unbroken_to is
-  'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+  'Up to which id, at most size, the rows of a table stand without a gap behind the start of its chain; the start, or '
+  '0, if the first is missing.';
 create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
 set search_path from current
 as $function$
 declare
-  unbroken bigint := _log_unbroken_to(table_name, last);
+  start     constant bigint := (_chain_start(table_name)).id;
+  unbroken  bigint := _log_unbroken_to(table_name, last);
 begin
+  if first < start then
+    raise exception 'rows % to % of % are archived, and cannot be hashed here any more',
+      first + 1, least(last, start), table_name
+      using errcode = '22023', table = table_name,
+            detail = format('Retention has removed the rows 1 to %s.', start),
+            hint = 'Look at their segment: select * from archived_segments.';
+  end if;
   raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
     using errcode = 'AUD09', table = table_name,
           detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1)
@@ -210,7 +240,8 @@ begin
 end
 $function$;
 comment on function _refuse_leaves is
-  'Raises AUD-009: a row is missing or its hash is not hex, and a root without it would be wrong. Never returns.';
+  'Raises AUD-009: a row is missing or its hash is not hex, and a root without it would be wrong; 22023 for a row that '
+  'is archived. Never returns.';
 create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -224,10 +255,16 @@ begin
     select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end
     from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
     into row_hash using id;
-  return row_hash;
+  return coalesce(row_hash, (
+    -- A node over archived rows belongs to one that was removed. Only what prune_archived found right is there.
+    select (array_agg(n.last_hash))[1] from only log_nodes as n
+    where n.table_name = _log_row_hash.table_name and n.level = 8 and n.index = (_log_row_hash.id >> 8) - 1
+      and _log_row_hash.id % 256 = 0 and _was_removed(_log_row_hash.table_name, _log_row_hash.id)
+    having count(*) = 1));
 end
 $function$;
-comment on function _log_row_hash is 'The hash of a row, 32 bytes; null if there is none.';
+comment on function _log_row_hash is
+  'The hash of a row, 32 bytes, also of the last of 256 that are archived; null if there is none.';
 create function _log_leaves(table_name text, first bigint, last bigint) returns bytea
 language plpgsql stable
 set search_path from current
@@ -281,17 +318,22 @@ language plpgsql stable
 set search_path from current
 as $function$
 declare
-  nodes  bytea := '';
+  nodes     bytea  := '';
+  known_to  bigint := last;  -- as far as nodes are stored that may be believed
 begin
   if level = 0 then
     return _log_leaves(table_name, first, last);
   end if;
-  if use_stored then
+  if not use_stored then
+    known_to := least(last, (_chain_start(table_name)).id);  -- there are no rows to hash
+  end if;
+  if known_to > first then
     -- Only complete subtrees are stored: the one at the right edge still grows. A row's hash covers all rows before it,
     -- so if the last row of one node is there, all nodes before it are good. After rows were lost, and others written
     -- in their place, two nodes may stand in one place: then the last row of each is looked at.
-    nodes := coalesce(_log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => false),
-                      _log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => true), '');
+    nodes := coalesce(
+      _log_stored_nodes(table_name, level, first >> level, known_to >> level, look_at_each => false),
+      _log_stored_nodes(table_name, level, first >> level, known_to >> level, look_at_each => true), '');
   end if;
   for index in (first >> level) + length(nodes) / 32 .. (last - 1) >> level loop
     nodes := nodes || case index when own then decode(repeat('00', 32), 'hex')
@@ -303,8 +345,8 @@ end
 $function$;
 comment on function _log_level is
   'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated. Those that are not stored, or '
-  'with use_stored => false all, are computed from below; above the leaves, the one with the index own is not: zeros '
-  'stand for it. first is a multiple of 2^level.';
+  'with use_stored => false all whose rows are there, are computed from below; above the leaves, the one with the '
+  'index own is not: zeros stand for it. first is a multiple of 2^level.';
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable
 set search_path from current
@@ -412,7 +454,8 @@ comment on function seal_log is
 
 -- Roots, inclusion proofs (PATH) and consistency proofs (PROOF), of every size up to the tail, sealed or not
 --
--- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes.
+-- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes, but where rows are archived. Those
+-- are covered by the root that the agents approved, and by every root that was signed since.
 
 create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
@@ -453,7 +496,7 @@ begin
 end
 $function$;
 comment on function recompute_log_root is
-  'The same as log_root, from the rows alone: stored nodes are not looked at.';
+  'The same as log_root, from the rows alone: stored nodes are looked at only where rows are archived.';
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -668,17 +711,21 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  unbroken bigint := _log_unbroken_to(table_name, _log_tail(table_name));
+  start     constant bigint := (_chain_start(table_name)).id;
+  unbroken  bigint := _log_unbroken_to(table_name, _log_tail(table_name));
 begin
-  -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands.
+  -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands. The
+  -- lowest over archived rows have none; the archived root covers them (16_retention/archive.sql).
   return query
     select n.table_name, n.level, n.index, n.hash, c.hash
-    from only log_nodes as n
+    from (select l.* from only log_nodes as l
+          where l.table_name = find_log_damage.table_name
+            and not (l.level = 8 and (l.index + 1) << l.level <= start)) as n
     cross join lateral (
       select case when n.index < unbroken >> n.level then
         _merkle_root(_log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level,
                                 use_stored => true)) end as hash) as c
-    where n.table_name = find_log_damage.table_name and n.hash is distinct from c.hash
+    where n.hash is distinct from c.hash
       -- not those that stayed behind when rows were lost and written again
       and not exists (select from only log_nodes as o
                       where o.table_name = n.table_name and o.level = n.level and o.index = n.index
@@ -793,15 +840,24 @@ as $function$
 declare
   missing     text := _missing_part(table_name);
   result      chain_verdict := _verdict(table_name, 'intact', format('%s rows, as the checkpoint says', size));
+  start       record;
   next_id     bigint;
   root_there  bytea;
 begin
   if missing is not null then
     return _verdict(table_name, 'table_missing', missing);
   end if;
-  result.rows_checked := _log_unbroken_to(table_name, size);
-  result.first_id := case when result.rows_checked > 0 then 1 end;
-  result.last_id := nullif(result.rows_checked, 0);
+  select s.* into start from _proven_start(table_name) as s;
+  if size < start.id and size % 256 > 0 then
+    return _verdict(table_name, 'archived', format(
+      'rows 1 to %s archived by proposal %s; a checkpoint of %s rows can be compared with their segment only',
+      start.id, start.proposal_id, size));
+  end if;
+  -- Rows that were removed without an approval are missing, whatever chain_starts says.
+  result.rows_checked := case when (_chain_start(table_name)).id = start.id then _log_unbroken_to(table_name, size)
+                              else 0 end;
+  result.first_id := case when result.rows_checked > start.id then start.id + 1 end;
+  result.last_id := case when result.rows_checked > start.id then result.rows_checked end;
   if result.rows_checked < size then
     execute format('select t.id, t.row_hash::text from only %I as t where t.id > $1 order by t.id limit 1',
                    _compare_checkpoint.table_name)
@@ -1005,10 +1061,11 @@ set search_path from current
 set row_security = off
 as $function$
   select r.row_data, r.row_hash,
-         case when r.id = 1 then chain_genesis(row_to_prove.table_name)
+         case when r.id = s.id + 1 then s.row_hash
               else (select p.row_hash from chain_rows(row_to_prove.table_name, r.id - 1, r.id - 1) as p) end,
          inclusion_proof(row_to_prove.table_name, r.id, size)
-  from chain_rows(row_to_prove.table_name, row_to_prove.id, row_to_prove.id) as r;
+  from chain_rows(row_to_prove.table_name, row_to_prove.id, row_to_prove.id) as r
+  cross join _chain_start(row_to_prove.table_name) as s;
 $function$;
 comment on function row_to_prove is
   'A row as it was hashed, the hash before it, and its inclusion proof in the log of that size; no row if it is not '

@@ -20,12 +20,74 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('007_own_tables');
 
--- Before 007_own_tables is taken back: undoes what functions made.
+-- Before 007_own_tables is taken back: refuses while rows were archived, then undoes what functions made.
 
-perform _forget_attempts('retention_policies');
+do $rollback_first$
+begin
+  if exists (select from only archived_segments) then
+    raise exception 'alpha-db: 007_own_tables is not rolled back, because archived_segments holds rows'
+      using errcode = '55000', hint = 'To delete the log and its segments on purpose, drop the schema yourself.';
+  end if;
+end
+$rollback_first$;
+drop trigger _500_validate on chain_starts;
+drop procedure prune_archived;
+perform _chain_detach('archived_segments'), _forget_attempts('archived_segments'),
+       _forget_attempts('retention_policies'), _forget_attempts('retention');
 
+drop function retention_plan;
+drop function _archivable_by_age;
+drop function _last_id_before;
+drop function _create_at_home;
+drop function _prune_batch;
+drop function _prune_rows;
+drop function _require_root;
+drop function _refuse_referred;
+drop function _next_to_prune;
+drop trigger _500_validate on chain_starts;
+drop function _validate_chain_start;
+drop function _refuse_archive;
+drop function _refuse_other_rows;
+drop function _refuse_held;
+drop function _refuse_retention;
+drop function _check_archive;
+drop function _check_segment;
+drop function _lowest_reference;
+drop function _rows_stay_from;
+drop function _check_unhold;
+drop function _check_hold;
+drop function _check_retained_table;
+drop function _check_row_id;
+drop function _held_from;
+drop function legal_holds;
+create or replace function _segment_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select null::text, null::bigint, null::text where false;
+$function$;
+comment on function _segment_problems is
+  'Archived segments that the applied proposals do not say. None, until 007_own_tables brings the table.';
+create or replace function _archive_proposal(table_name text, through_id bigint, row_hash text) returns uuid
+language sql stable
+set search_path from current
+as $function$
+  select null::uuid;
+$function$;
+comment on function _archive_proposal is
+  'The applied, signed proposal that archived the rows of a chain up to an id with this hash. None, until '
+  '007_own_tables replaces this.';
+drop trigger _500_validate on archived_segments;
+drop function _validate_segment;
+drop function _record_segments;
+drop function _last_segment_end;
+drop function _block_end;
+drop function _archive_items;
+drop table archived_segments;
 drop function set_retention_policy;
 drop table retention_policies;
+drop function _history_needed_from;
 
 perform _finish_rollback('007_own_tables');
 end

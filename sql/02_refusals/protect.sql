@@ -22,11 +22,30 @@
 
 -- The functions that triggers call
 
+-- It calls _was_removed (04_chain/starts.sql) and _is_stray_node (13_merkle/nodes.sql).
+create function _may_leave(table_name text, old_row jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  -- A deletion is rare, so what it asks for may cost more than it saves.
+  if table_name = 'log_nodes' then
+    return _is_stray_node(old_row);
+  end if;
+  return old_row ->> 'id' ~ '^[0-9]{1,18}$' and _was_removed(table_name, (old_row ->> 'id')::bigint);
+end
+$function$;
+comment on function _may_leave is
+  'Whether a row may be deleted: one that retention removes, or a stored node that belongs to no row.';
+
 create function _reject_change() returns trigger
 language plpgsql security definer
 set search_path from current
 as $function$
 begin
+  if tg_op = 'DELETE' and _may_leave(tg_argv[0], to_jsonb(old)) then
+    return old;
+  end if;
   perform _refuse(
     tg_argv[case tg_op when 'UPDATE' then 1 else 2 end],
     format('%s on %s refused', tg_op, tg_argv[0]),
@@ -38,7 +57,8 @@ begin
 end
 $function$;
 comment on function _reject_change is
-  'Row trigger: refuses every UPDATE and DELETE. Arguments: table, code for UPDATE, code for DELETE.';
+  'Row trigger: refuses every UPDATE, and every DELETE but of what may leave. Arguments: table, code for UPDATE, code '
+  'for DELETE.';
 
 create function _reject_truncate() returns trigger
 language plpgsql security definer

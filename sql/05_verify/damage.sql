@@ -5,17 +5,18 @@ create function _gap_at_end_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  -- $1 and $2 bound the ids, $3 is the table. Of the row after the gap, the hash of its content alone.
+  -- $1 and $2 bound the ids, $3 is the table, $4 the row behind which it starts. Of the row after the gap, the hash of
+  -- its content alone.
   select _fill($query$
-    select $3::text, coalesce(b.id, 0) + 1, 'missing_rows',
+    select $3::text, coalesce(b.id, $4) + 1, 'missing_rows',
            encode(sha256(convert_to(coalesce(r.altered, r.row_data), 'UTF8')), 'hex'), r.row_hash,
-           format('rows %s to %s are missing', coalesce(b.id, 0) + 1, a.id - 1)
+           format('rows %s to %s are missing', coalesce(b.id, $4) + 1, a.id - 1)
     from (select n.id from only {table:I} as n where n.id > $2 order by n.id limit 1) as a
     join ({rows:s}) as r on r.id = a.id
     left join lateral (select p.id from only {table:I} as p where p.id <= $2 order by p.id desc limit 1) as b on true
     where coalesce((select max(t.id) from only {table:I} as t
                     where t.id between coalesce($1, -9223372036854775808) and $2),
-                   coalesce($1, 1) - 1) < $2
+                   greatest(coalesce($1, 1) - 1, $4)) < $2
     limit 1
   $query$, 'table', _gap_at_end_sql.table_name, 'rows', chain_rows_sql(_gap_at_end_sql.table_name));
 $function$;
@@ -31,6 +32,8 @@ set row_security = off
 set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres'
 set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off set jit = off
 as $function$
+declare
+  start record;
 begin
   perform _chain_or_error(table_name);
   detail := _missing_part(table_name);
@@ -40,14 +43,15 @@ begin
     return next;
     return;
   end if;
+  select s.* into start from _proven_start(table_name, from_id) as s;
   return query execute format(
-    'select $4::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail'
+    'select $6::text, p.id, p.verdict, p.expected_hash, p.actual_hash, p.detail'
     ' from (%s) as p where p.verdict is not null order by p.at_id', _chain_places_sql(table_name))
-    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), chain_genesis(table_name),
-          table_name;
+    using coalesce(from_id, -9223372036854775808), coalesce(to_id, 9223372036854775807), start.row_hash, start.id,
+          start.created_at, table_name;
   -- A gap at the end of the range has no row in the range to show it.
   if to_id is not null then
-    return query execute _gap_at_end_sql(table_name) using from_id, to_id, table_name;
+    return query execute _gap_at_end_sql(table_name) using from_id, to_id, table_name, start.id;
   end if;
 end
 $function$;

@@ -60,15 +60,15 @@ create function _chain_links_sql(table_name text) returns text
 language sql stable
 set search_path from current
 as $function$
-  -- $1 and $2 bound the ids, $3 is the genesis.
+  -- $1 and $2 bound the ids; $3, $4 and $5 are hash, id and time of what the chain starts behind (_proven_start).
   -- A forged hash need not be hex: decode must not fail on it. Where no hash covers a row (its predecessor is not
   -- there, or a column that was added later was edited), expected_hash is that of its content alone. That fits no
   -- stored hash, but it tells a later edit from what a release acknowledged.
   select _fill($query$
     select l.id, l.previous_id, l.row_hash as actual_hash,
-      case when l.altered is null and (l.id = 1 or l.id > 1 and l.previous_id = l.id - 1) then
+      case when l.altered is null and (l.id = $4 + 1 or l.id > $4 + 1 and l.previous_id = l.id - 1) then
         encode(sha256(
-          case when l.id = 1 and coalesce(l.previous_id, 0) < 1 then decode($3, 'hex')
+          case when l.id = $4 + 1 and coalesce(l.previous_id, $4) <= $4 then decode($3, 'hex')
                when l.previous_hash ~ '^[0-9a-f]{64}$' then decode(l.previous_hash, 'hex')
                else convert_to(coalesce(l.previous_hash, ''), 'UTF8') end
           || convert_to(l.row_data, 'UTF8')), 'hex')
@@ -77,7 +77,7 @@ as $function$
       l.older_values_hold
     from (
       select r.*, lag(r.id) over w as previous_id, lag(r.row_hash) over w as previous_hash,
-             lag(r.created_at) over w as previous_created_at
+             lag(r.created_at, 1, $5) over w as previous_created_at
       from ({rows:s}) as r
       -- from the row before the range, whatever its id
       where r.id >= coalesce((select max(b.id) from only {table:I} as b where b.id < $1), $1) and r.id <= $2
@@ -95,22 +95,22 @@ set search_path from current
 as $function$
   select _fill($query$
     select k.id as at_id,
-      case when k.verdict = 'missing_rows' then coalesce(k.previous_id + 1, 1) else k.id end as id,
+      case when k.verdict = 'missing_rows' then k.missing_from else k.id end as id,
       k.verdict,
       -- Of missing rows, those of the row after the gap, so that a gap that grows is another place.
       k.expected_hash, k.actual_hash,
       case k.verdict
-        when 'missing_rows' then format('rows %s to %s are missing', coalesce(k.previous_id + 1, 1), k.id - 1)
+        when 'missing_rows' then format('rows %s to %s are missing', k.missing_from, k.id - 1)
         when 'order_violation' then format('row %s is older than the row before it, or has no time', k.id)
         when 'content_mismatch' then case
-          when k.id < 1 then format('row %s stands before the first', k.id)
+          when k.id <= $4 then format('row %s stands before the first', k.id)
           when k.previous_id >= k.id then format('id %s stands twice', k.id)
           when not k.older_values_hold then format('row %s was changed in a column that was added after it', k.id)
           else format('row %s or its link does not give its hash', k.id) end end as detail
     from (
-      select n.*, case
-        when n.id < 1 or n.previous_id >= n.id then 'content_mismatch'
-        when n.id > 1 and n.previous_id is distinct from n.id - 1 then 'missing_rows'
+      select n.*, greatest(n.previous_id, $4) + 1 as missing_from, case
+        when n.id <= $4 or n.previous_id >= n.id then 'content_mismatch'
+        when n.id > $4 + 1 and n.previous_id is distinct from n.id - 1 then 'missing_rows'
         when n.actual_hash is distinct from n.expected_hash or not n.older_values_hold then 'content_mismatch'
         when n.goes_back then 'order_violation' end as verdict
       from ({links:s}) as n

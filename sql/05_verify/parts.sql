@@ -9,7 +9,9 @@
 -- as it reads a short one, so a verdict on damage never comes from here. Without free workers the parts are read one
 -- after the other.
 
-create function _chain_parts_sql(table_name text, first_id bigint, last_id bigint, rows_per_part integer) returns text
+create function _chain_parts_sql(
+  table_name text, first_id bigint, last_id bigint, rows_per_part integer, starts_behind bigint, start_hash text,
+  start_time timestamptz) returns text
 language sql stable
 set search_path from current
 as $function$
@@ -27,27 +29,28 @@ as $function$
           and octet_length(b.hashes) = 32 * cardinality(b.ids)) as rows_that_hold
       from (
         select {first:L}::bigint as first_id, {last:L}::bigint as last_id,
-               {genesis_id:L}::bigint[] || array_agg(p.id) as ids,
-               {genesis_time:L}::timestamptz[] || array_agg(p.created_at) as times,
-               decode({genesis:L}, 'hex') || coalesce(string_agg(decode(p.row_hash, 'hex'), ''), '') as hashes
+               {start_id:L}::bigint[] || array_agg(p.id) as ids,
+               {start_time:L}::timestamptz[] || array_agg(p.created_at) as times,
+               decode({start_hash:L}, 'hex') || coalesce(string_agg(decode(p.row_hash, 'hex'), ''), '') as hashes
         from (select t.id, t.created_at, t.row_hash::text as row_hash from only {table:I} as t
               where t.id between {first:L}::bigint - 1 and {last:L}::bigint - 1 order by t.id) as p
       ) as b
       join ({rows:s}) as n on n.id between b.first_id and b.last_id
       $part$, 'table', _chain_parts_sql.table_name, 'rows', r.rows_sql, 'first', s.first_id::text,
       'last', least(s.first_id + rows_per_part - 1, _chain_parts_sql.last_id)::text,
-      'genesis_id', case when s.first_id = 1 then '{0}' else '{}' end,
-      'genesis_time', case when s.first_id = 1 then '{-infinity}' else '{}' end,
-      'genesis', case when s.first_id = 1 then chain_genesis(_chain_parts_sql.table_name) else '' end), 'union all'))
+      'start_id', array(select starts_behind where s.first_id = starts_behind + 1)::text,
+      'start_time', array(select start_time where s.first_id = starts_behind + 1)::text,
+      'start_hash', case when s.first_id = starts_behind + 1 then start_hash else '' end), 'union all'))
   from (select chain_rows_sql(_chain_parts_sql.table_name) as rows_sql) as r
   cross join generate_series(_chain_parts_sql.first_id, _chain_parts_sql.last_id, rows_per_part::bigint) as s(first_id);
 $function$;
 comment on function _chain_parts_sql is
   'Text of the query that counts the rows of a range and those among them that hold, in parts that parallel workers '
-  'can read; it needs client_encoding UTF8.';
+  'can read, of a chain that starts behind a row with this id, hash and time; it needs client_encoding UTF8.';
 
 create function _check_in_parts(
   table_name text, first_id bigint, last_id bigint, rows_per_part integer default 10000,
+  starts_behind bigint default 0, start_hash text default null, start_time timestamptz default '-infinity',
   out holds boolean, out latest timestamptz)
 language plpgsql stable
 set search_path from current
@@ -67,7 +70,8 @@ begin
   holds := true;
   while holds and starts_at <= last_id loop
     ends_at := least(last_id, starts_at + parts_per_query * rows_per_part - 1);
-    execute _chain_parts_sql(table_name, starts_at, ends_at, rows_per_part)
+    execute _chain_parts_sql(table_name, starts_at, ends_at, rows_per_part, starts_behind,
+                             coalesce(start_hash, chain_genesis(table_name)), start_time)
       into rows_read, rows_that_hold, latest_of_query;
     -- A forged id, which can make a range of any length, ends the loop here, because rows are missing before it.
     holds := rows_read = ends_at - starts_at + 1 and rows_that_hold = rows_read;

@@ -34,15 +34,17 @@ comment on function _recorded_runs is
   'one; turn is null if there is none, or it cannot be read.';
 
 create function _chains_to_read(last_heads jsonb, full_heads jsonb)
-returns table (table_name text, last_id bigint, known_to bigint, full_to bigint)
+returns table (table_name text, last_id bigint, known_to bigint, full_to bigint, starts_behind bigint)
 language sql stable
 set search_path from current
 as $function$
-  -- A forged id must not overflow what is added to it.
-  select n.table_name, least(coalesce(n.last_id, 0), 4611686018427387904),
-         least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)),
-         least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904)
-  from (select c.table_name, c.place, (last_heads -> c.table_name ->> 'id')::bigint as known_to,
+  -- A forged id must not overflow what is added to it. Of a chain without rows there is nothing to read.
+  select n.table_name, least(coalesce(n.last_id, n.start), 4611686018427387904),
+         greatest(least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)), n.start),
+         greatest(least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904), n.start),
+         n.start
+  from (select c.table_name, c.place, (_proven_start(c.table_name)).id as start,
+               (last_heads -> c.table_name ->> 'id')::bigint as known_to,
                (full_heads -> c.table_name ->> 'id')::bigint as full_to,
                -- of a table that cannot be read now, what is known of it
                coalesce(c.last_id, case when c.error_code is not null
@@ -52,7 +54,7 @@ as $function$
   order by n.place;
 $function$;
 comment on function _chains_to_read is
-  'Each chain with its last row, and how far the last run and the last full one read it.';
+  'Each chain with its last row, how far the last run and the last full one read it, and behind which row it starts.';
 
 create function verification_plan(
   since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
@@ -79,21 +81,25 @@ begin
   end if;
   select r.* into recorded from _recorded_runs() as r;
   is_full := not since_last or recorded.turn is null or recorded.turn + 1 >= full_every;
-  for chain in select c.* from _chains_to_read(recorded.last_heads, recorded.full_heads) as c loop
+  for chain in
+    select c.*, (c.full_to - c.starts_behind)::numeric as rows_known
+    from _chains_to_read(recorded.last_heads, recorded.full_heads) as c
+  loop
     if is_full then
-      chain.known_to := 0;
+      chain.known_to := chain.starts_behind;
     else
       -- What the last full run read has had its turn when the next one is due.
       return query
         select chain.table_name, r.from_id, r.to_id, false
-        from _split_range(div(chain.full_to::numeric * recorded.turn, full_every - 1)::bigint + 1,
-                          div(chain.full_to::numeric * (recorded.turn + 1), full_every - 1)::bigint,
-                          rows_per_range) as r;
+        from _split_range(
+               chain.starts_behind + div(chain.rows_known * recorded.turn, full_every - 1)::bigint + 1,
+               chain.starts_behind + div(chain.rows_known * (recorded.turn + 1), full_every - 1)::bigint,
+               rows_per_range) as r;
     end if;
     -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
     return query
-      select chain.table_name, nullif(r.from_id, 1), case when r.to_id < chain.last_id then r.to_id end,
-             verification_plan.is_full
+      select chain.table_name, nullif(r.from_id, chain.starts_behind + 1),
+             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full
       from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end

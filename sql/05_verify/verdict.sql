@@ -38,13 +38,14 @@ comment on column chain_verdict.rows_checked  is 'How many rows were read and re
 comment on column chain_verdict.first_id      is 'First row that was checked.';
 comment on column chain_verdict.last_id       is 'Last row that was checked.';
 comment on column chain_verdict.is_valid      is
-  'True: intact or acknowledged. False: damage or changed guards. Null: could not be checked, or is not there.';
+  'True: intact, archived or acknowledged. False: damage or changed guards. Null: could not be checked, or is not '
+  'there.';
 comment on column chain_verdict.error_code    is
   'AUD-009 for damage, RSK-007 for what does not follow from the signed proposals, AUD-011 for changed guards, '
   'otherwise null.';
 comment on column chain_verdict.verdict       is
   'intact, content_mismatch, missing_rows, tail_missing, order_violation, table_missing, checkpoint_mismatch, '
-  'consensus_mismatch, guard_changed, acknowledged, not_there or not_run.';
+  'consensus_mismatch, guard_changed, archived, acknowledged, not_there or not_run.';
 comment on column chain_verdict.broken_id     is
   'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is
@@ -62,7 +63,7 @@ as $function$
   select row(result.table_name, result.rows_checked, result.first_id, result.last_id,
              v.is_valid, case when not v.is_valid then error_code end, verdict,
              result.broken_id, result.expected_hash, result.actual_hash, detail)::chain_verdict
-  from (select case when verdict in ('intact', 'acknowledged') then true
+  from (select case when verdict in ('intact', 'archived', 'acknowledged') then true
                     when verdict in ('not_there', 'not_run') then null
                     else false end as is_valid) as v;
 $function$;

@@ -42,8 +42,9 @@ select _protect_table('chain_columns', 'AUD-011', 'AUD-011');
 select _protect_table('guard_states', 'AUD-011', 'AUD-011');
 select _protect_table('verification_runs', 'AUD-011', 'AUD-011');
 select _protect_table('installation', 'AUD-011', 'AUD-011');
+select _protect_table('chain_starts', 'AUD-011', 'AUD-011');
 select _owner_only(t.name, 'AUD-011')
-from unnest(array['chain_columns', 'guard_states', 'verification_runs', 'installation']) as t(name);
+from unnest(array['chain_columns', 'chain_starts', 'guard_states', 'verification_runs', 'installation']) as t(name);
 select _protect_register(t.name) from unnest(array['installed_migrations', 'attempt_counters', 'chains']) as t(name);
 
 create trigger _500_validate before insert on chain_columns

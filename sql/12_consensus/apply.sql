@@ -12,10 +12,7 @@ as $function$
 begin
   case kind
   when 'risk_config', 'asset_kill_threshold' then
-    if to_regclass(format('%I.risk_configurations', current_schema())) is null then
-      raise exception 'alpha-db: proposals of kind % need migration 23_risk_config', kind
-        using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
-    end if;
+    perform _require_migration(kind, 'risk_configurations', '23_risk_config');
     perform _require_stored_state(_current_state_text());  -- 17_risk/apply.sql, with 23_risk_config
     if _change_direction(kind, payload, state) = 'loosen' and (select s.is_locked from lockdown_status() as s) then
       perform _refuse_consensus(
@@ -28,7 +25,14 @@ begin
         'RSK-005', 'there is no lockdown to release', 'The lockdown is not engaged.',
         'Look at it: select * from lockdown_status().');
     end if;
-  when 'agent_enrol', 'agent_revoke', 'quorum_policy' then null;  -- always allowed
+  when 'archive', 'unhold' then
+    if (select s.is_locked from lockdown_status() as s) then
+      perform _refuse_consensus(
+        'AUD-009', 'in a lockdown nothing leaves the log', 'The damage must be looked at first.',
+        'Look at the damage: select * from lockdown_status().');
+    end if;
+    perform _refuse_archive(payload) where kind = 'archive';  -- 16_retention/propose.sql
+  when 'agent_enrol', 'agent_revoke', 'quorum_policy', 'hold' then null;  -- always allowed
   else
     perform _unknown_kind(kind);
   end case;
@@ -36,7 +40,7 @@ end
 $function$;
 comment on function _check_allowed is
   'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
-  'changed by force.';
+  'changed by force, AUD-016 for rows that may not be archived.';
 
 create function _log_applied(proposal proposals, approved_by uuid) returns risk_change_log
 language plpgsql
@@ -88,7 +92,9 @@ begin
   when 'lockdown_release' then
     insert into lockdown_events (event_type, reason, damage, proposal_id, alarm)
     values ('RELEASED', proposal.reason, payload -> 'damage', proposal.proposal_id, _apply_proposal.alarm);
-  when 'quorum_policy' then null;  -- the log entry is the policy
+  when 'quorum_policy', 'hold', 'unhold' then null;  -- the log entry is what holds
+  when 'archive' then
+    perform _record_segments(proposal.proposal_id, payload);  -- 16_retention/archive.sql
   when 'risk_config', 'asset_kill_threshold' then
     perform _apply_risk_change(change, proposal);  -- 17_risk/apply.sql
   else

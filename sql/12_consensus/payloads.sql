@@ -205,11 +205,27 @@ $function$;
 comment on function _refuse_unknown_kind is
   'Raises RSK-001 for a kind of proposal that does not exist. Never returns.';
 
+create function _require_migration(kind text, table_name text, migration text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if to_regclass(format('%I.%I', current_schema(), table_name)) is null then
+    raise exception 'alpha-db: proposals of kind % need migration %', kind, migration
+      using errcode = '55000', hint = 'Apply the migration: alpha-db migrate.';
+  end if;
+end
+$function$;
+comment on function _require_migration is
+  'Raises 55000 if the migration that brings what a kind of proposal changes is not applied.';
+
 create function _check_payload(kind text, payload jsonb) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
+  -- What the last three call is made in 16_retention.
+  perform _require_migration(kind, 'archived_segments', '007_own_tables') where kind in ('archive', 'hold', 'unhold');
   case kind
     when 'risk_config'          then perform _check_risk_config(payload);
     when 'asset_kill_threshold' then perform _check_kill_threshold(payload);
@@ -217,6 +233,9 @@ begin
     when 'agent_revoke'         then perform _check_agent_revoke(payload);
     when 'quorum_policy'        then perform _check_quorum_policy(payload);
     when 'lockdown_release'     then perform _check_lockdown_release(payload);
+    when 'archive'              then perform _check_archive(payload);
+    when 'hold'                 then perform _check_hold(payload);
+    when 'unhold'               then perform _check_unhold(payload);
     else perform _refuse_unknown_kind(kind);
   end case;
 end

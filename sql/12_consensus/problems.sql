@@ -86,6 +86,17 @@ comment on function _risk_table_problems is
   'Versions of limits and thresholds that the applied proposals do not say. None, until 23_risk_config brings the '
   'tables.';
 
+-- A placeholder: 16_retention/archive.sql replaces it when 007_own_tables brings the table.
+create function _segment_problems(changes replayed_change[])
+returns table (table_name text, id bigint, problem text)
+language sql stable
+set search_path from current
+as $function$
+  select null::text, null::bigint, null::text where false;
+$function$;
+comment on function _segment_problems is
+  'Archived segments that the applied proposals do not say. None, until 007_own_tables brings the table.';
+
 -- Replaces the placeholder in 08_lockdown/consensus.sql.
 create or replace function _consensus_problems()
 returns table (table_name text, id bigint, problem text)
@@ -97,6 +108,7 @@ declare
 begin
   return query select p.* from _agent_problems(changes) as p
     union all select p.* from _release_problems(changes) as p
+    union all select p.* from _segment_problems(changes) as p
     union all select p.* from _risk_table_problems(changes) as p;
 end
 $function$;

@@ -8,7 +8,8 @@ create function _proposal_kinds() returns text[]
 language sql immutable parallel safe
 set search_path from current
 as $function$
-  select '{risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke, quorum_policy}'::text[];
+  select '{risk_config, asset_kill_threshold, lockdown_release, agent_enrol, agent_revoke, quorum_policy, archive, hold,
+           unhold}'::text[];
 $function$;
 comment on function _proposal_kinds is
   'What a proposal can change. What a new kind touches stands in 12_consensus/payloads.sql.';

@@ -13,8 +13,9 @@
 -- How many are needed, besides the proposer, depends on what the proposal does to the current state. The database
 -- classifies, not the proposer:
 --
---   tighten   no limit becomes looser                                         1, unless a quorum_policy says otherwise
---   loosen    any other change of limits, and the end of a lockdown           2
+--   tighten   no limit becomes looser; rows are put on hold                   1, unless a quorum_policy says otherwise
+--   loosen    any other change of limits, the end of a lockdown or of a       2
+--             hold, and rows that leave the log
 --   govern    a change of the agents, or of the quorum itself                 2
 --
 -- For govern, as many as there are eligible voters are enough if that is fewer, but at least one, so that a lost key
@@ -99,6 +100,9 @@ as $function$
             or (payload ->> 'kill_price')::numeric is not distinct from (t.known ->> 'kill_price')::numeric)
       then 'tighten' else 'loosen' end
     when 'lockdown_release' then 'loosen'
+    when 'archive'          then 'loosen'
+    when 'unhold'           then 'loosen'
+    when 'hold'             then 'tighten'
     when 'agent_enrol'      then 'govern'
     when 'agent_revoke'     then 'govern'
     when 'quorum_policy'    then 'govern'

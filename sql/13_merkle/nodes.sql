@@ -44,6 +44,25 @@ comment on column log_nodes.hash       is 'Root of the subtree, 32 bytes.';
 comment on column log_nodes.last_hash is
   'row_hash of the last row that it stands over: after rows were lost and others written in their place, the node is '
   'of none.';
+
+-- It calls _log_row_hash (tree.sql).
+create function _is_stray_node(node jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+begin
+  return exists (
+    select from only log_nodes as n
+    where n.table_name = node ->> 'table_name' and n.level = (node ->> 'level')::integer
+      and n.index = (node ->> 'index')::bigint and n.last_hash <> (node ->> 'last_hash')::bytea
+      and n.last_hash = _log_row_hash(n.table_name, (n.index + 1) << n.level));
+end
+$function$;
+comment on function _is_stray_node is
+  'Whether a stored node stayed behind when rows were lost and others written in their place: another one in its place '
+  'belongs to the row that is there.';
+
 select _protect_table('log_nodes', 'AUD-011', 'AUD-011'), _owner_only('log_nodes', 'AUD-011');
 
 create function _merkle_parents(nodes bytea) returns bytea

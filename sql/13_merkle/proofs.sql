@@ -1,6 +1,7 @@
 -- Roots, inclusion proofs (PATH) and consistency proofs (PROOF), of every size up to the tail, sealed or not
 --
--- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes.
+-- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes, but where rows are archived. Those
+-- are covered by the root that the agents approved, and by every root that was signed since.
 
 create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
@@ -43,7 +44,7 @@ begin
 end
 $function$;
 comment on function recompute_log_root is
-  'The same as log_root, from the rows alone: stored nodes are not looked at.';
+  'The same as log_root, from the rows alone: stored nodes are looked at only where rows are archived.';
 
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable

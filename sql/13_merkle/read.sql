@@ -38,10 +38,11 @@ set search_path from current
 set row_security = off
 as $function$
   select r.row_data, r.row_hash,
-         case when r.id = 1 then chain_genesis(row_to_prove.table_name)
+         case when r.id = s.id + 1 then s.row_hash
               else (select p.row_hash from chain_rows(row_to_prove.table_name, r.id - 1, r.id - 1) as p) end,
          inclusion_proof(row_to_prove.table_name, r.id, size)
-  from chain_rows(row_to_prove.table_name, row_to_prove.id, row_to_prove.id) as r;
+  from chain_rows(row_to_prove.table_name, row_to_prove.id, row_to_prove.id) as r
+  cross join _chain_start(row_to_prove.table_name) as s;
 $function$;
 comment on function row_to_prove is
   'A row as it was hashed, the hash before it, and its inclusion proof in the log of that size; no row if it is not '

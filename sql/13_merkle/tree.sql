@@ -4,6 +4,8 @@
 -- height, stored (_log_stored_nodes) or computed (_log_level), from which the root follows (_log_subtree). A level is a
 -- multiple of 8, because 2^8 = 256 nodes at a time are hashed in one call.
 --
+-- Rows that retention has removed (04_chain/starts.sql) are known by the stored nodes over them, which stay.
+--
 -- A call reads each leaf and each stored node at most once. Most calls are the first of a connection: there, each table
 -- or operator that is named for the first time costs as much as reading many rows.
 
@@ -52,26 +54,37 @@ set row_security = off
 set enable_seqscan = off set jit = off
 as $function$
 declare
-  last_id bigint;
+  start    constant bigint := (_chain_start(table_name)).id;
+  last_id  bigint;
 begin
   execute format($query$
-    select coalesce(max(r.id), 0)
-    from (select t.id, row_number() over (order by t.id) as place from only %I as t where t.id between 1 and $1) as r
+    select coalesce(max(r.id), $2)
+    from (select t.id, $2 + row_number() over (order by t.id) as place from only %I as t where t.id > $2 and t.id <= $1
+         ) as r
     where r.id = r.place $query$, _log_unbroken_to.table_name)
-    into last_id using size;
-  return last_id;
+    into last_id using size, start;
+  return least(last_id, size);
 end
 $function$;
 comment on function _log_unbroken_to is
-  'Up to which id, at most size, the rows of a table stand without a gap; 0 if row 1 is missing.';
+  'Up to which id, at most size, the rows of a table stand without a gap behind the start of its chain; the start, or '
+  '0, if the first is missing.';
 
 create function _refuse_leaves(table_name text, first bigint, last bigint) returns void
 language plpgsql stable
 set search_path from current
 as $function$
 declare
-  unbroken bigint := _log_unbroken_to(table_name, last);
+  start     constant bigint := (_chain_start(table_name)).id;
+  unbroken  bigint := _log_unbroken_to(table_name, last);
 begin
+  if first < start then
+    raise exception 'rows % to % of % are archived, and cannot be hashed here any more',
+      first + 1, least(last, start), table_name
+      using errcode = '22023', table = table_name,
+            detail = format('Retention has removed the rows 1 to %s.', start),
+            hint = 'Look at their segment: select * from archived_segments.';
+  end if;
   raise exception 'AUD-009: rows % to % of % have no root', first + 1, last, table_name
     using errcode = 'AUD09', table = table_name,
           detail = case when unbroken < last then format('Row %s is missing.', unbroken + 1)
@@ -80,7 +93,8 @@ begin
 end
 $function$;
 comment on function _refuse_leaves is
-  'Raises AUD-009: a row is missing or its hash is not hex, and a root without it would be wrong. Never returns.';
+  'Raises AUD-009: a row is missing or its hash is not hex, and a root without it would be wrong; 22023 for a row that '
+  'is archived. Never returns.';
 
 create function _log_row_hash(table_name text, id bigint) returns bytea
 language plpgsql stable
@@ -95,10 +109,16 @@ begin
     select case when t.row_hash ~ '^[0-9a-f]{64}$' then decode(t.row_hash, 'hex') end
     from only %I as t where t.id = $1 $query$, _log_row_hash.table_name)
     into row_hash using id;
-  return row_hash;
+  return coalesce(row_hash, (
+    -- A node over archived rows belongs to one that was removed. Only what prune_archived found right is there.
+    select (array_agg(n.last_hash))[1] from only log_nodes as n
+    where n.table_name = _log_row_hash.table_name and n.level = 8 and n.index = (_log_row_hash.id >> 8) - 1
+      and _log_row_hash.id % 256 = 0 and _was_removed(_log_row_hash.table_name, _log_row_hash.id)
+    having count(*) = 1));
 end
 $function$;
-comment on function _log_row_hash is 'The hash of a row, 32 bytes; null if there is none.';
+comment on function _log_row_hash is
+  'The hash of a row, 32 bytes, also of the last of 256 that are archived; null if there is none.';
 
 create function _log_leaves(table_name text, first bigint, last bigint) returns bytea
 language plpgsql stable
@@ -155,17 +175,22 @@ language plpgsql stable
 set search_path from current
 as $function$
 declare
-  nodes  bytea := '';
+  nodes     bytea  := '';
+  known_to  bigint := last;  -- as far as nodes are stored that may be believed
 begin
   if level = 0 then
     return _log_leaves(table_name, first, last);
   end if;
-  if use_stored then
+  if not use_stored then
+    known_to := least(last, (_chain_start(table_name)).id);  -- there are no rows to hash
+  end if;
+  if known_to > first then
     -- Only complete subtrees are stored: the one at the right edge still grows. A row's hash covers all rows before it,
     -- so if the last row of one node is there, all nodes before it are good. After rows were lost, and others written
     -- in their place, two nodes may stand in one place: then the last row of each is looked at.
-    nodes := coalesce(_log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => false),
-                      _log_stored_nodes(table_name, level, first >> level, last >> level, look_at_each => true), '');
+    nodes := coalesce(
+      _log_stored_nodes(table_name, level, first >> level, known_to >> level, look_at_each => false),
+      _log_stored_nodes(table_name, level, first >> level, known_to >> level, look_at_each => true), '');
   end if;
   for index in (first >> level) + length(nodes) / 32 .. (last - 1) >> level loop
     nodes := nodes || case index when own then decode(repeat('00', 32), 'hex')
@@ -177,8 +202,8 @@ end
 $function$;
 comment on function _log_level is
   'The nodes of a height (0, 8, 16 …) over the leaves first to last - 1, concatenated. Those that are not stored, or '
-  'with use_stored => false all, are computed from below; above the leaves, the one with the index own is not: zeros '
-  'stand for it. first is a multiple of 2^level.';
+  'with use_stored => false all whose rows are there, are computed from below; above the leaves, the one with the '
+  'index own is not: zeros stand for it. first is a multiple of 2^level.';
 
 create function _log_subtree(table_name text, first bigint, last bigint, use_stored boolean default true) returns bytea
 language plpgsql stable

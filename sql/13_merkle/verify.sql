@@ -118,17 +118,21 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  unbroken bigint := _log_unbroken_to(table_name, _log_tail(table_name));
+  start     constant bigint := (_chain_start(table_name)).id;
+  unbroken  bigint := _log_unbroken_to(table_name, _log_tail(table_name));
 begin
-  -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands.
+  -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands. The
+  -- lowest over archived rows have none; the archived root covers them (16_retention/archive.sql).
   return query
     select n.table_name, n.level, n.index, n.hash, c.hash
-    from only log_nodes as n
+    from (select l.* from only log_nodes as l
+          where l.table_name = find_log_damage.table_name
+            and not (l.level = 8 and (l.index + 1) << l.level <= start)) as n
     cross join lateral (
       select case when n.index < unbroken >> n.level then
         _merkle_root(_log_level(n.table_name, n.level - 8, n.index << n.level, (n.index + 1) << n.level,
                                 use_stored => true)) end as hash) as c
-    where n.table_name = find_log_damage.table_name and n.hash is distinct from c.hash
+    where n.hash is distinct from c.hash
       -- not those that stayed behind when rows were lost and written again
       and not exists (select from only log_nodes as o
                       where o.table_name = n.table_name and o.level = n.level and o.index = n.index

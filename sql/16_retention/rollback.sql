@@ -1,3 +1,14 @@
--- Before 007_own_tables is taken back: undoes what functions made.
+-- Before 007_own_tables is taken back: refuses while rows were archived, then undoes what functions made.
 
-select _forget_attempts('retention_policies');
+do $rollback_first$
+begin
+  if exists (select from only archived_segments) then
+    raise exception 'alpha-db: 007_own_tables is not rolled back, because archived_segments holds rows'
+      using errcode = '55000', hint = 'To delete the log and its segments on purpose, drop the schema yourself.';
+  end if;
+end
+$rollback_first$;
+drop trigger _500_validate on chain_starts;
+drop procedure prune_archived;
+select _chain_detach('archived_segments'), _forget_attempts('archived_segments'),
+       _forget_attempts('retention_policies'), _forget_attempts('retention');
