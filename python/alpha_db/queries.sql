@@ -529,24 +529,21 @@ select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s:
 select unsealed_rows(table_name => %(table_name)s::text);
 
 -- name: logs
-select l.origin, l.table_name as "table", greatest(l.last_id, coalesce(s.id, 0)) as last_id, l.error_code, l.problem,
-       coalesce(s.id, 0) as start_id
+select l.origin, l.table_name as "table", l.last_id, l.error_code, l.problem,
+       coalesce((select max(s.id) from only chain_starts as s where s.table_name = l.table_name), 0) as start_id
 from merkle_logs() with ordinality as l(origin, table_name, last_id, error_code, problem, place)
-left join only chain_starts as s on s.table_name = l.table_name
 order by l.place;
 
 -- name: chain_start
-select coalesce((select s.id from only chain_starts as s where s.table_name = %(table_name)s::text), 0);
+select coalesce(max(s.id), 0) from only chain_starts as s where s.table_name = %(table_name)s::text;
 
--- name: approved_starts
--- Where chains begin whose first rows are gone, and whether an approved archive has those.
-select c.table_name as "table", c.id,
-       exists (select from only archived_segments as s
-               where s.table_name = c.table_name and c.id between s.first_id and s.through_id) as is_approved
-from only chain_starts as c;
+-- name: proven_start
+-- The same, as far as signatures say that the rows were archived.
+select id from _proven_start(table_name => %(table_name)s::text);
 
 -- name: start_hash
-select s.row_hash::text from only chain_starts as s where s.table_name = %(table_name)s::text;
+select s.row_hash::text from only chain_starts as s
+where s.table_name = %(table_name)s::text order by s.id desc limit 1;
 
 -- name: segment_of_row
 select first_id, through_id, segment_sha256
@@ -562,16 +559,16 @@ where table_name = %(table_name)s::text and level = %(level)s::integer
 order by index;
 
 -- name: retention_plan
-select table_name as "table", first_id, through_id, last_created_at, row_count as rows, bytes, limited_by
+select planned_table as "table", first_id, through_id, last_created_at, row_count as rows, bytes, limited_by
 from retention_plan(before => %(before)s::timestamptz, table_name => %(table_name)s::text);
 
 -- name: archived
 -- What was approved, and how much of it is still here.
 select s.id, s.table_name as "table", s.first_id, s.through_id, s.last_hash, s.last_created_at, s.root,
        s.segment_sha256, s.proposal_id, s.created_at, s.recorded_by,
-       greatest(s.through_id - greatest(coalesce(c.id, 0), s.first_id - 1), 0) as still_here
+       greatest(s.through_id - greatest(c.id, s.first_id - 1), 0) as still_here
 from only archived_segments as s
-left join only chain_starts as c on c.table_name = s.table_name
+cross join lateral (select coalesce(max(b.id), 0) as id from only chain_starts as b where b.table_name = s.table_name) as c
 where %(table_name)s::text is null or s.table_name = %(table_name)s::text
 order by s.id;
 

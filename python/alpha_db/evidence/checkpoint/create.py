@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import ChainMismatch, ReadOnlyServer
-from alpha_db.evidence.archived import has_root
+from alpha_db.evidence.archived import has_root, start_of
 from alpha_db.evidence.checkpoint.durable import make_durable, wait_for_standbys
 from alpha_db.evidence.checkpoint.history import (
     Latest,
@@ -39,7 +39,7 @@ from alpha_db.evidence.offline_check import (
     verify_proof,
 )
 from alpha_db.installation import Place
-from alpha_db.queries import ask, query
+from alpha_db.queries import query
 
 #: How many rows are sealed at a time, so that a bar can be shown and a transaction stays short.
 BATCH = 200_000
@@ -202,7 +202,6 @@ def _compare(conn: Connection, last: Run, run: Run) -> list[str]:
     log of runs shows that it is the same log.
     """
     facts = whole(run)
-    starts = {row["table"]: row for row in ask(conn, "approved_starts")}
     archived = []
     hint = "Nothing was written. alpha-db verify-chain --checkpoints tells more."
     if last.facts and last.facts.installation != facts.installation:
@@ -223,10 +222,10 @@ def _compare(conn: Connection, last: Run, run: Run) -> list[str]:
             missing = before.size - now.size
             said = f"tail_missing: {table} has {now.size} rows, and {signed}: {missing} missing"
             raise _contradiction(said, hint)
-        start = starts.get(table)
-        if start and not has_root(before.size, start["id"]):
-            if not start["is_approved"]:
-                gone = f"rows 1 to {start['id']} of {table} are gone, and no approved archive has them"
+        start = start_of(conn, table)
+        if not has_root(before.size, start):
+            if _one(conn, "proven_start", {"table_name": table}) != start:
+                gone = f"rows 1 to {start} of {table} are gone, and no approved archive has them"
                 raise _contradiction(f"missing_rows: {gone}", hint)
             archived.append(table)
             continue

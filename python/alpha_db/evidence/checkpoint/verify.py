@@ -241,15 +241,6 @@ def _table(
 ) -> Row:
     mine = [run for run in runs if name in run.logs]
     latest, start = mine[-1].logs[name], start_of(conn, name)
-    if not has_root(latest.size, start):
-        return _row(
-            name,
-            mine[-1].name,
-            name,
-            verdict="not_run",
-            size=latest.size,
-            detail=_archived(latest.size, start),
-        )
     found = _verdict(conn, latest, engage=engage)
     assert found is not None
     row = _row(name, mine[-1].name, name) | found | {"size": latest.size}
@@ -262,17 +253,9 @@ def _table(
     elif row["verdict"] == "intact":
         _check_older(conn, row, latest, older, start)
         if len(older) < len(every):
-            row["detail"] += (
-                f"; {_count(len(every) - len(older), 'more')} of archived rows, which the segments have"
-            )
+            archived = _count(len(every) - len(older), "older checkpoint")
+            row["detail"] += f"; {archived} of rows that only their segments have"
     return row
-
-
-def _archived(size: int, start: int) -> str:
-    return (
-        f"rows 1 to {start} are archived, and it is of the first {size}: alpha-db verify-export compares their segment"
-        " with it, a new checkpoint covers what is here"
-    )
 
 
 def _older(runs: Sequence[Run], recorded: Sequence[Older], name: str) -> list[Older]:
