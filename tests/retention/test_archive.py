@@ -271,8 +271,8 @@ def test_the_owner_deletes_nothing_by_hand(shelf: Shelf) -> None:
 
 
 def test_no_start_is_written_by_hand(shelf: Shelf) -> None:
+    query(shelf.connection, "set role alpha_owner")
     with pytest.raises(psycopg.Error, match="AUD-011"):
-        query(shelf.connection, "set role alpha_owner")
         query(
             shelf.connection,
             "insert into chain_starts select 'order_events', id, row_hash, created_at from order_events where id = 256",

@@ -159,7 +159,7 @@ def test_pruning_what_was_never_approved_deletes_nothing(keeper: Keeper) -> None
 def test_a_hold_stops_what_was_approved(keeper: Keeper) -> None:
     keeper.archive()
     sign = ("--reason", "case 17", *keeper.desk.sign("ada"))
-    held = keeper.run("retention", "hold", "order_events", "--from", 300, *sign, "--json").json
+    held = keeper.run("retention", "hold", "order_events", 300, *sign, "--json").json
     assert (held["direction"], held["approvals_needed"]) == ("tighten", 1)
     assert keeper.desk.approve(held["proposal_id"], "ben") == ["APPLIED"]
     err = keeper.run("retention", "prune", "order_events", expect=1).err
@@ -192,7 +192,7 @@ def test_status_tells_policies_and_holds(keeper: Keeper) -> None:
         query(keeper.db, "set local alpha.maintenance = 'seven years'")
         query(keeper.db, "select set_retention_policy('signals', '7 years')")
     sign = ("--reason", "case 17", *keeper.desk.sign("ada"))
-    held = keeper.run("retention", "hold", "signals", "--from", 9, *sign, "--json").json
+    held = keeper.run("retention", "hold", "signals", 9, *sign, "--json").json
     keeper.desk.approve(held["proposal_id"], "ben")
     said = keeper.run("retention", "status").out
     assert "signals: 7 years" in said

@@ -109,7 +109,3 @@ def _prepare_logging(debug: bool) -> None:
         server.addHandler(_Notices())
         server.setLevel(logging.INFO)
         server.propagate = False
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from alpha_db.cli.common import NamedOption, Settings, database_options
+from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
 from alpha_db.retention.approved import hold_of
 from alpha_db.risk.cli.signing import Signing, proposal_options, send_proposal
@@ -15,15 +15,7 @@ from alpha_db.risk.config_manager import ConfigManager
 
 @click.command(short_help="Propose a legal hold: rows that may not leave.")
 @click.argument("table")
-@click.option(
-    "--from",
-    "from_id",
-    cls=NamedOption,
-    metavar="ID",
-    type=Integer(min=1),
-    required=True,
-    help="The first row that is held.",
-)
+@click.argument("from_id", metavar="ID", type=Integer(min=1))
 @proposal_options
 @database_options
 def hold(
@@ -35,13 +27,13 @@ def hold(
     reason: str,
     lifetime: timedelta,
 ) -> None:
-    """Propose that the rows of a table from one on may not leave, whatever was approved before.
+    """Propose that the rows of a table from ID on may not leave, whatever was approved before.
 
     One approval of another agent is enough.
 
     \b
     Example:
-      alpha-db retention hold signals --from 5000 --reason "case 17/2031" \\
+      alpha-db retention hold signals 5000 --reason "case 17/2031" \\
         --key ada.key
     """
     with settings.installed() as (conn, _):

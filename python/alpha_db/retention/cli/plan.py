@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,6 +36,17 @@ def before_option(function: Callable[..., Any]) -> Callable[..., Any]:
         callback=_moment,
         help="Rows before this day or time (UTC); default: those beyond the retention policy of each table.",
     )(function)
+
+
+def segments_option(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --segments, which the function gets as a path, or None."""
+    return click.option(
+        "--segments",
+        metavar="DIR",
+        type=click.Path(path_type=Path, readable=False),
+        required=required,
+        help="The directory of the segments.",
+    )
 
 
 @click.command(short_help="Show which rows may leave.")

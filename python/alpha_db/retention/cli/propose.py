@@ -23,7 +23,7 @@ from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, judged, note_of,
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.installation import Place
 from alpha_db.queries import Row, ask
-from alpha_db.retention.cli.plan import before_option
+from alpha_db.retention.cli.plan import before_option, segments_option
 from alpha_db.retention.segments import Rows, Segment, SignedBy, remove_parts, write_segment
 from alpha_db.risk.cli.signing import Signing, proposal_options, send_proposal
 from alpha_db.risk.config_manager import ConfigManager
@@ -36,13 +36,7 @@ Connection = psycopg.Connection[Any]
 @click.command(short_help="Write old rows into segments, and propose that they leave.")
 @before_option
 @table_option
-@click.option(
-    "--segments",
-    metavar="DIR",
-    type=click.Path(path_type=Path, readable=False),
-    required=True,
-    help="The directory that the segments go into; it is made if need be.",
-)
+@segments_option(required=True)
 @click.option(
     "--checkpoints",
     metavar="DIR|RUN",
@@ -74,7 +68,8 @@ def propose(
     an applied proposal makes all others stale. Nothing leaves before other agents approve, and alpha-db retention prune
     is run.
 
-    Run again, after a kill too, it takes the segments that are there, and proposes nothing twice.
+    The directory of the segments is made if need be. Run again, after a kill too, the command takes the segments that
+    are there, and proposes nothing twice.
 
     \b
     Examples:

@@ -13,17 +13,13 @@ from alpha_db.errors import NotThere, ReadOnlyServer
 from alpha_db.queries import ask
 from alpha_db.retention.approved import Pruned, require_files, waiting
 from alpha_db.retention.approved import prune as delete
+from alpha_db.retention.cli.plan import segments_option
 from alpha_db.verify.cli.progress import progress_bar
 
 
 @click.command(short_help="Delete the rows whose archiving was approved.")
 @click.argument("table", required=False)
-@click.option(
-    "--segments",
-    metavar="DIR",
-    type=click.Path(path_type=Path, readable=False),
-    help="Delete nothing unless the approved segments are here, byte for byte.",
-)
+@segments_option(required=False)
 @click.option(
     "--batch",
     metavar="ROWS",
@@ -37,7 +33,8 @@ def prune(settings: Settings, as_json: bool, table: str | None, segments: Path |
     """Delete the rows that an approved archive covers, of one table or of all.
 
     Each batch is a transaction of its own that holds no lock for long, so writers go on. A run that was killed leaves
-    whole blocks; the next one goes on. Tables that refer to others come first.
+    whole blocks; the next one goes on. Tables that refer to others come first. With --segments nothing is deleted
+    unless each approved segment is in that directory, byte for byte.
 
     \b
     Examples:
