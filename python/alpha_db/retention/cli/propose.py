@@ -13,7 +13,7 @@ import psycopg
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import table_option
 from alpha_db.cli.output import GOOD, HEAD, clean, emit_json, line
-from alpha_db.errors import NotThere, ReadOnlyServer
+from alpha_db.errors import ChainMismatch, NotThere, ReadOnlyServer
 from alpha_db.evidence.checkpoint.history import whole
 from alpha_db.evidence.checkpoint.note import compose_run_proof
 from alpha_db.evidence.checkpoint.store import Store
@@ -90,6 +90,9 @@ def propose(
                 "nothing can be proposed here: this session cannot write",
                 hint="connect to the primary" if place.in_recovery else "default_transaction_read_only is on",
             )
+        if ask(conn, "lockdown_status")[0]["is_locked"]:
+            hint = "look at the damage: alpha-db lockdown status"
+            raise ChainMismatch("AUD-009: in a lockdown nothing leaves the log", hint=hint, sqlstate="AUD09")
         manager = ConfigManager(conn)
         opened = signing.open(manager)
         chosen = [
