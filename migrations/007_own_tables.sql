@@ -50,7 +50,7 @@ create table retention_policies (
   keep        interval  not null,
   constraint retention_policies_pkey primary key (table_name),
   constraint retention_policies_table_name_fkey foreign key (table_name) references chains (table_name),
-  constraint retention_policies_keep_is_positive check (keep > interval '0')
+  constraint retention_policies_keep_is_positive check (extract(epoch from keep) > 0)
 );
 comment on table  retention_policies            is
   'How long the rows of a chained table are kept before they may be archived. Removes nothing.';
@@ -791,8 +791,10 @@ comment on procedure prune_archived is
   'Removes the rows of a table that approved proposals archived, batch rows (256 or more) in each transaction, until '
   'all are gone. result is {table, deleted, start_id, through_id}: how many rows went, the last row that is removed, '
   'the last one that is archived. Raises AUD-016, 42P01, 22023, and 2D000 inside a transaction.';
-perform _grant('select on', '{archived_segments, chain_starts}', '{app_auditor}');
-perform _grant('execute on routine', '{legal_holds, prune_archived, _prune_batch}', '{app_auditor}');
+perform _grant('select on', '{chain_starts}', '{app_auditor}');
+perform _grant('select on', '{archived_segments}', '{app_auditor, app_risk}');
+perform _grant('execute on routine', '{prune_archived, _prune_batch}', '{app_auditor}');
+perform _grant('execute on routine', '{legal_holds}', '{app_auditor, app_risk}');
 
 -- sql/16_retention/plan.sql
 
@@ -920,7 +922,7 @@ comment on function retention_plan is
   'For each table whose rows may be archived, or one: the rows first_id to through_id that are older than before, or '
   'than its policy keeps them, and to which nothing refers that stays; about how many bytes they take; and what keeps '
   'the next row. through_id is null if none may go. Raises 22023 for a time that has not come.';
-perform _grant('execute on routine', '{retention_plan}', '{app_auditor}');
+perform _grant('execute on routine', '{retention_plan}', '{app_auditor, app_risk}');
 
 perform _finish_migration('007_own_tables');
 end

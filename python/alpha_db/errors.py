@@ -149,6 +149,10 @@ class RowDeleteRefused(Refused, code="AUD-014"):
     """Deliveries, decisions and your own tables are append-only: a DELETE or TRUNCATE was refused."""
 
 
+class RetentionRefused(Refused, code="AUD-016"):
+    """Rows may not leave the log: not approved, on legal hold, still referred to, or not the oldest rows."""
+
+
 class RiskValueRefused(Refused, code="RSK-001"):
     """A risk parameter or another member of a proposal is missing, NaN, infinite or out of bounds."""
 

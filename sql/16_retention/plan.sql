@@ -125,4 +125,4 @@ comment on function retention_plan is
   'than its policy keeps them, and to which nothing refers that stays; about how many bytes they take; and what keeps '
   'the next row. through_id is null if none may go. Raises 22023 for a time that has not come.';
 
-select _grant('execute on routine', '{retention_plan}', '{app_auditor}');
+select _grant('execute on routine', '{retention_plan}', '{app_auditor, app_risk}');

@@ -8,7 +8,7 @@ create table retention_policies (
   keep        interval  not null,
   constraint retention_policies_pkey primary key (table_name),
   constraint retention_policies_table_name_fkey foreign key (table_name) references chains (table_name),
-  constraint retention_policies_keep_is_positive check (keep > interval '0')
+  constraint retention_policies_keep_is_positive check (extract(epoch from keep) > 0)
 );
 comment on table  retention_policies            is
   'How long the rows of a chained table are kept before they may be archived. Removes nothing.';

@@ -218,5 +218,7 @@ comment on procedure prune_archived is
   'all are gone. result is {table, deleted, start_id, through_id}: how many rows went, the last row that is removed, '
   'the last one that is archived. Raises AUD-016, 42P01, 22023, and 2D000 inside a transaction.';
 
-select _grant('select on', '{archived_segments, chain_starts}', '{app_auditor}');
-select _grant('execute on routine', '{legal_holds, prune_archived, _prune_batch}', '{app_auditor}');
+select _grant('select on', '{chain_starts}', '{app_auditor}');
+select _grant('select on', '{archived_segments}', '{app_auditor, app_risk}');
+select _grant('execute on routine', '{prune_archived, _prune_batch}', '{app_auditor}');
+select _grant('execute on routine', '{legal_holds}', '{app_auditor, app_risk}');

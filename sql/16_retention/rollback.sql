@@ -8,7 +8,6 @@ begin
   end if;
 end
 $rollback_first$;
-drop trigger _500_validate on chain_starts;
 drop procedure prune_archived;
 select _chain_detach('archived_segments'), _forget_attempts('archived_segments'),
        _forget_attempts('retention_policies'), _forget_attempts('retention');

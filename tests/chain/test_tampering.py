@@ -53,7 +53,8 @@ def test_these_are_all_the_chained_tables(db: Connection) -> None:
     found = [row["table_name"] for row in query(db, "select table_name from chains")]
     consensus = ["agents", "agent_revocations", "proposals", "votes", "risk_change_log"]  # tests/risk
     memory = ["verification_runs"]  # tests/chain/test_verification_runs.py
-    assert sorted(found) == sorted([*TABLES, *memory, *consensus])
+    retention = ["archived_segments"]  # tests/retention
+    assert sorted(found) == sorted([*TABLES, *memory, *consensus, *retention])
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -21,6 +21,7 @@ VIEWS = (
 RISK_RELATIONS = (
     "agent_revocations",
     "agents",
+    "archived_segments",
     "proposals",
     "risk_asset_kill_thresholds",
     "risk_change_log",
@@ -33,6 +34,7 @@ RISK_RELATIONS = (
 KIT_TABLES = (
     "attempt_counters",
     "chain_columns",
+    "chain_starts",
     "chains",
     "checkpoint_runs",
     "guard_states",
@@ -41,6 +43,7 @@ KIT_TABLES = (
     "lockdown_events",
     "log_nodes",
     "maintenance_events",
+    "retention_policies",
     "verification_runs",
 )
 
@@ -68,6 +71,8 @@ STATE = {
     "risk_evidence(bigint)",
     "verify_config_integrity()",
 }
+# what is asked before rows leave
+RETENTION = {"legal_holds()", "retention_plan(timestamp with time zone,text)"}
 # what proposals and votes are made and checked with
 SIGNING = {
     "bootstrap_message(jsonb)",
@@ -207,8 +212,8 @@ FUNCTIONS: dict[str, set[str]] = {
         "_chain_or_error(text)",
         "_chain_check_sql(text)",
         "_chain_places_sql(text)",
-        "_chain_parts_sql(text,bigint,bigint,integer)",
-        "_check_in_parts(text,bigint,bigint,integer)",
+        "_chain_parts_sql(text,bigint,bigint,integer,bigint,text,timestamp with time zone)",
+        "_check_in_parts(text,bigint,bigint,integer,bigint,text,timestamp with time zone)",
         "record_verification(boolean,jsonb,bigint)",
         "verification_plan(boolean,integer,bigint)",
         "open_damage()",
@@ -222,13 +227,20 @@ FUNCTIONS: dict[str, set[str]] = {
         "find_chain_damage(text,bigint,bigint)",
         "_owner_role()",
         "verify_chain(text,bigint,bigint)",
-        "_check_range_of_chain(text,bigint,bigint)",
+        "_check_range_of_chain(text,bigint,bigint,bigint,text,timestamp with time zone)",
         "_gap_at_end_sql(text)",
         "_missing_end_text(text,bigint,bigint,bigint)",
         "_verdict(text,text,text)",
         "_weigh_damage(text,bigint,bigint)",
         "_with_verdict(chain_verdict,text,text,text)",
         "verify_chain_integrity(text,bigint,bigint,boolean)",
+        "_archive_proposal(text,bigint,text)",
+        "_chain_start(text)",
+        "_proven_start(text,bigint)",
+        "_prune_batch(text,integer)",
+        "_was_removed(text,bigint)",
+        "prune_archived(text,integer,jsonb)",
+        *RETENTION,
     },
     "app_risk": {
         "open_damage()",
@@ -236,6 +248,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "vote(uuid,uuid,text,timestamp with time zone,bytea)",
         *STATE,
         *SIGNING,
+        *RETENTION,
     },
 }
 SCHEMA = {

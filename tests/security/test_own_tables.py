@@ -16,16 +16,17 @@ from tests.support import as_role, assert_healthy, fill, make_signal, one, query
 TABLES = {
     **dict.fromkeys(
         ("chain_columns", "guard_states", "verification_runs", "lockdown_events", "maintenance_events", "installation",
-         "installed_migrations", "attempt_counters", "chains", "log_nodes", "checkpoint_runs"),
+         "installed_migrations", "attempt_counters", "chains", "log_nodes", "checkpoint_runs", "chain_starts",
+         "retention_policies"),
         "AUD-011",
     ),
     **dict.fromkeys(
         ("agents", "agent_revocations", "proposals", "votes", "risk_change_log", "risk_configurations",
-         "risk_asset_kill_thresholds"),
+         "risk_asset_kill_thresholds", "archived_segments"),
         "RSK-002",
     ),
 }  # fmt: skip
-REGISTERS = ("installed_migrations", "attempt_counters", "chains")
+REGISTERS = ("installed_migrations", "attempt_counters", "chains", "retention_policies")
 FORGED_COLUMNS = (
     "insert into chain_columns (table_name, from_id, column_names, older_values)"
     " values ('signals', 1, '{id,symbol}', '{}')"
@@ -73,7 +74,7 @@ def test_a_reason_opens_a_register_to_nobody_but_its_owner(db: Connection, table
 @pytest.mark.parametrize("statement", ["update {0} set {1} = {1}", "delete from {0}", "truncate {0}"])
 @pytest.mark.parametrize("replica", [False, True])
 def test_a_register_is_the_migrations_(owner: Connection, table: str, statement: str, replica: bool) -> None:
-    column = {"installed_migrations": "name", "attempt_counters": "code", "chains": "position"}[table]
+    column = {"installed_migrations": "name", "attempt_counters": "code", "chains": "position", "retention_policies": "keep"}[table]
     if replica:
         owner.execute("reset role")
         owner.execute("set session_replication_role = replica")
