@@ -73,7 +73,7 @@ def granted_functions() -> set[str]:
 def documented_functions() -> set[str]:
     """The functions that have a section of their own in docs/sql/."""
     headings = set(re.findall(r"^### (\w+)$", sql_pages(), re.M))
-    return headings & set(re.findall(r"^create function (\w+)\(", migrations_text(), re.M))
+    return headings & set(re.findall(r"^create (?:function|procedure) (\w+)\(", migrations_text(), re.M))
 
 
 def granted_relations() -> set[str]:
