@@ -400,8 +400,9 @@ perform _grant('select, insert on', array[c.table_name], '{app_trading}'),
 from only chains as c where not c.is_internal;
 -- The alarm's two numbers, for writers, who look for a retry's row first while it is raised.
 perform _grant('select on sequence', '{lockdown_alarm, lockdown_lifted}', '{app_trading}');
-perform _grant('select on', '{installation, installed_migrations, attempt_counters, chains, chain_columns, guard_states,
-                             verification_runs, lockdown_events, maintenance_events}', '{app_auditor}');
+perform _grant('select on', '{installation, installed_migrations, attempt_counters, chains, chain_columns, chain_starts,
+                             guard_states, verification_runs, lockdown_events, maintenance_events}',
+              '{app_auditor}');
 perform _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_unprocessed_deliveries,
                              vw_rejected_attempts}',
               '{app_trading, app_auditor, app_risk}');

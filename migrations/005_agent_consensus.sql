@@ -2095,6 +2095,8 @@ begin
   perform _require_consensus();
   if kind = 'lockdown_release' then
     damage := _open_damage_items();  -- release.sql; it reads all chains, so before the lock
+  elsif kind = 'archive' then
+    perform _refuse_archive(payload);  -- 16_retention/propose.sql; it looks at many rows, so before the lock
   end if;
 
   lock table only lock_proposals in share update exclusive mode;
@@ -2115,7 +2117,7 @@ begin
 end
 $function$;
 comment on function propose is
-  'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, RSK-007, AUD-009.';
+  'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, RSK-007, AUD-009, AUD-016.';
 
 -- sql/12_consensus/release.sql
 
@@ -2339,6 +2341,9 @@ begin
   is_release := decision = 'APPROVE' and proposal.kind::text = 'lockdown_release'::text;
   if is_release then
     select l.alarm, l.damage into standing, damage from _look_before_release(proposal) as l;
+  elsif decision = 'APPROVE' and proposal.kind::text = 'archive'::text then
+    -- What changes after this look makes the proposal stale, or is found when the rows are removed.
+    perform _refuse_archive(proposal.payload);  -- 16_retention/propose.sql
   end if;
 
   lock table only lock_proposals in share update exclusive mode;
@@ -2364,7 +2369,7 @@ end
 $function$;
 comment on function vote is
   'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns '
-  'PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
+  'PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009, AUD-016.';
 
 -- sql/12_consensus/apply.sql
 
@@ -2401,7 +2406,6 @@ begin
         'AUD-009', 'in a lockdown nothing leaves the log', 'The damage must be looked at first.',
         'Look at the damage: select * from lockdown_status().');
     end if;
-    perform _refuse_archive(payload) where kind = 'archive';  -- 16_retention/propose.sql
   when 'agent_enrol', 'agent_revoke', 'quorum_policy', 'hold' then null;  -- always allowed
   else
     perform _unknown_kind(kind);
@@ -2410,7 +2414,7 @@ end
 $function$;
 comment on function _check_allowed is
   'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
-  'changed by force, AUD-016 for rows that may not be archived.';
+  'changed by force.';
 create function _log_applied(proposal proposals, approved_by uuid) returns risk_change_log
 language plpgsql
 set search_path from current

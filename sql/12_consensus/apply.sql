@@ -31,7 +31,6 @@ begin
         'AUD-009', 'in a lockdown nothing leaves the log', 'The damage must be looked at first.',
         'Look at the damage: select * from lockdown_status().');
     end if;
-    perform _refuse_archive(payload) where kind = 'archive';  -- 16_retention/propose.sql
   when 'agent_enrol', 'agent_revoke', 'quorum_policy', 'hold' then null;  -- always allowed
   else
     perform _unknown_kind(kind);
@@ -40,7 +39,7 @@ end
 $function$;
 comment on function _check_allowed is
   'Raises AUD-009 for loosening in a lockdown, RSK-005 for a release without one, RSK-007 if the risk tables were '
-  'changed by force, AUD-016 for rows that may not be archived.';
+  'changed by force.';
 
 create function _log_applied(proposal proposals, approved_by uuid) returns risk_change_log
 language plpgsql

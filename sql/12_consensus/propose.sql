@@ -177,6 +177,8 @@ begin
   perform _require_consensus();
   if kind = 'lockdown_release' then
     damage := _open_damage_items();  -- release.sql; it reads all chains, so before the lock
+  elsif kind = 'archive' then
+    perform _refuse_archive(payload);  -- 16_retention/propose.sql; it looks at many rows, so before the lock
   end if;
 
   lock table only lock_proposals in share update exclusive mode;
@@ -197,4 +199,4 @@ begin
 end
 $function$;
 comment on function propose is
-  'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, RSK-007, AUD-009.';
+  'Stores a signed proposal and returns its row. Raises RSK-001, RSK-003, RSK-005, RSK-006, RSK-007, AUD-009, AUD-016.';

@@ -134,6 +134,9 @@ begin
   is_release := decision = 'APPROVE' and proposal.kind::text = 'lockdown_release'::text;
   if is_release then
     select l.alarm, l.damage into standing, damage from _look_before_release(proposal) as l;
+  elsif decision = 'APPROVE' and proposal.kind::text = 'archive'::text then
+    -- What changes after this look makes the proposal stale, or is found when the rows are removed.
+    perform _refuse_archive(proposal.payload);  -- 16_retention/propose.sql
   end if;
 
   lock table only lock_proposals in share update exclusive mode;
@@ -159,4 +162,4 @@ end
 $function$;
 comment on function vote is
   'Stores a signed vote; the approval that completes the quorum applies the change in the same transaction. Returns '
-  'PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009.';
+  'PENDING, APPLIED or REJECTED. Raises RSK-001, RSK-003 to RSK-007, AUD-009, AUD-016.';

@@ -66,6 +66,7 @@ comment on function _archivable_by_age is
   'Up to which row each table could go by its age, its holds and the histories that begin in it, and which of them '
   'limits it; references are not looked at.';
 
+-- Longer than 60 lines, because the three steps share their maps.
 create function retention_plan(before timestamptz default null, table_name text default null)
 returns table (planned_table text, first_id bigint, through_id bigint, last_created_at timestamptz, row_count bigint,
                bytes bigint, limited_by text)
@@ -74,11 +75,11 @@ set search_path from current
 set row_security = off
 as $function$
 declare
-  plan      jsonb;  -- {table: {archived_to, through_id, limited_by}}
-  ends      jsonb;  -- {table: through_id}
-  item      record;
-  referred  record;
-  changed   boolean := true;
+  plan       jsonb;   -- {table: {archived_to, limited_by}}
+  ends       jsonb;   -- {table: through_id}
+  unsettled  text[];  -- tables whose end must be looked at
+  item       record;
+  referred   record;
 begin
   if before > now() then
     raise exception 'rows are archived when they are old, not before they are: % has not come', before
@@ -89,18 +90,27 @@ begin
          jsonb_object_agg(a.name, greatest(a.through_id, a.archived_to))
     into plan, ends
   from _archivable_by_age(before, retention_plan.table_name) as a;
-  while changed loop
-    changed := false;
-    for item in select e.key, e.value::bigint as through_id from jsonb_each(ends) as e order by e.key loop
-      select r.* into referred
-      from _lowest_reference(item.key, (plan -> item.key ->> 'archived_to')::bigint, item.through_id, ends) as r;
-      if referred.id is not null then
-        ends := ends || jsonb_build_object(item.key, _block_end(referred.id - 1));
-        plan := jsonb_set(plan, array[item.key, 'limited_by'], to_jsonb(
-          format('%s still refers to row %s', referred.referrer, referred.id)));
-        changed := true;
-      end if;
-    end loop;
+  unsettled := array(select e.key from jsonb_each(ends) as e);
+  while unsettled <> '{}' loop
+    -- Tables come before those that refer to them, so the last one first: most are looked at once.
+    select c.table_name, (ends ->> c.table_name)::bigint as through_id into item
+    from only chains as c where c.table_name = any (unsettled) order by c.position desc limit 1;
+    unsettled := array_remove(unsettled, item.table_name);
+    select r.* into referred
+    from _lowest_reference(item.table_name, (plan -> item.table_name ->> 'archived_to')::bigint, item.through_id,
+                           ends) as r;
+    if referred.id is not null then
+      ends := ends || jsonb_build_object(item.table_name, _block_end(referred.id - 1));
+      plan := jsonb_set(plan, array[item.table_name, 'limited_by'], to_jsonb(
+        format('%s still refers to row %s', referred.referrer, referred.id)));
+      -- More of its own rows stay, and so may what they refer to.
+      unsettled := array(select u.name from unnest(unsettled) as u(name)
+                         union
+                         select c.table_name from only chains as c join pg_constraint as k
+                           on k.contype = 'f' and k.confrelid = to_regclass(quote_ident(c.table_name))
+                             and k.conrelid = to_regclass(quote_ident(item.table_name))
+                         where plan ? c.table_name);
+    end if;
   end loop;
   for item in
     select c.table_name, (plan -> c.table_name ->> 'archived_to')::bigint as archived_to,

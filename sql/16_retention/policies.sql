@@ -7,7 +7,6 @@ create table retention_policies (
   table_name  text      not null,
   keep        interval  not null,
   constraint retention_policies_pkey primary key (table_name),
-  constraint retention_policies_table_name_fkey foreign key (table_name) references chains (table_name),
   constraint retention_policies_keep_is_positive check (extract(epoch from keep) > 0)
 );
 comment on table  retention_policies            is

@@ -134,7 +134,9 @@ def test_whole_parts_are_shared_out(book: Connection) -> None:
     """Neither a window nor a function that may not run in a worker, and rows that come in id order by the index."""
     _set_as(book, "_check_in_parts(text, bigint, bigint, integer, bigint, text, timestamptz)")
     query(book, "set max_parallel_workers_per_gather = 2")
-    statement = one(book, "select _chain_parts_sql('signals', 1, 12, 6, 0, chain_genesis('signals'), '-infinity')")
+    statement = one(
+        book, "select _chain_parts_sql('signals', 1, 12, 6, 0, chain_genesis('signals'), '-infinity')"
+    )
     plan = [row["QUERY PLAN"].strip() for row in query(book, "explain (costs off) " + statement)]
     assert [
         line for line in plan if line.startswith(("->  Gather", "->  Parallel", "Workers", "->  Sort"))

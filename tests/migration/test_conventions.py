@@ -156,9 +156,11 @@ def test_names_of_triggers_tell_their_order(db: Connection) -> None:
     protected = ["_050_owner_only", *protected]
     for table in (
         "installation", "log_nodes", "risk_configurations", "risk_asset_kill_thresholds", "chains", "attempt_counters",
+        "retention_policies",
     ):  # fmt: skip
         assert triggers.pop(table) == protected
     assert triggers.pop("installed_migrations") == [*protected, "_500_sign"]
+    assert triggers.pop("chain_starts") == [*protected, "_500_validate"]
     assert triggers.pop("lockdown_events") == [*protected, "_400_raise_alarm", "_500_validate", "zzz_chain"]
     assert triggers.pop("agents") == [*protected, "_500_validate", "_600_check_bootstrap", "zzz_chain"]
     for table, names in triggers.items():

@@ -33,11 +33,18 @@ FORGED_COLUMNS = (
 )
 
 
+def set_policy(db: Connection) -> None:
+    with db.transaction():
+        db.execute("set local alpha.maintenance = 'a test'")
+        db.execute("select set_retention_policy('signals', '7 years')")
+
+
 @pytest.fixture
 def owner(db: Connection) -> Iterator[Connection]:
     """The superuser as alpha_owner: what its own functions are."""
     fill(db)
     with as_role(db, "alpha_owner"):
+        set_policy(db)
         yield db
 
 
@@ -65,6 +72,7 @@ def test_a_foreign_row_is_refused(
 
 @pytest.mark.parametrize("table", REGISTERS)
 def test_a_reason_opens_a_register_to_nobody_but_its_owner(db: Connection, table: str) -> None:
+    set_policy(db)
     db.execute("set alpha.maintenance = 'a reason'")
     with refused("AUD-011", table):
         db.execute(f"delete from {table}")
@@ -74,7 +82,12 @@ def test_a_reason_opens_a_register_to_nobody_but_its_owner(db: Connection, table
 @pytest.mark.parametrize("statement", ["update {0} set {1} = {1}", "delete from {0}", "truncate {0}"])
 @pytest.mark.parametrize("replica", [False, True])
 def test_a_register_is_the_migrations_(owner: Connection, table: str, statement: str, replica: bool) -> None:
-    column = {"installed_migrations": "name", "attempt_counters": "code", "chains": "position", "retention_policies": "keep"}[table]
+    column = {
+        "installed_migrations": "name",
+        "attempt_counters": "code",
+        "chains": "position",
+        "retention_policies": "keep",
+    }[table]
     if replica:
         owner.execute("reset role")
         owner.execute("set session_replication_role = replica")
