@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import click
+import psycopg
 
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
-from alpha_db.cli.output import GOOD, clean, emit_json, line
-from alpha_db.errors import NotThere, ReadOnlyServer
+from alpha_db.cli.output import GOOD, clean, emit_json, is_terminal, line
+from alpha_db.errors import AlphaDbError, NotThere, ReadOnlyServer
 from alpha_db.queries import ask
 from alpha_db.retention.approved import Pruned, require_files, waiting
 from alpha_db.retention.approved import prune as delete
 from alpha_db.retention.cli.plan import segments_option
 from alpha_db.verify.cli.progress import progress_bar
+
+#: How often a bar moves, in seconds.
+_EVERY = 0.5
 
 
 @click.command(short_help="Delete the rows whose archiving was approved.")
@@ -55,13 +63,8 @@ def prune(settings: Settings, as_json: bool, table: str | None, segments: Path |
             require_files(approved, segments)
         there = {row["table"] for row in approved}
         done: list[Pruned] = []
-        with progress_bar("deleting", sum(row["still_here"] for row in approved)) as progress:
-
-            def tell(pruned: Pruned) -> None:
-                done.append(pruned)
-                progress(sum(each.deleted for each in done))
-
-            delete(conn, [name for name in reversed(tables) if name in there], batch, tell)
+        with _watched(settings, table, sum(row["still_here"] for row in approved)):
+            delete(conn, [name for name in reversed(tables) if name in there], batch, done.append)
     if as_json:
         emit_json({"pruned": [each._asdict() for each in done]})
         return
@@ -72,3 +75,26 @@ def prune(settings: Settings, as_json: bool, table: str | None, segments: Path |
         )
     if not done:
         line("No row is here whose archiving was approved.")
+
+
+@contextmanager
+def _watched(settings: Settings, table: str | None, total: int) -> Iterator[None]:
+    """Show on a terminal how many rows have gone: one call deletes all of a table, so another connection counts."""
+    if not is_terminal(sys.stderr):
+        yield
+        return
+    is_done = Event()
+    with progress_bar("deleting", total) as progress:
+
+        def watch() -> None:
+            with suppress(AlphaDbError, psycopg.Error), closing(settings.connect()) as conn:
+                while not is_done.wait(_EVERY):
+                    progress(total - sum(row["still_here"] for row in waiting(conn, table)))
+
+        watcher = Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            is_done.set()
+            watcher.join(_EVERY)
