@@ -34,6 +34,15 @@ drop procedure prune_archived;
 perform _chain_detach('archived_segments'), _forget_attempts('archived_segments'),
        _forget_attempts('retention_policies'), _forget_attempts('retention');
 
+drop function headroom;
+drop function _vacuum_due;
+drop function _freezing_due;
+drop function _ids_left;
+drop function _storage_setting;
+drop function _sequences_used;
+drop function growth;
+drop function _growth_of_chains;
+drop function _growth_of;
 drop function retention_plan;
 drop function _archivable_by_age;
 drop function _last_id_before;

@@ -239,6 +239,14 @@ select record_verification(
 -- name: logins_without_timeouts
 select role, member_of, lacks from logins_without_timeouts();
 
+-- name: growth
+select table_name, rows_stored, bytes, oldest_id, oldest_created_at, last_id, rows_a_day, bytes_a_day,
+       keep::text as keep, rows_overdue, error_code, problem
+from growth();
+
+-- name: headroom
+select kind, name, used, due, usable, a_day, days_left, problem from headroom();
+
 -- name: record_webhook
 select * from record_webhook(
   raw_body => %(raw_body)s::bytea, source_ip => %(source_ip)s::inet, content_type => %(content_type)s::text,

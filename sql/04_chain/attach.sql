@@ -3,7 +3,7 @@
 -- _chain_attach makes, for signals: an entry in chains, the lock (lock_signals), the mark (writer_signals), the hint
 -- (tail_signals), the row type of what is hashed (hashed_signals), the trigger zzz_chain with its function
 -- (_chain_signals), and, for a table that a lockdown closes, the trigger _900_refuse_in_lockdown. trigger.sql explains
--- each of them. Migrations call it.
+-- each of them. It has autovacuum freeze the rows early. Migrations call it.
 --
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
 -- 08_lockdown/writers.sql.
@@ -48,12 +48,28 @@ begin
   if not is_internal then
     perform _count_attempts('AUD-011', table_name, 'INSERT'), _count_attempts('AUD-012', table_name, 'INSERT');
   end if;
-  perform chain_extend(table_name);
+  perform chain_extend(table_name), _freeze_early(table_name);
 end
 $function$;
 comment on function _chain_attach is
   'Registers a table that has id, row_hash and created_at as a hash chain, and attaches its chain trigger. Migrations '
   'call it.';
+
+-- Rows never change, so a vacuum freezes each page once, soon after it was filled and while it is still in memory. By
+-- default a table of a billion rows gets a vacuum every 200 million inserts, which freezes nothing, until one has to
+-- read and write all of it.
+create function _freeze_early(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute format('alter table %I set (autovacuum_vacuum_insert_threshold = 10000,'
+                 ' autovacuum_vacuum_insert_scale_factor = 0, autovacuum_freeze_min_age = 0,'
+                 ' autovacuum_multixact_freeze_min_age = 0)', table_name);
+end
+$function$;
+comment on function _freeze_early is
+  'Has autovacuum freeze the rows of an append-only table after every 10,000 inserts.';
 
 create function _close_in_lockdown(table_name text) returns void
 language plpgsql
@@ -90,6 +106,8 @@ begin
     drop trigger if exists _900_refuse_in_lockdown on {table:I};
     drop trigger _100_reject_change on {table:I};
     drop trigger _200_reject_truncate on {table:I};
+    alter table {table:I} reset (autovacuum_vacuum_insert_threshold, autovacuum_vacuum_insert_scale_factor,
+                                 autovacuum_freeze_min_age, autovacuum_multixact_freeze_min_age);
     drop function {function:I}();
     drop table {lock:I};
     drop sequence {mark:I}, {hint:I};

@@ -49,7 +49,7 @@ def test_status_warns_of_every_prepared_transaction(desk: Desk, left_over: str) 
     assert f"prepared transaction {quoted} of postgres" in shown
     assert "holds lock_proposals, lock_signals" in shown
     assert f"HINT: rollback prepared {quoted}" in shown
-    assert "No problem found; 1 warning above." in shown
+    assert "No problem found; 2 warnings above." in shown  # the other: the tests' server has no autovacuum
 
 
 def test_status_warns_of_a_session_that_holds_for_long(desk: Desk, db: Connection, connect: Connect) -> None:
@@ -57,7 +57,7 @@ def test_status_warns_of_a_session_that_holds_for_long(desk: Desk, db: Connectio
     pid = holder.info.backend_pid
     rows = desk.run("status", "--json").json["locks"]
     assert [(row["lock_name"], row["pid"], row["granted"]) for row in rows] == [("lock_signals", pid, True)]
-    assert "warning" not in desk.run("status").out.replace("warning       login", "")
+    assert "lock_signals" not in desk.run("status").out
     old = [row | {"seconds": 11.0} for row in rows]
     assert [row["locks"] for row in overdue(old)] == [["lock_signals"]]
     assert remedy(old[0]) == f"select pg_terminate_backend({pid})"

@@ -152,6 +152,19 @@ GUARDS = {
     "guards_since(bigint)",
     "verify_guards()",
 }
+# how the log grows and what runs out, and what these call with the caller's rights
+GROWTH = {
+    "_freezing_due()",
+    "_growth_of(text,interval)",
+    "_growth_of_chains(interval)",
+    "_last_id_before(text,timestamp with time zone)",
+    "growth(interval)",
+    "headroom()",
+    "_ids_left()",
+    "_sequences_used()",
+    "_storage_setting(text[],text)",
+    "_vacuum_due()",
+}
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
         # writing
@@ -195,6 +208,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *GUARDS,
         *SIGNING,
         *LOGS,
+        *GROWTH,
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",
         "_fill(text,text[])",
@@ -237,7 +251,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "_archive_proposal(text,bigint,text)",
         "_chain_start(text)",
         "_proven_start(text,bigint)",
-        "_prune_batch(text,integer)",
+        "_prune_batch(text,integer,boolean)",
         "_was_removed(text,bigint)",
         "prune_archived(text,integer,jsonb)",
         *RETENTION,

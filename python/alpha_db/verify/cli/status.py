@@ -17,16 +17,25 @@ from alpha_db.installation import Place
 from alpha_db.migrate import find_directory, read_files, read_states
 from alpha_db.queries import ask
 from alpha_db.verify.cli import status_report
+from alpha_db.verify.cli.byte_size import read_size
+from alpha_db.verify.growth import disk
 from alpha_db.verify.locks import lock_holders
 
 
 @click.command(short_help="Show what can be known at a glance.")
+@click.option(
+    "--disk-free",
+    metavar="BYTES",
+    callback=read_size,
+    help="How much is free on the server's disk, such as 200G (1024^3): says until when it lasts.",
+)
 @database_options
-def status(settings: Settings, as_json: bool) -> None:
-    """Show server, migrations, lockdown, guards and chains.
+def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
+    """Show server, migrations, lockdown, guards, chains, and how the log grows.
 
     Warns of login roles without time-outs, of sessions that have held a lock of a chain, the proposals or the
-    migrations for more than 10 seconds, and of every prepared transaction that has locked our tables.
+    migrations for more than 10 seconds, of every prepared transaction that has locked our tables, and of what runs
+    out within 90 days: the disk, ids, sequences. Also of rows that PostgreSQL has not frozen in time.
 
     Exits 1 if the lockdown is engaged, guards are not as installed, a chained table is gone or a migration was
     edited; 3 if one of these cannot be seen. This does not verify the chains: alpha-db verify-chain does. Warnings
@@ -36,10 +45,11 @@ def status(settings: Settings, as_json: bool) -> None:
     \b
     Examples:
       alpha-db status
+      alpha-db status --disk-free 200G
       alpha-db --dsn service=trading --schema desk_a status --json
     """
     with settings.installed() as (conn, place):
-        report = collect(conn, place)
+        report = collect(conn, place, disk_free)
     if as_json:
         emit_json({name: value for name, value in report.items() if name != "exit_code"})
     else:
@@ -47,10 +57,11 @@ def status(settings: Settings, as_json: bool) -> None:
     finish(report["exit_code"])
 
 
-def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
+def collect(conn: psycopg.Connection[Any], place: Place, disk_free: int | None = None) -> dict[str, Any]:
     """Return everything that status shows; what the role may not see stands in ``unavailable``.
 
-    Takes a connection in autocommit, where one refusal does not stop the next question.
+    Takes a connection in autocommit, where one refusal does not stop the next question, and how many bytes are free
+    on the server's disk, if that is known.
     """
     unavailable: dict[str, str] = {}
 
@@ -79,6 +90,7 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
 
     installation = section("installation", lambda: the_row("installation"))
     migrations = section("migrations", lambda: read_states(conn, place, read_files(find_directory())))
+    growth = section("growth", lambda: ask(conn, "growth"))
     report = {
         "package_version": alpha_db.__version__,
         "server": {
@@ -91,6 +103,9 @@ def collect(conn: psycopg.Connection[Any], place: Place) -> dict[str, Any]:
         "chains": section("chains", lambda: ask(conn, "chain_status")),
         "locks": section("locks", lambda: lock_holders(conn)),
         "logins_without_timeouts": section("logins", lambda: ask(conn, "logins_without_timeouts")),
+        "growth": growth,
+        "headroom": section("headroom", lambda: ask(conn, "headroom")),
+        "disk": disk(growth, disk_free),
         "unavailable": unavailable,
     }
     return {**report, "exit_code": status_report.exit_code(report)}

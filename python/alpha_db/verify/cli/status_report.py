@@ -9,7 +9,9 @@ from typing import Any
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.queries import Row
+from alpha_db.verify.cli import growth_report
 from alpha_db.verify.cli.verify_report import since
+from alpha_db.verify.growth import warnings
 from alpha_db.verify.locks import describe, remedy
 
 Report = dict[str, Any]
@@ -42,6 +44,9 @@ def text(report: Report) -> None:
     _lockdown(report)
     _guards(report)
     _chains(report)
+    growth_report.tell(report, _section)
+    for name in ("growth", "headroom"):
+        _missing(report, name)
     _locks(report)
     for login in report["logins_without_timeouts"] or []:
         lacks = " and ".join(login["lacks"])
@@ -166,7 +171,8 @@ def _conclusion(report: Report) -> None:
 def _warnings(report: Report) -> int:
     """How many things somebody should look at, though they are no problem of integrity."""
     ahead = [chain for chain in report["chains"] or [] if chain["problem"]]
-    return len(ahead) + len(overdue(report["locks"] or [])) + len(report["logins_without_timeouts"] or [])
+    logins = report["logins_without_timeouts"] or []
+    return len(ahead) + len(overdue(report["locks"] or [])) + len(logins) + len(warnings(report))
 
 
 def _section(name: str, *parts: str | tuple[str, str]) -> None:

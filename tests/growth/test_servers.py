@@ -1,0 +1,72 @@
+"""What a server does by itself with a log that grows, and what a standby of it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.cluster import SETTINGS, Server
+from tests.growth.years import write
+from tests.support import Connection, migrate_with_psql, one, query, wait_until
+
+
+@pytest.fixture
+def primary(binaries: Path) -> Iterator[Server]:
+    """A server that vacuums by itself, with the database trading."""
+    with Server(binaries, SETTINGS | {"autovacuum": "on", "autovacuum_naptime": "1s"}) as server:
+        server.psql("postgres", "create database trading")
+        migrate_with_psql(server, "trading")
+        yield server
+
+
+@pytest.fixture
+def standby(primary: Server, binaries: Path) -> Iterator[Server]:
+    """A standby of it that runs."""
+    standby = Server(binaries)
+    try:
+        options = ("-D", standby.data, "-h", primary.directory, "-U", "postgres", "-R", "-X", "stream")
+        primary.as_server_user("pg_basebackup", *options, "-c", "fast", "--no-sync")
+        with (standby.data / "postgresql.conf").open("a") as conf:
+            conf.write(f"unix_socket_directories = '{standby.directory}'\n")
+        yield standby.start()
+    finally:
+        standby.stop()
+
+
+@pytest.fixture
+def db(primary: Server) -> Iterator[Connection]:
+    """The superuser in trading, autocommit."""
+    with psycopg.connect(primary.dsn("trading"), autocommit=True) as connection:
+        yield connection
+
+
+def test_rows_are_frozen_soon_after_they_were_written(db: Connection) -> None:
+    """Fifty million transactions earlier than by PostgreSQL's own settings."""
+    write(db, 10_001)
+    wait_until(db, "select pg_stat_get_autovacuum_count('signals'::regclass) > 0")
+    oldest = one(db, "select age(relfrozenxid) from pg_class where oid = 'signals'::regclass")
+    assert oldest < one(db, "select min(age(xmin)) from signals")
+
+
+def test_a_standby_says_the_same(db: Connection, standby: Server) -> None:
+    write(db, 100)
+    position = one(db, "select pg_current_wal_lsn()")
+    # not what changes by itself: rates go by the clock, vacuums by the server
+    growth = (
+        "select table_name, rows_stored, bytes, oldest_id, oldest_created_at, last_id, problem from growth()"
+    )
+    # a sequence may read up to 32 high
+    headroom = (
+        "select kind, name, case kind when 'ids' then used end, usable from headroom() where due is null"
+    )
+    with psycopg.connect(standby.dsn("trading"), autocommit=True) as copy:
+        wait_until(copy, f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")
+        for asked in (growth, headroom):
+            assert query(copy, asked) == query(db, asked)
+        assert {row["kind"] for row in query(copy, "select kind from headroom()")} >= {
+            "transaction ids",
+            "ids",
+        }
