@@ -1076,6 +1076,19 @@ def forces_a_limit(stage: Stage) -> None:
     )
 
 
+@does(
+    "Removes the oldest rows by force, and writes into `chain_starts` that they were archived",
+    chain("order_events", "missing_rows", 1),
+)
+def removes_rows_as_if_archived(stage: Stage) -> None:
+    force(
+        stage.me,
+        "chain_starts",
+        "insert into chain_starts values ('order_events', 256, repeat('0', 64), now())",
+    )
+    force(stage.me, "order_events", "delete from order_events")
+
+
 @does("Removes a kill threshold by force", config("stored", "recomputed"), guardrail())
 def forces_a_threshold_out(stage: Stage) -> None:
     force(stage.me, "risk_asset_kill_thresholds", "delete from risk_asset_kill_thresholds")

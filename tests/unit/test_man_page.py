@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db.cli.completion import SHELLS
+from alpha_db.shell.completion import SHELLS
 from alpha_db.cli.main import main
 from tests.cli.test_tree import COMMANDS
 from tests.support import ROOT

@@ -37,7 +37,7 @@ COMMANDS = {
     "agents": "alpha_db.risk.cli.agents:agents",
     "risk": "alpha_db.risk.cli:risk",
     "retention": "alpha_db.retention.cli:retention",
-    "completion": "alpha_db.cli.completion:completion",
+    "completion": "alpha_db.shell.completion:completion",
 }
 
 

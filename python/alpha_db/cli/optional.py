@@ -11,7 +11,18 @@ import click
 from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-PACKAGES = ("verify", "risk", "security", "evidence", "embedded", "demo", "service", "aio", "retention")
+PACKAGES = (
+    "verify",
+    "risk",
+    "security",
+    "evidence",
+    "embedded",
+    "demo",
+    "service",
+    "aio",
+    "retention",
+    "shell",
+)
 EXTRAS = ("risk", "evidence", "embedded", "demo", "retention")
 
 
