@@ -14,6 +14,8 @@ from tests.evidence.made_by_hand import Book
 from tests.retention.keeper import Keeper
 from tests.support import one, tamper
 
+pytestmark = pytest.mark.any_server
+
 
 def propose_by_hand(keeper: Keeper, *options: object) -> list[str]:
     """The command line of a process of its own."""

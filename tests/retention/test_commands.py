@@ -10,6 +10,8 @@ import pytest
 from tests.retention.keeper import Keeper
 from tests.support import assert_healthy, one, query
 
+pytestmark = pytest.mark.any_server
+
 #: How far each table can go of what the fixture writes: whole blocks, and never the last row.
 ENDS = {
     "webhook_deliveries": 1024,

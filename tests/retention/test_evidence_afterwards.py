@@ -14,6 +14,8 @@ from alpha_db.verify.chain import recompute
 from tests.retention.keeper import Keeper
 from tests.support import Row, one, query
 
+pytestmark = pytest.mark.any_server
+
 
 def findings(keeper: Keeper, checkpoints: Path, expect: int = 0) -> dict[str, Row]:
     """What verify-chain finds of each table, compared with a directory."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 
+import pytest
+
 from tests.cluster import client_environment
 from tests.fix_database import Connect
 from tests.retention.keeper import Keeper
 from tests.retention.test_bad_input import propose_by_hand
 from tests.support import assert_healthy, one, query, wait_until
+
+pytestmark = pytest.mark.any_server
 
 
 def kill_while_waiting(keeper: Keeper, command: list[str]) -> None:

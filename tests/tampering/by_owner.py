@@ -96,6 +96,34 @@ for table in (*CHAINED, *LIMITS):
         refused("RSK-002"),
     )
 
+SEGMENT = (
+    "insert into archived_segments (table_name, first_id, through_id, last_hash, last_created_at, root, segment_sha256,"
+    " proposal_id) select 'signals', 1, 256, row_hash, created_at, row_hash, row_hash, gen_random_uuid()"
+    " from signals where id = 256"
+)
+START = "insert into chain_starts select 'signals', id, row_hash, created_at from signals where id = 256"
+MORE_SIGNALS = (
+    "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
+    " select 'more-' || i, 'B', 'BUY', 1, 1, '{}' from generate_series(1, 300) as i"
+)
+sql(
+    "says-that-rows-were-archived",
+    "Says that rows were archived, without a proposal",
+    f"{MORE_SIGNALS}; {SEGMENT}",
+    refused("RSK-002"),
+)
+sql(
+    "says-that-rows-were-removed",
+    "Says that retention has removed rows that were not archived",
+    f"{MORE_SIGNALS}; {START}",
+    refused("AUD-011"),
+)
+sql(
+    "prunes-without-approval",
+    "Calls `prune_archived` for rows that nobody approved",
+    "call prune_archived('signals')",
+    refused("AUD-016"),
+)
 sql(
     "merges",
     "Changes rows by MERGE",
@@ -934,6 +962,26 @@ def _rewrite(stage: Stage, table: str, statement: str, first: int) -> None:
         _enable(stage, table)
 
 
+@does(
+    "Removes the oldest rows by force, and says by force that retention did it",
+    chain("order_events", "missing_rows", 1),
+)
+def forges_a_segment(stage: Stage) -> None:
+    """With a segment that names a proposal, and the start of the chain behind it."""
+    kill_switch = (
+        "insert into order_events (event_type, zar_equity, positions_closed) select 'KILL_SWITCH', 1, '[]'"
+    )
+    query(stage.me, f"{kill_switch} from generate_series(1, 300)")
+    with stage.me.transaction():
+        for table, statement in (("archived_segments", SEGMENT), ("chain_starts", START)):
+            stage.me.execute(f"alter table {table} disable trigger _500_validate")
+            query(stage.me, statement.replace("signals", "order_events"))
+            stage.me.execute(f"alter table {table} enable trigger _500_validate")
+        stage.me.execute("alter table order_events disable trigger user")
+        query(stage.me, "delete from order_events where id <= 256")
+        _enable(stage, "order_events")
+
+
 @does("Changes a row and computes every hash after it again", checkpoint("signals", "checkpoint_mismatch"))
 def rehashes(stage: Stage) -> None:
     _rewrite(stage, "signals", "update signals set price = 1 where id = 2", 2)
@@ -1074,19 +1122,6 @@ def forces_a_limit(stage: Stage) -> None:
         "risk_configurations",
         "update risk_configurations set max_leverage_ratio = 9 where valid_to is null",
     )
-
-
-@does(
-    "Removes the oldest rows by force, and writes into `chain_starts` that they were archived",
-    chain("order_events", "missing_rows", 1),
-)
-def removes_rows_as_if_archived(stage: Stage) -> None:
-    force(
-        stage.me,
-        "chain_starts",
-        "insert into chain_starts values ('order_events', 256, repeat('0', 64), now())",
-    )
-    force(stage.me, "order_events", "delete from order_events where id < (select max(id) from order_events)")
 
 
 @does("Removes a kill threshold by force", config("stored", "recomputed"), guardrail())
