@@ -210,3 +210,14 @@ def test_a_date_that_is_none(keeper: Keeper, before: str) -> None:
 def test_a_date_that_has_not_come(keeper: Keeper) -> None:
     assert "has not come" in keeper.propose(before="2100-01-01", expect=3)
     assert list(keeper.segments.glob("*.segment")) == []
+
+
+def test_what_is_deleted_is_told_though_a_hold_stops_the_rest(keeper: Keeper) -> None:
+    keeper.archive()
+    held = keeper.run(
+        "retention", "hold", "ai_debates", 1, "--reason", "case 17", *keeper.desk.sign("ada"), "--json"
+    ).json
+    keeper.desk.approve(held["proposal_id"], "ben")
+    done = keeper.run("retention", "prune", expect=1)
+    assert "order_events: 512 rows" in done.out
+    assert "legal hold from row 1" in done.err

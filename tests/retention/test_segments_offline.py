@@ -46,8 +46,8 @@ def refused(lines: Sequence[bytes], words: str) -> None:
 
 
 def test_every_segment_of_a_book_in_every_later_run() -> None:
-    for first in range(1, 13):
-        for last in range(first, 13):
+    for first in (1, 2, 4, 9):
+        for last in range(first, 13, 2):
             for size in range(last, 13):
                 found = check(BOOK.segment(first, last, size))
                 assert (found.first_id, found.last_id, found.signed_to) == (first, last, last)
@@ -116,7 +116,7 @@ def test_a_consistency_proof_that_is_none(nodes: list[object]) -> None:
 
 def test_any_bit_that_is_turned() -> None:
     data = b"".join(BOOK.segment(1, 4, 6))
-    for changed in bit_flips(data, range(0, len(data), 7)):
+    for changed in bit_flips(data, range(0, len(data), 53)):
         with pytest.raises((Refused, Unreadable)):
             check([changed])
 

@@ -19,13 +19,15 @@ from urllib.parse import quote
 
 import psycopg
 
-from alpha_db.errors import AlphaDbError, NotThere
+from alpha_db.errors import AlphaDbError
+from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.cli.export_rows import Log, write_export
 from alpha_db.evidence.cli.new_file import writing
 from alpha_db.evidence.cli.notes import EvidenceRefused, EvidenceUnreadable, judged
 from alpha_db.evidence.offline_check import (
     ExportResult,
     Key,
+    Policy,
     Signed,
     open_file,
     read_lines,
@@ -62,6 +64,8 @@ class SignedBy(NamedTuple):
 
     proof: str
     head: Signed
+    keys: Sequence[Key]  #: that are trusted
+    policy: Policy | None  #: whose quorum must have cosigned
 
 
 class Segment(NamedTuple):
@@ -102,22 +106,15 @@ def name_of(table: str, first_id: int, through_id: int) -> str:
     return f"{quote(table, safe='')}.{first_id:012}-{through_id:012}.segment"
 
 
-def write_segment(
-    conn: Connection, rows: Rows, by: SignedBy, folder: Path, keys: Sequence[Key], progress: Progress
-) -> Segment:
+def write_segment(conn: Connection, rows: Rows, by: SignedBy, folder: Path, progress: Progress) -> Segment:
     """Write a segment, or take the one that is there; read it back as anybody would, and return what is in it.
 
-    Takes a connection in a transaction that sees one snapshot, the run that signed the rows, the directory, whose
-    lock the caller holds, and the keys that are trusted; progress counts each row twice. Raises SegmentInTheWay,
-    NotWritten, EvidenceRefused if the rows are not those that were signed, EvidenceUnreadable, and psycopg.Error.
+    Takes a connection in a transaction that sees one snapshot, a run of as many rows or more, and the directory, whose
+    lock the caller holds; progress counts each row twice. Raises SegmentInTheWay, NotWritten, EvidenceRefused if the
+    rows are not those that were signed, EvidenceUnreadable, and psycopg.Error.
     """
     table, through = rows.log.table, rows.through_id
     path = folder / rows.file_name
-    if by.head.size < through:
-        raise NotThere(
-            f"the checkpoint is of {by.head.size} rows of {table}, and rows up to {through} are to leave",
-            hint="alpha-db checkpoint create makes one of the rows as they are now",
-        )
     root = bytes(ask_one(conn, "log_root", table_name=table, size=through))
     last_hash = ask_one(conn, "row_hash", table_name=table, before=through)
     nodes = consistency_of(conn, by.head, through)
@@ -130,7 +127,7 @@ def write_segment(
     if is_new:
         _write(conn, rows, by.proof, nodes, path, progress)
     try:
-        found, digest = read_segment(path, keys, lambda done: progress(rows.number + done))
+        found, digest = read_segment(path, by, lambda done: progress(rows.number + done))
     except SegmentInTheWay as problem:
         if is_new:
             path.unlink(missing_ok=True)
@@ -142,7 +139,7 @@ def write_segment(
     return Segment(rows, path, found.last_hash, root.hex(), digest, is_new)
 
 
-def read_segment(path: Path, keys: Sequence[Key], progress: Progress) -> tuple[ExportResult, str]:
+def read_segment(path: Path, by: SignedBy, progress: Progress) -> tuple[ExportResult, str]:
     """Check a segment as anybody would, and return what is in it and the SHA-256 of the file.
 
     Raises SegmentInTheWay for what is none that holds, NotThere.
@@ -151,7 +148,9 @@ def read_segment(path: Path, keys: Sequence[Key], progress: Progress) -> tuple[E
         with judged(path), open_file(path) as stream:
             digest = _digest(stream, path)
             stream.seek(0)
-            found = verify_export(read_lines(stream), progress=progress, keys=keys)
+            found = verify_export(read_lines(stream), progress=progress, keys=by.keys)
+            if found.proof:
+                require_quorum([found.proof.note], by.policy)
     except (EvidenceRefused, EvidenceUnreadable) as problem:
         raise SegmentInTheWay(path, problem.message.removeprefix(f"{path}: ")) from None
     if not found.proof:

@@ -20,7 +20,7 @@ from alpha_db.evidence.checkpoint.store import Store
 from alpha_db.evidence.cli.export_rows import snapshot
 from alpha_db.evidence.cli.new_file import writing
 from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, judged, note_of, open_notes, seal_first
-from alpha_db.evidence.offline_check import Key, Policy
+from alpha_db.evidence.offline_check import Key, Policy, Signed
 from alpha_db.installation import Place
 from alpha_db.queries import Row, ask
 from alpha_db.retention.cli.plan import before_option, segments_option
@@ -98,7 +98,8 @@ def propose(
         chosen = [
             row for row in ask(conn, "retention_plan", before=before, table_name=table) if row["through_id"]
         ]
-        made = _write(conn, place, chosen, notes, proof, segments, trusted)
+        by = [SignedBy(proof, _head(notes, row), trusted, policy) for row in chosen]
+        made = _write(conn, place, chosen, by, segments)
         files = [_told(segment) for segment in made]
         payloads = [segment.payload for segment in made]
         payload = payloads[0] if len(payloads) == 1 else {"segments": payloads}
@@ -137,14 +138,21 @@ def _prepare(segments: Path) -> None:
             segments.mkdir()
 
 
+def _head(notes: Notes, planned: Row) -> Signed:
+    """What the checkpoint says of a table's log. Raises NotThere if that is fewer rows than are to leave."""
+    table, through = planned["table"], planned["through_id"]
+    with judged(notes.path):
+        head = whole(notes.run).head(table)
+    if head.size < through:
+        raise NotThere(
+            f"the checkpoint is of {head.size} rows of {table}, and rows up to {through} are to leave",
+            hint="alpha-db checkpoint create makes one of the rows as they are now",
+        )
+    return head
+
+
 def _write(
-    conn: Connection,
-    place: Place,
-    chosen: Sequence[Row],
-    notes: Notes,
-    proof: str,
-    folder: Path,
-    keys: Sequence[Key],
+    conn: Connection, place: Place, chosen: Sequence[Row], by: Sequence[SignedBy], folder: Path
 ) -> list[Segment]:
     """The segments of what was chosen, whole and on disk."""
     remove_parts(folder)
@@ -155,36 +163,19 @@ def _write(
         with snapshot(conn) as logs:
             known = {log.table: log for log in logs}
             return [
-                _one(
-                    conn,
-                    Rows(known[row["table"]], row["first_id"], row["through_id"]),
-                    notes,
-                    proof,
-                    folder,
-                    keys,
-                )
-                for row in chosen
+                _one(conn, Rows(known[row["table"]], row["first_id"], row["through_id"]), signed, folder)
+                for row, signed in zip(chosen, by, strict=True)
             ]
     finally:
         conn.isolation_level, conn.read_only = kept
 
 
-def _one(
-    conn: Connection, rows: Rows, notes: Notes, proof: str, folder: Path, keys: Sequence[Key]
-) -> Segment:
-    table = rows.log.table
+def _one(conn: Connection, rows: Rows, by: SignedBy, folder: Path) -> Segment:
     rows.log.require()
-    with judged(notes.path):
-        head = whole(notes.run).head(table)
-    if head.origin != rows.log.origin:
-        raise EvidenceRefused(f"the checkpoint is of {head.origin}, this is {rows.log.origin}")
-    if head.size < rows.through_id:
-        raise NotThere(
-            f"the checkpoint is of {head.size} rows of {table}, and rows up to {rows.through_id} are to leave",
-            hint="alpha-db checkpoint create makes one of the rows as they are now",
-        )
-    with progress_bar(f"segment of {table}", 2 * rows.number) as progress:
-        return write_segment(conn, rows, SignedBy(proof, head), folder, keys, progress)
+    if by.head.origin != rows.log.origin:
+        raise EvidenceRefused(f"the checkpoint is of {by.head.origin}, this is {rows.log.origin}")
+    with progress_bar(f"segment of {rows.log.table}", 2 * rows.number) as progress:
+        return write_segment(conn, rows, by, folder, progress)
 
 
 def _told(segment: Segment) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -63,8 +63,17 @@ def prune(settings: Settings, as_json: bool, table: str | None, segments: Path |
             require_files(approved, segments)
         there = {row["table"] for row in approved}
         done: list[Pruned] = []
-        with _watched(settings, table, sum(row["still_here"] for row in approved)):
-            delete(conn, [name for name in reversed(tables) if name in there], batch, done.append)
+        try:
+            with _watched(settings, table, sum(row["still_here"] for row in approved)):
+                delete(conn, [name for name in reversed(tables) if name in there], batch, done.append)
+        finally:
+            _report(done, as_json)
+    if not (done or as_json):
+        line("No row is here whose archiving was approved.")
+
+
+def _report(done: Sequence[Pruned], as_json: bool) -> None:
+    """Say what is deleted, whatever stopped the rest."""
     if as_json:
         emit_json({"pruned": [each._asdict() for each in done]})
         return
@@ -73,8 +82,6 @@ def prune(settings: Settings, as_json: bool, table: str | None, segments: Path |
             ("deleted", GOOD),
             f"  {clean(each.table)}: {each.deleted:,} rows, now up to row {each.start_id:,}",
         )
-    if not done:
-        line("No row is here whose archiving was approved.")
 
 
 @contextmanager
