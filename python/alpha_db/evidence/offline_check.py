@@ -14,7 +14,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
 not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1329 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+It has 1337 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
 Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
 and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
@@ -1256,13 +1256,21 @@ def _run_export(
                 yield f"root       {signed.root.hex()}"
                 yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)}"
                 yield f"           in run {run.id}, {run.time.isoformat()}; {export.last_id - signed.size} came later"
-                if heads:
-                    yield f"runs       {len(heads.get(table, {}))} sizes that any run names of it fit"
+                yield from _described_heads(heads.get(table, {}), export) if heads else ()
                 yield from witnesses
             elif given.checkpoint and not by_itself:
                 yield "signed     not known: the run could not be used"
-            elif not by_itself:
+            elif by_itself:
+                yield from _described_heads(heads.get(table, {}), export) if heads else ()
+            else:
                 yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
+
+
+def _described_heads(sizes: Iterable[int], export: ExportResult) -> Iterator[str]:
+    known = list(sizes)
+    seen = sum(export.first_id - 1 <= size <= export.last_id for size in known)
+    others = f"; {len(known) - seen} are of rows that are not in it" if seen < len(known) else ""
+    yield f"runs       {seen} sizes that any run names of it fit{others}"
 
 
 def _described_run_of_segment(proof: Proof, table: str, policy: Policy | None) -> list[str]:
