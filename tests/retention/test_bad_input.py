@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.cluster import client_environment
-from tests.evidence.made_by_hand import Book
+from tests.evidence.made_by_hand import SIGNER, Book
 from tests.retention.keeper import Keeper
 from tests.support import one, tamper
 
@@ -153,3 +153,14 @@ def test_two_at_a_time(keeper: Keeper) -> None:
     said = keeper.propose("--table", "order_events", "--lock-timeout", "0.1", expect=3)
     holder.communicate(b"\n")
     assert "another process has held" in said
+
+
+def test_a_checkpoint_of_another_installation(keeper: Keeper) -> None:
+    run = keeper.folder / "run.tlog-proof"
+    run.write_text(Book.of(600, "order_events").run(), encoding="utf-8")
+    done = keeper.run(
+        "retention", "propose", "--before", keeper.now, "--table", "order_events", "--segments", keeper.segments,
+        "--checkpoints", run, "--trust", SIGNER.vkey, "--reason", "r", *keeper.desk.sign("ada"), expect=1,
+    )  # fmt: skip
+    assert "the checkpoint is of alpha-db/6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f/order_events" in done.err
+    assert nothing_is_done(keeper)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from alpha_db.evidence import offline_check
+from alpha_db.evidence.checkpoint.verify import _all_roots
+from alpha_db.evidence.offline_check import Signed
 from alpha_db.verify.chain import recompute
 from tests.retention.keeper import Keeper
 from tests.support import Row, one, query
@@ -202,3 +204,11 @@ def test_a_chain_is_recomputed_from_the_end_of_its_segment(keeper: Keeper) -> No
     found = recompute(keeper.db, "order_events", (told["through_id"], told["row_hash"]))
     assert (found.rows, found.broken) == (38, None)
     assert recompute(keeper.db, "order_events", (told["through_id"], "0" * 64)).broken
+
+
+def test_older_checkpoints_are_recomputed_from_the_rows_that_stay(left: Keeper) -> None:
+    def head(size: int) -> Signed:
+        return Signed("", "signals", size, one(left.db, "select log_root('signals', %s)", [size]), "")
+
+    heads = [head(size) for size in (1025, 1090, 1099)]
+    assert list(_all_roots(left.db, head(1100), heads)) == [each.root for each in heads]
