@@ -545,7 +545,7 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  sequence_name text := lower(format('attempts_%s_%s_%s', replace(code, '-', ''), operation, table_name));
+  sequence_name text := format('attempts_%s_%s_%s', lower(replace(code, '-', '')), lower(operation), table_name);
 begin
   if exists (select from only attempt_counters as a
              where (a.code, a.table_name, a.operation)
@@ -955,6 +955,7 @@ create table chains (
   table_name        text     not null,
   position          integer  not null,
   is_internal       boolean  not null,
+  is_own            boolean  not null  default false,
   open_in_lockdown  boolean  not null,
   row_limit         bigint   not null  default 16777216,
   validation        text     not null  default '',
@@ -967,6 +968,7 @@ comment on table chains is
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for alpha-db''s own tables; false for the audit log.';
+comment on column chains.is_own           is 'True for a table of the users, which chain_table put under the chain.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';
@@ -1347,23 +1349,31 @@ comment on function _hashed_columns is
   'The columns that a chained table''s rows are hashed with now: all but row_hash, in column order. base_type is the '
   'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
   'that no value prints to more than a few kB; place counts from 1, in column order.';
+create function _columns_without_stable_text(table_name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  select string_agg(h.column_name || ' ' || h.type_name, ', ' order by h.place)
+  from _hashed_columns(table_name) as h
+  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
+                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
+                            'interval');
+$function$;
+comment on function _columns_without_stable_text is
+  'The columns of a table, with their types, whose values may be printed differently another day; null if there are '
+  'none.';
 create function _make_hashed_type(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  unhashed    text;
+  unhashed    text := _columns_without_stable_text(table_name);
   attributes  text;
   comments    text;
 begin
-  select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
-  from _hashed_columns(table_name) as h
-  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
-                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
-                            'interval');
   if unhashed is not null then
     raise exception 'chain of %: no stable text for %', table_name, unhashed
-      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
+      using errcode = '0A000', table = table_name, hint = 'Use text, numeric, jsonb or another plain type.';
   end if;
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);
@@ -1799,7 +1809,8 @@ comment on function _chain_generate is
 -- _chain_attach makes, for signals: an entry in chains, the lock (lock_signals), the mark (writer_signals), the hint
 -- (tail_signals), the row type of what is hashed (hashed_signals), the trigger zzz_chain with its function
 -- (_chain_signals), and, for a table that a lockdown closes, the trigger _900_refuse_in_lockdown. trigger.sql explains
--- each of them. It has autovacuum freeze the rows early. Migrations call it.
+-- each of them. It has autovacuum freeze the rows early. Migrations call it, and chain_table (14_own_tables) for a
+-- table of the users.
 --
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
 -- 08_lockdown/writers.sql.
@@ -1808,17 +1819,20 @@ create function _chain_attach(
   table_name        text,
   open_in_lockdown  boolean default true,
   is_internal       boolean default true,
-  validation        text    default ''  -- plpgsql statements: new is the row, tg_argv[0] the table
+  validation        text    default '', -- plpgsql statements: new is the row, tg_argv[0] the table
+  is_own            boolean default false
 ) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  insert into chains (table_name, position, is_internal, open_in_lockdown, validation)
+  insert into chains (table_name, position, is_internal, open_in_lockdown, validation, is_own)
   select _chain_attach.table_name,
-         coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
-         _chain_attach.is_internal, _chain_attach.open_in_lockdown, _chain_attach.validation
-  from only chains as c where c.is_internal = _chain_attach.is_internal;
+         coalesce(max(c.position), case when _chain_attach.is_own then 1000
+                                        when _chain_attach.is_internal then 100 else 0 end) + 1,
+         _chain_attach.is_internal, _chain_attach.open_in_lockdown, _chain_attach.validation, _chain_attach.is_own
+  from only chains as c
+  where (c.is_internal, c.is_own) = (_chain_attach.is_internal, _chain_attach.is_own);
   execute _fill($create$
     create table {lock:I} ();
     comment on table {lock:I} is {about_lock:L};
@@ -1946,14 +1960,14 @@ begin
   end if;
   if present[1:cardinality(known)] <> known then
     raise exception 'chain of %: columns may only be added at the end', table_name
-      using errcode = '55000',
+      using errcode = '55000', table = table_name,
             detail = format('Hashed so far: %s. Present: %s.',
                             array_to_string(known, ', '), array_to_string(present, ', '));
   end if;
   if exists (select from pg_attribute as a
              where a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attgenerated <> '') then
     raise exception 'chain of %: a generated column is computed after the row was hashed', table_name
-      using errcode = '0A000', hint = 'Make it an ordinary column, and let the writer compute it.';
+      using errcode = '0A000', table = table_name, hint = 'Make it an ordinary column, and let the writer compute it.';
   end if;
   execute format('select coalesce(max(t.id), 0) from only %I as t', table_name) into tail_id;
   perform _chain_generate(table_name);
@@ -1983,7 +1997,7 @@ begin
       into variants, sample;
     if variants > 1 then
       raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
-        using errcode = '55000',
+        using errcode = '55000', table = table_name,
               detail = 'What older rows hold in a new column is recorded once for all of them.',
               hint = 'Add the column without a default, or with a constant one.';
     end if;
@@ -2793,7 +2807,8 @@ begin
      -- without the index each part would read the whole table
      and exists (select from pg_index as i
                  join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0] and a.attname = 'id'
-                 where i.indrelid = to_regclass(quote_ident(table_name)) and i.indisprimary and i.indisvalid) then
+                 where i.indrelid = to_regclass(quote_ident(table_name)) and i.indisunique
+                   and i.indisvalid and i.indpred is null) then
     select p.* into in_parts from _check_in_parts(
       table_name, first_id, last_id, starts_behind => starts_behind, start_hash => start_hash, start_time => start_time
     ) as p;
@@ -4338,7 +4353,8 @@ comment on function _right_facts is
 --
 -- Another version of PostgreSQL. Texts that a newer version prints otherwise are evened out: _view_text for views; a
 -- NOT NULL, which 18 makes a constraint, is a fact of its column only; what only newer catalogues have is read through
--- to_jsonb and has a default. guard_facts pins the settings by which PostgreSQL prints names and literals.
+-- to_jsonb and has a default. guard_facts pins the settings by which PostgreSQL prints names and literals, of any type,
+-- because users' tables have defaults and CHECKs of their own.
 --
 -- A newer alpha-db. The hash of a function's text is a fact, so each migration that changes a function changes the
 -- facts, and records them when it ends.
@@ -4366,7 +4382,7 @@ as $function$
   from only attempt_counters as a
   union all
   select c.table_name, 'chain', c.table_name, 'register',
-         concat_ws(', ', c.position, case when c.is_internal then 'internal' end,
+         concat_ws(', ', c.position, case when c.is_internal then 'internal' when c.is_own then 'own' end,
                    case when c.open_in_lockdown then 'open in lockdown' end)
   from only chains as c;
 $function$;
@@ -4376,6 +4392,8 @@ returns table (table_name text, object_kind text, object_name text, fact text, v
 language sql stable
 set search_path from current
 set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
+set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres' set bytea_output = 'hex'
+set extra_float_digits = 1
 as $function$
   select f.* from _schema_facts() as f
   union all select f.* from _role_facts() as f

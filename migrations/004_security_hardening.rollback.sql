@@ -40,7 +40,8 @@ begin
   end loop;
   execute format('revoke all on sequence lockdown_alarm, lockdown_lifted from %I', trading);
   execute format('revoke all on installation, installed_migrations, attempt_counters, chains, chain_columns,'
-                 ' guard_states, verification_runs, lockdown_events, maintenance_events from %I', auditor);
+                 ' chain_starts, guard_states, verification_runs, lockdown_events, maintenance_events from %I',
+                 auditor);
   for item in
     select p.oid::regprocedure::text as signature, g.grantee
     from pg_proc as p cross join lateral _grants_text(p.proacl, p.proowner) as g

@@ -30,6 +30,8 @@ begin
   end if;
 end
 $rollback_first$;
+perform _release_own_tables();
+drop procedure append_row;
 drop procedure prune_archived;
 perform _chain_detach('archived_segments'), _forget_attempts('archived_segments'),
        _forget_attempts('retention_policies'), _forget_attempts('retention');
@@ -96,6 +98,29 @@ drop table archived_segments;
 drop function set_retention_policy;
 drop table retention_policies;
 drop function _history_needed_from;
+drop function _release_own_tables;
+drop function chained_tables;
+drop function record_row;
+drop function _find_by_key;
+drop function _require_exact;
+drop function _refuse_inexact;
+drop function _given_members;
+drop function _require_own_table;
+drop function extend_table;
+drop function chain_table;
+drop function _chain_own_table;
+drop function _own_relation;
+drop function _complete_chain_columns;
+drop function _take_in_rows;
+drop function _rows_to_take_in_sql;
+drop function _add_chain_columns;
+drop function _revoke_changes;
+drop function _why_not_its_code;
+drop function _foreign_code;
+drop function _refuse_to_chain;
+drop function _why_not_its_name;
+drop function _why_not_its_columns;
+drop function _why_not_chained;
 
 perform _finish_rollback('007_own_tables');
 end

@@ -51,7 +51,7 @@ UNPINNED = {
 # What commits may have no SET clause: every name in these is qualified (tests/chain/test_append.py attacks them).
 UNPINNED |= {"_begin_append", "append_webhook", "append_decision", "prune_archived"}
 UNPINNED |= {"append_signal", "append_ai_debate", "append_order", "append_order_event"}
-UNPINNED |= {"append_signals", "append_ai_debates", "append_orders", "append_order_events"}
+UNPINNED |= {"append_signals", "append_ai_debates", "append_orders", "append_order_events", "append_row"}
 IGNORED_IN_UNPINNED = {"PS001", "PS005", "PS016", "PS017"}
 # The files are DO blocks whose first statement sets the search_path (_begin_migration, or set_config), which pgspot
 # does not follow: unqualified names in them are meant. Nor does CREATE OR REPLACE keep somebody else's function
@@ -84,6 +84,11 @@ ACCEPTED = [
         r"^(chain_rows|_log_tail|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|_check_in_parts|damaged_rows|_revoke_from_public)\(",
         NOT_SANITIZED,
         "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
+    ),
+    (
+        r"^(_find_by_key|_revoke_changes|_take_in_rows)\(",
+        NOT_SANITIZED,
+        "the text comes from format with %I, or _fill",
     ),
 ]
 

@@ -207,6 +207,21 @@ select widen_column(table_name => %(table_name)s::text, column_name => %(column_
                     length => %(length)s::integer)
 from set_config('alpha.maintenance', %(reason)s::text, true);
 
+-- name: chain_table
+select chain_table(table_name => %(table_name)s::text, open_in_lockdown => %(open_in_lockdown)s::boolean);
+
+-- name: extend_table
+select extend_table(table_name => %(table_name)s::text);
+
+-- name: chained_tables
+select table_name, kind, last_id, not_covered, open_in_lockdown, keep::text as keep from chained_tables();
+
+-- name: record_row
+select record_row(table_name => %(table_name)s::text, content => %(content)s::jsonb) as result;
+
+-- name: append_row
+call append_row(table_name => %(table_name)s::text, content => %(content)s::jsonb);
+
 -- name: verify_chain
 select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash,
        actual_hash, detail

@@ -28,7 +28,7 @@ language plpgsql
 set search_path from current
 as $function$
 declare
-  sequence_name text := lower(format('attempts_%s_%s_%s', replace(code, '-', ''), operation, table_name));
+  sequence_name text := format('attempts_%s_%s_%s', lower(replace(code, '-', '')), lower(operation), table_name);
 begin
   if exists (select from only attempt_counters as a
              where (a.code, a.table_name, a.operation)

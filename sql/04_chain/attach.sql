@@ -3,7 +3,8 @@
 -- _chain_attach makes, for signals: an entry in chains, the lock (lock_signals), the mark (writer_signals), the hint
 -- (tail_signals), the row type of what is hashed (hashed_signals), the trigger zzz_chain with its function
 -- (_chain_signals), and, for a table that a lockdown closes, the trigger _900_refuse_in_lockdown. trigger.sql explains
--- each of them. It has autovacuum freeze the rows early. Migrations call it.
+-- each of them. It has autovacuum freeze the rows early. Migrations call it, and chain_table (14_own_tables) for a
+-- table of the users.
 --
 -- It calls _chain_generate (trigger.sql) and chain_extend (extend.sql). The function of _900 is made by
 -- 08_lockdown/writers.sql.
@@ -12,17 +13,20 @@ create function _chain_attach(
   table_name        text,
   open_in_lockdown  boolean default true,
   is_internal       boolean default true,
-  validation        text    default ''  -- plpgsql statements: new is the row, tg_argv[0] the table
+  validation        text    default '', -- plpgsql statements: new is the row, tg_argv[0] the table
+  is_own            boolean default false
 ) returns void
 language plpgsql
 set search_path from current
 as $function$
 begin
-  insert into chains (table_name, position, is_internal, open_in_lockdown, validation)
+  insert into chains (table_name, position, is_internal, open_in_lockdown, validation, is_own)
   select _chain_attach.table_name,
-         coalesce(max(c.position), case when _chain_attach.is_internal then 100 else 0 end) + 1,
-         _chain_attach.is_internal, _chain_attach.open_in_lockdown, _chain_attach.validation
-  from only chains as c where c.is_internal = _chain_attach.is_internal;
+         coalesce(max(c.position), case when _chain_attach.is_own then 1000
+                                        when _chain_attach.is_internal then 100 else 0 end) + 1,
+         _chain_attach.is_internal, _chain_attach.open_in_lockdown, _chain_attach.validation, _chain_attach.is_own
+  from only chains as c
+  where (c.is_internal, c.is_own) = (_chain_attach.is_internal, _chain_attach.is_own);
   execute _fill($create$
     create table {lock:I} ();
     comment on table {lock:I} is {about_lock:L};

@@ -50,23 +50,32 @@ comment on function _hashed_columns is
   'type below all domains, without its length; type_name that one or the type of an array''s elements; is_bounded says '
   'that no value prints to more than a few kB; place counts from 1, in column order.';
 
+create function _columns_without_stable_text(table_name text) returns text
+language sql stable
+set search_path from current
+as $function$
+  select string_agg(h.column_name || ' ' || h.type_name, ', ' order by h.place)
+  from _hashed_columns(table_name) as h
+  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
+                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
+                            'interval');
+$function$;
+comment on function _columns_without_stable_text is
+  'The columns of a table, with their types, whose values may be printed differently another day; null if there are '
+  'none.';
+
 create function _make_hashed_type(table_name text) returns void
 language plpgsql
 set search_path from current
 as $function$
 declare
-  unhashed    text;
+  unhashed    text := _columns_without_stable_text(table_name);
   attributes  text;
   comments    text;
 begin
-  select string_agg(h.column_name || ' ' || h.type_name, ', ') into unhashed
-  from _hashed_columns(table_name) as h
-  where h.type_name not in ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'bool', 'text', 'varchar', 'bpchar',
-                            'bytea', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'date', 'timestamp', 'timestamptz',
-                            'interval');
   if unhashed is not null then
     raise exception 'chain of %: no stable text for %', table_name, unhashed
-      using errcode = '0A000', hint = 'Use text, numeric, jsonb or another plain type.';
+      using errcode = '0A000', table = table_name, hint = 'Use text, numeric, jsonb or another plain type.';
   end if;
   if to_regtype(quote_ident('hashed_' || table_name)) is not null then
     execute format('drop type %I', 'hashed_' || table_name);

@@ -27,14 +27,14 @@ begin
   end if;
   if present[1:cardinality(known)] <> known then
     raise exception 'chain of %: columns may only be added at the end', table_name
-      using errcode = '55000',
+      using errcode = '55000', table = table_name,
             detail = format('Hashed so far: %s. Present: %s.',
                             array_to_string(known, ', '), array_to_string(present, ', '));
   end if;
   if exists (select from pg_attribute as a
              where a.attrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attgenerated <> '') then
     raise exception 'chain of %: a generated column is computed after the row was hashed', table_name
-      using errcode = '0A000', hint = 'Make it an ordinary column, and let the writer compute it.';
+      using errcode = '0A000', table = table_name, hint = 'Make it an ordinary column, and let the writer compute it.';
   end if;
   execute format('select coalesce(max(t.id), 0) from only %I as t', table_name) into tail_id;
   perform _chain_generate(table_name);
@@ -65,7 +65,7 @@ begin
       into variants, sample;
     if variants > 1 then
       raise exception 'chain of %: older rows hold different values in the new column %', table_name, added_column
-        using errcode = '55000',
+        using errcode = '55000', table = table_name,
               detail = 'What older rows hold in a new column is recorded once for all of them.',
               hint = 'Add the column without a default, or with a constant one.';
     end if;

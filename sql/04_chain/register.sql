@@ -10,6 +10,7 @@ create table chains (
   table_name        text     not null,
   position          integer  not null,
   is_internal       boolean  not null,
+  is_own            boolean  not null  default false,
   open_in_lockdown  boolean  not null,
   row_limit         bigint   not null  default 16777216,
   validation        text     not null  default '',
@@ -22,6 +23,7 @@ comment on table chains is
 comment on column chains.table_name       is 'Name of the table, and identity of its chain.';
 comment on column chains.position         is 'Place in the lock order.';
 comment on column chains.is_internal      is 'True for alpha-db''s own tables; false for the audit log.';
+comment on column chains.is_own           is 'True for a table of the users, which chain_table put under the chain.';
 comment on column chains.open_in_lockdown is 'Whether rows are accepted while the lockdown is engaged.';
 comment on column chains.row_limit is
   'How many bytes the long values of a row may print to: a row that is longer is refused (AUD-012).';

@@ -30,7 +30,8 @@ begin
      -- without the index each part would read the whole table
      and exists (select from pg_index as i
                  join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0] and a.attname = 'id'
-                 where i.indrelid = to_regclass(quote_ident(table_name)) and i.indisprimary and i.indisvalid) then
+                 where i.indrelid = to_regclass(quote_ident(table_name)) and i.indisunique
+                   and i.indisvalid and i.indpred is null) then
     select p.* into in_parts from _check_in_parts(
       table_name, first_id, last_id, starts_behind => starts_behind, start_hash => start_hash, start_time => start_time
     ) as p;

@@ -20,7 +20,8 @@
 --
 -- Another version of PostgreSQL. Texts that a newer version prints otherwise are evened out: _view_text for views; a
 -- NOT NULL, which 18 makes a constraint, is a fact of its column only; what only newer catalogues have is read through
--- to_jsonb and has a default. guard_facts pins the settings by which PostgreSQL prints names and literals.
+-- to_jsonb and has a default. guard_facts pins the settings by which PostgreSQL prints names and literals, of any type,
+-- because users' tables have defaults and CHECKs of their own.
 --
 -- A newer alpha-db. The hash of a function's text is a fact, so each migration that changes a function changes the
 -- facts, and records them when it ends.
@@ -48,7 +49,7 @@ as $function$
   from only attempt_counters as a
   union all
   select c.table_name, 'chain', c.table_name, 'register',
-         concat_ws(', ', c.position, case when c.is_internal then 'internal' end,
+         concat_ws(', ', c.position, case when c.is_internal then 'internal' when c.is_own then 'own' end,
                    case when c.open_in_lockdown then 'open in lockdown' end)
   from only chains as c;
 $function$;
@@ -59,6 +60,8 @@ returns table (table_name text, object_kind text, object_name text, fact text, v
 language sql stable
 set search_path from current
 set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
+set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres' set bytea_output = 'hex'
+set extra_float_digits = 1
 as $function$
   select f.* from _schema_facts() as f
   union all select f.* from _role_facts() as f

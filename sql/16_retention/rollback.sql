@@ -8,6 +8,8 @@ begin
   end if;
 end
 $rollback_first$;
+select _release_own_tables();
+drop procedure append_row;
 drop procedure prune_archived;
 select _chain_detach('archived_segments'), _forget_attempts('archived_segments'),
        _forget_attempts('retention_policies'), _forget_attempts('retention');

@@ -16,7 +16,7 @@ from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
 from tests.retention.keeper import Keeper
 from tests.retention.shelf import write_year
-from tests.support import Connection, assert_healthy, fill, one
+from tests.support import Connection, assert_healthy, fill, one, query
 from tests.witness.by_hand import WITNESS
 from tests.witness.running import in_process
 
@@ -41,6 +41,7 @@ AGAIN: dict[str, list[str]] = {
     "verify-chain": ["--jobs", "2"],
     "guards": [],
     "attempts": [],
+    "tables list": [],
     "lockdown status": [],
     "checkpoint create": ["--key", "{key}", "{runs}"],
     "prove": ["signals", "1", "--checkpoints", "{runs}", "--trust", "{key}.vkey", "--output", "-"],
@@ -57,7 +58,7 @@ AGAIN: dict[str, list[str]] = {
     "retention status": [],
 }
 #: commands that the tests below run
-ONCE = {"tables widen", "checkpoint witness"}
+ONCE = {"tables widen", "tables chain", "tables extend", "checkpoint witness"}
 #: commands of agents: test_agents_propose_and_vote and test_old_rows_leave run them
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
@@ -127,6 +128,16 @@ def test_a_column_is_widened(pooled: Desk, db: Connection) -> None:
     assert one(db, "select count(*) from maintenance_events where reason = 'longer symbols'") == 3
     refused = pooled.run("tables", "widen", "signals", "symbol", "43", "--reason", "\t", expect=2)
     assert "it is blank" in refused.err
+    assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
+    assert_healthy(db)
+
+
+def test_own_tables_are_chained_and_extended(pooled: Desk, db: Connection) -> None:
+    for name in ("one", "two", "three"):
+        query(db, f"create table {name} (a integer primary key); insert into {name} values (1)")
+        assert "is a chained table now" in pooled.run("tables", "chain", name).out
+        query(db, f"alter table {name} add column b text")
+        assert "hashed with b" in pooled.run("tables", "extend", name).out
     assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
     assert_healthy(db)
 

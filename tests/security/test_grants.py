@@ -201,6 +201,14 @@ FUNCTIONS: dict[str, set[str]] = {
         "append_ai_debates(jsonb,jsonb)",
         "append_orders(jsonb,jsonb)",
         "append_order_events(jsonb,jsonb)",
+        # rows of own tables
+        "record_row(text,jsonb)",
+        "append_row(text,jsonb,jsonb)",
+        "_require_own_table(text)",
+        "_given_members(text,jsonb)",
+        "_require_exact(text,jsonb,jsonb)",
+        "_refuse_inexact(text,text,jsonb,jsonb)",
+        "_find_by_key(text,jsonb)",
         *STATE,
     },
     "app_auditor": {
@@ -238,6 +246,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "chain_rows(text,bigint,bigint)",
         "chain_rows_sql(text)",
         "chain_status()",
+        "chained_tables()",
         "find_chain_damage(text,bigint,bigint)",
         "_owner_role()",
         "verify_chain(text,bigint,bigint)",

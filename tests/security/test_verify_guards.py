@@ -267,12 +267,14 @@ MUTATIONS = [
     Mutation(
         "function argument default",
         "create or replace function _chain_attach(table_name text, open_in_lockdown boolean default false,"
-        " is_internal boolean default true, validation text default '') returns void language plpgsql"
+        " is_internal boolean default true, validation text default '', is_own boolean default true) returns void"
+        " language plpgsql"
         " set search_path = public, pg_temp as"
         " 'begin end'",
         changed(
             "function",
-            "_chain_attach(table_name text, open_in_lockdown boolean, is_internal boolean, validation text)",
+            "_chain_attach(table_name text, open_in_lockdown boolean, is_internal boolean, validation text,"
+            " is_own boolean)",
             "body",
             "arguments",
         ),

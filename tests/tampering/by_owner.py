@@ -40,6 +40,62 @@ owner = Section(
 sql, does = owner.sql, owner.does
 
 # ----------------------------------------------------------------------------------------------------
+# Tables of the users that are under the chain
+
+#: A table of the users with two rows, chained.
+OWN = (
+    "create table fees (ref text primary key, amount numeric)",
+    "insert into fees values ('a', 1), ('b', 2)",
+    "select chain_table('fees')",
+)
+sql(
+    "updates-an-own-table",
+    "Changes a row of a table that `chain_table` put under the chain",
+    "update fees set amount = 9 where id = 1",
+    refused("AUD-013"),
+    prepare=OWN,
+)
+sql(
+    "changes-an-own-table-by-force",
+    "Switches off the trigger of such a table, changes a row that was taken in, and switches it on again",
+    (
+        "alter table fees disable trigger _100_reject_change",
+        "update fees set amount = 9 where id = 1",
+        "alter table fees enable always trigger _100_reject_change",
+    ),
+    chain("fees", "content_mismatch", 1),
+    prepare=OWN,
+)
+sql(
+    "fires-after-the-chain",
+    "Makes a trigger on such a table that changes rows after they were hashed",
+    "create trigger zzzz before insert on fees for each row execute function _reject_change('fees', 'a', 'b')",
+    guards("trigger", "fees.zzzz", "function", "extra"),
+    prepare=OWN,
+)
+sql(
+    "disowns-an-own-table",
+    "Says in the register that such a table is none",
+    ("set alpha.maintenance = 'x'", "update chains set is_own = false where table_name = 'fees'"),
+    guards("chain", "fees", "register", "changed"),
+    prepare=OWN,
+)
+sql(
+    "chains-the-code-of-a-stranger",
+    "Chains a table whose CHECK calls a function of somebody else, who would then run code as `alpha_owner`",
+    "select chain_table('fees')",
+    refused("42501"),
+    prepare=(
+        "create schema theirs",
+        "create function theirs.f(int) returns boolean language sql immutable as 'select true'",
+        "alter function theirs.f(int) owner to tamper_stranger",
+        "create table fees (a int check (theirs.f(a)))",
+        "alter table fees owner to tamper_owner",
+        "select record_guards('a table that is to be chained')",
+    ),
+)
+
+# ----------------------------------------------------------------------------------------------------
 # Changes that are refused while the triggers are there
 
 CODES = {

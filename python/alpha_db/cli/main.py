@@ -25,7 +25,7 @@ COMMANDS = {
     "verify-chain": "alpha_db.verify.cli.verify_chain:verify_chain",
     "guards": "alpha_db.verify.cli.guards:guards",
     "attempts": "alpha_db.verify.cli.attempts:attempts",
-    "tables": "alpha_db.verify.cli.tables:tables",
+    "tables": "alpha_db.tables.cli:tables",
     "lockdown": "alpha_db.verify.cli.lockdown:lockdown",
     "checkpoint": "alpha_db.evidence.cli.checkpoint:checkpoint",
     "witness": "alpha_db.evidence.cli.witness:witness",

@@ -11,18 +11,7 @@ import click
 from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-PACKAGES = (
-    "verify",
-    "risk",
-    "security",
-    "evidence",
-    "embedded",
-    "demo",
-    "service",
-    "aio",
-    "retention",
-    "shell",
-)
+PACKAGES = tuple("verify tables risk security evidence embedded demo service aio retention shell".split())
 EXTRAS = ("risk", "evidence", "embedded", "demo", "retention")
 
 

@@ -1,4 +1,4 @@
-"""alpha-db tables."""
+"""alpha-db tables widen."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from alpha_db.cli.output import GOOD, clean, emit_json, line
 from alpha_db.queries import ask_one
 
 
-@click.group()
-def tables() -> None:
-    """Change what the tables of the audit log take."""
-
-
-@tables.command(short_help="Make a text column longer.")
+@click.command(short_help="Make a text column longer.")
 @click.argument("table")
 @click.argument("column")
 @click.argument("length", type=Integer())
