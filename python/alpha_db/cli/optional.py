@@ -11,8 +11,8 @@ import click
 from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-PACKAGES = tuple("verify tables risk security evidence embedded demo service aio retention shell".split())
 EXTRAS = ("risk", "evidence", "embedded", "demo", "retention")
+PACKAGES = (*EXTRAS, "verify", "tables", "security", "service", "aio", "shell")
 
 
 def load(where: str) -> Any:
