@@ -1719,7 +1719,7 @@ begin
 create or replace function {function:I}() returns trigger
 language plpgsql security definer
 set search_path = {schema:I}, pg_temp
-{settings:s}as $chain$
+{settings:s}as {quote:s}
 #variable_conflict use_variable
 declare
   hint             bigint;
@@ -1772,8 +1772,10 @@ declare
     row_to_json(row({columns:s})::{hashed_type:I})::text, 'UTF8')), 'hex');
   return new;
 end
-$chain$
+{quote:s}
 $template$,
+    -- Nobody can give a column a name that ends the function's text.
+    'quote', format('$q%s$', replace(gen_random_uuid()::text, '-', '')),
     'function', '_chain_' || table_name, 'schema', current_schema(), 'table', table_name,
     'relation', quote_ident(table_name), 'lock', 'lock_' || table_name, 'mark', quote_ident('writer_' || table_name),
     'hint', quote_ident('tail_' || table_name), 'hashed_type', 'hashed_' || table_name,

@@ -1264,15 +1264,18 @@ begin
            E'set timezone = ''UTC'' set datestyle = ''ISO'' set intervalstyle = ''postgres''\n'
            'set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C''\n' end as settings,
          (select format('jsonb_build_object(%s)',
-                        string_agg(format('%1$L, {row} -> %1$L', k.name), ', ' order by k.place))
-          from unnest(key_columns) with ordinality as k(name, place)) as key
+                        string_agg(format('%1$L, old_row -> %1$L', k.name), ', ' order by k.place))
+          from unnest(key_columns) with ordinality as k(name, place)) as old_key,
+         (select format('jsonb_build_object(%s)',
+                        string_agg(format('%1$L, new_row -> %1$L', k.name), ', ' order by k.place))
+          from unnest(key_columns) with ordinality as k(name, place)) as new_key
     into shape
   from _printed_columns(relation) as p;
   execute _fill($template$
 create or replace function {function:I}() returns trigger
 language plpgsql security definer
 set search_path = {home:I}, pg_temp
-{settings:s}as $history$
+{settings:s}as {quote:s}
 declare
   old_row  jsonb;
   new_row  jsonb;
@@ -1300,15 +1303,17 @@ begin
                          case when new_row is not null then {new_key:s} end, old_row, new_row);
   return null;
 end
-$history$;
+{quote:s};
 comment on function {function:I}() is {comment:L};
 revoke all on function {function:I}() from public
 $template$,
+    -- Nobody can give a column a name that ends the function's text.
+    'quote', format('$q%s$', replace(gen_random_uuid()::text, '-', '')),
     'function', _history_function(table_name), 'home', current_schema(), 'settings', shape.settings,
     'schema', name.nspname, 'table', name.relname, 'name', table_name,
     'relation', format('%I.%I', name.nspname, name.relname), 'columns', shape.columns, 'exclude', exclude::text,
     'old_row', _row_sql(relation, 'old', exclude), 'new_row', _row_sql(relation, 'new', exclude),
-    'old_key', replace(shape.key, '{row}', 'old_row'), 'new_key', replace(shape.key, '{row}', 'new_row'),
+    'old_key', shape.old_key, 'new_key', shape.new_key,
     'comment', format('Row trigger of %s: records each change in table_changes. Made by _history_generate.',
                       table_name));
 end
@@ -1492,6 +1497,9 @@ comment on function _complete_entry is
 -- wait. In REPEATABLE READ the snapshot is older than that lock, so there it compares only if nobody has written a
 -- history since.
 --
+-- The table is read with "tablesample", all of it. A view cannot be, so a view that the table's owner puts in its place
+-- at the last moment gives an error (0A000), and runs none of its code with the rights of alpha_owner.
+--
 -- It looks at the table's columns, its key and its triggers, too. What the triggers' functions say is a guard.
 
 create function _tracking_problems(
@@ -1584,7 +1592,7 @@ begin
     ), present as materialized (
       select (select jsonb_object_agg(k.name, t.printed -> k.name) from unnest($3) as k(name)) as key,
              jsonb_strip_nulls(t.printed) as row_data
-      from (select {printed:s} as printed from only {schema:I}.{table:I} as t offset 0) as t
+      from (select {printed:s} as printed from only {schema:I}.{table:I} as t tablesample system (100) offset 0) as t
     )
     select $1, d.problem, coalesce(r.key, p.key), case when r.is_there then r.row_data end, p.row_data,
            case d.problem
@@ -1633,6 +1641,7 @@ comment on function verify_tracked is
 create function _compare_with_histories(result chain_verdict) returns chain_verdict
 language plpgsql volatile
 set search_path from current
+set lock_timeout = '5s'  -- the owner of a table must not hold up the verdicts on all chains
 as $function$
 declare
   tracked     tracked_table;
@@ -2385,7 +2394,8 @@ declare
 begin
   for key in
     select c.conrelid::regclass::text as referrer, n.table_name as chained,
-           has_table_privilege(c.conrelid, 'select') as is_readable,
+           has_table_privilege(c.conrelid, 'select') and has_schema_privilege(r.relnamespace, 'usage')
+             and not row_security_active(c.conrelid) as is_readable,
            (select string_agg(format('p.%I = c.%I', f.attname, a.attname), ' and ' order by k.place)
             from unnest(c.conkey, c.confkey) with ordinality as k(from_column, to_column, place)
             join pg_attribute as a on a.attrelid = c.conrelid and a.attnum = k.from_column
@@ -2399,10 +2409,12 @@ begin
   loop
     if not key.is_readable and through_id > after_id then
       id := after_id + 1;  -- it may refer to any row
-      referrer := format('%s (grant select on it to %I)', key.referrer, _owner_role());
+      referrer := format('%s (let %I read all of it)', key.referrer, _owner_role());
       return;
     end if;
+    -- "tablesample" fails for a view: one that the table's owner puts in its place meanwhile runs no code here.
     execute _fill($query$
+      with is_table as (select from {referrer:s} tablesample system (0))
       select min(p.id) from only {table:I} as p
       where p.id > $1 and p.id <= $2
         and exists (select from {referrer:s} as c where {condition:s} {stays:s})
@@ -2419,7 +2431,7 @@ end
 $function$;
 comment on function _lowest_reference is
   'The lowest row of a range, after after_id up to through_id, that a row which stays refers to, and the table of that '
-  'row; nulls if none does. A table that the owner role may not read is taken to refer to all of them. '
+  'row; nulls if none does. A table that the owner role may not read whole is taken to refer to all of them. '
   'archived: what shall be archived besides, {table: through_id}.';
 
 -- sql/16_retention/propose.sql
@@ -2737,6 +2749,11 @@ begin
       using errcode = '22023', hint = 'Give 256 or more.';
   end if;
   perform _chain_or_error(table_name);
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'rows are removed in READ COMMITTED only'
+      using errcode = '25001', detail = 'An older snapshot might not show a legal hold.',
+            hint = 'Begin with: begin isolation level read committed.';
+  end if;
   if (select s.is_locked from lockdown_status() as s) then
     perform _refuse_retention('in a lockdown nothing leaves the log', 'The damage must be looked at first.',
                               'Look at the damage: select * from lockdown_status().');
@@ -2756,6 +2773,7 @@ begin
   perform _require_root(segment);
   perform _prune_rows(table_name, start_id, start_id + deleted);
   start_id := start_id + deleted;
+  perform _refuse_held(table_name, start_id);  -- a hold that was approved meanwhile
 end
 $function$;
 comment on function _prune_batch is

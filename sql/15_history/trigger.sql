@@ -131,15 +131,18 @@ begin
            E'set timezone = ''UTC'' set datestyle = ''ISO'' set intervalstyle = ''postgres''\n'
            'set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C''\n' end as settings,
          (select format('jsonb_build_object(%s)',
-                        string_agg(format('%1$L, {row} -> %1$L', k.name), ', ' order by k.place))
-          from unnest(key_columns) with ordinality as k(name, place)) as key
+                        string_agg(format('%1$L, old_row -> %1$L', k.name), ', ' order by k.place))
+          from unnest(key_columns) with ordinality as k(name, place)) as old_key,
+         (select format('jsonb_build_object(%s)',
+                        string_agg(format('%1$L, new_row -> %1$L', k.name), ', ' order by k.place))
+          from unnest(key_columns) with ordinality as k(name, place)) as new_key
     into shape
   from _printed_columns(relation) as p;
   execute _fill($template$
 create or replace function {function:I}() returns trigger
 language plpgsql security definer
 set search_path = {home:I}, pg_temp
-{settings:s}as $history$
+{settings:s}as {quote:s}
 declare
   old_row  jsonb;
   new_row  jsonb;
@@ -167,15 +170,17 @@ begin
                          case when new_row is not null then {new_key:s} end, old_row, new_row);
   return null;
 end
-$history$;
+{quote:s};
 comment on function {function:I}() is {comment:L};
 revoke all on function {function:I}() from public
 $template$,
+    -- Nobody can give a column a name that ends the function's text.
+    'quote', format('$q%s$', replace(gen_random_uuid()::text, '-', '')),
     'function', _history_function(table_name), 'home', current_schema(), 'settings', shape.settings,
     'schema', name.nspname, 'table', name.relname, 'name', table_name,
     'relation', format('%I.%I', name.nspname, name.relname), 'columns', shape.columns, 'exclude', exclude::text,
     'old_row', _row_sql(relation, 'old', exclude), 'new_row', _row_sql(relation, 'new', exclude),
-    'old_key', replace(shape.key, '{row}', 'old_row'), 'new_key', replace(shape.key, '{row}', 'new_row'),
+    'old_key', shape.old_key, 'new_key', shape.new_key,
     'comment', format('Row trigger of %s: records each change in table_changes. Made by _history_generate.',
                       table_name));
 end

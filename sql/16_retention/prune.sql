@@ -158,6 +158,11 @@ begin
       using errcode = '22023', hint = 'Give 256 or more.';
   end if;
   perform _chain_or_error(table_name);
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'rows are removed in READ COMMITTED only'
+      using errcode = '25001', detail = 'An older snapshot might not show a legal hold.',
+            hint = 'Begin with: begin isolation level read committed.';
+  end if;
   if (select s.is_locked from lockdown_status() as s) then
     perform _refuse_retention('in a lockdown nothing leaves the log', 'The damage must be looked at first.',
                               'Look at the damage: select * from lockdown_status().');
@@ -177,6 +182,7 @@ begin
   perform _require_root(segment);
   perform _prune_rows(table_name, start_id, start_id + deleted);
   start_id := start_id + deleted;
+  perform _refuse_held(table_name, start_id);  -- a hold that was approved meanwhile
 end
 $function$;
 comment on function _prune_batch is

@@ -141,3 +141,11 @@ def test_foreign_keys_to_and_from_the_audit_log(db: Connection) -> None:
         query(db, "insert into fees values ('g', 2)")
     assert chain_holds(db, "fees")
     assert_healthy(db)
+
+
+def test_a_column_whose_name_would_end_the_trigger_s_function(db: Connection) -> None:
+    query(db, "create table t (\"x$chain$; drop table t; --\" integer)")
+    chain(db, "t")
+    query(db, "insert into t values (1)")
+    assert chain_holds(db, "t")
+    assert_healthy(db)

@@ -97,3 +97,16 @@ def test_a_writer_of_the_chain_does_not_wait(shelf: Shelf, connect: Connect) -> 
     query(writer, "select record_ai_debate(%s, 'phi-4', '{}', 0.5, 1)", [correlation])
     pruning.commit()
     assert_healthy(shelf.connection)
+
+
+def test_a_transaction_with_an_older_snapshot_removes_nothing(shelf: Shelf, connect: Connect) -> None:
+    """It would not see a legal hold that was approved since."""
+    shelf.archive({"ai_debates": 512})
+    pruning = connect(autocommit=False)
+    query(pruning, "set transaction isolation level repeatable read")
+    query(pruning, "select 1")
+    shelf.hold("ai_debates", 1)
+    with pytest.raises(psycopg.Error, match="rows are removed in READ COMMITTED only"):
+        query(pruning, "select _prune_batch('ai_debates', 256)")
+    pruning.rollback()
+    assert shelf.first_ids(["ai_debates"]) == {"ai_debates": 1}
