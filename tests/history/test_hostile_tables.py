@@ -7,17 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.fix_database import Connect, LoginRole, Prepared
+from tests.fix_database import Connect, LoginRole
 from tests.history.tracked import differences, entries, history_verdict, track
 from tests.support import Connection, assert_healthy, query, quote, wait_blocked
 
 ENDS_A_TEXT = "x$history$; drop table t; --$chain$"
-
-
-@pytest.fixture(scope="session")
-def origin(prepared: Prepared) -> str:
-    """Nothing but the tables of alpha-db."""
-    return prepared("history_hostile", lambda connection: None)
 
 
 def test_a_column_whose_name_would_end_the_function(db: Connection) -> None:

@@ -144,7 +144,7 @@ def test_foreign_keys_to_and_from_the_audit_log(db: Connection) -> None:
 
 
 def test_a_column_whose_name_would_end_the_trigger_s_function(db: Connection) -> None:
-    query(db, "create table t (\"x$chain$; drop table t; --\" integer)")
+    query(db, 'create table t ("x$chain$; drop table t; --" integer)')
     chain(db, "t")
     query(db, "insert into t values (1)")
     assert chain_holds(db, "t")
