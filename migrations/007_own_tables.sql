@@ -2575,7 +2575,7 @@ begin
       perform _refuse_retention(
         format('the history of a tracked table begins with row %s of table_changes', _history_needed_from()),
         format('The proposal goes to row %s.', item.through_id),
-        'Begin its history anew: select snapshot_table(…).');
+        'Begin its history anew: select track_table(…).');
     end if;
     select r.* into referred
     from _lowest_reference(item.table_name, (_chain_start(item.table_name)).id, item.through_id, archived) as r;
