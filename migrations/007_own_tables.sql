@@ -1809,7 +1809,7 @@ begin
                                transaction_id)
     select {name:L}, 'SNAPSHOT', (select jsonb_object_agg(k.name, s.printed -> k.name) from unnest($1) as k(name)),
            s.printed, $2, current_setting('application_name'), inet_client_addr(), txid_current()
-    from (select {printed:s} as printed from only {relation:s} as t offset 0) as s
+    from (select {printed:s} as printed from only {relation:s} as t tablesample system (100) offset 0) as s
     $insert$, 'name', table_name, 'printed', _row_sql(relation, 't', exclude), 'relation', relation::text)
     using key_columns, role_name;
   get diagnostics row_count = row_count;
@@ -1856,6 +1856,9 @@ begin
   end if;
   -- No writer until the end of the transaction: what is taken in is what the triggers then follow.
   execute format('lock table only %I.%I in share row exclusive mode', item.nspname, item.relname);
+  if to_regclass(item.sql) is distinct from relation then
+    raise exception '% was renamed meanwhile', item.name using errcode = '40001', hint = 'Call track_table again.';
+  end if;
   differences := (select count(*) from verify_tracked(item.name)
                   where exists (select from _tracked_tables() as t where t.table_name = item.name));
   excluded := _begin_tracking(item.name, relation, item.key, exclude);
@@ -2744,9 +2747,9 @@ as $function$
 declare
   segment archived_segments;
 begin
-  if batch is null or batch < 256 then
-    raise exception 'rows are removed in blocks of 256, not % at a time', coalesce(batch::text, 'NULL')
-      using errcode = '22023', hint = 'Give 256 or more.';
+  if batch is null or batch not between 256 and 65536 then
+    raise exception 'rows are removed 256 to 65,536 at a time, not %', coalesce(batch::text, 'NULL')
+      using errcode = '22023', hint = 'Give a number between them. The default is 1024.';
   end if;
   perform _chain_or_error(table_name);
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -2814,7 +2817,7 @@ end
 $procedure$;
 $template$);
 comment on procedure prune_archived is
-  'Removes the rows of a table that approved proposals archived, batch rows (256 or more) in each transaction, until '
+  'Removes the rows of a table that approved proposals archived, batch rows (256 to 65,536) in each transaction, until '
   'all are gone. result is {table, deleted, start_id, through_id}: how many rows went, the last row that is removed, '
   'the last one that is archived. Raises AUD-016, 42P01, 22023, and 2D000 inside a transaction.';
 perform _grant('select on', '{archived_segments}', '{app_auditor, app_risk}');

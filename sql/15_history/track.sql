@@ -130,7 +130,7 @@ begin
                                transaction_id)
     select {name:L}, 'SNAPSHOT', (select jsonb_object_agg(k.name, s.printed -> k.name) from unnest($1) as k(name)),
            s.printed, $2, current_setting('application_name'), inet_client_addr(), txid_current()
-    from (select {printed:s} as printed from only {relation:s} as t offset 0) as s
+    from (select {printed:s} as printed from only {relation:s} as t tablesample system (100) offset 0) as s
     $insert$, 'name', table_name, 'printed', _row_sql(relation, 't', exclude), 'relation', relation::text)
     using key_columns, role_name;
   get diagnostics row_count = row_count;
@@ -178,6 +178,9 @@ begin
   end if;
   -- No writer until the end of the transaction: what is taken in is what the triggers then follow.
   execute format('lock table only %I.%I in share row exclusive mode', item.nspname, item.relname);
+  if to_regclass(item.sql) is distinct from relation then
+    raise exception '% was renamed meanwhile', item.name using errcode = '40001', hint = 'Call track_table again.';
+  end if;
   differences := (select count(*) from verify_tracked(item.name)
                   where exists (select from _tracked_tables() as t where t.table_name = item.name));
   excluded := _begin_tracking(item.name, relation, item.key, exclude);

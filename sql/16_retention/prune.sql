@@ -153,9 +153,9 @@ as $function$
 declare
   segment archived_segments;
 begin
-  if batch is null or batch < 256 then
-    raise exception 'rows are removed in blocks of 256, not % at a time', coalesce(batch::text, 'NULL')
-      using errcode = '22023', hint = 'Give 256 or more.';
+  if batch is null or batch not between 256 and 65536 then
+    raise exception 'rows are removed 256 to 65,536 at a time, not %', coalesce(batch::text, 'NULL')
+      using errcode = '22023', hint = 'Give a number between them. The default is 1024.';
   end if;
   perform _chain_or_error(table_name);
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -225,7 +225,7 @@ end
 $procedure$;
 $template$);
 comment on procedure prune_archived is
-  'Removes the rows of a table that approved proposals archived, batch rows (256 or more) in each transaction, until '
+  'Removes the rows of a table that approved proposals archived, batch rows (256 to 65,536) in each transaction, until '
   'all are gone. result is {table, deleted, start_id, through_id}: how many rows went, the last row that is removed, '
   'the last one that is archived. Raises AUD-016, 42P01, 22023, and 2D000 inside a transaction.';
 

@@ -258,7 +258,7 @@ def test_what_refers_goes_first(shelf: Shelf) -> None:
         shelf.prune("signals")
 
 
-@pytest.mark.parametrize("batch", [0, 255, None])
+@pytest.mark.parametrize("batch", [0, 255, 65537, None])
 def test_a_batch_is_a_block_or_more(shelf: Shelf, batch: int | None) -> None:
     shelf.archive({"order_events": 256})
     with pytest.raises(psycopg.errors.InvalidParameterValue):
