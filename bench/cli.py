@@ -16,7 +16,20 @@ import psycopg
 import alpha_db
 from alpha_db.demo.host import undisturbed
 from alpha_db.errors import AlphaDbError, squeeze
-from bench import append, bulk, cost, ed25519, growth, handover, hydrator, latency, proofs, receiver, verify
+from bench import (
+    append,
+    bulk,
+    cost,
+    ed25519,
+    growth,
+    handover,
+    history,
+    hydrator,
+    latency,
+    proofs,
+    receiver,
+    verify,
+)
 from bench.host import Host, durable_server, machine
 from bench.measure import Figure
 from bench.report import document, show
@@ -35,7 +48,20 @@ class Part(NamedTuple):
 #: In the order in which they run.
 PARTS = {
     module.NAME: Part(module.TITLE, module.run)
-    for module in (cost, append, handover, latency, bulk, proofs, verify, growth, ed25519, hydrator, receiver)
+    for module in (
+        cost,
+        append,
+        handover,
+        latency,
+        bulk,
+        history,
+        proofs,
+        verify,
+        growth,
+        ed25519,
+        hydrator,
+        receiver,
+    )
 }
 
 

@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 
 def run(host: Host) -> list[Figure]:
     """Measure; nothing where the operating system does not tell. Raises psycopg.Error, AlphaDbError."""
-    if not _schedstat(os.getpid()).exists():
+    if not is_told(os.getpid()):
         click.echo("bench: cost: left out: this system has no /proc/PID/schedstat", err=True)
         return []
     rounds = 3 if host.quick else 15
@@ -49,12 +49,21 @@ def run(host: Host) -> list[Figure]:
                 for name, statement in arrays(ARRAY_ROWS).items()
             }
             return [
-                *_scenario(quiet, "a row alone in its transaction", alone, rounds, PLAIN, TARGETS),
-                *_scenario(
-                    quiet, "10 000 rows in one INSERT", statements, min(rounds, 7), PLAIN, {OURS: MANY}
+                *scenario(
+                    quiet, (NAME, _DATABASE), "a row alone in its transaction", alone, rounds, PLAIN, TARGETS
                 ),
-                *_scenario(
+                *scenario(
                     quiet,
+                    (NAME, _DATABASE),
+                    "10 000 rows in one INSERT",
+                    statements,
+                    min(rounds, 7),
+                    PLAIN,
+                    {OURS: MANY},
+                ),
+                *scenario(
+                    quiet,
+                    (NAME, _DATABASE),
                     "100 rows a call",
                     many,
                     rounds,
@@ -64,24 +73,29 @@ def run(host: Host) -> list[Figure]:
             ]
 
 
-def _scenario(
+def scenario(
     host: Host,
-    scenario: str,
+    place: tuple[str, str],
+    title: str,
     contestants: dict[str, tuple[str, int, int]],
     rounds: int,
     baseline: str,
     targets: dict[str, Target],
 ) -> list[Figure]:
-    """Measure statements, each given with its calls a slice and its rows a call, in a database of its own."""
+    """Measure statements, each given with its calls a slice and its rows a call, in a copy of a database.
+
+    `place` names the part and that database. Raises psycopg.Error, AlphaDbError.
+    """
+    part, database = place
     with ExitStack() as stack:
         slices: dict[str, Slice] = {}
         for number, (name, (statement, calls, rows)) in enumerate(contestants.items()):
-            conn = stack.enter_context(host.connect(stack.enter_context(host.clone(_DATABASE, number))))
+            conn = stack.enter_context(host.connect(stack.enter_context(host.clone(database, number))))
             slices[name] = _slice(conn, statement, calls, rows)
         host.checkpoint()
         alternate(slices, 1)  # plans, caches
         samples = alternate(slices, rounds)
-    return figures(NAME, scenario, "µs/row", samples, baseline=baseline, targets=targets)
+    return figures(part, title, "µs/row", samples, baseline=baseline, targets=targets)
 
 
 def _slice(conn: psycopg.Connection[Any], statement: str, calls: int, rows: int) -> Slice:
@@ -101,6 +115,11 @@ def _slice(conn: psycopg.Connection[Any], statement: str, calls: int, rows: int)
         return [(spent() - before) / 1000 / calls / rows]
 
     return run
+
+
+def is_told(pid: int) -> bool:
+    """Return whether the operating system tells how long a process was on a processor."""
+    return _schedstat(pid).exists()
 
 
 def _schedstat(pid: int) -> Path:

@@ -29,6 +29,7 @@ WHAT = {
     "append": "rows a second",
     "latency": "latency",
     "bulk": "time of a row",
+    "history": "processor time of a tracked change",
     "proofs": "",
     "verify": "verification",
     "ed25519": "ed25519",

@@ -33,8 +33,17 @@ $rollback_first$;
 perform _release_own_tables();
 drop procedure append_row;
 drop procedure prune_archived;
+do $rollback_second$
+begin
+  if exists (select from only table_changes) then
+    raise exception 'alpha-db: 007_own_tables is not rolled back, because table_changes holds rows'
+      using errcode = '55000', hint = 'To delete the log and its histories on purpose, drop the schema yourself.';
+  end if;
+end
+$rollback_second$;
 perform _chain_detach('archived_segments'), _forget_attempts('archived_segments'),
-       _forget_attempts('retention_policies'), _forget_attempts('retention');
+       _forget_attempts('retention_policies'), _forget_attempts('retention'),
+       _chain_detach('table_changes'), _forget_attempts('table_changes');
 
 drop function headroom;
 drop function _vacuum_due;
@@ -97,7 +106,40 @@ drop function _archive_items;
 drop table archived_segments;
 drop function set_retention_policy;
 drop table retention_policies;
+drop function table_as_of;
+drop function table_history;
+drop function untrack_table;
+drop function _require_guards;
+drop function _end_tracking;
+drop function track_table;
+drop function _take_snapshot;
+drop function _begin_tracking;
+drop function _refuse_untrackable;
+drop function _compare_with_histories;
+drop function verify_tracked;
+drop function _verify_tracked_table;
+drop function _tracking_problems;
+drop function _complete_entry;
+drop function _replayed;
+drop function _tracked_or_error;
+drop function _history_name;
 drop function _history_needed_from;
+drop function _tracked_tables;
+drop type tracked_table;
+drop function _history_generate;
+drop function _history_function;
+drop function _record_truncate;
+drop function _record_change;
+drop function _refuse_unchained;
+drop function _refuse_renamed;
+drop function _take_history_lock;
+drop function _print_row;
+drop function _sha256_text;
+drop function _row_sql;
+drop function _has_columns;
+drop function _printed_columns;
+drop function _qualified_name;
+drop table table_changes;
 drop function _release_own_tables;
 drop function chained_tables;
 drop function record_row;

@@ -938,18 +938,1098 @@ comment on function _release_own_tables is
   'Undoes chain_table for every own table that is empty; raises 55000 if one holds rows. The rollback of 007 calls it.';
 perform _grant('execute on routine', '{chained_tables}', '{app_auditor}');
 
--- sql/15_history/needed.sql
+-- sql/15_history/changes.sql
 
--- Which part of the history is still needed
+-- The history of tables that change
+--
+-- The audit log takes only new rows. Other tables change: positions, balances, settings. track_table keeps a *history*
+-- of such a table: each change of it is a row of table_changes, which is append-only and chained like the log. So the
+-- history can be read (table_history, table_as_of), and compared with the table (verify_tracked). Anyone who changes
+-- the table without its triggers contradicts the history, and anyone who changes the history breaks the chain.
+--
+-- The chapter: this table; how a row is printed (printing.sql); the triggers of a tracked table (trigger.sql); which
+-- tables are tracked, and what the history says of them (replay.sql); comparing (verify.sql); track_table and
+-- untrack_table (track.sql); reading (read.sql).
+--
+-- What a history consists of
+--
+--   TRACK      begins it, and says what is tracked: key, columns, excluded columns. Older entries of the table no
+--              longer matter for what it holds: track_table may be called again, for a fresh beginning.
+--   SNAPSHOT   one for each row that was there then
+--   INSERT, UPDATE, DELETE   one for each row that changed. An UPDATE that changes the key is two: the row leaves its
+--              old key, and comes under the new one. An UPDATE that changes no value is none.
+--   TRUNCATE   the table was emptied
+--   UNTRACK    ends it
+--
+-- Identity. A history belongs to a name, schema.table, not to an oid: so it survives a dump. A table that is renamed or
+-- moved keeps its triggers, which then refuse each change (AUD-015), until it gets its name back or untrack_table ends
+-- the history. So no other table can write into it.
+--
+-- Transactions. The first statement that changes a tracked table takes the chain's lock before it touches a row, and
+-- the transaction keeps it until it ends. So the entries of a transaction stand together, and transactions in the order
+-- in which they became visible. Otherwise one transaction would hold the chain and wait for a row, and another hold
+-- that row and wait for the chain.
 
+create table table_changes (
+  id                bigserial     not null,
+  table_name        varchar(300)  not null,
+  operation         varchar(10)   not null,
+  key               jsonb         null,
+  other_key         jsonb         null,
+  old_row           jsonb         null,
+  new_row           jsonb         null,
+  changed_columns   text[]        null,
+  acting_role       varchar(64)   not null,
+  application_name  varchar(64)   not null,
+  client_address    inet          null,
+  transaction_id    bigint        not null,
+  row_hash          char(64)      not null,
+  created_at        timestamptz   not null,
+  recorded_by       text          not null,
+  constraint table_changes_pkey primary key (id),
+  constraint table_changes_operation_is_known check (operation::text = any (array[
+    'TRACK'::text, 'SNAPSHOT'::text, 'INSERT'::text, 'UPDATE'::text, 'DELETE'::text, 'TRUNCATE'::text,
+    'UNTRACK'::text])),
+  constraint table_changes_key_fits_operation check ((key is null) = (operation::text = any (array[
+    'TRACK'::text, 'TRUNCATE'::text, 'UNTRACK'::text])))
+);
+comment on table  table_changes                  is
+  'The history of the tracked tables: each change of a row of theirs. Append-only and chained.';
+comment on column table_changes.id               is 'Position in the chain.';
+comment on column table_changes.table_name       is 'The tracked table, as schema.table.';
+comment on column table_changes.operation        is
+  'TRACK, SNAPSHOT (a row that was there then), INSERT, UPDATE, DELETE, TRUNCATE or UNTRACK.';
+comment on column table_changes.key              is
+  'The primary key of the row, each value as text. Null for an entry about the table.';
+comment on column table_changes.other_key        is
+  'For an UPDATE that changed the key: the key to which the row left, or from which it came.';
+comment on column table_changes.old_row          is
+  'The row as it left, each value as text; of an excluded column its SHA-256. Null if none left.';
+comment on column table_changes.new_row          is
+  'The row as it came, each value as text; of an excluded column its SHA-256. Null if none came. For TRACK: key, '
+  'exclude, columns, and in how many places a table that was tracked before did not hold what its history said.';
+comment on column table_changes.changed_columns  is 'For an UPDATE: the columns that it changed.';
+comment on column table_changes.acting_role      is 'The role that SET ROLE chose, or the login.';
+comment on column table_changes.application_name is 'What the client calls itself.';
+comment on column table_changes.client_address   is 'The client''s address; null for a local socket.';
+comment on column table_changes.transaction_id   is 'The transaction; entries of one stand together.';
+comment on column table_changes.row_hash         is 'SHA-256 of the previous row_hash and this row.';
+comment on column table_changes.created_at       is 'When the entry was made; never before the one before it.';
+comment on column table_changes.recorded_by      is 'The login that changed the row.';
+-- By a hash, because a key may be longer than an index entry.
+create index table_changes_key_idx on table_changes (table_name, jsonb_hash(key), id);
+create index table_changes_beginning_idx on table_changes (table_name, id)
+where operation::text = any (array['TRACK'::text, 'TRUNCATE'::text, 'UNTRACK'::text]);
+comment on index table_changes_key_idx is 'Finds the history of a row.';
+comment on index table_changes_beginning_idx is 'Finds what a replay begins with.';
+perform _chain_attach('table_changes'), _protect_table('table_changes', 'AUD-013', 'AUD-014'),
+       _owner_only('table_changes', 'AUD-011');
+-- An entry may hold a row twice, as it was and as it is: as long as a chain can take.
+update only chains as c set row_limit = 134217728 where c.table_name = 'table_changes';
+perform _chain_generate('table_changes');
+perform _count_attempts('AUD-012', 'table_changes', 'INSERT'), _count_attempts('AUD-015', 'table_changes', o.name)
+from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as o(name);
+perform _grant('select on', '{table_changes}', '{app_auditor}');
+
+-- sql/15_history/printing.sql
+
+-- How a row of a tracked table is printed
+--
+-- As jsonb with each value as its text, so that nothing of it is lost: 1.50 stays 1.50, and a cast to the column's type
+-- gives the value back. Of an excluded column it is the SHA-256 of that text. NULL is null.
+--
+-- The text must not depend on settings, and no code of the table's owner may run while it is made, because it is made
+-- with the rights of alpha_owner. So a type of PostgreSQL's own is cast, and everything else goes through its output
+-- function, which format() calls: a cast may be anybody's function. Times are printed as JSON has them, in UTC, which
+-- needs no setting.
+
+create function _qualified_name(schema_name text, table_name text) returns text
+language sql immutable strict
+set search_path from current
+as $function$
+  -- Not quote_ident, whose answer changes with a setting, and with the keywords of a newer PostgreSQL.
+  select string_agg(case when p.name ~ '^[a-z_][a-z0-9_]*$' then p.name
+                         else '"' || replace(p.name, '"', '""') || '"' end, '.' order by p.place)
+  from (values (1, schema_name), (2, table_name)) as p(place, name);
+$function$;
+comment on function _qualified_name is 'The name under which a table''s history is kept: schema.table.';
+create function _printed_columns(relation regclass)
+returns table (column_name text, type_name text, is_plain boolean, place bigint)
+language sql stable
+set search_path from current
+set quote_all_identifiers = off
+as $function$
+  with recursive columns as (
+    -- A virtual column is computed when it is read: it has no value of its own.
+    select a.attnum, a.attname, a.atttypid
+    from pg_attribute as a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+  ), unwrapped as (
+    select c.attnum, c.atttypid as type_oid from columns as c
+    union all
+    select u.attnum, t.typbasetype
+    from unwrapped as u join pg_type as t on t.oid = u.type_oid and t.typtype = 'd'
+  )
+  select c.attname::text, format_type(t.oid, null),
+         t.typnamespace = 'pg_catalog'::regnamespace
+         and t.typname in ('int2', 'int4', 'int8', 'numeric', 'bool', 'text', 'varchar', 'uuid', 'json', 'jsonb',
+                           'date', 'timestamp', 'timestamptz'),
+         row_number() over (order by c.attnum)
+  from columns as c
+  join unwrapped as u on u.attnum = c.attnum
+  join pg_type as t on t.oid = u.type_oid and t.typtype <> 'd'
+  order by c.attnum;
+$function$;
+comment on function _printed_columns is
+  'The columns that a history records: the type below all domains, and whether its text depends on no setting.';
+create function _has_columns(relation regclass, known_columns text[]) returns boolean
+language sql immutable  -- although it reads catalogues: as _has_known_types, with the same reason
+set search_path from current
+as $function$
+  select array(select p.column_name || ' ' || p.type_name from _printed_columns(relation) as p order by p.place)
+         = known_columns;
+$function$;
+comment on function _has_columns is 'Whether a tracked table still has the columns that its trigger was made for.';
+create function _row_sql(relation regclass, variable text, exclude text[]) returns text
+language sql stable
+set search_path from current
+as $function$
+  select format('jsonb_object(%L::text[], array[%s]::text[])', array_agg(p.column_name order by p.place),
+                string_agg(case when p.column_name = any (exclude) then format('_sha256_text(%s)', t.printed)
+                                else t.printed end, ', ' order by p.place))
+  from _printed_columns(relation) as p
+  cross join lateral (select format('%s.%I', variable, p.column_name) as value) as v
+  cross join lateral (select case
+    when not p.is_plain then format($$case when num_nonnulls(%1$s) = 1 then format('%%s', %1$s) end$$, v.value)
+    when p.type_name = 'timestamp with time zone' then format($$_utc_json(%s) #>> '{}'$$, v.value)
+    when p.type_name ~ '^(date|timestamp)' then format($$to_json(%s) #>> '{}'$$, v.value)
+    else v.value || '::text' end as printed) as t;
+$function$;
+comment on function _row_sql is
+  'Text of the expression that prints a row. Where a column is not plain, run it with the settings of _print_row.';
+create function _sha256_text(value text) returns text
+language sql immutable strict
+set search_path from current
+as $function$
+  select 'sha256:' || encode(sha256(convert_to(value, 'UTF8')), 'hex');
+$function$;
+comment on function _sha256_text is 'What is recorded of an excluded column: the SHA-256 of its text.';
+create function _print_row(value anyelement, relation regclass, exclude text[]) returns jsonb
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC' set datestyle = 'ISO' set intervalstyle = 'postgres' set bytea_output = 'hex'
+set extra_float_digits = 1 set lc_monetary = 'C'
+as $function$
+declare
+  printed  jsonb;
+begin
+  execute 'select ' || _row_sql(relation, '($1)', exclude) into printed using value;
+  return printed;
+end
+$function$;
+comment on function _print_row is
+  'A row of a table, printed for its history; slower than the expression that _row_sql gives, because it is planned '
+  'each time.';
+
+-- sql/15_history/trigger.sql
+
+-- The triggers of a tracked table
+--
+--   _000_alpha_history           after each row: records it
+--   _000_alpha_history_lock      before a statement: takes the chain's lock, before the statement touches a row
+--   _000_alpha_history_truncate  before a TRUNCATE: records it
+--
+-- All are ENABLE ALWAYS. Their names sort first, so that a change that another AFTER trigger makes comes later. Nobody
+-- but alpha_owner may execute their functions, and PostgreSQL asks for that right when a trigger is made: so nobody can
+-- attach them to a table of his own. The row trigger's function is written for the table, because a function that fits
+-- any table would need dynamic SQL for each row; it does only until the next track_table, once a column was added.
+
+create function _take_history_lock() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  lock table only lock_table_changes in share update exclusive mode;
+  return null;
+end
+$function$;
+comment on function _take_history_lock is
+  'Statement trigger of a tracked table: takes the lock of the history''s chain, before a row is locked.';
+create function _refuse_renamed(recorded_name text, relation_name text, operation text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _refuse(
+    'AUD-015', format('%s was renamed or moved, so its history does not go on', recorded_name),
+    format('The table is %s now.', relation_name),
+    format('Rename it back; or call untrack_table(%L), and track_table for the new name.', recorded_name),
+    'table_changes', operation);
+end
+$function$;
+comment on function _refuse_renamed is 'Raises AUD-015: a tracked table has another name than its history.';
+create function _refuse_unchained(recorded_name text, operation text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _refuse(
+    'AUD-015', format('%s is tracked, so nothing may change it as a replica', recorded_name),
+    'session_replication_role is replica, so the history could not be chained.',
+    format('Set session_replication_role to origin. On a subscriber, call untrack_table(%L).', recorded_name),
+    'table_changes', operation);
+end
+$function$;
+comment on function _refuse_unchained is
+  'Raises AUD-015: a tracked table would change while session_replication_role is replica.';
+create function _record_change(
+  table_name text, operation text, old_key jsonb, new_key jsonb, old_row jsonb, new_row jsonb
+) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  role_name  text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+  changed    text[];
+begin
+  if current_setting('session_replication_role') = 'replica' then
+    perform _refuse_unchained(table_name, operation);
+  end if;
+  if operation = 'UPDATE' then
+    if old_row = new_row then
+      return;
+    end if;
+    changed := array(select n.key from jsonb_each(new_row) as n where n.value is distinct from old_row -> n.key);
+    if old_key <> new_key then
+      insert into table_changes (table_name, operation, key, other_key, old_row, changed_columns, acting_role,
+                                 application_name, client_address, transaction_id)
+      values (_record_change.table_name, _record_change.operation, old_key, new_key, _record_change.old_row, changed,
+              role_name, current_setting('application_name'), inet_client_addr(), txid_current());
+      insert into table_changes (table_name, operation, key, other_key, new_row, changed_columns, acting_role,
+                                 application_name, client_address, transaction_id)
+      values (_record_change.table_name, _record_change.operation, new_key, old_key, _record_change.new_row, changed,
+              role_name, current_setting('application_name'), inet_client_addr(), txid_current());
+      return;
+    end if;
+  end if;
+  insert into table_changes (table_name, operation, key, old_row, new_row, changed_columns, acting_role,
+                             application_name, client_address, transaction_id)
+  values (_record_change.table_name, _record_change.operation, coalesce(new_key, old_key), _record_change.old_row,
+          _record_change.new_row, changed, role_name, current_setting('application_name'), inet_client_addr(),
+          txid_current());
+end
+$function$;
+comment on function _record_change is
+  'Records a change in table_changes. The caller runs as the owner. Raises AUD-015 while session_replication_role is '
+  'replica, when the entry could not be chained.';
+create function _record_truncate() returns trigger
+language plpgsql security definer
+set search_path from current
+as $function$
+begin
+  if _qualified_name(tg_table_schema, tg_table_name) <> tg_argv[0] then
+    perform _refuse_renamed(tg_argv[0], _qualified_name(tg_table_schema, tg_table_name), tg_op);
+  end if;
+  perform _record_change(tg_argv[0], tg_op, null, null, null, null);
+  return null;
+end
+$function$;
+comment on function _record_truncate is 'Statement trigger of a tracked table: records a TRUNCATE. Argument: the name.';
+create function _history_function(table_name text) returns text
+language sql immutable strict
+set search_path from current
+as $function$
+  -- The name of a table may be as long as that of a function.
+  select '_history_' || left(encode(sha256(convert_to(table_name, 'UTF8')), 'hex'), 16);
+$function$;
+comment on function _history_function is 'Name of the row trigger''s function of a tracked table.';
+create function _history_generate(
+  table_name text, relation regclass, key_columns text[], exclude text[]
+) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  name   record;
+  shape  record;
+begin
+  select n.nspname, c.relname into name
+  from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
+  select array_agg(p.column_name || ' ' || p.type_name order by p.place)::text as columns,
+         case when bool_and(p.is_plain) then '' else
+           E'set timezone = ''UTC'' set datestyle = ''ISO'' set intervalstyle = ''postgres''\n'
+           'set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C''\n' end as settings,
+         (select format('jsonb_build_object(%s)',
+                        string_agg(format('%1$L, {row} -> %1$L', k.name), ', ' order by k.place))
+          from unnest(key_columns) with ordinality as k(name, place)) as key
+    into shape
+  from _printed_columns(relation) as p;
+  execute _fill($template$
+create or replace function {function:I}() returns trigger
+language plpgsql security definer
+set search_path = {home:I}, pg_temp
+{settings:s}as $history$
+declare
+  old_row  jsonb;
+  new_row  jsonb;
+begin
+  if tg_table_schema <> {schema:L} or tg_table_name <> {table:L} then
+    perform _refuse_renamed({name:L}, _qualified_name(tg_table_schema, tg_table_name), tg_op);
+  end if;
+  if _has_columns({relation:L}::regclass, {columns:L}) then
+    if tg_op <> 'INSERT' then
+      old_row := {old_row:s};
+    end if;
+    if tg_op <> 'DELETE' then
+      new_row := {new_row:s};
+    end if;
+  else
+    if tg_op <> 'INSERT' then
+      old_row := _print_row(old, tg_relid, {exclude:L});
+    end if;
+    if tg_op <> 'DELETE' then
+      new_row := _print_row(new, tg_relid, {exclude:L});
+    end if;
+  end if;
+  perform _record_change({name:L}, tg_op,
+                         case when old_row is not null then {old_key:s} end,
+                         case when new_row is not null then {new_key:s} end, old_row, new_row);
+  return null;
+end
+$history$;
+comment on function {function:I}() is {comment:L};
+revoke all on function {function:I}() from public
+$template$,
+    'function', _history_function(table_name), 'home', current_schema(), 'settings', shape.settings,
+    'schema', name.nspname, 'table', name.relname, 'name', table_name,
+    'relation', format('%I.%I', name.nspname, name.relname), 'columns', shape.columns, 'exclude', exclude::text,
+    'old_row', _row_sql(relation, 'old', exclude), 'new_row', _row_sql(relation, 'new', exclude),
+    'old_key', replace(shape.key, '{row}', 'old_row'), 'new_key', replace(shape.key, '{row}', 'new_row'),
+    'comment', format('Row trigger of %s: records each change in table_changes. Made by _history_generate.',
+                      table_name));
+end
+$function$;
+comment on function _history_generate is
+  'Writes the function of the row trigger of a tracked table, for the columns that it has now.';
+
+-- sql/15_history/replay.sql
+
+-- Which tables are tracked, and what their history says that they hold
+--
+-- No register says what is tracked: the last TRACK or UNTRACK entry does.
+--
+-- What a table holds follows from its entries since it was tracked last, or emptied: each says which row left a key,
+-- and which one came. A key holds a row if more came than left. Which one? Normally the last that came. But a deferred
+-- primary key lets two rows share a key until the transaction ends, and then it is the one that did not leave again. So
+-- rows are counted, and the order of the entries matters only where that is not enough. This is one query, with no loop
+-- over rows.
+--
+-- A row that left without having come was changed behind the triggers' back before. The count shows that, too.
+
+create type tracked_table as (
+  table_name   text,
+  since        bigint,
+  key_columns  text[],
+  exclude      text[],
+  columns      jsonb
+);
+comment on type tracked_table is 'A table that is tracked, as its last TRACK entry says.';
+comment on column tracked_table.table_name  is 'The name under which its history is kept.';
+comment on column tracked_table.since       is 'The entry that says so: older ones do not matter for what it holds.';
+comment on column tracked_table.key_columns is 'The columns of its primary key.';
+comment on column tracked_table.exclude     is 'The columns of which only the SHA-256 is recorded.';
+comment on column tracked_table.columns     is 'Its columns then: {column: type}.';
+create function _tracked_tables() returns setof tracked_table
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select t.table_name, t.id,
+         array(select k.value from jsonb_array_elements_text(t.new_row -> 'key') with ordinality as k(value, place)
+               order by k.place),
+         array(select e.value from jsonb_array_elements_text(t.new_row -> 'exclude') as e),
+         t.new_row -> 'columns'
+  from (select distinct on (c.table_name) c.table_name::text, c.id, c.operation, c.new_row
+        from only table_changes as c
+        where c.operation in ('TRACK', 'UNTRACK')
+        order by c.table_name, c.id desc) as t
+  where t.operation = 'TRACK'
+  order by t.table_name collate "C";
+$function$;
+comment on function _tracked_tables is 'The tables that are tracked now.';
 create function _history_needed_from() returns bigint
 language sql stable
 set search_path from current
 as $function$
-  select null::bigint;
+  select min(t.since) from _tracked_tables() as t;
 $function$;
 comment on function _history_needed_from is
-  'The lowest row of table_changes that the history of a tracked table still needs; null if none does.';
+  'The first entry of table_changes that a tracked table still needs; null if none is tracked. Retention asks it.';
+create function _history_name(name text) returns text
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+declare
+  parts    text[];
+  matches  text[];
+begin
+  begin
+    parts := parse_ident(name);
+  exception when invalid_parameter_value then
+    parts := null;
+  end;
+  if cardinality(parts) = 2 then
+    matches := array(select _qualified_name(parts[1], parts[2])
+                   where exists (select from only table_changes as c
+                                 where c.table_name = _qualified_name(parts[1], parts[2])));
+  elsif cardinality(parts) = 1 then
+    matches := array(select distinct c.table_name::text from only table_changes as c
+                   where c.operation in ('TRACK', 'TRUNCATE', 'UNTRACK')
+                     and (parse_ident(c.table_name))[2] = parts[1]);
+  end if;
+  if cardinality(matches) is distinct from 1 then
+    raise exception '% has no history', coalesce(name, 'NULL')
+      using errcode = '42P01', table = coalesce(name, 'NULL'),
+            hint = coalesce(
+              'Name one of these, with its schema: '
+              || (select string_agg(t.table_name, ', ') from _tracked_tables() as t) || '.',
+              'No table is tracked. Begin with select track_table(''schema.table'').');
+  end if;
+  return matches[1];
+end
+$function$;
+comment on function _history_name is
+  'The name under which table_changes has a table, which may be gone; raises 42P01 if it has no history. A name '
+  'without a schema does if only one fits.';
+create function _tracked_or_error(name text) returns text
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  known  text := _history_name(name);
+begin
+  if not exists (select from _tracked_tables() as t where t.table_name = known) then
+    raise exception '% is not tracked any more', known
+      using errcode = '42P01', table = known,
+            hint = 'Begin again with select track_table(…). Its history can still be read.';
+  end if;
+  return known;
+end
+$function$;
+comment on function _tracked_or_error is 'As _history_name; raises 42P01 for a table that is not tracked now, too.';
+create function _replayed(table_name text, after_id bigint, through_id bigint, without text[])
+returns table (key jsonb, entry_id bigint, row_data jsonb, is_there boolean, is_contradicted boolean)
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  with entries as (
+    select c.id, c.key, m.sign, jsonb_strip_nulls(m.row_data) - without as row_data
+    from only table_changes as c
+    cross join lateral (values (1, c.new_row), (-1, c.old_row)) as m(sign, row_data)
+    where c.table_name = _replayed.table_name and c.id > after_id and c.id <= through_id
+      and c.key is not null and m.row_data is not null
+  ), contents as (
+    select e.key, e.row_data, sum(e.sign) as net, max(e.id) filter (where e.sign = 1) as entry_id, max(e.id) as last_id
+    from entries as e
+    group by e.key, e.row_data
+  )
+  select distinct on (c.key) c.key, coalesce(c.entry_id, c.last_id), c.row_data, sum(c.net) over k > 0,
+         sum(c.net) over k not in (0, 1) or min(c.net) over k < 0
+  from contents as c
+  window k as (partition by c.key)
+  order by c.key, c.net > 0 desc, c.entry_id desc nulls last;
+$function$;
+comment on function _replayed is
+  'What a table held after an entry of table_changes, by those between: for each key the entry by which its row came, '
+  'the row without nulls and without some columns, whether the key holds a row, and whether entries contradict each '
+  'other.';
+create function _complete_entry(moment timestamptz) returns bigint
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+declare
+  low      bigint;
+  high     bigint;
+  probe    record;
+  writer   bigint;
+begin
+  select coalesce(min(c.id), 1) - 1, coalesce(max(c.id), 0) into low, high from only table_changes as c;
+  while low < high loop  -- the last entry up to that moment: times never decrease
+    select c.id, c.created_at into probe from only table_changes as c
+    where c.id >= (low + high + 1) / 2 order by c.id limit 1;
+    if probe.created_at <= moment then
+      low := probe.id;
+    else
+      high := (low + high + 1) / 2 - 1;
+    end if;
+  end loop;
+  -- Not in the middle of a transaction.
+  select c.transaction_id into writer from only table_changes as c where c.id = low;
+  select c.transaction_id into probe from only table_changes as c where c.id > low order by c.id limit 1;
+  if writer = probe.transaction_id then
+    select coalesce(max(c.id), 0) into low from only table_changes as c where c.id < low and c.transaction_id <> writer;
+  end if;
+  return low;
+end
+$function$;
+comment on function _complete_entry is
+  'The last entry of table_changes by a transaction all of whose entries are from that moment or earlier.';
+
+-- sql/15_history/verify.sql
+
+-- Does a tracked table hold what its history says?
+--
+-- verify_tracked replays the history and compares. History and table are read by one query, so in one snapshot. A
+-- change and its entry are committed together, so it sees both or neither, whatever writers do. Before that it takes
+-- the lock of a reader on the table, because TRUNCATE and ALTER TABLE do not respect older snapshots; from then on they
+-- wait. In REPEATABLE READ the snapshot is older than that lock, so there it compares only if nobody has written a
+-- history since.
+--
+-- It looks at the table's columns, its key and its triggers, too. What the triggers' functions say is a guard.
+
+create function _tracking_problems(
+  table_name text, relation regclass, key_columns text[], columns jsonb
+) returns table (problem text, detail text)
+language sql stable
+set search_path from current
+as $function$
+  select 'trigger_changed',
+         format('the trigger %s %s', w.tgname, case
+           when t.oid is null then 'is gone'
+           when t.tgenabled = 'D' then 'is disabled'
+           when t.tgenabled <> 'A' then 'is not ENABLE ALWAYS'
+           else 'is not the one that track_table made' end)
+  from (values ('_000_alpha_history', 29, _history_function(_tracking_problems.table_name), ''),
+               ('_000_alpha_history_lock', 30, '_take_history_lock', ''),
+               ('_000_alpha_history_truncate', 34, '_record_truncate', _tracking_problems.table_name))
+       as w(tgname, tgtype, function_name, argument)
+  left join pg_trigger as t on t.tgrelid = relation and t.tgname = w.tgname
+  where t.oid is null
+     or t.tgenabled <> 'A' or t.tgtype <> w.tgtype or t.tgqual is not null or t.tgattr::text <> '' or t.tgdeferrable
+     or t.tgfoid is distinct from to_regprocedure(format('%I.%I()', current_schema(), w.function_name))
+     or t.tgargs <> case when w.argument = '' then '' else convert_to(w.argument, 'UTF8') || decode('00', 'hex') end
+  union all
+  select 'key_changed', format('the primary key is (%s); it was (%s)', array_to_string(k.present, ', '),
+                               array_to_string(key_columns, ', '))
+  from (select array(select a.attname::text
+                     from pg_index as x
+                     cross join unnest(x.indkey) with ordinality as k(number, place)
+                     join pg_attribute as a on a.attrelid = x.indrelid and a.attnum = k.number
+                     where x.indrelid = relation and x.indisprimary and k.place <= x.indnkeyatts
+                     order by k.place) as present) as k
+  where k.present <> key_columns
+  union all
+  select 'column_changed',
+         case when p.column_name is null then format('the column %s is gone', c.key)
+              else format('the column %s is of type %s; it was %s', c.key, p.type_name, c.value) end
+  from jsonb_each_text(columns) as c
+  left join _printed_columns(relation) as p on p.column_name = c.key
+  where p.type_name is distinct from c.value;
+$function$;
+comment on function _tracking_problems is
+  'What is wrong with a tracked table besides its rows: triggers, key, columns. A column that was added is not.';
+create function _verify_tracked_table(tracked tracked_table) returns table (
+  table_name text, problem text, key jsonb, recorded jsonb, present jsonb, detail text
+)
+language plpgsql volatile
+set search_path from current
+set row_security = off
+set timezone = 'UTC' set datestyle = 'ISO' set intervalstyle = 'postgres' set bytea_output = 'hex'
+set extra_float_digits = 1 set lc_monetary = 'C'
+as $function$
+#variable_conflict use_column
+declare
+  relation  regclass := to_regclass(tracked.table_name);
+  place     record;
+  lost      text[];
+begin
+  select n.nspname, c.relname into place
+  from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+  where c.oid = relation and c.relkind = 'r';
+  if not found then
+    return query select tracked.table_name, 'table_gone', null::jsonb, null::jsonb, null::jsonb,
+                        'the table was dropped, renamed or moved to another schema';
+    return;
+  end if;
+  return query select tracked.table_name, p.problem, null::jsonb, null::jsonb, null::jsonb, p.detail
+               from _tracking_problems(tracked.table_name, relation, tracked.key_columns, tracked.columns) as p;
+  if found and not has_table_privilege(relation, 'select') then
+    return;  -- another table, perhaps
+  end if;
+  execute format('lock table only %I.%I in access share mode', place.nspname, place.relname);
+  if current_setting('transaction_isolation') <> 'read committed'
+     and _snapshot_sees(pg_sequence_last_value('writer_table_changes'::regclass)) is not true then
+    raise exception 'a history has grown since this transaction''s snapshot'
+      using errcode = '40001', hint = 'Compare in READ COMMITTED, or run the transaction again.';
+  end if;
+  lost := array(select c.key from jsonb_object_keys(tracked.columns) as c(key)
+                where c.key not in (select p.column_name from _printed_columns(relation) as p));
+  if lost && tracked.key_columns then
+    return;  -- no row has a key that could be compared
+  end if;
+  return query execute _fill($query$
+    with
+    recorded as materialized (
+      select r.key, r.entry_id, r.row_data, r.is_there, r.is_contradicted
+      from _replayed($1, (select max(c.id) from only table_changes as c
+                          where c.table_name = $1 and c.operation in ('TRACK', 'TRUNCATE', 'UNTRACK')),
+                     9223372036854775807, $2) as r
+    ), present as materialized (
+      select (select jsonb_object_agg(k.name, t.printed -> k.name) from unnest($3) as k(name)) as key,
+             jsonb_strip_nulls(t.printed) as row_data
+      from (select {printed:s} as printed from only {schema:I}.{table:I} as t offset 0) as t
+    )
+    select $1, d.problem, coalesce(r.key, p.key), case when r.is_there then r.row_data end, p.row_data,
+           case d.problem
+             when 'missing_row' then format('entry %s says that it is there', r.entry_id)
+             when 'extra_row' then 'no entry says that it came'
+             when 'changed_row' then format('it is not as entry %s says', r.entry_id)
+             else 'entries contradict each other: it was changed before without an entry' end
+    from recorded as r
+    full join present as p on p.key = r.key
+    cross join lateral (select case
+      when p.key is null and r.is_there then 'missing_row'
+      when p.key is not null and r.is_there is not true then 'extra_row'
+      when p.row_data <> r.row_data then 'changed_row'
+      when r.is_contradicted then 'unrecorded_change' end as problem) as d
+    where d.problem is not null
+    order by coalesce(r.key, p.key)
+    $query$, 'printed', _row_sql(relation, 't', tracked.exclude), 'schema', place.nspname, 'table', place.relname)
+    using tracked.table_name, lost, tracked.key_columns;
+end
+$function$;
+comment on function _verify_tracked_table is
+  'Compares one tracked table, a row of _tracked_tables, with its history; columns as in verify_tracked. Raises 40001 '
+  'if it cannot in this transaction''s snapshot.';
+create function verify_tracked("table" text default null)
+returns table (table_name text, problem text, key jsonb, recorded jsonb, present jsonb, detail text)
+language plpgsql volatile security definer
+set search_path from current
+as $function$
+#variable_conflict use_column
+declare
+  name     text;
+  tracked  tracked_table;
+begin
+  if "table" is not null then
+    name := _tracked_or_error("table");
+  end if;
+  for tracked in select t.* from _tracked_tables() as t where name is null or t.table_name = name loop
+    return query select v.* from _verify_tracked_table(tracked) as v;
+  end loop;
+end
+$function$;
+comment on function verify_tracked is
+  'Compares tracked tables, or one, with their history: a row for each difference, so none if they hold what it says. '
+  'problem is missing_row, extra_row, changed_row, unrecorded_change, trigger_changed, key_changed, column_changed or '
+  'table_gone. Raises 42P01 for a table that is not tracked, and 42501 for one that may not be read.';
+create function _compare_with_histories(result chain_verdict) returns chain_verdict
+language plpgsql volatile
+set search_path from current
+as $function$
+declare
+  tracked     tracked_table;
+  differs     record;
+  mismatch    text;
+  unreadable  text;
+begin
+  -- Each for itself: one that cannot be read must not hide another that differs.
+  for tracked in select t.* from _tracked_tables() as t loop
+    begin
+      select count(*) as number,
+             (array_agg(concat_ws(' ', v.problem, v.key::text) || ': ' || v.detail))[1] as first into differs
+      from _verify_tracked_table(tracked) as v;
+      if differs.number > 0 then
+        mismatch := concat_ws('; ', mismatch, format('%s differs from its history in %s places, first %s',
+                                               tracked.table_name, differs.number, differs.first));
+      end if;
+    exception when others then
+      unreadable := concat_ws('; ', unreadable, format('%s could not be compared with its history: %s (%s)',
+                                                       tracked.table_name, sqlerrm, sqlstate));
+    end;
+  end loop;
+  if mismatch is not null then
+    return _with_verdict(result, 'history_mismatch', concat_ws('; ', mismatch, unreadable), 'AUD-015');
+  elsif unreadable is not null then
+    return _with_verdict(result, 'not_run', unreadable);
+  end if;
+  return result;
+end
+$function$;
+comment on function _compare_with_histories is
+  'Turns a good verdict on table_changes into history_mismatch (AUD-015) if a tracked table does not hold what its '
+  'history says, and into not_run if one cannot be compared.';
+perform _grant('execute on routine', '{verify_tracked}', '{app_auditor}');
+
+-- sql/15_history/track.sql
+
+-- Beginning and ending the history of a table
+--
+-- track_table and untrack_table run with the caller's rights, because only the owner of a table may give it triggers,
+-- and alpha_owner is not that. What needs the rights of alpha_owner (the trigger's function, the entries) is in
+-- functions that nobody else may execute. So both may only be called by a login that owns the table and is a member of
+-- alpha_owner, or by a superuser.
+--
+-- A tracked table gets a function of its own, which is a guard. So both compare the guards before, and record them
+-- after, as a migration does.
+
+create function _refuse_untrackable(relation regclass) returns void
+language plpgsql stable
+set search_path from current
+as $function$
+declare
+  item    record;
+  reason  text;
+  cure    text := 'Track an ordinary table with a primary key.';
+begin
+  select c.oid, c.relkind, c.relpersistence, c.relowner, c.relrowsecurity, n.nspname, c.relname,
+         _qualified_name(n.nspname, c.relname) as name,
+         (select e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
+          where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_extension'::regclass
+            and d.deptype = 'e' limit 1) as extension
+    into item
+  from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
+  if not found then
+    raise exception 'there is no such table'
+      using errcode = '42P01', table = coalesce(relation::text, 'NULL'),
+            hint = 'Name one with its schema: ''schema.table''.';
+  end if;
+  case
+    when item.nspname in ('pg_catalog', 'information_schema', 'pg_toast') then
+      reason := 'is a table of PostgreSQL itself';
+    when item.relkind = 'p' then
+      reason := 'is partitioned';
+      cure := 'Track each of its partitions: rows are stored there, and each can be emptied or detached by itself.';
+    when item.relkind <> 'r' then
+      reason := 'is ' || case item.relkind when 'v' then 'a view' when 'm' then 'a materialized view'
+                                            when 'f' then 'a foreign table' else 'no table' end;
+      cure := 'Track the table that the rows are stored in.';
+    when item.relpersistence = 't' then
+      reason := 'is temporary, and ends with its session';
+    when item.relpersistence = 'u' then
+      reason := 'is unlogged: a crash would empty it';
+      cure := format('alter table %s set logged', item.name);
+    when item.extension is not null then
+      reason := format('belongs to the extension %s', item.extension);
+    when item.relowner = (select c.relowner from pg_class as c where c.oid = 'table_changes'::regclass) then
+      reason := 'belongs to alpha-db';
+      cure := 'Its own chain is its history: select * from chain_rows(…).';
+    when item.relrowsecurity then
+      reason := 'has row-level security, which would hide rows from the comparison';
+      cure := format('alter table %s disable row level security', item.name);
+    when not exists (select from pg_index as x where x.indrelid = relation and x.indisprimary and x.indisvalid) then
+      reason := 'has no primary key';
+      cure := 'A history says which row changed. Give the table a primary key.';
+    when exists (select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
+                 join pg_namespace as n on n.oid = p.pronamespace
+                 where t.tgrelid = relation and t.tgname = '_000_alpha_history' and n.nspname <> current_schema()) then
+      reason := 'is tracked by the installation of another schema';
+      cure := 'Let one installation keep its history.';
+    else
+      return;
+  end case;
+  raise exception '% % and cannot be tracked', item.name, reason
+    using errcode = '42809', table = item.name, hint = cure;
+end
+$function$;
+comment on function _refuse_untrackable is 'Raises 42809, with a reason and a hint, for what cannot be tracked.';
+create function _begin_tracking(
+  table_name text, relation regclass, key_columns text[], exclude text[]
+) returns text[]
+language plpgsql security definer
+set search_path from current
+set quote_all_identifiers = off set standard_conforming_strings = on
+as $function$
+declare
+  excluded  text[] := coalesce(exclude, (select t.exclude from _tracked_tables() as t
+                                         where t.table_name = _begin_tracking.table_name), '{}');
+  missing   text;
+  previous  text := coalesce(current_setting('alpha.maintenance', true), '');
+begin
+  lock table only lock_migrations in share update exclusive mode;
+  perform _require_guards(format('%s cannot be tracked', table_name));
+  select e.name into missing from unnest(excluded) as e(name)
+  where e.name is null or e.name not in (select p.column_name from _printed_columns(relation) as p);
+  if found then
+    raise exception '% has no column % to exclude', table_name, coalesce(quote_ident(missing), 'NULL')
+      using errcode = '42703', table = table_name, hint = 'Give the names of columns as they are: array[''pin''].';
+  elsif excluded && key_columns then
+    raise exception 'a column of the key of % cannot be excluded', table_name
+      using errcode = '22023', table = table_name,
+            hint = 'The history names each row by its key. Give the table a key without a secret.';
+  end if;
+  -- A reason for the DDL guard, which records it.
+  perform set_config('alpha.maintenance', format('track_table: %s', table_name), true);
+  perform _history_generate(table_name, relation, key_columns, excluded);
+  perform set_config('alpha.maintenance', previous, true);
+  return excluded;
+end
+$function$;
+comment on function _begin_tracking is
+  'Makes the row trigger''s function of a table that track_table begins to track, and returns the columns that are '
+  'excluded.';
+create function _take_snapshot(
+  table_name text, relation regclass, key_columns text[], exclude text[], differences bigint
+) returns bigint
+language plpgsql security definer
+set search_path from current
+set row_security = off
+set timezone = 'UTC' set datestyle = 'ISO' set intervalstyle = 'postgres' set bytea_output = 'hex'
+set extra_float_digits = 1 set lc_monetary = 'C'
+as $function$
+declare
+  row_count  bigint;
+  role_name  text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+begin
+  insert into table_changes (table_name, operation, new_row, acting_role, application_name, client_address,
+                             transaction_id)
+  select _take_snapshot.table_name, 'TRACK',
+         jsonb_build_object('key', key_columns, 'exclude', exclude, 'differences', differences,
+                            'columns', (select jsonb_object_agg(p.column_name, p.type_name)
+                                        from _printed_columns(relation) as p)),
+         role_name, current_setting('application_name'), inet_client_addr(), txid_current();
+  execute _fill($insert$
+    insert into table_changes (table_name, operation, key, new_row, acting_role, application_name, client_address,
+                               transaction_id)
+    select {name:L}, 'SNAPSHOT', (select jsonb_object_agg(k.name, s.printed -> k.name) from unnest($1) as k(name)),
+           s.printed, $2, current_setting('application_name'), inet_client_addr(), txid_current()
+    from (select {printed:s} as printed from only {relation:s} as t offset 0) as s
+    $insert$, 'name', table_name, 'printed', _row_sql(relation, 't', exclude), 'relation', relation::text)
+    using key_columns, role_name;
+  get diagnostics row_count = row_count;
+  perform record_guards(format('track_table: %s', table_name));
+  return row_count;
+end
+$function$;
+comment on function _take_snapshot is
+  'Records that a table is tracked, and each row that is there; returns how many. Records the guards, too.';
+create function track_table("table" regclass, exclude text[] default null) returns bigint
+language plpgsql
+set search_path from current
+as $function$
+#variable_conflict use_column
+declare
+  relation     regclass := "table";
+  item         record;
+  excluded     text[];
+  differences  bigint;
+begin
+  perform _refuse_untrackable(relation);
+  select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
+         format('%I.%I', n.nspname, c.relname) as sql,
+         array(select a.attname::text
+               from pg_index as x
+               cross join unnest(x.indkey) with ordinality as k(number, place)
+               join pg_attribute as a on a.attrelid = x.indrelid and a.attnum = k.number
+               where x.indrelid = c.oid and x.indisprimary and k.place <= x.indnkeyatts order by k.place) as key
+    into item
+  from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'track_table runs in READ COMMITTED only'
+      using errcode = '25001', table = item.name, detail = 'An older snapshot might not show rows that are there.',
+            hint = 'Begin with: begin isolation level read committed.';
+  end if;
+  execute format('grant select on table %I.%I to %I', item.nspname, item.relname, _owner_role());
+  if not has_schema_privilege(_owner_role(), item.nspname, 'usage') then
+    execute format('grant usage on schema %I to %I', item.nspname, _owner_role());
+  end if;
+  if not has_schema_privilege(_owner_role(), item.nspname, 'usage') then
+    raise exception '% may not use the schema %', _owner_role(), item.nspname
+      using errcode = '42501', hint = format('Let its owner run: grant usage on schema %I to %I', item.nspname,
+                                             _owner_role());
+  end if;
+  -- No writer until the end of the transaction: what is taken in is what the triggers then follow.
+  execute format('lock table only %I.%I in share row exclusive mode', item.nspname, item.relname);
+  differences := (select count(*) from verify_tracked(item.name)
+                  where exists (select from _tracked_tables() as t where t.table_name = item.name));
+  excluded := _begin_tracking(item.name, relation, item.key, exclude);
+  execute _fill($create$
+    create or replace trigger _000_alpha_history after insert or update or delete on {table:s}
+      for each row execute function {home:I}.{function:I}();
+    create or replace trigger _000_alpha_history_lock before insert or update or delete on {table:s}
+      for each statement execute function {home:I}._take_history_lock();
+    create or replace trigger _000_alpha_history_truncate before truncate on {table:s}
+      for each statement execute function {home:I}._record_truncate({name:L});
+    comment on trigger _000_alpha_history on {table:s} is
+      'Records each change in the history that alpha-db keeps of this table.';
+    comment on trigger _000_alpha_history_lock on {table:s} is
+      'Lets one transaction at a time write the history, before it locks rows.';
+    comment on trigger _000_alpha_history_truncate on {table:s} is
+      'Records TRUNCATE in the history that alpha-db keeps of this table.';
+    alter table only {table:s} enable always trigger _000_alpha_history,
+      enable always trigger _000_alpha_history_lock, enable always trigger _000_alpha_history_truncate;
+    $create$, 'table', item.sql, 'home', current_schema(), 'function', _history_function(item.name),
+    'name', item.name);
+  return _take_snapshot(item.name, relation, item.key, excluded, differences);
+end
+$function$;
+comment on function track_table is
+  'Keeps a history of a table from now on, in table_changes; returns how many rows it has now. Called again, it makes '
+  'a fresh beginning, with the same excluded columns if none are given. Needs a member of alpha_owner who owns the '
+  'table.';
+create function _end_tracking(table_name text) returns void
+language plpgsql security definer
+set search_path from current
+set quote_all_identifiers = off set standard_conforming_strings = on
+as $function$
+declare
+  previous  text := coalesce(current_setting('alpha.maintenance', true), '');
+begin
+  insert into table_changes (table_name, operation, acting_role, application_name, client_address, transaction_id)
+  values (_end_tracking.table_name, 'UNTRACK', coalesce(nullif(current_setting('role'), 'none'), session_user),
+          current_setting('application_name'), inet_client_addr(), txid_current());
+  perform set_config('alpha.maintenance', format('untrack_table: %s', table_name), true);
+  execute format('drop function %I()', _history_function(table_name));
+  perform set_config('alpha.maintenance', previous, true);
+  perform record_guards(format('untrack_table: %s', table_name));
+end
+$function$;
+comment on function _end_tracking is
+  'Records that a table is no longer tracked, drops its trigger''s function, and records the guards.';
+create function _require_guards(complaint text) returns void
+language plpgsql security definer
+set search_path from current
+as $function$
+declare
+  problem  text;
+begin
+  select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
+  from verify_guards() as g limit 1;
+  if found then
+    raise exception 'AUD-011: %, because the guards are not as installed: %', complaint, problem
+      using errcode = 'AUD11',
+            hint = 'List the changes: select * from verify_guards(). '
+                   'Undo them, or accept them: select record_guards(''reason'').';
+  end if;
+end
+$function$;
+comment on function _require_guards is 'Raises AUD-011 with a complaint if a guard is not as recorded.';
+create function untrack_table("table" text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  name   text := _tracked_or_error("table");
+  place  record;
+begin
+  lock table only lock_migrations in share update exclusive mode;
+  perform _require_guards(format('%s cannot be untracked', name));
+  -- Wherever they are, if the table has another name now; none if it is gone.
+  for place in
+    select n.nspname, c.relname, t.tgname
+    from pg_trigger as t
+    join pg_class as c on c.oid = t.tgrelid
+    join pg_namespace as n on n.oid = c.relnamespace
+    where t.tgname ~ '^_000_alpha_history'
+      and t.tgrelid in (select r.tgrelid from pg_trigger as r
+                        where r.tgfoid = to_regprocedure(format('%I.%I()', current_schema(), _history_function(name)))
+                        union all select to_regclass(name))
+      and exists (select from pg_proc as p
+                  where p.oid = t.tgfoid and p.pronamespace = quote_ident(current_schema())::regnamespace)
+  loop
+    execute format('drop trigger %I on %I.%I', place.tgname, place.nspname, place.relname);
+  end loop;
+  if to_regclass(name) is not null then
+    execute format('revoke select on table %I.%I from %I', (parse_ident(name))[1], (parse_ident(name))[2],
+                   _owner_role());
+  end if;
+  perform _end_tracking(name);
+end
+$function$;
+comment on function untrack_table is
+  'Ends the history of a table, which stays readable. Takes the name under which it is kept, because the table may be '
+  'gone. Needs a member of alpha_owner who owns the table.';
+
+-- sql/15_history/read.sql
+
+-- Reading a history: one row's, or the whole table as it was
+
+create function table_history("table" text, key text)
+returns table (
+  id bigint, operation text, old_row jsonb, new_row jsonb, changed_columns text[], other_key jsonb, recorded_by text,
+  acting_role text, application_name text, client_address inet, transaction_id bigint, created_at timestamptz
+)
+language plpgsql stable security definer
+set search_path from current
+set row_security = off
+as $function$
+#variable_conflict use_column
+declare
+  name         text := _history_name("table");
+  key_columns  text[];
+  wanted       jsonb;
+begin
+  -- As the last entry says: a table whose key changes begins a history again.
+  select array(select jsonb_object_keys(c.key) order by 1) into key_columns from only table_changes as c
+  where c.table_name = name and c.key is not null order by c.id desc limit 1;
+  if cardinality(key_columns) = 1 and key !~ '^[[:space:]]*[{]' then
+    wanted := jsonb_build_object(key_columns[1], key);
+  else
+    begin
+      select jsonb_object_agg(e.key, e.value) into wanted from jsonb_each_text(key::jsonb) as e;
+    exception when others then
+      wanted := null;
+    end;
+    if key_columns is not null
+       and array(select jsonb_object_keys(wanted) order by 1) is distinct from key_columns then
+      raise exception 'the key of % is (%)', name, array_to_string(key_columns, ', ')
+        using errcode = '22023', table = name,
+              hint = format('Give it as an object, each value as the history prints it: ''%s''.',
+                            (select jsonb_object_agg(k.name, '…') from unnest(key_columns) as k(name)));
+    end if;
+  end if;
+  return query
+    select c.id, c.operation::text, c.old_row, c.new_row, c.changed_columns, c.other_key, c.recorded_by,
+           c.acting_role::text, c.application_name::text, c.client_address, c.transaction_id, c.created_at
+    from only table_changes as c
+    where c.table_name = name and jsonb_hash(c.key) = jsonb_hash(wanted) and c.key = wanted
+       or c.table_name = name and c.operation = 'TRUNCATE'
+    order by c.id;
+end
+$function$;
+comment on function table_history is
+  'The history of the row with a key: the value, or an object if the key has several columns, each value as the '
+  'history prints it. A TRUNCATE belongs to the history of every row. Raises 42P01 for a table without a history, '
+  '22023 for an object that is not its key.';
+create function table_as_of("table" text, moment timestamptz) returns setof jsonb
+language plpgsql stable security definer
+set search_path from current
+set row_security = off
+set timezone = 'UTC' set datestyle = 'ISO'
+as $function$
+declare
+  name     text := _history_name("table");
+  through  bigint := _complete_entry(moment);
+  base     record;
+begin
+  select c.id, c.operation into base from only table_changes as c
+  where c.table_name = name and c.id <= through and c.operation in ('TRACK', 'TRUNCATE', 'UNTRACK')
+  order by c.id desc limit 1;
+  if not found then
+    raise exception 'the history of % does not go back to %', name, coalesce(moment::text, 'NULL')
+      using errcode = '22023', table = name,
+            hint = format('Give a moment from %s on.',
+                          (select min(c.created_at) from only table_changes as c
+                           where c.table_name = name and c.operation in ('TRACK', 'TRUNCATE', 'UNTRACK')));
+  elsif base.operation = 'UNTRACK' then
+    raise exception '% was not tracked at %', name, moment
+      using errcode = '22023', table = name,
+            hint = 'Give a moment at which it was: select * from table_changes.';
+  end if;
+  return query
+    select c.new_row
+    from _replayed(name, base.id, through, '{}') as r join only table_changes as c on c.id = r.entry_id
+    where r.is_there
+    order by r.key;
+end
+$function$;
+comment on function table_as_of is
+  'The rows that a tracked table held at a moment, each value as text; whole transactions only: one counts from its '
+  'last entry on. Raises 22023 for a moment that the history does not cover, 42P01 for a table without one.';
+perform _grant('execute on routine', '{table_history,table_as_of}', '{app_auditor}');
 
 -- sql/16_retention/policies.sql
 

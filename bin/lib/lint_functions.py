@@ -78,6 +78,11 @@ ACCEPTED = [
     (r".", r"target type is different type than source type", "a constant's cast, as in x jsonb := '[]'"),
     (r".", r"OUT variable \"\w+\" is maybe unmodified", "RETURN QUERY EXECUTE sets it"),
     (r"^damaged_rows\(", r"parameter \"table\" is reserved", "a release's payload names its members so"),
+    (
+        r"^(track_table|untrack_table|verify_tracked|table_history|table_as_of)\(",
+        r"parameter \"table\" is reserved",
+        "a call names it by its place",
+    ),
     (r"^append_", r"unmodified OUT variable \"correlation_id\"", "the caller gave it"),
     (r"^_grant\(", NOT_SANITIZED, "the privilege is a constant in the migrations that call it"),
     (

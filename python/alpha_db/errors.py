@@ -149,6 +149,10 @@ class RowDeleteRefused(Refused, code="AUD-014"):
     """Deliveries, decisions and your own tables are append-only: a DELETE or TRUNCATE was refused."""
 
 
+class HistoryMismatch(Refused, code="AUD-015"):
+    """A tracked table does not hold what its history says, or a change of it cannot be recorded."""
+
+
 class RetentionRefused(Refused, code="AUD-016"):
     """Rows may not leave the log: not approved, on legal hold, still referred to, or not the oldest rows."""
 

@@ -222,6 +222,23 @@ select record_row(table_name => %(table_name)s::text, content => %(content)s::js
 -- name: append_row
 call append_row(table_name => %(table_name)s::text, content => %(content)s::jsonb);
 
+-- name: track_table
+select track_table("table" => to_regclass(%(table)s::text), exclude => %(exclude)s::text[]);
+
+-- name: untrack_table
+select untrack_table("table" => %(table)s::text);
+
+-- name: table_history
+select id, operation, created_at, recorded_by, acting_role, application_name, host(client_address) as client_address,
+       transaction_id, changed_columns, other_key, old_row, new_row
+from table_history("table" => %(table)s::text, key => %(key)s::text);
+
+-- name: table_as_of
+select table_as_of("table" => %(table)s::text, moment => %(moment)s::timestamptz) as row;
+
+-- name: verify_tracked
+select table_name, problem, key, recorded, present, detail from verify_tracked("table" => %(table)s::text);
+
 -- name: verify_chain
 select table_name, rows_checked, first_id, last_id, is_valid, error_code, verdict, broken_id, expected_hash,
        actual_hash, detail

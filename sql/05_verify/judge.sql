@@ -28,6 +28,9 @@ begin
   if result.is_valid and to_id is null and table_name in ('lockdown_events', 'risk_change_log') then
     result := _compare_with_consensus(result);  -- 08_lockdown/damage.sql
   end if;
+  if result.is_valid and to_id is null and table_name = 'table_changes' then
+    result := _compare_with_histories(result);  -- 15_history/verify.sql, which makes that table, too
+  end if;
   return result;
 exception when others then
   return _verdict(table_name, 'not_run', format('%s (%s)', sqlerrm, sqlstate));

@@ -16,8 +16,8 @@
 --
 -- Called here, but made in later chapters: changed_guards, _lowered_counters (06_guards); the sequences lockdown_alarm
 -- and lockdown_lifted, acknowledged_damage, _attend_alarm and _engage_lockdown (08_lockdown); _compare_with_consensus
--- (08_lockdown, which asks 12_consensus). An installation without them, or one where somebody dropped them, still gets
--- verdicts: see judge.sql. docs/chain-format.md lists the verdicts.
+-- (08_lockdown, which asks 12_consensus); _compare_with_histories (15_history). An installation without them, or one
+-- where somebody dropped them, still gets verdicts: see judge.sql. docs/chain-format.md lists the verdicts.
 
 create type chain_verdict as (
   table_name     text,
@@ -41,11 +41,11 @@ comment on column chain_verdict.is_valid      is
   'True: intact, archived or acknowledged. False: damage or changed guards. Null: could not be checked, or is not '
   'there.';
 comment on column chain_verdict.error_code    is
-  'AUD-009 for damage, RSK-007 for what does not follow from the signed proposals, AUD-011 for changed guards, '
-  'otherwise null.';
+  'AUD-009 for damage, RSK-007 for what does not follow from the signed proposals, AUD-015 for tracked tables that '
+  'differ from their history, AUD-011 for changed guards, otherwise null.';
 comment on column chain_verdict.verdict       is
   'intact, content_mismatch, missing_rows, tail_missing, order_violation, table_missing, checkpoint_mismatch, '
-  'consensus_mismatch, guard_changed, archived, acknowledged, not_there or not_run.';
+  'consensus_mismatch, history_mismatch, guard_changed, archived, acknowledged, not_there or not_run.';
 comment on column chain_verdict.broken_id     is
   'First damaged or missing row; null if the table itself is gone.';
 comment on column chain_verdict.expected_hash is

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import history
 from bench.cli import PARTS, Part, main
 from bench.contestants import FILES, OURS, PLAIN, TABLES
 from bench.host import Host
@@ -263,3 +264,17 @@ def test_the_page_takes_the_figures_of_runs() -> None:
     assert "| 1 writer | 80.00 |" in found
     assert filled(found, [document("15.1", 1.75), document("18.1", 1.85)]) == found
     assert filled((ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), [document("15.1", 1.75)])
+
+
+def test_the_part_history_changes_its_four_tables(db: Connection) -> None:
+    for file in (*FILES, "history.sql"):
+        db.execute((ROOT / "bench" / file).read_bytes())
+    for table in history.TABLES.values():
+        for statement in (history.INSERT, history.UPDATE):
+            db.execute(statement.format(table).encode(), {"k": "000000000001"})
+    trails = query(
+        db,
+        "select (select count(*) from supa_versions) as audited, (select count(*) from chained_versions) as chained,"
+        " (select count(*) from table_changes where operation in ('INSERT', 'UPDATE')) as tracked",
+    )
+    assert trails == [{"audited": 2, "chained": 2, "tracked": 2}]

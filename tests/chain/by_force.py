@@ -21,6 +21,7 @@ TABLES = (
     "guard_states",
     "chain_columns",
     "checkpoint_runs",
+    "table_changes",
 )
 
 
@@ -43,6 +44,9 @@ def fill_all(connection: Connection, *, released: bool = True) -> None:
         Council(connection).bootstrap("ada", "ben", "cyd").release()
     for _ in range(4):
         query(connection, "select record_checkpoint_run()")
+    query(connection, "create table held (id integer, constraint held_pkey primary key (id))")
+    query(connection, "select track_table('held')")
+    query(connection, "insert into held select generate_series(1, 3)")
     for number in range(4):
         query(connection, "select _record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
 

@@ -52,7 +52,10 @@ AGAIN: dict[str, list[str]] = {
     "risk watch": ["--once"],
 }
 #: commands that the tests below run
-ONCE = {"tables widen", "tables chain", "tables extend", "checkpoint witness"}
+ONCE = {
+    "tables widen", "tables chain", "tables extend", "checkpoint witness", "tables track", "tables untrack",
+    "tables history", "tables as-of", "tables verify",
+}  # fmt: skip
 #: commands of agents: test_agents_propose_and_vote runs them
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
@@ -132,6 +135,22 @@ def test_own_tables_are_chained_and_extended(pooled: Desk, db: Connection) -> No
         query(db, f"alter table {name} add column b text")
         assert "hashed with b" in pooled.run("tables", "extend", name).out
     assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
+    assert_healthy(db)
+
+
+def test_a_table_is_tracked(pooled: Desk, db: Connection) -> None:
+    db.execute(
+        "create table positions (id integer primary key, v integer); insert into positions values (1, 1)"
+    )
+    for _ in range(3):
+        pooled.run("tables", "track", "public.positions")
+        db.execute("update positions set v = v + 1")
+        assert "UPDATE" in pooled.run("tables", "history", "positions", "1").out
+        assert pooled.run("tables", "as-of", "positions", "now", "--json").json == [
+            {"id": "1", "v": str(one(db, "select v from positions"))}
+        ]
+        pooled.run("tables", "verify")
+        pooled.run("tables", "untrack", "positions")
     assert_healthy(db)
 
 

@@ -44,6 +44,7 @@ KIT_TABLES = (
     "log_nodes",
     "maintenance_events",
     "retention_policies",
+    "table_changes",
     "verification_runs",
 )
 
@@ -70,6 +71,12 @@ STATE = {
     "rejected_attempts()",
     "risk_evidence(bigint)",
     "verify_config_integrity()",
+}
+# what is asked of tracked tables
+HISTORY = {
+    "table_as_of(text,timestamp with time zone)",
+    "table_history(text,text)",
+    "verify_tracked(text)",
 }
 # what is asked before rows leave
 RETENTION = {"legal_holds()", "retention_plan(timestamp with time zone,text)"}
@@ -216,6 +223,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *GUARDS,
         *SIGNING,
         *LOGS,
+        *HISTORY,
         *GROWTH,
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",

@@ -17,7 +17,7 @@ TABLES = {
     **dict.fromkeys(
         ("chain_columns", "guard_states", "verification_runs", "lockdown_events", "maintenance_events", "installation",
          "installed_migrations", "attempt_counters", "chains", "log_nodes", "checkpoint_runs", "chain_starts",
-         "retention_policies"),
+         "retention_policies", "table_changes"),
         "AUD-011",
     ),
     **dict.fromkeys(

@@ -101,6 +101,20 @@ def chain(table: str, verdict: str, at: int | None = None) -> Checked:
     return Checked(f"found by `verify_chain_integrity()`: `{verdict}`, lockdown", FOUND, check)
 
 
+def history(problem: str) -> Checked:
+    """verify_tracked() says this of a tracked table, and verify_chain_integrity() AUD-015, with no lockdown."""
+
+    def check(stage: Stage) -> None:
+        assert problem in {row["problem"] for row in query(stage.db, "select problem from verify_tracked()")}
+        found = verdicts(stage.db)["table_changes"]
+        assert (found.verdict, found.error_code, found.is_valid) == ("history_mismatch", "AUD-015", False), (
+            found
+        )
+        assert not stage.locked()
+
+    return Checked(f"found by `verify_tracked()`: `{problem}`, AUD-015, no lockdown", FOUND, check)
+
+
 def config(*sources: str) -> Checked:
     """verify_config_integrity() says that these do not hold, and alpha-db risk verify exits 1."""
 

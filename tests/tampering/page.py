@@ -14,12 +14,13 @@ from tests.tampering.by_owner import owner
 from tests.tampering.by_risk import risk
 from tests.tampering.by_stranger import stranger
 from tests.tampering.by_superuser import superuser
+from tests.tampering.by_table_owner import table_owner
 from tests.tampering.catalogue import Attack, Section
 from tests.tampering.outcomes import FOUND, HARMLESS, NOT_FOUND, REFUSED
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tampering.md"
 LOWER = [stranger, application, auditor, risk, agents, quorum]
-UPPER = [dba, owner, superuser, disk]
+UPPER = [table_owner, dba, owner, superuser, disk]
 SECTIONS = LOWER + UPPER
 
 HEAD = """\
