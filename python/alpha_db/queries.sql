@@ -569,7 +569,59 @@ select pg_read_file(format('pg_wal/%%s.history', lpad(upper(to_hex(%(timeline)s:
 select unsealed_rows(table_name => %(table_name)s::text);
 
 -- name: logs
-select origin, table_name as "table", last_id, error_code, problem from merkle_logs();
+select l.origin, l.table_name as "table", l.last_id, l.error_code, l.problem,
+       coalesce((select max(s.id) from only chain_starts as s where s.table_name = l.table_name), 0) as start_id
+from merkle_logs() with ordinality as l(origin, table_name, last_id, error_code, problem, place)
+order by l.place;
+
+-- name: chain_start
+select coalesce(max(s.id), 0) from only chain_starts as s where s.table_name = %(table_name)s::text;
+
+-- name: proven_start
+-- The same, as far as signatures say that the rows were archived.
+select id from _proven_start(table_name => %(table_name)s::text);
+
+-- name: start_hash
+select s.row_hash::text from only chain_starts as s
+where s.table_name = %(table_name)s::text order by s.id desc limit 1;
+
+-- name: segment_of_row
+select first_id, through_id, segment_sha256
+from only archived_segments
+where table_name = %(table_name)s::text and %(id)s::bigint between first_id and through_id
+order by id limit 1;
+
+-- name: stored_nodes
+select hash
+from only log_nodes
+where table_name = %(table_name)s::text and level = %(level)s::integer
+  and index >= %(first)s::bigint and index < %(last)s::bigint
+order by index;
+
+-- name: retention_plan
+select planned_table as "table", first_id, through_id, last_created_at, row_count as rows, bytes, limited_by
+from retention_plan(before => %(before)s::timestamptz, table_name => %(table_name)s::text);
+
+-- name: archived
+-- What was approved, and how much of it is still here.
+select s.id, s.table_name as "table", s.first_id, s.through_id, s.last_hash, s.last_created_at, s.root,
+       s.segment_sha256, s.proposal_id, s.created_at, s.recorded_by,
+       greatest(s.through_id - greatest(c.id, s.first_id - 1), 0) as still_here
+from only archived_segments as s
+cross join lateral (select coalesce(max(b.id), 0) as id from only chain_starts as b where b.table_name = s.table_name) as c
+where %(table_name)s::text is null or s.table_name = %(table_name)s::text
+order by s.id;
+
+-- name: legal_holds
+select table_name as "table", from_id, proposal_id, reason, held_since from legal_holds();
+
+-- name: retention_policies
+select p.table_name as "table", p.keep::text as keep
+from only retention_policies as p join only chains as c on c.table_name = p.table_name
+order by c.position;
+
+-- name: prune_archived
+call prune_archived(table_name => %(table_name)s::pg_catalog.text, batch => %(batch)s::integer);
 
 -- name: log_root
 select log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);

@@ -53,7 +53,8 @@ as $function$
   from only chains as c
   left join only retention_policies as p on p.table_name = c.table_name
   cross join lateral (
-    select _last_id_before(c.table_name, coalesce(before, now() - p.keep)) as old,
+    select case when coalesce(before, now() - p.keep) is not null
+                then _last_id_before(c.table_name, coalesce(before, now() - p.keep)) end as old,
            (select s.last_id from chain_status() as s where s.table_name = c.table_name) as tail,
            _held_from(c.table_name) as held_from,
            case when c.table_name = 'table_changes' then _history_needed_from() end as needed_from) as i

@@ -179,6 +179,7 @@ def good(command: str, parameter: click.Parameter, files: Files) -> list[str]:
         "checkpoints": files.path("notes"), "paths": files.path("notes"),
         "file": files.path("proof"), "files": files.path("export"), "pins": files.path("pins.json"),
         "directory": files.path("notes" if is_note else "directory"),
+        "segments": files.path("directory"), "before": "2020-01-01",
     }  # fmt: skip
     return [known.get(name, files.path("text") if is_path(parameter) else "x")]
 

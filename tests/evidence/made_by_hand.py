@@ -131,6 +131,16 @@ class Book:
         documents = [self.header(first), *map(self.row, range(first, last + 1)), self.end(first, last)]
         return [line(document) for document in documents]
 
+    def segment(self, first: int, last: int, size: int | None = None, signer: Signer = SIGNER) -> list[bytes]:
+        """Rows with the proof of a run that names this log with `size` rows."""
+        consistency = consistency_of(last, self.leaves[:size])
+        begin = {
+            "format": "alpha-db/segment/v1",
+            "consistency": [base64.b64encode(node).decode() for node in consistency],
+            "run": self.run(size, signer),
+        }
+        return [line(begin), *self.export(first, last)]
+
     def head(self, size: int | None = None) -> dict[str, Any]:
         """What a run says of this log."""
         size = len(self.rows) if size is None else size

@@ -17,11 +17,19 @@ def runs_of(*heads: dict[str, object]) -> Book:
     return Book([run_row(n, {"signals": head}) for n, head in enumerate(heads, 1)], "checkpoint_runs")
 
 
-def check(folder: Path, runs: Book, rows: Book, first: int = 1, shown: Book | None = None) -> int:
-    """The exit code for an export of rows, with the last of the runs as the checkpoint."""
+def check(
+    folder: Path,
+    runs: Book,
+    rows: Book,
+    first: int = 1,
+    shown: Book | None = None,
+    segment_to: int | None = None,
+) -> int:
+    """The exit code for an export of rows, or a segment, with the last of the runs as the checkpoint."""
     (folder / "run").write_text(run_proof(runs))
     (folder / "runs.jsonl").write_bytes(b"".join((shown or runs).export()))
-    (folder / "signals.jsonl").write_bytes(b"".join(rows.export(first)))
+    lines = rows.segment(first, segment_to) if segment_to else rows.export(first)
+    (folder / "signals.jsonl").write_bytes(b"".join(lines))
     files = [
         "--checkpoint",
         str(folder / "run"),
@@ -37,6 +45,18 @@ def test_runs_that_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert check(tmp_path, runs_of(*(TRUE.head(size) for size in (0, 3, 3, 9))), TRUE) == 0
     assert "runs       3 sizes that any run names of it fit" in capsys.readouterr().out
     assert check(tmp_path, runs_of(TRUE.head(3), TRUE.head(7)), TRUE, first=4) == 0
+
+
+def test_a_hidden_version_of_rows_in_a_segment_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = [TRUE.head(2), TRUE.head(6), TRUE.head(9)]
+    assert check(tmp_path, runs_of(*heads), TRUE, first=4, segment_to=7) == 0
+    said = "runs       1 sizes that any run names of it fit; 2 are of rows that are not in it"
+    assert said in capsys.readouterr().out
+    heads[1:1] = [CLEAN.head(5)]
+    assert check(tmp_path, runs_of(*heads), TRUE, first=4, segment_to=7) == 1
+    assert "run 2 names another root of rows 1 to 5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

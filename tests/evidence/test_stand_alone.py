@@ -234,7 +234,7 @@ def test_a_quorum_of_witnesses(auditor: Auditor) -> None:
         (3, ("proof", "enough.row", "--policy", "cut"), "NOT CHECKED: cut: "),
         (3, ("proof", "enough.row", "--policy", "fifo"), "NOT CHECKED: fifo: it is a FIFO"),
         (5, ("proof", "enough.row", "--policy", "absent"), "NOT THERE: absent: "),
-        (2, ("export", "signals.jsonl", "--policy", "policy"), "--policy needs --checkpoint"),
+        (3, ("export", "signals.jsonl", "--policy", "policy"), "no segment, so --policy needs --checkpoint"),
         (1, ("export", "turned.jsonl", "--checkpoint", "none.run", "--policy", "policy"), "REFUSED: turned.jsonl"),
     ):  # fmt: skip
         found, _, err = auditor.run(*arguments)

@@ -10,9 +10,12 @@ import click
 import pytest
 
 from alpha_db.cli.main import cli
+from tests.checkpoint.book import make_key
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
+from tests.retention.keeper import Keeper
+from tests.retention.shelf import write_year
 from tests.support import Connection, assert_healthy, fill, one, query
 from tests.witness.by_hand import WITNESS
 from tests.witness.running import in_process
@@ -50,16 +53,20 @@ AGAIN: dict[str, list[str]] = {
     "risk verify": [],
     "risk proposals": [],
     "risk watch": ["--once"],
+    "retention plan": ["--before", "2020-01-01"],
+    "retention prune": [],
+    "retention status": [],
 }
 #: commands that the tests below run
 ONCE = {
     "tables widen", "tables chain", "tables extend", "checkpoint witness", "tables track", "tables untrack",
     "tables history", "tables as-of", "tables verify",
 }  # fmt: skip
-#: commands of agents: test_agents_propose_and_vote runs them
+#: commands of agents: test_agents_propose_and_vote and test_old_rows_leave run them
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
     "risk approve", "risk reject", "risk update-param", "risk set-kill-threshold", "risk quorum-policy",
+    "retention propose", "retention hold", "retention release",
 }  # fmt: skip
 
 
@@ -179,6 +186,19 @@ def test_agents_propose_and_vote(pooled: Desk) -> None:
     pooled.run("risk", "reject", withdrawn, *pooled.sign("ada"))
     shown = pooled.run("lockdown", "release", "--reason", "none", *pooled.sign("ada"), expect=1)
     assert "RSK-005" in shown.err
+
+
+def test_old_rows_leave(pooled: Desk, db: Connection) -> None:
+    write_year(db, 1, 600)
+    pooled.bootstrap("ada", "ben", "cyd")
+    keeper = Keeper(pooled, db, make_key(pooled.folder))
+    keeper.checkpoints.mkdir()
+    keeper.sign()
+    keeper.leave("--table", "order_events")
+    assert one(db, "select min(id) from order_events") == 257
+    held = pooled.propose("ada", "retention", "hold", "signals", "9")
+    assert pooled.approve(held, "ben") == ["APPLIED"]
+    assert pooled.approve(pooled.propose("ada", "retention", "release", held), "ben", "cyd")[-1] == "APPLIED"
 
 
 def test_migrate_refuses(server: Server, empty_database: str, tmp_path: Path, capsys: Any) -> None:

@@ -31,6 +31,15 @@ PLACE: Payload = {
     "expected_hash": None,
 }
 
+#: Rows that an archive names.
+SEGMENT: Payload = {
+    "table": "signals",
+    "through_id": 256,
+    "row_hash": "0" * 64,
+    "root": "a" * 64,
+    "segment_sha256": "9" * 64,
+}
+
 
 def private_key(name: str) -> Ed25519PrivateKey:
     """The same key for a name in every run."""

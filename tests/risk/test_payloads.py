@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -12,12 +14,25 @@ from alpha_db.security.payloads import MEMBERS, check_payload
 from alpha_db.security.replay import direction, next_state
 from alpha_db.security.signed_text import jsonb_text
 from alpha_db.security.state import EMPTY_STATE, RiskState
-from tests.risk.council import PLACE, Council, agent, agent_id, limits, private_key, public_hex, threshold
+from tests.risk.council import (
+    PLACE,
+    SEGMENT,
+    Council,
+    agent,
+    agent_id,
+    limits,
+    private_key,
+    public_hex,
+    threshold,
+)
 from tests.support import ROOT, Connection, one, query
 
 SOMEBODY = str(agent_id("ada"))
 DAN = agent("dan") | {"replaces": None}
 POLICY = {"tighten": 1, "loosen": 2, "govern": 2}
+HELD = "0f5c0f5c-0f5c-4f5c-8f5c-0f5c0f5c0f5c"
+NO_ENDS = (0, -256, 255, "256", Decimal("256.0"), True, None, 10**18)
+NO_HASHES = ("", "0" * 63, "A" * 64, "g" * 64, None, 0)
 
 GOOD: list[tuple[str, Any]] = [
     ("risk_config", limits()),
@@ -31,6 +46,11 @@ GOOD: list[tuple[str, Any]] = [
     ("quorum_policy", POLICY),
     ("lockdown_release", {"damage": [PLACE, PLACE | {"id": -1, "actual_hash": "x"}]}),
     ("lockdown_release", {"damage": []}),
+    ("archive", SEGMENT),
+    ("archive", SEGMENT | {"through_id": 10**18 - 256}),
+    ("archive", {"segments": [SEGMENT, SEGMENT | {"table": "ai_debates"}]}),
+    ("hold", {"table": "signals", "from_id": 1}),
+    ("unhold", {"hold": HELD}),
 ]
 NO_DECIMALS = ("NaN", "Infinity", "-0.1", "+0.1", "1e-2", ".1", "0.", "00.1", " 0.1", "٠.1", "")
 BAD: list[tuple[str, Any]] = [
@@ -81,6 +101,24 @@ BAD: list[tuple[str, Any]] = [
     ("lockdown_release", {"damage": [PLACE | {"expected_hash": "0" * 65}]}),
     ("lockdown_release", {"damage": [{"table": "signals", "id": 2, "actual_hash": None}]}),
     ("lockdown_release", {"damage": [PLACE] * 10_001}),
+    ("archive", []),
+    ("archive", ["segments"]),
+    ("archive", {"segments": []}),
+    ("archive", {"segments": {}}),
+    ("archive", {"segments": [SEGMENT], "more": 1}),
+    ("archive", {"segments": [SEGMENT, SEGMENT]}),
+    ("archive", {"segments": [[SEGMENT]]}),
+    ("archive", SEGMENT | {"segments": [SEGMENT]}),
+    *[("archive", SEGMENT | {"through_id": number}) for number in NO_ENDS],
+    *[("archive", SEGMENT | {name: text}) for name in ("root", "row_hash", "segment_sha256") for text in NO_HASHES],
+    ("archive", SEGMENT | {"table": None}),
+    ("hold", {"table": "signals", "from_id": 0}),
+    ("hold", {"table": "signals", "from_id": "1"}),
+    ("hold", {"table": 1, "from_id": 1}),
+    ("hold", {"table": "signals"}),
+    ("unhold", {"hold": "x"}),
+    ("unhold", {"hold": None}),
+    ("unhold", {"hold": HELD, "more": 1}),
 ]  # fmt: skip
 
 
@@ -96,6 +134,10 @@ def test_all_others_are_refused(kind: str, payload: Any) -> None:
 
 
 def test_the_database_refuses_and_accepts_the_same(council: Council) -> None:
+    # what an unhold names must be there
+    council.propose("hold", {"table": "signals", "from_id": 1}, "ada", proposal_id=UUID(HELD))
+    assert council.vote(UUID(HELD), "ben") == "APPLIED"
+
     def accepts(kind: str, payload: Any) -> bool:
         try:
             query(council.connection, "select _check_payload(%s, %s::jsonb)", [kind, jsonb_text(payload)])

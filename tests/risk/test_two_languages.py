@@ -13,7 +13,7 @@ from alpha_db.security import replay
 from alpha_db.security.payloads import check_payload
 from alpha_db.security.signed_text import jsonb_text
 from alpha_db.security.state import KillThreshold, Limits, RiskState
-from tests.risk.council import PLACE, Council, agent, agent_id, limits, threshold
+from tests.risk.council import PLACE, SEGMENT, Council, agent, agent_id, limits, threshold
 from tests.support import Connection, one
 
 ON_SERVER = settings(
@@ -53,6 +53,9 @@ PAYLOADS = st.one_of(
     mostly_good("agent_revoke", {"agent_id": str(agent_id("ada"))}),
     mostly_good("quorum_policy", {"tighten": 1, "loosen": 2, "govern": 2}),
     mostly_good("lockdown_release", {"damage": [PLACE]}),
+    mostly_good("archive", SEGMENT),
+    mostly_good("archive", SEGMENT).map(lambda item: (item[0], {"segments": [item[1]]})),
+    mostly_good("hold", {"table": "signals", "from_id": 1}),
     mostly_good("lockdown_release", PLACE).map(lambda item: (item[0], {"damage": [item[1]]})),
     st.tuples(TEXTS, ODD),
 )
@@ -75,7 +78,7 @@ def test_what_a_payload_must_be(council: Council, item: tuple[str, Any]) -> None
             raise
         theirs = False
     # What stands in tables only the database can know: whom it has enrolled, and which tables are chained.
-    known = kind == "quorum_policy" or "agent_id" in str(payload) or "damage" in str(payload)
+    known = kind == "quorum_policy" or any(name in str(payload) for name in ("agent_id", "damage", "'table'"))
     assert mine == theirs or (mine and known), (kind, payload)
 
 

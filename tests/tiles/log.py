@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from alpha_db.evidence.tiles.layout import Edge
 from alpha_db.evidence.tiles.publish import Head, Published, publish
 from tests.merkle.reference import Tree
 
@@ -21,10 +22,17 @@ class MadeUpLog:
     origin: str = ORIGIN
     is_behind: bool = False
     seed: str = ""  #: what makes another log of it
+    start: int = 0  #: how many rows are archived
 
     def __post_init__(self) -> None:
         self.hashes = [sha256(f"{self.seed}{n}".encode()).digest() for n in range(1, self.size + 1)]
         self.tree = Tree(list(self.hashes))
+
+    def edge_at_start(self) -> Edge:
+        edge = Edge()
+        for at in range(0, self.start, 256):
+            list(edge.add(self.hashes[at : at + 256]))
+        return edge
 
     def root(self, size: int) -> bytes:
         return self.tree.root(size)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from alpha_db.shell.completion import SHELLS
 from alpha_db.cli.main import main
+from alpha_db.shell.completion import SHELLS
 from tests.cli.test_tree import COMMANDS
 from tests.support import ROOT
 

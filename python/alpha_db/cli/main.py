@@ -36,6 +36,7 @@ COMMANDS = {
     "tiles": "alpha_db.evidence.cli.tiles:tiles",
     "agents": "alpha_db.risk.cli.agents:agents",
     "risk": "alpha_db.risk.cli:risk",
+    "retention": "alpha_db.retention.cli:retention",
     "completion": "alpha_db.shell.completion:completion",
 }
 
@@ -108,7 +109,3 @@ def _prepare_logging(debug: bool) -> None:
         server.addHandler(_Notices())
         server.setLevel(logging.INFO)
         server.propagate = False
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-PACKAGES = ("verify", "tables", "risk", "security", "evidence", "embedded", "demo", "service", "aio", "shell")
-EXTRAS = ("risk", "evidence", "embedded", "demo")
+EXTRAS = ("risk", "evidence", "embedded", "demo", "retention")
+PACKAGES = (*EXTRAS, "verify", "tables", "security", "service", "aio", "shell")
 
 
 def load(where: str) -> Any:
@@ -45,10 +45,9 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
         try:
-            command: click.Command = load(self.lazy[cmd_name])
+            return cast("click.Command", load(self.lazy[cmd_name]))
         except ExtraMissing as problem:
             return _missing(cmd_name, problem)
-        return command
 
 
 def _missing(name: str, problem: ExtraMissing) -> click.Command:

@@ -2,6 +2,7 @@
 
     python3 offline_check.py checkpoint FILE... --trust KEY                  what was signed, and by whom
     python3 offline_check.py export FILE... [--checkpoint RUN --trust KEY]   every row, and whether it was signed
+    python3 offline_check.py export SEGMENT... --trust KEY                   the same: a segment has its run in it
     python3 offline_check.py proof FILE... --trust KEY                       one row, without the others
 
 A checkpoint is a run (run.tlog-proof, which names every log) or its note alone (checkpoint.note). --policy FILE instead
@@ -13,7 +14,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
 not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1268 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+It has 1337 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
 Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
 and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
@@ -670,7 +671,8 @@ def shown_seconds(time: int) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Exports: a header, the rows, an end line, each a JSON object on a line of its own
+# Exports: a header, the rows, an end line, each a JSON object on a line of its own. A segment is an export behind one
+# more line, which has the run that signed the rows: it needs no other file, however long ago they left the database.
 
 # A row is written in one way only, so that every reader reads the same: no blanks, no other order, no second "id".
 _ROW = re.compile(r'\{"id":([1-9][0-9]{0,17}),"row_hash":"(.{64})","row_data":"')
@@ -683,6 +685,7 @@ _HEADER = {
     "subtrees": list,
 }
 _END = {"format": str, "rows": int, "last_id": int, "last_hash": str}
+_SEGMENT = {"format": str, "consistency": list, "run": str}
 
 
 class ExportResult(NamedTuple):
@@ -696,6 +699,7 @@ class ExportResult(NamedTuple):
     previous_hash: str  #: of the row before the first, in hex
     last_hash: str
     signed_to: int | None  #: the rows up to this one are those that were signed; None without a checkpoint
+    proof: Proof | None = None  #: of a segment, if keys are trusted: of the run that signed all its rows
 
 
 def genesis(table: str) -> bytes:
@@ -731,18 +735,27 @@ def verify_export(
     progress: Callable[[int], None] | None = None,
     heads: Mapping[int, Mapping[bytes, int]] | None = None,
     each: Callable[[int, str], None] | None = None,
+    keys: Sequence[Key] = (),
 ) -> ExportResult:
     """Recompute every hash of an export, and with a signed head the root of the log, in constant memory.
 
     Takes the lines as read_lines gives them, what is to be told the number of rows now and then, what runs say of the
-    log (size: {root: run}, see read_runs), and what is to be told each row. Raises Unreadable for what is no complete
-    export, Refused for one that does not hold.
+    log (size: {root: run}, see read_runs), what is to be told each row, and the keys whose run counts in a segment.
+    Raises Unreadable for what is no complete export, Refused for one that does not hold.
     """
     source = iter(lines)
-    header, tree = _header(_whole(next(source, b""), 1))
+    line, number = _whole(next(source, b""), 1), 1
+    segment = _segment(line) if line.startswith(SEGMENT_LINE) else None
+    if segment:
+        line, number = _whole(next(source, b""), 2), 2
+    header, tree = _header(line)
     origin, table, first = header["origin"], header["table"], header["first_id"]
-    previous, row_id, number = bytes.fromhex(header["previous_hash"]), first - 1, 1
+    previous, row_id = bytes.fromhex(header["previous_hash"]), first - 1
+    proof = _run_of_segment(segment, origin, table, keys) if segment and keys else None
+    if proof and signed and signed.size < first - 1:
+        signed = None  # of the rows before: a segment needs no other run than its own
     goal = -1 if signed is None else _goal(signed, origin, first)
+    stop, root_at_goal = goal if proof else -1, tree.root()
     heads = heads or {}
     for size in heads:
         if signed and size > goal:
@@ -771,14 +784,15 @@ def verify_export(
         if previous.hex() != told_hash:
             raise Refused(f"row {row_id} does not give its hash {shown(told_hash)}, but {previous.hex()}")
         _check_id(row_data, row_id)
-        if row_id <= goal:
+        if proof or row_id <= goal:
             leaves.append(sha256(b"\0" + previous).digest())
         if each is not None:
             each(row_id, row_data)
-        if not number & 1023 or row_id in heads:
+        if not number & 1023 or row_id == stop or row_id in heads:
             tree.add(*leaves)
             leaves.clear()
             _check_heads(tree, heads.get(row_id, {}))
+            root_at_goal = tree.root() if row_id == stop else root_at_goal
             if progress is not None:
                 progress(row_id - first + 1)
     else:
@@ -791,17 +805,49 @@ def verify_export(
     if next(source, None) is not None:
         raise Refused("something stands behind the end line")
     tree.add(*leaves)
-    if row_id < goal:
+    if segment and proof:
+        _check_run_of_segment(segment, proof.run.head(table), row_id, tree.root())
+    if row_id < goal and not proof:
         raise Refused(
             f"the end is missing: {goal} rows were signed, the export ends at row {row_id}"
             f" (if only a part was exported, give a checkpoint of at most {row_id} rows)"
         )
-    if signed is not None and tree.root() != signed.root:
+    if signed is not None and row_id >= goal and (root_at_goal if proof else tree.root()) != signed.root:
         raise Refused(f"rows 1 to {goal} are not those that {signed.signer} signed: the root differs")
-    signed_to = None if signed is None else goal
-    return ExportResult(
-        origin, table, first, row_id, row_id - first + 1, header["previous_hash"], previous.hex(), signed_to
-    )
+    signed_to = row_id if proof else None if signed is None else goal
+    return ExportResult(origin, table, first, row_id, row_id - first + 1, header["previous_hash"], previous.hex(),
+                        signed_to, proof)  # fmt: skip
+
+
+SEGMENT_LINE = b'{"format":"alpha-db/segment/v1",'  #: how a segment begins, and nothing else
+
+
+def _segment(line: bytes) -> dict[str, Any]:
+    """The first line of a segment, with its proof decoded."""
+    found = _object(line, "alpha-db/segment/v1", _SEGMENT)
+    return found | {"consistency": [_base64(node, 32) for node in found["consistency"]]}
+
+
+def _run_of_segment(segment: dict[str, Any], origin: str, table: str, keys: Sequence[Key]) -> Proof:
+    """The proof of the run that signed a segment's rows, before the rows are read."""
+    proof = verify_proof(segment["run"], keys)
+    if proof.table != LOG_OF_RUNS:
+        raise Unreadable("the proof in the segment is that of another row than a run")
+    try:
+        head = proof.run.head(table)
+    except NotThere as problem:
+        raise Refused(f"the segment's own {problem}") from None
+    if head.origin != origin:
+        raise Refused(f"the segment is of {shown(origin)}, its run of {shown(head.origin)}")
+    return proof
+
+
+def _check_run_of_segment(segment: dict[str, Any], head: Signed, last_id: int, root: bytes) -> None:
+    """Refuse rows up to last_id that are not the beginning of the log that the segment's run names."""
+    if head.size < last_id:
+        raise Refused(f"its run names {head.size} rows, the segment ends at row {last_id}")
+    if not verify_consistency(last_id, head.size, root, head.root, segment["consistency"]):
+        raise Refused(f"rows 1 to {last_id} are not those that {head.signer} signed: the root differs")
 
 
 def _check_heads(tree: MerkleTree, said: Mapping[bytes, int]) -> None:
@@ -868,7 +914,7 @@ def _whole(line: bytes, number: int) -> bytes:
 # Reading strictly
 
 
-def _object(text: bytes, form: str, members: dict[str, type]) -> dict[str, Any]:
+def _object(text: bytes, form: str, members: Mapping[str, type]) -> dict[str, Any]:
     """A JSON object of this format with exactly these members, each of its type, none twice."""
     found = _json(text)
     if found.get("format") != form:
@@ -1082,8 +1128,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--trust is missing: without a key that you trust, a signature says nothing")
     if given.command == "export" and given.runs and not given.checkpoint:
         parser.error("--runs needs --checkpoint: the runs must be those that were signed")
-    if given.policy and given.command == "export" and not given.checkpoint:
-        parser.error("--policy needs --checkpoint: witnesses cosign checkpoints")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: only the exit code is asked for
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
@@ -1189,29 +1233,54 @@ def _run_export(
     for file in given.file:
         with _judging(file, codes):
             with _lines_of(file) as lines:
-                first = next(lines, b"")
-                table, signed = _header(_whole(first, 1))[0]["table"], None
+                first = [next(lines, b"")]
+                if first[0].startswith(SEGMENT_LINE):
+                    first.append(next(lines, b""))
+                table, signed = _header(_whole(first[-1], len(first)))[0]["table"], None
                 if run:
                     with _judging(given.checkpoint, codes):
                         signed = run.head(table)
-                export = verify_export(
-                    chain((first,), lines), signed, heads=heads.get(table) if signed else None
-                )
+                told = heads.get(table) if signed else None
+                export = verify_export(chain(first, lines), signed, heads=told, keys=keys)
+            if policy and not given.checkpoint and not export.proof:
+                raise Unreadable("it is no segment, so --policy needs --checkpoint: that is what is cosigned")
+            if export.proof and not (run and signed and export.first_id - 1 <= signed.size <= export.last_id):
+                signed = None  # the run that was given is not of these rows
+            by_itself = _described_run_of_segment(export.proof, table, policy) if export.proof else []
             yield f"log        {shown(export.origin)}"
             yield f"rows       {export.first_id} to {export.last_id}" if export.rows else "rows       none"
             yield f"before     {export.previous_hash}"
             yield f"last hash  {export.last_hash}"
+            yield from by_itself
             if run and signed:
                 yield f"root       {signed.root.hex()}"
                 yield f"signed     the rows up to {signed.size}, by {shown(signed.signer)}"
                 yield f"           in run {run.id}, {run.time.isoformat()}; {export.last_id - signed.size} came later"
-                if heads:
-                    yield f"runs       {len(heads.get(table, {}))} sizes that any run names of it fit"
+                yield from _described_heads(heads.get(table, {}), export) if heads else ()
                 yield from witnesses
-            elif given.checkpoint:
+            elif given.checkpoint and not by_itself:
                 yield "signed     not known: the run could not be used"
+            elif by_itself:
+                yield from _described_heads(heads.get(table, {}), export) if heads else ()
             else:
                 yield "signed     not looked at: a chain that was written again, or cut at its end, holds as well"
+
+
+def _described_heads(sizes: Iterable[int], export: ExportResult) -> Iterator[str]:
+    known = list(sizes)
+    seen = sum(export.first_id - 1 <= size <= export.last_id for size in known)
+    others = f"; {len(known) - seen} are of rows that are not in it" if seen < len(known) else ""
+    yield f"runs       {seen} sizes that any run names of it fit{others}"
+
+
+def _described_run_of_segment(proof: Proof, table: str, policy: Policy | None) -> list[str]:
+    head, run = proof.run.head(table), proof.run
+    return [
+        f"root       {head.root.hex()}",
+        f"signed     all rows of the segment, by {shown(head.signer)}",
+        f"           in its run {run.id}, {run.time.isoformat()}, of {head.size} rows",
+        *_described_witnesses(proof.note, policy),
+    ]
 
 
 @contextmanager

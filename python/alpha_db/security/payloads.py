@@ -18,6 +18,9 @@ MEMBERS = {
     "agent_revoke": ("agent_id",),
     "quorum_policy": ("tighten", "loosen", "govern"),
     "lockdown_release": ("damage",),
+    "archive": ("table", "through_id", "row_hash", "root", "segment_sha256"),
+    "hold": ("table", "from_id"),
+    "unhold": ("hold",),
 }
 #: The members of a damaged place, and how many places a release may list.
 DAMAGE = ("table", "id", "verdict", "actual_hash", "expected_hash")
@@ -30,6 +33,10 @@ def check_payload(kind: str, payload: Any) -> None:
     """Raise ValueError unless the payload is complete and well-formed for its kind."""
     if kind not in MEMBERS:
         raise ValueError(f"unknown kind of proposal: {shown(kind, 40)}")
+    if kind == "archive":
+        for segment in segments_of(payload):
+            _segment(segment)
+        return
     _members(kind, payload, MEMBERS[kind])
     if kind == "risk_config":
         for name in MEMBERS[kind]:
@@ -56,8 +63,26 @@ def check_payload(kind: str, payload: Any) -> None:
             raise ValueError("a quorum of less than two to loosen or to govern")
     elif kind == "lockdown_release":
         _damage(payload["damage"])
+    elif kind == "hold":
+        _text("table", payload["table"], 63)
+        _row_id("from_id", payload["from_id"])
+    elif kind == "unhold":
+        _uuid("hold", payload["hold"])
     else:
         raise ValueError(f"nothing checks a {kind}")
+
+
+def segments_of(payload: Any) -> list[Any]:
+    """Return what an archive lists: one segment, or several under `segments`. Raises ValueError."""
+    if not isinstance(payload, dict) or set(payload) != {"segments"}:
+        return [payload]
+    segments = payload["segments"]
+    if not isinstance(segments, list) or not segments:
+        raise ValueError("segments is not a list of segments")
+    tables = [item.get("table") if isinstance(item, dict) else None for item in segments]
+    if any(tables.count(table) > 1 for table in tables):
+        raise ValueError("a table is there twice")
+    return segments
 
 
 def is_decimal(value: Any) -> bool:
@@ -117,6 +142,22 @@ def _text(name: str, value: Any, longest: int) -> None:
 def _uuid(name: str, value: Any) -> None:
     if not isinstance(value, str) or not UUID_TEXT.fullmatch(value):
         raise ValueError(f"{name} is not a uuid: {shown(value)}")
+
+
+def _segment(value: Any) -> None:
+    _members("archive", value, MEMBERS["archive"])
+    _text("table", value["table"], 63)
+    _row_id("through_id", value["through_id"])
+    if value["through_id"] % 256:
+        raise ValueError(f"through_id is not the end of a block of 256: {value['through_id']}")
+    for name in ("row_hash", "root", "segment_sha256"):
+        if not isinstance(value[name], str) or not HASH_TEXT.fullmatch(value[name]):
+            raise ValueError(f"{name} is not a hash in hex: {shown(value[name])}")
+
+
+def _row_id(name: str, value: Any) -> None:
+    if type(value) is not int or not 1 <= value < 10**18:
+        raise ValueError(f"{name} is not the id of a row: {shown(value)}")
 
 
 def _damage(value: Any) -> None:

@@ -124,7 +124,9 @@ def direction(kind: str, payload: Any, state: RiskState) -> str:
         price = None if payload["kill_price"] is None else decimal_of("kill_price", payload["kill_price"])
         earlier = decimal_of("kill_loss_pct", payload["kill_loss_pct"]) <= known.kill_loss_pct
         return "tighten" if earlier and known.kill_price in (None, price) else "loosen"
-    if kind == "lockdown_release":
+    if kind == "hold":
+        return "tighten"
+    if kind in ("lockdown_release", "archive", "unhold"):
         return "loosen"
     if kind in ("agent_enrol", "agent_revoke", "quorum_policy"):
         return "govern"

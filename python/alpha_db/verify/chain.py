@@ -66,14 +66,16 @@ def row_hash(previous: str, row_data: str) -> str:
     return sha256(bytes.fromhex(previous) + row_data.encode()).hexdigest()
 
 
-def recompute(conn: psycopg.Connection[Any], table: str) -> Recomputed:
+def recompute(conn: psycopg.Connection[Any], table: str, after: tuple[int, str] | None = None) -> Recomputed:
     """Read a chained table of the schema that search_path names, and recompute every hash of it.
 
-    Stops at the first place that does not hold. Rows are streamed; the caller's transaction and settings stay
-    as they were. Raises psycopg.Error if something cannot be read, ValueError for a column whose type has no
-    stable text, and KeyError for a hashed column that is gone. Source: docs/chain-format.md.
+    Of a table whose first rows are archived, take the id and the hash of the last row of their segment. Stops at the
+    first place that does not hold. Rows are streamed; the caller's transaction and settings stay as they were. Raises
+    psycopg.Error if something cannot be read, ValueError for a column whose type has no stable text, and KeyError for a
+    hashed column that is gone. Source: docs/chain-format.md.
     """
-    head, rows, moment = genesis(table), 0, datetime.min
+    start, head = after or (0, genesis(table))
+    rows, moment = start, datetime.min
     name = f"chain of {table}"
     with conn.transaction(force_rollback=True), conn.cursor(name, row_factory=tuple_row) as cursor:
         for setting in _SETTINGS.split():
@@ -88,7 +90,7 @@ def recompute(conn: psycopg.Connection[Any], table: str) -> Recomputed:
             row_id, stored = int(row["id"]), json.loads(row["row_hash"])
             expected, reason, written = row_hash(head, _row_data(row, epochs)), "", _moment(row["created_at"])
             if row_id > rows + 1:
-                return Recomputed(rows, head, Broken(rows + 1, "row is missing"))
+                return Recomputed(rows - start, head, Broken(rows + 1, "row is missing"))
             if row_id <= rows:
                 reason = "row stands before the first, or twice"
             elif stored != expected:
@@ -98,9 +100,9 @@ def recompute(conn: psycopg.Connection[Any], table: str) -> Recomputed:
             elif written < moment or row["created_at"] in _NO_TIMES:
                 reason = "row is older than the row before it, or has no time"
             if reason:
-                return Recomputed(rows, head, Broken(row_id, reason, expected, stored))
+                return Recomputed(rows - start, head, Broken(row_id, reason, expected, stored))
             head, rows, moment = stored, row_id, written
-    return Recomputed(rows, head, None)
+    return Recomputed(rows - start, head, None)
 
 
 def _stream(cursor: psycopg.ServerCursor[Any], table: str) -> Iterator[dict[str, str]]:

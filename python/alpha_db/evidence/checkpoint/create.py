@@ -15,6 +15,7 @@ import psycopg
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import ChainMismatch, ReadOnlyServer
+from alpha_db.evidence.archived import has_root, start_of
 from alpha_db.evidence.checkpoint.durable import make_durable, wait_for_standbys
 from alpha_db.evidence.checkpoint.history import (
     Latest,
@@ -65,6 +66,9 @@ class Created:
     standbys: list[str]
     unreadable: list[UnreadableFile]
     renamed: str | None = None  #: the name of the log until now, if the key has another one
+    archived: Sequence[
+        str
+    ] = ()  #: the tables of which the last checkpoint is of rows that are archived since
 
     @property
     def time(self) -> datetime:
@@ -151,8 +155,7 @@ def _make(
             raise _contradiction(
                 "missing_rows: rows are missing in every log", "alpha-db verify-chain tells more."
             )
-        if last:
-            _compare(conn, last, run)
+        archived = _compare(conn, last, run) if last else []
     written = _one(conn, "wal_insert_position")
     make_durable(conn, written)
     standbys = [] if standby_timeout is None else wait_for_standbys(conn, written, standby_timeout)
@@ -163,7 +166,9 @@ def _make(
     changed = last is not None and last.facts is not None and last.facts.guards != facts.guards
     previous, unreadable = (last.name, latest.unreadable) if last and latest else (None, [])
     renamed = last.checkpoint.origin if last and last.checkpoint.origin != key.name else None
-    return Created(run, path, files[NOTE], files[PROOF], previous, changed, standbys, unreadable, renamed)
+    return Created(
+        run, path, files[NOTE], files[PROOF], previous, changed, standbys, unreadable, renamed, archived
+    )
 
 
 def _record(conn: Connection) -> tuple[RunRow, bytes]:
@@ -190,9 +195,14 @@ def _latest(store: Store, keys: Sequence[Key]) -> Latest | None:
         ) from None
 
 
-def _compare(conn: Connection, last: Run, run: Run) -> None:
-    """Raise ChainMismatch unless every log is the continuation of the last checkpoint of it."""
+def _compare(conn: Connection, last: Run, run: Run) -> list[str]:
+    """Raise ChainMismatch unless every log is the continuation of the last checkpoint of it.
+
+    Returns the tables of which the last checkpoint is of rows that left with an approved archive since: then only the
+    log of runs shows that it is the same log.
+    """
     facts = whole(run)
+    archived = []
     hint = "Nothing was written. alpha-db verify-chain --checkpoints tells more."
     if last.facts and last.facts.installation != facts.installation:
         raise _contradiction(
@@ -212,11 +222,19 @@ def _compare(conn: Connection, last: Run, run: Run) -> None:
             missing = before.size - now.size
             said = f"tail_missing: {table} has {now.size} rows, and {signed}: {missing} missing"
             raise _contradiction(said, hint)
+        start = start_of(conn, table)
+        if not has_root(before.size, start):
+            if _one(conn, "proven_start", {"table_name": table}) != start:
+                gone = f"rows 1 to {start} of {table} are gone, and no approved archive has them"
+                raise _contradiction(f"missing_rows: {gone}", hint)
+            archived.append(table)
+            continue
         if not is_continuation(conn, before, now.size, now.root):
             said = (
                 f"checkpoint_mismatch: rows 1 to {before.size} of {table} are not those signed by run {name}"
             )
             raise _contradiction(said, hint)
+    return archived
 
 
 def is_continuation(conn: Connection, before: Signed, size: int, root: bytes) -> bool:

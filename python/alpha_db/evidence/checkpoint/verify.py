@@ -17,6 +17,7 @@ from psycopg import sql
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
+from alpha_db.evidence.archived import edge_at, has_root, start_of
 from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, whole
 from alpha_db.evidence.checkpoint.note import Position, run_name
 from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
@@ -239,17 +240,21 @@ def _table(
     engage: bool,
 ) -> Row:
     mine = [run for run in runs if name in run.logs]
-    latest = mine[-1].logs[name]
+    latest, start = mine[-1].logs[name], start_of(conn, name)
     found = _verdict(conn, latest, engage=engage)
     assert found is not None
     row = _row(name, mine[-1].name, name) | found | {"size": latest.size}
-    older = _older(mine, recorded, name)
+    every = _older(mine, recorded, name)
+    older = [one for one in every if has_root(one.signed.size, start)]
     if row["verdict"] == "tail_missing":
         _explain_missing(conn, row, mine[-1], latest, older, place)
     elif row["verdict"] == "checkpoint_mismatch":
-        _explain_mismatch(conn, row, [one for one in older if one.signed.size < latest.size])
+        _explain_mismatch(conn, row, [one for one in older if one.signed.size < latest.size], start)
     elif row["verdict"] == "intact":
-        _check_older(conn, row, latest, older)
+        _check_older(conn, row, latest, older, start)
+        if len(older) < len(every):
+            archived = _count(len(every) - len(older), "older checkpoint")
+            row["detail"] += f"; {archived} of rows that only their segments have"
     return row
 
 
@@ -261,13 +266,19 @@ def _older(runs: Sequence[Run], recorded: Sequence[Older], name: str) -> list[Ol
     return [once[key] for key in sorted(once) if key[0] and key != (latest.size, latest.root)]
 
 
-def _check_older(conn: Connection, row: Row, latest: Signed, older: Sequence[Older]) -> None:
+def _check_older(conn: Connection, row: Row, latest: Signed, older: Sequence[Older], start: int) -> None:
     """The latest checkpoint holds: each older run must be of a beginning of the same log."""
     if not older:
         return
     fitting = [one.signed for one in older if one.signed.size <= latest.size]
-    roots = _all_roots if len(older) * ROWS_FOR_A_PROOF > latest.size else _proven_roots
-    found = chain(roots(conn, latest, fitting) if fitting else (), repeat(None))
+    archived = [signed for signed in fitting if signed.size <= start]  # of these only stored nodes are here
+    here = fitting[len(archived) :]
+    roots = _all_roots if len(here) * ROWS_FOR_A_PROOF > latest.size - start else _proven_roots
+    found = chain(
+        _proven_roots(conn, latest, archived) if archived else (),
+        roots(conn, latest, here) if here else (),
+        repeat(None),
+    )
     for (run, signed), root in zip(older, found, strict=False):
         # a proof is made of stored nodes; only the rows decide
         if root == signed.root or (signed.size <= latest.size and _holds(conn, signed)):
@@ -301,7 +312,8 @@ def _proven_roots(conn: Connection, latest: Signed, older: Sequence[Signed]) -> 
 def _all_roots(conn: Connection, latest: Signed, older: Sequence[Signed]) -> Iterator[bytes | None]:
     """Yield the root of each size, from one pass over the rows."""
     statement = sql.SQL(query("row_hashes")).format(sql.Identifier(latest.table))
-    tree = MerkleTree()
+    start = start_of(conn, latest.table)
+    tree = MerkleTree(start, edge_at(conn, latest.table, start).subtrees)
     with conn.transaction(), conn.cursor("row hashes", row_factory=tuple_row) as cursor:
         cursor.itersize = 10_000
         cursor.execute(statement, {"size": older[-1].size})
@@ -338,7 +350,7 @@ def _explain_missing(
     row["detail"] += f"; {said}"
 
 
-def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older]) -> None:
+def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older], start: int) -> None:
     """Find between which two runs the rewriting begins: a rewritten row changes every root from it on."""
     holds, broken = 0, len(older)
     while holds < broken:
@@ -347,7 +359,7 @@ def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older]) -> Non
             holds = middle + 1
         else:
             broken = middle
-    first = older[holds - 1].signed.size + 1 if holds else 1
+    first = older[holds - 1].signed.size + 1 if holds else start + 1
     last = older[broken].signed.size if broken < len(older) else row["size"]
     if holds:
         row["detail"] += f"; rows 1 to {first - 1} agree with the checkpoint {older[holds - 1].run}"

@@ -206,6 +206,11 @@ def create(
             ("The log has another name now", WARN),
             f": {clean(key.name)}, and was {clean(made.renamed)}. Witnesses take it for another log.",
         )
+    if made.archived:
+        note(
+            ("Compared by the log of runs alone, because the rows of its last checkpoint are archived", WARN),
+            f": {', '.join(map(clean, made.archived))}. alpha-db verify-export compares their segments.",
+        )
     if made.guards_changed:
         note(
             ("The guards are not those of the last checkpoint, and are signed as they are now", WARN),

@@ -14,6 +14,7 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_database, squeeze
+from alpha_db.evidence.archived import archived_row
 from alpha_db.evidence.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.evidence.cli.new_file import NotWritten, force_option, new_file, refuse_existing
 from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
@@ -34,7 +35,9 @@ class Part(NamedTuple):
 
 @click.command(short_help="Write rows with their hashes into files that can be checked offline.")
 @table_option
-@click.option("--from-id", metavar="ID", type=Integer(min=1), help="First row; default: 1.")
+@click.option(
+    "--from-id", metavar="ID", type=Integer(min=1), help="First row; default: the first that is not archived."
+)
 @click.option("--to-id", metavar="ID", type=Integer(min=0), help="Last row; default: the last there is.")
 @click.option(
     "--since-checkpoint",
@@ -76,7 +79,8 @@ def export(
     a file cut short is told from a whole one. Without --table, -o names a directory (it is made if need be) that
     gets TABLE.jsonl for each chained table, of empty ones too, all from one snapshot. A file gets its name only
     when it is complete. What is written is checked at the same time: exit code 1 if it does not hold; the file is
-    there nevertheless, and says what the database says. Exit code 3 if a table cannot be read, 5 if the table, the
+    there nevertheless, and says what the database says. Rows that were archived are in their segment, and no more
+    here. Exit code 3 if a table cannot be read, 5 if the table, the
     rows or the checkpoint are not there; the other tables are written all the same.
 
     A part that ends before a checkpoint does cannot be checked against it: only against one of no more rows.
@@ -154,7 +158,9 @@ def _one(
     try:
         with conn.transaction():  # a savepoint
             log.require()
-            first = (wish.from_id or 1) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
+            first = _first(log, wish) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
+            if min(first, wish.to_id or first) <= log.start_id:
+                raise archived_row(conn, log.table, min(first, wish.to_id or first))
             written = _write(conn, Part(log, first, _last(log, first, wish.to_id), path), force)
     except (AlphaDbError, psycopg.Error) as raised:
         problem = from_database(raised) if isinstance(raised, psycopg.Error) else raised
@@ -163,6 +169,10 @@ def _one(
         return Result(log, path, None, squeeze(problem.message), verdict_of(problem), problem.exit_code)
     verdict, code = ("refused", EXIT_DAMAGE) if written.problem else ("holds", EXIT_OK)
     return Result(log, path, written, written.problem, verdict, code)
+
+
+def _first(log: Log, wish: _Wish) -> int:
+    return wish.from_id or log.start_id + 1
 
 
 def _tables(conn: psycopg.Connection[Any], table: str | None) -> list[str]:
@@ -193,11 +203,13 @@ def _chosen(logs: Sequence[Log], table: str | None) -> list[Log]:
 def _after(conn: psycopg.Connection[Any], log: Log, notes: Notes, is_needed: bool) -> int:
     """The first row after a checkpoint, if the database still holds what was signed."""
     if log.table not in notes.logs and not notes.unreadable and not is_needed:
-        return 1  # chained since then
+        return log.start_id + 1  # chained since then
     signed = notes.of(log.table)
     notes.tell_unread()
     if signed.origin != log.origin:
         raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
+    if signed.size < log.start_id:
+        return signed.size + 1  # archived
     arguments = {"table_name": log.table, "size": signed.size}
     hint = "alpha-db verify-chain --checkpoints tells more"
     if signed.size > log.last_id:

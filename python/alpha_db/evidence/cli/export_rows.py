@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from alpha_db.errors import ChainMismatch
+from alpha_db.evidence.archived import edge_at
 from alpha_db.evidence.cli.notes import EvidenceRefused, EvidenceUnreadable
 from alpha_db.evidence.offline_check import (
     ExportResult,
@@ -36,6 +37,7 @@ class Log(NamedTuple):
     last_id: int
     error_code: str | None = None  #: if it cannot be read: AUD-009 for a table that is gone, or an SQLSTATE
     problem: str | None = None
+    start_id: int = 0  #: the last row that was archived and is not here any more
 
     def require(self) -> None:
         """Raise ChainMismatch (AUD-009) if the table is gone, EvidenceUnreadable if it cannot be read."""
@@ -110,23 +112,14 @@ class _Tee:
 
 
 def _lines(conn: psycopg.Connection[Any], log: Log, first_id: int, last_id: int) -> Generator[bytes]:
-    arguments = {"table_name": log.table, "before": first_id - 1}
-    previous = _one(conn, "chain_genesis" if first_id == 1 else "row_hash", arguments)
-    if previous is None:
-        raise EvidenceRefused(
-            f"row {first_id - 1} of {log.table} is missing, so nothing can be exported from {first_id} on"
-        )
-    tree = MerkleTree()
-    if first_id > 1:
-        tree = MerkleTree(first_id - 2, _one(conn, "inclusion_proof_of_last", arguments))
-        tree.add(leaf_hash(bytes.fromhex(previous)))
+    previous, subtrees = _before(conn, log, first_id - 1)
     header = {
         "format": "alpha-db/export/v1",
         "origin": log.origin,
         "table": log.table,
         "first_id": first_id,
         "previous_hash": previous,
-        "subtrees": [base64.b64encode(node).decode() for node in tree.subtrees],
+        "subtrees": [base64.b64encode(node).decode() for node in subtrees],
     }
     yield _line(header)
     rows, seen, found = 0, first_id - 1, previous
@@ -135,6 +128,23 @@ def _lines(conn: psycopg.Connection[Any], log: Log, first_id: int, last_id: int)
             rows += 1
             yield line
     yield _line({"format": "alpha-db/export-end/v1", "rows": rows, "last_id": seen, "last_hash": found})
+
+
+def _before(conn: psycopg.Connection[Any], log: Log, before: int) -> tuple[str, list[bytes]]:
+    """The hash of the row before the first, and the roots of the complete subtrees that end with it."""
+    arguments = {"table_name": log.table, "before": before}
+    if before == 0:
+        return _one(conn, "chain_genesis", arguments), []
+    if before == log.start_id:
+        return _one(conn, "start_hash", arguments), edge_at(conn, log.table, before).subtrees
+    previous = _one(conn, "row_hash", arguments)
+    if previous is None:
+        raise EvidenceRefused(
+            f"row {before} of {log.table} is missing, so nothing can be exported from {before + 1} on"
+        )
+    tree = MerkleTree(before - 1, _one(conn, "inclusion_proof_of_last", arguments))
+    tree.add(leaf_hash(bytes.fromhex(previous)))
+    return previous, tree.subtrees
 
 
 def _rows(

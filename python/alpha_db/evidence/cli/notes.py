@@ -23,9 +23,9 @@ from alpha_db.errors import (
     from_database,
 )
 from alpha_db.evidence.checkpoint.create import seal
-from alpha_db.evidence.checkpoint.history import Run, UnreadableFile
+from alpha_db.evidence.checkpoint.history import Run, UnreadableFile, whole
 from alpha_db.evidence.checkpoint.note import PROOF
-from alpha_db.evidence.checkpoint.quorum import require_quorum
+from alpha_db.evidence.checkpoint.quorum import merged_note, require_quorum
 from alpha_db.evidence.checkpoint.read import read_checkpoints
 from alpha_db.evidence.offline_check import Key, Policy, Refused, Signed, Unreadable
 from alpha_db.evidence.offline_check import NotThere as NoFile
@@ -115,6 +115,18 @@ def open_notes(path: Path, keys: Sequence[Key], policy: Policy | None = None) ->
     with judged(path):
         require_quorum(latest.run.notes, policy)
     return Notes(path, latest.run, latest.unreadable)
+
+
+def note_of(run: Run, keys: Sequence[Key], policy: Policy | None) -> str:
+    """Return the note with all signatures that hold, of the checkpoint that the run's row was proved in.
+
+    Raises StoreError if the run's row could not be read.
+    """
+    whole(run)
+    assert run.proof is not None
+    if run.proof.run.checkpoint != run.checkpoint:
+        return run.proof.note  # of an older run, because the row of the latest could not be read
+    return merged_note(run.notes, keys, policy)
 
 
 def seal_first(conn: psycopg.Connection[Any], place: Place, table: str) -> None:

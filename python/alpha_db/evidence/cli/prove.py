@@ -12,9 +12,9 @@ from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
 from alpha_db.cli.output import GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.errors import NotThere
-from alpha_db.evidence.checkpoint.history import Run, whole
+from alpha_db.evidence.archived import archived_row
+from alpha_db.evidence.checkpoint.history import whole
 from alpha_db.evidence.checkpoint.note import MAX_FOREIGN_EXTRA, compose_row_proof, compose_run_proof
-from alpha_db.evidence.checkpoint.quorum import merged_note
 from alpha_db.evidence.cli.export_rows import Log
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
 from alpha_db.evidence.cli.notes import (
@@ -22,6 +22,7 @@ from alpha_db.evidence.cli.notes import (
     EvidenceUnreadable,
     Notes,
     judged,
+    note_of,
     open_notes,
     seal_first,
 )
@@ -96,7 +97,7 @@ def prove(
             hint="alpha-db checkpoint create makes one of the rows as they are now",
         )
     run = whole(notes.run)
-    proof = _prove(settings, table, row_id, signed, notes, _note(notes.run, trusted, policy))
+    proof = _prove(settings, table, row_id, signed, notes, note_of(notes.run, trusted, policy))
     with judged(f"row {row_id} of {table}, as it is in the database"):
         found = verify_proof(proof, trusted)
     with new_file(output, force) as stream:
@@ -124,6 +125,8 @@ def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: N
             raise EvidenceRefused(message)
         log = logs[table]
         log.require()
+        if row_id <= log.start_id:
+            raise archived_row(conn, table, row_id)
         if log.origin != signed.origin:
             raise EvidenceRefused(f"the checkpoint is of {signed.origin}, this is {log.origin}")
         if log.last_id < signed.size:
@@ -146,11 +149,3 @@ def _prove(settings: Settings, table: str, row_id: int, signed: Signed, notes: N
     return compose_row_proof(
         table, row_id, row["previous_hash"], row["row_data"], path, notes.run.proof.run_row, text
     )
-
-
-def _note(run: Run, keys: Sequence[Key], policy: Policy | None) -> str:
-    """The note with all signatures that hold, of the checkpoint that the run's row was proved in."""
-    assert run.proof is not None  # whole() has looked
-    if run.proof.run.checkpoint != run.checkpoint:
-        return run.proof.note  # of an older run, because the row of the latest could not be read
-    return merged_note(run.notes, keys, policy)

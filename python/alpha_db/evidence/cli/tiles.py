@@ -164,7 +164,7 @@ def _one(
             writing(folder),
         ):
             published = publish(
-                DatabaseLog(conn, log.table, log.origin, size, place.in_recovery),
+                DatabaseLog(conn, log.table, log.origin, size, place.in_recovery, log.start_id),
                 folder,
                 signed=_signed(log, notes) if notes else None,
                 every_size=log.table == LOG_OF_RUNS,

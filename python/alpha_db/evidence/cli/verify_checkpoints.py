@@ -150,7 +150,7 @@ def metrics(found: Comparison) -> Metrics:
 
 
 def _is_loud(row: Row) -> bool:
-    return is_bad(row) or is_open(row) or is_absent(row) or row["verdict"] == "acknowledged"
+    return is_bad(row) or is_open(row) or is_absent(row) or row["verdict"] in ("acknowledged", "archived")
 
 
 def _tell(row: Row) -> None:
@@ -189,6 +189,13 @@ def _conclusion(found: Comparison) -> tuple[str, str]:
         said.append(f"Not compared, so nothing is known of: {clean(', '.join(unknown))}.")
     if said:
         return " ".join(said), BAD if bad else WARN
+    archived = [row["subject"] for row in found.results if row["verdict"] == "archived"]
+    if archived:
+        return (
+            f"As signed in {run}, but for {clean(', '.join(archived))}: what was signed of it is archived since, and"
+            " alpha-db verify-export compares the segment. A new checkpoint covers what is here.",
+            WARN,
+        )
     known = [row["subject"] for row in found.results if row["verdict"] == "acknowledged"]
     if known:
         return (

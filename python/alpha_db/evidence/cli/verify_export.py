@@ -17,8 +17,19 @@ from alpha_db.cli.common import debug_option, finish, json_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableFile
+from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of, worst
-from alpha_db.evidence.offline_check import Key, Policy, Signed, open_file, read_lines, verify_export
+from alpha_db.evidence.offline_check import (
+    SEGMENT_LINE,
+    Key,
+    Policy,
+    Proof,
+    Run,
+    Signed,
+    open_file,
+    read_lines,
+    verify_export,
+)
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
 
@@ -57,9 +68,10 @@ def verify_export_command(
     """Recompute every hash in exports, and with a checkpoint that the rows are those that were signed.
 
     Neither a database nor a network is used, and memory does not grow with the rows. Packed files are recognised;
-    - is standard input. Exits 0 if all hold, 1 if one does not, 3 if one could not be checked (it cannot be read, is
-    cut short, or is no export), 5 if one, or its checkpoint, is not there. Of several, 1 comes before 3 before 5.
-    With --policy the checkpoint must be cosigned by its quorum of witnesses, too.
+    - is standard input. A segment of alpha-db retention has its own checkpoint in it, so --trust is enough. Exits 0 if
+    all hold, 1 if one does not, 3 if one could not be checked (it cannot be read, is cut short, or is no export), 5 if
+    one, or its checkpoint, is not there. Of several, 1 comes before 3 before 5. With --policy the checkpoint must be
+    cosigned by its quorum of witnesses, too.
 
     \b
     Examples:
@@ -69,6 +81,7 @@ def verify_export_command(
       alpha-db verify-export book/*.jsonl --checkpoints checkpoints/ \\
         --trust desk.vkey
       gunzip < signals.jsonl.gz | alpha-db verify-export - --json
+      alpha-db verify-export segments/*.segment --trust desk.vkey
     """
     if checkpoint and checkpoints:
         raise click.UsageError("--checkpoint and --checkpoints exclude each other")
@@ -78,7 +91,7 @@ def verify_export_command(
         name = "--checkpoint" if checkpoint else "--checkpoints"
         raise click.UsageError(f"{name} needs --trust: without a trusted key a signature says nothing")
     notes, problem = _notes(path, keys, policy)
-    results = [_check(file, notes) for file in files]
+    results = [_check(file, notes, keys, policy) for file in files]
     told = [_told(problem, path)] if problem else []
     if notes:
         told += [_unread(one, notes) for one in notes.unreadable]
@@ -113,8 +126,8 @@ def _unread(one: UnreadableFile, notes: Notes) -> dict[str, Any]:
     return {"checkpoint": str(notes.path / one.name), "verdict": "not_run", "reason": one.reason}
 
 
-def _check(file: str, notes: Notes | None) -> dict[str, Any]:
-    missing = checkpoint = None
+def _check(file: str, notes: Notes | None, keys: Sequence[Key], policy: Policy | None) -> dict[str, Any]:
+    missing = checkpoint = segment = None
     try:
         with (
             judged(file),
@@ -128,21 +141,32 @@ def _check(file: str, notes: Notes | None) -> dict[str, Any]:
                     progress(stream.tell())
 
             # what the header says is believed only as far as choosing the note; the note's own origin must fit
-            header = next(lines, b"")
-            table = _table(header)
+            head = [next(lines, b"")]
+            if head[0].startswith(SEGMENT_LINE):
+                head.append(next(lines, b""))
+            table = _table(head[-1])
             try:
                 checkpoint = notes.of(table) if notes and table else None
             except AlphaDbError as problem:
                 missing = problem  # by itself it is checked all the same
-            found = verify_export(chain([header], lines), checkpoint, tell)
+            found = verify_export(chain(head, lines), checkpoint, tell, keys=keys)
+            if found.proof:
+                missing, segment = None, _signed_by(found.proof, table, policy)
     except AlphaDbError as problem:
         reason = problem.message.removeprefix(f"{file}: ")
         return {"file": file, "verdict": verdict_of(problem), "reason": reason, "checkpoint": None}
     told: dict[str, Any] = {"file": file, "verdict": "holds", "reason": None, **found._asdict()}
+    del told["proof"]
     if missing:
         reason = f"{missing.message}; by itself it holds"
         told |= {"verdict": verdict_of(missing), "reason": reason}
-    return told | {"checkpoint": _described(checkpoint, notes)}
+    return told | {"checkpoint": segment or _described(checkpoint, notes)}
+
+
+def _signed_by(proof: Proof, table: str, policy: Policy | None) -> dict[str, Any]:
+    """The run in a segment, which must have a policy's quorum. Raises Refused."""
+    require_quorum([proof.note], policy)
+    return _described_run(proof.run.head(table), proof.run)
 
 
 @contextlib.contextmanager
@@ -168,12 +192,18 @@ def _described(signed: Signed | None, notes: Notes | None) -> dict[str, Any] | N
     if signed is None or notes is None:
         return None
     facts = notes.run.facts
+    if facts:
+        return _described_run(signed, facts)
+    return _described_run(signed, None) | {"run": notes.run.checkpoint.size}
+
+
+def _described_run(signed: Signed, run: Run | None) -> dict[str, Any]:
     return {
         "size": signed.size,
         "root": signed.root.hex(),
         "signer": signed.signer,
-        "run": facts.id if facts else notes.run.checkpoint.size,
-        "time": facts.time if facts else None,
+        "run": run.id if run else None,
+        "time": run.time if run else None,
     }
 
 
@@ -215,7 +245,7 @@ def _rows(result: dict[str, Any]) -> str:
     later = result["last_id"] - checkpoint["size"]
     return (
         f"{rows}, all signed"
-        if not later
+        if later <= 0  # a segment's run may be of more rows
         else f"{rows}, signed to {checkpoint['size']:,}, {later:,} came later"
     )
 

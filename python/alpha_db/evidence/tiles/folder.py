@@ -2,6 +2,7 @@
 
 DIR/tree           origin, size and root, a line each
 DIR/tile/...       the tiles and bundles (layout.py)
+DIR/minimum-index  where the tiles begin, if the rows before were archived when the directory was made
 DIR/checkpoint     the signed note, if the log has one
 DIR/.new           files that are being written
 """
@@ -20,7 +21,7 @@ from alpha_db.evidence.offline_check import MAX_NOTE, NotThere, Refused, Unreada
 from alpha_db.evidence.tiles.layout import HASH, WIDTH, Edge, File, name_of
 from alpha_db.security.files import new_file, sync
 
-TREE, CHECKPOINT, TILES = "tree", "checkpoint", "tile"
+TREE, CHECKPOINT, TILES, MINIMUM = "tree", "checkpoint", "tile", "minimum-index"
 _NEW = ".new"
 _MAX_TREE = 1_000
 _CHECKPOINT = re.compile(r"[^\n]+\n(0|[1-9][0-9]{0,17})\n")
@@ -130,6 +131,10 @@ class Writer:
         self._new.mkdir()
         if not (self.folder / TREE).exists():
             self._replace(TREE, tree.text)
+
+    def begin_at(self, minimum: int) -> None:
+        """Say that the rows before have no tiles here, before any tile is here."""
+        self._replace(MINIMUM, f"{minimum}\n")
 
     def put(self, file: File) -> None:
         """Write a tile or a bundle, unless it is there with these bytes."""

@@ -69,10 +69,14 @@ class Edge:
                 yield File(name_of(ENTRIES, index, width), self._entries)
             yield File(name_of(level, index, width), tile)
 
+    @property
+    def subtrees(self) -> list[bytes]:
+        """The roots of the complete subtrees of the log, the smallest first."""
+        return [node for tile in self._levels for node in _tree(tile).subtrees]
+
     def root(self) -> bytes:
         """Return the root of the log as it is now."""
-        subtrees = [node for tile in self._levels for node in _tree(tile).subtrees]
-        return MerkleTree(self.size, subtrees).root()
+        return MerkleTree(self.size, self.subtrees).root()
 
     def before_last_bundle(self) -> Edge:
         """Return the edge at the end of the last full bundle."""

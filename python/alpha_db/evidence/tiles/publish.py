@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from alpha_db.errors import ChainMismatch
+from alpha_db.evidence.archived import has_root
 from alpha_db.evidence.offline_check import Refused, Unreadable
 from alpha_db.evidence.tiles.folder import (
     CHECKPOINT,
@@ -40,6 +41,13 @@ class Source(Protocol):
     @property
     def is_behind(self) -> bool:
         """Whether another server may have more rows."""
+
+    @property
+    def start(self) -> int:
+        """How many rows are archived, so that they are not here any more."""
+
+    def edge_at_start(self) -> Edge:
+        """Return the edge of the log of the archived rows."""
 
     def root(self, size: int) -> bytes:
         """Return the root that the database gives."""
@@ -91,7 +99,9 @@ def publish(
         _check_signed(source, folder, signed)
     writer = Writer(folder)
     try:
-        writer.begin(before or Tree(source.origin, 0, edge.root()))
+        writer.begin(before or Tree(source.origin, 0, Edge().root()))
+        if edge.size > previous:
+            writer.begin_at(edge.size)
         with closing(source.blocks(edge.size + 1)) as blocks:
             for block in blocks:
                 for rows in [[row] for row in block] if every_size else [block]:
@@ -114,7 +124,7 @@ def publish(
 def _compare(source: Source, folder: Path, before: Tree | None, *, full: bool) -> Edge:
     """The edge to go on from, after what is there was compared with the database."""
     if before is None:
-        return Edge()
+        return source.edge_at_start()
     if before.origin != source.origin:
         raise Refused(f"it has the tiles of {before.origin}, this is {source.origin}; name another directory")
     if before.size > source.size:
@@ -122,13 +132,19 @@ def _compare(source: Source, folder: Path, before: Tree | None, *, full: bool) -
         if source.is_behind:
             raise Unreadable(f"{found}: wait until this standby has replayed the others, or ask the primary")
         raise _contradiction(f"tail_missing: {source.origin}: {found}")
+    if before.size == 0:
+        return source.edge_at_start()
+    if before.size < source.start:
+        raise Refused(
+            f"its tiles end with row {before.size}, and rows up to {source.start} are archived; name another directory"
+        )
     root = source.recomputed_root(before.size) if full else source.root(before.size)
     if root != before.root:
         raise _contradiction(
             f"checkpoint_mismatch: rows 1 to {before.size} of {source.origin} are not those whose tiles are there"
         )
     if full:
-        return Edge()
+        return source.edge_at_start()
     edge = read_edge(folder, before.size)
     if edge.root() != before.root:
         raise Refused(f"a tile was changed, because they do not give the root in {TREE}; {MEND}")
@@ -142,6 +158,11 @@ def _check_signed(source: Source, folder: Path, signed: Head) -> None:
         if source.is_behind:
             raise Unreadable(f"{found}: wait until this standby has replayed the others, or ask the primary")
         raise _contradiction(f"tail_missing: {source.origin}: {found}")
+    if not has_root(signed.size, source.start):
+        raise Unreadable(
+            f"{signed.size} rows were signed, and {source.start} are archived: alpha-db checkpoint create makes a later"
+            " checkpoint"
+        )
     if source.root(signed.size) != signed.root:
         raise _contradiction(
             f"checkpoint_mismatch: rows 1 to {signed.size} of {source.origin} are not those that were signed"

@@ -12,7 +12,8 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from alpha_db.errors import ChainMismatch
-from alpha_db.evidence.tiles.layout import HASH, WIDTH
+from alpha_db.evidence.archived import edge_at
+from alpha_db.evidence.tiles.layout import HASH, WIDTH, Edge
 from alpha_db.queries import ask_one, query
 
 Connection = psycopg.Connection[Any]
@@ -27,6 +28,11 @@ class DatabaseLog:
     origin: str
     size: int
     is_behind: bool  #: a standby may have fewer rows than its primary
+    start: int = 0  #: the last row that was archived
+
+    def edge_at_start(self) -> Edge:
+        """Return the edge of the log of the archived rows. Raises ChainMismatch (AUD-009)."""
+        return edge_at(self.conn, self.table, self.start)
 
     def root(self, size: int) -> bytes:
         """Return the root of the stored nodes, and of the rows that none covers yet."""

@@ -11,6 +11,7 @@ from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line
 from alpha_db.errors import shown
+from alpha_db.risk.cli.retained import KINDS, in_words
 from alpha_db.risk.config_manager import Agent, ConfigManager, Row
 from alpha_db.security.signed_text import load_json
 
@@ -114,6 +115,8 @@ def _differences(kind: str, payload: Any, before: Any, after: Any, names: dict[s
     elif kind == "lockdown_release":
         places = ", ".join(f"{item['table']} {item['id']}" for item in payload["damage"]) or "none"
         yield f"lockdown released, damage acknowledged: {places}"
+    elif kind in KINDS:
+        yield from in_words(kind, payload)
     else:
         raise ValueError(f"unknown kind of proposal: {shown(kind, 40)}")
 

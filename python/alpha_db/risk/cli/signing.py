@@ -17,6 +17,7 @@ from alpha_db.cli.common import NamedOption
 from alpha_db.cli.options import FILE, KEY_HELP
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shown
+from alpha_db.risk.cli.retained import described
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
 from alpha_db.security.private_file import KeyFileNotThere
@@ -140,12 +141,15 @@ def send_proposal(
     lifetime: timedelta,
     as_json: bool,
     changes: list[tuple[str, str, str]],
+    opened: tuple[Agent, AuditSigner] | None = None,
+    also: Mapping[str, Any] | None = None,
 ) -> None:
     """Show a proposal, ask, sign and send it, and tell what came of it.
 
-    `changes` are name, old and new value of what it changes. Raises the RSK codes of propose().
+    `changes` are name, old and new value of what it changes; `opened` is the agent, if its key was read already;
+    `also` is what the answer in JSON has besides. Raises the RSK codes of propose().
     """
-    agent, signer = signing.open(manager)
+    agent, signer = opened or signing.open(manager)
     draft = manager.draft(kind, payload, reason=reason, proposer=agent.agent_id, lifetime=lifetime)
     if not as_json or not signing.yes:
         _show_draft(draft, agent, changes, err=as_json)
@@ -165,6 +169,7 @@ def send_proposal(
         "digest": stored["digest"],
         "signed_text": draft.text,
         "status": "PENDING",
+        **(also or {}),
     }
     if as_json:
         emit_json(document)
@@ -208,6 +213,8 @@ def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
     if ballot.damage:
         say(("The damage that it acknowledges:", DIM))
         show_damage(ballot.damage, say)
+    for effect in described(proposal["kind"], proposal["payload"]):
+        say(("  what ", DIM), clean(effect))
     say(("The proposal, as it was signed:", DIM))
     _show_text(proposal["signed_text"], say)
     say((f"What {clean(agent.name)} signs:", DIM))

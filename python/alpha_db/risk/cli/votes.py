@@ -8,6 +8,7 @@ import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line
+from alpha_db.risk.cli.retained import described
 from alpha_db.risk.cli.signing import Signing, ask, key_options, show_ballot, show_damage
 from alpha_db.risk.config_manager import ConfigManager, Row
 
@@ -54,6 +55,9 @@ def _one(row: Row) -> None:
     if row["damage"]:
         line(("  what    ", DIM), f"acknowledges {len(row['damage'])} damaged places:")
         show_damage(row["damage"])
+    elif effects := described(row["kind"], payload):
+        for effect in effects:
+            line(("  what    ", DIM), clean(effect))
     else:
         said = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
         line(("  what    ", DIM), clean(said))

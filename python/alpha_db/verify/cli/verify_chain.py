@@ -66,7 +66,12 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
 
 @click.command("verify-chain", short_help="Recompute every hash, tell what is damaged.")
 @table_option
-@click.option("--from-id", metavar="ID", type=Integer(1, LAST_ID), help="First row; default: 1.")
+@click.option(
+    "--from-id",
+    metavar="ID",
+    type=Integer(1, LAST_ID),
+    help="First row; default: the first that is not archived.",
+)
 @click.option("--to-id", metavar="ID", type=Integer(1, LAST_ID), help="Last row; default: the last there is.")
 @click.option(
     "--jobs",
