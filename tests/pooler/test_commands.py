@@ -135,16 +135,6 @@ def test_a_column_is_widened(pooled: Desk, db: Connection) -> None:
     assert_healthy(db)
 
 
-def test_own_tables_are_chained_and_extended(pooled: Desk, db: Connection) -> None:
-    for name in ("one", "two", "three"):
-        query(db, f"create table {name} (a integer primary key); insert into {name} values (1)")
-        assert "is a chained table now" in pooled.run("tables", "chain", name).out
-        query(db, f"alter table {name} add column b text")
-        assert "hashed with b" in pooled.run("tables", "extend", name).out
-    assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
-    assert_healthy(db)
-
-
 def test_a_table_is_tracked(pooled: Desk, db: Connection) -> None:
     db.execute(
         "create table positions (id integer primary key, v integer); insert into positions values (1, 1)"
@@ -158,6 +148,16 @@ def test_a_table_is_tracked(pooled: Desk, db: Connection) -> None:
         ]
         pooled.run("tables", "verify")
         pooled.run("tables", "untrack", "positions")
+    assert_healthy(db)
+
+
+def test_own_tables_are_chained_and_extended(pooled: Desk, db: Connection) -> None:
+    for name in ("one", "two", "three"):
+        query(db, f"create table {name} (a integer primary key); insert into {name} values (1)")
+        assert "is a chained table now" in pooled.run("tables", "chain", name).out
+        query(db, f"alter table {name} add column b text")
+        assert "hashed with b" in pooled.run("tables", "extend", name).out
+    assert one(db, "select current_setting('alpha.maintenance', true)") in ("", None)
     assert_healthy(db)
 
 

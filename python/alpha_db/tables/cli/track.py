@@ -43,7 +43,7 @@ def track(settings: Settings, as_json: bool, table: str, exclude: tuple[str, ...
 @click.argument("table")
 @database_options
 def untrack(settings: Settings, as_json: bool, table: str) -> None:
-    """End the history of a table, also of one that was dropped. What it holds so far stays.
+    """End the history of a table, even of one that was dropped. What it holds so far stays.
 
     Connect as a member of alpha_owner who owns the table.
 
