@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.retention.keeper import Keeper
-from tests.support import assert_healthy, one, query
+from tests.support import assert_healthy, one, query, quote
 
 pytestmark = pytest.mark.any_server
 
@@ -221,3 +221,18 @@ def test_what_is_deleted_is_told_though_a_hold_stops_the_rest(keeper: Keeper) ->
     done = keeper.run("retention", "prune", expect=1)
     assert "order_events: 512 rows" in done.out
     assert "legal hold from row 1" in done.err
+
+
+def test_a_table_of_ones_own_with_a_name_to_quote(keeper: Keeper) -> None:
+    name = 'My "fills" é %s'
+    quoted = quote(name)
+    query(keeper.db, f"create table {quoted} (what text not null)")
+    keeper.run("tables", "chain", name)
+    query(keeper.db, f"insert into {quoted} (what) select 'x' from generate_series(1, 600)")
+    keeper.sign()
+    (told,) = keeper.leave("--table", name)
+    assert told["file"] == str(
+        keeper.segments / "My%20%22fills%22%20%C3%A9%20%25s.000000000001-000000000512.segment"
+    )
+    keeper.run("verify-export", told["file"], "--trust", keeper.trust)
+    keeper.run("verify-chain", *keeper.evidence)
