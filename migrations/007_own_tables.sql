@@ -86,6 +86,10 @@ as $function$
                            and f.proowner = c.relowner))
                       then 'it is a table of alpha-db itself' end,
      'Chain a table of your own.'),
+    (8, '42710', case when exists (select from pg_trigger as t
+                                   where t.tgrelid = c.oid and t.tgname = '_000_alpha_history')
+                      then 'it is tracked' end,
+     format('End its history: select untrack_table(%L).', relation)),
     (9, '55000', 'it has the trigger ' || quote_ident(
        (select t.tgname from pg_trigger as t where t.tgrelid = c.oid and not t.tgisinternal
         order by t.tgname limit 1)),
@@ -2381,6 +2385,7 @@ declare
 begin
   for key in
     select c.conrelid::regclass::text as referrer, n.table_name as chained,
+           has_table_privilege(c.conrelid, 'select') as is_readable,
            (select string_agg(format('p.%I = c.%I', f.attname, a.attname), ' and ' order by k.place)
             from unnest(c.conkey, c.confkey) with ordinality as k(from_column, to_column, place)
             join pg_attribute as a on a.attrelid = c.conrelid and a.attnum = k.from_column
@@ -2392,6 +2397,11 @@ begin
     where c.contype = 'f' and c.confrelid = quote_ident(_lowest_reference.table_name)::regclass
     order by 1
   loop
+    if not key.is_readable and through_id > after_id then
+      id := after_id + 1;  -- it may refer to any row
+      referrer := format('%s (grant select on it to %I)', key.referrer, _owner_role());
+      return;
+    end if;
     execute _fill($query$
       select min(p.id) from only {table:I} as p
       where p.id > $1 and p.id <= $2
@@ -2409,7 +2419,8 @@ end
 $function$;
 comment on function _lowest_reference is
   'The lowest row of a range, after after_id up to through_id, that a row which stays refers to, and the table of that '
-  'row; nulls if none does. archived: what shall be archived besides, {table: through_id}.';
+  'row; nulls if none does. A table that the owner role may not read is taken to refer to all of them. '
+  'archived: what shall be archived besides, {table: through_id}.';
 
 -- sql/16_retention/propose.sql
 
@@ -2657,7 +2668,7 @@ begin
     perform _refuse_retention(
       format('row %s of %s is still referred to by %s', referred.id, table_name, referred.referrer),
       'Rows that refer to others go first.',
-      format('If they are archived, remove them first: call prune_archived(''%s'').', referred.referrer));
+      'If those are archived, too, remove them first.');
   end if;
 end
 $function$;

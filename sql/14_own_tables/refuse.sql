@@ -57,6 +57,10 @@ as $function$
                            and f.proowner = c.relowner))
                       then 'it is a table of alpha-db itself' end,
      'Chain a table of your own.'),
+    (8, '42710', case when exists (select from pg_trigger as t
+                                   where t.tgrelid = c.oid and t.tgname = '_000_alpha_history')
+                      then 'it is tracked' end,
+     format('End its history: select untrack_table(%L).', relation)),
     (9, '55000', 'it has the trigger ' || quote_ident(
        (select t.tgname from pg_trigger as t where t.tgrelid = c.oid and not t.tgisinternal
         order by t.tgname limit 1)),

@@ -86,7 +86,7 @@ begin
     perform _refuse_retention(
       format('row %s of %s is still referred to by %s', referred.id, table_name, referred.referrer),
       'Rows that refer to others go first.',
-      format('If they are archived, remove them first: call prune_archived(''%s'').', referred.referrer));
+      'If those are archived, too, remove them first.');
   end if;
 end
 $function$;

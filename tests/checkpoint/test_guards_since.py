@@ -32,7 +32,8 @@ def test_what_changed(book: Book) -> None:
             (row["object_kind"], row["object_name"], row["problem"]): (row["expected"], row["found"])
             for row in found["facts"]  # type: ignore[attr-defined]
         }
-        assert facts.pop(("relation", "signals", "changed")) == ("", "fillfactor=90")
+        before, after = facts.pop(("relation", "signals", "changed"))
+        assert after == f"{before}, fillfactor=90"
         assert {name for _, name, _ in facts} == {"more"}
         assert [row["reason"] for row in found["guard_states"]] == ["ticket 42"]  # type: ignore[attr-defined]
         assert found["maintenance_events"] == []
