@@ -58,7 +58,7 @@ def _retention(data: dict[str, Any]) -> None:
     if data["too_few"]:
         line(f"   {LOG} has too few rows to show how old ones leave: they leave {BLOCK} at a time.")
         return
-    line("   Years later the oldest rows may leave; retention_plan says which, and why:")
+    line("   Years later old rows may leave. retention_plan says which, and what keeps more:")
     plan = [(row["table"], f"1 to {row['through_id']:,}", row["limited_by"]) for row in data["plan"]]
     rows(plan, right=[1], indent="     ")
     proposer, *others = AGENTS
@@ -68,8 +68,8 @@ def _retention(data: dict[str, Any]) -> None:
     deleted = sum(data["deleted"].values())
     outcome = ("     ok", GOOD) if data["intact"] else ("     NOT INTACT", BAD)
     line(f"   prune_archived deletes {deleted:,} rows; then all is verified:")
-    line(outcome, f"      {data['chains']} chains: intact; {LOG}:")
-    line(f"             {clean(data['verdict'])}")
+    line(outcome, f"      {data['chains']} chains: intact. Of {LOG} it says:")
+    line(f"     {clean(data['verdict'])}")
     line("   The next row, deleted by hand (the trigger switched off), is damage:")
     line(f"     {data['statement']}")
     found = data["found"]
