@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from alpha_db.cli.main import main
-from alpha_db.demo import risk, story
+from alpha_db.demo import risk, story, years
 from alpha_db.demo.host import undisturbed
 from alpha_db.embedded import Server, find_binaries
 from tests.support import AUDIT_TABLES, PATIENCE, result_of
@@ -136,6 +136,40 @@ def test_risk_limits_are_changed_by_agents_and_by_nobody_else(document: dict[str
     assert found["safe_mode"]["reason"].startswith("RSK-007")
 
 
+def test_an_own_table_is_append_only(document: dict[str, Any]) -> None:
+    found = document["own_table"]
+    assert (found["rows"], list(found["refused"])) == (1, ["AUD-013"])
+
+
+def test_a_table_that_changes_has_a_history(document: dict[str, Any]) -> None:
+    found = document["history"]
+    assert [(row["operation"], row["before"], row["after"]) for row in found["changes"]] == [
+        ("INSERT", None, "2.5"),
+        ("UPDATE", "2.5", "4"),
+        ("UPDATE", "4", "1.5"),
+    ]
+    assert found["as_of"] == [{"symbol": "ETHBTC", "quantity": "4"}]
+    assert (found["code"], found["found"]["problem"]) == ("AUD-015", "changed_row")
+    assert found["found"]["present"]["quantity"] == "9"
+
+
+def test_old_rows_leave_by_consensus_and_not_by_hand(document: dict[str, Any]) -> None:
+    found = document["retention"]
+    assert found["votes"] == ["PENDING", "APPLIED"]
+    assert found["deleted"] == {row["table"]: row["rows"] for row in found["plan"]}
+    assert found["deleted"]["order_events"] == 256
+    assert {row["table"] for row in found["segments"]} == set(found["deleted"])
+    assert found["intact"] is True
+    assert found["verdict"] == f"rows 1 to 256 archived by proposal {found['proposal_id']}"
+    assert found["deleted_by_hand"] == 1
+    assert found["found"] == {
+        "table": "order_events",
+        "id": 257,
+        "verdict": "missing_rows",
+        "code": "AUD-009",
+    }
+
+
 def test_the_rest_of_the_document(document: dict[str, Any], binaries: Path) -> None:
     assert document["server_version"] == find_binaries(binaries).version
     assert document["connect"] is None
@@ -146,8 +180,8 @@ def test_text_is_for_a_newcomer(printed: Completed) -> None:
     assert (printed.returncode, printed.stderr) == (0, "")
     lines = printed.stdout.splitlines()
     headings = [line for line in lines if re.match(r"\d+\. ", line)]
-    assert [int(heading.partition(".")[0]) for heading in headings] == list(range(1, 11))
-    assert len(lines) <= 100, "two screens"
+    assert [int(heading.partition(".")[0]) for heading in headings] == list(range(1, 12))
+    assert len(lines) <= 140, "three screens"
     assert all(len(line) <= 80 and line == line.rstrip() for line in lines if "/" not in line)
     assert printed.stdout.isprintable() or "\x1b" not in printed.stdout
     for told in (
@@ -160,6 +194,10 @@ def test_text_is_for_a_newcomer(printed: Completed) -> None:
         "tail_missing",
         "RSK-004",
         "Safe Mode: RSK-007",
+        "AUD-013: UPDATE on fees refused",
+        "history_mismatch (AUD-015): 9, recorded was 1.5",
+        "archived by proposal",
+        "order_events, row 257: missing_rows (AUD-009)",
         "All of it was as promised",
     ):
         assert told in printed.stdout
@@ -183,6 +221,7 @@ def assert_short_story(said: Completed, count: int) -> None:
     assert found["rows_written"]["signals"] == count
     assert found["tamper_found"]["id"] == (count + 1) // 2
     assert found["checkpoint"]["found"]["missing_rows"] == 1
+    assert found["retention"] == {"plan": [], "too_few": True}
 
 
 def test_few_signals_tell_the_same(binaries: Path) -> None:
@@ -269,6 +308,21 @@ def test_change_that_is_not_applied_is_exit_1(
     assert found["risk"]["seen_by_hydrator_ms"] is None
     assert found["risk"]["applied"]["version"] == 1
     assert threading.active_count() == before, "the hydrators are stopped"
+
+
+def test_a_difference_that_is_not_found_is_exit_1(
+    binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_recorded = story.statement("third_position")
+    real = years.statement
+    monkeypatch.setattr(
+        years, "statement", lambda name: as_recorded if name == "behind_the_back" else real(name)
+    )
+    assert main(["demo", "--pg", str(binaries), "--signals", "1"]) == 1
+    text = capsys.readouterr().out
+    assert "NOT FOUND" in text
+    assert "too few rows" in text
+    assert text.count("THIS IS NOT WHAT ALPHA-DB PROMISES") == 1
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ def test_without_lockdown_events_all_chains_have_their_verdict(
     query(db, "drop table lockdown_events cascade")
     found = verdicts(desk.run("verify-chain", *SOON, *options, "--json", expect=code))
     assert (found["signals"], found["lockdown_events"]) == ("content_mismatch", "table_missing")
-    assert len(found) == 17
+    assert len(found) == 19
     said = desk.run("verify-chain", *SOON, *options, expect=code)
-    assert "DAMAGE in 2 of 17 chains" in said.out
+    assert "DAMAGE in 2 of 19 chains" in said.out
     assert "does not exist" not in said.err
 
 
@@ -66,7 +66,7 @@ def test_without_verification_runs_all_other_chains_are_verified(
     query(db, "drop table verification_runs cascade")
     found = verdicts(desk.run("verify-chain", option, "--json", expect=1))
     assert found.pop("verification_runs") == "table_missing"
-    assert len(found) == 16
+    assert len(found) == 18
     found.pop("guard_states")  # other guards went with it
     assert set(found.values()) == {"intact"}
 
@@ -83,7 +83,7 @@ def test_a_function_that_was_dropped_is_a_changed_guard(desk: Desk, db: Connecti
         "guard_changed",
         "AUD-011",
     )
-    assert len(found) == 17
+    assert len(found) == 19
 
 
 def test_without_the_register_of_chains_the_lockdown_is_engaged(

@@ -37,7 +37,7 @@ def test_a_table_that_is_gone_is_damage_beside_the_others(desk: Desk, db: Connec
     assert found["order_events"]["verdict"] == "intact"
     assert ended.json["lockdown"]["is_locked"]
     said = desk.run("verify-chain", expect=1).out
-    assert "DAMAGE in 2 of 17 chains: signals at id 2, ai_debates (table_missing)." in said
+    assert "DAMAGE in 2 of 19 chains: signals at id 2, ai_debates (table_missing)." in said
     shown = desk.run("status", expect=1).out
     assert "problem       ai_debates: the table ai_debates is not there" in shown
 

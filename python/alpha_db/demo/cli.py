@@ -36,7 +36,8 @@ def demo(as_json: bool, pg: str | None, signals: int | None, stay: bool, directo
 
     Starts a throw-away PostgreSQL, applies the migrations, replays a few thousand webhooks and verifies the
     chains; then tampers with copies of the database, and shows how that is refused or found, a log whose end is
-    cut off by a checkpoint only; has three agents agree on risk limits, and a superuser break them. Touches no
+    cut off by a checkpoint only; has three agents agree on risk limits, and a superuser break them; keeps the
+    history of a table that changes, and lets old rows leave by consensus. Touches no
     database of yours: --dsn and PG* variables are ignored. Leaves nothing behind, unless told to stay.
 
     Exits 0 only if everything was as promised, 1 if anything was not, 3 if the demo could not run.

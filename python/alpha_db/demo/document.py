@@ -34,6 +34,9 @@ def document(steps: Sequence[Step]) -> dict[str, Any]:
             name: found["risk"][name]
             for name in ("agents", "refused", "applied", "seen_by_hydrator_ms", "safe_mode")
         },
+        "own_table": found["years"]["own_table"],
+        "history": found["years"]["history"],
+        "retention": found["years"]["retention"],
     }
 
 

@@ -13,8 +13,9 @@ from alpha_db.demo.desk import MODELS
 from alpha_db.demo.paragraph import line
 from alpha_db.demo.render_cut import cut
 from alpha_db.demo.render_risk import risk
+from alpha_db.demo.render_years import years
 from alpha_db.demo.replay import Listener
-from alpha_db.demo.story import AUDITOR, COPY, CUT_COPY, DATABASE, RISK_COPY, TRADER, Step
+from alpha_db.demo.story import AUDITOR, COPY, CUT_COPY, DATABASE, RISK_COPY, TRADER, YEARS_COPY, Step
 from alpha_db.verify.cli.progress import progress_bar
 
 _SHORT = 16
@@ -71,7 +72,9 @@ def conclusion(*, ok: bool, seconds: float, connect: dict[str, str] | None) -> N
         said, f", in {seconds:.1f} s." if connect else f", in {seconds:.1f} s; nothing of the server is left."
     )
     if connect:
-        line(f"The server stays: {DATABASE}; {COPY}, {CUT_COPY} and {RISK_COPY} were tampered with.")
+        line(
+            f"The server stays: {DATABASE}; {COPY}, {CUT_COPY}, {RISK_COPY} and {YEARS_COPY} were tampered with."
+        )
         for what in ("url", "psql", "verify", "stop"):
             line((f"  {what:<8}", DIM), connect[what])
 
@@ -215,4 +218,5 @@ _SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "lockdown": ("What follows: the lockdown", _lockdown),
     "cut": ("The end of a log is cut off, and only a signed checkpoint shows it", cut),
     "risk": ("Risk limits, which no agent and no superuser loosens alone", risk),
+    "years": ("A log to live with for years", years),
 }

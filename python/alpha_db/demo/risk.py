@@ -1,29 +1,29 @@
-"""The demo's last chapter: three agents, limits that they change together, and a running hydrator.
+"""The demo's chapter on risk limits: three agents, limits that they change together, and a running hydrator.
 
-Every value was read from the database or is the hydrator's own. The agents' keys exist in memory only.
+Every value was read from the database or is the hydrator's own.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 
 from alpha_db.connection import connect
+from alpha_db.demo.council import Council, Keys
 from alpha_db.demo.statements import statement
 from alpha_db.errors import Refused, translate
 from alpha_db.risk import GuardrailState, Order, RiskGuardrailService
-from alpha_db.risk.config_manager import Ballot, ConfigManager
+from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 
-AGENTS = ("ada", "ben", "cyd")
 LIMITS = {"max_position_size_pct": "0.05", "daily_drawdown_limit_pct": "0.03", "max_leverage_ratio": "2"}
 TIGHTER = {**LIMITS, "max_leverage_ratio": "1.5"}
 LOOSER = {**LIMITS, "max_leverage_ratio": "5"}
@@ -61,13 +61,13 @@ class Stage:
     council: str
 
 
-def risk_chapter(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
-    """Run the chapter; return what was found, and whether it was as promised.
+def risk_chapter(dsn: Dsn, stage: Stage, keys: Keys) -> tuple[Row, bool]:
+    """Run the chapter with the keys of agents to enrol; return what was found, and whether it was as promised.
 
     Raises AlphaDbError and psycopg.Error for what is no finding.
     """
     with _quiet():
-        found, as_promised = _consensus(dsn, stage)
+        found, as_promised = _consensus(dsn, stage, keys)
         with closing(_connect(dsn("postgres", stage.superuser))) as conn:
             # nobody is connected to the original now
             conn.execute(statement("copy_for_risk"))
@@ -76,8 +76,7 @@ def risk_chapter(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
     return found | forced, as_promised and is_found_out
 
 
-def _consensus(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
-    keys = {name: AuditSigner.generate() for name in AGENTS}
+def _consensus(dsn: Dsn, stage: Stage, keys: Keys) -> tuple[Row, bool]:
     with closing(_connect(dsn(stage.database, stage.superuser))) as conn:
         conn.execute(statement("create_council"))
         owner = ConfigManager(conn)
@@ -91,14 +90,14 @@ def _consensus(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
     ):
         hydrator.wait_for(lambda state: "approved" in state.reason, _PATIENCE)
         before = hydrator.state
-        council = _Council(ConfigManager(conn), keys)
+        council = Council(ConfigManager(conn), keys)
 
-        first = council.propose("ada", LIMITS, "the first limits")
+        first = council.propose("ada", "risk_config", LIMITS, "the first limits")
         votes = [council.approve(first, "ben"), council.approve(first, "cyd")]
         hydrator.wait_for(_has(1), _PATIENCE)
         begun = hydrator.state
 
-        alone = council.propose("ada", LOOSER, "more leverage")
+        alone = council.propose("ada", "risk_config", LOOSER, "more leverage")
         refusal: Refused | None = None
         try:
             council.approve(alone, "ada")
@@ -106,7 +105,7 @@ def _consensus(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
             refusal = exc
         held = council.config.active()
 
-        tighter = council.propose("ben", TIGHTER, "less leverage")
+        tighter = council.propose("ben", "risk_config", TIGHTER, "less leverage")
         ballot = council.ballot(tighter, "ada")
         started = time.perf_counter()
         outcome = council.config.vote(ballot, keys["ada"])
@@ -179,25 +178,6 @@ def _by_force(dsn: Dsn, stage: Stage) -> tuple[Row, bool]:
         and after.reason.startswith("RSK-007")
     )
     return data, as_promised
-
-
-class _Council:
-    """The agents, proposing and voting with the keys that they hold."""
-
-    def __init__(self, config: ConfigManager, keys: Mapping[str, AuditSigner]) -> None:
-        self.config, self._keys = config, keys
-        self._ids = {agent.name: agent.agent_id for agent in config.agents()}
-
-    def propose(self, name: str, limits: Mapping[str, str], reason: str) -> UUID:
-        draft = self.config.draft("risk_config", limits, reason=reason, proposer=self._ids[name])
-        self.config.propose(draft, self._keys[name])
-        return draft.proposal_id
-
-    def ballot(self, proposal_id: UUID, name: str) -> Ballot:
-        return self.config.ballot(proposal_id, self._ids[name], "APPROVE")
-
-    def approve(self, proposal_id: UUID, name: str) -> str:
-        return self.config.vote(self.ballot(proposal_id, name), self._keys[name])
 
 
 def _enrolment(name: str, signer: AuditSigner) -> Row:

@@ -15,7 +15,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from alpha_db.connection import connect
-from alpha_db.demo import cut
+from alpha_db.demo import cut, years
+from alpha_db.demo.council import make_keys
 from alpha_db.demo.desk import Desk
 from alpha_db.demo.replay import BATCH, Listener, Replay
 from alpha_db.demo.risk import Stage, risk_chapter
@@ -26,7 +27,8 @@ from alpha_db.migrate import migrate
 from alpha_db.queries import query
 from alpha_db.writers import record_signal
 
-DATABASE, COPY, CUT_COPY, RISK_COPY = "alpha_demo", "alpha_demo_copy", "alpha_demo_cut", "alpha_demo_risk"
+DATABASE, COPY, CUT_COPY = "alpha_demo", "alpha_demo_copy", "alpha_demo_cut"
+RISK_COPY, YEARS_COPY = "alpha_demo_risk", "alpha_demo_years"
 SUPERUSER, TRADER, AUDITOR, COUNCIL = "postgres", "demo_trader", "demo_auditor", "demo_council"
 
 #: What is tried, and the code that has to answer.
@@ -65,6 +67,7 @@ class Story:
         self._dsn = dsn
         self._limit = limit
         self._progress = progress
+        self._keys = make_keys()
 
     def steps(self) -> Iterator[Step]:
         """Run the demo, yielding each step when it is done. Raises AlphaDbError and psycopg.Error."""
@@ -81,6 +84,7 @@ class Story:
         yield self._lockdown(webhooks[0])
         yield self._cut()
         yield self._risk()
+        yield self._years()
 
     def _migrate(self) -> Step:
         with closing(self._connect("postgres", SUPERUSER)) as conn:
@@ -215,8 +219,13 @@ class Story:
         return Step("cut", data, ok=ok)
 
     def _risk(self) -> Step:
-        data, ok = risk_chapter(self._dsn, Stage(DATABASE, RISK_COPY, SUPERUSER, TRADER, COUNCIL))
+        data, ok = risk_chapter(self._dsn, Stage(DATABASE, RISK_COPY, SUPERUSER, TRADER, COUNCIL), self._keys)
         return Step("risk", data, ok=ok)
+
+    def _years(self) -> Step:
+        stage = years.Stage(YEARS_COPY, SUPERUSER, TRADER, AUDITOR, COUNCIL)
+        data, ok = years.years_chapter(self._dsn, stage, self._keys)
+        return Step("years", data, ok=ok)
 
     def _connect(self, database: str, user: str) -> Connection:
         # TRUNCATE … CASCADE would tell what it cascades to

@@ -121,3 +121,47 @@ DELETE FROM order_events WHERE id >= %(id)s;
 
 -- name: switch_on_events
 ALTER TABLE order_events ENABLE ALWAYS TRIGGER _100_reject_change;
+
+-- name: copy_for_years
+CREATE DATABASE alpha_demo_years TEMPLATE alpha_demo;
+
+-- name: create_own
+CREATE TABLE fees (asset text NOT NULL, amount decimal_28_10 NOT NULL);
+
+-- name: chain_own
+SELECT chain_table('fees');
+
+-- name: insert_own
+INSERT INTO fees VALUES ('BTC', 0.00012);
+
+-- name: update_own
+UPDATE fees SET amount = 0;
+
+-- name: create_positions
+CREATE TABLE positions (symbol text PRIMARY KEY, quantity numeric NOT NULL);
+
+-- name: track_positions
+SELECT track_table('public.positions');
+
+-- name: first_position
+INSERT INTO positions VALUES ('ETHBTC', 2.5);
+
+-- name: second_position
+UPDATE positions SET quantity = 4;
+
+-- name: third_position
+UPDATE positions SET quantity = 1.5;
+
+-- name: switch_off_history
+ALTER TABLE positions DISABLE TRIGGER USER;
+
+-- name: behind_the_back
+UPDATE positions SET quantity = 9;
+
+-- name: switch_on_history
+ALTER TABLE positions ENABLE ALWAYS TRIGGER _000_alpha_history,
+  ENABLE ALWAYS TRIGGER _000_alpha_history_lock,
+  ENABLE ALWAYS TRIGGER _000_alpha_history_truncate;
+
+-- name: delete_oldest
+DELETE FROM order_events WHERE id <= %(id)s;
