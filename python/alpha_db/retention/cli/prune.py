@@ -31,7 +31,7 @@ _EVERY = 0.5
 @click.option(
     "--batch",
     metavar="ROWS",
-    type=Integer(min=256),
+    type=Integer(min=256, max=65536),
     default=1024,
     show_default=True,
     help="How many rows each transaction deletes, in blocks of 256.",
