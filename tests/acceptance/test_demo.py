@@ -21,6 +21,7 @@ import pytest
 from alpha_db.cli.main import main
 from alpha_db.demo import risk, story, years
 from alpha_db.demo.host import undisturbed
+from alpha_db.demo.statements import statement
 from alpha_db.embedded import Server, find_binaries
 from tests.support import AUDIT_TABLES, PATIENCE, result_of
 
@@ -313,10 +314,9 @@ def test_change_that_is_not_applied_is_exit_1(
 def test_a_difference_that_is_not_found_is_exit_1(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    as_recorded = story.statement("third_position")
-    real = years.statement
+    as_recorded = statement("third_position")
     monkeypatch.setattr(
-        years, "statement", lambda name: as_recorded if name == "behind_the_back" else real(name)
+        years, "statement", lambda name: as_recorded if name == "behind_the_back" else statement(name)
     )
     assert main(["demo", "--pg", str(binaries), "--signals", "1"]) == 1
     text = capsys.readouterr().out
