@@ -58,7 +58,7 @@ def _retention(data: dict[str, Any]) -> None:
     if data["too_few"]:
         line(f"   {LOG} has too few rows to show how old ones leave: they leave {BLOCK} at a time.")
         return
-    line("   Years later old rows may leave. retention_plan says which, and what keeps more:")
+    line("   Years later old rows may leave. retention_plan says which, and why no more:")
     plan = [(row["table"], f"1 to {row['through_id']:,}", row["limited_by"]) for row in data["plan"]]
     rows(plan, right=[1], indent="     ")
     proposer, *others = AGENTS
