@@ -24,7 +24,10 @@ ENDS = {
 
 def test_plan_lists_every_table(keeper: Keeper) -> None:
     told = keeper.run("retention", "plan", "--before", keeper.now, "--json").json["tables"]
-    assert {row["table"]: row["through_id"] for row in told} == ENDS | {"risk_decisions": None}
+    assert {row["table"]: row["through_id"] for row in told} == ENDS | {
+        "risk_decisions": None,
+        "table_changes": None,
+    }
     assert "signals             1 to 1024" in keeper.run("retention", "plan", "--before", keeper.now).out
 
 
@@ -221,6 +224,17 @@ def test_what_is_deleted_is_told_though_a_hold_stops_the_rest(keeper: Keeper) ->
     done = keeper.run("retention", "prune", expect=1)
     assert "order_events: 512 rows" in done.out
     assert "legal hold from row 1" in done.err
+
+
+def test_what_is_deleted_of_a_table_is_told_though_a_hold_stops_its_rest(keeper: Keeper) -> None:
+    keeper.archive()
+    held = keeper.run(
+        "retention", "hold", "order_events", 300, "--reason", "case 17", *keeper.desk.sign("ada"), "--json"
+    ).json
+    keeper.desk.approve(held["proposal_id"], "ben")
+    done = keeper.run("retention", "prune", "order_events", expect=1)
+    assert "order_events: 256 rows, now up to row 256" in done.out
+    assert "legal hold from row 300" in done.err
 
 
 def test_a_table_of_ones_own_with_a_name_to_quote(keeper: Keeper) -> None:

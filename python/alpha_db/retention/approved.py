@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,24 +44,34 @@ def require_files(segments: Sequence[Row], folder: Path) -> None:
 
 
 def prune(conn: Connection, tables: Sequence[str], batch: int, tell: Callable[[Pruned], None]) -> None:
-    """Delete what is approved of each table, and tell what came of each.
+    """Delete what is approved of each table, and tell what came of each, even if it stops halfway.
 
     Tables that refer to others come first; what is still referred to is tried again once another table has lost rows.
     Takes a connection in autocommit: each batch is a transaction of its own. Raises psycopg.Error, AUD-016 among them.
     """
     left = list(tables)
+    here = {table: _still_here(waiting(conn, table)) for table in tables}
     while left:
         refused: dict[str, psycopg.Error] = {}
         for table in left:
             try:
                 tell(_prune(conn, table, batch))
             except psycopg.Error as problem:
+                with suppress(psycopg.Error):  # the connection may be gone
+                    if rest := waiting(conn, table):
+                        gone, here[table] = here[table] - _still_here(rest), _still_here(rest)
+                        if gone > 0:
+                            tell(Pruned(table, gone, rest[0]["through_id"] - rest[0]["still_here"]))
                 if problem.sqlstate != "AUD16":
                     raise
                 refused[table] = problem
         if len(refused) == len(left):
             raise next(iter(refused.values()))
         left = list(refused)
+
+
+def _still_here(segments: Sequence[Row]) -> int:
+    return sum(row["still_here"] for row in segments)
 
 
 def _prune(conn: Connection, table: str, batch: int) -> Pruned:
