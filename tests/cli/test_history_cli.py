@@ -47,6 +47,11 @@ def test_the_rows_at_a_moment(tracked: Desk, db: Connection) -> None:
     assert tracked.run("tables", "as-of", "logins", "now", "--json").json == []
 
 
+@pytest.mark.parametrize("moment", ["gestern", "2027-13-01", ""])
+def test_a_moment_that_is_no_time_is_wrong_usage(tracked: Desk, moment: str) -> None:
+    assert "is not a time such as" in tracked.run("tables", "as-of", "logins", moment, expect=2).err
+
+
 def test_a_difference_is_exit_code_1(tracked: Desk, db: Connection) -> None:
     assert "holds what its history says" in tracked.run("tables", "verify").out
     with behind_the_triggers(db, "logins"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import psycopg
 
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows
+from alpha_db.errors import shown
 from alpha_db.queries import Row, ask
 from alpha_db.tables.cli.asked import asked
 
@@ -54,9 +56,14 @@ def as_of(settings: Settings, as_json: bool, table: str, moment: str) -> None:
       alpha-db tables as-of app.customers yesterday --json
     """
     with settings.installed() as (conn, _), asked():
-        found: list[dict[str, str | None]] = [
-            row["row"] for row in ask(conn, "table_as_of", table=table, moment=moment)
-        ]
+        try:
+            found: list[dict[str, str | None]] = [
+                row["row"] for row in ask(conn, "table_as_of", table=table, moment=moment)
+            ]
+        except (psycopg.errors.InvalidDatetimeFormat, psycopg.errors.DatetimeFieldOverflow):
+            raise click.BadParameter(
+                f"{shown(moment)} is not a time such as 2027-01-31T12:00:00Z", param_hint="MOMENT"
+            ) from None
     if as_json:
         emit_json(found)
         return
