@@ -394,7 +394,7 @@ def _missing_function(name: str, message: str) -> tuple[type[AlphaDbError], str 
 
 
 def _who_may(name: str) -> str:
-    if name == "bootstrap_agents":
+    if name.endswith(("_table", "_column", "_agents", "_retention_policy")) or name == "record_guards":
         return "only the owner of the installation may: the login that migrates, a member of alpha_owner"
     return (
         "app_trading writes, app_auditor reads everything and verifies, app_risk proposes and votes:"

@@ -238,7 +238,19 @@ def test_what_verify_chain_asks_first_is_ours(name: str) -> None:
     assert "app_auditor" in str(error.hint)
 
 
-def test_only_the_owner_is_told_of_no_role() -> None:
-    error = errors.from_database(database_error("42501", "permission denied for function bootstrap_agents"))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bootstrap_agents",
+        "chain_table",
+        "extend_table",
+        "track_table",
+        "untrack_table",
+        "widen_column",
+        "record_guards",
+    ],
+)
+def test_only_the_owner_is_told_of_no_role(name: str) -> None:
+    error = errors.from_database(database_error("42501", f"permission denied for function {name}"))
     assert "alpha_owner" in str(error.hint)
     assert "app_trading" not in str(error.hint)
