@@ -122,7 +122,7 @@ declare
   unbroken  bigint := _log_unbroken_to(table_name, _log_tail(table_name));
 begin
   -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands. The
-  -- lowest over archived rows have none; the archived root covers them (16_retention/archive.sql).
+  -- lowest over archived rows have no rows; only a root that was signed or approved shows that one of them is wrong.
   return query
     select n.table_name, n.level, n.index, n.hash, c.hash
     from (select l.* from only log_nodes as l

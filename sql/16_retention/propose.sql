@@ -1,7 +1,7 @@
 -- When rows may be archived
 --
 -- The payload of a proposal of kind "archive" names a segment, {table, through_id, row_hash, root, segment_sha256}, or
--- several of different tables, {segments: [ … ]}, because an applied proposal makes all others stale. What it must look
+-- several of different tables, {segments: […]}, because an applied proposal makes all others stale. What it must look
 -- like is checked once (RSK-001); whether the rows may go is checked when it is proposed, and again when the last
 -- approval applies it (AUD-016).
 

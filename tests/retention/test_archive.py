@@ -352,3 +352,12 @@ def test_json_of_a_proposal_reads_as_it_was_signed(shelf: Shelf) -> None:
         "select payload = %s from proposals where proposal_id = %s",
         [Jsonb(segment), proposal],
     )
+
+
+def test_parts_of_a_long_range_start_behind_the_segment(shelf: Shelf) -> None:
+    """What verification does with 100,000 rows and more, in small parts."""
+    shelf.leave(FIRST_YEAR)
+    parts = "select holds from _check_in_parts('signals', 513, 1100, 100, 512, %s, '-infinity')"
+    linked = one(shelf.connection, "select row_hash from chain_starts where table_name = 'signals'")
+    assert one(shelf.connection, parts, [linked])
+    assert not one(shelf.connection, parts, ["00" * 32])
