@@ -715,7 +715,7 @@ declare
   unbroken  bigint := _log_unbroken_to(table_name, _log_tail(table_name));
 begin
   -- Each node against the level below it, the lowest against the rows: one that is wrong is found where it stands. The
-  -- lowest over archived rows have no rows; only a root that was signed or approved shows that one of them is wrong.
+  -- lowest over archived rows have no rows: of those, the root that the agents approved is compared.
   return query
     select n.table_name, n.level, n.index, n.hash, c.hash
     from (select l.* from only log_nodes as l
@@ -732,11 +732,20 @@ begin
                         and o.last_hash <> n.last_hash
                         and o.last_hash = _log_row_hash(o.table_name, (o.index + 1) << o.level))
     order by n.level, n.index;
+  if start = 0 then
+    return;
+  end if;
+  return query
+    select a.table_name, 8, (a.through_id >> 8) - 1, log_root(a.table_name, a.through_id), decode(a.root, 'hex')
+    from (select s.* from only archived_segments as s  -- made in 16_retention; without it no row left
+          where s.table_name = find_log_damage.table_name and s.through_id >= start
+          order by s.through_id limit 1) as a
+    where encode(log_root(a.table_name, a.through_id), 'hex') <> a.root::text;
 end
 $function$;
 comment on function find_log_damage is
-  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. No '
-  'row: all nodes are right.';
+  'Every stored node of a log that the rows do not give, with what they give; null where they are not all there. Over '
+  'archived rows the root that the nodes give is compared with the approved one. No row: all nodes are right.';
 
 -- sql/13_merkle/checkpoint.sql
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.merkle.logs import consistencies, damage, inclusions, seal
+from tests.merkle.logs import consistencies, damage, forge, inclusions, seal
 from tests.retention.shelf import FIRST_YEAR, Shelf
 from tests.support import Connection, assert_healthy, changed_guards, one, query, tamper, verdicts
 
@@ -361,3 +361,9 @@ def test_parts_of_a_long_range_start_behind_the_segment(shelf: Shelf) -> None:
     linked = one(shelf.connection, "select row_hash from chain_starts where table_name = 'signals'")
     assert one(shelf.connection, parts, [linked])
     assert not one(shelf.connection, parts, ["00" * 32])
+
+
+def test_a_forged_node_over_archived_rows_is_found(shelf: Shelf) -> None:
+    shelf.leave(FIRST_YEAR)
+    forge(shelf.connection, "update log_nodes set hash = sha256('x') where table_name = 'signals' and index = 0")
+    assert damage(shelf.connection, "signals") == [(8, 1)]
