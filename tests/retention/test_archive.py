@@ -365,5 +365,7 @@ def test_parts_of_a_long_range_start_behind_the_segment(shelf: Shelf) -> None:
 
 def test_a_forged_node_over_archived_rows_is_found(shelf: Shelf) -> None:
     shelf.leave(FIRST_YEAR)
-    forge(shelf.connection, "update log_nodes set hash = sha256('x') where table_name = 'signals' and index = 0")
+    forge(
+        shelf.connection, "update log_nodes set hash = sha256('x') where table_name = 'signals' and index = 0"
+    )
     assert damage(shelf.connection, "signals") == [(8, 1)]
