@@ -90,22 +90,22 @@ def test_what_was_read_is_run(empty: Desk, copy: Path, monkeypatch: pytest.Monke
         assert one(conn, "select count(*) from installed_migrations") == len(MIGRATION)
 
 
-def test_100_comes_after_23(installed: Desk, copy: Path) -> None:
-    pinned = (copy / "23_risk_config.sql").read_text(encoding="utf-8").split("if not _begin_migration")[0]
-    later = pinned.replace("23_risk_config:", "100_later:").replace("006_checkpoints", "23_risk_config")
+def test_100_comes_after_24(installed: Desk, copy: Path) -> None:
+    pinned = (copy / "24_reporting.sql").read_text(encoding="utf-8").split("if not _begin_migration")[0]
+    later = pinned.replace("24_reporting:", "100_later:").replace("23_risk_config", "24_reporting")
     (copy / "100_later.sql").write_text(
         later + "if not _begin_migration('100_later') then return; end if;\n"
         "perform _finish_migration('100_later');\nend\n$migration$;\n",
         encoding="utf-8",
     )
-    assert [file.name for file in read_files(copy)][-2:] == ["23_risk_config", "100_later"]
+    assert [file.name for file in read_files(copy)][-2:] == ["24_reporting", "100_later"]
     dsn = installed.server.dsn(installed.dbname)
     assert [event.name for event in migrate(dsn, directory=copy) if event.kind == "applied"] == ["100_later"]
-    said = installed.refused(copy / "23_risk_config.rollback.sql")
-    assert "100_later must be rolled back before 23_risk_config" in said
+    said = installed.refused(copy / "24_reporting.rollback.sql")
+    assert "100_later must be rolled back before 24_reporting" in said
 
 
 def test_a_file_without_dependency_is_ordered_by_number(copy: Path) -> None:
-    for name in ("100_x", "99_y", "24_z"):
+    for name in ("100_x", "99_y", "25_z"):
         (copy / f"{name}.sql").write_text("select 1;\n", encoding="utf-8")
-    assert [file.name for file in read_files(copy)][-4:] == ["23_risk_config", "24_z", "99_y", "100_x"]
+    assert [file.name for file in read_files(copy)][-4:] == ["24_reporting", "25_z", "99_y", "100_x"]

@@ -165,6 +165,7 @@ GROWTH = {
     "_growth_of(text,interval)",
     "_growth_of_chains(interval)",
     "_last_id_before(text,timestamp with time zone)",
+    "daily_activity(timestamp with time zone,timestamp with time zone)",
     "growth(interval)",
     "headroom()",
     "_ids_left()",

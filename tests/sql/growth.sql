@@ -15,6 +15,13 @@ select table_name, rows_stored >= 300 as has_these, bytes > 100000 as has_bytes,
 from growth() where table_name is null;
 
 --
+-- Rows by day; a period has a beginning and an end.
+--
+select table_name, day = (now() at time zone 'UTC')::date as is_today, row_count
+from daily_activity(now() - interval '1 year', now() + interval '1 hour') where table_name = 'signals';
+select daily_activity(now(), now());
+
+--
 -- Nothing is older than its policy yet.
 --
 set alpha.maintenance = 'ticket 7';
