@@ -20,6 +20,13 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('24_reporting');
 
+drop function limits_over_time;
+drop function rows_as_hashed;
+drop function trade_rows;
+drop function report_trades;
+drop function verification_activity;
+drop function report_figures;
+drop function report_period;
 drop function daily_activity;
 
 perform _finish_rollback('24_reporting');
