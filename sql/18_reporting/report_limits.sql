@@ -28,9 +28,9 @@ as $function$
   left join only proposals as p on p.proposal_id = c.proposal_id
   left join only agents as a on a.agent_id = p.proposer
   left join lateral (
-    select array_agg(coalesce(g.name::text, i.value ->> 'agent') order by i.place) as names
+    select array_agg(coalesce(g.name::text, i.value ->> 'agent_id') order by i.place) as names
     from jsonb_array_elements(c.approvals) with ordinality as i(value, place)
-    left join only agents as g on g.agent_id::text = i.value ->> 'agent') as v on true
+    left join only agents as g on g.agent_id::text = i.value ->> 'agent_id') as v on true
   where c.created_at < to_time
     and c.version >= coalesce((select max(b.version) from only risk_change_log as b where b.created_at < from_time), 0)
   order by c.version;

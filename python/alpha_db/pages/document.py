@@ -33,7 +33,7 @@ def document(
 
     A page that calls verifyPage() of status.js turns red when any of this is changed: it compares what the browser
     read with the page's seal, a SHA-256. Only signatures find somebody who writes another seal, too. `sign` takes the
-    seal in hex and returns what stands in the page beside it, as data with the id seal-note, which the seal cannot cover.
+    seal in hex and returns what stands beside it, as data with the id seal-note, which the seal cannot cover.
 
     Raises ValueError for a script or a style that would end its own element, and for data that JSON has not.
     """

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import matplotlib as mpl
@@ -22,14 +23,23 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells at length wh
 
 #: Okabe and Ito: blue, orange, green, vermilion, sky blue, purple, yellow, black
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
-PATTERNS = ("", "///", "\\\\\\", "xx", "---", "|||", "++", "")  # of lines: dots would take ten times as many bytes
+PATTERNS = (
+    "",
+    "///",
+    "\\\\\\",
+    "xx",
+    "---",
+    "|||",
+    "++",
+    "",
+)  # of lines: dots would take ten times as many bytes
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "alpha-db",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",  # is part of matplotlib
-    "font.size": 9,
+    "font.size": 10,
     "hatch.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -111,11 +121,11 @@ def steps(
     begins_at: datetime,
     ends_at: datetime,
     times: Sequence[datetime],
-    series: Sequence[tuple[str, Sequence[float | None]]],
+    series: Sequence[tuple[str, Sequence[Decimal | None]]],
 ) -> bytes:
     """Return lines that change in steps, one panel for each series, because their units differ."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5, 0.6 + 1.0 * len(series)), layout="constrained")
+        figure = Figure(figsize=(4.5, 0.6 + 1.0 * len(series)), layout="constrained")
         panels = figure.subplots(len(series), 1, sharex=True, squeeze=False)[:, 0]
         for number, (axes, (name, values)) in enumerate(zip(panels, series, strict=True)):
             known = [
@@ -129,7 +139,7 @@ def steps(
                 axes.step(x, y, where="post", color=COLOURS[number], linewidth=1.8)
                 axes.plot(x[:-1], y[:-1], MARKERS[number], color=COLOURS[number], markersize=5)
                 axes.set_ylim(bottom=0, top=max(y) * 1.25 or 1)
-            axes.set_title(name, loc="left", fontsize=9)
+            axes.set_title(name, loc="left", fontsize=10)
             axes.yaxis.set_major_locator(MaxNLocator(3))
             _dates(axes, begins_at, ends_at)
         return _svg(figure)
@@ -162,7 +172,7 @@ def spans(
 
 
 def _figure(height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(5, height), layout="constrained")
+    figure = Figure(figsize=(4.5, height), layout="constrained")
     return figure, figure.subplots()
 
 
@@ -175,7 +185,7 @@ def _dates(axes: Any, first: Any, last: Any) -> None:
 
 def _legend(figure: Figure, axes: Any) -> None:
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
 
 
 def _short(number: float, _place: object = None) -> str:
@@ -188,5 +198,7 @@ def _short(number: float, _place: object = None) -> str:
 def _svg(figure: Figure) -> bytes:
     FigureCanvasSVG(figure)
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
     return stream.getvalue()

@@ -65,14 +65,30 @@ class _Against:
 
 
 @click.command(short_help="Write one HTML page: verdict, figures, charts, trades, proofs.")
-@click.option("--from", "begins_at", metavar="DATE", callback=_moment, help="First day or time (UTC); default: of all.")
-@click.option("--to", "ends_at", metavar="DATE", callback=_moment, help="The day or time behind the last (UTC).")
-@click.option("--correlation", "correlation_id", metavar="ID", type=click.UUID, help="One trade, whole, of any time.")
+@click.option(
+    "--from", "begins_at", metavar="DATE", callback=_moment, help="First day or time (UTC); default: of all."
+)
+@click.option(
+    "--to", "ends_at", metavar="DATE", callback=_moment, help="The day or time behind the last (UTC)."
+)
+@click.option(
+    "--correlation", "correlation_id", metavar="ID", type=click.UUID, help="One trade, whole, of any time."
+)
 @checkpoint_options
 @policy_option
-@click.option("--key", metavar="FILE", type=FILE, help=f"{KEY_HELP} The page is signed with it; made by checkpoint keygen.")
 @click.option(
-    "-o", "--output", metavar="FILE|-", type=FILE, required=True, help="Where the page goes; - is standard output."
+    "--key",
+    metavar="FILE",
+    type=FILE,
+    help=f"{KEY_HELP} The page is signed with it; made by checkpoint keygen.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|-",
+    type=FILE,
+    required=True,
+    help="Where the page goes; - is standard output.",
 )
 @force_option
 @database_options
@@ -132,7 +148,9 @@ def _read(directory: Path | None, without: Sequence[str], keys: list[Key], polic
         return _Against(None, History(), None, keys, policy)
     trusted = all_keys(keys, policy)
     try:
-        return _Against(directory, read_history(Store(directory, without), trusted, policy), None, trusted, policy)
+        return _Against(
+            directory, read_history(Store(directory, without), trusted, policy), None, trusted, policy
+        )
     except (StoreError, NotThere) as problem:  # the page says so
         return _Against(directory, History(), problem, trusted, policy)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from html import escape
 from typing import Any
 
-from alpha_db.pages import Element, Node, element, state, visible
+from alpha_db.pages import Element, Node, element, state
 from alpha_db.queries import Row
-from alpha_db.report.proofs import MAX_SHOWN, Place, Proofs, embedded_row
+from alpha_db.report.proofs import Place, Proofs, embedded_row
 from alpha_db.report.reading import Trade, Trades
+from alpha_db.report.texts import brief, percent, plain, short_time, shortened
 
 #: Bytes that the rows of all trades may take. With them a page stays below 5 MB.
 BUDGET = 3_600_000
@@ -90,7 +90,11 @@ def _content(row: Row | None) -> dict[str, Any]:
 
 def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs, room: _Room) -> Element:
     table, row_id = place
-    head: list[Node] = [element("b", f"{_NAMES[table]} {row_id}"), " ", element("span", _time(content), class_="time")]
+    head: list[Node] = [
+        element("b", f"{_NAMES[table]} {row_id}"),
+        " ",
+        element("span", _time(content), class_="time"),
+    ]
     row = trades.rows.get(place)
     if row is None:
         return element("li", *head, " ", state("unknown", "not in the database: archived, or missing"))
@@ -100,7 +104,9 @@ def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs,
     name = f"row-{table.replace('_', '-')}-{row_id}"
     shown, cut = shortened(row["row_data"])
     if name in room.names:  # two signals of one delivery
-        return element("li", *head, facts, warning, element("p", "The row stands with a trade above.", class_="dim"))
+        return element(
+            "li", *head, facts, warning, element("p", "The row stands with a trade above.", class_="dim")
+        )
     room.names.add(name)
     embedded = embedded_row(place, row, name, shown, proofs)
     room.embedded.append(embedded)
@@ -108,20 +114,23 @@ def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs,
     return element("li", *head, facts, warning, _as_hashed(row, name, shown, cut, table))
 
 
-def shortened(text: str) -> tuple[str, int]:
-    """Return what a page shows of a text, hidden characters as escapes, and how many characters were cut."""
-    return visible(text[:MAX_SHOWN]), max(len(text) - MAX_SHOWN, 0)
-
-
 def _as_hashed(row: Row, name: str, shown: str, cut: int, table: str) -> Element:
     said = (
-        element("p", f"{cut:,} more characters are left out. alpha-db prove {table} {row['id']} writes all.", class_="dim")
+        element(
+            "p",
+            f"{cut:,} more characters are left out. alpha-db prove {table} {row['id']} writes all.",
+            class_="dim",
+        )
         if cut
         else None
     )
     hashes = element("p", "row_hash ", element("code", row["row_hash"]), class_="dim")
     return element(
-        "details", element("summary", "the row as it was hashed"), hashes, element("pre", shown, id=name), said
+        "details",
+        element("summary", "the row as it was hashed"),
+        hashes,
+        element("pre", shown, id=name),
+        said,
     )
 
 
@@ -129,25 +138,11 @@ def _time(content: Mapping[str, Any]) -> str:
     return short_time(content.get("created_at"))
 
 
-def short_time(said: object) -> str:
-    """Return a time, or its ISO 8601 text in UTC, to the second."""
-    text = said.isoformat() if isinstance(said, datetime) else str(said or "")
-    return f"{text[:10]} {text[11:19]}Z" if len(text) >= 19 else text
-
-
-def plain(number: object) -> str:
-    """Return a decimal without zeros at its end; "-" for none."""
-    if number is None:
-        return "-"
-    text = str(number)
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text.lower() else text
-
-
 def _what(content: Mapping[str, Any]) -> str:
     if not content:
         return "a trade whose signal cannot be read"
     price = f" at {plain(content['price'])}" if content.get("price") is not None else ""
-    return f"{content.get('side')} {plain(content.get('quantity'))} {_short(content.get('symbol'))}{price}"
+    return f"{content.get('side')} {plain(content.get('quantity'))} {brief(content.get('symbol'))}{price}"
 
 
 def _outcome(contents: list[tuple[Place, dict[str, Any]]]) -> tuple[Any, str]:
@@ -156,18 +151,15 @@ def _outcome(contents: list[tuple[Place, dict[str, Any]]]) -> tuple[Any, str]:
 
     if event := last("order_events"):
         kind = str(event.get("event_type"))
-        return ("bad" if kind in ("KILL_SWITCH", "LIQUIDATION", "REJECTED") else "good"), kind.lower().replace("_", " ")
+        return (
+            "bad" if kind in ("KILL_SWITCH", "LIQUIDATION", "REJECTED") else "good"
+        ), kind.lower().replace("_", " ")
     if order := last("order_execution"):
         return "unknown", f"order {str(order.get('status')).lower()}, no event"
     decision = last("risk_decisions")
     if decision and not decision.get("allowed"):
         return "warn", "refused by the guardrail"
     return "unknown", "no order"
-
-
-def _short(said: object, most: int = 200) -> str:
-    text = str(said)
-    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
 
 def _delivery(row: Mapping[str, Any]) -> str:
@@ -180,12 +172,12 @@ def _hmac(row: Mapping[str, Any]) -> str:
 
 
 def _signal(row: Mapping[str, Any]) -> str:
-    return f"{_what(row)}, signal_id {_short(row.get('signal_id'))}, {_hmac(row)}"
+    return f"{_what(row)}, signal_id {brief(row.get('signal_id'))}, {_hmac(row)}"
 
 
 def _debate(row: Mapping[str, Any]) -> str:
-    version = f" ({_short(row['model_version'])})" if row.get("model_version") else ""
-    model = f"{_short(row.get('model_name'))}{version}"
+    version = f" ({brief(row['model_version'])})" if row.get("model_version") else ""
+    model = f"{brief(row.get('model_name'))}{version}"
     if row.get("is_timeout"):
         return f"{model}: timed out after {row.get('elapsed_ms')} ms"
     return f"{model}: confidence {plain(row.get('confidence_score'))} in {row.get('elapsed_ms')} ms"
@@ -193,9 +185,9 @@ def _debate(row: Mapping[str, Any]) -> str:
 
 def _decision(row: Mapping[str, Any]) -> str:
     word = "allowed" if row.get("allowed") else "refused"
-    by = f", by {_short(row['decision_maker'])}" if row.get("decision_maker") else ""
-    about = f"{row.get('side') or '-'} {plain(row.get('quantity'))} {_short(row.get('symbol') or '-')}"
-    return f"{about}: {word}, {_short(row.get('reason'))}{by}. {_in_force(row)}"
+    by = f", by {brief(row['decision_maker'])}" if row.get("decision_maker") else ""
+    about = f"{row.get('side') or '-'} {plain(row.get('quantity'))} {brief(row.get('symbol') or '-')}"
+    return f"{about}: {word}, {brief(row.get('reason'))}{by}. {_in_force(row)}"
 
 
 def _in_force(row: Mapping[str, Any]) -> str:
@@ -205,18 +197,21 @@ def _in_force(row: Mapping[str, Any]) -> str:
     threshold = limits.get("kill_threshold")
     loss = threshold.get("kill_loss_pct") if isinstance(threshold, dict) else None
     return (
-        f"Limits in force (version {row.get('risk_version')}): position {plain(limits.get('max_position_size_pct'))} %, "
-        f"daily loss {plain(limits.get('daily_drawdown_limit_pct'))} %, "
-        f"leverage {plain(limits.get('max_leverage_ratio'))}, kill at a loss of {plain(loss)} %."
+        f"Limits in force (version {row.get('risk_version')}): "
+        f"position {percent(limits.get('max_position_size_pct'))} %, "
+        f"daily loss {percent(limits.get('daily_drawdown_limit_pct'))} %, "
+        f"leverage {plain(limits.get('max_leverage_ratio'))}, kill at a loss of {percent(loss)} %."
     )
 
 
 def _order(row: Mapping[str, Any]) -> str:
     price = f" at {plain(row['price'])}" if row.get("price") is not None else ""
     stop = f", stop {plain(row['stop_price'])}" if row.get("stop_price") is not None else ""
-    by = f", responsible: {_short(row['decision_maker'])}" if row.get("decision_maker") else ""
-    known = f", at the exchange {_short(row['exchange_order_id'])}" if row.get("exchange_order_id") else ""
-    what = f"{row.get('order_type')} {row.get('side')} {plain(row.get('quantity'))} {_short(row.get('symbol'))}"
+    by = f", responsible: {brief(row['decision_maker'])}" if row.get("decision_maker") else ""
+    known = f", at the exchange {brief(row['exchange_order_id'])}" if row.get("exchange_order_id") else ""
+    what = (
+        f"{row.get('order_type')} {row.get('side')} {plain(row.get('quantity'))} {brief(row.get('symbol'))}"
+    )
     return f"{what}{price}{stop}: {row.get('status')}{known}{by}"
 
 
@@ -225,9 +220,9 @@ def _event(row: Mapping[str, Any]) -> str:
     if row.get("fill_quantity") is not None:
         said += f" {plain(row['fill_quantity'])} at {plain(row.get('fill_price'))}"
     if row.get("rejection_reason"):
-        said += f": {_short(row['rejection_reason'])}"
+        said += f": {brief(row['rejection_reason'])}"
     if row.get("exchange_error_code"):
-        said += f" ({_short(row['exchange_error_code'])})"
+        said += f" ({brief(row['exchange_error_code'])})"
     if row.get("zar_equity") is not None:
         said += f", equity {plain(row['zar_equity'])} ZAR"
     if isinstance(row.get("positions_closed"), list):

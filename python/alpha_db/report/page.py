@@ -7,7 +7,16 @@ from typing import Any
 
 from alpha_db.evidence.checkpoint.history import Run
 from alpha_db.evidence.offline_check import Key, Policy
-from alpha_db.pages import Element, Node, document, element, read_resource, shared_scripts, state, verification
+from alpha_db.pages import (
+    Element,
+    Node,
+    document,
+    element,
+    read_resource,
+    shared_scripts,
+    state,
+    verification,
+)
 from alpha_db.report import sections
 from alpha_db.report.custody import Custody, custody
 from alpha_db.report.proofs import Proofs, embedded_run, vkey
@@ -44,7 +53,11 @@ def render(
         element(
             "main",
             element("h1", title),
-            element("p", f"Installation {reading.installation}, schema {reading.schema}. All times are UTC.", class_="dim"),
+            element(
+                "p",
+                f"Installation {reading.installation}, schema {reading.schema}. All times are UTC.",
+                class_="dim",
+            ),
             _verdict(verdict),
             verification(),
             _verifier(run, keys),
@@ -86,7 +99,7 @@ def _verifier(run: Run | None, keys: Sequence[Key]) -> Element:
     mine = [vkey(key) for key in keys if run and key.name == run.checkpoint.origin]
     return element(
         "div",
-        element("p", element("button", "Verify this page in the browser", id="verify", type="button")),
+        element("p", element("button", "Verify this page in the browser", id="verify-button", type="button")),
         element(
             "label",
             "Public keys that you got elsewhere, one on each line (else the key in the page is used):",
@@ -134,7 +147,8 @@ def shown_of(reading: Reading, told: Custody) -> str:
     if total is None:
         return f"{number:,} trades are shown; how many there are could not be counted."
     if total > number:
-        return f"The newest {number:,} of {total:,} trades are shown. alpha-db report --correlation ID shows any of them."
+        said = f"The newest {number:,} of {total:,} trades are shown."
+        return f"{said} alpha-db report --correlation ID shows any of them."
     return f"All {total:,} trades of the period are shown." if total else "There was no trade in this period."
 
 
@@ -145,8 +159,8 @@ def _proves(run: Run | None, is_signed: bool) -> Element:
         else "It is not signed (--key), so it shows accidental changes, and not somebody who wrote the page again."
     )
     anchor = (
-        "Rows are recomputed from the text that you see, and followed up to the checkpoint's signature. Nobody can make "
-        "such rows without the checkpoint's private key. Get the public key from somebody you trust, not from this page."
+        "Rows are recomputed from the text that you see, and followed up to the checkpoint's signature. Nobody can "
+        "make such rows without its private key. Get the public key from somebody you trust, not from this page."
         if run
         else "There is no checkpoint in the page, so whoever wrote the page could have made up every row."
     )
@@ -157,8 +171,8 @@ def _proves(run: Run | None, is_signed: bool) -> Element:
         element("p", anchor),
         element(
             "p",
-            "Verdict, figures and charts are the word of the database and of whoever ran the report. Of the rows, the "
-            "page proves those that are listed with trades, and signatures of proposals and votes. It cannot prove that "
-            "a row is missing from the list. Without its script, the page says that it is not verified.",
+            "Verdict, figures and charts are the word of the database and of whoever ran the report. Of the rows, "
+            "the page proves those that are listed with trades, and it verifies signatures of proposals and votes. It "
+            "cannot prove that nothing is missing from the list. Without its script, it says that it is not verified.",
         ),
     )

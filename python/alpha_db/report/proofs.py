@@ -1,4 +1,4 @@
-"""What a page needs to verify its rows by itself: each row as it was hashed, its inclusion proof, the signed checkpoint.
+"""What a page needs to verify its rows by itself: each row as it was hashed, its proof, and the signed checkpoint.
 
 The nodes of all proofs stand in one list, each once, and a proof is a list of places in it: neighbours share nearly all
 of theirs. Everything that is embedded is checked by the page, and nothing of it is believed here either.

@@ -49,8 +49,7 @@ class Verification:
     damage: dict[str, Part]
     lockdown: Part
     limits: Part
-    comparison: Comparison | None
-    not_compared: str | None  #: why there was no checkpoint to compare with
+    comparison: Comparison | None  #: None: no checkpoints were given
 
 
 @dataclass(frozen=True)
@@ -145,10 +144,8 @@ def verify(conn: Connection, checkpoints: Checkpoints | None) -> Verification:
         if row["error_code"] == "AUD-009"
     }
     limits = part(conn, "verify_config_integrity")
-    comparison, why = None, "No directory of checkpoints was given (--checkpoints)."
-    if checkpoints:
-        why, comparison = None, _compare(conn, checkpoints)
-    return Verification(verdicts, damage, part(conn, "lockdown_status"), limits, comparison, why)
+    comparison = _compare(conn, checkpoints) if checkpoints else None
+    return Verification(verdicts, damage, part(conn, "lockdown_status"), limits, comparison)
 
 
 def _compare(conn: Connection, checkpoints: Checkpoints) -> Comparison:

@@ -192,7 +192,7 @@ function openAll() {
   }
 }
 
-document.getElementById("verify").addEventListener("click", verifyAndShow);
+document.getElementById("verify-button").addEventListener("click", verifyAndShow);
 addEventListener("beforeprint", openAll);
 if (location.hash === "#verify") {
   verifyAndShow();

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from alpha_db.pages import Element, Node, element, picture, state
 from alpha_db.queries import Row
 from alpha_db.report import charts
 from alpha_db.report.charts import Buckets
-from alpha_db.report.custody import plain, short_time, shortened
 from alpha_db.report.reading import Activity, Part, Period, Reading
+from alpha_db.report.texts import brief, percent, plain, short_time, shortened
 
 _FIGURES = {
     "webhook_deliveries": ("webhook deliveries", False),
@@ -30,10 +31,11 @@ _FIGURES = {
     "changes_applied": ("changes that agents approved", False),
     "lockdowns_engaged": ("lockdowns engaged", True),
 }
+#: Columns, how they are called, and what they are multiplied by: the first two are shares.
 _LIMITS = {
-    "max_position_size_pct": "largest position, % of equity",
-    "daily_drawdown_limit_pct": "largest loss of a day, %",
-    "max_leverage_ratio": "largest leverage, times",
+    "max_position_size_pct": ("largest position, % of equity", 100),
+    "daily_drawdown_limit_pct": ("largest loss of a day, %", 100),
+    "max_leverage_ratio": ("largest leverage, times", 1),
 }
 #: Series of a chart; further tables are put together.
 _SERIES = 6
@@ -49,7 +51,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Node]], *, numbers: Seque
         "div",
         element(
             "table",
-            element("thead", element("tr", *(element("th", text, class_=kind(n)) for n, text in enumerate(head)))),
+            element(
+                "thead", element("tr", *(element("th", text, class_=kind(n)) for n, text in enumerate(head)))
+            ),
             element(
                 "tbody",
                 *(
@@ -76,7 +80,9 @@ def figures(activity: Activity) -> Element:
         name, is_bad = _FIGURES[row["figure"]]
         number = f"{row['number']:,}"
         shown = state("warn", number) if is_bad and row["number"] else number
-        cards.append(element("div", element("div", shown, class_="figure"), element("div", name), class_="card"))
+        cards.append(
+            element("div", element("div", shown, class_="figure"), element("div", name), class_="card")
+        )
     return section("Figures of the period", element("div", *cards, class_="cards"), source=activity.figures)
 
 
@@ -90,7 +96,9 @@ def activity_charts(activity: Activity, period: Period) -> Element:
         _limits_chart(activity, period),
         _lockdowns_chart(activity, period),
     ]
-    return element("section", element("h2", "The period at a glance"), element("div", *drawn, class_="charts"))
+    return element(
+        "section", element("h2", "The period at a glance"), element("div", *drawn, class_="charts")
+    )
 
 
 def _chart(title: str, svg: bytes | None, said: str, numbers: Element | None, source: Part) -> Element:
@@ -105,7 +113,12 @@ def _chart(title: str, svg: bytes | None, said: str, numbers: Element | None, so
 
 
 def _bucketed(
-    title: str, said: str, buckets: Buckets, series: Sequence[tuple[str, list[float]]], what: str, source: Part
+    title: str,
+    said: str,
+    buckets: Buckets,
+    series: Sequence[tuple[str, list[float]]],
+    what: str,
+    source: Part,
 ) -> Element:
     if not series or not any(any(values) for _, values in series):
         return _chart(title, None, f"None in this period. {said}", None, source)
@@ -127,7 +140,7 @@ def _rows_chart(activity: Activity, buckets: Buckets) -> Element:
     series = [(name, buckets.sums(totals[name])) for name in names[:_SERIES]]
     if others := names[_SERIES:]:
         rest = [day for name in others for day in totals[name]]
-        series.append((f"{len(others)} other chains", buckets.sums(rest)))
+        series.append((f"other chains ({len(others)})", buckets.sums(rest)))
     total = sum(row["row_count"] for row in activity.days.rows)
     said = f"{total:,} rows were recorded, by table."
     return _bucketed(f"Rows a {buckets.name}", said, buckets, series, "rows", activity.days)
@@ -137,7 +150,7 @@ def _runs_chart(activity: Activity, buckets: Buckets) -> Element:
     rows = activity.verifications.rows
     series = [
         (name, buckets.sums([(row["day"], row[column]) for row in rows]))
-        for name, column in (("all rows", "full_runs"), ("new rows and a share", "partial_runs"))
+        for name, column in (("all rows", "full_runs"), ("new rows and some older", "partial_runs"))
     ]
     pause = max((row["longest_pause"] or timedelta(0) for row in rows), default=timedelta(0))
     full, partial = (sum(row[name] for row in rows) for name in ("full_runs", "partial_runs"))
@@ -160,7 +173,9 @@ def duration(time: timedelta) -> str:
 
 def _refusals_chart(activity: Activity, buckets: Buckets) -> Element:
     rows = activity.verifications.rows
-    series = [("refused attempts", buckets.sums([(row["day"], row["refused_attempts"] or 0) for row in rows]))]
+    series = [
+        ("refused attempts", buckets.sums([(row["day"], row["refused_attempts"] or 0) for row in rows]))
+    ]
     said = (
         "Counted by verification runs: an attempt stands at the run that counted it. After a crash of the server, up "
         "to 32 may be counted that never were."
@@ -174,17 +189,25 @@ def _limits_chart(activity: Activity, period: Period) -> Element:
     if not any(row[name] is not None for row in rows for name in _LIMITS):
         return _chart(title, None, "No limits were in force in this period.", None, activity.limits)
     times = [row["applied_at"] for row in rows]
-    series = [(said, [row[name] for row in rows]) for name, said in _LIMITS.items()]
+    series = [(said, [_times(row[name], by) for row in rows]) for name, (said, by) in _LIMITS.items()]
     svg = charts.steps(period.begins_at, period.ends_at, times, series)
     numbers = table(
-        ["in force from", "version", *_LIMITS.values()],
+        ["in force from", "version", *(said for said, _ in _LIMITS.values())],
         [
-            [short_time(row["applied_at"]), str(row["version"]), *(plain(row[name]) for name in _LIMITS)]
+            [
+                short_time(row["applied_at"]),
+                str(row["version"]),
+                *(plain(_times(row[name], by)) for name, (_, by) in _LIMITS.items()),
+            ]
             for row in rows
         ],
         numbers=range(1, 5),
     )
-    return _chart(title, svg, f"{len(rows)} versions were in force.", numbers, activity.limits)
+    return _chart(title, svg, f"Versions in force: {len(rows)}.", numbers, activity.limits)
+
+
+def _times(number: Decimal | None, by: int) -> Decimal | None:
+    return None if number is None else number * by
 
 
 def _intervals(rows: Sequence[Row]) -> list[tuple[datetime, datetime | None, Row]]:
@@ -207,11 +230,18 @@ def _lockdowns_chart(activity: Activity, period: Period) -> Element:
     numbers = table(
         ["engaged", "released", "found by", "why"],
         [
-            [short_time(start), short_time(end) if end else "not in this period", row["recorded_by"], row["reason"]]
+            [
+                short_time(start),
+                short_time(end) if end else "not in this period",
+                row["recorded_by"],
+                row["reason"],
+            ]
             for start, end, row in mine
         ],
     )
-    return _chart("Lockdowns", svg, f"{len(mine)}; hatched: not released in this period.", numbers, activity.lockdowns)
+    return _chart(
+        "Lockdowns", svg, f"{len(mine)}; hatched: not released in this period.", numbers, activity.lockdowns
+    )
 
 
 def damage(reading: Reading) -> Element | None:
@@ -225,7 +255,9 @@ def damage(reading: Reading) -> Element | None:
             continue
         total = found.rows[0]["total"] if found.rows else 0
         more = f", of which the first {len(found.rows)} are shown" if total > len(found.rows) else ""
-        content.append(element("h3", f"{name}: {total:,} damaged {'place' if total == 1 else 'places'}{more}"))
+        content.append(
+            element("h3", f"{name}: {total:,} damaged {'place' if total == 1 else 'places'}{more}")
+        )
         rows = [
             [
                 "-" if row["id"] is None else str(row["id"]),
@@ -251,8 +283,8 @@ def changes(activity: Activity) -> Element | None:
             short_time(row["applied_at"]),
             row["kind"],
             row["proposer"] or "-",
-            ", ".join(row["approvers"] or []) or "-",
-            _brief(row["reason"] or "-"),
+            ", ".join(name or "?" for name in row["approvers"] or []) or "-",
+            brief(row["reason"] or "-"),
             _thresholds(row["kill_thresholds"]),
         ]
         for row in reversed(rows)
@@ -264,13 +296,8 @@ def changes(activity: Activity) -> Element | None:
 def _thresholds(found: object) -> str:
     if not isinstance(found, list) or not found:
         return "-"
-    said = [f"{each.get('asset')} {plain(each.get('kill_loss_pct'))} %" for each in found[:20]]
+    said = [f"{each.get('asset')} {percent(each.get('kill_loss_pct'))} %" for each in found[:20]]
     return ", ".join(said) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
-
-
-def _brief(text: str) -> str:
-    shown = text[:300]
-    return f"{shown}… ({len(text) - 300:,} more characters)" if len(text) > 300 else shown
 
 
 def proposals(activity: Activity) -> tuple[Element | None, list[dict[str, str]]]:
@@ -282,7 +309,9 @@ def proposals(activity: Activity) -> tuple[Element | None, list[dict[str, str]]]
     items = [_proposal(row, activity.votes.rows, signatures) for row in rows]
     total = rows[0]["total"] if rows else 0
     said = (
-        f"The newest {len(rows)} of {total:,} proposals are shown." if total > len(rows) else f"{total:,} in all."
+        f"The newest {len(rows)} of {total:,} proposals are shown."
+        if total > len(rows)
+        else f"{total:,} in all."
     )
     content = (element("p", said), *items)
     return section("Proposals and votes", *content, source=activity.proposals), signatures
@@ -296,7 +325,8 @@ def _proposal(row: Row, votes: Sequence[Row], signatures: list[dict[str, str]]) 
         who = f"the vote of {vote['name']} on {row['proposal_id']}"
         signed.append(_signed(vote, who, f"vote-{row['proposal_id']}-{number}", signatures))
     cast = [
-        element("li", f"{vote['name']}: {vote['decision']}, signed {short_time(vote['signed_at'])}") for vote in mine
+        element("li", f"{vote['name']}: {vote['decision']}, signed {short_time(vote['signed_at'])}")
+        for vote in mine
     ]
     return element(
         "details",
@@ -308,7 +338,7 @@ def _proposal(row: Row, votes: Sequence[Row], signatures: list[dict[str, str]]) 
             f" by {row['proposer_name']}: ",
             _status(row),
         ),
-        element("p", _brief(row["reason"]), class_="value"),
+        element("p", brief(row["reason"]), class_="value"),
         element("p", f"{row['approvals']} of {row['needed']} approvals that it needs besides the proposer."),
         element("ul", *cast) if cast else None,
         *signed,
@@ -345,7 +375,11 @@ def attempts(activity: Activity) -> Element:
         numbers=[3],
     )
     said = "Since the installation, not only in this period, and also those that were rolled back."
-    content = (element("p", said, class_="dim"), listed) if rows else (element("p", "No attempt was ever refused."),)
+    content = (
+        (element("p", said, class_="dim"), listed)
+        if rows
+        else (element("p", "No attempt was ever refused."),)
+    )
     return section("Refused attempts", *content, source=activity.attempts)
 
 
@@ -365,12 +399,25 @@ def archived(activity: Activity) -> Element | None:
         ]
         for row in rows
     ]
-    head = ["table", "rows", "last of them written", "still here", "SHA-256 of the segment's file", "approved"]
+    head = [
+        "table",
+        "rows",
+        "last of them written",
+        "still here",
+        "SHA-256 of the segment's file",
+        "approved",
+    ]
     said = "Rows that left by approval. Their segments prove themselves: alpha-db verify-export FILE."
-    return section("Archived rows", element("p", said), table(head, listed, numbers=[3]), source=activity.archived)
+    return section(
+        "Archived rows", element("p", said), table(head, listed, numbers=[3]), source=activity.archived
+    )
 
 
 def day(moment: datetime) -> str:
     """Return a moment as a day if it is the beginning of one, in UTC, else as a time."""
     at = moment.astimezone(UTC)
-    return at.date().isoformat() if (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0) else short_time(at)
+    return (
+        at.date().isoformat()
+        if (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
+        else short_time(at)
+    )

@@ -38,7 +38,7 @@ class State(Enum):
     @property
     def kind(self) -> Kind:
         """How a page shows it."""
-        return self.value[1]  # type: ignore[return-value]  # the members above
+        return self.value[1]
 
     @property
     def exit_code(self) -> int:
@@ -131,13 +131,16 @@ def _compared(checked: Verification, policy: Policy | None) -> Iterator[tuple[Ki
     if checked.comparison is None:
         yield (
             "warn",
-            f"Compared with no checkpoint. {checked.not_compared} Whoever owns the server can write a whole chain "
-            "again; only a signed checkpoint that is kept elsewhere shows that.",
+            "Compared with no checkpoint, because none was given (--checkpoints). Anyone who owns the server can "
+            "write a whole chain again; only a signed checkpoint that is kept elsewhere shows that.",
         )
         return
     run = checked.comparison.latest
     if run is None:
-        yield "unknown", f"Compared with nothing: no checkpoint in {checked.comparison.directory} can be relied on."
+        yield (
+            "unknown",
+            f"Compared with nothing: no checkpoint in {checked.comparison.directory} can be relied on.",
+        )
     else:
         yield from _against(run, checked.comparison, checked.verdicts.rows, policy)
     for row in checked.comparison.results:
@@ -173,7 +176,10 @@ def _against(
     if policy.is_met(seen):
         yield "good", f"Witnessed as the policy demands ({policy.quorum}): {who or 'it demands nobody'}."
     else:
-        yield "unknown", f"Not witnessed as the policy demands ({policy.quorum}): cosigned by {who or 'nobody'}."
+        yield (
+            "unknown",
+            f"Not witnessed as the policy demands ({policy.quorum}): cosigned by {who or 'nobody'}.",
+        )
 
 
 def _lockdown(checked: Verification) -> Iterator[tuple[Kind, str]]:
@@ -183,7 +189,10 @@ def _lockdown(checked: Verification) -> Iterator[tuple[Kind, str]]:
         if row["is_locked"]:
             since = f" since {row['since']:%Y-%m-%d %H:%M:%SZ}" if row["since"] else ""
             places = _count(len(row["damage"] or []), "damaged place")
-            yield "bad", f"The lockdown is engaged{since}: {row['reason']} ({places}). The trading tables take no row."
+            yield (
+                "bad",
+                f"The lockdown is engaged{since}: {row['reason']} ({places}). The trading tables take no row.",
+            )
         else:
             yield "good", "No lockdown is engaged."
 
@@ -192,7 +201,10 @@ def _limits(checked: Verification) -> Iterator[tuple[Kind, str]]:
     if checked.limits.problem:
         yield "unknown", f"The risk limits could not be verified: {checked.limits.problem}"
     elif all(row["is_valid"] for row in checked.limits.rows):
-        yield "good", "The risk limits follow from signed proposals and votes, verified again for this report."
+        yield (
+            "good",
+            "The risk limits follow from signed proposals and votes, verified again for this report.",
+        )
     for row in checked.limits.rows:
         if not row["is_valid"]:
             kind: Kind = "unknown" if row["is_valid"] is None else "bad"

@@ -1,0 +1,42 @@
+"""How a report shows times, decimals and texts from the database: short, and never less than it says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+
+from alpha_db.pages import visible
+from alpha_db.report.proofs import MAX_SHOWN
+
+
+def short_time(said: object) -> str:
+    """Return a time, or its ISO 8601 text in UTC, to the second."""
+    text = said.isoformat() if isinstance(said, datetime) else str(said or "")
+    return f"{text[:10]} {text[11:19]}Z" if len(text) >= 19 else text
+
+
+def plain(number: object) -> str:
+    """Return a decimal without zeros at its end; "-" for none."""
+    if number is None:
+        return "-"
+    text = str(number)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text.lower() else text
+
+
+def percent(share: object) -> str:
+    """Return a share, such as 0.05, in percent: 5; "-" for none, and what is no number as it is."""
+    try:
+        return "-" if share is None else plain(f"{Decimal(str(share)) * 100:f}")
+    except InvalidOperation:
+        return brief(share)
+
+
+def shortened(text: str) -> tuple[str, int]:
+    """Return what a page shows of a text, hidden characters as escapes, and how many characters were cut."""
+    return visible(text[:MAX_SHOWN]), max(len(text) - MAX_SHOWN, 0)
+
+
+def brief(said: object, most: int = 200) -> str:
+    """Return a text, shortened if it is long; it then says by how much."""
+    text = str(said)
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
