@@ -21,6 +21,7 @@ from alpha_db.report import sections
 from alpha_db.report.custody import Custody, custody
 from alpha_db.report.proofs import Proofs, embedded_run, vkey
 from alpha_db.report.reading import Reading
+from alpha_db.report.texts import period_in_words
 from alpha_db.report.verdict import Verdict
 
 
@@ -82,7 +83,7 @@ def render(
 def _about(reading: Reading) -> str:
     if reading.period is None:
         return f"trade {reading.trades.shown[0].correlation_id}" if reading.trades.shown else "one trade"
-    return f"{sections.day(reading.period.begins_at)} to before {sections.day(reading.period.ends_at)}"
+    return period_in_words(reading.period)
 
 
 def _verdict(verdict: Verdict) -> Element:
@@ -133,6 +134,11 @@ def _trades(reading: Reading, told: Custody, proofs: Proofs) -> Element:
         element("h2", "Trades and their chain of custody"),
         *(element("p", state("unknown", f"This could not be read: {said}")) for said in problems),
         element("p", shown_of(reading, told)),
+        element(
+            "p",
+            "A trade that is open is printed with its rows; the others are printed as a line.",
+            class_="dim",
+        ),
         *told.elements,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from alpha_db.queries import Row
 from alpha_db.report import charts
 from alpha_db.report.charts import Buckets
 from alpha_db.report.reading import Activity, Part, Period, Reading
-from alpha_db.report.texts import brief, percent, plain, short_time, shortened
+from alpha_db.report.texts import brief, duration, percent, plain, short_time, shortened
 
 _FIGURES = {
     "webhook_deliveries": ("webhook deliveries", False),
@@ -152,23 +152,15 @@ def _runs_chart(activity: Activity, buckets: Buckets) -> Element:
         (name, buckets.sums([(row["day"], row[column]) for row in rows]))
         for name, column in (("all rows", "full_runs"), ("new rows and some older", "partial_runs"))
     ]
-    pause = max((row["longest_pause"] or timedelta(0) for row in rows), default=timedelta(0))
+    pauses = [row["longest_pause"] for row in rows if row["longest_pause"]]
+    longest = f" The longest pause was {duration(max(pauses))}." if pauses else ""
     full, partial = (sum(row[name] for row in rows) for name in ("full_runs", "partial_runs"))
     said = (
-        f"{full + partial:,} runs were recorded, {full:,} of them of all rows; each found nothing wrong. "
-        f"The longest pause was {duration(pause)}."
+        f"Recorded: {full + partial:,}, of which {full:,} read all rows. Each found nothing wrong.{longest}"
         if rows
         else "No verification run was recorded."
     )
     return _bucketed("Verification runs", said, buckets, series, "runs", activity.verifications)
-
-
-def duration(time: timedelta) -> str:
-    """Return how long something took, in the two largest units."""
-    days, seconds = time.days, time.seconds
-    parts = ((days, "d"), (seconds // 3600, "h"), (seconds % 3600 // 60, "min"), (seconds % 60, "s"))
-    first = next((number for number, (value, _) in enumerate(parts) if value), 3)
-    return " ".join(f"{value} {unit}" for value, unit in parts[first : first + 2] if value) or "0 s"
 
 
 def _refusals_chart(activity: Activity, buckets: Buckets) -> Element:
@@ -410,14 +402,4 @@ def archived(activity: Activity) -> Element | None:
     said = "Rows that left by approval. Their segments prove themselves: alpha-db verify-export FILE."
     return section(
         "Archived rows", element("p", said), table(head, listed, numbers=[3]), source=activity.archived
-    )
-
-
-def day(moment: datetime) -> str:
-    """Return a moment as a day if it is the beginning of one, in UTC, else as a time."""
-    at = moment.astimezone(UTC)
-    return (
-        at.date().isoformat()
-        if (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
-        else short_time(at)
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 from alpha_db.pages import visible
 from alpha_db.report.proofs import MAX_SHOWN
+from alpha_db.report.reading import Period
 
 
 def short_time(said: object) -> str:
@@ -40,3 +41,20 @@ def brief(said: object, most: int = 200) -> str:
     """Return a text, shortened if it is long; it then says by how much."""
     text = str(said)
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
+
+
+def duration(time: timedelta) -> str:
+    """Return how long something took, in the two largest units."""
+    days, seconds = time.days, time.seconds
+    parts = ((days, "d"), (seconds // 3600, "h"), (seconds % 3600 // 60, "min"), (seconds % 60, "s"))
+    first = next((number for number, (value, _) in enumerate(parts) if value), 3)
+    return " ".join(f"{value} {unit}" for value, unit in parts[first : first + 2] if value) or "0 s"
+
+
+def period_in_words(period: Period) -> str:
+    """Return a period as its first and last day, in UTC, or as times if it is not of whole days."""
+    begins, ends = period.begins_at.astimezone(UTC), period.ends_at.astimezone(UTC)
+    if any(moment.time() != datetime.min.time() for moment in (begins, ends)):
+        return f"from {begins:%Y-%m-%d %H:%M:%SZ} until {ends:%Y-%m-%d %H:%M:%SZ}"
+    last = ends - timedelta(days=1)
+    return f"{begins:%Y-%m-%d}" if begins == last else f"{begins:%Y-%m-%d} to {last:%Y-%m-%d}"

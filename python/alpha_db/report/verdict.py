@@ -91,7 +91,7 @@ def _headline(state: State, checked: Verification) -> str:
         return "INTACT IN ITSELF, but compared with no checkpoint"
     if any(row["verdict"] == "acknowledged" for row in checked.verdicts.rows):
         return "INTACT but for damage that agents acknowledged"
-    return "INTACT: every row is what was recorded, and what was signed"
+    return "INTACT: every hash holds, and all that was signed is there unchanged"
 
 
 def _recomputed(checked: Verification) -> Iterator[tuple[Kind, str]]:
