@@ -74,9 +74,8 @@ perform _grant('execute on routine', '{daily_activity}', '{app_auditor}');
 -- A report reads all of this in one transaction, REPEATABLE READ and READ ONLY, and records nothing. None of these
 -- functions looks at the clock, so that the same rows and the same period always give the same report.
 
-create function report_period(
-  from_time timestamptz default null, to_time timestamptz default null,
-  out begins_at timestamptz, out ends_at timestamptz)
+create function report_period(from_time timestamptz default null, to_time timestamptz default null)
+returns table (begins_at timestamptz, ends_at timestamptz)
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC' set row_security = off set enable_seqscan = off set jit = off
@@ -99,10 +98,11 @@ begin
     raise exception 'from % to % is not a period', coalesce(begins_at::text, 'NULL'), coalesce(ends_at::text, 'NULL')
       using errcode = '22023', hint = 'Give two times, the earlier one first.';
   end if;
+  return next;
 end
 $function$;
 comment on function report_period is
-  'The period of a report: what is given, else the days (UTC) of the first and of the last row of all chains. '
+  'One row: the period of a report: what is given, else the days (UTC) of the first and of the last row of all chains. '
   'begins_at is in it, ends_at is not. Raises 22023 for what is no period.';
 create function report_figures(from_time timestamptz, to_time timestamptz)
 returns table (figure text, number bigint)
