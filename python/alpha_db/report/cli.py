@@ -76,12 +76,7 @@ class _Against:
 )
 @checkpoint_options
 @policy_option
-@click.option(
-    "--key",
-    metavar="FILE",
-    type=FILE,
-    help=f"{KEY_HELP} The page is signed with it; made by checkpoint keygen.",
-)
+@click.option("--key", metavar="FILE", type=FILE, help=KEY_HELP)
 @click.option(
     "-o",
     "--output",
@@ -110,7 +105,7 @@ def report(
 
     Every hash is recomputed for it, and compared with the checkpoints, in one transaction that records nothing. The
     page says first what was checked and what could not be. It has figures, charts, and the newest trades with each of
-    their rows, which it verifies by itself in the browser.
+    their rows, which it verifies by itself in the browser. --key signs the page; alpha-db checkpoint keygen makes one.
 
     Exits 0 if the log is intact, 1 for damage, changed guards and a lockdown, 3 if something could not be checked (the
     page is written, and says so), 5 for an unknown --correlation.
