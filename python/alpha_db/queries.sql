@@ -687,8 +687,8 @@ select correlation_id, step, table_name as "table", row_id
 from trade_rows(correlation_ids => %(correlation_ids)s::uuid[]);
 
 -- name: rows_as_hashed
-select id, previous_hash, row_hash, row_data
-from rows_as_hashed(table_name => %(table_name)s::text, ids => %(ids)s::bigint[]);
+select id, previous_hash, row_hash, row_data, characters, members::text as members
+from rows_as_hashed(table_name => %(table_name)s::text, ids => %(ids)s::bigint[], longest => %(longest)s::integer);
 
 -- name: inclusion_proofs
 select i.id, inclusion_proof(table_name => %(table_name)s::text, id => i.id, size => %(size)s::bigint) as proof
@@ -705,7 +705,7 @@ select version, applied_at, kind, proposal_id, proposer, approvers, reason, max_
 from limits_over_time(from_time => %(from_time)s::timestamptz, to_time => %(to_time)s::timestamptz);
 
 -- name: lockdown_events
-select id, event_type, reason, damage, proposal_id, recorded_by, created_at
+select id, event_type, reason, recorded_by, created_at
 from only lockdown_events where created_at < %(to_time)s::timestamptz order by id;
 
 -- name: chain_damage
@@ -714,7 +714,7 @@ select f.id, f.verdict, f.expected_hash, f.actual_hash, f.detail, count(*) over 
 from find_chain_damage(table_name => %(table_name)s::text) as f limit 20;
 
 -- name: proposals_of_period
-select p.proposal_id, p.kind, p.payload, p.reason, p.proposer_name, p.signed_text, p.expires_at, p.created_at, p.status,
+select p.proposal_id, p.kind, p.reason, p.proposer_name, p.signed_text, p.expires_at, p.created_at, p.status,
        p.approvals, p.needed, encode(s.proposer_key, 'hex') as public_key, encode(s.signature, 'hex') as signature,
        count(*) over () as total
 from vw_proposals as p

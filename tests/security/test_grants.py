@@ -172,7 +172,7 @@ GROWTH = {
     "report_figures(timestamp with time zone,timestamp with time zone)",
     "report_period(timestamp with time zone,timestamp with time zone)",
     "report_trades(timestamp with time zone,timestamp with time zone,integer)",
-    "rows_as_hashed(text,bigint[])",
+    "rows_as_hashed(text,bigint[],integer)",
     "trade_rows(uuid[])",
     "verification_activity(timestamp with time zone,timestamp with time zone)",
     "_ids_left()",

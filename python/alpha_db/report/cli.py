@@ -42,10 +42,10 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
         return None
     try:
         found = datetime.fromisoformat(value)
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         said = f"{shown(value)} is not a day such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z"
         raise click.BadParameter(said) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)

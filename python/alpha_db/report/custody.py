@@ -11,7 +11,7 @@ from typing import Any
 from alpha_db.pages import Element, Node, element, state
 from alpha_db.queries import Row
 from alpha_db.report.proofs import Place, Proofs, embedded_row
-from alpha_db.report.reading import Trade, Trades
+from alpha_db.report.reading import MAX_SHOWN, Trade, Trades
 from alpha_db.report.texts import brief, percent, plain, short_time, shortened
 
 #: Bytes that the rows of all trades may take. With them a page stays below 5 MB.
@@ -79,10 +79,10 @@ def _trade(trade: Trade, trades: Trades, proofs: Proofs, room: _Room, *, is_open
 
 def _content(row: Row | None) -> dict[str, Any]:
     """The members of a row, numbers as they are printed; none of a row that is not there, or is no object."""
-    if row is None:
+    if row is None or row["members"] is None:
         return {}
     try:
-        found = json.loads(row["row_data"], parse_float=str, parse_int=str)
+        found = json.loads(row["members"], parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -102,7 +102,7 @@ def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs,
     extra = trades.without_permission.get(row_id) if table == "order_execution" else None
     warning = element("div", state("warn", f"No permission covers this order: {extra}")) if extra else None
     name = f"row-{table.replace('_', '-')}-{row_id}"
-    shown, cut = shortened(row["row_data"])
+    shown, _ = shortened(row["row_data"])
     if name in room.names:  # two signals of one delivery
         return element(
             "li", *head, facts, warning, element("p", "The row stands with a trade above.", class_="dim")
@@ -111,19 +111,13 @@ def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs,
     embedded = embedded_row(place, row, name, shown, proofs)
     room.embedded.append(embedded)
     room.bytes += 900 + len(escape(shown).encode()) + len(embedded.get("text", "").encode())
-    return element("li", *head, facts, warning, _as_hashed(row, name, shown, cut, table))
+    return element("li", *head, facts, warning, _as_hashed(row, name, shown, table))
 
 
-def _as_hashed(row: Row, name: str, shown: str, cut: int, table: str) -> Element:
-    said = (
-        element(
-            "p",
-            f"{cut:,} more characters are left out. alpha-db prove {table} {row['id']} writes all.",
-            class_="dim",
-        )
-        if cut
-        else None
-    )
+def _as_hashed(row: Row, name: str, shown: str, table: str) -> Element:
+    cut = max(row["characters"] - MAX_SHOWN, 0)
+    left = f"{cut:,} more characters are left out. alpha-db prove {table} {row['id']} writes all."
+    said = element("p", left, class_="dim") if cut else None
     hashes = element("p", "row_hash ", element("code", row["row_hash"]), class_="dim")
     return element(
         "details",

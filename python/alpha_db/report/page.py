@@ -17,7 +17,7 @@ from alpha_db.pages import (
     state,
     verification,
 )
-from alpha_db.report import sections
+from alpha_db.report import lists, sections
 from alpha_db.report.custody import Custody, custody
 from alpha_db.report.proofs import Proofs, embedded_run, vkey
 from alpha_db.report.reading import Reading
@@ -41,7 +41,7 @@ def render(
     the policy, and what signs the page's seal.
     """
     told = custody(reading.trades, proofs)
-    listed, signatures = sections.proposals(reading.activity) if reading.activity else (None, [])
+    listed, signatures = lists.proposals(reading.activity) if reading.activity else (None, [])
     embedded = {
         "state": verdict.state.word,
         "run": embedded_run(run, keys, policy),
@@ -62,7 +62,7 @@ def render(
             _verdict(verdict),
             verification(),
             _verifier(run, keys),
-            sections.damage(reading),
+            lists.damage(reading),
             *_period(reading),
             listed,
             *_rest(reading),
@@ -116,15 +116,15 @@ def _period(reading: Reading) -> list[Node | None]:
         return []
     return [
         sections.figures(reading.activity),
-        sections.activity_charts(reading.activity, reading.period),
-        sections.changes(reading.activity),
+        sections.activity_charts(reading.activity),
+        lists.changes(reading.activity),
     ]
 
 
 def _rest(reading: Reading) -> list[Node | None]:
     if reading.activity is None:
         return []
-    return [sections.attempts(reading.activity), sections.archived(reading.activity)]
+    return [lists.attempts(reading.activity), lists.archived(reading.activity)]
 
 
 def _trades(reading: Reading, told: Custody, proofs: Proofs) -> Element:

@@ -17,10 +17,7 @@ from alpha_db.evidence.checkpoint.history import Run
 from alpha_db.evidence.checkpoint.quorum import merged_note
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Policy
 from alpha_db.queries import Row
-from alpha_db.report.reading import part
-
-#: Characters of a row that the page shows, and the longest row that it embeds to recompute its hash.
-MAX_SHOWN, MAX_EMBEDDED = 4_000, 64_000
+from alpha_db.report.reading import MAX_EMBEDDED, part
 
 Place = tuple[str, int]
 
@@ -84,14 +81,9 @@ def embedded_row(place: Place, row: Row, element: str, shown: str, proofs: Proof
 
     The text itself is embedded only if what is shown is not the row, character by character.
     """
-    text: str = row["row_data"]
-    content: Mapping[str, Any] = (
-        {}
-        if shown == text
-        else {"text": text}
-        if len(text) <= MAX_EMBEDDED
-        else {"length": len(text.encode())}
-    )
+    content: Mapping[str, Any] = {} if shown == row["row_data"] else {"text": row["row_data"]}
+    if row["characters"] > MAX_EMBEDDED:
+        content = {"length": row["characters"]}
     return {
         "table": place[0],
         "id": place[1],

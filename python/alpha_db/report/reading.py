@@ -21,6 +21,8 @@ from alpha_db.queries import Row, ask
 
 Connection = psycopg.Connection[Any]
 
+#: Characters of a row that the page shows, and the longest row that it embeds to recompute its hash.
+MAX_SHOWN, MAX_EMBEDDED = 4_000, 64_000
 #: How many trades and proposals a report shows: the newest ones. It says how many there are.
 NEWEST_TRADES, NEWEST_PROPOSALS = 400, 100
 
@@ -65,6 +67,7 @@ class Activity:
     proposals: Part
     votes: Part
     archived: Part
+    covered: Period | None  #: the part of the period in which anything can have happened, for the charts
 
 
 @dataclass(frozen=True)
@@ -161,14 +164,24 @@ def _compare(conn: Connection, checkpoints: Checkpoints) -> Comparison:
         return not_compared(directory, raised, history)
 
 
+def overlap(period: Period, whole: Period) -> Period | None:
+    """Return what two periods have in common, None if it is nothing."""
+    begins_at, ends_at = max(period.begins_at, whole.begins_at), min(period.ends_at, whole.ends_at)
+    return Period(begins_at, ends_at) if begins_at < ends_at else None
+
+
 def read_activity(conn: Connection, period: Period) -> Activity:
     """Read what happened in a period."""
     times = {"from_time": period.begins_at, "to_time": period.ends_at}
+    covered = overlap(
+        period, read_period(conn, None, None)
+    )  # thousands of years have as many days to look at
+    days = {"from_time": covered.begins_at, "to_time": covered.ends_at} if covered else None
     proposals = part(conn, "proposals_of_period", **times, newest=NEWEST_PROPOSALS)
     named = [row["proposal_id"] for row in proposals.rows]
     return Activity(
         figures=part(conn, "report_figures", **times),
-        days=part(conn, "daily_activity", **times),
+        days=part(conn, "daily_activity", **days) if days else Part(),
         verifications=part(conn, "verification_activity", **times),
         attempts=part(conn, "attempts"),
         limits=part(conn, "limits_over_time", **times),
@@ -176,6 +189,7 @@ def read_activity(conn: Connection, period: Period) -> Activity:
         proposals=proposals,
         votes=part(conn, "votes_of_proposals", proposal_ids=named),
         archived=part(conn, "archived", table_name=None),
+        covered=covered,
     )
 
 
@@ -205,7 +219,7 @@ def read_trades(conn: Connection, correlation_ids: Sequence[UUID]) -> Trades:
     rows = {
         (table, row["id"]): row
         for table, wanted in ids.items()
-        for row in rows_of("rows_as_hashed", table_name=table, ids=wanted)
+        for row in rows_of("rows_as_hashed", table_name=table, ids=wanted, longest=MAX_EMBEDDED)
     }
     permissions = rows_of("orders_without_permission", correlation_ids=list(correlation_ids))
     without = {row["order_id"]: row["problem"] for row in permissions}

@@ -1,4 +1,4 @@
-"""The sections of a report between the verdict and the trades: figures, charts with their numbers, and lists."""
+"""The sections of a report between the verdict and the trades: figures, and charts with their numbers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from alpha_db.pages import Element, Node, element, picture, state
 from alpha_db.queries import Row
 from alpha_db.report import charts
 from alpha_db.report.charts import Buckets
-from alpha_db.report.reading import Activity, Part, Period, Reading
-from alpha_db.report.texts import brief, duration, percent, plain, short_time, shortened
+from alpha_db.report.reading import Activity, Part, Period
+from alpha_db.report.texts import duration, plain, short_time
 
 _FIGURES = {
     "webhook_deliveries": ("webhook deliveries", False),
@@ -37,8 +37,8 @@ _LIMITS = {
     "daily_drawdown_limit_pct": ("largest loss of a day, %", 100),
     "max_leverage_ratio": ("largest leverage, times", 1),
 }
-#: Series of a chart; further tables are put together.
-_SERIES = 6
+#: Series of a chart; further tables are put together. Rows of the numbers below that of the limits.
+_SERIES, _MOST = 6, 200
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Node]], *, numbers: Sequence[int] = ()) -> Element:
@@ -86,8 +86,11 @@ def figures(activity: Activity) -> Element:
     return section("Figures of the period", element("div", *cards, class_="cards"), source=activity.figures)
 
 
-def activity_charts(activity: Activity, period: Period) -> Element:
+def activity_charts(activity: Activity) -> Element:
     """Return the charts, each with what it shows in words and as a table."""
+    period = activity.covered
+    if period is None:
+        return section("The period at a glance", element("p", "There is no row of any table in this period."))
     buckets = Buckets.of(period.begins_at, period.ends_at)
     drawn = [
         _rows_chart(activity, buckets),
@@ -191,7 +194,7 @@ def _limits_chart(activity: Activity, period: Period) -> Element:
                 str(row["version"]),
                 *(plain(_times(row[name], by)) for name, (_, by) in _LIMITS.items()),
             ]
-            for row in rows
+            for row in rows[-_MOST:]
         ],
         numbers=range(1, 5),
     )
@@ -233,173 +236,4 @@ def _lockdowns_chart(activity: Activity, period: Period) -> Element:
     )
     return _chart(
         "Lockdowns", svg, f"{len(mine)}; hatched: not released in this period.", numbers, activity.lockdowns
-    )
-
-
-def damage(reading: Reading) -> Element | None:
-    """Return the damaged places, the first of each chain; None if there are none."""
-    if not reading.checked.damage:
-        return None
-    content: list[Node] = []
-    for name, found in reading.checked.damage.items():
-        if found.problem:
-            content.append(element("p", state("unknown", f"{name}: {found.problem}")))
-            continue
-        total = found.rows[0]["total"] if found.rows else 0
-        more = f", of which the first {len(found.rows)} are shown" if total > len(found.rows) else ""
-        content.append(
-            element("h3", f"{name}: {total:,} damaged {'place' if total == 1 else 'places'}{more}")
-        )
-        rows = [
-            [
-                "-" if row["id"] is None else str(row["id"]),
-                state("bad", row["verdict"].replace("_", " ")),
-                element("code", row["expected_hash"] or "-"),
-                element("code", row["actual_hash"] or "-"),
-                row["detail"] or "",
-            ]
-            for row in found.rows
-        ]
-        content.append(table(["row", "what", "hash expected", "hash found", "detail"], rows, numbers=[0]))
-    return section("Damage", *content)
-
-
-def changes(activity: Activity) -> Element | None:
-    """Return the changes of limits and agents that applied in the period; None if there were none."""
-    rows = [row for row in activity.limits.rows if row["proposal_id"]]
-    if not rows and not activity.limits.problem:
-        return None
-    listed = [
-        [
-            str(row["version"]),
-            short_time(row["applied_at"]),
-            row["kind"],
-            row["proposer"] or "-",
-            ", ".join(name or "?" for name in row["approvers"] or []) or "-",
-            brief(row["reason"] or "-"),
-            _thresholds(row["kill_thresholds"]),
-        ]
-        for row in reversed(rows)
-    ]
-    head = ["version", "applied", "kind", "proposed by", "approved by", "reason", "kill thresholds then"]
-    return section("Changes that agents approved", table(head, listed, numbers=[0]), source=activity.limits)
-
-
-def _thresholds(found: object) -> str:
-    if not isinstance(found, list) or not found:
-        return "-"
-    said = [f"{each.get('asset')} {percent(each.get('kill_loss_pct'))} %" for each in found[:20]]
-    return ", ".join(said) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
-
-
-def proposals(activity: Activity) -> tuple[Element | None, list[dict[str, str]]]:
-    """Return the proposals of the period with their votes, and the signatures that the page verifies of them."""
-    rows = activity.proposals.rows
-    if not rows and not activity.proposals.problem:
-        return None, []
-    signatures: list[dict[str, str]] = []
-    items = [_proposal(row, activity.votes.rows, signatures) for row in rows]
-    total = rows[0]["total"] if rows else 0
-    said = (
-        f"The newest {len(rows)} of {total:,} proposals are shown."
-        if total > len(rows)
-        else f"{total:,} in all."
-    )
-    content = (element("p", said), *items)
-    return section("Proposals and votes", *content, source=activity.proposals), signatures
-
-
-def _proposal(row: Row, votes: Sequence[Row], signatures: list[dict[str, str]]) -> Element:
-    mine = [vote for vote in votes if vote["proposal_id"] == row["proposal_id"]]
-    who = f"the proposal {row['proposal_id']} by {row['proposer_name']}"
-    signed = [_signed(row, who, f"proposal-{row['proposal_id']}", signatures)]
-    for number, vote in enumerate(mine):
-        who = f"the vote of {vote['name']} on {row['proposal_id']}"
-        signed.append(_signed(vote, who, f"vote-{row['proposal_id']}-{number}", signatures))
-    cast = [
-        element("li", f"{vote['name']}: {vote['decision']}, signed {short_time(vote['signed_at'])}")
-        for vote in mine
-    ]
-    return element(
-        "details",
-        element(
-            "summary",
-            element("span", short_time(row["created_at"]), class_="time"),
-            " ",
-            element("b", row["kind"]),
-            f" by {row['proposer_name']}: ",
-            _status(row),
-        ),
-        element("p", brief(row["reason"]), class_="value"),
-        element("p", f"{row['approvals']} of {row['needed']} approvals that it needs besides the proposer."),
-        element("ul", *cast) if cast else None,
-        *signed,
-        class_="trade",
-    )
-
-
-def _status(row: Row) -> Element:
-    if row["status"] in ("PENDING", "EXPIRED"):  # which of the two, only a clock could say
-        return state("unknown", f"open until {short_time(row['expires_at'])}, unless it is past")
-    return state("good" if row["status"] == "APPLIED" else "warn", row["status"].lower())
-
-
-def _signed(row: Row, who: str, name: str, signatures: list[dict[str, str]]) -> Element:
-    shown, cut = shortened(row["signed_text"])
-    text = {} if shown == row["signed_text"] else {"text": row["signed_text"]}
-    signatures.append(
-        {"who": who, "element": name, "key": row["public_key"], "signature": row["signature"], **text}
-    )
-    return element(
-        "details",
-        element("summary", f"the signed text of {who}"),
-        element("pre", shown, id=name),
-        element("p", f"{cut:,} more characters are left out here.", class_="dim") if cut else None,
-    )
-
-
-def attempts(activity: Activity) -> Element:
-    """Return how often each kind of attempt was refused, ever."""
-    rows = [row for row in activity.attempts.rows if row["attempts"]]
-    listed = table(
-        ["code", "table", "operation", "refused"],
-        [[row["code"], row["table_name"], row["operation"], f"{row['attempts']:,}"] for row in rows],
-        numbers=[3],
-    )
-    said = "Since the installation, not only in this period, and also those that were rolled back."
-    content = (
-        (element("p", said, class_="dim"), listed)
-        if rows
-        else (element("p", "No attempt was ever refused."),)
-    )
-    return section("Refused attempts", *content, source=activity.attempts)
-
-
-def archived(activity: Activity) -> Element | None:
-    """Return the segments that agents agreed to archive; None if there are none."""
-    rows = activity.archived.rows
-    if not rows and not activity.archived.problem:
-        return None
-    listed = [
-        [
-            row["table"],
-            f"{row['first_id']:,} to {row['through_id']:,}",
-            short_time(row["last_created_at"]),
-            f"{row['still_here']:,}",
-            element("code", row["segment_sha256"]),
-            short_time(row["created_at"]),
-        ]
-        for row in rows
-    ]
-    head = [
-        "table",
-        "rows",
-        "last of them written",
-        "still here",
-        "SHA-256 of the segment's file",
-        "approved",
-    ]
-    said = "Rows that left by approval. Their segments prove themselves: alpha-db verify-export FILE."
-    return section(
-        "Archived rows", element("p", said), table(head, listed, numbers=[3]), source=activity.archived
     )

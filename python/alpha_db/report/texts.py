@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 from alpha_db.pages import visible
-from alpha_db.report.proofs import MAX_SHOWN
-from alpha_db.report.reading import Period
+from alpha_db.report.reading import MAX_SHOWN, Period
 
 
 def short_time(said: object) -> str:
@@ -38,9 +37,9 @@ def shortened(text: str) -> tuple[str, int]:
 
 
 def brief(said: object, most: int = 200) -> str:
-    """Return a text, shortened if it is long; it then says by how much."""
+    """Return a text, shortened if it is long; it then says so."""
     text = str(said)
-    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
+    return text if len(text) <= most else f"{text[:most]}… (shortened)"
 
 
 def duration(time: timedelta) -> str:
