@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from alpha_db.report import reading
+from tests.checkpoint.test_quorum import WITNESSES, cosign, policy
 from tests.cluster import Server
 from tests.fix_database import LoginRole
 from tests.report.book import Reports
@@ -31,7 +32,7 @@ def test_an_intact_book_is_intact(shared: Reports) -> None:
     told = shared.run(*shared.evidence, "-o", shared.folder / "r.html", "--json").json
     assert (told["verdict"], told["figures"]["signals"]) == ("intact", 10)
     assert told["bytes"] == (shared.folder / "r.html").stat().st_size
-    assert any("are what was signed" in said for said in told["found"])
+    assert any("are those that were signed" in said for said in told["found"])
 
 
 def test_the_same_input_gives_the_same_bytes(shared: Reports) -> None:
@@ -79,6 +80,17 @@ def test_a_chain_that_cannot_be_read_is_no_verdict_and_hides_nothing(reports: Re
         told = reports.run(*options, *reports.evidence, "-o", reports.folder / "r.html", "--json", expect=3)
     assert told.json["verdict"] == "could not be checked"
     assert "ai_debates: not run" in text_of(reports.folder / "r.html")
+
+
+def test_witnesses_are_named(reports: Reports) -> None:
+    file, (signed,) = policy(reports.folder, reports.book.vkey), reports.book.runs
+    options = "--checkpoints", reports.book.checkpoints, "--policy", file, *QUIET
+    cosign(signed, WITNESSES[0])
+    reports.run(*options, "-o", reports.folder / "few.html", expect=1)
+    assert "Not witnessed as the policy demands (all): cosigned by w1 at " in text_of(reports.folder / "few.html")
+    cosign(signed, WITNESSES[1])
+    reports.run(*options, "-o", reports.folder / "all.html")
+    assert "Witnessed as the policy demands (all): w1 at " in text_of(reports.folder / "all.html")
 
 
 def test_one_trade_is_shown_whole(shared: Reports) -> None:

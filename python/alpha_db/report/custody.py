@@ -210,7 +210,8 @@ def _order(row: Mapping[str, Any]) -> str:
 
 
 def _event(row: Mapping[str, Any]) -> str:
-    said = str(row.get("event_type"))
+    about = f"Order {row['order_execution_id']}: " if row.get("order_execution_id") else ""
+    said = f"{about}{row.get('event_type')}"
     if row.get("fill_quantity") is not None:
         said += f" {plain(row['fill_quantity'])} at {plain(row.get('fill_price'))}"
     if row.get("rejection_reason"):
@@ -220,7 +221,7 @@ def _event(row: Mapping[str, Any]) -> str:
     if row.get("zar_equity") is not None:
         said += f", equity {plain(row['zar_equity'])} ZAR"
     if isinstance(row.get("positions_closed"), list):
-        said += f", {len(row['positions_closed'])} positions closed"
+        said += f", positions closed: {len(row['positions_closed'])}"
     return said
 
 

@@ -132,7 +132,7 @@ def _proposal(row: Row, votes: Sequence[Row], signatures: list[dict[str, str]]) 
 
 def _status(row: Row) -> Element:
     if row["status"] in ("PENDING", "EXPIRED"):  # which of the two, only a clock could say
-        return state("unknown", f"open until {short_time(row['expires_at'])}, unless it is past")
+        return state("unknown", f"undecided, expires {short_time(row['expires_at'])}")
     return state("good" if row["status"] == "APPLIED" else "warn", row["status"].lower())
 
 

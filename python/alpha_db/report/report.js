@@ -161,7 +161,9 @@ async function verifyReport() {
   const wrong = [...rows.wrong, ...signatures.wrong];
   if (wrong.length) {
     const more = wrong.length > MAX_NAMED ? ` And ${wrong.length - MAX_NAMED} more.` : "";
-    throw new Error(wrong.slice(0, MAX_NAMED).join(" ") + more);
+    const named = wrong.slice(0, MAX_NAMED).map((each) => each.replace(/\.$/, "")).join("; ");
+    const known = REPORT.state === "damaged" ? " The verdict above says that the database itself is damaged." : "";
+    throw new Error(`${named}.${more}${known}`);
   }
   const signed = await sealSigner(pasted);
   const inLog = rows.given.filter((isSigned) => isSigned).length;

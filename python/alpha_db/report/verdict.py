@@ -65,7 +65,12 @@ def judge(reading: Reading, policy: Policy | None) -> Verdict:
         *_limits(checked),
     ]
     state = _state(checked)
-    return Verdict(state, _headline(state, checked), found)
+    if state is State.DAMAGED:
+        found.append(
+            ("warn", "A report records nothing and engages no lockdown: run alpha-db verify-chain now.")
+        )
+    order: list[Kind] = ["bad", "unknown", "warn", "good"]
+    return Verdict(state, _headline(state, checked), sorted(found, key=lambda each: order.index(each[0])))
 
 
 def _state(checked: Verification) -> State:
@@ -82,7 +87,7 @@ def _state(checked: Verification) -> State:
 
 def _headline(state: State, checked: Verification) -> str:
     if state is State.DAMAGED:
-        return "DAMAGED: what is stored is not what was recorded"
+        return _damage(checked)
     if state is State.LOCKED:
         return "LOCKED DOWN: damage was proven earlier, and agents have not released the lockdown"
     if state is State.UNCHECKED:
@@ -92,6 +97,18 @@ def _headline(state: State, checked: Verification) -> str:
     if any(row["verdict"] == "acknowledged" for row in checked.verdicts.rows):
         return "INTACT but for damage that agents acknowledged"
     return "INTACT: every hash holds, and all that was signed is there unchanged"
+
+
+def _damage(checked: Verification) -> str:
+    results = [*checked.verdicts.rows, *(checked.comparison.results if checked.comparison else ())]
+    kinds = {row["verdict"] for row in results if is_bad(row)}
+    if any(row["is_valid"] is False for row in checked.limits.rows):
+        kinds.add("limits")
+    if kinds == {"guard_changed"}:
+        return "NOT INTACT: what protects the rows was changed"
+    if kinds == {"checkpoint_refused"}:
+        return "NOT INTACT: a checkpoint must not be relied on"
+    return "DAMAGED: what is stored is not what was recorded"
 
 
 def _recomputed(checked: Verification) -> Iterator[tuple[Kind, str]]:
@@ -108,23 +125,17 @@ def _recomputed(checked: Verification) -> Iterator[tuple[Kind, str]]:
         )
     for row in checked.verdicts.rows:
         if not row["is_valid"] or row["verdict"] != "intact":
-            yield _said(row["table_name"], row, checked)
+            yield _said(row["table_name"], row)
 
 
-def _said(subject: str, row: Mapping[str, object], checked: Verification) -> tuple[Kind, str]:
+def _said(subject: str, row: Mapping[str, object]) -> tuple[Kind, str]:
     kind: Kind = "bad" if is_bad(row) else "unknown" if is_open(row) or is_absent(row) else "warn"
     place = "" if row["broken_id"] is None else f" at row {row['broken_id']:,}"
     word = str(row["verdict"]).replace("_", " ")
     code = f" ({row['error_code']})" if row["error_code"] else ""
-    number = _damaged_places(checked, subject) if kind == "bad" else ""
     # what the lockdown would have come to is no finding of a report, which engages none
     detail = str(row["detail"] or "").removesuffix("; lockdown not asked for")
-    return kind, f"{subject}: {word}{place}{code}{number}. {detail}"
-
-
-def _damaged_places(checked: Verification, table: str) -> str:
-    found = checked.damage.get(table)
-    return f", {_count(found.rows[0]['total'], 'place')} in all" if found and found.rows else ""
+    return kind, f"{subject}: {word}{place}{code}{': ' if detail else ''}{detail}"
 
 
 def _compared(checked: Verification, policy: Policy | None) -> Iterator[tuple[Kind, str]]:
@@ -145,7 +156,7 @@ def _compared(checked: Verification, policy: Policy | None) -> Iterator[tuple[Ki
         yield from _against(run, checked.comparison, checked.verdicts.rows, policy)
     for row in checked.comparison.results:
         if row["verdict"] != "intact":
-            yield _said(f"{row['subject']}, compared with the checkpoint", row, checked)
+            yield _said(f"{row['subject']}, compared with the checkpoint", row)
 
 
 def _against(
@@ -158,8 +169,8 @@ def _against(
     others = f", and with {comparison.runs - 1} older" if comparison.runs > 1 else ""
     yield (
         kind,
-        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: {rows:,} rows of "
-        f"{_count(len(good), 'log')} are what was signed.",
+        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: the hashes of {rows:,} "
+        f"rows in {_count(len(good), 'log')} are those that were signed.",
     )
     newer = sum(
         max((row["last_id"] or 0) - run.logs[row["table_name"]].size, 0)
@@ -167,7 +178,10 @@ def _against(
         if row["table_name"] in run.logs and row["table_name"] != LOG_OF_RUNS
     )
     if newer:
-        yield "warn", f"{newer:,} rows are newer than the checkpoint: recomputed, but not signed yet."
+        yield (
+            "warn",
+            f"Newer than the checkpoint, so not signed yet: {_count(newer, 'row')}. Recomputed as well.",
+        )
     if policy is None:
         yield "warn", "No witness was asked for (--policy): the checkpoint's key alone vouches for it."
         return
