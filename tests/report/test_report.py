@@ -87,7 +87,9 @@ def test_witnesses_are_named(reports: Reports) -> None:
     options = "--checkpoints", reports.book.checkpoints, "--policy", file, *QUIET
     cosign(signed, WITNESSES[0])
     reports.run(*options, "-o", reports.folder / "few.html", expect=1)
-    assert "Not witnessed as the policy demands (all): cosigned by w1 at " in text_of(reports.folder / "few.html")
+    assert "Not witnessed as the policy demands (all): cosigned by w1 at " in text_of(
+        reports.folder / "few.html"
+    )
     cosign(signed, WITNESSES[1])
     reports.run(*options, "-o", reports.folder / "all.html")
     assert "Witnessed as the policy demands (all): w1 at " in text_of(reports.folder / "all.html")

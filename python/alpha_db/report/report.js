@@ -6,6 +6,9 @@
 const REPORT = dataOf("report");
 const MAX_NAMED = 5;
 
+// Whether a checkpoint covers all rows, once they were verified.
+let isVouchedFor = false;
+
 function textOf(item) {
   return item.text ?? document.getElementById(item.element).textContent;
 }
@@ -87,7 +90,8 @@ async function openRun(run, keys) {
   return { size, key, heads: row.heads, time: row.created_at };
 }
 
-// Throws an Error if a row does not give its hash, or is not the one in the log that was signed.
+// Returns whether a row is in the log that was signed: a newer one is not. Throws an Error if it does not give its
+// hash, or is another row than the one in the log.
 async function verifyRow(row, head, nodes) {
   const name = `row ${row.id} of ${row.table}`;
   const hash = bytesOfHex(row.hash);
@@ -105,6 +109,9 @@ async function verifyRow(row, head, nodes) {
     }
   }
   if (!row.proof) {
+    if (head && row.id <= head.size) {
+      throw new Error(`${name} has no proof, and the checkpoint covers it.`);
+    }
     return false;
   }
   const proof = row.proof.map((at) => nodes[at]);
@@ -167,6 +174,8 @@ async function verifyReport() {
   }
   const signed = await sealSigner(pasted);
   const inLog = rows.given.filter((isSigned) => isSigned).length;
+  const newer = rows.given.length - inLog;
+  isVouchedFor = run !== null && newer === 0;
   const cut = REPORT.rows.filter((row) => row.length !== undefined).length;
   return [
     `Verified in this browser: the page is as it was written${signed}.`,
@@ -175,16 +184,16 @@ async function verifyReport() {
       ? `${inLog} rows are in the log that ${run.key.name} signed with checkpoint ${run.size}` +
         `${pasted.length ? ", by the key that you pasted" : "; compare its key with the one that you got elsewhere"}.`
       : "No checkpoint is in the page, so nobody vouches for the rows but the database.",
+    run && newer ? `${newer} rows are newer than the checkpoint, so nobody vouches for them yet.` : "",
     signatures.given.length ? `${signatures.given.length} signatures of proposals and votes hold.` : "",
     `The verdict on the database stands above: ${REPORT.state}.`,
-  ].join(" ");
+  ].filter((said) => said).join(" ");
 }
 
 async function verifyAndShow() {
   const isGood = await verifyPage(verifyReport);
-  if (isGood && !(REPORT.run && REPORT.state === "intact")) {
-    const said = document.querySelector("#verification .said").textContent;
-    showVerification("warn", said);
+  if (isGood && !(isVouchedFor && REPORT.state === "intact")) {
+    showVerification("warn", document.querySelector("#verification .said").textContent);
   }
 }
 
