@@ -82,6 +82,16 @@ def test_a_chain_that_cannot_be_read_is_no_verdict_and_hides_nothing(reports: Re
     assert "ai_debates: not run" in text_of(reports.folder / "r.html")
 
 
+def test_one_thing_that_fails_hides_no_other(reports: Reports) -> None:
+    with reports.book.connect() as db:
+        query(db, "drop function verify_checkpoint cascade")
+    said = text_of(reports.report(*QUIET, expect=1))
+    assert "NOT INTACT: what protects the rows was changed" in said
+    assert "No log could be compared with checkpoint" in said
+    assert "guards, compared with the checkpoint: guard changed" in said
+    assert "No lockdown is engaged" in said
+
+
 def test_witnesses_are_named(reports: Reports) -> None:
     file, (signed,) = policy(reports.folder, reports.book.vkey), reports.book.runs
     options = "--checkpoints", reports.book.checkpoints, "--policy", file, *QUIET

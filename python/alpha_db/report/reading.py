@@ -156,7 +156,9 @@ def _compare(conn: Connection, checkpoints: Checkpoints) -> Comparison:
     if problem:
         return not_compared(directory, problem)
     try:
-        with conn.transaction():
+        with conn.transaction(
+            force_rollback=True
+        ):  # which works after an error that compare() made a finding, too
             return compare(conn, directory, history, engage_lockdown=False)
     except psycopg.Error as raised:  # a finding of its own; the transaction of the report goes on
         if conn.closed:

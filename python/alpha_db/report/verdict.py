@@ -17,6 +17,7 @@ from alpha_db.evidence.checkpoint.verify import Comparison
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, Policy
 from alpha_db.queries import Row
 from alpha_db.report.reading import Reading, Verification
+from alpha_db.report.texts import brief
 from alpha_db.verify.cli.verify_report import is_absent, is_bad, is_open
 
 Kind = Literal["good", "bad", "warn", "unknown"]
@@ -134,7 +135,7 @@ def _said(subject: str, row: Mapping[str, object]) -> tuple[Kind, str]:
     word = str(row["verdict"]).replace("_", " ")
     code = f" ({row['error_code']})" if row["error_code"] else ""
     # what the lockdown would have come to is no finding of a report, which engages none
-    detail = str(row["detail"] or "").removesuffix("; lockdown not asked for")
+    detail = brief(str(row["detail"] or "").removesuffix("; lockdown not asked for"), 500)
     return kind, f"{subject}: {word}{place}{code}{': ' if detail else ''}{detail}"
 
 
@@ -164,6 +165,9 @@ def _against(
 ) -> Iterator[tuple[Kind, str]]:
     made = f", made {run.facts.time:%Y-%m-%d %H:%M:%SZ}" if run.facts else ""
     good = [row for row in comparison.results if row["verdict"] == "intact" and row["table_name"]]
+    if not good:
+        yield "unknown", f"No log could be compared with checkpoint {run.name}{made}."
+        return
     rows = sum(row["size"] or 0 for row in good)
     kind: Kind = "good" if all(row["verdict"] == "intact" for row in comparison.results) else "warn"
     others = f", and with {comparison.runs - 1} older" if comparison.runs > 1 else ""
