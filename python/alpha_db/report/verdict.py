@@ -49,9 +49,10 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The state, a sentence for it, and what was checked and found, each with its kind."""
+    """The state, a sentence for it and how a page shows it; what was checked and found, each with its kind."""
 
     state: State
+    kind: Kind
     headline: str
     found: list[tuple[Kind, str]]
 
@@ -71,7 +72,9 @@ def judge(reading: Reading, policy: Policy | None) -> Verdict:
             ("warn", "A report records nothing and engages no lockdown: run alpha-db verify-chain now.")
         )
     order: list[Kind] = ["bad", "unknown", "warn", "good"]
-    return Verdict(state, _headline(state, checked), sorted(found, key=lambda each: order.index(each[0])))
+    found.sort(key=lambda each: order.index(each[0]))
+    kind: Kind = "warn" if state is State.INTACT and checked.comparison is None else state.kind
+    return Verdict(state, kind, _headline(state, checked), found)
 
 
 def _state(checked: Verification) -> State:
@@ -123,6 +126,13 @@ def _recomputed(checked: Verification) -> Iterator[tuple[Kind, str]]:
             "good",
             f"Recomputed for this report: {rows:,} rows, all rows of {_count(len(good), 'chain')}. Each row's hash "
             "follows from the row and the hash before it.",
+        )
+    archived = {row["table_name"]: row["first_id"] - 1 for row in good if (row["first_id"] or 1) > 1}
+    if archived:
+        named = ", ".join(f"{table} to row {last:,}" for table, last in archived.items())
+        yield (
+            "warn",
+            f"Archived by approval, so not here and not recomputed: {named}. Their segments prove themselves.",
         )
     for row in checked.verdicts.rows:
         if not row["is_valid"] or row["verdict"] != "intact":
