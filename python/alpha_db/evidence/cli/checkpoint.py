@@ -26,13 +26,13 @@ from alpha_db.evidence.cli.key_pair import (
     open_key,
     output_option,
     private_key_option,
+    public_option,
     show_key,
     vkey_option,
 )
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
-from alpha_db.security.key_option import public_option
 from alpha_db.verify.cli.checkpoint_options import (
     all_keys,
     policy_option,

@@ -10,7 +10,7 @@ import click
 from alpha_db.cli.options import FILE
 from alpha_db.evidence.checkpoint.keys import BadKey, SigningKey
 from alpha_db.evidence.checkpoint.store import StoreError
-from alpha_db.security.key_option import KEY, KEY_HELP, public_half
+from alpha_db.security.key_option import KEY, KEY_HELP, PUBLIC_HELP, public_half
 from alpha_db.security.key_spec import is_file
 
 _Key = TypeVar("_Key", bound=SigningKey)
@@ -34,6 +34,8 @@ vkey_option = click.option(
     type=FILE,
     help="File of the key's public half (.vkey), if the key is in no file.",
 )
+#: The public half of a command's key, without a name: what show makes a .vkey of.
+public_option = click.option("--public", metavar="FILE", type=FILE, help=PUBLIC_HELP)
 #: What show takes of a key in no file, to print its .vkey.
 name_option = click.option(
     "--name", metavar="NAME", help="Name of the key, if it is in no file; it stands in every signature."

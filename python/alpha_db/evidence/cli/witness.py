@@ -18,6 +18,7 @@ from alpha_db.evidence.cli.key_pair import (
     open_key,
     output_option,
     private_key_option,
+    public_option,
     show_key,
     vkey_option,
 )
@@ -27,7 +28,6 @@ from alpha_db.evidence.witness.keys import WitnessKey
 from alpha_db.evidence.witness.request import PATH
 from alpha_db.evidence.witness.server import WitnessServer
 from alpha_db.evidence.witness.state import create, opened
-from alpha_db.security.key_option import public_option
 from alpha_db.verify.cli.checkpoint_options import policy_option, trusted_keys_option
 
 _FILE = click.Path(path_type=Path, readable=False)
