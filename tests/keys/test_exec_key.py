@@ -122,6 +122,14 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_a_command_that_does_not_want_to_end_is_killed() -> None:
+    hang = python(
+        "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b'x' * 2000); signal.pause()"
+    )
+    with pytest.raises(SignerError, match="prints too much"):
+        opened(hang).sign(TEXT)
+
+
 def test_a_command_that_closes_its_output_and_stays_is_ended() -> None:
     hang = python("import os, signal; os.close(1); os.close(2); signal.pause()")
     with pytest.raises(SignerError, match="did not sign within"):
@@ -151,7 +159,13 @@ def test_a_program_that_is_not_there_or_cannot_be_run(tmp_path: Path) -> None:
     with pytest.raises(NotThere, match="there is no program no-such-program"):
         opened("no-such-program --pin 4321").sign(TEXT)
     (tmp_path / "plain").write_text("x")
-    for command, said in (("plain", "Permission denied"), ("a\\\0b", "NUL")):
+    (tmp_path / "script").write_text("#!/no/such/shell\n")
+    (tmp_path / "script").chmod(0o700)
+    for command, said in (
+        ("plain", "Permission denied"),
+        ("a\\\0b", "NUL"),
+        ("script", "its first line names"),
+    ):
         with pytest.raises(SignerError, match=said):
             opened(f"{tmp_path}/{command}").sign(TEXT)
 

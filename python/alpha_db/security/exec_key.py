@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from shutil import which
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -27,6 +28,8 @@ from alpha_db.security.signer import PATIENCE, SignerError, SignerNotThere, chec
 
 #: The most that a command prints: 128 hex digits, and room for line ends.
 _MOST = 1024
+#: How many seconds a command has to end itself when it is told to.
+_GRACE = 1.0
 #: How much of the end of its stderr is kept.
 _LAST = 2000
 _FORMS = "It prints 64 bytes, their base64, or 128 hex digits, and nothing else."
@@ -76,26 +79,36 @@ class ExecKey:
         )
 
     def _run(self, data: bytes) -> bytes:
-        with tempfile.TemporaryFile() as given:
-            given.write(data)
-            given.seek(0)
-            try:
-                process = subprocess.Popen(
-                    self._words, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-                )
-            except FileNotFoundError:
-                raise SignerNotThere(f"there is no program {self._name}") from None
-            except (OSError, ValueError) as problem:
-                raise SignerError(f"cannot run {self._name}: {reason_of(problem)}") from None
-        with process:
+        with self._begun(data) as process:
             try:
                 out, err = self._printed(process)
             except BaseException:
-                process.kill()
+                _end(process)
                 raise
         if process.returncode:
             raise SignerError(f"{self._name} {_ended(process.returncode)}, so nothing was sent", detail=err)
         return out
+
+    def _begun(self, data: bytes) -> subprocess.Popen[bytes]:
+        try:
+            given = tempfile.TemporaryFile()  # noqa: SIM115
+        except OSError as problem:
+            raise SignerError(f"there is no place for a temporary file: {reason_of(problem)}") from None
+        with given:
+            try:
+                given.write(data)
+                given.seek(0)
+                return subprocess.Popen(
+                    self._words, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+            except FileNotFoundError:
+                if which(self._words[0]):
+                    raise SignerError(
+                        f"cannot run {self._name}: its first line names a program that is not there"
+                    ) from None
+                raise SignerNotThere(f"there is no program {self._name}") from None
+            except (OSError, ValueError) as problem:
+                raise SignerError(f"cannot run {self._name}: {reason_of(problem)}") from None
 
     def _printed(self, process: subprocess.Popen[bytes]) -> tuple[bytes, str | None]:
         """Return what a command printed until it ended, and the end of what it said on stderr, for people."""
@@ -127,6 +140,15 @@ class ExecKey:
         return SignerError(
             f"{self._name} did not sign within {self._seconds:g} s, and was ended", detail=_said(err)
         )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command, which first has a moment to put the terminal back in order."""
+    process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _signature_in(printed: bytes) -> bytes | None:

@@ -28,7 +28,7 @@ from alpha_db.risk.cli.signing import (
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
 from alpha_db.security.key_option import KEY, KEY_HELP, PUBLIC_HELP, name_of_key, public_option
-from alpha_db.security.key_spec import EXEC
+from alpha_db.security.key_spec import EXEC, is_file
 from alpha_db.security.payloads import check_name, key_of
 from alpha_db.security.reading import read_answer
 
@@ -144,6 +144,8 @@ def show(
     name = _checked_name(name, role, name_of_key(key, public))
     signer.try_to_sign()
     _print_agent(signer, name, role, as_json=as_json)
+    if not as_json and not is_file(key):
+        line(("It signs: it was given a text that approves nothing, and the signature holds.", DIM))
 
 
 @agents.command("sign-bootstrap", short_help="Sign the list of the first agents.")
