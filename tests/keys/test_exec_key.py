@@ -110,6 +110,13 @@ def test_a_command_that_never_ends_its_output_is_ended() -> None:
         opened("yes").sign(TEXT)
 
 
+def test_a_command_that_complains_for_ever_is_ended() -> None:
+    complains = python("import sys\nwhile True: sys.stderr.write('no ' * 1000)")
+    with pytest.raises(SignerError, match="did not sign within") as caught:
+        ExecKey(complains, KEY.public_key, seconds=0.5).sign(b"x")
+    assert len(str(caught.value.detail)) < 600
+
+
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     hang = python(
         f"import os, signal; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()));"

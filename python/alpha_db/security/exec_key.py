@@ -120,7 +120,9 @@ class ExecKey:
                 waiting.register(stream, selectors.EVENT_READ, stream)
             while waiting.get_map():
                 ready = waiting.select(max(end - time.monotonic(), 0))
-                if not ready:
+                if (
+                    not ready or time.monotonic() > end
+                ):  # a command that says something all the time is late, too
                     raise self._late(printed[process.stderr])
                 for key, _ in ready:
                     piece = os.read(key.fd, 65536)
