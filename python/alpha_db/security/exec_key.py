@@ -120,9 +120,7 @@ class ExecKey:
                 waiting.register(stream, selectors.EVENT_READ, stream)
             while waiting.get_map():
                 ready = waiting.select(max(end - time.monotonic(), 0))
-                if (
-                    not ready or time.monotonic() > end
-                ):  # a command that says something all the time is late, too
+                if not ready or time.monotonic() > end:  # some always have something to say
                     raise self._late(printed[process.stderr])
                 for key, _ in ready:
                     piece = os.read(key.fd, 65536)
