@@ -45,7 +45,8 @@ class Agent:
     def add(self, comment: str, *options: str, kind: str = "ed25519") -> Path:
         """Make a key and hand it to the agent; gives the file of its public half."""
         file = self.folder / f"{len(list(self.folder.iterdir()))}-{kind}"
-        self.run("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", comment, "-f", str(file))
+        bits = ["-b", "1024"] if kind == "rsa" else []
+        self.run("ssh-keygen", "-q", "-t", kind, *bits, "-N", "", "-C", comment, "-f", str(file))
         self.run("ssh-add", "-q", *options, str(file))
         return file.with_name(f"{file.name}.pub")
 
