@@ -218,7 +218,9 @@ def test_an_archived_book_verifies(
     path = Reports(new_book, tmp_path).report()
     kind, said = verified(path)
     assert kind == "good", said
-    assert "<td>1 to 256</td>" in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert "<td>1 to 256</td>" in text
+    assert "not here and not recomputed: ai_debates to row 256." in text
 
 
 def test_an_empty_book_has_nobody_to_vouch_for_it(

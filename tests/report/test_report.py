@@ -43,6 +43,7 @@ def test_without_checkpoints_it_says_so_first(shared: Reports) -> None:
     shared.run(*QUIET, "-o", shared.folder / "r.html")
     headline = text_of(shared.folder / "r.html").split("Verify this page")[0]
     assert "INTACT IN ITSELF, but compared with no checkpoint" in headline
+    assert 'class="box warn" id="verdict"' in (shared.folder / "r.html").read_text()
 
 
 def test_a_changed_row_is_damage_and_nothing_is_recorded(reports: Reports) -> None:

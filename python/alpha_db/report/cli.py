@@ -13,18 +13,20 @@ import click
 import psycopg
 
 from alpha_db.cli.common import Settings, database_options, finish
-from alpha_db.cli.options import FILE, KEY_HELP
+from alpha_db.cli.options import FILE
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, leave_stdout, line, rows
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.history import History, Run, read_history
 from alpha_db.evidence.checkpoint.keys import SigningKey
 from alpha_db.evidence.checkpoint.store import Store, StoreError
+from alpha_db.evidence.cli.key_pair import open_key, vkey_option
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
 from alpha_db.evidence.offline_check import Key, Policy, shown
 from alpha_db.report.page import render
 from alpha_db.report.proofs import prove
 from alpha_db.report.reading import Reading, one_moment, read_all
 from alpha_db.report.verdict import Verdict, judge
+from alpha_db.security.key_option import KEY, KEY_HELP
 from alpha_db.verify.cli.checkpoint_options import (
     all_keys,
     checkpoint_options,
@@ -76,7 +78,8 @@ class _Against:
 )
 @checkpoint_options
 @policy_option
-@click.option("--key", metavar="FILE", type=FILE, help=KEY_HELP)
+@click.option("--key", metavar="KEY", type=KEY, help=KEY_HELP)
+@vkey_option
 @click.option(
     "-o",
     "--output",
@@ -97,7 +100,8 @@ def report(
     without: Sequence[str],
     keys: list[Key],
     policy: Policy | None,
-    key: Path | None,
+    key: str | None,
+    public: Path | None,
     output: Path,
     force: bool,
 ) -> None:
@@ -125,7 +129,7 @@ def report(
         leave_stdout()
     else:
         refuse_existing(output, force)
-    signer = _signer(key)
+    signer = _signer(key, public)
     against = _read(checkpoints, without, keys, policy)
     given = (str(checkpoints), against.history, against.problem) if checkpoints else None
     with settings.installed() as (conn, place), spinner("making the report"), one_moment(conn):
@@ -150,11 +154,11 @@ def _read(directory: Path | None, without: Sequence[str], keys: list[Key], polic
         return _Against(directory, History(), problem, trusted, policy)
 
 
-def _signer(path: Path | None) -> Callable[[str], Any] | None:
+def _signer(given: str | None, public: Path | None) -> Callable[[str], Any] | None:
     """Return what signs a page's seal as a note, and tells the public key; None without a key."""
-    if path is None:
+    if given is None:
         return None
-    key = SigningKey.load(path)
+    key = open_key(SigningKey, given, public)
 
     def sign(seal: str) -> dict[str, str]:
         text = f"alpha-db/report/v1\nsha256: {seal}\n"
@@ -196,7 +200,7 @@ def _tell(output: Path, page: bytes, reading: Reading, verdict: Verdict, as_json
         return
     if str(output) == "-":
         return
-    line((verdict.headline, _STYLES[verdict.state.kind]))
+    line((verdict.headline, _STYLES[verdict.kind]))
     rows(
         [[_SIGNS[kind], said] for kind, said in verdict.found],
         styles=[_STYLES[kind] for kind, _ in verdict.found],

@@ -89,9 +89,9 @@ def _about(reading: Reading) -> str:
 def _verdict(verdict: Verdict) -> Element:
     return element(
         "div",
-        element("p", state(verdict.state.kind, verdict.headline), class_="verdict"),
+        element("p", state(verdict.kind, verdict.headline), class_="verdict"),
         element("ul", *(element("li", state(kind, said)) for kind, said in verdict.found), class_="found"),
-        class_=f"box {verdict.state.kind}",
+        class_=f"box {verdict.kind}",
         id="verdict",
     )
 
@@ -128,17 +128,14 @@ def _rest(reading: Reading) -> list[Node | None]:
 
 
 def _trades(reading: Reading, told: Custody, proofs: Proofs) -> Element:
+    printed = "A trade that is open is printed with its rows; the others are printed as a line."
     problems = [*reading.trades.problems, *(f"proofs of {said}" for said in proofs.problems)]
     return element(
         "section",
         element("h2", "Trades and their chain of custody"),
         *(element("p", state("unknown", f"This could not be read: {said}")) for said in problems),
         element("p", shown_of(reading, told)),
-        element(
-            "p",
-            "A trade that is open is printed with its rows; the others are printed as a line.",
-            class_="dim",
-        ),
+        element("p", printed, class_="dim") if told.elements else None,
         *told.elements,
     )
 
