@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import click
-import psycopg
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import FILE
@@ -132,10 +131,16 @@ def report(
     signer = _signer(key, public)
     against = _read(checkpoints, without, keys, policy)
     given = (str(checkpoints), against.history, against.problem) if checkpoints else None
-    with settings.installed() as (conn, place), spinner("making the report"), one_moment(conn):
+    with (
+        settings.installed() as (conn, place),
+        spinner("recomputing every hash for the report"),
+        one_moment(conn),
+    ):
         reading = read_all(conn, place.schema, begins_at, ends_at, correlation_id, given)
-        verdict = judge(reading, policy)
-        page = _page(conn, reading, verdict, against, signer)
+        run = _run_here(against, reading)
+        proofs = prove(conn, run, reading.trades.rows)
+    verdict = judge(reading, policy)
+    page = render(reading, verdict, proofs, run, keys=against.keys, policy=policy, sign=signer)
     with new_file(output, force) as stream:
         stream.write(page)
     _tell(output, page, reading, verdict, as_json)
@@ -167,18 +172,10 @@ def _signer(given: str | None, public: Path | None) -> Callable[[str], Any] | No
     return sign
 
 
-def _page(
-    conn: psycopg.Connection[Any],
-    reading: Reading,
-    verdict: Verdict,
-    against: _Against,
-    signer: Callable[[str], Any] | None,
-) -> bytes:
+def _run_here(against: _Against, reading: Reading) -> Run | None:
+    """The run that proofs are made for; none of another database's, which the verdict names."""
     run = against.run
-    if run and run.facts and run.facts.installation != reading.installation:
-        run = None  # of another database; the verdict says so
-    proofs = prove(conn, run, reading.trades.rows)
-    return render(reading, verdict, proofs, run, keys=against.keys, policy=against.policy, sign=signer)
+    return run if run and run.facts and run.facts.installation == reading.installation else None
 
 
 def _tell(output: Path, page: bytes, reading: Reading, verdict: Verdict, as_json: bool) -> None:

@@ -5,7 +5,7 @@ Each part is read by itself, so that one that cannot be read hides no other: it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -246,7 +246,6 @@ def read_all(
     ends_at: datetime | None,
     correlation_id: UUID | None,
     checkpoints: Checkpoints | None,
-    on_step: Callable[[str], None] = lambda _what: None,
 ) -> Reading:
     """Read a period, or one trade, and verify everything. Takes the connection in the transaction of one_moment().
 
@@ -254,7 +253,6 @@ def read_all(
     """
     period = None if correlation_id else read_period(conn, begins_at, ends_at)
     (here,) = ask(conn, "installation")
-    on_step("reading")
     if correlation_id:
         activity, trades = None, one_trade(conn, correlation_id)
     else:
@@ -263,6 +261,5 @@ def read_all(
         newest, problems = newest_trades(conn, period)
         trades = read_trades(conn, newest)
         trades.problems.extend(problems)
-    on_step("recomputing every hash")
     checked = verify(conn, checkpoints)
     return Reading(str(here["installation_id"]), schema, period, checked, activity, trades)
