@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import click
@@ -21,7 +20,7 @@ from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.cli.key_pair import open_key, vkey_option
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
 from alpha_db.evidence.offline_check import Key, Policy, shown
-from alpha_db.report.page import render
+from alpha_db.report.page import Signer, render
 from alpha_db.report.proofs import prove
 from alpha_db.report.reading import Reading, one_moment, read_all
 from alpha_db.report.verdict import Verdict, judge
@@ -140,7 +139,7 @@ def report(
         run = _run_here(against, reading)
         proofs = prove(conn, run, reading.trades.rows)
     verdict = judge(reading, policy)
-    page = render(reading, verdict, proofs, run, keys=against.keys, policy=policy, sign=signer)
+    page = render(reading, verdict, proofs, run, keys=against.keys, policy=policy, signer=signer)
     with new_file(output, force) as stream:
         stream.write(page)
     _tell(output, page, reading, verdict, as_json)
@@ -159,8 +158,8 @@ def _read(directory: Path | None, without: Sequence[str], keys: list[Key], polic
         return _Against(directory, History(), problem, trusted, policy)
 
 
-def _signer(given: str | None, public: Path | None) -> Callable[[str], Any] | None:
-    """Return what signs a page's seal as a note, and tells the public key; None without a key."""
+def _signer(given: str | None, public: Path | None) -> Signer | None:
+    """Return what signs a page's seal as a note; None without a key."""
     if given is None:
         return None
     key = open_key(SigningKey, given, public)
@@ -169,7 +168,7 @@ def _signer(given: str | None, public: Path | None) -> Callable[[str], Any] | No
         text = f"alpha-db/report/v1\nsha256: {seal}\n"
         return {"note": f"{text}\n{key.sign(text)}", "key": key.vkey}
 
-    return sign
+    return Signer(key.vkey, sign)
 
 
 def _run_here(against: _Against, reading: Reading) -> Run | None:

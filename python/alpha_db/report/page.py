@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from alpha_db.evidence.checkpoint.history import Run
 from alpha_db.evidence.offline_check import Key, Policy
@@ -25,6 +25,13 @@ from alpha_db.report.texts import period_in_words
 from alpha_db.report.verdict import Verdict
 
 
+class Signer(NamedTuple):
+    """Who signs a page: the public key, and what makes of the seal what stands beside it."""
+
+    vkey: str
+    sign: Callable[[str], Any]
+
+
 def render(
     reading: Reading,
     verdict: Verdict,
@@ -33,12 +40,12 @@ def render(
     *,
     keys: Sequence[Key] = (),
     policy: Policy | None = None,
-    sign: Callable[[str], Any] | None = None,
+    signer: Signer | None = None,
 ) -> bytes:
     """Return the report as one HTML file. The same arguments give the same bytes.
 
     Takes what was read and judged, the proofs of the trades' rows, the run that they are proofs of, the trusted keys,
-    the policy, and what signs the page's seal.
+    the policy, and who signs the page's seal.
     """
     told = custody(reading.trades, proofs)
     listed, signatures = lists.proposals(reading.activity) if reading.activity else (None, [])
@@ -61,13 +68,13 @@ def render(
             ),
             _verdict(verdict),
             verification(),
-            _verifier(run, keys),
+            _verifier(run, keys, signer),
             lists.damage(reading),
             *_period(reading),
             listed,
             *_rest(reading),
             _trades(reading, told, proofs),
-            _proves(run, sign is not None),
+            _proves(run, signer is not None),
         )
     ]
     return document(
@@ -76,7 +83,7 @@ def render(
         scripts=[*shared_scripts(), read_resource("alpha_db.report", "report.js")],
         styles=[read_resource("alpha_db.report", "report.css")],
         data={"report": embedded},
-        sign=sign,
+        sign=signer.sign if signer else None,
     )
 
 
@@ -96,7 +103,7 @@ def _verdict(verdict: Verdict) -> Element:
     )
 
 
-def _verifier(run: Run | None, keys: Sequence[Key]) -> Element:
+def _verifier(run: Run | None, keys: Sequence[Key], signer: Signer | None) -> Element:
     mine = [vkey(key) for key in keys if run and key.name == run.checkpoint.origin]
     return element(
         "div",
@@ -106,7 +113,16 @@ def _verifier(run: Run | None, keys: Sequence[Key]) -> Element:
             "Public keys that you got elsewhere, one on each line (else the key in the page is used):",
             element("textarea", id="trust", rows=2, spellcheck="false", autocomplete="off"),
         ),
-        element("p", "The key in the page: ", element("code", ", ".join(mine) or "none")),
+        element(
+            "p",
+            "The key of the checkpoint: ",
+            element("code", ", ".join(mine) or "none, there is no checkpoint"),
+        ),
+        element(
+            "p",
+            "The key that signed the page: ",
+            element("code", signer.vkey if signer else "none, it is not signed"),
+        ),
         class_="verifier",
     )
 
