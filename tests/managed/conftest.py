@@ -1,0 +1,82 @@
+"""Each provider's server, once a module; and copies of its database, in which the migrations were applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fix_database import fresh_name
+from tests.managed.provider import SUPERUSERS, Provider, provided
+from tests.risk.conftest import named
+from tests.risk.council import Council
+from tests.support import Connection
+
+AGENTS = ("ada", "ben", "cyd")
+#: What these two do differs from the others in nothing that the default round does not see elsewhere.
+_LONG = ("rds", "neon")
+PROVIDERS = [pytest.param(name, marks=pytest.mark.long if name in _LONG else ()) for name in SUPERUSERS]
+
+
+@pytest.fixture(scope="package", params=PROVIDERS)
+def bare(request: pytest.FixtureRequest, binaries: Path) -> Iterator[Provider]:
+    """The provider's database, before the migrations."""
+    with provided(request.param, binaries) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="package")
+def migrated(bare: Provider) -> Provider:
+    """Another database of it, with all migrations, applied by the customer's administrator. Do not change it."""
+    with bare.copy("migrated") as provider:
+        if bare.name == "azure":  # where PUBLIC may create in schema public
+            with provider.connect() as admin:
+                admin.execute("revoke create on schema public from public")
+        provider.migrate()
+        provider.make_logins()
+        with provider.connect() as admin:
+            Council(admin).bootstrap(*AGENTS)
+        yield provider
+
+
+@pytest.fixture
+def book(migrated: Provider) -> Iterator[Provider]:
+    """A copy to write into."""
+    with migrated.copy(fresh_name("book")) as provider:
+        yield provider
+
+
+@pytest.fixture
+def admin(book: Provider) -> Iterator[Connection]:
+    """The customer's administrator."""
+    with book.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def root(book: Provider) -> Iterator[Connection]:
+    """The provider's own superuser."""
+    with book.root() as connection:
+        yield connection
+
+
+@pytest.fixture
+def trader(book: Provider) -> Iterator[Connection]:
+    """A login that the administrator made a member of app_trading."""
+    with book.connect("trader") as connection:
+        yield connection
+
+
+@pytest.fixture
+def auditor(book: Provider) -> Iterator[Connection]:
+    """Likewise of app_auditor."""
+    with book.connect("auditor") as connection:
+        yield connection
+
+
+@pytest.fixture
+def council(book: Provider) -> Iterator[Council]:
+    """Three agents, who propose and vote as a member of app_risk."""
+    with book.connect("approver") as connection:
+        yield named(connection)
