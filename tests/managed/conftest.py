@@ -27,15 +27,13 @@ def bare(request: pytest.FixtureRequest, binaries: Path) -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="package")
-def migrated(bare: Provider) -> Provider:
+def migrated(bare: Provider) -> Iterator[Provider]:
     """Another database of it, with all migrations, applied by the customer's administrator. Do not change it."""
     with bare.copy("migrated") as provider:
-        if bare.name == "azure":  # where PUBLIC may create in schema public
-            with provider.connect() as admin:
-                admin.execute("revoke create on schema public from public")
-        provider.migrate()
-        provider.make_logins()
         with provider.connect() as admin:
+            admin.execute("revoke create on schema public from public")  # as doctor says on Azure
+            provider.migrate()
+            provider.make_logins()
             Council(admin).bootstrap(*AGENTS)
         yield provider
 
