@@ -37,6 +37,7 @@ ELSEWHERE = {
 #: commands that change nothing, or may be run again
 AGAIN: dict[str, list[str]] = {
     "migrate": ["--list"],
+    "doctor": [],
     "status": [],
     "verify-chain": ["--jobs", "2"],
     "guards": [],

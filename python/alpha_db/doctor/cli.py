@@ -12,7 +12,7 @@ import click
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line
 from alpha_db.connection import be_read_only
-from alpha_db.doctor.examine import Check, State, examine
+from alpha_db.doctor.examination import Check, State, examine
 from alpha_db.errors import EXIT_DAMAGE
 
 _STYLES = {State.OK: GOOD, State.LOST: WARN, State.SET: BAD, State.STOP: BAD}

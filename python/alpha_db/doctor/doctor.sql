@@ -12,8 +12,11 @@ select pg_catalog.set_config('alpha.doctor_schema', coalesce(nullif(
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
 -- name: say
--- Which schema was asked for, and what would stand before the names of the roles.
+-- Which schema was asked for, though this login may not use it, or it is not there; and what would stand before the
+-- names of the roles.
 select set_config('alpha.doctor_wanted', %(wanted)s, true),
+       set_config('alpha.doctor_schema',
+                  coalesce(nullif(current_setting('alpha.doctor_schema'), ''), %(wanted)s), true),
        set_config('alpha.role_prefix', coalesce(nullif(%(role_prefix)s, ''), current_setting('alpha.role_prefix', true),
                                                 ''), true);
 
@@ -56,7 +59,7 @@ others as materialized (
   left join pg_roles as r on r.oid = a.grantee
   where a.privilege_type = 'CREATE' and a.grantee <> here.nspowner
     and (r.oid is null or here.owner is null or not pg_has_role(r.oid, here.owner, 'member'))
-    and (here.owner_name is distinct from r.rolname)
+    and here.owner_name is distinct from r.rolname and here.login is distinct from r.oid
 ),
 -- As 001_core_functions looks for them.
 foreign_code as materialized (
@@ -102,7 +105,7 @@ cross join lateral (values
    current_setting('server_encoding'),
    case when current_setting('server_encoding') <> 'UTF8' then 'alpha-db needs a database in UTF8.' end,
    case when current_setting('server_encoding') <> 'UTF8' then
-     'Make another database: create database … encoding ''UTF8'' template template0' end),
+     'Make another database: create database ... encoding ''UTF8'' template template0' end),
   ('installed', 'ok',
    case when here.is_installed then 'yes, it belongs to ' || here.owner_name else 'not yet' end, null, null),
   ('primary', case when not pg_is_in_recovery() then 'ok' when here.is_installed then 'lost' else 'set' end,
@@ -148,7 +151,7 @@ cross join lateral (values
      format('%s may not pass CREATE on to %s.', here.login_name, here.owner_name) end,
    case when here.oid is null then
           format('create schema %1$I, and name it: --schema %1$s',
-                 coalesce(nullif(current_setting('alpha.doctor_wanted', true), ''), 'audit'))
+                 coalesce(nullif(current_setting('alpha.doctor_wanted'), ''), 'audit'))
         when not (here.is_installed or here.rolsuper or rights.is_owner or rights.may_pass_on) then
           format('As its owner: grant usage, create on schema %I to %I with grant option', here.schema, here.login_name)
    end),
@@ -284,7 +287,7 @@ cross join lateral (values
      format('%s may switch row-level security on for new tables. The migrations switch it off on ours. A restore does '
             'not. chain_table refuses such a table.', event_triggers.for_rows) end,
    case when event_triggers.for_rows is not null then
-     'Before chain_table: alter table … disable row level security. After a restore: docs/managed.md' end),
+     'Before chain_table: alter table ... disable row level security. After a restore: docs/managed.md' end),
   ('row security', case when hidden.number = 0 then 'ok' else 'set' end,
    case when hidden.number = 0 then 'off on our tables'
         else format('on for %s of our tables, such as %s', hidden.number, hidden.name) end,
@@ -295,7 +298,7 @@ cross join lateral (values
   ('default rights', case when born.names is null then 'ok' else 'lost' end,
    coalesce('tables that this login makes are open to ' || left(born.names, 200), 'none'),
    case when born.names is not null then 'A table of your own that you put under the chain keeps these rights.' end,
-   'Before chain_table: revoke all on table … from ' || left(born.names, 200)),
+   'Before chain_table: revoke all on table ... from ' || left(born.names, 200)),
   ('powers', case when powers.names is null then 'ok' else 'lost' end,
    coalesce(left(powers.names, 400), 'no login has a role that reaches every table'),
    case when powers.names is not null then
@@ -305,10 +308,10 @@ cross join lateral (values
   ('durability', case when durable.broken is null then 'ok' else 'lost' end,
    coalesce(durable.broken, 'fsync, full_page_writes, synchronous_commit are on'),
    case when durable.broken is not null then
-     'A crash may take back rows that append_… reported as durable, unless the provider''s storage keeps them.' end,
+     'A crash may take back rows that append_... reported as durable, unless the provider''s storage keeps them.' end,
    case when durable.broken is not null then
      case when current_setting('synchronous_commit') = 'off'
-          then 'For each login: alter role … set synchronous_commit = on'
+          then 'For each login: alter role ... set synchronous_commit = on'
           else 'Ask the provider what keeps committed rows.' end end),
   ('server log', case when current_setting('log_min_messages') in ('fatal', 'panic') then 'set' else 'ok' end,
    'log_min_messages ' || current_setting('log_min_messages'),
