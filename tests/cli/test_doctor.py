@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ from alpha_db.doctor import Check, examination, examine
 from tests.checkpoint.book import run
 from tests.cluster import Server
 from tests.fix_database import Connect, LoginRole, fresh_name
-from tests.support import ROOT, query
+from tests.support import MIGRATIONS, ROOT, SUPERUSER, psql_file, query
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_what_the_migrating_login_lacks_is_said_and_following_it_helps(
     for name in ("schema", "roles"):
         query(root, str(found[name].remedy).split(": ")[1])
     assert states(checks(dsn, "desk", prefix), "set", "stop") == set()
-    run("--dsn", dsn, "--schema", "desk", "migrate", "--role-prefix", prefix)
+    psql_file(server, empty_database, MIGRATIONS[0], schema="desk", user=login, prefix=prefix)
     assert states(checks(dsn, "desk"), "set", "stop") == set()
 
 
@@ -98,6 +99,20 @@ def test_login_of_an_application_finds_nothing_to_set(
     found = checks(server.dsn(database, login_role("app_trading")))
     assert states(found, "set", "stop") == set()
     assert "cannot migrate" in found["owner"].found
+
+
+def test_ddl_guard_that_is_there(server: Server, database: str) -> None:
+    assert checks(server.dsn(database))["DDL guard"].state == "lost"
+    psql_file(server, database, SUPERUSER / "ddl_guard.sql")
+    assert checks(server.dsn(database))["DDL guard"].state == "ok"
+
+
+@pytest.mark.long
+def test_server_without_room_for_the_locks(binaries: Path) -> None:
+    settings = {"max_connections": "20", "max_prepared_transactions": "0", "max_locks_per_transaction": "10"}
+    with Server(binaries, settings) as small:
+        found = checks(small.dsn("postgres"))["locks"]
+    assert (found.state, found.remedy) == ("set", "max_locks_per_transaction = 64, then restart the server")
 
 
 def test_wrong_clock(server: Server, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ writes as materialized (
 ),
 room as materialized (
   select (select s.setting::bigint from pg_settings as s where s.name = 'max_locks_per_transaction') as each,
-         (select sum(s.setting::bigint) from pg_settings as s
+         (select sum(s.setting::bigint)::bigint from pg_settings as s
           where s.name in ('max_connections', 'max_prepared_transactions')) as sessions,
          (select count(*) from pg_class as c join pg_roles as m on m.oid = c.relowner
             and m.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
@@ -297,7 +297,8 @@ cross join lateral (values
             pg_get_userbyid(here.owner), here.schema, hidden.name) end),
   ('default rights', case when born.names is null then 'ok' else 'lost' end,
    coalesce('tables that this login makes are open to ' || left(born.names, 200), 'none'),
-   case when born.names is not null then 'A table of your own that you put under the chain keeps these rights.' end,
+   case when born.names is not null then
+     'A table of your own that you put under the chain stays open to them, to read and to insert.' end,
    'Before chain_table: revoke all on table ... from ' || left(born.names, 200)),
   ('powers', case when powers.names is null then 'ok' else 'lost' end,
    coalesce(left(powers.names, 400), 'no login has a role that reaches every table'),
