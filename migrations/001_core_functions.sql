@@ -4587,7 +4587,7 @@ comment on function _revoke_from_public is
 -- write. So a migration takes them back from what it has made. What is older is as last recorded, or the migration
 -- would not have begun.
 create function _additions()
-returns table (addition text, command text)
+returns table (addition text, kind text, name text, grantee text)
 language sql stable
 set search_path from current
 as $function$
@@ -4605,26 +4605,25 @@ as $function$
     where c.relkind in ('r', 'p', 'v', 'S')
       and c.relname::text not in (select r.name from recorded as r where r.kind = 'relation')),
   rights as (
-    select g.grantee, 'table ' || quote_ident(c.relname) as object
+    select 'table' as kind, quote_ident(c.relname) as name, g.grantee
     from relations as c cross join lateral _grants_text(c.relacl, c.relowner) as g
     union all
-    select g.grantee, 'routine ' || p.oid::regprocedure
+    select 'routine', p.oid::regprocedure::text, g.grantee
     from home join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
     cross join lateral _grants_text(p.proacl, p.proowner) as g
     where p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')'
           not in (select r.name from recorded as r where r.kind = 'function'))
-  select 'row-level security',
-         format('alter table %I disable row level security, no force row level security', c.relname)
+  select 'row-level security', 'table', quote_ident(c.relname), null
   from relations as c where c.relrowsecurity or c.relforcerowsecurity
   union all
-  select 'rights of ' || r.grantee,
-         format('revoke all on %s from %s cascade', r.object, quote_ident(r.grantee))
+  select 'rights of ' || r.grantee, r.kind, r.name,
+         case when r.grantee = 'PUBLIC' then 'public' else quote_ident(r.grantee) end
   from rights as r
-  where r.grantee not in ('PUBLIC', _app_role('app_trading'), _app_role('app_auditor'), _app_role('app_risk'));
+  where r.grantee not in (_app_role('app_trading'), _app_role('app_auditor'), _app_role('app_risk'));
 $function$;
 comment on function _additions is
-  'What somebody else added to objects that no recorded state of the guards knows yet, and the command that takes each '
-  'addition back.';
+  'What somebody else added to objects that no recorded state of the guards knows yet: row-level security, or the '
+  'rights of a grantee.';
 create function _take_back_additions() returns void
 language plpgsql
 set search_path from current
@@ -4633,8 +4632,12 @@ declare
   item   record;
   taken  text[] := '{}';
 begin
-  for item in select a.addition, a.command from _additions() as a loop
-    execute item.command;
+  for item in select a.* from _additions() as a loop
+    if item.grantee is null then
+      execute format('alter table %s disable row level security, no force row level security', item.name);
+    else
+      execute format('revoke all on %s %s from %s cascade', item.kind, item.name, item.grantee);
+    end if;
     taken := taken || item.addition;
   end loop;
   if taken <> '{}' then
