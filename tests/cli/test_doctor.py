@@ -54,6 +54,24 @@ def test_what_the_migrating_login_lacks_is_said_and_following_it_helps(
     assert states(checks(dsn, "desk"), "set", "stop") == set()
 
 
+def test_owner_role_that_somebody_else_made(
+    server: Server, empty_database: str, connect: Connect, login_role: LoginRole, prefix: str
+) -> None:
+    if server.major < 16:
+        pytest.skip("before 16, CREATEROLE may grant any role")
+    root, login = connect(dbname=empty_database), login_role(attributes="createrole")
+    query(root, f"create schema desk authorization {login}; create role {prefix}alpha_owner")
+    dsn = server.dsn(empty_database, login)
+    refused = checks(dsn, "desk", prefix)["owner"]
+    assert (refused.state, refused.found) == (
+        "set",
+        f"{login} may not become {prefix}alpha_owner, so it cannot migrate",
+    )
+    query(root, str(refused.remedy).split(": ")[1].split(". ")[0])
+    assert states(checks(dsn, "desk", prefix), "set", "stop") == set()
+    query(root, f"drop role {prefix}alpha_owner")
+
+
 def test_schema_that_is_not_there(server: Server, empty_database: str) -> None:
     found = checks(server.dsn(empty_database), "nowhere")["schema"]
     assert (found.state, found.remedy) == ("set", "create schema nowhere, and name it: --schema nowhere")

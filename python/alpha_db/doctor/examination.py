@@ -1,4 +1,4 @@
-"""Examining a database: the rows of doctor.sql, and what only trying tells."""
+"""Examining a database: the rows of doctor.sql and protection.sql, and what only trying tells."""
 
 from __future__ import annotations
 

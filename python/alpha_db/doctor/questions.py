@@ -1,4 +1,4 @@
-"""The statements of doctor.sql."""
+"""The statements of doctor.sql and protection.sql."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 @cache
 def _load() -> dict[str, LiteralString]:
-    text = resources.files("alpha_db.doctor").joinpath("doctor.sql").read_text(encoding="utf-8")
-    _, *parts = _NAME.split(text)
-    return {name: body.strip().removesuffix(";") for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    found: dict[str, LiteralString] = {}
+    for file in ("doctor.sql", "protection.sql"):
+        text = resources.files("alpha_db.doctor").joinpath(file).read_text(encoding="utf-8")
+        _, *parts = _NAME.split(text)
+        found |= {
+            name: body.strip().removesuffix(";") for name, body in zip(parts[::2], parts[1::2], strict=True)
+        }
+    return found
 
 
 def question(name: str) -> LiteralString:
