@@ -47,6 +47,14 @@ class Provider:
         """The provider's own superuser, whom no customer is."""
         return self.connect(self.server.superuser)
 
+    def make_schema(self) -> None:
+        """A schema that is not there yet, as its owner; and nobody else may create in it."""
+        with self.connect() as admin:
+            admin.execute(f"create schema if not exists {quote(self.schema)}")
+            admin.execute(
+                f"revoke create on schema {quote(self.schema)} from public"
+            )  # as doctor says on Azure
+
     def migrate(self) -> None:
         migrate_with_psql(self.server, self.dbname, self.schema, ADMIN)
 
@@ -56,9 +64,9 @@ class Provider:
                 admin.execute(f"create role {login} login in role {role}")
 
     @contextmanager
-    def copy(self, name: str) -> Iterator[Provider]:
+    def copy(self, name: str, schema: str | None = None) -> Iterator[Provider]:
         """The database once more, under another name, with the same owner."""
-        copied = replace(self, dbname=name)
+        copied = replace(self, dbname=name, schema=schema or self.schema)
         with psycopg.connect(self.server.dsn("postgres"), autocommit=True) as connection:
             owner = one(
                 connection, "select datdba::regrole::text from pg_database where datname = %s", [self.dbname]

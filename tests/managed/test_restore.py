@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,6 @@ from tests.fix_database import fresh_name
 from tests.managed.provider import ADMIN, Provider, provided
 from tests.support import Connection, assert_healthy, fill, one, query
 
-#: What the schema must allow before anything of ours is made in it.
-PREPARE = (
-    "revoke create on schema public from public",
-    "grant usage, create on schema public to alpha_owner",
-    "grant usage on schema public to app_trading, app_auditor, app_risk",
-)
 ROLES = (
     "create role alpha_owner; create role app_trading; create role app_auditor; create role app_risk",
     f"grant alpha_owner to {ADMIN}",
@@ -47,12 +42,19 @@ def written(book: Provider, tmp_path: Path) -> tuple[Path, Path]:
     return folder, key
 
 
+def prepare(target: Provider) -> None:
+    """What the schema must allow before anything of ours is made in it."""
+    target.make_schema()
+    with target.connect() as admin:
+        admin.execute(f"grant usage, create on schema {target.schema} to alpha_owner")
+        admin.execute(f"grant usage on schema {target.schema} to app_trading, app_auditor, app_risk")
+
+
 @pytest.fixture
-def target(bare: Provider) -> Iterator[Provider]:
+def target(bare: Provider, book: Provider) -> Iterator[Provider]:
     """Another database as the provider makes it, with nothing of ours."""
-    with bare.copy(fresh_name("target")) as provider, provider.connect() as admin:
-        for command in PREPARE:
-            admin.execute(command)
+    with bare.copy(fresh_name("target"), book.schema) as provider:
+        prepare(provider)
         yield provider
 
 
@@ -94,13 +96,17 @@ def test_a_dump_is_restored_on_another_server(
     book: Provider, written: tuple[Path, Path], binaries: Path, tmp_path: Path
 ) -> None:
     """The roles are made by hand: pg_dumpall would need to read pg_authid."""
-    with provided(book.name, binaries) as elsewhere, elsewhere.connect() as admin:
-        for command in (*ROLES, *PREPARE):
-            admin.execute(command)
+    with provided(book.name, binaries) as server:
+        elsewhere = replace(server, schema=book.schema)
+        with elsewhere.connect() as admin:
+            for command in ROLES:
+                admin.execute(command)
+        prepare(elsewhere)
         elsewhere.make_logins()
         dump_and_restore(book, elsewhere, tmp_path)
-        admin.execute(ROWS_ARE_SEEN)
-        assert_healthy(admin)
+        with elsewhere.connect() as admin:
+            admin.execute(ROWS_ARE_SEEN)
+            assert_healthy(admin)
         folder, key = written
         run(
             "--dsn", elsewhere.dsn("auditor"), "verify-chain", "--checkpoints", folder, "--trust", public(key)
