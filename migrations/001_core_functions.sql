@@ -4641,7 +4641,7 @@ begin
     taken := taken || item.addition;
   end loop;
   if taken <> '{}' then
-    raise notice 'alpha-db: taken back from new objects, to which an event trigger or default privileges added it: %',
+    raise notice 'taken back from new objects: %. An event trigger or default privileges had added it.',
       (select string_agg(format('%s (%s)', t.addition, t.times), ', ' order by t.addition)
        from (select u.addition, count(*) as times from unnest(taken) as u(addition) group by 1) as t);
   end if;
