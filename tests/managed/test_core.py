@@ -58,6 +58,15 @@ def test_administrator_changes_no_row(trader: Connection, admin: Connection) -> 
                 admin.execute(command)
 
 
+def test_table_of_ones_own_is_chained(admin: Connection, trader: Connection, auditor: Connection) -> None:
+    query(admin, "create table fees (ref text primary key, amount numeric)")
+    query(admin, "alter table fees disable row level security")  # as doctor says on Supabase
+    query(admin, "select chain_table('fees')")
+    query(trader, """select record_row('fees', '{"ref": "a", "amount": "1.5"}')""")
+    assert query(auditor, "select relname from pg_class where relrowsecurity") == []
+    assert_healthy(auditor)
+
+
 def test_damage_locks_and_a_quorum_releases(
     trader: Connection, auditor: Connection, root: Connection, council: Council
 ) -> None:
