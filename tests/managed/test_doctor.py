@@ -6,7 +6,9 @@ from alpha_db.connection import connect
 from alpha_db.doctor import Check, examine
 from tests.checkpoint.book import run
 from tests.managed.provider import ADMIN, Provider
-from tests.support import Connection, query
+from tests.support import ROOT, Connection, query
+
+PAGE = ROOT / "docs" / "managed.md"
 
 #: Who is said to run it, and which protections are weaker than on a server of one's own. The tests' servers do without
 #: fsync, so durability is among them.
@@ -33,6 +35,7 @@ def test_before_the_migrations(bare: Provider) -> None:
     found = checks(bare)
     name, lost = LOST[bare.name]
     assert found["provider"].found == name
+    assert f"\n| {name} | " in PAGE.read_text(encoding="utf-8")
     assert found["installed"].found == "not yet"
     assert of_state(found, "lost") == lost
     assert of_state(found, "set", "stop") == ({"others create"} if bare.name == "azure" else set())

@@ -93,7 +93,7 @@ cross join lateral (values
    case when event_triggers.is_guarded then 'installed'
         when here.rolsuper then 'not installed' else 'not installed; it needs a superuser' end,
    case when not coalesce(event_triggers.is_guarded, false) then
-     'An owner can alter our objects. verify_guards reports that afterwards, nothing refuses it.' end,
+     'An owner can alter our objects. Nothing refuses it; verify_guards reports it afterwards.' end,
    case when event_triggers.is_guarded then null
         when here.rolsuper then 'psql -X -1 -v ON_ERROR_STOP=1 -f superuser/ddl_guard.sql'
         else 'Run alpha-db guards from cron, as an auditor.' end),
@@ -148,6 +148,7 @@ cross join lateral (values
   ('encryption', case when wire.is_encrypted or wire.is_local then 'ok' else 'lost' end,
    case when wire.is_encrypted then 'TLS' when wire.is_local then 'not needed: the client is on this machine'
         else 'none' end,
-   case when not (wire.is_encrypted or wire.is_local) then 'Whoever is on the way reads and changes everything.' end,
+   case when not (wire.is_encrypted or wire.is_local) then
+     'Anyone between here and the server can read and change everything.' end,
    case when not (wire.is_encrypted or wire.is_local) then 'Add sslmode=verify-full to the URL.' end)
 ) as v(name, state, found, effect, remedy);
