@@ -14,6 +14,7 @@ from tests.checkpoint.book import Book, make_key, public
 from tests.cluster import Server
 from tests.fix_browser import OpenPage
 from tests.report.book import HOSTILE, LONG, Reports
+from tests.report.test_report import QUIET
 from tests.retention.shelf import Shelf, write_year
 from tests.risk.council import Council
 from tests.support import make_signal, query, tamper
@@ -33,10 +34,11 @@ def made(written_book: Book, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def verified(open_page: OpenPage) -> Callable[..., tuple[str, str]]:
-    """Opens a page, lets it verify itself, and gives the kind of its verification and what it says."""
+    """Opens a page, pastes keys, lets it verify itself, and gives the kind of its verification and what it says."""
 
-    def verify(path: Path, **options: Any) -> tuple[str, str]:
+    def verify(path: Path, *keys: Path, **options: Any) -> tuple[str, str]:
         page = open_page(path, **options)
+        page.fill("#trust", "".join(public(key).read_text() for key in keys))
         page.click("#verify-button")
         return state_of(page)
 
@@ -58,14 +60,47 @@ def write(tmp_path: Path, content: bytes) -> Path:
 
 
 def test_an_intact_page_verifies(
+    made: bytes, written_book: Book, tmp_path: Path, verified: Callable[..., tuple[str, str]]
+) -> None:
+    kind, said = verified(write(tmp_path, made), written_book.key)
+    assert kind == "good", said
+    assert re.search(
+        r"\b29 rows give their hashes; 2 are too long to be here whole\. 31 rows of these are in the log",
+        said,
+    )
+    assert "Signatures of proposals and votes that hold: 6." in said
+
+
+def test_with_its_own_keys_no_page_has_a_tick(
     made: bytes, tmp_path: Path, verified: Callable[..., tuple[str, str]]
 ) -> None:
     kind, said = verified(write(tmp_path, made))
-    assert kind == "good", said
-    assert re.search(
-        r"\b29 rows give their hashes; 2 are too long to be here whole\. 31 rows are in the log", said
+    assert (kind, said.startswith("Nothing in this page contradicts the rest. Anyone can write")) == (
+        "warn",
+        True,
     )
-    assert "6 signatures of proposals and votes hold" in said
+
+
+def test_a_page_that_nobody_signed_has_no_tick(
+    shared: Reports, verified: Callable[..., tuple[str, str]]
+) -> None:
+    kind, said = verified(shared.report(*QUIET), shared.book.key)
+    assert (kind, "nobody vouches for its verdict, figures and charts" in said) == ("warn", True)
+
+
+def test_a_signature_that_was_taken_away_is_missed(
+    shared: Reports, tmp_path: Path, verified: Callable[..., tuple[str, str]]
+) -> None:
+    key = make_key(tmp_path, name="audit.example.org/reports", file="reports.key")
+    path = shared.report(*QUIET, "--key", key)
+    assert verified(path, shared.book.key, key)[0] == "good"
+    path.write_bytes(re.sub(rb'<script [^>]*id="seal-note">.*?</script>', b"", path.read_bytes()))
+    kind, said = verified(path, shared.book.key, key)
+    assert (kind, "audit.example.org/reports, whose key you pasted, signed nothing here" in said) == (
+        "warn",
+        True,
+    )
+    assert verified(path, key)[0] == "bad"
 
 
 def test_it_verifies_on_load_if_the_address_says_so(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
@@ -73,7 +108,7 @@ def test_it_verifies_on_load_if_the_address_says_so(made: bytes, tmp_path: Path,
     assert state_of(page) == ("unknown", "Not verified yet: press the button below.")
     page.goto("about:blank")
     page.goto(f"{(tmp_path / 'page.html').as_uri()}#verify")
-    assert state_of(page)[0] == "good"
+    assert state_of(page)[0] == "warn"
 
 
 #: What is changed: a regular expression, of whose second group another character is made.
@@ -169,7 +204,7 @@ def test_rows_that_nobody_signed_yet_are_told_apart(
     with reports.book.connect() as db:
         make_signal(db, 300)
     kind, said = verified(reports.report("--from", "2001-01-01"))
-    assert (kind, "1 rows are newer than the checkpoint, so nobody vouches for them yet" in said) == (
+    assert (kind, "Newer than the checkpoint, so that nobody vouches for them yet: 1 row." in said) == (
         "warn",
         True,
     )
@@ -215,8 +250,8 @@ def test_an_archived_book_verifies(
         council.enact("archive", Shelf(db, council).segment("ai_debates", 256), "ada", "ben", "cyd")
         query(db, "call prune_archived('ai_debates', 256)")
     new_book.sign()
-    path = Reports(new_book, tmp_path).report()
-    kind, said = verified(path)
+    path = Reports(new_book, tmp_path).report("--key", new_book.key)
+    kind, said = verified(path, new_book.key)
     assert kind == "good", said
     text = path.read_text(encoding="utf-8")
     assert "<td>1 to 256</td>" in text

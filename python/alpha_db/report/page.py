@@ -110,7 +110,7 @@ def _verifier(run: Run | None, keys: Sequence[Key], signer: Signer | None) -> El
         element("p", element("button", "Verify this page in the browser", id="verify-button", type="button")),
         element(
             "label",
-            "Public keys that you got elsewhere, one on each line (else the key in the page is used):",
+            "Public keys that you got elsewhere, not from this page, one on each line:",
             element("textarea", id="trust", rows=2, spellcheck="false", autocomplete="off"),
         ),
         element(
