@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from alpha_db.pages import markup
 from alpha_db.report import reading
+from alpha_db.report.sections import activity_charts
 from tests.checkpoint.test_quorum import WITNESSES, cosign, policy
 from tests.cluster import Server
 from tests.fix_database import LoginRole
@@ -31,7 +35,8 @@ def text_of(page: Path) -> str:
 def test_an_intact_book_is_intact(shared: Reports) -> None:
     told = shared.run(*shared.evidence, "-o", shared.folder / "r.html", "--json").json
     assert (told["verdict"], told["figures"]["signals"]) == ("intact", 10)
-    assert told["bytes"] == (shared.folder / "r.html").stat().st_size
+    page = (shared.folder / "r.html").read_bytes()
+    assert (told["bytes"], told["sha256"]) == (len(page), sha256(page).hexdigest())
     assert any("are those that were signed" in said for said in told["found"])
 
 
@@ -123,6 +128,19 @@ def test_one_trade_is_shown_whole(shared: Reports) -> None:
         assert name in said
     assert "Signal 2" not in said
     assert "No permission covers this order" in said
+
+
+def test_a_trade_whose_order_has_no_permission_says_so_in_its_line(shared: Reports) -> None:
+    said = text_of(shared.report())
+    (line,) = re.findall(r"→ .*?(?=correlation_id)", said, re.DOTALL)[-1:]
+    assert "an order without permission" in line
+
+
+def test_attempts_that_no_run_counted_are_not_none() -> None:
+    day = datetime(2027, 1, 1, tzinfo=UTC)
+    quiet = reading.Activity(*[reading.Part()] * 9, covered=reading.Period(day, day + timedelta(days=1)))
+    said = markup(activity_charts(quiet))
+    assert "<b>Refused attempts</b> Not counted in this period" in said
 
 
 def test_an_unknown_trade_is_not_there(shared: Reports) -> None:

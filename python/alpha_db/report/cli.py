@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
@@ -185,6 +186,7 @@ def _tell(output: Path, page: bytes, reading: Reading, verdict: Verdict, as_json
             {
                 "path": str(output),
                 "bytes": len(page),
+                "sha256": sha256(page).hexdigest(),
                 "verdict": verdict.state.word,
                 "headline": verdict.headline,
                 "found": [said for _, said in verdict.found],
@@ -203,3 +205,4 @@ def _tell(output: Path, page: bytes, reading: Reading, verdict: Verdict, as_json
         indent="  ",
     )
     line(f"{clean(output)}  ", (f"{len(page):,} bytes", DIM))
+    line("  SHA-256 ", sha256(page).hexdigest())
