@@ -34,7 +34,7 @@ def text_of(page: Path) -> str:
 
 def test_an_intact_book_is_intact(shared: Reports) -> None:
     told = shared.run(*shared.evidence, "-o", shared.folder / "r.html", "--json").json
-    assert (told["verdict"], told["figures"]["signals"]) == ("intact", 10)
+    assert (told["verdict"], told["figures"]["signals"]) == ("intact", 11)
     page = (shared.folder / "r.html").read_bytes()
     assert (told["bytes"], told["sha256"]) == (len(page), sha256(page).hexdigest())
     assert any("are those that were signed" in said for said in told["found"])
@@ -136,6 +136,14 @@ def test_a_trade_whose_order_has_no_permission_says_so_in_its_line(shared: Repor
     assert "an order without permission" in line
 
 
+def test_a_row_that_may_have_a_nul_is_put_into_words(shared: Reports) -> None:
+    with shared.book.connect() as db:
+        signal = one(db, "select correlation_id from signals where raw_payload->>'name' = 'nul'")
+    said = text_of(shared.report("--correlation", signal))
+    assert "BTCUSD at 60" in said
+    assert "cannot be read" not in said
+
+
 def test_attempts_that_no_run_counted_are_not_none() -> None:
     day = datetime(2027, 1, 1, tzinfo=UTC)
     quiet = reading.Activity(*[reading.Part()] * 9, covered=reading.Period(day, day + timedelta(days=1)))
@@ -152,7 +160,16 @@ def test_an_unknown_trade_is_not_there(shared: Reports) -> None:
 
 def test_what_is_left_out_is_said(shared: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "NEWEST_TRADES", 3)
-    assert "The newest 3 of 10 trades are shown." in text_of(shared.report())
+    assert "The newest 3 of 11 trades are shown." in text_of(shared.report())
+
+
+def test_a_trade_of_many_rows_leaves_room_for_others(
+    shared: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ROWS_OF_TRADE", 2)
+    said = text_of(shared.report())
+    assert re.search(r"2 more rows of order_events, before the last one, are left out here\.", said)
+    assert "All 11 trades of the period are shown." in said
 
 
 def test_a_period_without_rows_has_no_trades(shared: Reports) -> None:

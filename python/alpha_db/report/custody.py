@@ -83,6 +83,7 @@ def _trade(trade: Trade, trades: Trades, proofs: Proofs, room: _Room, *, is_open
         ),
         element("p", "correlation_id ", element("code", str(trade.correlation_id)), class_="dim"),
         element("ol", *steps, class_="custody"),
+        *(element("p", _left_out(trade, table), class_="dim") for table in trade.left_out),
         class_="trade",
         open=is_open,
     )
@@ -90,13 +91,21 @@ def _trade(trade: Trade, trades: Trades, proofs: Proofs, room: _Room, *, is_open
 
 def _content(row: Row | None) -> dict[str, Any]:
     """The members of a row, numbers as they are printed; none of a row that is not there, or is no object."""
-    if row is None or row["members"] is None:
+    if row is None:
         return {}
     try:
-        found = json.loads(row["members"], parse_float=str, parse_int=str)
+        # the database gives no members of a row that may have a NUL; it gives the text, which may be cut
+        found = json.loads(row["members"] or row["row_data"], parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _left_out(trade: Trade, table: str) -> str:
+    return (
+        f"{trade.left_out[table]:,} more rows of {table}, before the last one, are left out here. "
+        f"alpha-db report --correlation {trade.correlation_id} shows them."
+    )
 
 
 def _permission_problem(place: Place, trades: Trades) -> str | None:
@@ -113,7 +122,11 @@ def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs,
     row = trades.rows.get(place)
     if row is None:
         return element("li", *head, " ", state("unknown", "not in the database: archived, or missing"))
-    facts = element("div", _SAY[table](content), class_="value")
+    facts = (
+        element("div", _SAY[table](content), class_="value")
+        if content
+        else element("div", state("unknown", "this row could not be put into words"))
+    )
     extra = _permission_problem(place, trades)
     warning = element("div", state("warn", f"No permission covers this order: {extra}")) if extra else None
     name = f"row-{table.replace('_', '-')}-{row_id}"
