@@ -49,6 +49,8 @@ def test_without_checkpoints_it_says_so_first(shared: Reports) -> None:
     headline = text_of(shared.folder / "r.html").split("Verify this page")[0]
     assert "INTACT IN ITSELF, but compared with no checkpoint" in headline
     assert 'class="box warn" id="verdict"' in (shared.folder / "r.html").read_text()
+    told = shared.run(*QUIET, "-o", shared.folder / "r.html", "--force", "--json").json
+    assert told["verdict"] == "intact in itself"
 
 
 def test_a_changed_row_is_damage_and_nothing_is_recorded(reports: Reports) -> None:
@@ -176,6 +178,7 @@ def test_a_period_without_rows_has_no_trades(shared: Reports) -> None:
     said = text_of(shared.report(*QUIET))
     assert "There was no trade in this period." in said
     assert "Audit report, 2001-01-01 to 2001-12-31" in said
+    assert f"The newest row is of {datetime.now(UTC):%Y-%m-%d}" in said
 
 
 @pytest.mark.parametrize(
@@ -250,4 +253,4 @@ def test_an_empty_book_has_a_report(
 ) -> None:
     dsn = server.dsn(make_database(template))
     told = shared.run("--dsn", dsn, "-o", shared.folder / "r.html", "--json").json
-    assert (told["verdict"], told["figures"]["signals"]) == ("intact", 0)
+    assert (told["verdict"], told["figures"]["signals"]) == ("intact in itself", 0)

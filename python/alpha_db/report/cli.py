@@ -187,7 +187,7 @@ def _tell(output: Path, page: bytes, reading: Reading, verdict: Verdict, as_json
                 "path": str(output),
                 "bytes": len(page),
                 "sha256": sha256(page).hexdigest(),
-                "verdict": verdict.state.word,
+                "verdict": verdict.word,
                 "headline": verdict.headline,
                 "found": [said for _, said in verdict.found],
                 "from": period.begins_at if period else None,

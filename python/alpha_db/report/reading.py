@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -105,6 +105,7 @@ class Reading:
     checked: Verification
     activity: Activity | None
     trades: Trades
+    newest: date  #: the day of the newest row: up to when the report can know anything
 
 
 Checkpoints = tuple[str, History, AlphaDbError | None]  #: the directory, what it says, why it says nothing
@@ -283,4 +284,5 @@ def read_all(
         trades = read_trades(conn, newest, ROWS_OF_TRADE)
         trades.problems.extend(problems)
     checked = verify(conn, checkpoints)
-    return Reading(str(here["installation_id"]), schema, period, checked, activity, trades)
+    last_day = (read_period(conn, None, None).ends_at.astimezone(UTC) - timedelta(days=1)).date()
+    return Reading(str(here["installation_id"]), schema, period, checked, activity, trades, last_day)

@@ -21,6 +21,8 @@ from alpha_db.report.texts import brief
 from alpha_db.verify.cli.verify_report import is_absent, is_bad, is_open
 
 Kind = Literal["good", "bad", "warn", "unknown"]
+IN_ITSELF = "INTACT IN ITSELF, but compared with no checkpoint"
+ACKNOWLEDGED = "INTACT but for damage that agents acknowledged"
 
 
 class State(Enum):
@@ -56,6 +58,11 @@ class Verdict:
     headline: str
     found: list[tuple[Kind, str]]
 
+    @property
+    def word(self) -> str:
+        """The state in a word or a few; intact without a checkpoint is another one than intact."""
+        return "intact in itself" if self.headline == IN_ITSELF else self.state.word
+
 
 def judge(reading: Reading, policy: Policy | None) -> Verdict:
     """Return the verdict on what was read, against a policy's witnesses if there is one."""
@@ -73,8 +80,8 @@ def judge(reading: Reading, policy: Policy | None) -> Verdict:
         )
     order: list[Kind] = ["bad", "unknown", "warn", "good"]
     found.sort(key=lambda each: order.index(each[0]))
-    kind: Kind = "warn" if state is State.INTACT and checked.comparison is None else state.kind
-    return Verdict(state, kind, _headline(state, checked), found)
+    headline = _headline(state, checked)
+    return Verdict(state, "warn" if headline in (IN_ITSELF, ACKNOWLEDGED) else state.kind, headline, found)
 
 
 def _state(checked: Verification) -> State:
@@ -97,9 +104,9 @@ def _headline(state: State, checked: Verification) -> str:
     if state is State.UNCHECKED:
         return "COULD NOT BE CHECKED: not everything was read, so nothing is known of the rest"
     if checked.comparison is None:
-        return "INTACT IN ITSELF, but compared with no checkpoint"
+        return IN_ITSELF
     if any(row["verdict"] == "acknowledged" for row in checked.verdicts.rows):
-        return "INTACT but for damage that agents acknowledged"
+        return ACKNOWLEDGED
     return "INTACT: every hash holds, and all that was signed is there unchanged"
 
 
@@ -183,7 +190,7 @@ def _against(
     others = f", and with {comparison.runs - 1} older" if comparison.runs > 1 else ""
     yield (
         kind,
-        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: the hashes of {rows:,} "
+        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: the stored hashes of {rows:,} "
         f"rows in {_count(len(good), 'log')} are those that were signed.",
     )
     newer = sum(
