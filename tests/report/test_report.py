@@ -104,7 +104,8 @@ def test_witnesses_are_named(reports: Reports) -> None:
     file, (signed,) = policy(reports.folder, reports.book.vkey), reports.book.runs
     options = "--checkpoints", reports.book.checkpoints, "--policy", file, *QUIET
     cosign(signed, WITNESSES[0])
-    reports.run(*options, "-o", reports.folder / "few.html", expect=1)
+    told = reports.run(*options, "-o", reports.folder / "few.html", "--json", expect=1).json
+    assert told["verdict"] == "not intact"
     assert "Not witnessed as the policy demands (all): cosigned by w1 at " in text_of(
         reports.folder / "few.html"
     )

@@ -22,6 +22,8 @@ from alpha_db.verify.cli.verify_report import is_absent, is_bad, is_open
 
 Kind = Literal["good", "bad", "warn", "unknown"]
 IN_ITSELF = "INTACT IN ITSELF, but compared with no checkpoint"
+GUARDS = "NOT INTACT: what protects the rows was changed"
+REFUSED = "NOT INTACT: a checkpoint must not be relied on"
 ACKNOWLEDGED = "INTACT but for damage that agents acknowledged"
 
 
@@ -60,8 +62,10 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """The state in a word or a few; intact without a checkpoint is another one than intact."""
-        return "intact in itself" if self.headline == IN_ITSELF else self.state.word
+        """The state in a word or a few; intact without a checkpoint is no "intact", and no row is damaged by a guard."""
+        if self.headline == IN_ITSELF:
+            return "intact in itself"
+        return "not intact" if self.headline in (GUARDS, REFUSED) else self.state.word
 
 
 def judge(reading: Reading, policy: Policy | None) -> Verdict:
@@ -116,9 +120,9 @@ def _damage(checked: Verification) -> str:
     if any(row["is_valid"] is False for row in checked.limits.rows):
         kinds.add("limits")
     if kinds == {"guard_changed"}:
-        return "NOT INTACT: what protects the rows was changed"
+        return GUARDS
     if kinds == {"checkpoint_refused"}:
-        return "NOT INTACT: a checkpoint must not be relied on"
+        return REFUSED
     return "DAMAGED: what is stored is not what was recorded"
 
 
@@ -238,7 +242,7 @@ def _limits(checked: Verification) -> Iterator[tuple[Kind, str]]:
     elif all(row["is_valid"] for row in checked.limits.rows):
         yield (
             "good",
-            "The risk limits follow from signed proposals and votes, verified again for this report.",
+            "The risk limits, or that there are none, follow from signed proposals and votes, verified again for this report.",
         )
     for row in checked.limits.rows:
         if not row["is_valid"]:
