@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def test_an_intact_page_verifies(
     kind, said = verified(write(tmp_path, made), written_book.key)
     assert kind == "good", said
     assert re.search(
-        r"\b31 rows give their hashes; 2 are too long to be here whole\. 33 rows of these are in the log",
+        r"\b31 rows give their hashes\. Too long .* verified: row \d+ of signals, .* 33 rows of these are in the log",
         said,
     )
     assert "Signatures of proposals and votes that hold: 6." in said
@@ -173,6 +174,38 @@ def test_a_new_seal_does_not_hide_a_change(
     assert (kind, bool(re.search(FOUND[what], said))) == ("bad", True), said
 
 
+@pytest.mark.parametrize(
+    ("pattern", "other", "said"),
+    [
+        (
+            '("element":"row-signals-1")',
+            '\\1,"text":@DATA@',
+            "row 1 of signals is shown otherwise than it is",
+        ),
+        ('(<pre id="row-signals-1">)', "<pre>another row</pre>\\1", "a text is shown like a row"),
+        (
+            '(<pre id="row-signals-1">)',
+            '<pre id="row-signals-1" hidden>@TEXT@</pre>\\1',
+            "is shown like a row",
+        ),
+    ],
+)
+def test_another_text_than_the_verified_one_is_found(
+    pattern: str, other: str, said: str, made: bytes, tmp_path: Path, open_page: OpenPage
+) -> None:
+    page = re.sub('<script [^>]*id="seal-note">.*?</script>', "", made.decode())
+    shown = page.partition('<pre id="row-signals-1">')[2].partition("</pre>")[0]
+    forged = page.replace(shown, shown.replace("BTCUSD", "ETHUSD")) if "@" in other else page
+    forged = re.sub(pattern, other, forged, count=1)
+    forged = forged.replace("@DATA@", json.dumps(html.unescape(shown))).replace("@TEXT@", shown)
+    path = write(tmp_path, forged.encode())
+    _with_new_seal(open_page(path), path)
+    opened = open_page(path)
+    opened.click("#verify-button")
+    kind, words = state_of(opened)
+    assert (kind, said in words) == ("bad", True), words
+
+
 def test_a_changed_script_does_not_run(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
     content = made.replace(b"async function verifyReport()", b"async function verifyRep0rt()", 1)
     assert content != made
@@ -273,7 +306,7 @@ def test_an_empty_book_has_nobody_to_vouch_for_it(
 def test_hostile_texts_are_only_read(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
     page = open_page(write(tmp_path, made))
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
-    texts = page.evaluate("REPORT.rows.map(textOf)")
+    texts = page.evaluate("REPORT.rows.map((row) => textOf(row, ''))")
     for name, hostile in HOSTILE.items():
         (row,) = (text for text in texts if f'"raw_payload":{{"name": "{name}"' in text)
         assert json.loads(row)["raw_payload"]["text"] == hostile

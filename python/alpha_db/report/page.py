@@ -81,7 +81,10 @@ def render(
     return document(
         title,
         body,
-        scripts=[*shared_scripts(), read_resource("alpha_db.report", "report.js")],
+        scripts=[
+            *shared_scripts(),
+            *(read_resource("alpha_db.report", name) for name in ("shown.js", "report.js")),
+        ],
         styles=[read_resource("alpha_db.report", "report.css")],
         data={"report": embedded},
         sign=signer.sign if signer else None,

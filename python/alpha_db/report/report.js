@@ -13,10 +13,6 @@ function counted(number, word) {
   return `${number} ${word}${number === 1 ? "" : "s"}`;
 }
 
-function textOf(item) {
-  return item.text ?? document.getElementById(item.element).textContent;
-}
-
 function sameBytes(one, other) {
   return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }
@@ -100,7 +96,7 @@ async function verifyRow(row, head, nodes) {
   const name = `row ${row.id} of ${row.table}`;
   const hash = bytesOfHex(row.hash);
   if (row.length === undefined) {
-    const text = textOf(row);
+    const text = textOf(row, name);
     if (row.previous === null) {
       throw new Error(`the row before ${name} is missing.`);
     }
@@ -127,7 +123,7 @@ async function verifyRow(row, head, nodes) {
 
 async function verifySignature(signed) {
   const [key, signature] = [bytesOfHex(signed.key), bytesOfHex(signed.signature)];
-  if (!(await ed25519Verify(key, bytesOfText(textOf(signed)), signature))) {
+  if (!(await ed25519Verify(key, bytesOfText(textOf(signed, `the signed text of ${signed.who}`)), signature))) {
     throw new Error(`the signature of ${signed.who} does not hold.`);
   }
 }
@@ -216,16 +212,18 @@ async function verifyReport() {
   const rows = await everyOne(REPORT.rows, (row) => verifyRow(row, run?.heads[row.table], nodes));
   const signatures = await everyOne(REPORT.signatures, verifySignature);
   throwAll([...rows.wrong, ...signatures.wrong]);
+  refuseOtherTexts([...REPORT.rows, ...REPORT.signatures]);
   const signed = await sealSigner(pasted);
   const unused = unusedNames(pasted, [signed, run].filter((each) => each));
   const inLog = rows.given.filter((isSigned) => isSigned).length;
   const newer = rows.given.length - inLog;
   isVouchedFor = Boolean(run?.isPasted && signed?.isPasted && newer === 0 && unused.length === 0);
-  const cut = REPORT.rows.filter((row) => row.length !== undefined).length;
+  const cut = REPORT.rows.filter((row) => row.length !== undefined).map((row) => `row ${row.id} of ${row.table}`);
   return [
     saidOfPage(signed, run, pasted),
     ...unused.map((name) => `${name}, whose key you pasted, signed nothing here.`),
-    `${rows.given.length - cut} rows give their hashes${cut ? `; ${cut} are too long to be here whole` : ""}.`,
+    `${rows.given.length - cut.length} rows give their hashes.`,
+    cut.length ? `Too long to be here whole, so that their text is not verified: ${cut.join(", ")}.` : "",
     run
       ? `${counted(inLog, "row")} of these are in the log that ${run.key.name} signed with checkpoint ${run.size}, ` +
         `${byWhichKey(run)}.`

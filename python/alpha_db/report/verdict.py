@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """The state in a word or a few; intact without a checkpoint is no "intact", and no row is damaged by a guard."""
+        """The state in a word or a few: nothing is intact without a checkpoint, or damaged by a guard alone."""
         if self.headline == IN_ITSELF:
             return "intact in itself"
         return "not intact" if self.headline in (GUARDS, REFUSED) else self.state.word
@@ -194,8 +194,8 @@ def _against(
     others = f", and with {comparison.runs - 1} older" if comparison.runs > 1 else ""
     yield (
         kind,
-        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: the stored hashes of {rows:,} "
-        f"rows in {_count(len(good), 'log')} are those that were signed.",
+        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: the stored hashes "
+        f"of {rows:,} rows in {_count(len(good), 'log')} are those that were signed.",
     )
     newer = sum(
         max((row["last_id"] or 0) - run.logs[row["table_name"]].size, 0)
@@ -242,7 +242,8 @@ def _limits(checked: Verification) -> Iterator[tuple[Kind, str]]:
     elif all(row["is_valid"] for row in checked.limits.rows):
         yield (
             "good",
-            "The risk limits, or that there are none, follow from signed proposals and votes, verified again for this report.",
+            "The risk limits, or that there are none, follow from signed proposals and votes, verified again for this "
+            "report.",
         )
     for row in checked.limits.rows:
         if not row["is_valid"]:
