@@ -20,6 +20,23 @@ end if;
 perform set_config('search_path', concat(quote_ident(home), ', pg_temp'), true);
 perform _begin_rollback('24_reporting');
 
+drop function watch_events;
+drop function costly_metrics;
+drop function metrics;
+drop function _figures;
+drop function _figures_of_headroom;
+drop function _figures_of_growth;
+drop function _figures_of_damage;
+drop function _figures_of_guards;
+drop function _figures_of_proposals;
+drop function _figures_of_locks;
+drop function _figures_of_attempts;
+drop function _figures_of_checkpoints;
+drop function _figures_of_verification;
+drop function _figures_of_chains;
+drop function _figures_of_lockdown;
+drop function _figures_of_place;
+drop function _seconds_of;
 drop function daily_activity;
 
 perform _finish_rollback('24_reporting');
