@@ -115,12 +115,14 @@ class _Watcher:
     state: Path | None
 
     def __post_init__(self) -> None:
-        asks, background = (Database(self.settings.dsn, self.settings.schema, self.timeout) for _ in range(2))
-        self.refresher = Refresher(background, self.interval, self.checkpoints)
+        self.asks, self.background = (
+            Database(self.settings.dsn, self.settings.schema, self.timeout) for _ in range(2)
+        )
+        self.refresher = Refresher(self.background, self.interval, self.checkpoints)
         self.notifier: Notifier | None = None
         if self.command is not None:
             self.notifier = Notifier(
-                background,
+                self.background,
                 self.command,
                 self.state,
                 self.refresher.guards_changed,
@@ -128,7 +130,7 @@ class _Watcher:
                 every=min(5.0, self.interval),
             )
         more = self.notifier.figures if self.notifier else list
-        self.exporter = Exporter(asks, self.refresher.figures, more, _tell)
+        self.exporter = Exporter(self.asks, self.refresher.figures, more, _tell)
         self.registry = CollectorRegistry()
         self.registry.register(self.exporter)
 
@@ -136,6 +138,7 @@ class _Watcher:
         """Print everything once."""
         self.refresher.refresh()
         figures = self.exporter.figures()
+        self._close()
         if as_json:
             emit_json(figures)
         else:
@@ -172,11 +175,16 @@ class _Watcher:
             self.refresher.stop()
             if self.notifier is not None:
                 self.notifier.stop()
+            self._close()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if as_json:
             emit_json({"url": url})
+
+    def _close(self) -> None:
+        for database in (self.asks, self.background):
+            database.close()
 
 
 def _tell(text: str) -> None:

@@ -95,6 +95,12 @@ class Database:
             raise
         return conn
 
+    def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            conn.close()
+
     def _forget(self, conn: psycopg.Connection[Any]) -> None:
         if self._conn is conn:
             self._conn = None

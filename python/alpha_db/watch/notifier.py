@@ -116,6 +116,7 @@ class Notifier:
                 if not self._deliver(row):
                     return
                 self._remember(row)
+        self._is_up = True
 
     def _begin(self) -> None:
         place = self._database.ask("where_am_i", schema=None)[0]
@@ -144,6 +145,7 @@ class Notifier:
             if number == TRIES:
                 break
             self._counts["retried"] += 1
+            self._is_up = False
             if self._stop.wait(pause):
                 return False
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -165,7 +167,7 @@ class Notifier:
         while not self._stop.is_set():
             try:
                 self.look()
-                self._is_up, said = True, ""
+                said = ""
             except AlphaDbError as problem:
                 self._is_up = False
                 if problem.message != said:
