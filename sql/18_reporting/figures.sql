@@ -46,7 +46,7 @@ begin
   -- As a writer does (08_lockdown/writers.sql): signatures are checked only while no writer has seen the release.
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
   return query
-    select 'alpha_db_lockdown_engaged', '{}'::jsonb,
+    select 'alpha_db_writers_locked_out', '{}'::jsonb,
            case when not _alarm_is_raised()
                  and (latest.id is null
                       or latest.event_type = 'RELEASED'

@@ -30,13 +30,13 @@ as $function$
   tables as (
     select s.table_name, (select count(*) from places as p where p.table_name = s.table_name) as damaged,
            case
-             when s.error_code = 'AUD-009' then 'gone'
-             when s.error_code is not null then 'unreadable'
+             when s.error_code = 'AUD-009' then 'table_missing'
+             when s.error_code is not null then 'not_run'
              else coalesce((select min(p.verdict) from places as p where p.table_name = s.table_name),
                            (select 'acknowledged' from acknowledged as a where a.table_name = s.table_name),
                            (select case when h.last_id > coalesce(s.last_id, 0) then 'tail_missing' else 'intact' end
                             from _verified_heads() as h where h.table_name = s.table_name),
-                           case when s.last_id is null then 'empty' else 'not verified' end) end as verdict
+                           case when s.last_id is null then 'empty' else 'not_verified' end) end as verdict
     from chain_status() as s
   )
   select 'alpha_db_damaged_places', jsonb_build_object('table', t.table_name), t.damaged::double precision

@@ -8,7 +8,7 @@ select 's-' || n, 'BTCUSDT', 'BUY', 1, 1, '{}' from generate_series(1, 3) as n;
 --
 set role app_auditor;
 select name, value from metrics()
-where labels = '{}' and name ~ 'lockdown|verification|checkpoint|proposals|recovery' order by name;
+where labels = '{}' and name ~ 'locked|verification|checkpoint|proposals|recovery' order by name;
 select name, value from metrics() where labels ->> 'table' = 'signals' and name ~ 'rows_total|clock|readable' order by name;
 select count(*) as parts, min(value) as all_up from metrics() where name = 'alpha_db_part_up';
 
@@ -26,7 +26,7 @@ select record_verification(true, '{"signals": 2}', 2);
 select labels ->> 'verdict' as verdict from costly_metrics()
 where name = 'alpha_db_verdict_info' and labels ->> 'table' = 'signals';
 select verdict from verify_checkpoint('signals', 1, sha256('another book'));
-select name, value from metrics() where name ~ 'lockdown|verification_runs' order by name;
+select name, value from metrics() where name ~ 'locked|verification_runs' order by name;
 select name, labels ->> 'verdict' as verdict, value from costly_metrics()
 where name ~ 'damaged|verdict' and labels ->> 'table' = 'signals' order by name;
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.watch.notifier import Command, Notifier
+from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.fix_database import Connect
 from tests.support import Connection, make_signal, one, query, tamper, verdicts, wait_blocked
@@ -16,6 +17,7 @@ from tests.watch.desk import Watched
 from tests.watch.promtool import PROGRAM, RULES, Scrape, assert_firing, needs_promtool
 
 pytestmark = needs_promtool
+pytest_plugins = ["tests.cli.fix_desk"]
 
 #: The tests' server has no autovacuum, and that is what this alert is for.
 ALWAYS = {"AlphaDbRunsOut"}
@@ -61,7 +63,7 @@ def test_a_release_was_forged(watched: Watched, db: Connection, tmp_path: Path) 
     )
     query(db, "select setval('lockdown_lifted', %s)", [alarm])
     last = scrape(watched)
-    assert {row["name"]: row["value"] for row in last.figures}["alpha_db_lockdown_engaged"] == 0
+    assert {row["name"]: row["value"] for row in last.figures}["alpha_db_writers_locked_out"] == 0
     assert_firing(tmp_path, {"AlphaDbDamage", "AlphaDbLockdown", *ALWAYS}, last)
 
 
@@ -147,6 +149,14 @@ def test_a_transaction_is_prepared(watched: Watched, db: Connection, tmp_path: P
         assert_firing(tmp_path, {"AlphaDbPreparedTransaction", *ALWAYS}, scrape(watched))
     finally:
         db.execute("rollback prepared 'forgotten'")
+
+
+def test_a_proposal_expires_within_the_hour(watched: Watched, desk: Desk, tmp_path: Path) -> None:
+    desk.bootstrap("ada", "ben", "cyd")
+    limits = "max_position_size_pct", "0.05", "daily_drawdown_limit_pct", "0.03", "max_leverage_ratio", "2"
+    desk.propose("ada", "risk", "update-param", *limits, "--expires-in", "59m")
+    assert watched.value("alpha_db_proposals_pending") == 1
+    assert_firing(tmp_path, {"AlphaDbProposalExpires", *ALWAYS}, scrape(watched))
 
 
 @pytest.mark.long

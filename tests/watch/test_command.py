@@ -104,7 +104,7 @@ def test_events_are_told_while_it_serves(
 ) -> None:
     file, state = tmp_path / "told", tmp_path / "state.json"
     os.mkfifo(file)
-    options = "--notify", f"sh -c 'cat > {file}'", "--state", str(state), "--interval", "1"
+    options = "--notify", f"sh -c 'cat > {file}'", "--remember", str(state), "--interval", "1"
     with serving(server.dsn(database), *options) as (process, url):
         while not state.exists():  # it knows from where on to tell
             assert "alpha_db_up 1.0" in scrape(url)
@@ -136,7 +136,7 @@ def test_a_host_that_is_none(desk: Desk) -> None:
         (["--once", "--listen", "127.0.0.1:0"], "give --listen ADDRESS, or --once"),
         (["--listen", "9787"], "HOST:PORT, or [IPV6]:PORT"),
         (["--listen", "127.0.0.1:65536"], "HOST:PORT, or [IPV6]:PORT"),
-        (["--listen", "127.0.0.1:0", "--state", "x"], "--state is for --notify"),
+        (["--listen", "127.0.0.1:0", "--remember", "x"], "--remember is for --notify"),
         (["--once", "--notify", "true"], "--once runs no command"),
         (
             ["--listen", "127.0.0.1:0", "--notify", "no-such-program-here"],

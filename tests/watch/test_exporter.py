@@ -54,10 +54,10 @@ def test_counters_end_with_total(watched: Watched) -> None:
 
 @pytest.mark.any_server
 def test_a_name_cannot_become_a_figure() -> None:
-    name = 'a"}\nalpha_db_lockdown_engaged 7\n\\'
+    name = 'a"}\nalpha_db_writers_locked_out 7\n\\'
     text = Exporter.text([figure("alpha_db_rows_total", 1, table=name)])
     assert [line for line in text.splitlines() if not line.startswith("#")] == [
-        r'alpha_db_rows_total{table="a\"}\nalpha_db_lockdown_engaged 7\n\\"} 1.0'
+        r'alpha_db_rows_total{table="a\"}\nalpha_db_writers_locked_out 7\n\\"} 1.0'
     ]
 
 
@@ -87,8 +87,8 @@ def test_a_table_that_is_gone(watched: Watched, db: Connection) -> None:
     query(db, "alter table ai_debates rename to elsewhere")
     assert watched.value("alpha_db_table_readable", table="ai_debates") == 0
     assert watched.value("alpha_db_rows_total", table="ai_debates") is None
-    assert watched.value("alpha_db_verdict_info", table="ai_debates", verdict="gone") == 1
-    assert watched.value("alpha_db_lockdown_engaged") == 0
+    assert watched.value("alpha_db_verdict_info", table="ai_debates", verdict="table_missing") == 1
+    assert watched.value("alpha_db_writers_locked_out") == 0
 
 
 def test_what_is_known_of_each_table(watched: Watched, db: Connection) -> None:

@@ -109,7 +109,7 @@ def test_proposals_and_a_release_in_order(told: Told, desk: Desk, db: Connection
         "APPLIED",
         2,
     )
-    assert told.watched.value("alpha_db_lockdown_engaged") == 0
+    assert told.watched.value("alpha_db_writers_locked_out") == 0
 
 
 def test_a_release_that_was_forged_is_told_as_such(told: Told, db: Connection) -> None:

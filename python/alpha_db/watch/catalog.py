@@ -20,7 +20,7 @@ CHEAP = {
     "alpha_db_database_info": "Always 1; the labels say which installation this is.",
     "alpha_db_in_recovery": "1: this server is a standby.",
     "alpha_db_replay_age_seconds": "On a standby: how long ago the last transaction that it replayed was committed.",
-    "alpha_db_lockdown_engaged": "1: writers of the closed tables are refused (AUD-009).",
+    "alpha_db_writers_locked_out": "1: writers of the closed tables are refused (AUD-009).",
     "alpha_db_table_readable": "0: the table is gone, locked, or closed to this login.",
     "alpha_db_rows_total": "Rows that the table ever got: its last id.",
     "alpha_db_last_row_timestamp_seconds": "When the table got its last row.",

@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s/\[\]]+)):([0-9]{1,5})")
 
 @click.command(short_help="Export metrics for Prometheus; run a command on events.")
 @click.option("--listen", metavar="ADDRESS", help="Where it listens: HOST:PORT or [IPV6]:PORT; port 0: any.")
-@click.option("--once", is_flag=True, help="Print the metrics once, for a textfile collector, and end.")
+@click.option("--once", is_flag=True, help="Print it once and end.")
 @click.option(
     "--interval",
     metavar="SECONDS",
@@ -51,7 +51,7 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s/\[\]]+)):([0-9]{1,5})")
 @click.option(
     "--notify", metavar="COMMAND", help="Run it for each event, with JSON on stdin, without a shell."
 )
-@click.option("--state", metavar="FILE", type=FILE, help="Remembers which events --notify has told.")
+@click.option("--remember", metavar="FILE", type=FILE, help="Remembers which events --notify has told.")
 @database_options
 def watch(
     settings: Settings,
@@ -62,7 +62,7 @@ def watch(
     timeout: float,
     checkpoints: Path | None,
     notify: str | None,
-    state: Path | None,
+    remember: Path | None,
 ) -> None:
     """Export metrics for Prometheus over HTTP until SIGTERM or Ctrl-C; then it exits with 0.
 
@@ -70,7 +70,7 @@ def watch(
     alpha_db_up 0, and no figure of before. It goes on and asks again at the next scrape.
 
     --notify runs a command when the lockdown is engaged or released, damage is found, guards change, or a proposal is
-    made or applied. It gets one JSON object on stdin. If it fails it is tried again, six times in all. With --state
+    made or applied. It gets one JSON object on stdin. If it fails it is tried again, six times in all. With --remember
     no event is lost by a restart; without it, it begins with what happens from now on.
 
     --once exits 0, or 3 if not everything could be read.
@@ -81,14 +81,14 @@ def watch(
     Examples:
       alpha-db watch --listen 127.0.0.1:9787
       alpha-db watch --listen '[::1]:9787' --checkpoints /srv/checkpoints
-      alpha-db watch --listen 127.0.0.1:9787 --state /var/lib/watch.json \\
+      alpha-db watch --listen 127.0.0.1:9787 --remember /var/lib/watch.json \\
         --notify '/usr/local/bin/page-somebody --team desk'
       alpha-db watch --once > /var/lib/node_exporter/alpha-db.prom
     """
     if bool(listen) == once:
         raise click.UsageError("give --listen ADDRESS, or --once")
-    if state is not None and notify is None:
-        raise click.UsageError("--state is for --notify")
+    if remember is not None and notify is None:
+        raise click.UsageError("--remember is for --notify")
     if once and notify is not None:
         raise click.UsageError("--once runs no command: leave --notify out")
     address = _address(listen) if listen else None
@@ -96,7 +96,7 @@ def watch(
     parameters(settings.dsn, schema=settings.schema)  # what cannot be read is told now
     if checkpoints is not None:
         newest_checkpoint(checkpoints)  # whether the package that reads it is there
-    watcher = _Watcher(settings, timeout, interval, checkpoints, command, state)
+    watcher = _Watcher(settings, timeout, interval, checkpoints, command, remember)
     if address is None:
         watcher.print_once(as_json)
     else:

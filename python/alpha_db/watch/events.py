@@ -22,7 +22,7 @@ _MAX_GUARDS = 20
 
 
 class StateError(AlphaDbError):
-    """The file of --state cannot be read or written, or belongs to another installation."""
+    """The file of --remember cannot be read or written, or belongs to another installation."""
 
 
 @dataclass
