@@ -14,10 +14,14 @@ import pytest
 from alpha_db.errors import AlphaDbError
 from alpha_db.watch.catalog import CHEAP, COSTLY, HELP
 from alpha_db.watch.exporter import Exporter, figure
+from alpha_db.watch.refresher import newest_checkpoint
+from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.fix_database import Connect
 from tests.support import Connection, make_signal, one, query, tamper, wait_until
 from tests.watch.desk import Watched
+
+pytest_plugins = ["tests.cli.fix_desk"]
 
 
 def names(watched: Watched) -> set[str]:
@@ -182,4 +186,16 @@ def test_the_newest_checkpoint_of_a_directory(server: Server, database: str, tmp
         assert watched.value("alpha_db_checkpoint_last_timestamp_seconds", source="directory") is None
         assert watched.value("alpha_db_part_up", part="checkpoint directory") == 1
         (runs / "000000001").mkdir()
-        assert watched.value("alpha_db_part_up", part="checkpoint directory") == 0
+        assert watched.value("alpha_db_part_error_info", part="checkpoint directory", code="unreadable") == 1
+
+
+def test_a_checkpoint_of_a_directory(watched: Watched, desk: Desk, tmp_path: Path) -> None:
+    key, runs = tmp_path / "key", tmp_path / "runs"
+    runs.mkdir()
+    desk.run("checkpoint", "keygen", "--name", "desk.example/log", "--output", str(key))
+    desk.run("checkpoint", "create", "--key", str(key), str(runs))
+    (directory,) = (
+        row["value"] for row in newest_checkpoint(runs) if row["labels"].get("source") == "directory"
+    )
+    database = watched.value("alpha_db_checkpoint_last_timestamp_seconds", source="database")
+    assert directory == pytest.approx(database, abs=0.001)

@@ -21,7 +21,7 @@ from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError
 from alpha_db.watch.database import Database
 from alpha_db.watch.exporter import Exporter
 from alpha_db.watch.notifier import Command, Notifier
-from alpha_db.watch.refresher import Refresher, newest_checkpoint
+from alpha_db.watch.refresher import Refresher, runs_in
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s/\[\]]+)):([0-9]{1,5})")
 
@@ -95,7 +95,7 @@ def watch(
     command = _command(notify) if notify is not None else None
     parameters(settings.dsn, schema=settings.schema)  # what cannot be read is told now
     if checkpoints is not None:
-        newest_checkpoint(checkpoints)  # whether the package that reads it is there
+        runs_in(checkpoints)  # a directory that is none is told now
     watcher = _Watcher(settings, timeout, interval, checkpoints, command, remember)
     if address is None:
         watcher.print_once(as_json)

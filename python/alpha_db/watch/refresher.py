@@ -6,9 +6,10 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from alpha_db.cli.optional import load
-from alpha_db.errors import AlphaDbError
+from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.queries import Row
 from alpha_db.watch.database import Database
 from alpha_db.watch.exporter import figure
@@ -72,27 +73,30 @@ class Refresher:
 
 def newest_checkpoint(directory: Path) -> list[Row]:
     """Return the figures of the newest run in a directory: when it was recorded, as its files say, unverified."""
-    store, glance = (
-        load("alpha_db.evidence.checkpoint.store:Store"),
-        load("alpha_db.evidence.checkpoint.note:glance"),
-    )
-    part = "checkpoint directory"
+    glance = load("alpha_db.evidence.checkpoint.note:glance")
+    part, moment, code = "checkpoint directory", None, None
     try:
-        names = store(directory).names()
-        if not names:
-            return [figure("alpha_db_part_up", 1, part=part)]
-        files = store(directory).read(names[-1]).files
-        told = glance(files.get("checkpoint.note", ""), files.get("run.tlog-proof", ""))
-        moment = datetime.fromisoformat(told.time).timestamp()
-    except AlphaDbError as problem:
-        return [
-            figure("alpha_db_part_up", 0, part=part),
-            figure("alpha_db_part_error_info", 1, part=part, code=type(problem).__name__),
-        ]
-    except (ValueError, OverflowError):  # it says no time
-        return [
-            figure("alpha_db_part_up", 0, part=part),
-            figure("alpha_db_part_error_info", 1, part=part, code="Unreadable"),
-        ]
-    name = "alpha_db_checkpoint_last_timestamp_seconds"
-    return [figure(name, moment, source="directory"), figure("alpha_db_part_up", 1, part=part)]
+        if names := runs_in(directory):
+            files = _store(directory).read(names[-1]).files
+            told = glance(files.get("checkpoint.note", ""), files.get("run.tlog-proof", ""))
+            moment = datetime.fromisoformat(told.time).timestamp()
+    except NotThere:
+        code = "not_there"
+    except (AlphaDbError, ValueError, OverflowError):  # or it says no time
+        code = "unreadable"
+    figures = [figure("alpha_db_part_up", int(code is None), part=part)]
+    if code is not None:
+        figures.append(figure("alpha_db_part_error_info", 1, part=part, code=code))
+    if moment is not None:
+        figures.append(figure("alpha_db_checkpoint_last_timestamp_seconds", moment, source="directory"))
+    return figures
+
+
+def runs_in(directory: Path) -> list[str]:
+    """Return the names of the runs in a directory of checkpoints. Raises AlphaDbError if it cannot be read."""
+    names: list[str] = _store(directory).names()
+    return names
+
+
+def _store(directory: Path) -> Any:
+    return load("alpha_db.evidence.checkpoint.store:Store")(directory)

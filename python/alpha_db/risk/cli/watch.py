@@ -56,10 +56,11 @@ def watch(
 ) -> None:
     """Show the limits as a running guardrail holds them, verified, with its lease; Ctrl-C ends.
 
-    For metrics of the log use alpha-db watch. Through a pooler such as PgBouncer no notification arrives: limits are then read every half second only.
+    For metrics of the log use alpha-db watch. Through a pooler such as PgBouncer no notification arrives: limits are
+    then read every half second only.
 
-    With --once it waits for a verified state. It exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one answer, or without
-    --once one at each change; so does a pipe or a file, in words.
+    With --once it waits for a verified state. It exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one
+    answer, or without --once one at each change; so does a pipe or a file, in words.
 
     \b
     Examples:
