@@ -20,7 +20,7 @@ for folder in (ROOT, ROOT / "python"):
         sys.path.insert(0, str(folder))
 
 pytest.register_assert_rewrite("tests.support", "tests.migration.desk")
-pytest_plugins = ["tests.fix_server", "tests.fix_database", "tests.checkpoint.fix_book"]
+pytest_plugins = ["tests.fix_server", "tests.fix_database", "tests.fix_browser", "tests.checkpoint.fix_book"]
 
 # Nothing of the caller's own databases may leak into a test.
 for name in [n for n in os.environ if n.startswith(("PG", "ALPHA_"))]:

@@ -225,6 +225,7 @@ def assert_short_story(said: Completed, count: int) -> None:
     assert found["retention"] == {"plan": [], "too_few": True}
 
 
+@pytest.mark.long  # the next one has one signal
 def test_few_signals_tell_the_same(binaries: Path) -> None:
     assert_short_story(demo(binaries, "--signals", "2", "--json"), 2)
 

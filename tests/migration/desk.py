@@ -18,6 +18,8 @@ from tests.support import MIGRATIONS, SUPERUSER, Connection, Row, install_option
 MIGRATION = {file.name.split("_")[0]: file for file in MIGRATIONS}
 #: The rollback files by the number of the migration that they take back.
 ROLLBACK = {number: file.with_suffix(".rollback.sql") for number, file in MIGRATION.items()}
+#: The number of the last one.
+LAST = list(MIGRATION)[-1]
 
 
 @dataclass(frozen=True)

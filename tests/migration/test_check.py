@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoint.book import Result, run
-from tests.migration.desk import MIGRATION, Desk
+from tests.migration.desk import LAST, MIGRATION, Desk
 
 pytestmark = pytest.mark.any_server
-
-LAST = list(MIGRATION)[-1]
 
 
 def check(desk: Desk, *options: object, expect: int) -> Result:

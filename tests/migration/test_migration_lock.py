@@ -12,7 +12,7 @@ import pytest
 from alpha_db.cli.main import main
 from tests.cluster import Server
 from tests.fix_database import LoginRole
-from tests.migration.desk import MIGRATION, Desk, registered
+from tests.migration.desk import LAST, MIGRATION, Desk, registered
 from tests.support import MIGRATIONS, SUPERUSER, Connection, as_role, one, query, wait_blocked, wait_until
 
 Root = Callable[[Desk], Connection]
@@ -159,12 +159,12 @@ def test_a_rollback_waits_for_a_migration(installed: Desk, root: Root) -> None:
     with ThreadPoolExecutor(1) as pool:
         with gate.transaction(), as_role(gate, "alpha_owner"):
             gate.execute("lock table lock_migrations in share update exclusive mode")
-            running = pool.submit(installed.roll_back, ["23"])
+            running = pool.submit(installed.roll_back, [LAST])
             find = "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
             wait_until(watch, f"select exists ({find})")
             wait_blocked(watch, int(one(watch, find)))
         running.result()
-    assert MIGRATION["23"].stem not in [row["name"] for row in registered(gate)]
+    assert MIGRATION[LAST].stem not in [row["name"] for row in registered(gate)]
 
 
 def test_defaults_of_the_database_do_not_stop_it(empty: Desk, root: Root) -> None:

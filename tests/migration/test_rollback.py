@@ -9,7 +9,17 @@ from dataclasses import replace
 import pytest
 
 from tests.fix_database import LoginRole
-from tests.migration.desk import ROLLBACK, Desk, contents, facts, hint, last_writes, registered
+from tests.migration.desk import (
+    LAST,
+    MIGRATION,
+    ROLLBACK,
+    Desk,
+    contents,
+    facts,
+    hint,
+    last_writes,
+    registered,
+)
 from tests.support import (
     AUDIT_TABLES,
     MIGRATIONS,
@@ -198,7 +208,7 @@ def test_waits_for_a_writer_and_then_refuses(installed: Desk, root: Root, admin:
     with ThreadPoolExecutor(1) as pool:
         with writer.transaction():
             make_signal(writer)
-            running = pool.submit(installed.refused, ROLLBACK["23"])
+            running = pool.submit(installed.refused, ROLLBACK[LAST])
             blocked = "select exists (select from pg_stat_activity where %s = any (pg_blocking_pids(pid)))"
             wait_until(admin, blocked, [writer.info.backend_pid])
         assert "signals holds rows" in running.result()
@@ -208,7 +218,7 @@ def test_waits_for_a_writer_and_then_refuses(installed: Desk, root: Root, admin:
 
 def test_rejects_changes_until_it_is_rolled_back(installed: Desk, root: Root) -> None:
     """Rolling back to 003 leaves the log itself protected."""
-    installed.roll_back(["004", "005", "006", "007", "23"])
+    installed.roll_back(list(MIGRATION)[3:])
     connection = root(installed)
     make_signal(connection)
     run = installed.server.psql(installed.dbname, "delete from signals", check=False)

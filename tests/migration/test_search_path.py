@@ -167,7 +167,7 @@ def test_the_session_setting_of_the_prefix_decides_only_once(
     installed: Desk, root: Root, prefix: str
 ) -> None:
     """An installation keeps its roles, whatever a later session asks for."""
-    installed.roll_back(["004", "005", "006", "007", "23"])
+    installed.roll_back(list(MIGRATION)[3:])
     other = replace(installed, prefix=prefix)
     other.migrate()
     connection = root(installed)
