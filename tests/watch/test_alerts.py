@@ -101,6 +101,7 @@ def test_the_exporter_is_gone(tmp_path: Path) -> None:
     assert_firing(tmp_path, {"AlphaDbExporterDown", "AlphaDbSilent"}, Scrape([], up=False))
 
 
+@pytest.mark.long
 def test_a_table_is_locked(watched: Watched, connect: Connect, tmp_path: Path) -> None:
     with connect(autocommit=False) as holder:
         holder.execute("lock table ai_debates in access exclusive mode")
@@ -114,6 +115,7 @@ def test_a_part_cannot_be_read(watched: Watched, db: Connection, tmp_path: Path)
     assert_firing(tmp_path, expected, scrape(watched))
 
 
+@pytest.mark.long
 def test_a_table_fell_silent(watched: Watched, db: Connection, tmp_path: Path) -> None:
     before = scrape(watched)
     for n in range(10, 70):
@@ -122,6 +124,7 @@ def test_a_table_fell_silent(watched: Watched, db: Connection, tmp_path: Path) -
     assert_firing(tmp_path, {"AlphaDbTableSilent", *ALWAYS}, before, scrape(watched), hours=26, before=10)
 
 
+@pytest.mark.long
 def test_a_clock_was_wrong(watched: Watched, db: Connection, tmp_path: Path) -> None:
     tamper(db, "update signals set created_at = now() + interval '1 hour' where id = 3")
     assert_firing(tmp_path, {"AlphaDbClockAhead", *ALWAYS}, scrape(watched))
@@ -141,6 +144,7 @@ def test_writers_wait_for_a_session(watched: Watched, connect: Connect, tmp_path
         waiting.join()
 
 
+@pytest.mark.long
 def test_a_transaction_is_prepared(watched: Watched, db: Connection, tmp_path: Path) -> None:
     db.execute("begin")
     make_signal(db, 10)
@@ -177,6 +181,7 @@ def test_somebody_tries_to_change_rows(watched: Watched, db: Connection, tmp_pat
     assert_firing(tmp_path, {"AlphaDbAttempts", *ALWAYS}, before, scrape(watched), before=2.9)
 
 
+@pytest.mark.long
 def test_nobody_could_be_told(watched: Watched, db: Connection, tmp_path: Path) -> None:
     notifier = Notifier(watched.database, Command(["false"]), None, lambda: 0, lambda _text: None, pause=0)
     notifier.look()

@@ -49,12 +49,14 @@ def scrape(url: str) -> str:
         return str(answer.read().decode())
 
 
+@pytest.mark.reads_only
 def test_once(desk: Desk) -> None:
     text = desk.run("watch", "--once").out
     assert "\nalpha_db_up 1.0\n" in text
     assert "\nalpha_db_guards_changed 0.0\n" in text
 
 
+@pytest.mark.reads_only
 def test_once_as_json(desk: Desk) -> None:
     found = desk.run("watch", "--once", "--json").json
     assert {"name": "alpha_db_up", "labels": {}, "value": 1} in found
@@ -71,7 +73,7 @@ def test_once_with_a_part_that_cannot_be_read(desk: Desk, db: Connection) -> Non
     assert 'alpha_db_part_up{part="checkpoints"} 0.0' in desk.run("watch", "--once", expect=3).out
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_it_serves_until_a_signal(server: Server, database: str, number: signal.Signals) -> None:
     with serving(server.dsn(database)) as (process, url):
         assert "\nalpha_db_up 1.0\n" in scrape(url)
@@ -129,6 +131,7 @@ def test_a_host_that_is_none(desk: Desk) -> None:
     assert "cannot listen on no.such.host.invalid, port 1: " in told.err
 
 
+@pytest.mark.reads_only
 @pytest.mark.parametrize(
     ("options", "said"),
     [

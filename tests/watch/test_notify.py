@@ -203,6 +203,7 @@ def test_a_command_that_reads_nothing(told: Told, db: Connection) -> None:
     assert counts(notifier)["delivered"] == 1
 
 
+@pytest.mark.reads_only
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{", '{"format": "alpha-db/watch-state/v1"}', "[" * 100000, "\0"],
