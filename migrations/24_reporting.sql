@@ -112,15 +112,21 @@ as $function$
 declare
   latest  lockdown_events;
 begin
-  -- As a writer does (08_lockdown/writers.sql): signatures are checked only while no writer has seen the release.
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
-  return query
-    select 'alpha_db_writers_locked_out', '{}'::jsonb,
-           case when not _alarm_is_raised()
-                 and (latest.id is null
-                      or latest.event_type = 'RELEASED'
-                         and latest.alarm is not distinct from pg_sequence_last_value('lockdown_alarm'::regclass))
-                then 0 else (not _lockdown_is_lifted(latest))::integer end::double precision;
+  name := 'alpha_db_writers_locked_out';
+  labels := '{}';
+  -- As a writer does (08_lockdown/writers.sql), it believes a release that a writer has seen. Otherwise it checks the
+  -- signatures; on a standby, too, because what writers have seen is not replicated.
+  if latest.event_type = 'RELEASED' and not pg_is_in_recovery() then
+    if latest.alarm is not distinct from pg_sequence_last_value('lockdown_alarm'::regclass)
+       and not _alarm_is_raised() then
+      value := 0;
+      return next;
+      return;
+    end if;
+  end if;
+  value := (not _lockdown_is_lifted(latest))::integer;
+  return next;
 end
 $function$;
 comment on function _figures_of_lockdown is 'Figures: whether writers are locked out.';

@@ -223,6 +223,17 @@ def test_a_state_of_another_installation(told: Told) -> None:
         told.notifier().look()
 
 
+def test_a_database_that_was_restored_from_before(told: Told, db: Connection) -> None:
+    query(db, MISMATCH, [1])
+    told.notifier().look()
+    tamper(db, "delete from lockdown_events")
+    tamper(db, "select setval('lockdown_events_id_seq', 1, false)")
+    told.notifier().look()
+    query(db, MISMATCH, [2])
+    told.notifier().look()
+    assert [event["what"] for event in told.events] == ["checkpoint_mismatch at signals 2"]
+
+
 @pytest.mark.any_server
 def test_hostile_text_is_ascii_on_one_line_and_bounded() -> None:
     what = "\x1b]0;owned\x07\n\u202e" + "x" * 100_000

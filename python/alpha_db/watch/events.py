@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,15 @@ class Position:
     installation_id: str
     after: dict[str, int]
     guards: str = ""
-    told: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def now(cls, database: Database) -> Position:
         """Return the end of each table: what happens from now on is to be told. Raises AlphaDbError."""
-        heads = {row["table_name"]: row["last_id"] or 0 for row in database.ask("chain_status")}
-        return cls(_installation(database), {table: heads.get(table, 0) for table in TABLES})
+        heads = {row["table_name"]: row for row in database.ask("chain_status")}
+        for table in TABLES:
+            if table not in heads or heads[table]["error_code"]:
+                raise AlphaDbError(f"{table} cannot be read")
+        return cls(_installation(database), {table: heads[table]["last_id"] or 0 for table in TABLES})
 
     @classmethod
     def read(cls, path: Path, database: Database) -> Position:
@@ -61,7 +63,10 @@ class Position:
                 f"{path} is of another installation, {state['installation_id']}",
                 hint="give each desk a file of its own",
             )
-        return cls(state["installation_id"], state["after"], state["guards"])
+        # An older database may have been restored since: what happens there from now on is told.
+        now = cls.now(database)
+        after = {table: min(last, now.after[table]) for table, last in state["after"].items()}
+        return cls(now.installation_id, after, state["guards"])
 
     def write(self, path: Path) -> None:
         """Keep it in a file, durably. Raises StateError."""

@@ -136,6 +136,8 @@ class Notifier:
         text = as_json(row, self._desk)
         pause = self._pause
         for number in range(1, TRIES + 1):
+            if self._stop.is_set():
+                return False
             problem = self._command.run(text)
             if problem is None:
                 self._counts["delivered"] += 1
@@ -168,10 +170,11 @@ class Notifier:
             try:
                 self.look()
                 said = ""
-            except AlphaDbError as problem:
+            except Exception as problem:  # whatever it is, the next look may succeed
                 self._is_up = False
-                if problem.message != said:
-                    said = problem.message
+                told = problem.message if isinstance(problem, AlphaDbError) else repr(problem)
+                if told != said:
+                    said = told
                     self._tell(f"events cannot be read: {said}")
             self._stop.wait(self._every)
 

@@ -31,13 +31,15 @@ class Refresher:
     def refresh(self) -> None:
         """Ask once. What fails leaves no figures of before."""
         moment = (time.time(), time.monotonic())
+        rows: list[Row] | None = None
         try:
-            rows: list[Row] | None = self._database.ask("costly_metrics")
+            rows = self._database.ask("costly_metrics")
+            if self._checkpoints is not None:
+                rows += newest_checkpoint(self._checkpoints)
         except AlphaDbError:  # the scrape says why
             rows = None
-        if rows is not None and self._checkpoints is not None:
-            rows += newest_checkpoint(self._checkpoints)
-        self._rows, self._asked = rows, moment
+        finally:
+            self._rows, self._asked = rows, moment
 
     def figures(self) -> list[Row]:
         """Return the last figures with their age; none of them if they are too old, or could not be had."""
