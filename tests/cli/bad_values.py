@@ -24,7 +24,7 @@ ALWAYS = {
     "watch": ["--once"],
 }
 #: The same option of nearly every command: tried with two of them.
-SHARED = ("dsn", "schema", "lock_timeout", "agent", "key", "passphrase_file", "lifetime", "reason")
+SHARED = ("dsn", "schema", "lock_timeout", "agent", "key", "public", "passphrase_file", "lifetime", "reason")
 #: What is waited for, so that a number which is good would take long.
 WAITS = {("risk watch", "timeout"), ("verify-chain", "engage_for")}
 NOT_TRIED = {"--help", "--version"}
@@ -176,7 +176,7 @@ def good(command: str, parameter: click.Parameter, files: Files) -> list[str]:
         return [files.path(f"{one}.json") for one in (("ada", "ben", "cyd") if name == "files" else ("dan",))]
     known = {
         "table": "signals", "proposal_id": files.proposal, "whom": "cyd", "agent": "ada", "asset": "BTC",
-        "key_file": files.path("note.key"), "key": files.path("ada.key"), "keys": files.path("note.key.vkey"),
+        "key": files.path("note.key" if is_note else "ada.key"), "keys": files.path("note.key.vkey"),
         "checkpoints": files.path("notes"), "paths": files.path("notes"),
         "file": files.path("proof"), "files": files.path("export"), "pins": files.path("pins.json"),
         "directory": files.path("notes" if is_note else "directory"),

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.any_server
 #: Options whose help says what they are in this command: one meaning, other words.
 OTHER_WORDS = {
     "--all": "what else is listed",
+    "--format": "of findings, or of a private key",
+    "--public": "which keys need it",
     "--reason": "where it stands",
     "--name": "of a key that signs checkpoints, of a witness, or of an agent",
     "--listen": "which server listens there",

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from cryptography.hazmat.primitives import serialization as form
@@ -36,6 +37,13 @@ def version_2(public: bytes = PUBLIC) -> bytes:
 def armoured(der: bytes) -> bytes:
     body = base64.encodebytes(der).decode()
     return f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n".encode()
+
+
+#: RFC 8410, section 10.3: PKCS#8 version 2 with an attribute and the public key
+OF_THE_RFC = base64.b64decode(
+    "MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhCoB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUg"
+    "Q2hhaXJzgSEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
+)
 
 
 @pytest.fixture
@@ -75,6 +83,12 @@ def test_a_key_is_taken_as(file: Path, content: bytes) -> None:
     assert AuditSigner.load(keep(file, content)).public_key == PUBLIC
 
 
+@pytest.mark.parametrize("content", [OF_THE_RFC, armoured(OF_THE_RFC)], ids=["DER", "PEM"])
+def test_a_key_with_attributes_is_taken(file: Path, content: bytes) -> None:
+    public = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1"
+    assert AuditSigner.load(keep(file, content)).public_key_hex == public
+
+
 RSA = rsa.generate_private_key(65537, 2048)
 NOT_TAKEN: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "it is empty"),
@@ -83,6 +97,11 @@ NOT_TAKEN: dict[str, tuple[bytes, str]] = {
         KEY.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo),
         "holds a public key, not the private one",
     ),
+    "public key, DER": (
+        KEY.public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo),
+        "holds a public key, not the private one",
+    ),
+    "RSA, DER": (pem(RSA, encoding="DER"), "holds an RSA key, not an Ed25519 key"),
     "OpenSSH public key": (
         KEY.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH) + b" ada@desk\n",
         "holds an OpenSSH public key",
@@ -139,15 +158,42 @@ def test_the_hint_converts_a_seed(file: Path, name: str) -> None:
     assert AuditSigner.load(f"{file}.pem").public_key == PUBLIC
 
 
-def test_what_openssh_itself_writes_is_taken_or_told_how_to(file: Path) -> None:
+def test_what_openssh_itself_writes_is_taken(file: Path) -> None:
     if not shutil.which("ssh-keygen"):
         pytest.skip("ssh-keygen is not installed")
     make = ["ssh-keygen", "-q", "-t", "ed25519", "-f", str(file), "-N"]
     subprocess.run([*make, ""], check=True)
-    assert len(AuditSigner.load(file).public_key) == 32
+    public = AuditSigner.load(file).public_key
     subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(file)], check=True)
+    assert AuditSigner.load(file, "secret").public_key == public
     with pytest.raises(KeyFileError, match="needs a passphrase"):
         AuditSigner.load(file)
+    with pytest.raises(KeyFileError, match="the passphrase is wrong"):
+        AuditSigner.load(file, "wrong")
+
+
+@pytest.mark.parametrize("way", ["PEM", "DER"])
+def test_what_openssl_encrypts_is_taken(file: Path, way: str) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    plain = keep(file.with_name("plain"), PEM)
+    encrypt = ["openssl", "pkcs8", "-topk8", "-in", str(plain), "-passout", "pass:secret", "-outform", way]
+    subprocess.run([*encrypt, "-out", str(file)], check=True)
+    file.chmod(0o600)
+    assert AuditSigner.load(file, "secret").public_key == PUBLIC
+    with pytest.raises(KeyFileError, match="needs a passphrase"):
+        AuditSigner.load(file)
+
+
+@pytest.mark.parametrize("passphrase", [None, "secret"])
+@pytest.mark.parametrize("kind", ["pkcs8", "openssh"])
+def test_what_keygen_writes_is_read_again(
+    file: Path, kind: Literal["pkcs8", "openssh"], passphrase: str | None
+) -> None:
+    AuditSigner(KEY).save(file, passphrase, kind)
+    label = {"pkcs8": "PRIVATE KEY", "openssh": "OPENSSH PRIVATE KEY"}[kind]
+    assert f"{label}-----" in file.read_text(encoding="utf-8").splitlines()[0]
+    assert AuditSigner.load(file, passphrase).public_key == PUBLIC
 
 
 def test_a_passphrase_that_is_wrong_missing_or_too_much(file: Path) -> None:

@@ -80,17 +80,20 @@ def own_key() -> WitnessKey:
 
 @contextmanager
 def in_process(
-    folder: Path, logs: Sequence[Log] = (LOG,), patience: float = 20.0, vkeys: Sequence[str] = ()
+    folder: Path,
+    logs: Sequence[Log] = (LOG,),
+    patience: float = 20.0,
+    vkeys: Sequence[str] = (),
+    key: WitnessKey | None = None,
 ) -> Iterator[Running]:
     """A witness in a thread; its memory is a file in the folder, and goes on from there."""
     state = folder / "state.json"
     if not state.exists():
         create(state)
     told: list[str] = []
-    with opened(state, own_key()) as memory:
-        judge = Judge(
-            own_key(), [parse_vkey(vkey) for vkey in (*vkeys, *(log.key.vkey for log in logs))], memory
-        )
+    key = key or own_key()
+    with opened(state, key) as memory:
+        judge = Judge(key, [parse_vkey(vkey) for vkey in (*vkeys, *(log.key.vkey for log in logs))], memory)
         server = WitnessServer(("127.0.0.1", 0), judge, told.append, patience)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

@@ -23,5 +23,3 @@ class Number(click.FloatRange):
 FILE = click.Path(path_type=Path, readable=False)
 
 table_option = click.option("--table", metavar="NAME", help="One chained table; default: all.")
-#: The words of --key, which some commands take several times.
-KEY_HELP = "File of the private key that signs."

@@ -37,6 +37,8 @@ _PEM = re.compile(r"-----BEGIN PRIVATE KEY-----(.*?)-----END PRIVATE KEY-----", 
 _ALGORITHM = bytes.fromhex("300506032b6570")
 _SEED = bytes.fromhex("04220420")
 _PUBLIC = bytes.fromhex("812100")
+# what a public key of Ed25519 begins with in DER (RFC 8410)
+_PUBLIC_DER = bytes.fromhex("302a300506032b6570032100")
 # how openssl reads 32 bytes as a key: the 16 bytes that stand before them in PKCS#8
 _PREFIX = r"printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040'"
 
@@ -46,7 +48,9 @@ def private_key_of(content: bytes, shown: str, passphrase: str | None) -> Ed2551
     if not content.strip():
         raise KeyFileError(f"{shown} is not a private key: it is empty", hint=_MAKE)
     password = passphrase.encode() if passphrase is not None else None
-    if content[0] == 0x30 and content[1:2] == bytes([len(content) - 2 & 0xFF]):
+    if content.startswith(_PUBLIC_DER):
+        raise KeyFileError(f"{shown} holds a public key, not the private one", hint=_OURS)
+    if _is_der(content):
         key = _loaded(serialization.load_der_private_key, content, shown, password)
     elif len(content) == 32:
         raise KeyFileError(f"{shown} holds 32 bytes: a seed or a public key", hint=_convert(shown, "cat"))
@@ -55,6 +59,15 @@ def private_key_of(content: bytes, shown: str, passphrase: str | None) -> Ed2551
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{shown} holds {_algorithm(key)}, not an Ed25519 key", hint=_MAKE)
     return key
+
+
+def _is_der(content: bytes) -> bool:
+    """Whether the content is one SEQUENCE in DER, and nothing after it."""
+    if content[0] != 0x30 or len(content) < 2:
+        return False
+    digits = content[1] & 0x7F if content[1] & 0x80 else 0
+    size = int.from_bytes(content[2 : 2 + digits], "big") if digits else content[1]
+    return size == len(content) - 2 - digits
 
 
 def _plain(content: bytes, shown: str) -> str:
@@ -93,10 +106,7 @@ def _loaded(load: Any, content: bytes, shown: str, password: bytes | None) -> An
         wanted = "needs a passphrase" if password is None else "has no passphrase"
         raise KeyFileError(f"the private key {shown} {wanted}") from None
     except UnsupportedAlgorithm:
-        convert = (
-            f"ssh-keygen -p -N '' -f {shown} removes the passphrase; then alpha-db agents keygen --encrypt"
-        )
-        hint = convert if b"OPENSSH" in content else _MAKE
+        hint = "pip install bcrypt" if b"OPENSSH" in content else _MAKE
         raise KeyFileError(f"{shown} is encrypted in a way that is not supported here", hint=hint) from None
     except ValueError:
         if (seed := _version_2(content)) is not None:

@@ -33,9 +33,12 @@ from alpha_db.evidence.offline_check import (
     read_text,
 )
 from alpha_db.security.ed25519 import is_weak_key
+from alpha_db.security.key_spec import open_outside
 from alpha_db.security.private_file import KeyFileError, read_private, write_private
+from alpha_db.security.signer import Signer, public_bytes, try_to_sign
 
 _PRIVATE = re.compile(r"PRIVATE\+KEY\+([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})\n?")
+_PUBLIC = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})")
 
 
 class BadKey(AlphaDbError):  # noqa: N818
@@ -60,13 +63,13 @@ class SigningKey:
     #: what the key is for, and the command that makes one
     use: ClassVar[tuple[str, str]] = "checkpoints", "alpha-db checkpoint keygen"
 
-    def __init__(self, name: str, private_key: Ed25519PrivateKey) -> None:
+    def __init__(self, name: str, private_key: Signer) -> None:
         if not is_key_name(name):
             raise BadKey(
                 f'"{name}" cannot be a key\'s name',
                 hint="letters, digits and the like, no blank and no '+': audit.example.org/trading",
             )
-        if is_weak_key(private_key.public_key().public_bytes_raw()):
+        if is_weak_key(public_bytes(private_key)):
             raise BadKey(f"the key {name} is a weak one")
         self.name = name
         self._private_key = private_key
@@ -109,20 +112,52 @@ class SigningKey:
             raise KeyFileError(f"{os.fspath(path)}: the key's id is not that of its name and key")
         return key
 
+    @classmethod
+    def open(cls, key: str, name: str, public_key: bytes | None) -> Self:
+        """Find a key that is in no file, by the text ssh-agent:COMMENT or exec:COMMAND.
+
+        Takes its name, and its public half, which a command needs. Raises SignerError, BadKey, ValueRefused.
+        """
+        return cls(name, open_outside(key, public_key))
+
+    @classmethod
+    def read_vkey(cls, path: str | os.PathLike[str]) -> tuple[str, bytes]:
+        """Return the name and the public key, 32 bytes, in a .vkey file. Raises BadKey, KeyNotThere."""
+        shown = os.fsdecode(path)
+        try:
+            found = _PUBLIC.fullmatch(read_text(shown, MAX_NOTE).strip())
+        except NotThere as problem:
+            raise KeyNotThere(f"there is no public key {shown}: {problem}") from None
+        except ValueError as problem:
+            raise BadKey(f"cannot read the public key {shown}: {problem}") from None
+        blob = _bytes_of(found[3]) if found else b""
+        if not found or len(blob) != 33 or blob[:1] != cls.kind:
+            hint = f"{cls.use[1].replace('keygen', 'show')} prints one"
+            raise BadKey(f"{shown} is not a public key for {cls.use[0]}", hint=hint)
+        if _key_id(found[1], blob).hex() != found[2]:
+            raise BadKey(f"{shown}: the key's id is not that of its name and key")
+        return found[1], blob[1:]
+
+    def try_to_sign(self) -> None:
+        """Have a key that is in no file sign a text that is no checkpoint, to see that it works. Raises SignerError."""
+        try_to_sign(self._private_key)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the private key into a new file of mode 0600. Never overwrites. Raises KeyFileError."""
+        if not isinstance(self._private_key, Ed25519PrivateKey):
+            raise KeyFileError("this key cannot be written into a file: what holds it does not give it away")
         seed = base64.b64encode(self.kind + self._private_key.private_bytes_raw()).decode()
         write_private(path, f"PRIVATE+KEY+{self.name}+{self.key_id.hex()}+{seed}\n".encode())
 
     @property
     def public_key(self) -> bytes:
         """The public key, 32 bytes."""
-        return self._private_key.public_key().public_bytes_raw()
+        return public_bytes(self._private_key)
 
     @property
     def key_id(self) -> bytes:
         """The key id, four bytes."""
-        return sha256(self.name.encode() + b"\n" + self.kind + self.public_key).digest()[:4]
+        return _key_id(self.name, self.kind + self.public_key)
 
     @property
     def vkey(self) -> str:
@@ -168,6 +203,10 @@ def trusted_keys(given: Sequence[str]) -> list[Key]:
         except ValueError:
             raise BadKey("a public key, or a file of them, has no NUL character in its name") from None
     return list(dict.fromkeys(keys))
+
+
+def _key_id(name: str, blob: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + blob).digest()[:4]
 
 
 def _is_private(text: str) -> bool:

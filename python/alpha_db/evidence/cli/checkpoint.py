@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
-from alpha_db.cli.options import KEY_HELP, Number
+from alpha_db.cli.options import Number
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
 from alpha_db.evidence.checkpoint.create import Created
@@ -20,7 +20,16 @@ from alpha_db.evidence.checkpoint.note import NOTE, PROOF, glance, is_like_a_not
 from alpha_db.evidence.checkpoint.read import Checked, Verdict, check_path
 from alpha_db.evidence.checkpoint.store import Store, StoreError, is_run
 from alpha_db.evidence.cli.checkpoint_witness import witness
-from alpha_db.evidence.cli.key_pair import make_pair, output_option
+from alpha_db.evidence.cli.key_pair import (
+    make_pair,
+    name_option,
+    open_key,
+    output_option,
+    private_key_option,
+    public_option,
+    show_key,
+    vkey_option,
+)
 from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
@@ -79,41 +88,32 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
 
 
 @checkpoint.command(short_help="Print the public half of a key.")
-@click.option(
-    "--key",
-    "key_file",
-    cls=NamedOption,
-    metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),
-    required=True,
-    help=KEY_HELP,
-)
+@private_key_option
+@name_option
+@public_option
 @json_option
-def show(as_json: bool, key_file: Path) -> None:
-    """Print the public half of a key that signs checkpoints, as --trust takes it. Asks no database.
+def show(as_json: bool, key: str, name: str | None, public: Path | None) -> None:
+    """Print the public half of a key that signs checkpoints, as --trust and --public take it. Asks no database.
+
+    A key that is in no file is given its name here, and signs a text that is no checkpoint, to show that it works.
 
     \b
     Examples:
       alpha-db checkpoint show --key checkpoint.key > checkpoint.key.vkey
+      alpha-db checkpoint show --key ssh-agent:desk \\
+        --name audit.example.org/trading > desk.vkey
     """
-    key = SigningKey.load(key_file)
+    found = show_key(SigningKey, key, name, public)
     if as_json:
-        emit_json({"name": key.name, "key_id": key.key_id.hex(), "vkey": key.vkey})
+        emit_json({"name": found.name, "key_id": found.key_id.hex(), "vkey": found.vkey})
     else:
-        line(key.vkey)
+        line(found.vkey)
 
 
 @checkpoint.command()
 @click.argument("directory", required=False, type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--key",
-    "key_file",
-    cls=NamedOption,
-    required=True,
-    metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),
-    help=KEY_HELP,
-)
+@private_key_option
+@vkey_option
 @click.option(
     "--stdout",
     "to_stdout",
@@ -140,7 +140,8 @@ def create(
     settings: Settings,
     as_json: bool,
     directory: Path | None,
-    key_file: Path,
+    key: str,
+    public: Path | None,
     to_stdout: bool,
     first: bool,
     wait_for_standby: bool,
@@ -163,6 +164,8 @@ def create(
         --wait-for-standby --timeout 300
       alpha-db checkpoint create --key new.key \\
         --trust old.key.vkey /mnt/checkpoints/trading
+      alpha-db checkpoint create --key exec:./kms-sign.sh --public desk.vkey \\
+        /mnt/checkpoints/trading
       alpha-db checkpoint create --key checkpoint.key --stdout \\
         /mnt/checkpoints/trading
     """
@@ -175,7 +178,7 @@ def create(
         raise click.UsageError("--first is for --stdout without DIRECTORY")
     if timeout is not None and not wait_for_standby:
         raise click.UsageError("--timeout is for --wait-for-standby")
-    key = SigningKey.load(key_file)
+    signer = open_key(SigningKey, key, public)
     if directory and not directory.is_dir():
         # never made by us: on a disk that is not mounted a new series would begin, and nothing be compared
         if directory.exists():
@@ -190,7 +193,7 @@ def create(
         made = make(
             conn,
             place,
-            key,
+            signer,
             store,
             trusted=keys,
             write=not to_stdout,
@@ -204,7 +207,7 @@ def create(
     if made.renamed:
         note(
             ("The log has another name now", WARN),
-            f": {clean(key.name)}, and was {clean(made.renamed)}. Witnesses take it for another log.",
+            f": {clean(signer.name)}, and was {clean(made.renamed)}. Witnesses take it for another log.",
         )
     if made.archived:
         note(
@@ -223,11 +226,11 @@ def create(
             ": alpha-db verify-chain tells which.",
         )
     if as_json:
-        emit_json(_created(made, key))
+        emit_json(_created(made, signer))
     else:
         if to_stdout:
             put(lambda stream: stream.write(made.note))
-        _tell_created(made, key, store, err=to_stdout)
+        _tell_created(made, signer, store, err=to_stdout)
     finish(EXIT_DAMAGE if made.broken else 0)
 
 

@@ -9,11 +9,19 @@ from typing import Any
 
 import click
 
-from alpha_db.cli.common import NamedOption, json_option
-from alpha_db.cli.options import KEY_HELP
+from alpha_db.cli.common import json_option
 from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError
-from alpha_db.evidence.cli.key_pair import make_pair, output_option
+from alpha_db.evidence.cli.key_pair import (
+    make_pair,
+    name_option,
+    open_key,
+    output_option,
+    private_key_option,
+    public_option,
+    show_key,
+    vkey_option,
+)
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.evidence.witness.judge import Judge
 from alpha_db.evidence.witness.keys import WitnessKey
@@ -65,20 +73,26 @@ def keygen(as_json: bool, name: str, output: Path) -> None:
 
 
 @witness.command(short_help="Print the public half of a witness's key.")
-@click.option("--key", "key_file", cls=NamedOption, metavar="FILE", type=_FILE, required=True, help=KEY_HELP)
+@private_key_option
+@name_option
+@public_option
 @json_option
-def show(as_json: bool, key_file: Path) -> None:
-    """Print the public half of a witness's key, as a policy takes it.
+def show(as_json: bool, key: str, name: str | None, public: Path | None) -> None:
+    """Print the public half of a witness's key, as a policy and --public take it.
+
+    A key that is in no file is given its name here, and signs a text that is no checkpoint, to show that it works.
 
     \b
     Examples:
       alpha-db witness show --key witness.key > witness.key.vkey
+      alpha-db witness show --key ssh-agent:witness \\
+        --name auditor.example/witness > witness.vkey
     """
-    key = WitnessKey.load(key_file)
+    found = show_key(WitnessKey, key, name, public)
     if as_json:
-        emit_json(_described(key))
+        emit_json(_described(found))
     else:
-        line(key.vkey)
+        line(found.vkey)
 
 
 @witness.command(short_help="Begin the state file of a new witness.")
@@ -111,12 +125,19 @@ def init(as_json: bool, state: Path) -> None:
     required=True,
     help="Where it listens: HOST:PORT or [IPV6]:PORT; port 0: any.",
 )
-@click.option("--key", "key_file", cls=NamedOption, metavar="FILE", type=_FILE, required=True, help=KEY_HELP)
+@private_key_option
+@vkey_option
 @policy_option
 @trusted_keys_option(required=False)
 @json_option
 def serve(
-    as_json: bool, state: Path, listen: str, key_file: Path, policy: Policy | None, keys: list[Key]
+    as_json: bool,
+    state: Path,
+    listen: str,
+    key: str,
+    public: Path | None,
+    policy: Policy | None,
+    keys: list[Key],
 ) -> None:
     """Run a witness (c2sp.org/tlog-witness), until it is stopped by SIGTERM or Ctrl-C.
 
@@ -135,10 +156,10 @@ def serve(
     if not logs:
         raise click.UsageError("name a log that is to be cosigned: --trust, or a line 'log' in the policy")
     address = _address(listen)
-    key = WitnessKey.load(key_file)
+    signer = open_key(WitnessKey, key, public)
     say = note if as_json else line
-    with opened(state, key) as memory:
-        judge = Judge(key, logs, memory)
+    with opened(state, signer) as memory:
+        judge = Judge(signer, logs, memory)
         try:
             server = WitnessServer(address, judge, lambda text: note(clean(text)))
         except OSError as problem:
@@ -148,13 +169,13 @@ def serve(
                 latest = memory.latest(name)
                 known = f"cosigned last at size {latest.size}" if latest else "nothing cosigned yet"
                 say(("log  ", DIM), f"{clean(name)}: {known}")
-            say((f"Witness {clean(key.name)}", GOOD), f" listens on {server.url}{PATH}")
+            say((f"Witness {clean(signer.name)}", GOOD), f" listens on {server.url}{PATH}")
             _until_stopped(server)
         finally:
             judge.end()
             server.server_close()
     if as_json:
-        emit_json(_described(key) | {"url": server.url, "answers": dict(server.answers)})
+        emit_json(_described(signer) | {"url": server.url, "answers": dict(server.answers)})
 
 
 class _Stopped(Exception):  # noqa: N818

@@ -22,6 +22,7 @@ from typing import Any
 from alpha_db.evidence.witness.judge import Answer, Judge
 from alpha_db.evidence.witness.request import MAX_REQUEST, PATH
 from alpha_db.evidence.witness.state import StateError
+from alpha_db.security.signer import SignerError
 
 #: How many seconds a client has to send one request, or may keep the connection open without one.
 PATIENCE = 20.0
@@ -135,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
                 answer = Answer(
                     500, "the witness cannot remember, so it does not cosign\n", f"error: {problem}"
                 )
+            except SignerError as problem:
+                answer = Answer(500, "the key of the witness does not sign\n", f"error: {problem}")
             self._answer(answer)
 
     def _body(self) -> bytes | Answer:

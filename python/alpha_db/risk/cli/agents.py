@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
-from alpha_db.cli.options import FILE, KEY_HELP
+from alpha_db.cli.options import FILE
 from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows, write_json
 from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
 from alpha_db.risk.cli.signing import (
@@ -27,6 +27,8 @@ from alpha_db.risk.cli.signing import (
 )
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.security.audit_signer import AuditSigner, bootstrap_text
+from alpha_db.security.key_option import KEY, KEY_HELP, PUBLIC_HELP, name_of_key, public_option
+from alpha_db.security.key_spec import EXEC, is_file
 from alpha_db.security.payloads import check_name, key_of
 from alpha_db.security.reading import read_answer
 
@@ -37,7 +39,7 @@ SIGNED = (*MEMBERS, "signature")
 def _described(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --name and --role."""
     name = click.option(
-        "--name", metavar="NAME", help="What people call the agent; default: the file's name."
+        "--name", metavar="NAME", help="What people call the agent; default: the file's name, or the comment."
     )
     role = click.option(
         "--role", metavar="ROLE", default="risk", show_default=True, help="What it does, in a word or two."
@@ -62,21 +64,38 @@ def agents() -> None:
 @_described
 @click.option("--encrypt", is_flag=True, help="Encrypt the key with a passphrase.")
 @passphrase_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("pkcs8", "openssh")),
+    default="pkcs8",
+    show_default=True,
+    cls=NamedOption,
+    help="PKCS#8, which openssl reads, or OpenSSH's form, which ssh-add reads.",
+)
 @json_option
 @debug_option
 def keygen(
-    output: Path, name: str | None, role: str, encrypt: bool, passphrase_file: Path | None, as_json: bool
+    output: Path,
+    name: str | None,
+    role: str,
+    encrypt: bool,
+    passphrase_file: Path | None,
+    form: Literal["pkcs8", "openssh"],
+    as_json: bool,
 ) -> None:
     """Make an agent's key: the private key in a file of mode 0600, the public half on the screen.
 
-    Needs no database. What --json prints is what sign-bootstrap, bootstrap, enrol and rotate take.
+    Needs no database. What --json prints is what sign-bootstrap, bootstrap, enrol and rotate take. A key that is to be
+    in an HSM or a key service is made there: agents show prints its public half.
 
     \b
     Examples:
       alpha-db agents keygen --output ada.key --name ada --json > ada.json
       alpha-db agents keygen --output ada.key --name ada --encrypt
+      alpha-db agents keygen --output ada.key --format openssh && ssh-add ada.key
     """
-    name = _checked_name(name, role, output)
+    name = _checked_name(name, role, output.stem)
     passphrase = None
     if passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file)
@@ -85,7 +104,7 @@ def keygen(
             raise click.UsageError("there is no terminal to ask for a passphrase on: give --passphrase-file")
         passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
     signer = AuditSigner.generate()
-    signer.save(output, passphrase)
+    signer.save(output, passphrase, form)
     _print_agent(signer, name, role, as_json=as_json)
     if as_json:
         return
@@ -94,29 +113,45 @@ def keygen(
 
 
 @agents.command(short_help="Show the public half of a key.")
-@click.option("--key", metavar="FILE", type=FILE, envvar="ALPHA_DB_KEY", required=True, help=KEY_HELP)
+@click.option("--key", metavar="KEY", type=KEY, envvar="ALPHA_DB_KEY", required=True, help=KEY_HELP)
+@public_option
 @_described
 @passphrase_option
 @json_option
 @debug_option
-def show(key: Path, name: str | None, role: str, passphrase_file: Path | None, as_json: bool) -> None:
-    """Show the public half of a key that keygen made: agent_id, public key and fingerprint.
+def show(
+    key: str,
+    public: Path | None,
+    name: str | None,
+    role: str,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the public half of a key: agent_id, public key and fingerprint.
 
     Needs no database. What --json prints is what sign-bootstrap, bootstrap, enrol and rotate take; the agent's
-    name and role do not stand in the key: give those that keygen was given.
+    name and role do not stand in the key: give those that keygen was given. A key that is in no file signs a text
+    that approves nothing, so that you see that it works before anybody relies on it.
 
     \b
     Examples:
       alpha-db agents show --key ben.key
       alpha-db agents show --key ben.key --name ben --json > ben.json
+      alpha-db agents show --key ssh-agent:ben --json > ben.json
+      alpha-db agents show --key exec:./kms-sign.sh --public ben.pem
     """
-    name = _checked_name(name, role, key)
-    _print_agent(load_key(key, passphrase_file), name, role, as_json=as_json)
+    signer = load_key(key, passphrase_file, public)
+    name = _checked_name(name, role, name_of_key(key, public))
+    signer.try_to_sign()
+    _print_agent(signer, name, role, as_json=as_json)
+    if not as_json and not is_file(key):
+        line(("It signs: it was given a text that approves nothing, and the signature holds.", DIM))
 
 
 @agents.command("sign-bootstrap", short_help="Sign the list of the first agents.")
 @click.argument("files", metavar="FILE.json...", nargs=-1, type=FILE, required=True)
-@click.option("--key", metavar="FILE", type=FILE, required=True, help=KEY_HELP)
+@click.option("--key", metavar="KEY", type=KEY, required=True, help=KEY_HELP)
+@public_option
 @passphrase_option
 @yes_option
 @database_options
@@ -124,7 +159,8 @@ def sign_bootstrap(
     settings: Settings,
     as_json: bool,
     files: tuple[Path, ...],
-    key: Path,
+    key: str,
+    public: Path | None,
     passphrase_file: Path | None,
     yes: bool,
 ) -> None:
@@ -139,7 +175,7 @@ def sign_bootstrap(
         > ada.signed.json
     """
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
-    signer = load_key(key, passphrase_file)
+    signer = load_key(key, passphrase_file, public)
     with settings.installed() as (conn, _):
         origin = ConfigManager(conn).active()["origin"]
     text = bootstrap_text(origin, given)
@@ -155,21 +191,27 @@ def sign_bootstrap(
 @click.option(
     "--key",
     "keys",
-    metavar="FILE",
-    type=FILE,
+    metavar="KEY",
+    type=KEY,
     multiple=True,
     help=KEY_HELP,
 )
+@click.option("--public", "publics", metavar="FILE", type=FILE, multiple=True, help=PUBLIC_HELP)
 @yes_option
 @database_options
 def bootstrap(
-    settings: Settings, as_json: bool, files: tuple[Path, ...], keys: tuple[Path, ...], yes: bool
+    settings: Settings,
+    as_json: bool,
+    files: tuple[Path, ...],
+    keys: tuple[str, ...],
+    publics: tuple[Path, ...],
+    yes: bool,
 ) -> None:
     """Enrol the first agents, three or more, as the owner of the installation. It can be done once.
 
     Each of them signs the whole list, so that an agent who is added or replaced later by force shows. A file
     holds an agent, as sign-bootstrap prints it, or an array of them. For those whose keys are here, what
-    keygen --json printed and --key, once for each, suffice.
+    keygen --json printed and --key, once for each, suffice; --public, too, once for each key that is a command.
 
     \b
     Examples:
@@ -179,7 +221,7 @@ def bootstrap(
         --key c.key
     """
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
-    signers = [load_key(key, None) for key in keys]
+    signers = [load_key(key, None, public) for key, public in _with_public(keys, publics)]
     with settings.installed() as (conn, _):
         manager = ConfigManager(conn)
         if signers:
@@ -345,9 +387,18 @@ def _propose_agent(
         )
 
 
-def _checked_name(name: str | None, role: str, key: Path) -> str:
-    """Return the agent's name, by default that of the key's file. Raises a usage error for a bad name or role."""
-    name = key.stem if name is None else name
+def _with_public(keys: tuple[str, ...], publics: tuple[Path, ...]) -> list[tuple[str, Path | None]]:
+    """Return each key with the file of its public half: the first command has the first file."""
+    waiting = list(publics)
+    found = [(key, waiting.pop(0) if key.startswith(EXEC) and waiting else None) for key in keys]
+    if waiting:
+        raise click.UsageError("--public is for keys that are commands: there are more files than these")
+    return found
+
+
+def _checked_name(name: str | None, role: str, default: str) -> str:
+    """Return the agent's name, by default that of its key. Raises a usage error for a bad name or role."""
+    name = default if name is None else name
     try:
         check_name(name, role)
     except ValueError as problem:

@@ -14,12 +14,14 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import NamedOption
-from alpha_db.cli.options import FILE, KEY_HELP
+from alpha_db.cli.options import FILE
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shown
 from alpha_db.risk.cli.retained import described
 from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
+from alpha_db.security.key_option import KEY, KEY_HELP, public_half, public_option
+from alpha_db.security.key_spec import is_file
 from alpha_db.security.private_file import KeyFileNotThere
 from alpha_db.security.reading import read_text
 
@@ -49,29 +51,34 @@ class Signing:
     """What the options say of who signs, and how."""
 
     agent: str | None
-    key: Path
+    key: str
     passphrase_file: Path | None
     yes: bool
+    public: Path | None = None
 
     def open(self, manager: ConfigManager) -> tuple[Agent, AuditSigner]:
-        """Read the key and find its agent. Raises KeyFileError, SignatureRefused (RSK-003)."""
-        signer = load_key(self.key, self.passphrase_file)
+        """Read the key and find its agent. Raises KeyFileError, SignerError, SignatureRefused (RSK-003)."""
+        signer = load_key(self.key, self.passphrase_file, self.public)
         return manager.agent_of(signer, self.agent), signer
 
 
-def load_key(path: Path, passphrase_file: Path | None) -> AuditSigner:
-    """Read a private key, asking for its passphrase on a terminal if it needs one. Raises KeyFileError."""
-    if passphrase_file is not None:
-        return AuditSigner.load(path, read_passphrase(passphrase_file))
+def load_key(key: str, passphrase_file: Path | None, public: Path | None = None) -> AuditSigner:
+    """Find a private key, asking for the passphrase of a file on a terminal if it needs one.
+
+    `public` is the file of its public half. Raises KeyFileError, SignerError, NotThere, FileUnreadable, UsageError.
+    """
+    half = public_half(key, public)
+    if passphrase_file is not None and is_file(key):
+        return AuditSigner.open(key, read_passphrase(passphrase_file), half)
     try:
-        return AuditSigner.load(path)
+        return AuditSigner.open(key, None, half)
     except KeyFileError as problem:
         if "needs a passphrase" not in problem.message:
             raise
         if not sys.stdin.isatty():
             problem.hint = problem.hint or "--passphrase-file, or a terminal to ask on"
             raise
-    return AuditSigner.load(path, click.prompt(f"Passphrase of {path}", hide_input=True, err=True))
+    return AuditSigner.open(key, click.prompt(f"Passphrase of {key}", hide_input=True, err=True), half)
 
 
 def read_passphrase(file: Path) -> str:
@@ -88,7 +95,7 @@ def read_passphrase(file: Path) -> str:
 
 
 def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --agent, --key, --passphrase-file and --yes; the function gets ``signing``."""
+    """Add --agent, --key, --public, --passphrase-file and --yes; the function gets ``signing``."""
 
     @click.option(
         "--agent",
@@ -98,17 +105,25 @@ def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--key",
-        metavar="FILE",
-        type=FILE,
+        metavar="KEY",
+        type=KEY,
         envvar="ALPHA_DB_KEY",
         required=True,
         help=KEY_HELP,
     )
+    @public_option
     @passphrase_option
     @yes_option
     @functools.wraps(function)
-    def wrapper(agent: str | None, key: Path, passphrase_file: Path | None, yes: bool, **kwargs: Any) -> Any:
-        return function(signing=Signing(agent, key, passphrase_file, yes), **kwargs)
+    def wrapper(
+        agent: str | None,
+        key: str,
+        public: Path | None,
+        passphrase_file: Path | None,
+        yes: bool,
+        **kwargs: Any,
+    ) -> Any:
+        return function(signing=Signing(agent, key, passphrase_file, yes, public), **kwargs)
 
     return wrapper
 
