@@ -107,7 +107,7 @@ def events(database: Database, position: Position, guards_changed: float | None)
                 "id": digest,
                 "happened_at": datetime.now(UTC),
                 "event": "guards_changed" if changed else "guards_restored",
-                "what": f"{len(changed)} guards are not as last recorded"
+                "what": f"guards that are not as last recorded: {len(changed)}"
                 if changed
                 else "all guards are as last recorded again",
                 "detail": {"changed": len(changed), "guards": changed[:_MAX_GUARDS]},
