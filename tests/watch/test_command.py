@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,23 @@ def test_it_serves_until_a_signal(server: Server, database: str, number: signal.
         assert "\nalpha_db_up 1.0\n" in scrape(url)
         process.send_signal(number)
         assert process.wait(60) == 0
+
+
+def test_clients_that_say_nothing_or_go_away(server: Server, database: str) -> None:
+    with serving(server.dsn(database)) as (process, url):
+        place = ("127.0.0.1", int(url.split(":")[2].split("/")[0]))
+        silent = [socket.create_connection(place) for _ in range(20)]
+        for request in (b"", b"\0\xff\r\n\r\n", b"GET /metrics HTTP/1.1\r\n\r\n"):
+            with socket.create_connection(place) as rude:
+                rude.sendall(request)
+                rude.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )  # reset, not closed
+        assert "\nalpha_db_up 1.0\n" in scrape(url)
+        process.terminate()
+        assert process.communicate(timeout=60)[1] == ""
+        for each in silent:
+            each.close()
 
 
 def test_a_database_that_comes_later(server: Server, template: str, admin: Connection) -> None:

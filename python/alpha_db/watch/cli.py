@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, MetricsHandler
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import FILE, Number
 from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, note, put
 from alpha_db.connection import parameters
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError
+from alpha_db.service.bounded import BoundedServer
 from alpha_db.watch.database import Database
 from alpha_db.watch.exporter import Exporter
 from alpha_db.watch.notifier import Command, Notifier
@@ -157,13 +158,16 @@ class _Watcher:
         }
         try:
             try:
-                server, thread = start_http_server(address[1], address[0], self.registry)
+                server = BoundedServer(address, MetricsHandler.factory(self.registry), _tell)
             except OSError as problem:
                 host, port = address
                 raise AlphaDbError(f"cannot listen on {host}, port {port}: {problem.strerror}") from None
-            url = _url(address[0], server.server_port)
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.25}, daemon=True
+            )
+            thread.start()
             say = note if as_json else line
-            say(("alpha-db watch", GOOD), f" listens on {url}/metrics")
+            say(("alpha-db watch", GOOD), f" listens on {server.url}/metrics")
             self.refresher.start()
             if self.notifier is not None:
                 self.notifier.start()
@@ -180,7 +184,7 @@ class _Watcher:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if as_json:
-            emit_json({"url": url})
+            emit_json({"url": server.url})
 
     def _close(self) -> None:
         for database in (self.asks, self.background):
@@ -208,7 +212,3 @@ def _address(listen: str) -> tuple[str, int]:
     if not found or int(found[3]) > 65535:
         raise click.BadParameter("HOST:PORT, or [IPV6]:PORT", param_hint="--listen")
     return found[1] or found[2], int(found[3])
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
