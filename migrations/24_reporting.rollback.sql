@@ -37,6 +37,13 @@ drop function _figures_of_chains;
 drop function _figures_of_lockdown;
 drop function _figures_of_place;
 drop function _seconds_of;
+drop function limits_over_time;
+drop function rows_as_hashed;
+drop function trade_rows;
+drop function report_trades;
+drop function verification_activity;
+drop function report_figures;
+drop function report_period;
 drop function daily_activity;
 
 perform _finish_rollback('24_reporting');

@@ -28,8 +28,8 @@ from pathlib import Path
 SETS = {
     "quickstart": ("demo", "embedded"),
     "bench": ("demo", "embedded", "receiver", "bench"),
-    "test": ("demo", "embedded", "receiver", "bench", "test"),
-    "lint": ("demo", "embedded", "receiver", "bench", "test", "lint"),
+    "test": ("demo", "embedded", "report", "receiver", "bench", "test"),
+    "lint": ("demo", "embedded", "report", "receiver", "bench", "test", "lint"),
 }
 #: How long pip takes, roughly, on two processors and an ordinary line.
 SECONDS = {"quickstart": 40, "bench": 40, "test": 60, "lint": 90}

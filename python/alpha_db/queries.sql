@@ -675,3 +675,70 @@ copy (
 -- name: row_to_prove
 select row_data, row_hash, previous_hash, proof
 from row_to_prove(table_name => %(table_name)s::text, id => %(id)s::bigint, size => %(size)s::bigint);
+
+-- name: report_period
+select begins_at, ends_at
+from report_period(from_time => %(from_time)s::timestamptz, to_time => %(to_time)s::timestamptz);
+
+-- name: report_figures
+select figure, number from report_figures(from_time => %(from_time)s::timestamptz, to_time => %(to_time)s::timestamptz);
+
+-- name: daily_activity
+select table_name as "table", day, row_count
+from daily_activity(from_time => %(from_time)s::timestamptz, to_time => %(to_time)s::timestamptz);
+
+-- name: verification_activity
+select day, full_runs, partial_runs, rows_checked, longest_pause, refused_attempts
+from verification_activity(from_time => %(from_time)s::timestamptz, to_time => %(to_time)s::timestamptz);
+
+-- name: report_trades
+select correlation_id
+from report_trades(from_time => %(from_time)s::timestamptz, to_time => %(to_time)s::timestamptz, newest => %(newest)s);
+
+-- name: trade_rows
+select correlation_id, step, table_name as "table", row_id
+from trade_rows(correlation_ids => %(correlation_ids)s::uuid[]);
+
+-- name: rows_as_hashed
+select id, previous_hash, row_hash, row_data, characters, members::text as members
+from rows_as_hashed(table_name => %(table_name)s::text, ids => %(ids)s::bigint[], longest => %(longest)s::integer);
+
+-- name: inclusion_proofs
+select i.id, inclusion_proof(table_name => %(table_name)s::text, id => i.id, size => %(size)s::bigint) as proof
+from unnest(%(ids)s::bigint[]) with ordinality as i(id, place)
+order by i.place;
+
+-- name: orders_without_permission
+select order_id, problem from vw_orders_without_permission
+where correlation_id = any (%(correlation_ids)s::uuid[]) order by order_id;
+
+-- name: limits_over_time
+select version, applied_at, kind, proposal_id, proposer, approvers, reason, max_position_size_pct,
+       daily_drawdown_limit_pct, max_leverage_ratio, kill_thresholds
+from limits_over_time(from_time => %(from_time)s::timestamptz, to_time => %(to_time)s::timestamptz);
+
+-- name: lockdown_events
+select id, event_type, reason, recorded_by, created_at
+from only lockdown_events where created_at < %(to_time)s::timestamptz order by id;
+
+-- name: chain_damage
+-- The first broken places of a chain; how many there are stands beside each.
+select f.id, f.verdict, f.expected_hash, f.actual_hash, f.detail, count(*) over () as total
+from find_chain_damage(table_name => %(table_name)s::text) as f limit 20;
+
+-- name: proposals_of_period
+select p.proposal_id, p.kind, p.reason, p.proposer_name, p.signed_text, p.expires_at, p.created_at, p.status,
+       p.approvals, p.needed, encode(s.proposer_key, 'hex') as public_key, encode(s.signature, 'hex') as signature,
+       count(*) over () as total
+from vw_proposals as p
+join only proposals as s on s.proposal_id = p.proposal_id
+where p.created_at >= %(from_time)s::timestamptz and p.created_at < %(to_time)s::timestamptz
+order by p.created_at desc, p.proposal_id limit %(newest)s;
+
+-- name: votes_of_proposals
+select v.proposal_id, a.name, v.decision::text as decision, v.signed_at, encode(v.agent_key, 'hex') as public_key,
+       v.signed_text, encode(v.signature, 'hex') as signature
+from only votes as v
+join only agents as a on a.agent_id = v.agent_id
+where v.proposal_id = any (%(proposal_ids)s::uuid[])
+order by v.id;

@@ -21,6 +21,7 @@ OTHER_WORDS = {
     "--reason": "where it stands",
     "--name": "of a key that signs checkpoints, of a witness, or of an agent",
     "--listen": "which server listens there",
+    "--from": "where limits are read from, or when a period begins",
     "--output": "what is written",
     "--timeout": "what is waited for",
     "--checkpoints": "what is compared",

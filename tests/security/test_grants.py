@@ -159,7 +159,7 @@ GUARDS = {
     "guards_since(bigint)",
     "verify_guards()",
 }
-# how the log grows and what runs out, and what these call with the caller's rights
+# how the log grows and what runs out, what reports show, and what these call with the caller's rights
 GROWTH = {
     "_freezing_due()",
     "_growth_of(text,interval)",
@@ -168,6 +168,13 @@ GROWTH = {
     "daily_activity(timestamp with time zone,timestamp with time zone)",
     "growth(interval)",
     "headroom()",
+    "limits_over_time(timestamp with time zone,timestamp with time zone)",
+    "report_figures(timestamp with time zone,timestamp with time zone)",
+    "report_period(timestamp with time zone,timestamp with time zone)",
+    "report_trades(timestamp with time zone,timestamp with time zone,integer)",
+    "rows_as_hashed(text,bigint[],integer)",
+    "trade_rows(uuid[])",
+    "verification_activity(timestamp with time zone,timestamp with time zone)",
     "_ids_left()",
     "_sequences_used()",
     "_storage_setting(text[],text)",

@@ -11,7 +11,7 @@ import click
 from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-EXTRAS = ("risk", "evidence", "embedded", "demo", "retention", "watch")
+EXTRAS = ("risk", "evidence", "embedded", "demo", "retention", "report", "watch")
 PACKAGES = (*EXTRAS, "verify", "tables", "security", "service", "aio", "shell", "pages")
 
 

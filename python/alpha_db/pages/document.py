@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alpha_db.pages.resources import read_resource
@@ -23,6 +23,7 @@ def document(
     scripts: Sequence[str] = (),
     styles: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
+    sign: Callable[[str], Any] | None = None,
 ) -> bytes:
     """Return a page as one HTML file in UTF-8 that loads nothing and sends nothing.
 
@@ -31,7 +32,8 @@ def document(
     give the same bytes.
 
     A page that calls verifyPage() of status.js turns red when any of this is changed: it compares what the browser
-    read with the page's seal, a SHA-256. Only signatures find somebody who writes another seal, too.
+    read with the page's seal, a SHA-256. Only signatures find somebody who writes another seal, too. `sign` takes the
+    seal in hex and returns what stands beside it, as data with the id seal-note, which the seal cannot cover.
 
     Raises ValueError for a script or a style that would end its own element, and for data that JSON has not.
     """
@@ -52,6 +54,7 @@ def document(
     parts = ["<!DOCTYPE html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *inner]
     parts += [
         _block("seal", seal),
+        *([_block("seal-note", sign(seal))] if sign else []),
         *(f"<script>{script}</script>" for script in scripts),
         "</body>",
         "</html>",

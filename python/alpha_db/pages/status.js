@@ -37,7 +37,7 @@ function markupOfPage() {
   const isCounted = (node) =>
     node.nodeType === Node.TEXT_NODE
       ? node.data.trim() !== ""
-      : node.id !== "seal" && !(node.localName === "script" && node.type === "");
+      : !["seal", "seal-note"].includes(node.id) && !(node.localName === "script" && node.type === "");
   const nodes = [...document.head.childNodes, ...document.body.childNodes];
   return nodes.filter(isCounted).map(markupOf).join("");
 }

@@ -7,6 +7,7 @@ Rows of the result look like those of verify_chain_integrity, with `subject` (a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice, repeat
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
@@ -113,12 +115,14 @@ def _compare(
         Position(here["system_identifier"], here["timeline"], here["wal_lsn"]), here["in_recovery"]
     )
     if table is None:
-        results.append(_tried(GUARDS, latest, None, lambda: _guards(conn, latest, here["guards"])))
+        guards = partial(_guards, conn, latest, here["guards"])
+        results.append(_tried(conn, GUARDS, latest, None, guards))
     chains = [row[0] for row in conn.cursor(row_factory=tuple_row).execute(query("chain_status"))]
     gone = [name for name in covered if name not in chains]
     recorded: dict[str, list[Older]] = {}
     try:
-        recorded = _recorded(conn, latest)
+        with _savepoint(conn):
+            recorded = _recorded(conn, latest)
     except (AlphaDbError, psycopg.Error) as problem:
         results.append(_row("recorded runs", latest.name, verdict="not_run", detail=_told(problem)))
     for name in [*chains, *gone]:
@@ -131,16 +135,23 @@ def _compare(
             results.append(_gone(covered[name], covered[name].logs[name]))
         else:
             compared = partial(_table, conn, runs, recorded.get(name, []), name, place, engage_lockdown)
-            results.append(_tried(name, covered[name], name, compared))
+            results.append(_tried(conn, name, covered[name], name, compared))
     return Comparison(directory, len(history.runs), latest, results)
 
 
-def _tried(subject: str, run: Run, table: str | None, compare: Callable[[], Row]) -> Row:
+def _tried(conn: Connection, subject: str, run: Run, table: str | None, compare: Callable[[], Row]) -> Row:
     """The finding, which is not_run for what cannot be compared: that hides no other finding."""
     try:
-        return compare()
+        with _savepoint(conn):
+            return compare()
     except (AlphaDbError, psycopg.Error) as problem:
         return _row(subject, run.name, table, verdict="not_run", detail=_told(problem))
+
+
+def _savepoint(conn: Connection) -> AbstractContextManager[object]:
+    """In a transaction of the caller's, what an error undoes; else nothing, because a statement is a transaction."""
+    is_within = conn.info.transaction_status is TransactionStatus.INTRANS
+    return conn.transaction() if is_within else nullcontext()
 
 
 def _told(problem: Exception) -> str:

@@ -1,0 +1,271 @@
+"""A report in a headless Chromium: it verifies itself, and turns red when anything in it is changed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.checkpoint.book import Book, make_key, public
+from tests.cluster import Server
+from tests.fix_browser import OpenPage
+from tests.report.book import HOSTILE, LONG, Reports
+from tests.retention.shelf import Shelf, write_year
+from tests.risk.council import Council
+from tests.support import make_signal, query, tamper
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.any_server
+
+
+@pytest.fixture(scope="session")
+def made(written_book: Book, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The report of the intact book, signed."""
+    reports = Reports(written_book, tmp_path_factory.mktemp("made"))
+    return reports.report("--key", written_book.key).read_bytes()
+
+
+@pytest.fixture
+def verified(open_page: OpenPage) -> Callable[..., tuple[str, str]]:
+    """Opens a page, lets it verify itself, and gives the kind of its verification and what it says."""
+
+    def verify(path: Path, **options: Any) -> tuple[str, str]:
+        page = open_page(path, **options)
+        page.click("#verify-button")
+        return state_of(page)
+
+    return verify
+
+
+def state_of(page: Page) -> tuple[str, str]:
+    """The kind and the words of the page's own verification, once it is over."""
+    page.wait_for_function("!document.getElementById('verification').textContent.includes('Verifying')")
+    kind = (page.get_attribute("#verification", "class") or "").removeprefix("state ")
+    return kind, page.inner_text("#verification .said")
+
+
+def write(tmp_path: Path, content: bytes) -> Path:
+    """A page with this content."""
+    path = tmp_path / "page.html"
+    path.write_bytes(content)
+    return path
+
+
+def test_an_intact_page_verifies(
+    made: bytes, tmp_path: Path, verified: Callable[..., tuple[str, str]]
+) -> None:
+    kind, said = verified(write(tmp_path, made))
+    assert kind == "good", said
+    assert re.search(
+        r"\b29 rows give their hashes; 2 are too long to be here whole\. 31 rows are in the log", said
+    )
+    assert "6 signatures of proposals and votes hold" in said
+
+
+def test_it_verifies_on_load_if_the_address_says_so(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(write(tmp_path, made))
+    assert state_of(page) == ("unknown", "Not verified yet: press the button below.")
+    page.goto("about:blank")
+    page.goto(f"{(tmp_path / 'page.html').as_uri()}#verify")
+    assert state_of(page)[0] == "good"
+
+
+#: What is changed: a regular expression, of whose second group another character is made.
+CHANGES = {
+    "a visible row": rb'(<pre id="row-signals-1">.*?BTCUS)(D)',
+    "the verdict": rb"(INTACT: every hash )(h)olds",
+    "a figure": rb'(class="figure">)(1)0<',
+    "an attribute": rb'(alt="Rows a )(d)ay',
+    "a row's hash": rb'("table":"signals","id":2,"previous":"\w+","hash":")(.)',
+    "the hash before a row": rb'("table":"signals","id":2,"previous":")(.)',
+    "a node of the proofs": rb'("nodes":\[")(.)',
+    "a place in the proofs": rb'("table":"signals","id":2,.*?"proof":\[)(\d)',
+    "the checkpoint": rb'("note":"audit.example.org/trading\\n)(1)',
+    "the run": rb'("row_data":"[^}]*?\\"size\\": )(\d)',
+    "the signature of a vote": rb'("who":"the vote.*?"signature":")(.)',
+    "the seal": rb'(id="seal">")(.)',
+    "the signature of the page": rb"(alpha-db/report/v1\\nsha256: )(.)",
+    "the style": rb"(\.figure \{ font-size: )(1)",
+}
+#: What is found though the seal was written again, too, and what it is found by.
+FOUND = {
+    "a visible row": "row 1 of signals does not give its hash",
+    "a row's hash": "row 2 of signals does not give its hash",
+    "the hash before a row": "row 2 of signals does not give its hash",
+    "a node of the proofs": "is not row \\d+ of the log that was signed",
+    "a place in the proofs": "row 2 of signals is not row 2 of the log that was signed",
+    "the checkpoint": "the checkpoint was changed: it does not have the signature of audit.example.org/trading",
+    "the run": "the run that names the logs is not the one that was signed",
+    "the signature of a vote": "the signature of the vote of \\w+ on .* does not hold",
+    "the verdict": "the signature is of another report",
+}
+
+
+def changed(made: bytes, what: str) -> bytes:
+    """The page with one character changed."""
+
+    def other(found: re.Match[bytes]) -> bytes:
+        return found[0].replace(found[1] + found[2], found[1] + (b"0" if found[2] != b"0" else b"1"), 1)
+
+    content, number = re.subn(CHANGES[what], other, made, count=1, flags=re.DOTALL)
+    assert (number, content != made) == (1, True)
+    return content
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[pytest.mark.long] if what in FOUND else []) for what in CHANGES]
+)
+def test_a_change_is_found(
+    what: str, made: bytes, tmp_path: Path, verified: Callable[..., tuple[str, str]]
+) -> None:
+    kind, said = verified(write(tmp_path, changed(made, what)), watch=False)
+    assert (kind, said.startswith("Do not trust this page: ")) == ("bad", True), said
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_a_new_seal_does_not_hide_a_change(
+    what: str, made: bytes, tmp_path: Path, open_page: OpenPage, verified: Callable[..., tuple[str, str]]
+) -> None:
+    path = write(tmp_path, changed(made, what))
+    _with_new_seal(open_page(path), path)
+    kind, said = verified(path)
+    assert (kind, bool(re.search(FOUND[what], said))) == ("bad", True), said
+
+
+def test_a_changed_script_does_not_run(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
+    content = made.replace(b"async function verifyReport()", b"async function verifyRep0rt()", 1)
+    assert content != made
+    page = open_page(write(tmp_path, content), watch=False)
+    assert state_of(page)[1].startswith("Not verified")
+    page.click("#verify-button")
+    assert state_of(page)[0] == "unknown"
+
+
+def _with_new_seal(page: Page, path: Path) -> None:
+    """Write the page with the seal that fits it, as somebody would who changed it."""
+    seal = page.evaluate("sha256Hex(bytesOfText(PAGE_AS_READ))")
+    path.write_bytes(re.sub(rb'(id="seal">")[0-9a-f]+', rb"\g<1>" + seal.encode(), path.read_bytes()))
+
+
+def test_a_proof_cannot_be_left_out(
+    made: bytes, tmp_path: Path, open_page: OpenPage, verified: Callable[..., tuple[str, str]]
+) -> None:
+    without = re.sub(rb'("table":"signals","id":1,[^}]*"proof":)\[[\d,]*\]', rb"\1null", made, count=1)
+    assert without != made
+    path = write(tmp_path, without)
+    _with_new_seal(open_page(path), path)
+    assert verified(path)[1].startswith("Do not trust this page: row 1 of signals has no proof")
+
+
+def test_rows_that_nobody_signed_yet_are_told_apart(
+    reports: Reports, verified: Callable[..., tuple[str, str]]
+) -> None:
+    with reports.book.connect() as db:
+        make_signal(db, 300)
+    kind, said = verified(reports.report("--from", "2001-01-01"))
+    assert (kind, "1 rows are newer than the checkpoint, so nobody vouches for them yet" in said) == (
+        "warn",
+        True,
+    )
+
+
+def test_the_key_that_a_reader_pastes_decides(
+    made: bytes, written_book: Book, tmp_path: Path, open_page: OpenPage
+) -> None:
+    page = open_page(write(tmp_path, made))
+    page.fill("#trust", public(written_book.key).read_text())
+    page.click("#verify-button")
+    assert "by the key that you pasted" in state_of(page)[1]
+    page.fill("#trust", public(make_key(tmp_path, file="other.key")).read_text())
+    page.click("#verify-button")
+    assert state_of(page)[0] == "bad"
+
+
+def test_a_row_that_was_changed_in_the_database_is_red_in_both(
+    reports: Reports, verified: Callable[..., tuple[str, str]]
+) -> None:
+    with reports.book.connect() as db:
+        tamper(db, "update signals set quantity = 7 where id = 2")
+    path = reports.report(expect=1)
+    kind, said = verified(path)
+    assert (kind, "row 2 of signals does not give its hash" in said) == ("bad", True)
+
+
+def test_a_locked_down_book_is_never_green(
+    reports: Reports, verified: Callable[..., tuple[str, str]]
+) -> None:
+    with reports.book.connect() as db:
+        query(db, "select _engage_lockdown('a drill', %s)", ['[{"drill": 1}]'])
+    kind, said = verified(reports.report(expect=1))
+    assert (kind, said.endswith("The verdict on the database stands above: locked down.")) == ("warn", True)
+
+
+def test_an_archived_book_verifies(
+    new_book: Book, tmp_path: Path, verified: Callable[..., tuple[str, str]]
+) -> None:
+    with new_book.connect() as db:
+        council = Council(db).bootstrap("ada", "ben", "cyd")
+        write_year(db, 1, 300)
+        council.enact("archive", Shelf(db, council).segment("ai_debates", 256), "ada", "ben", "cyd")
+        query(db, "call prune_archived('ai_debates', 256)")
+    new_book.sign()
+    path = Reports(new_book, tmp_path).report()
+    kind, said = verified(path)
+    assert kind == "good", said
+    text = path.read_text(encoding="utf-8")
+    assert "<td>1 to 256</td>" in text
+    assert "not here and not recomputed: ai_debates to row 256." in text
+
+
+def test_an_empty_book_has_nobody_to_vouch_for_it(
+    make_database: Callable[..., str],
+    template: str,
+    server: Server,
+    shared: Reports,
+    verified: Callable[..., tuple[str, str]],
+) -> None:
+    shared.run("--dsn", server.dsn(make_database(template)), "-o", shared.folder / "empty.html")
+    kind, said = verified(shared.folder / "empty.html")
+    assert (kind, "No checkpoint is in the page" in said) == ("warn", True)
+
+
+def test_hostile_texts_are_only_read(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(write(tmp_path, made))
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    texts = page.evaluate("REPORT.rows.map(textOf)")
+    for name, hostile in HOSTILE.items():
+        (row,) = (text for text in texts if f'"raw_payload":{{"name": "{name}"' in text)
+        assert json.loads(row)["raw_payload"]["text"] == hostile
+    assert page.title().startswith("Audit report")
+    assert page.locator("main b:text-is('bold')").count() == 0
+    assert not re.search("[\u200b\u202a-\u202e\u2028]", page.content())
+
+
+def test_a_text_of_a_megabyte_is_cut_and_it_says_so(made: bytes) -> None:
+    assert len(made) < 1_000_000
+    assert re.search(
+        rb"99\d,\d{3} more characters are left out\. alpha-db prove signals \d+ writes all", made
+    )
+    assert LONG[:300].encode() in made
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_the_screen(width: int, made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(write(tmp_path, made), width=width)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_prints_the_numbers_of_the_charts(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(write(tmp_path, made))
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.locator("figure details").first.get_attribute("open") == ""
+    assert page.locator("figure table").first.is_visible()
+    assert not page.locator("#verify-button").is_visible()
