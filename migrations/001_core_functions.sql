@@ -342,7 +342,7 @@ comment on function _fill is
 --
 --   _begin_migration(name)   takes the lock of all migrations and becomes alpha_owner; false if it is installed already
 --   … the statements …
---   _finish_migration(name)  leaves PUBLIC nothing, records the migration and the guards, gives role and path back
+--   _finish_migration(name)  leaves others nothing, records the migration and the guards, gives role and path back
 --
 -- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
 --
@@ -353,8 +353,8 @@ comment on function _fill is
 -- to this schema. And whatever runs before that names every function, type and operator with its schema. Only
 -- migrations call them.
 --
--- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
--- (06_guards/attach.sql). _begin_rollback looks for rows in the tables of 07_audit.
+-- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql), _revoke_from_public and
+-- _take_back_additions (06_guards/attach.sql). _begin_rollback looks for rows in the tables of 07_audit.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -439,7 +439,7 @@ as $function$
 begin
   perform pg_catalog.set_config(
     'search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform _revoke_from_public();
+  perform _revoke_from_public(), _take_back_additions();
   insert into installed_migrations (name, checksum) values (_finish_migration.name, _running_migration_checksum());
   -- Small tables that verify_guards joins a lot. Autovacuum never gets to them.
   analyze installation, chains;
@@ -448,7 +448,7 @@ begin
 end
 $function$;
 comment on function _finish_migration is
-  'Last statement of a migration: leaves PUBLIC nothing, records the migration and the guards as installed.';
+  'Last statement of a migration: leaves others nothing, records the migration and the guards as installed.';
 create function _begin_rollback(name text) returns void
 language plpgsql
 as $function$
@@ -4549,7 +4549,7 @@ comment on function changed_guards is
 
 -- sql/06_guards/attach.sql
 
--- The end of the first migration: what every migration leaves to PUBLIC, and the triggers of our own tables.
+-- The end of the first migration: what every migration leaves to others, and the triggers of our own tables.
 
 -- PUBLIC gets nothing: the last statement of each migration calls this.
 create function _revoke_from_public() returns void
@@ -4582,6 +4582,86 @@ $function$;
 comment on function _revoke_from_public is
   'Takes from PUBLIC what CREATE FUNCTION, CREATE DOMAIN and CREATE TYPE give it by default, on all objects of the '
   'owner role in this schema.';
+-- What somebody else adds to each new object, as an event trigger of the provider's or by default privileges for the
+-- owner role: row-level security, and rights. Recorded as guards these would look meant, and no application could
+-- write. So a migration takes them back from what it has made. What is older is as last recorded, or the migration
+-- would not have begun.
+create function _additions()
+returns table (addition text, kind text, name text, grantee text)
+language sql stable
+set search_path from current
+as $function$
+  with
+  home as (
+    select n.oid, (quote_ident(_owner_role())::regrole)::oid as owner from pg_namespace as n
+    where n.nspname = current_schema()),
+  recorded as materialized (
+    select f.value ->> 1 as kind, f.value ->> 2 as name
+    from (select g.facts from only guard_states as g order by g.id desc limit 1) as g
+    cross join lateral jsonb_array_elements(g.facts) as f
+    where (f.value ->> 1, f.value ->> 3) in (('relation', 'owner'), ('function', 'body'))),
+  relations as materialized (
+    select c.* from home join pg_class as c on c.relnamespace = home.oid and c.relowner = home.owner
+    where c.relkind in ('r', 'p', 'v', 'S')
+      and c.relname::text not in (select r.name from recorded as r where r.kind = 'relation')),
+  rights as (
+    select 'table' as kind, quote_ident(c.relname) as name, g.grantee
+    from relations as c cross join lateral _grants_text(c.relacl, c.relowner) as g
+    union all
+    select 'routine', p.oid::regprocedure::text, g.grantee
+    from home join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
+    cross join lateral _grants_text(p.proacl, p.proowner) as g
+    where p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+          not in (select r.name from recorded as r where r.kind = 'function'))
+  select 'row-level security', 'table', quote_ident(c.relname), null
+  from relations as c where c.relrowsecurity or c.relforcerowsecurity
+  union all
+  select 'rights of ' || r.grantee, r.kind, r.name,
+         case when r.grantee = 'PUBLIC' then 'public' else quote_ident(r.grantee) end
+  from rights as r
+  where r.grantee not in (_app_role('app_trading'), _app_role('app_auditor'), _app_role('app_risk'));
+$function$;
+comment on function _additions is
+  'What somebody else added to objects that no recorded state of the guards knows yet: row-level security, or the '
+  'rights of a grantee.';
+create function _take_back_additions() returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  item   record;
+  taken  text[] := '{}';
+begin
+  -- Nothing else adds anything, and most servers have neither.
+  if not exists (select from pg_event_trigger as e where e.evtname !~ '^alpha_ddl_guard_')
+     and not exists (select from pg_default_acl as d where d.defaclrole = quote_ident(_owner_role())::regrole) then
+    return;
+  end if;
+  for item in select a.* from _additions() as a loop
+    if item.grantee is null then
+      execute format('alter table %s disable row level security, no force row level security', item.name);
+    else
+      execute format('revoke all on %s %s from %s cascade', item.kind, item.name, item.grantee);
+    end if;
+    taken := taken || item.addition;
+  end loop;
+  if taken = '{}' then
+    return;
+  end if;
+  raise notice 'taken back from new objects: %. An event trigger or default privileges had added it.',
+    (select string_agg(format('%s (%s)', t.addition, t.times), ', ' order by t.addition)
+     from (select u.addition, count(*) as times from unnest(taken) as u(addition) group by 1) as t);
+  for item in select a.addition from _additions() as a loop
+    raise exception 'alpha-db: % was taken back from new objects, and is there again', item.addition
+      using errcode = '55000',
+            hint = 'An event trigger adds it at once. Disable that while you migrate, or install into a schema that it '
+                   'leaves alone: select evtname from pg_event_trigger.';
+  end loop;
+end
+$function$;
+comment on function _take_back_additions is
+  'Takes back what somebody else added to the objects that a migration has made, with a NOTICE. Raises 55000 if it is '
+  'there again at once.';
 -- Our own tables become append-only and chained like the log; here, because only now all functions exist that
 -- their triggers call.
 

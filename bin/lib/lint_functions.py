@@ -86,9 +86,9 @@ ACCEPTED = [
     (r"^append_", r"unmodified OUT variable \"correlation_id\"", "the caller gave it"),
     (r"^_grant\(", NOT_SANITIZED, "the privilege is a constant in the migrations that call it"),
     (
-        r"^(chain_rows|_log_tail|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|_check_in_parts|damaged_rows|_revoke_from_public)\(",
+        r"^(chain_rows|_log_tail|_set_column_length|_chain_generate|_chain_attach|chain_extend|find_chain_damage|verify_chain|_check_range_of_chain|_check_in_parts|damaged_rows|_revoke_from_public|_take_back_additions)\(",
         NOT_SANITIZED,
-        "the text comes from format with %I and %L, in chain_rows_sql and its callers, or from regprocedure",
+        "the text comes from format with %I and %L, in chain_rows_sql and its callers, regprocedure or quote_ident",
     ),
     (
         r"^(_find_by_key|_revoke_changes|_take_in_rows)\(",

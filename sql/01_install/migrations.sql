@@ -4,7 +4,7 @@
 --
 --   _begin_migration(name)   takes the lock of all migrations and becomes alpha_owner; false if it is installed already
 --   … the statements …
---   _finish_migration(name)  leaves PUBLIC nothing, records the migration and the guards, gives role and path back
+--   _finish_migration(name)  leaves others nothing, records the migration and the guards, gives role and path back
 --
 -- _begin_rollback and _finish_rollback are the same for a rollback, which refuses while an audit table holds rows.
 --
@@ -15,8 +15,8 @@
 -- to this schema. And whatever runs before that names every function, type and operator with its schema. Only
 -- migrations call them.
 --
--- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql) and _revoke_from_public
--- (06_guards/attach.sql). _begin_rollback looks for rows in the tables of 07_audit.
+-- They call record_guards (06_guards/states.sql), verify_guards (06_guards/verify.sql), _revoke_from_public and
+-- _take_back_additions (06_guards/attach.sql). _begin_rollback looks for rows in the tables of 07_audit.
 
 create function _take_migration_lock() returns void
 language plpgsql
@@ -104,7 +104,7 @@ as $function$
 begin
   perform pg_catalog.set_config(
     'search_path', pg_catalog.concat_ws(', ', pg_catalog.quote_ident(pg_catalog.current_schema()), 'pg_temp'), true);
-  perform _revoke_from_public();
+  perform _revoke_from_public(), _take_back_additions();
   insert into installed_migrations (name, checksum) values (_finish_migration.name, _running_migration_checksum());
   -- Small tables that verify_guards joins a lot. Autovacuum never gets to them.
   analyze installation, chains;
@@ -113,7 +113,7 @@ begin
 end
 $function$;
 comment on function _finish_migration is
-  'Last statement of a migration: leaves PUBLIC nothing, records the migration and the guards as installed.';
+  'Last statement of a migration: leaves others nothing, records the migration and the guards as installed.';
 
 create function _begin_rollback(name text) returns void
 language plpgsql

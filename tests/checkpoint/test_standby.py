@@ -51,6 +51,13 @@ def copy(book: Book, binaries: Path) -> Iterator[Book]:
         standby.stop()
 
 
+@pytest.mark.long
+def test_doctor_tells_a_standby(copy: Book) -> None:
+    told = {check["name"]: check for check in run("--dsn", copy.dsn, "doctor", "--json").json}
+    assert (told["primary"]["state"], told["primary"]["found"]) == ("lost", "a standby")
+    assert "checkpoints" not in told, "nothing can be recorded there"
+
+
 def pause_replay(copy: Book) -> None:
     """What the standby receives from now on, it does not replay."""
     with copy.connect() as conn:

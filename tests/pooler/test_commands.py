@@ -10,7 +10,7 @@ import click
 import pytest
 
 from alpha_db.cli.main import cli
-from tests.checkpoint.book import make_key
+from tests.checkpoint.book import make_key, run
 from tests.cli.desk import Desk
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
@@ -37,6 +37,7 @@ ELSEWHERE = {
 #: commands that change nothing, or may be run again
 AGAIN: dict[str, list[str]] = {
     "migrate": ["--list"],
+    "doctor": [],
     "status": [],
     "verify-chain": ["--jobs", "2"],
     "guards": [],
@@ -111,6 +112,13 @@ def test_commands_that_read(pooled: Desk, db: Connection, tmp_path: Path) -> Non
         pooled.run("verify-chain", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
         pooled.run("guards", "--checkpoints", str(runs), "--trust", f"{key}.vkey")
     assert_healthy(db)
+
+
+def test_doctor_says_how_to_migrate(server: Server, empty_database: str) -> None:
+    with pgbouncer(server, 1, "postgres") as folder:
+        dsn = through(folder, empty_database, "postgres")
+        told = run("--dsn", dsn, "doctor", "--json", expect=1).json
+    assert [check["name"] for check in told if check["state"] == "set"] == ["pooler"]
 
 
 def test_runs_are_cosigned(pooled: Desk, db: Connection, tmp_path: Path) -> None:

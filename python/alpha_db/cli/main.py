@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "alpha_db.demo.cli:demo",
     "server": "alpha_db.embedded.cli.server:server",
     "migrate": "alpha_db.cli.migrate:migrate",
+    "doctor": "alpha_db.doctor.cli:doctor",
     "status": "alpha_db.verify.cli.status:status",
     "verify-chain": "alpha_db.verify.cli.verify_chain:verify_chain",
     "guards": "alpha_db.verify.cli.guards:guards",

@@ -12,7 +12,7 @@ from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
 EXTRAS = ("risk", "evidence", "embedded", "demo", "retention", "report", "watch")
-PACKAGES = (*EXTRAS, "verify", "tables", "security", "service", "aio", "shell", "pages")
+PACKAGES = (*EXTRAS, "verify", "doctor", "tables", "security", "service", "aio", "shell", "pages")
 
 
 def load(where: str) -> Any:
