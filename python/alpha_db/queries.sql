@@ -193,6 +193,19 @@ select set_config('lock_timeout',
        set_config('datestyle', 'ISO', %(is_pooled)s::boolean) as datestyle
 from pg_settings as s where s.name = 'lock_timeout';
 
+-- name: limit_statements
+-- For the session; behind a pooler, which gives each transaction another one, the caller pins it.
+select set_config('statement_timeout', %(limit)s::text, %(is_pooled)s::boolean);
+
+-- name: metrics
+select name, labels, value from metrics();
+
+-- name: costly_metrics
+select name, labels, value from costly_metrics();
+
+-- name: watch_events
+select table_name, id, happened_at, event, what, detail from watch_events(after => %(after)s::jsonb);
+
 -- name: notify
 select pg_notify(%(channel)s, current_schema());
 

@@ -46,6 +46,7 @@ AGAIN: dict[str, list[str]] = {
     "attempts": [],
     "tables list": [],
     "lockdown status": [],
+    "watch": ["--once"],
     "checkpoint create": ["--key", "{key}", "{runs}"],
     "prove": ["signals", "1", "--checkpoints", "{runs}", "--trust", "{key}.vkey", "--output", "-"],
     "report": ["--checkpoints", "{runs}", "--trust", "{key}.vkey", "--output", "-"],

@@ -182,6 +182,26 @@ GROWTH = {
     "_storage_setting(text[],text)",
     "_vacuum_due()",
 }
+# the figures for monitoring, and what they call with the caller's rights
+MONITORING = {
+    "costly_metrics()",
+    "metrics()",
+    "watch_events(jsonb,integer)",
+    "_figures(text[])",
+    "_figures_of_attempts()",
+    "_figures_of_chains()",
+    "_figures_of_checkpoints()",
+    "_figures_of_damage()",
+    "_figures_of_growth()",
+    "_figures_of_guards()",
+    "_figures_of_headroom()",
+    "_figures_of_lockdown()",
+    "_figures_of_locks()",
+    "_figures_of_place()",
+    "_figures_of_proposals()",
+    "_figures_of_verification()",
+    "_seconds_of(timestamp with time zone)",
+}
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
         # writing
@@ -235,6 +255,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *LOGS,
         *HISTORY,
         *GROWTH,
+        *MONITORING,
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",
         "_fill(text,text[])",
