@@ -6,7 +6,7 @@ COPY docs/man docs/man
 COPY python python
 COPY migrations migrations
 COPY superuser superuser
-RUN pip install --no-cache-dir '.[risk,evidence]' && rm -rf /src/*
+RUN pip install --no-cache-dir '.[risk,evidence,watch]' && rm -rf /src/*
 WORKDIR /
 USER nobody
 ENTRYPOINT ["alpha-db"]

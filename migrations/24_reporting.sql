@@ -331,6 +331,392 @@ comment on function limits_over_time is
   'none were set yet.';
 perform _grant('execute on routine', '{limits_over_time}', '{app_auditor}');
 
+-- sql/18_reporting/figures.sql
+
+-- Figures that cost little: metrics() gives them at each scrape
+--
+-- A function for each part of the installation. Each gives rows of (name, labels, value) in Prometheus' words: names
+-- begin with alpha_db_, units are seconds, what only grows ends with _total, moments are Unix time and end with
+-- _timestamp_seconds. What is not known has no row: no figure is better than a wrong one.
+
+create function _seconds_of(moment timestamptz) returns double precision
+language sql immutable
+set search_path from current
+as $function$
+  select extract(epoch from moment)::double precision where isfinite(moment);
+$function$;
+comment on function _seconds_of is 'A moment as Unix time; null for one that is not finite.';
+create function _figures_of_place()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+set row_security = off
+as $function$
+  select 'alpha_db_database_info',
+         jsonb_build_object('database', current_database(), 'schema', current_schema(),
+                            'server_version', current_setting('server_version'),
+                            'installation_id', i.installation_id),
+         1
+  from only installation as i
+  union all
+  select f.name, '{}'::jsonb, f.value
+  from replay_lag() as r
+  cross join lateral (values ('alpha_db_in_recovery', r.in_recovery::integer::double precision),
+                             ('alpha_db_replay_age_seconds', r.seconds)) as f(name, value)
+  where f.value is not null;
+$function$;
+comment on function _figures_of_place is 'Figures: which installation this is, and whether on a standby.';
+create function _figures_of_lockdown()
+returns table (name text, labels jsonb, value double precision)
+language plpgsql stable security definer
+set search_path from current
+set row_security = off
+set enable_seqscan = off set jit = off
+as $function$
+declare
+  latest  lockdown_events;
+begin
+  select * into latest from only lockdown_events as l order by l.id desc limit 1;
+  name := 'alpha_db_writers_locked_out';
+  labels := '{}';
+  -- As a writer does (08_lockdown/writers.sql), it believes a release that a writer has seen. Otherwise it checks the
+  -- signatures; on a standby, too, because what writers have seen is not replicated.
+  if latest.event_type = 'RELEASED' and not pg_is_in_recovery() then
+    if latest.alarm is not distinct from pg_sequence_last_value('lockdown_alarm'::regclass)
+       and not _alarm_is_raised() then
+      value := 0;
+      return next;
+      return;
+    end if;
+  end if;
+  value := (not _lockdown_is_lifted(latest))::integer;
+  return next;
+end
+$function$;
+comment on function _figures_of_lockdown is 'Figures: whether writers are locked out.';
+create function _figures_of_chains()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+as $function$
+  select f.name, jsonb_build_object('table', s.table_name), f.value
+  from chain_status() as s
+  cross join lateral (
+    values ('alpha_db_table_readable', (s.error_code is null)::integer::double precision),
+           ('alpha_db_rows_total', case when s.error_code is null then coalesce(s.last_id, 0) end),
+           ('alpha_db_last_row_timestamp_seconds', _seconds_of(s.last_created_at)),
+           ('alpha_db_clock_ahead_seconds',
+            case when s.error_code is null
+                 then coalesce(greatest(_seconds_of(s.last_created_at) - _seconds_of(clock_timestamp()), 0), 0) end))
+    as f(name, value)
+  where f.value is not null;
+$function$;
+comment on function _figures_of_chains is
+  'Figures: how many rows each chain ever got, the time of its last row, and how far that is ahead of the clock.';
+create function _figures_of_verification()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+set row_security = off
+set enable_seqscan = off set jit = off
+as $function$
+  select 'alpha_db_verification_runs_total', '{}'::jsonb,
+         coalesce((select max(v.id) from only verification_runs as v), 0)::double precision
+  union all
+  (select 'alpha_db_verification_last_timestamp_seconds', '{}', _seconds_of(v.created_at)
+   from only verification_runs as v order by v.id desc limit 1)
+  union all
+  (select 'alpha_db_verification_last_full_timestamp_seconds', '{}', _seconds_of(v.created_at)
+   from only verification_runs as v where v.is_full order by v.id desc limit 1)
+  union all
+  select 'alpha_db_verified_last_id', jsonb_build_object('table', h.table_name), h.last_id
+  from _verified_heads() as h;
+$function$;
+comment on function _figures_of_verification is
+  'Figures: recorded verification runs that found nothing wrong, and how far the last one read each chain.';
+create function _figures_of_checkpoints()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+set row_security = off
+set enable_seqscan = off set jit = off
+as $function$
+  select 'alpha_db_checkpoint_runs_total', '{}'::jsonb,
+         coalesce((select max(r.id) from only checkpoint_runs as r), 0)::double precision
+  union all
+  (select 'alpha_db_checkpoint_last_timestamp_seconds', '{"source": "database"}', _seconds_of(r.created_at)
+   from only checkpoint_runs as r order by r.id desc limit 1);
+$function$;
+comment on function _figures_of_checkpoints is
+  'Figures: runs that a checkpoint covers. Whether each was signed, and where the notes are, the database cannot know.';
+create function _figures_of_attempts()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+as $function$
+  select 'alpha_db_attempts_refused_total',
+         jsonb_build_object('code', a.code, 'table', a.table_name, 'operation', a.operation), a.attempts
+  from rejected_attempts() as a;
+$function$;
+comment on function _figures_of_attempts is 'Figures: refused attempts by kind.';
+create function _figures_of_locks()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+as $function$
+  with
+  locks as materialized (
+    select h.lock_name, h.granted, h.pid, h.gid, _seconds_of(clock_timestamp()) - _seconds_of(h.since) as seconds,
+           case when h.pid is null then 'prepared transaction' else 'session' end as holder
+    from lock_holders() as h
+    where h.login is not null or h.pid is null  -- PostgreSQL's own processes give way by themselves
+  ),
+  waits as (
+    select w.pid, max(w.seconds) as seconds,
+           max(coalesce((select min(g.holder) from locks as g where g.granted and g.lock_name = w.lock_name),
+                        'session')) as holder
+    from locks as w where not w.granted group by w.pid
+  ),
+  holds as (
+    select g.holder, coalesce(g.pid::text, g.gid) as transaction, max(g.seconds) as seconds
+    from locks as g where g.granted group by 1, 2
+  )
+  select f.name, jsonb_build_object('holder', k.holder), f.value
+  from (values ('prepared transaction'), ('session')) as k(holder)
+  cross join lateral (select count(*) as number, coalesce(max(w.seconds), 0) as longest
+                      from waits as w where w.holder = k.holder) as w
+  cross join lateral (select count(*) as number, bool_and(h.seconds is not null) as is_seen,
+                             max(h.seconds) as longest
+                      from holds as h where h.holder = k.holder) as h
+  cross join lateral (
+    values ('alpha_db_lock_waiters', w.number::double precision),
+           ('alpha_db_lock_longest_wait_seconds', w.longest),
+           ('alpha_db_lock_holders', h.number),
+           ('alpha_db_lock_longest_hold_seconds', case when h.number = 0 then 0 when h.is_seen then h.longest end))
+    as f(name, value)
+  where f.value is not null;
+$function$;
+comment on function _figures_of_locks is
+  'Figures: who holds a lock of this installation, and who waits, by what holds it. How long a session has held it is '
+  'left out if the caller may not see that of every one.';
+create function _figures_of_proposals()
+returns table (name text, labels jsonb, value double precision)
+language sql stable security definer
+set search_path from current
+set row_security = off
+set jit = off
+as $function$
+  with pending as materialized (
+    select p.expires_at from only proposals as p
+    where p.expires_at > clock_timestamp() and _proposal_status(p) = 'PENDING'
+  )
+  select f.name, '{}'::jsonb, f.value
+  from (select count(*) as number, _seconds_of(min(p.expires_at)) as next from pending as p) as p
+  cross join lateral (values ('alpha_db_proposals_pending', p.number::double precision),
+                             ('alpha_db_proposal_next_expiry_timestamp_seconds', p.next)) as f(name, value)
+  where f.value is not null;
+$function$;
+comment on function _figures_of_proposals is
+  'Figures: proposals that wait for votes, and when the next of them expires.';
+
+-- sql/18_reporting/figures_costly.sql
+
+-- Figures that cost more: costly_metrics() gives them, and a monitor asks for them every half minute or so
+--
+-- Comparing the guards takes a tenth of a second. Damage needs signatures checked once there was a release. The rest
+-- costs some milliseconds, and changes slowly.
+
+create function _figures_of_guards()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+as $function$
+  select 'alpha_db_guards_changed', '{}'::jsonb, count(*)::double precision from verify_guards();
+$function$;
+comment on function _figures_of_guards is 'Figures: how many guards are not as last recorded.';
+create function _figures_of_damage()
+returns table (name text, labels jsonb, value double precision)
+language sql stable security definer
+set search_path from current
+set row_security = off
+as $function$
+  with
+  lockdown as materialized (select s.* from lockdown_status() as s),
+  places as materialized (
+    select d.value ->> 'table' as table_name, d.value ->> 'verdict' as verdict
+    from lockdown as s cross join lateral _damage_items(s.damage) as d
+  ),
+  acknowledged as materialized (
+    select distinct a.table_name from acknowledged_damage() as a
+  ),
+  tables as (
+    select s.table_name, (select count(*) from places as p where p.table_name = s.table_name) as damaged,
+           case
+             when s.error_code = 'AUD-009' then 'table_missing'
+             when s.error_code is not null then 'not_run'
+             else coalesce((select min(p.verdict) from places as p where p.table_name = s.table_name),
+                           (select 'acknowledged' from acknowledged as a where a.table_name = s.table_name),
+                           (select case when h.last_id > coalesce(s.last_id, 0) then 'tail_missing' else 'intact' end
+                            from _verified_heads() as h where h.table_name = s.table_name),
+                           case when s.last_id is null then 'empty' else 'not_verified' end) end as verdict
+    from chain_status() as s
+  )
+  select 'alpha_db_damaged_places', jsonb_build_object('table', t.table_name), t.damaged::double precision
+  from tables as t
+  union all
+  select 'alpha_db_verdict_info', jsonb_build_object('table', t.table_name, 'verdict', t.verdict), 1
+  from tables as t
+  union all
+  select 'alpha_db_lockdown_since_timestamp_seconds', '{}', _seconds_of(s.since)
+  from lockdown as s where s.since is not null
+  union all
+  -- An alarm that no lawful release answers, whatever the events say (08_lockdown/engage.sql)
+  select 'alpha_db_lockdown_proven', '{}', s.is_locked::integer from lockdown as s;
+$function$;
+comment on function _figures_of_damage is
+  'Figures: what is known of each chain, how many damaged places verification found in it since the last lawful '
+  'release, and whether the lockdown holds after all signatures were checked.';
+create function _figures_of_growth()
+returns table (name text, labels jsonb, value double precision)
+language sql stable
+set search_path from current
+as $function$
+  select f.name, jsonb_build_object('table', g.table_name), f.value
+  from growth() as g
+  cross join lateral (
+    values ('alpha_db_rows_stored', g.rows_stored::double precision),
+           ('alpha_db_table_bytes', g.bytes),
+           ('alpha_db_retention_overdue_rows', g.rows_overdue)) as f(name, value)
+  where g.table_name is not null and f.value is not null;
+$function$;
+comment on function _figures_of_growth is
+  'Figures: rows and bytes of each chain, and rows that are older than its retention policy allows.';
+create function _figures_of_headroom()
+returns table (name text, labels jsonb, value double precision)
+language sql volatile
+set search_path from current
+as $function$
+  with kinds as materialized (
+    select h.kind, count(h.problem) as problems, max(h.used / nullif(h.usable, 0)::double precision) as used,
+           min(h.days_left) * 86400 as left
+    from headroom() as h group by h.kind
+  )
+  select f.name, jsonb_build_object('kind', k.kind), f.value
+  from kinds as k
+  cross join lateral (
+    values ('alpha_db_headroom_problems', k.problems::double precision),
+           ('alpha_db_headroom_used_ratio', k.used),
+           ('alpha_db_headroom_left_seconds', k.left)) as f(name, value)
+  where f.value is not null;
+$function$;
+comment on function _figures_of_headroom is
+  'Figures: what runs out, by kind: where somebody has to act, the fullest, and how long the first of them lasts.';
+
+-- sql/18_reporting/metrics.sql
+
+-- What a monitor asks: metrics() at each scrape, costly_metrics() every half minute, watch_events() for what happened
+--
+-- A part that fails takes no other with it: its figures are left out, alpha_db_part_up says 0 for it, and
+-- alpha_db_part_error_info says why. So whoever drops or locks a table of ours does not hide the rest.
+--
+-- metrics() counts no rows. It looks up the ends of each chain by primary key, so it costs the same over ten million
+-- rows as over ten. A lock that somebody holds costs it 0.1 s, no more.
+
+create function _figures(parts text[])
+returns table (name text, labels jsonb, value double precision)
+language plpgsql volatile
+set search_path from current
+set lock_timeout = '100ms'
+as $function$
+declare
+  part     text;
+  problem  text;
+begin
+  foreach part in array parts loop
+    begin
+      return query execute format('select f.name, f.labels, f.value from %I() as f', '_figures_of_' || part);
+      problem := null;
+    exception when others then
+      problem := sqlstate;
+    end;
+    return query select 'alpha_db_part_up', jsonb_build_object('part', part),
+                        (problem is null)::integer::double precision;
+    if problem is not null then
+      return query select 'alpha_db_part_error_info', jsonb_build_object('part', part, 'code', problem),
+                          1::double precision;
+    end if;
+  end loop;
+end
+$function$;
+comment on function _figures is
+  'The figures of some parts, each followed by whether it could be read, and the SQLSTATE if it could not.';
+create function metrics()
+returns table (name text, labels jsonb, value double precision)
+language sql volatile
+set search_path from current
+as $function$
+  select f.* from _figures('{place, lockdown, chains, verification, checkpoints, attempts, locks, proposals}') as f;
+$function$;
+comment on function metrics is
+  'The figures of this moment, in Prometheus'' words: name, labels, value. It counts no rows, so it may be called '
+  'every few seconds.';
+create function costly_metrics()
+returns table (name text, labels jsonb, value double precision)
+language sql volatile
+set search_path from current
+as $function$
+  select f.* from _figures('{guards, damage, growth, headroom}') as f;
+$function$;
+comment on function costly_metrics is
+  'The figures that cost a tenth of a second and more: guards, damage, growth, headroom. As metrics(), for every half '
+  'minute.';
+create function watch_events(after jsonb, at_most integer default 100)
+returns table (table_name text, id bigint, happened_at timestamptz, event text, what text, detail jsonb)
+language sql stable security definer
+set search_path from current
+set row_security = off
+set enable_seqscan = off set jit = off
+as $function$
+  -- A chain lets in one transaction after the other, so no lower id appears later.
+  (select 'lockdown_events', l.id, l.created_at,
+          case when l.event_type = 'RELEASED' and _release_holds(l) then 'lockdown_released'
+               when l.event_type = 'RELEASED' then 'release_not_approved'
+               when l.damage = '[]' then 'lockdown_engaged' else 'damage_found' end,
+          l.reason,
+          jsonb_build_object('proposal_id', l.proposal_id, 'recorded_by', l.recorded_by,
+                             'damaged_places', jsonb_array_length(l.damage),
+                             'damage', jsonb_path_query_array(l.damage, '$[0 to 19]'))
+   from only lockdown_events as l
+   where l.id > coalesce((after ->> 'lockdown_events')::bigint, 0) order by l.id limit at_most)
+  union all
+  (select 'proposals', p.id, p.created_at, 'proposal_made', p.reason,
+          jsonb_build_object('proposal_id', p.proposal_id, 'kind', p.kind, 'proposer', a.name,
+                             'expires_at', p.expires_at, 'status', s.status, 'approvals', s.approvals,
+                             'needed', s.needed)
+   from only proposals as p
+   join only agents as a on a.agent_id = p.proposer
+   cross join lateral proposal_progress(p.proposal_id) as s
+   where p.id > coalesce((after ->> 'proposals')::bigint, 0) order by p.id limit at_most)
+  union all
+  (select 'risk_change_log', c.id, c.created_at, 'proposal_applied', p.reason,
+          jsonb_build_object('proposal_id', c.proposal_id, 'kind', c.kind, 'version', c.version,
+                             'approvals', jsonb_array_length(c.approvals))
+   from only risk_change_log as c
+   join only proposals as p on p.proposal_id = c.proposal_id
+   where c.id > coalesce((after ->> 'risk_change_log')::bigint, 0) order by c.id limit at_most)
+  order by 3, 1, 2;
+$function$;
+comment on function watch_events is
+  'What happened after the rows that after names, {"lockdown_events": 3, "proposals": 7, "risk_change_log": 6}, oldest '
+  'first: lockdown_engaged, damage_found, lockdown_released, release_not_approved, proposal_made, proposal_applied. Of '
+  'each table so many rows at most.';
+perform _grant('execute on routine',
+              '{metrics, costly_metrics, watch_events, _figures, _seconds_of, _figures_of_place, _figures_of_lockdown,
+                _figures_of_chains, _figures_of_verification, _figures_of_checkpoints, _figures_of_attempts,
+                _figures_of_locks, _figures_of_proposals, _figures_of_guards, _figures_of_damage, _figures_of_growth,
+                _figures_of_headroom}',
+              '{app_auditor}');
+
 perform _finish_migration('24_reporting');
 end
 $migration$;

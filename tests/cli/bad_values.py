@@ -21,6 +21,7 @@ ALWAYS = {
     "server run": ["--pg", "none"],
     "server start": ["--pg", "none"],
     "risk watch": ["--once", "--timeout", "0.01"],
+    "watch": ["--once"],
 }
 #: The same option of nearly every command: tried with two of them.
 SHARED = ("dsn", "schema", "lock_timeout", "agent", "key", "public", "passphrase_file", "lifetime", "reason")

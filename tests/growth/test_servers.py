@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.cli.desk import Desk
 from tests.cluster import SETTINGS, Server
 from tests.growth.years import write
 from tests.support import Connection, migrate_with_psql, one, query, wait_until
@@ -70,3 +71,34 @@ def test_a_standby_says_the_same(db: Connection, standby: Server) -> None:
             "transaction ids",
             "ids",
         }
+
+
+@pytest.mark.long
+def test_a_standby_gives_every_metric(
+    primary: Server, standby: Server, db: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a release, too: which alarm writers have seen, it cannot read."""
+    desk = Desk(primary.dsn("trading"), tmp_path, capsys)
+    desk.bootstrap("ada", "ben", "cyd")
+    write(db, 3)
+    query(db, "select * from verify_checkpoint('signals', 1, sha256('another book'))")
+    assert _locks_on(db, standby) == [1, 1, 1]
+    release = desk.propose("ada", "lockdown", "release", reason="looked at")
+    desk.approve(release, "ben", "cyd")
+    assert _locks_on(db, standby) == [1, 0, 0]
+
+
+def _locks_on(db: Connection, standby: Server) -> list[float]:
+    """Whether it is a standby, writers are locked out, the lockdown is proven there. All parts must be readable."""
+    position = one(db, "select pg_current_wal_lsn()")
+    with psycopg.connect(standby.dsn("trading"), autocommit=True) as copy:
+        wait_until(copy, f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")
+        rows = [
+            row for call in ("metrics", "costly_metrics") for row in query(copy, f"select * from {call}()")
+        ]
+    assert {row["value"] for row in rows if row["name"] == "alpha_db_part_up"} == {1}
+    values = {row["name"]: row["value"] for row in rows if not row["labels"]}
+    return [
+        values[name]
+        for name in ("alpha_db_in_recovery", "alpha_db_writers_locked_out", "alpha_db_lockdown_proven")
+    ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -149,7 +151,9 @@ def test_a_row_that_may_have_a_nul_is_put_into_words(shared: Reports) -> None:
 
 def test_attempts_that_no_run_counted_are_not_none() -> None:
     day = datetime(2027, 1, 1, tzinfo=UTC)
-    quiet = reading.Activity(*[reading.Part()] * 9, covered=reading.Period(day, day + timedelta(days=1)))
+    names = [field.name for field in fields(reading.Activity) if field.name != "covered"]
+    parts: dict[str, Any] = dict.fromkeys(names, reading.Part())
+    quiet = reading.Activity(**parts, covered=reading.Period(day, day + timedelta(days=1)))
     said = markup(activity_charts(quiet))
     assert "<b>Refused attempts</b> Not counted in this period" in said
 

@@ -87,7 +87,9 @@ SIGNING = {
     "approval_message(uuid,uuid,text,timestamp with time zone)",
     "ed25519_verify(bytea,bytea,bytea)",
     "proposal_message(uuid,text,jsonb,text,uuid,timestamp with time zone,text)",
+    "proposal_changes(uuid)",
     "proposal_progress(uuid)",
+    "proposal_voters(uuid)",
 }
 # the Merkle logs, and what their functions call with the caller's rights
 LOGS = {
@@ -180,6 +182,26 @@ GROWTH = {
     "_storage_setting(text[],text)",
     "_vacuum_due()",
 }
+# the figures for monitoring, and what they call with the caller's rights
+MONITORING = {
+    "costly_metrics()",
+    "metrics()",
+    "watch_events(jsonb,integer)",
+    "_figures(text[])",
+    "_figures_of_attempts()",
+    "_figures_of_chains()",
+    "_figures_of_checkpoints()",
+    "_figures_of_damage()",
+    "_figures_of_growth()",
+    "_figures_of_guards()",
+    "_figures_of_headroom()",
+    "_figures_of_lockdown()",
+    "_figures_of_locks()",
+    "_figures_of_place()",
+    "_figures_of_proposals()",
+    "_figures_of_verification()",
+    "_seconds_of(timestamp with time zone)",
+}
 FUNCTIONS: dict[str, set[str]] = {
     "app_trading": {
         # writing
@@ -233,6 +255,7 @@ FUNCTIONS: dict[str, set[str]] = {
         *LOGS,
         *HISTORY,
         *GROWTH,
+        *MONITORING,
         "_acknowledged_if_known()",
         "_ahead_of_clock(timestamp with time zone)",
         "_fill(text,text[])",

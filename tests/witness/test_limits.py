@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.evidence.witness.request import MAX_REQUEST
-from alpha_db.evidence.witness.server import MAX_CONNECTIONS
+from alpha_db.service.bounded import MAX_CONNECTIONS
 from tests.witness.by_hand import LOG, Signer, request
 from tests.witness.running import Running, answered, exchange, in_process, received, until
 

@@ -11,7 +11,7 @@ import click
 from alpha_db.errors import ExtraMissing
 
 #: The packages beside the core. Those that need libraries of their own are extras of the same name.
-EXTRAS = ("risk", "evidence", "embedded", "demo", "retention", "report")
+EXTRAS = ("risk", "evidence", "embedded", "demo", "retention", "report", "watch")
 PACKAGES = (*EXTRAS, "verify", "doctor", "tables", "security", "service", "aio", "shell", "pages")
 
 

@@ -34,7 +34,7 @@ _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ra
 
 
 @click.command(short_help="Watch the limits as an order path gets them.")
-@click.option("--once", is_flag=True, help="Wait for a verified state, print it and end.")
+@click.option("--once", is_flag=True, help="Print it once and end.")
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -56,10 +56,11 @@ def watch(
 ) -> None:
     """Show the limits as a running guardrail holds them, verified, with its lease; Ctrl-C ends.
 
-    Through a pooler such as PgBouncer no notification arrives: limits are then read every half second only.
+    For metrics of the log use alpha-db watch. Through a pooler such as PgBouncer no notification arrives: limits are
+    then read every half second only.
 
-    With --once exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one answer, or without
-    --once one at each change; so does a pipe or a file, in words.
+    With --once it waits for a verified state. It exits 0 if limits hold and 3 if it is in Safe Mode. --json prints one
+    answer, or without --once one at each change; so does a pipe or a file, in words.
 
     \b
     Examples:
