@@ -250,6 +250,10 @@ def test_the_key_that_a_reader_pastes_decides(
     page.fill("#trust", public(written_book.key).read_text())
     page.click("#verify-button")
     assert "by the key that you pasted" in state_of(page)[1]
+    page.fill("#trust", "hello")
+    page.click("#verify-button")
+    page.wait_for_selector("text=Not verified: that is no public key")
+    assert state_of(page)[0] == "unknown"
     page.fill("#trust", public(make_key(tmp_path, file="other.key")).read_text())
     page.click("#verify-button")
     assert state_of(page)[0] == "bad"

@@ -50,7 +50,7 @@ async function readKey(text) {
   const bytes = content ? bytesOfBase64(content) : new Uint8Array();
   const named = name && (await sha256Hex(joined(bytesOfText(`${name}\n`), bytes))).slice(0, 8);
   if (bytes.length !== 33 || bytes[0] !== 1 || named !== id) {
-    throw new Error("the public key is none: it looks like name+01234567+AQ…, as alpha-db checkpoint show prints it.");
+    throw new Error("that is no public key: one looks like name+01234567+AQ…, as alpha-db checkpoint show prints it.");
   }
   return { name, id, bytes: bytes.slice(1) };
 }
@@ -71,7 +71,8 @@ async function openNote(note, keys, what) {
       }
     }
   }
-  throw new Error(`${what} is not signed by ${keys.map((key) => key.name).join(", ") || "any key"}.`);
+  const named = keys.map((key) => `${key.name} (key ${key.id})`).join(", ");
+  throw new Error(`${what} is not signed by ${named || "any key"}.`);
 }
 
 // Where each log stood, by the run that the signed checkpoint ends with.
@@ -204,9 +205,13 @@ function throwAll(wrong) {
   }
 }
 
-async function verifyReport() {
+async function pastedKeys() {
   const given = document.getElementById("trust").value.split("\n").filter((line) => line.trim());
-  const pasted = await Promise.all(given.map(readKey));
+  return Promise.all(given.map(readKey));
+}
+
+async function verifyReport() {
+  const pasted = await pastedKeys();
   const run = await checkpointSigner(pasted);
   const nodes = REPORT.nodes.map(bytesOfBase64);
   const rows = await everyOne(REPORT.rows, (row) => verifyRow(row, run?.heads[row.table], nodes));
@@ -235,6 +240,12 @@ async function verifyReport() {
 }
 
 async function verifyAndShow() {
+  try {
+    await ((await whyNoCrypto()) ?? pastedKeys());
+  } catch (problem) {
+    showVerification("unknown", `Not verified: ${problem.message}`); // a slip of the reader is no fault of the page
+    return;
+  }
   const isGood = await verifyPage(verifyReport);
   if (isGood && !(isVouchedFor && REPORT.state === "intact")) {
     showVerification("warn", document.querySelector("#verification .said").textContent);
