@@ -100,6 +100,7 @@ def _about(reading: Reading) -> str:
 def _verdict(verdict: Verdict) -> Element:
     return element(
         "div",
+        element("p", "What alpha-db found in the database when it wrote this page:", class_="dim"),
         element("p", state(verdict.kind, verdict.headline), class_="verdict"),
         element("ul", *(element("li", state(kind, said)) for kind, said in verdict.found), class_="found"),
         class_=f"box {verdict.kind}",

@@ -78,13 +78,13 @@ def judge(reading: Reading, policy: Policy | None) -> Verdict:
         *_limits(checked),
     ]
     state = _state(checked)
-    if state is State.DAMAGED:
+    headline = _headline(state, checked)
+    if state is State.DAMAGED and headline not in (GUARDS, REFUSED):
         found.append(
             ("warn", "A report records nothing and engages no lockdown: run alpha-db verify-chain now.")
         )
     order: list[Kind] = ["bad", "unknown", "warn", "good"]
     found.sort(key=lambda each: order.index(each[0]))
-    headline = _headline(state, checked)
     return Verdict(state, "warn" if headline in (IN_ITSELF, ACKNOWLEDGED) else state.kind, headline, found)
 
 
