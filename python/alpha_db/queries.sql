@@ -449,7 +449,7 @@ select agent_id, name, role, public_key, replaces, proposal_id, enrolled_at, rev
 
 -- name: proposals
 select proposal_id, kind, payload, reason, proposer, proposer_name, previous, digest, signed_text, expires_at,
-       created_at, status, approvals, needed
+       created_at, status, approvals, needed, direction
 from vw_proposals
 where (%(proposal)s::text is null or proposal_id::text like %(proposal)s || '%%')
   and (%(every)s::boolean or status = 'PENDING')
@@ -458,12 +458,16 @@ order by created_at;
 -- name: proposal_signature
 select proposer_key, signature, origin from proposals where proposal_id = %(proposal_id)s::uuid;
 
--- name: votes
-select v.agent_id, a.name, v.decision, v.signed_at
-from votes as v
-join vw_agents as a on a.agent_id = v.agent_id
-where v.proposal_id = %(proposal_id)s::uuid
-order by v.id;
+-- name: proposal_changes
+select p.proposal_id, c.name, c.old_value as old, c.new_value as new, c.direction
+from unnest(%(proposal_ids)s::uuid[]) as p(proposal_id) cross join lateral proposal_changes(p.proposal_id) as c;
+
+-- name: proposal_voters
+select p.proposal_id, v.agent_id, v.name, v.role, v.decision, v.signed_at, v.voted_at, v.counts, v.may_vote
+from unnest(%(proposal_ids)s::uuid[]) as p(proposal_id) cross join lateral proposal_voters(p.proposal_id) as v;
+
+-- name: vote_signatures
+select agent_id, agent_key, decision, signed_at, signature from votes where proposal_id = %(proposal_id)s::uuid;
 
 -- name: approval_message
 select approval_message(

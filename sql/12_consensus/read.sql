@@ -1,7 +1,7 @@
 -- Reading: where a proposal stands, the agents and their keys, the damage, the evidence for clients; and the grants
 
 create function proposal_progress(proposal_id uuid)
-returns table (status text, approvals bigint, needed integer)
+returns table (status text, approvals bigint, needed integer, direction text)
 language sql stable security definer
 set search_path from current
 set row_security = off
@@ -14,19 +14,22 @@ as $function$
               else (select count(*) from only votes as v
                     where v.proposal_id = p.proposal_id and v.decision::text = 'APPROVE'::text
                       and v.agent_id in (select e.* from _eligible_voters(p) as e)) end,
-         -- A kind that was put there by force must not hide the other proposals.
+         -- What was put there by force has no direction; it must not hide the other proposals.
          case when s.status = 'APPLIED' then c.approvals
-              when p.kind::text = any (_proposal_kinds()) then _approvals_needed(p, _current_state_text()::jsonb) end
+              when s.direction is not null then
+                _quorum_for(s.direction, p.kind::text, _quorum(),
+                            (select count(*)::integer from _eligible_voters(p))) end,
+         s.direction
   from only proposals as p
-  cross join lateral (select _proposal_status(p) as status offset 0) as s
+  cross join lateral (select _proposal_status(p) as status, _proposal_direction(p) as direction offset 0) as s
   left join lateral (
     select case when jsonb_typeof(l.approvals) = 'array' then jsonb_array_length(l.approvals) end as approvals
     from only risk_change_log as l where l.proposal_id = p.proposal_id) as c on true
   where p.proposal_id = proposal_progress.proposal_id;
 $function$;
 comment on function proposal_progress is
-  'Where a proposal stands: status, approvals that count now, approvals it needs now; for an applied one, how many it '
-  'had and needed.';
+  'Where a proposal stands: status, approvals that count now, approvals it needs now (for an applied one, how many it '
+  'had and needed), and what it does: tighten, loosen or govern.';
 
 create function agent_keys()
 returns table (agent_id uuid, name text, role text, public_key text, replaces uuid, proposal_id uuid,
@@ -123,10 +126,10 @@ comment on column vw_agents.signature is
 
 create view vw_proposals with (security_invoker = true) as
 select p.proposal_id, p.kind, p.payload, p.reason, p.proposer, a.name as proposer_name, p.previous, p.digest,
-       p.signed_text, p.expires_at, p.created_at, s.status, s.approvals, s.needed
+       p.signed_text, p.expires_at, p.created_at, s.status, s.approvals, s.needed, s.direction
 from only proposals as p
 join only agents as a on a.agent_id = p.proposer
-cross join lateral proposal_progress(p.proposal_id) as s(status, approvals, needed)
+cross join lateral proposal_progress(p.proposal_id) as s(status, approvals, needed, direction)
 where _sees_every_row('{proposals,agents}'::text[]);
 comment on view vw_proposals is 'Proposals and where they stand.';
 comment on column vw_proposals.proposal_id   is 'Identity of the proposal.';
@@ -144,12 +147,14 @@ comment on column vw_proposals.status        is 'PENDING, APPLIED, REJECTED, WIT
 comment on column vw_proposals.approvals     is 'Approvals that count now; of an applied one, those that carried it.';
 comment on column vw_proposals.needed is
   'Approvals it needs now, or needed when it was applied, besides the proposer''s signature.';
+comment on column vw_proposals.direction is
+  'What it does, or did, to the state that it was made for: tighten, loosen, or govern (who decides).';
 
 select _grant('select on', '{agents, agent_revocations, proposals, votes, risk_change_log, vw_agents, vw_proposals}',
               '{app_risk, app_auditor}');
 select _grant('execute on routine',
-              '{proposal_message, bootstrap_message, approval_message, proposal_progress, damaged_rows,
-                ed25519_verify}',
+              '{proposal_message, bootstrap_message, approval_message, proposal_progress, proposal_changes,
+                proposal_voters, damaged_rows, ed25519_verify}',
               '{app_risk, app_auditor}');
 select _grant('execute on routine', '{agent_keys, lockdown_evidence}', '{app_trading, app_auditor, app_risk}');
 select _grant('execute on routine', '{propose, vote}', '{app_risk}');

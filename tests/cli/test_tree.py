@@ -25,6 +25,8 @@ OTHER_WORDS = {
     "--output": "what is written",
     "--timeout": "what is waited for",
     "--checkpoints": "what is compared",
+    "--agent": "who signs, or who is to sign",
+    "--interval": "what is looked at",
     "--trust": "keys of checkpoints, or of agents",
 }
 #: Commands whose stdout is the answer itself: a script, a page.

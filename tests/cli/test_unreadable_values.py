@@ -11,7 +11,7 @@ import pytest
 from alpha_db import record_signal
 from alpha_db.connection import connect as open_connection
 from alpha_db.errors import RiskTampered
-from alpha_db.risk.config_manager import _check_signed
+from alpha_db.risk.review import check_signed
 from alpha_db.security.audit_signer import AuditSigner, digest_of, proposal_text
 from tests.cli.desk import Desk
 from tests.cluster import Server
@@ -210,11 +210,12 @@ def test_only_a_rejection_may_be_of_a_text_that_cannot_be_read() -> None:
     )  # fmt: skip
     row = {"signed_text": text, "digest": digest_of(text)}
     stored = {"proposer_key": bytes.fromhex(signer.public_key_hex), "signature": signer.sign(text)}
-    assert _check_signed(row, stored, must_be_readable=False) is None
+    known: dict[str, Any] = {"origin": "o", "keys": {}}
+    assert check_signed(row, stored, must_be_readable=False, **known) is None
     with pytest.raises(RiskTampered, match="cannot be read"):
-        _check_signed(row, stored, must_be_readable=True)
+        check_signed(row, stored, must_be_readable=True, **known)
     with pytest.raises(RiskTampered, match="signature"):
-        _check_signed(row, stored | {"signature": signer.sign("x")}, must_be_readable=False)
+        check_signed(row, stored | {"signature": signer.sign("x")}, must_be_readable=False, **known)
 
 
 def test_a_proposal_that_cannot_be_read_is_listed(governed: Desk, db: Connection) -> None:

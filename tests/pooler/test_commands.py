@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from alpha_db.cli.main import cli
 from tests.checkpoint.book import make_key, run
 from tests.cli.desk import Desk
+from tests.cli.votes import signed_vote
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
 from tests.retention.keeper import Keeper
@@ -69,7 +71,7 @@ ONCE = {
 SIGNED = {
     "agents bootstrap", "agents sign-bootstrap", "agents enrol", "agents revoke", "agents rotate", "lockdown release",
     "risk approve", "risk reject", "risk update-param", "risk set-kill-threshold", "risk quorum-policy",
-    "retention propose", "retention hold", "retention release",
+    "risk page", "risk submit", "retention propose", "retention hold", "retention release",
 }  # fmt: skip
 
 
@@ -193,6 +195,9 @@ def test_agents_propose_and_vote(pooled: Desk) -> None:
     agreed("agents", "rotate", "dan", str(pooled.keygen("dan2")))
     agreed("agents", "revoke", "dan2")
     withdrawn = pooled.propose("ada", "risk", "update-param", "max_leverage_ratio", "9")
+    pooled.run("risk", "page", withdrawn, "--output", str(pooled.folder / "page.html"))
+    (pooled.folder / "vote.json").write_text(json.dumps(signed_vote(pooled, withdrawn, "ben")))
+    pooled.run("risk", "submit", str(pooled.folder / "vote.json"))
     pooled.run("risk", "reject", withdrawn, *pooled.sign("ada"))
     shown = pooled.run("lockdown", "release", "--reason", "none", *pooled.sign("ada"), expect=1)
     assert "RSK-005" in shown.err

@@ -119,8 +119,8 @@ def test_segments_of_an_expired_proposal_are_taken_again(keeper: Keeper) -> None
 def test_approvers_see_what_leaves(keeper: Keeper) -> None:
     made = keeper.propose("--table", "order_events")
     sha256 = made["segments"][0]["segment_sha256"]
-    said = f"order_events: rows up to 512 leave the database; the segment with SHA-256 {sha256}"
-    assert said in keeper.run("risk", "proposals").out
+    said = f"leave the database; the segment with SHA-256 {sha256} has them"
+    assert f"order_events, rows up to 512  in the database → {said}" in keeper.run("risk", "proposals").out
     assert said in keeper.run("risk", "approve", made["proposal_id"], *keeper.desk.sign("ben")).out
     keeper.desk.approve(made["proposal_id"], "cyd")
     assert said in keeper.run("risk", "history").out

@@ -129,7 +129,7 @@ def test_the_first_configuration_is_a_proposal_like_any_other(council: Council) 
     assert council.vote(proposal_id, "cyd") == "APPLIED"
     # of an applied proposal what it had and needed, not what it would need in the state that it led to
     assert query(council.connection, "select * from proposal_progress(%s)", [proposal_id]) == [
-        {"status": "APPLIED", "approvals": 2, "needed": 2}
+        {"status": "APPLIED", "approvals": 2, "needed": 2, "direction": "loosen"}
     ]
     state = council.state()
     assert state["state_text"] == (

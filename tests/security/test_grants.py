@@ -87,7 +87,9 @@ SIGNING = {
     "approval_message(uuid,uuid,text,timestamp with time zone)",
     "ed25519_verify(bytea,bytea,bytea)",
     "proposal_message(uuid,text,jsonb,text,uuid,timestamp with time zone,text)",
+    "proposal_changes(uuid)",
     "proposal_progress(uuid)",
+    "proposal_voters(uuid)",
 }
 # the Merkle logs, and what their functions call with the caller's rights
 LOGS = {

@@ -67,6 +67,8 @@ select * from proposal_progress(:proposal);
 select approval_message(:proposal, :cyd, 'APPROVE', :at) as text \gset
 \setenv TEXT :text
 \set signature `$SIGN cyd`
+select * from proposal_changes(:proposal);
+select name, decision, counts, may_vote from proposal_voters(:proposal);
 select vote(:proposal, :cyd, 'APPROVE', :at, decode(:'signature', 'hex'));
 select * from proposal_progress(:proposal);
 

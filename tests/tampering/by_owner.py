@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from alpha_db.errors import RiskTampered
+from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.verify import chain as independent
 from tests.chain.by_force import rehash
 from tests.checkpoint.book import run
@@ -1280,6 +1282,30 @@ def replaces_the_state(stage: Stage) -> None:
     stage.me.execute(
         "create or replace function _stored_state_text() returns text language sql stable set search_path from current"
         " as $$ select replace(_current_state_text(), ':2.00', ':9.00') $$"
+    )
+
+
+def _nobody_signs(stage: Stage) -> None:
+    (row,) = query(stage.db, "select proposal_id from vw_proposals where reason = 'for show'")
+    with pytest.raises(RiskTampered, match="another change than the signed text"):
+        ConfigManager(stage.db).ballot(row["proposal_id"], agent_id("ben"), "APPROVE")
+
+
+@does(
+    "Has approvers shown another change than the one that was signed",
+    shown(
+        "`alpha-db risk approve`, which derives it from the signed text",
+        "RSK-007, and nobody signs",
+        _nobody_signs,
+    ),
+    guards("function", "proposal_changes(proposal_id uuid)", "body", "changed"),
+)
+def shows_another_change(stage: Stage) -> None:
+    stage.council.propose("risk_config", limits(leverage="9"), "ada", reason="for show")
+    stage.me.execute(
+        "create or replace function proposal_changes(proposal_id uuid) returns table (name text, old_value text,"
+        " new_value text, direction text) language sql as"
+        " $$ select 'max_leverage_ratio', '2.00', '1.00', 'tighten' $$"
     )
 
 

@@ -196,10 +196,11 @@ def write_frame(exit_code: int, error: Mapping[str, Any] | None = None, *, err: 
 
 def write_json(document: object, stream: TextIO | None = None) -> None:
     """Print a document as JSON, on stdout if no stream is named: times as ISO 8601, decimals as strings."""
-    (stream or sys.stdout).write(json.dumps(document, indent=2, default=_to_json) + "\n")
+    (stream or sys.stdout).write(json.dumps(document, indent=2, default=json_value) + "\n")
 
 
-def _to_json(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """Return as JSON has it what json.dumps does not know. Raises TypeError."""
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal | UUID):

@@ -64,8 +64,8 @@ function showVerification(kind, said) {
   document.body.classList.toggle("is-bad", kind === "bad");
 }
 
-// Compares the page with its seal, runs a verification, and shows what comes of it. `verify` returns the sentence that is shown when all is well, and
-// throws an Error whose message says what is wrong.
+// Compares the page with its seal, runs a verification, and shows what comes of it. `verify` returns the sentence that
+// is shown when all is well, and throws an Error whose message says what is wrong.
 async function verifyPage(verify) {
   const problem = await whyNoCrypto();
   if (problem) {

@@ -6,7 +6,8 @@ here, of what the agent sees, and signed only if the database makes the same. So
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,35 +16,41 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import dict_row
 
-from alpha_db.errors import ProposalClosed, RiskTampered, RiskValueRefused, SignatureRefused, translate
+from alpha_db.errors import (
+    ProposalClosed,
+    RiskTampered,
+    RiskValueRefused,
+    SignatureRefused,
+    StaleProposal,
+    VoteRefused,
+    translate,
+)
 from alpha_db.queries import query
-from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text, verify_text
+from alpha_db.risk.agent import Agent, Row
+from alpha_db.risk.ballot_page import ballot_page
+from alpha_db.risk.review import check_shown, check_signed, check_votes, tampered
+from alpha_db.risk.signed_vote import SignedVote, check_origin, check_vote
+from alpha_db.security.audit_signer import AuditSigner, approval_text, digest_of, proposal_text
 from alpha_db.security.config_integrity import IntegrityChecker, Keys, Verified
 from alpha_db.security.evidence import read_evidence
 from alpha_db.security.payloads import DAMAGE
-from alpha_db.security.replay import approvals_needed, direction
-from alpha_db.security.signed_text import SignedProposal, is_plain_text, jsonb_text, parse_proposal
+from alpha_db.security.replay import Replay, approvals_needed, direction
+from alpha_db.security.signed_text import (
+    SignedProposal,
+    is_plain_text,
+    jsonb_text,
+    parse_proposal,
+    parse_time,
+)
 from alpha_db.verify.courtesy import LOCKDOWN, RISK, tell
 
-Row = dict[str, Any]
+__all__ = ["LONGEST_REASON", "ON_LIMITS", "Agent", "Ballot", "ConfigManager", "Draft", "Row"]
 
 # kinds that build on the limits as they stand; the others must be possible when those are damaged
 ON_LIMITS = ("risk_config", "asset_kill_threshold")
 LONGEST_REASON = 2000
-
-
-@dataclass(frozen=True)
-class Agent:
-    """An agent as it is enrolled."""
-
-    agent_id: UUID
-    name: str
-    role: str
-    public_key: str
-    replaces: UUID | None
-    proposal_id: UUID | None
-    enrolled_at: datetime
-    revoked_at: datetime | None
+_CHANGE = ("name", "old", "new", "direction")
+_VOTE = ("agent_id", "name", "decision", "signed_at", "voted_at", "counts")
 
 
 @dataclass(frozen=True)
@@ -162,15 +169,39 @@ class ConfigManager:
         """Return the pending proposals, or every one, oldest first."""
         return self._rows("proposals", proposal=None, every=every)
 
+    def explained(self, proposals: list[Row]) -> list[Row]:
+        """Return proposals with what people need to decide, as the database says it.
+
+        `changes` (name, old, new, direction), `votes`, `may_vote` (the eligible agents who have not voted), `damage`
+        of a release, and `expires_in_seconds` by the database's clock, None if it is closed.
+        """
+        ids = [row["proposal_id"] for row in proposals]
+        now = self._scalar("server_time")
+        changes = _grouped(self._rows("proposal_changes", proposal_ids=ids), _CHANGE)
+        voters = self._rows("proposal_voters", proposal_ids=ids)
+        votes = _grouped((row for row in voters if not row["may_vote"]), _VOTE)
+        others = _grouped((row for row in voters if row["may_vote"]), ("agent_id", "name", "role"))
+        return [
+            row
+            | {
+                "changes": changes[row["proposal_id"]],
+                "votes": votes[row["proposal_id"]],
+                "may_vote": others[row["proposal_id"]],
+                "damage": self.damage_of(row),
+                "expires_in_seconds": _seconds_left(row, now),
+            }
+            for row in proposals
+        ]
+
     def proposal(self, proposal_id: UUID | str) -> Row:
-        """Return the proposal whose id begins like this, with its votes. Raises ProposalClosed (RSK-006)."""
+        """Return the proposal whose id begins like this, explained. Raises ProposalClosed (RSK-006)."""
         prefix = str(proposal_id).lower().replace("%", "").replace("_", "").replace("\\", "")
         found = self._rows("proposals", proposal=prefix, every=True) if prefix else []
         if len(found) != 1:
             many = "there are several proposals whose id begins with" if found else "there is no proposal"
             message = f"RSK-006: {many} {proposal_id}"
             raise ProposalClosed(message, hint="alpha-db risk proposals --all", sqlstate="RSK06")
-        return found[0] | {"votes": self._rows("votes", proposal_id=found[0]["proposal_id"])}
+        return self.explained(found)[0]
 
     def draft(
         self,
@@ -232,16 +263,44 @@ class ConfigManager:
         members |= {"payload": jsonb_text(draft.payload), "signature": signer.sign(draft.text)}
         return self._rows("propose", **members)[0]
 
-    def ballot(self, proposal_id: UUID | str, agent_id: UUID, decision: str) -> Ballot:
-        """Make a vote, ready to be read and signed.
+    def review(
+        self, proposal_id: UUID | str, *, for_approval: bool = True
+    ) -> tuple[Row, SignedProposal | None]:
+        """Return a proposal as it is shown, and what its signed text says, after both were compared.
 
-        The proposal's text is believed only if its digest and its proposer's signature hold, and if it says
-        what the stored columns say. Only a rejection may be of a text that cannot be read. Raises RiskTampered
-        (RSK-007), ProposalClosed (RSK-006).
+        Signatures, digest and every column are checked here, and so are changes, votes and quorum of a pending one: so
+        what is shown is what is signed. Only a rejection may be of a text that cannot be read (None), or that shows
+        otherwise what it changes. Raises RiskTampered (RSK-007), ProposalClosed (RSK-006).
         """
         proposal = self.proposal(proposal_id)
         stored = self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0]
-        said = _check_signed(proposal, stored, must_be_readable=decision != "REJECT")
+        agents = self.agents()
+        keys = {str(agent.agent_id): bytes.fromhex(agent.public_key) for agent in agents}
+        origin = self.active()["origin"]
+        said = check_signed(proposal, stored, origin=origin, keys=keys, must_be_readable=for_approval)
+        if said is None or not for_approval or proposal["status"] != "PENDING":
+            return proposal, said
+        replay = self._replayed(proposal["kind"])
+        signatures = self._rows("vote_signatures", proposal_id=proposal["proposal_id"])
+        check_votes(said, proposal["digest"], proposal["votes"], signatures, replay.ever if replay else keys)
+        check_shown(proposal, said, replay, agents, keys)
+        return proposal, said
+
+    def _replayed(self, kind: str) -> Replay | None:
+        """The replayed log; None if it does not hold, and a proposal must be possible all the same."""
+        try:
+            return self.verified().replay
+        except RiskTampered:
+            if kind in ON_LIMITS:  # nothing is built on limits that were changed by force
+                raise
+            return None
+
+    def ballot(self, proposal_id: UUID | str, agent_id: UUID, decision: str) -> Ballot:
+        """Make a vote, ready to be read and signed, on a proposal that passed review().
+
+        Raises RiskTampered (RSK-007), ProposalClosed (RSK-006).
+        """
+        proposal, said = self.review(proposal_id, for_approval=decision != "REJECT")
         signed_at = self._scalar("server_time")
         origin = said.origin if said else self.active()["origin"]
         text = approval_text(
@@ -251,28 +310,79 @@ class ConfigManager:
             agent_id=agent_id,
             signed_at=signed_at,
         )
-        ballot = Ballot(proposal, agent_id, decision, signed_at, text, tuple(self.damage_of(proposal)))
+        ballot = Ballot(proposal, agent_id, decision, signed_at, text, tuple(proposal["damage"]))
         members = {k: v for k, v in vars(ballot).items() if k not in ("proposal", "text", "damage")}
         theirs = self._scalar("approval_message", proposal_id=proposal["proposal_id"], **members)
         if theirs != text:
-            raise _tampered("the database would have another text signed", f"It says: {theirs}")
-        if decision == "APPROVE" and proposal["kind"] in ON_LIMITS:
-            self.verified()  # nothing is built on limits that were changed by force
+            raise tampered("the database would have another text signed", f"It says: {theirs}")
         return ballot
 
     def vote(self, ballot: Ballot, signer: AuditSigner) -> str:
         """Sign a vote and send it; return PENDING, APPLIED or REJECTED. Raises RSK-003 to RSK-006, AUD-009."""
+        return self.send_vote(ballot, signer.sign(ballot.text))
+
+    def send_vote(self, ballot: Ballot, signature: bytes) -> str:
+        """Send a vote that is signed already; return and raise what vote() does."""
         status = self._scalar(
             "vote",
             proposal_id=ballot.proposal["proposal_id"],
             agent_id=ballot.agent_id,
             decision=ballot.decision,
             signed_at=ballot.signed_at,
-            signature=signer.sign(ballot.text),
+            signature=signature,
         )
         if status == "APPLIED":
             tell(self._conn, RISK, *([LOCKDOWN] if ballot.proposal["kind"] == "lockdown_release" else []))
         return str(status)
+
+    def signed_ballot(self, vote: SignedVote) -> Ballot:
+        """Return the ballot of a vote that was signed elsewhere, on a proposal that passed review().
+
+        Raises SignatureRefused (RSK-003) if it is for another installation or another text, or is not signed by its
+        agent, and what review() raises.
+        """
+        check_origin(vote, self.active()["origin"])
+        agent = self.find_agent(vote.agent_id)
+        proposal, _ = self.review(vote.proposal_id, for_approval=vote.decision != "REJECT")
+        check_vote(vote, proposal["digest"], agent.name, bytes.fromhex(agent.public_key))
+        signed_at = parse_time(vote.signed_at)
+        return Ballot(proposal, agent.agent_id, vote.decision, signed_at, vote.signed_text)
+
+    def page(self, proposal_id: UUID | str, agent: str | None = None) -> tuple[bytes, Row]:
+        """Return the page of one proposal (ballot_page) and the proposal, which passed review().
+
+        `agent` is the name or id of the one who is to vote; None: whoever still may. Raises RiskTampered (RSK-007),
+        StaleProposal (RSK-005), ProposalClosed (RSK-006), and VoteRefused (RSK-004) if the agent has no vote left.
+        """
+        proposal, said = self.review(proposal_id)
+        state = self.active()
+        if proposal["status"] not in ("PENDING", "STALE"):
+            raise ProposalClosed(f"RSK-006: the proposal is {proposal['status'].lower()}", sqlstate="RSK06")
+        if said is None or digest_of(state["state_text"]) != said.previous:
+            other = "RSK-005: the proposal was made for another state than the current one"
+            raise StaleProposal(other, hint="Look at the current state and propose again.", sqlstate="RSK05")
+        agents = {each.agent_id: each for each in self.agents()}
+        voters = [agents[row["agent_id"]] for row in proposal["may_vote"]]
+        if agent is not None:
+            named = self.find_agent(agent)
+            voters = [each for each in voters if each == named]
+            if not voters:
+                message = f"RSK-004: {named.name} has voted on this proposal, or has no vote on it"
+                raise VoteRefused(message, hint="Let another agent vote.", sqlstate="RSK04")
+        signatures = self._rows("vote_signatures", proposal_id=proposal["proposal_id"])
+        page = ballot_page(
+            proposal,
+            said,
+            state_text=state["state_text"],
+            signature=bytes(
+                self._rows("proposal_signature", proposal_id=proposal["proposal_id"])[0]["signature"]
+            ),
+            proposer=agents[proposal["proposer"]],
+            voters=voters,
+            votes=[row | {"name": agents[row["agent_id"]].name} for row in signatures],
+            made_at=self._scalar("server_time"),
+        )
+        return page, proposal
 
     # ------------------------------------------------------------------------------------------------
     # Damage
@@ -307,26 +417,18 @@ class ConfigManager:
         return row[0] if row else None
 
 
-def _check_signed(proposal: Row, stored: Row, *, must_be_readable: bool) -> SignedProposal | None:
-    """Raise RiskTampered unless a stored proposal is what its proposer signed; return what it says."""
-    text, said = proposal["signed_text"], None
-    try:
-        said = parse_proposal(text)
-    except (ValueError, TypeError) as problem:
-        if must_be_readable:
-            raise _tampered(f"the proposal's text cannot be read: {problem}", text) from None
-    if digest_of(text) != proposal["digest"]:
-        raise _tampered("the proposal's digest is not that of its text", text)
-    if not verify_text(bytes(stored["proposer_key"]), text, bytes(stored["signature"])):
-        raise _tampered("the proposer's signature is not for this text", text)
-    if said is None:
+def _grouped(rows: Iterable[Row], names: tuple[str, ...]) -> Mapping[UUID, list[Row]]:
+    """These columns of rows, by their proposal_id."""
+    found: defaultdict[UUID, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["proposal_id"]].append({name: row[name] for name in names})
+    return found
+
+
+def _seconds_left(proposal: Row, now: datetime) -> int | None:
+    if proposal["status"] != "PENDING" or not isinstance(proposal["expires_at"], datetime):
         return None
-    stands = (str(proposal["proposal_id"]), proposal["kind"], proposal["reason"], str(proposal["proposer"]))
-    if (said.proposal_id, said.kind, said.reason, said.proposer) != stands or said.payload != proposal[
-        "payload"
-    ]:
-        raise _tampered("the proposal's text says otherwise than its row", text)
-    return said
+    return max(0, int((proposal["expires_at"] - now).total_seconds()))
 
 
 def _not_a_payload(problem: Exception) -> RiskValueRefused:
@@ -337,7 +439,3 @@ def _not_a_payload(problem: Exception) -> RiskValueRefused:
     )
     hint = "A payload has exactly the members of its kind, decimals as strings: docs/risk.md lists them."
     return RiskValueRefused(f"RSK-001: {what}", hint=hint, sqlstate="RSK01")
-
-
-def _tampered(problem: str, detail: str) -> RiskTampered:
-    return RiskTampered(f"RSK-007: {problem}", detail=detail, hint="alpha-db risk verify", sqlstate="RSK07")

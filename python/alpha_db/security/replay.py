@@ -161,7 +161,7 @@ def approvals_needed(now: Replay, said: SignedProposal) -> int:
     # as many as there are eligible voters, if fewer, but never none: a lost key can always be voted out
     most = max(policy.tighten, policy.loosen, policy.govern)
     wanted = most if said.kind == "quorum_policy" else policy.govern
-    return max(1, min(wanted, len(_eligible(now, said))))
+    return max(1, min(wanted, len(eligible(now, said))))
 
 
 def _apply(now: Replay, change: Change) -> Replay:
@@ -185,7 +185,7 @@ def _apply(now: Replay, change: Change) -> Replay:
         _holds(key, change.proposal_text, change.proposal_signature), "the proposer's signature is invalid"
     )
 
-    voters = _eligible(now, said)
+    voters = eligible(now, said)
     tightens = direction(said.kind, said.payload, now.state) == "tighten"
     approvers = _approvers(change, said, digest, now.origin, voters, tightens=tightens)
     needed = approvals_needed(now, said)
@@ -224,7 +224,8 @@ def _subject(said: SignedProposal) -> str | None:
     return subject if isinstance(subject, str) else None
 
 
-def _eligible(now: Replay, said: SignedProposal) -> Keys:
+def eligible(now: Replay, said: SignedProposal) -> Keys:
+    """Return the agents whose approval of a proposal counts, with their keys."""
     out = {said.proposer, _subject(said)}
     mine = now.active.get(said.proposer)
     return {agent: key for agent, key in now.active.items() if agent not in out and key != mine}

@@ -6,6 +6,7 @@ import click
 
 from alpha_db.risk.cli.get_config import get_config
 from alpha_db.risk.cli.history import history
+from alpha_db.risk.cli.page import page, submit
 from alpha_db.risk.cli.propose import quorum_policy, set_kill_threshold, update_param
 from alpha_db.risk.cli.verify import verify
 from alpha_db.risk.cli.votes import approve, proposals, reject
@@ -25,6 +26,8 @@ for _command in (
     proposals,
     approve,
     reject,
+    page,
+    submit,
     history,
     verify,
     watch,

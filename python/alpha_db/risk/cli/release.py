@@ -11,7 +11,8 @@ import psycopg
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.output import line, note
 from alpha_db.errors import RiskTampered, StaleProposal
-from alpha_db.risk.cli.signing import Signing, proposal_options, send_proposal, show_damage
+from alpha_db.risk.cli.shown import show_damage
+from alpha_db.risk.cli.signing import Signing, proposal_options, send_proposal
 from alpha_db.risk.config_manager import ConfigManager
 from alpha_db.security.payloads import DAMAGE
 

@@ -1,4 +1,4 @@
-"""What proposals about retention say, in words: for those who approve them, and in the history."""
+"""What proposals about retention say, in words, for the history."""
 
 from __future__ import annotations
 
@@ -22,11 +22,3 @@ def in_words(kind: str, payload: Any) -> Iterator[str]:
         yield f"{payload['table']}: rows from {payload['from_id']} on are held"
     elif kind == "unhold":
         yield f"the hold {payload['hold']} ends"
-
-
-def described(kind: str, payload: Any) -> list[str]:
-    """Return the same; nothing for another kind, or for what somebody put there by force."""
-    try:
-        return list(in_words(kind, payload))
-    except (TypeError, ValueError, LookupError, AttributeError):
-        return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,16 +17,14 @@ from alpha_db.cli.common import NamedOption
 from alpha_db.cli.options import FILE
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shown
-from alpha_db.risk.cli.retained import described
-from alpha_db.risk.config_manager import Agent, Ballot, ConfigManager, Draft, Row
+from alpha_db.risk.cli.shown import show_text
+from alpha_db.risk.config_manager import Agent, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
 from alpha_db.security.key_option import KEY, KEY_HELP, public_half, public_option
 from alpha_db.security.key_spec import is_file
 from alpha_db.security.private_file import KeyFileNotThere
 from alpha_db.security.reading import read_text
 
-#: How many characters of a damaged row damaged_rows() gives.
-MOST_OF_A_ROW = 2000
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before signing.")
 passphrase_option = click.option(
     "--passphrase-file",
@@ -196,44 +194,7 @@ def send_proposal(
 def show_bootstrap(text: str, names: list[str]) -> None:
     """Show the text of a bootstrap on stderr, for stdout has what is to be kept."""
     note((f"What {', '.join(map(clean, names))} signs:", DIM))
-    _show_text(text, note)
-
-
-def show_damage(places: Iterable[Row], say: Callable[..., None] = line) -> None:
-    """Show damaged places, each with the content that stands there: what a release acknowledges."""
-    for place in places:
-        say((f"  {clean(place['table'])} {clean(place['id'])}", BAD), f"  {clean(place['verdict'])}")
-        say(("    stored hash  ", DIM), clean(place["actual_hash"] or "none"))
-        say(("    content's    ", DIM), clean(place["expected_hash"] or "none"))
-        content = place.get("row_data")
-        say(("    content      ", DIM), "no row" if content is None else clean(_shortened(content)))
-
-
-def _shortened(text: str) -> str:
-    """All that damaged_rows() gives of a row, and a sign if the row has more: what is acknowledged must be seen."""
-    return text if len(text) < MOST_OF_A_ROW else f"{text} …"
-
-
-def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
-    """Show a proposal and the exact text of a vote on it."""
-    say = note if err else line
-    proposal = ballot.proposal
-    stands = f"{proposal['approvals']} of {proposal['needed'] or '?'} approvals"
-    say(
-        (f"{clean(proposal['kind'])} ", HEAD),
-        f"by {clean(proposal['proposer_name'])}, {proposal['status']}, {stands}",
-    )
-    for vote in proposal["votes"]:
-        say(("  vote ", DIM), f"{vote['decision']} by {clean(vote['name'])}, {clean(vote['signed_at'])}")
-    if ballot.damage:
-        say(("The damage that it acknowledges:", DIM))
-        show_damage(ballot.damage, say)
-    for effect in described(proposal["kind"], proposal["payload"]):
-        say(("  what ", DIM), clean(effect))
-    say(("The proposal, as it was signed:", DIM))
-    _show_text(proposal["signed_text"], say)
-    say((f"What {clean(agent.name)} signs:", DIM))
-    _show_text(ballot.text, say)
+    show_text(text, note)
 
 
 def ask(question: str, signing: Signing) -> None:
@@ -262,12 +223,7 @@ def _show_draft(draft: Draft, agent: Agent, changes: list[tuple[str, str, str]],
         said = {"tighten": "This tightens", "loosen": "This loosens", "govern": "This changes who decides"}
         say(f"{said[str(draft.direction)]}: it needs {_others(draft.needed)}.")
     say((f"What {clean(agent.name)} signs:", DIM))
-    _show_text(draft.text, say)
-
-
-def _show_text(text: str, say: Callable[..., None]) -> None:
-    for row in text.splitlines():
-        say(("  | ", DIM), clean(row))
+    show_text(draft.text, say)
 
 
 def _others(needed: int | None) -> str:

@@ -2,66 +2,61 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line
-from alpha_db.risk.cli.retained import described
-from alpha_db.risk.cli.signing import Signing, ask, key_options, show_ballot, show_damage
-from alpha_db.risk.config_manager import ConfigManager, Row
-
-_STYLES = {"PENDING": WARN, "APPLIED": GOOD, "REJECTED": BAD}
+from alpha_db.cli.options import Number
+from alpha_db.cli.output import emit_json, line
+from alpha_db.risk.cli.following import follow
+from alpha_db.risk.cli.shown import lines_of, show_ballot
+from alpha_db.risk.cli.signing import Signing, ask, key_options
+from alpha_db.risk.cli.voted import tell_vote
+from alpha_db.risk.config_manager import ConfigManager
 
 
 @click.command(short_help="List proposals and where they stand.")
 @click.option("--all", "every", is_flag=True, cls=NamedOption, help="Also those that are closed.")
+@click.option("--watch", is_flag=True, help="Go on, and say what changes; Ctrl-C ends.")
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=Number(min=0.1, max=86400),
+    default=2,
+    show_default=True,
+    help="How often --watch looks.",
+)
 @database_options
-def proposals(settings: Settings, as_json: bool, every: bool) -> None:
-    """List the pending proposals: what, by whom, why, and how many approvals they have and need.
+def proposals(settings: Settings, as_json: bool, every: bool, watch: bool, interval: float) -> None:
+    """List the pending proposals: what each changes, why, who voted, what it still needs, until when.
+
+    --watch keeps a terminal current. Into a pipe or a file it prints each change, and with --json one line of
+    JSON for each: event (pending, proposed, voted, changed, closed), said, and proposal.
 
     \b
     Examples:
       alpha-db risk proposals
       alpha-db risk proposals --all --json
+      alpha-db risk proposals --watch --interval 10
     """
+    if watch and every:
+        raise click.UsageError("--watch shows what is pending: leave --all out")
     with settings.installed() as (conn, _):
         manager = ConfigManager(conn)
-        found = [row | {"damage": manager.damage_of(row)} for row in manager.proposals(every=every)]
+        if watch:
+            with contextlib.suppress(KeyboardInterrupt):
+                follow(manager, interval, as_json=as_json)
+            return
+        found = manager.explained(manager.proposals(every=every))
     if as_json:
         emit_json(found)
         return
     for row in found:
-        _one(row)
+        for parts in lines_of(row):
+            line(*parts)
     if not found:
         line("No proposals." if every else "No proposal is pending.")
-
-
-def _one(row: Row) -> None:
-    status = row["status"]
-    stands = f" {row['approvals']} of {row['needed'] or '?'} approvals" if status == "PENDING" else ""
-    line(
-        (str(row["proposal_id"]), HEAD),
-        f"  {clean(row['kind'])}  ",
-        (status, _STYLES.get(status, DIM)),
-        stands,
-    )
-    line(
-        ("  by      ", DIM),
-        f"{clean(row['proposer_name'])}, {clean(row['created_at'])}: {clean(row['reason'])}",
-    )
-    payload = row["payload"]  # text if Python cannot read it
-    if row["damage"]:
-        line(("  what    ", DIM), f"acknowledges {len(row['damage'])} damaged places:")
-        show_damage(row["damage"])
-    elif effects := described(row["kind"], payload):
-        for effect in effects:
-            line(("  what    ", DIM), clean(effect))
-    else:
-        said = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
-        line(("  what    ", DIM), clean(said))
-    line(("  expires ", DIM), clean(row["expires_at"]))
 
 
 @click.command(short_help="Approve a proposal.")
@@ -105,24 +100,4 @@ def _vote(settings: Settings, as_json: bool, signing: Signing, proposal_id: str,
             show_ballot(ballot, agent, err=as_json)
         ask(f"Sign and send {'this approval' if decision == 'APPROVE' else 'this rejection'}?", signing)
         status = manager.vote(ballot, signer)
-        after = manager.proposal(ballot.proposal["proposal_id"])
-        version = manager.active()["version"]
-    if as_json:
-        emit_json(
-            {
-                "proposal_id": after["proposal_id"],
-                "decision": decision,
-                "agent": {"agent_id": agent.agent_id, "name": agent.name},
-                "status": status,
-                "approvals": after["approvals"],
-                "needed": after["needed"],
-                "version": version,
-                "signed_text": ballot.text,
-            }
-        )
-    elif status == "APPLIED":
-        line(("Applied", GOOD), f": the risk state is at version {version}.")
-    elif status == "PENDING":
-        line(("Approved", GOOD), f": {after['approvals']} of {after['needed']} approvals.")
-    else:
-        line("Withdrawn." if ballot.proposal["proposer"] == agent.agent_id else "Rejected.")
+        tell_vote(manager, ballot, status, as_json=as_json)
