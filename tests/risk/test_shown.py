@@ -41,4 +41,4 @@ def test_a_long_reason_cannot_begin_a_line_of_the_terminal(
 def test_letters_that_are_not_ascii_are_named() -> None:
     change = {"name": "agent", "old": None, "new": "\u0430da (risk)", "direction": "govern"}
     (line,) = plain(change_lines([change]))
-    assert "none → \u0430da (risk) (U+0430)  changes who decides" in line
+    assert "none → \u0430da (risk) (not ASCII: U+0430)  changes who decides" in line

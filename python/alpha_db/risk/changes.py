@@ -181,4 +181,4 @@ def spelt(text: str) -> str:
     """Return a text, and the numbers of its first letters that are not ASCII: U+0430 looks like an a, and is none."""
     others = [f"U+{ord(letter):04X}" for letter in text if not letter.isascii()]
     more = " …" if len(others) > _MOST_SPELT else ""
-    return f"{text} ({' '.join(others[:_MOST_SPELT])}{more})" if others else text
+    return f"{text} (not ASCII: {' '.join(others[:_MOST_SPELT])}{more})" if others else text

@@ -144,7 +144,7 @@ class ConfigManager:
                 message = f"RSK-003: the key is not that of agent {agent.name}"
                 raise SignatureRefused(
                     message,
-                    detail=f"Its public key is {agent.public_key}.",
+                    detail=f"The public key of {agent.name} is {agent.public_key}.",
                     hint="Give the key of that agent, or leave its name out.",
                     sqlstate="RSK03",
                 )
