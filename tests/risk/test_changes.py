@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from alpha_db.risk.changes import worded
 from alpha_db.risk.config_manager import ConfigManager
 from tests.risk.council import (
     Council,
@@ -21,6 +22,22 @@ from tests.risk.council import (
     unguarded,
 )
 from tests.support import one, query
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("max_position_size_pct", "0.5000", "0.5000 (50 %)"),
+        ("BTCUSDT kill_loss_pct", "0.0025", "0.0025 (0.25 %)"),
+        ("daily_drawdown_limit_pct", "1.0000", "1.0000 (100 %)"),
+        ("max_position_size_pct", "0.0000", "0.0000 (0 %)"),
+        ("max_position_size_pct", None, "none"),
+        ("max_leverage_ratio", "0.50", "0.50"),
+    ],
+)
+def test_a_fraction_has_its_per_cent_beside_it(name: str, value: str | None, said: str) -> None:
+    assert worded(name, value) == said
+
 
 Rows = list[tuple[Any, ...]]
 

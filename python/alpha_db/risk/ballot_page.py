@@ -18,7 +18,7 @@ from alpha_db.pages import (
 )
 from alpha_db.pages.tree import State
 from alpha_db.risk.agent import Agent, Row
-from alpha_db.risk.changes import spelt
+from alpha_db.risk.changes import spelt, worded
 from alpha_db.security.audit_signer import signed_time
 from alpha_db.security.signed_text import SignedProposal
 
@@ -129,8 +129,8 @@ def _changes(proposal: Row) -> list[Node]:
             element(
                 "tr",
                 element("th", spelt(change["name"]), scope="row"),
-                element("td", spelt(change["old"] or "none")),
-                element("td", spelt(change["new"] or "none"), class_="new"),
+                element("td", worded(change["name"], change["old"])),
+                element("td", worded(change["name"], change["new"]), class_="new"),
                 element("td", effect, class_="effect"),
             )
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from alpha_db.security.payloads import segments_of
@@ -19,6 +20,8 @@ from alpha_db.security.signed_text import SignedProposal, json_string, load_json
 UNKNOWN = object()
 #: An asset that is shown without quotes.
 _PLAIN = re.compile(r"[-A-Za-z0-9._:/]+")
+#: A number from 0 to 1, as the texts have it.
+_FRACTION = re.compile(r"0(\.[0-9]{1,28})?|1(\.0{1,28})?")
 #: How many letters that are not ASCII spelt() names.
 _MOST_SPELT = 8
 _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ratio")
@@ -175,6 +178,19 @@ def differing(rows: Sequence[Mapping[str, Any]], expected: Sequence[Change]) -> 
     if len(rows) != len(expected):
         return f"{len(rows)} changes instead of {len(expected)}"
     return None
+
+
+def worded(name: str, value: str | None) -> str:
+    """Return a value as people read it: None is "none", and a fraction has its per cent beside it.
+
+    A name that ends in _pct is a fraction of 1, so 0.5 is half, and is easily taken for half of a per cent.
+    """
+    if value is None:
+        return "none"
+    if name.endswith("_pct") and _FRACTION.fullmatch(value):
+        percent = f"{Decimal(value) * 100:f}"
+        return f"{value} ({percent.rstrip('0').rstrip('.') if '.' in percent else percent} %)"
+    return spelt(value)
 
 
 def spelt(text: str) -> str:

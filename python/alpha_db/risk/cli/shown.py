@@ -8,7 +8,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, Part, clean, line, note
-from alpha_db.risk.changes import spelt
+from alpha_db.risk.changes import spelt, worded
 from alpha_db.risk.config_manager import Agent, Ballot, Row
 
 #: How many characters of a damaged row damaged_rows() gives.
@@ -90,18 +90,18 @@ def change_lines(changes: Iterable[Row]) -> list[Line]:
     for change, shown in zip(changes, names, strict=True):
         name, way = f"{shown:<{width}}  ", change["direction"]
         if way == "same":
-            lines.append(_labelled("stays", (f"{name}{value_of(change['old'])}", DIM)))
+            lines.append(_labelled("stays", (f"{name}{_value(change, 'old')}", DIM)))
             continue
-        values: Line = [f"{name}{value_of(change['old'])} ", ("→", DIM), f" {value_of(change['new'])}  "]
+        values: Line = [f"{name}{_value(change, 'old')} ", ("→", DIM), f" {_value(change, 'new')}  "]
         lines.append(
             _labelled("changes", *values, (DIRECTIONS.get(way, "unknown direction"), _COLOURS.get(way, BAD)))
         )
     return lines
 
 
-def value_of(value: object) -> str:
-    """Return an old or a new value as people read it; None is that there is none."""
-    return "none" if value is None else spelt(clean(value))
+def _value(change: Row, which: str) -> str:
+    value = change[which]
+    return worded(change["name"], value if value is None else clean(value))
 
 
 def _vote_lines(proposal: Row) -> list[Line]:

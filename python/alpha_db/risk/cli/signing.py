@@ -17,6 +17,7 @@ from alpha_db.cli.common import NamedOption
 from alpha_db.cli.options import FILE
 from alpha_db.cli.output import BAD, DIM, HEAD, clean, emit_json, line, note
 from alpha_db.errors import AlphaDbError, FileUnreadable, NotThere, shown
+from alpha_db.risk.changes import worded
 from alpha_db.risk.cli.shown import show_text
 from alpha_db.risk.config_manager import Agent, ConfigManager, Draft, Row
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError
@@ -216,7 +217,9 @@ def _show_draft(draft: Draft, agent: Agent, changes: list[tuple[str, str, str]],
     say = note if err else line
     width = max((len(clean(name)) for name, _, _ in changes), default=0)
     for name, old, new in changes:
-        say(f"{clean(name):<{width}}  {clean(old)} ", ("→", DIM), f" {clean(new)}")
+        say(
+            f"{clean(name):<{width}}  {worded(name, clean(old))} ", ("→", DIM), f" {worded(name, clean(new))}"
+        )
     if draft.needed is None:
         say(("The log could not be verified, so it is not known what this needs.", BAD))
     else:
