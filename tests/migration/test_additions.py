@@ -74,6 +74,20 @@ def test_rights_by_default_are_revoked(desk: Desk, root: Root) -> None:
         query(connection, f"drop owned by {stranger}; drop role {stranger}")
 
 
+def test_rights_of_our_own_roles_by_default_are_refused(desk: Desk, root: Root) -> None:
+    """Nobody could tell them from those that the migrations grant; the guards would record them as meant."""
+    connection = root(desk)
+    owner, trading = f"{desk.prefix}alpha_owner", f"{desk.prefix}app_trading"
+    change = f"alter default privileges for role {owner} {{}} all on functions {{}} {trading}"
+    query(connection, f"create role {owner}; create role {trading}; {change.format('grant', 'to')}")
+    said = desk.refused(MIGRATION["001"])
+    assert f"by default privileges {trading} has rights on all functions that {owner} makes" in said
+    assert hint(said) == change.format("revoke", "from")
+    query(connection, hint(said))
+    desk.run(MIGRATION["001"])
+    assert_healthy(connection)
+
+
 def test_a_later_migration_leaves_what_was_accepted(desk: Desk, root: Root) -> None:
     connection = root(desk)
     desk.migrate(["001"])
