@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,15 @@ STYLES = {"PENDING": WARN, "APPLIED": GOOD, "REJECTED": BAD}
 DIRECTIONS = {"tighten": "tightens", "loosen": "loosens", "govern": "changes who decides", "same": "stays"}
 _COLOURS = {"tighten": GOOD, "loosen": WARN, "govern": WARN, "same": DIM}
 
+#: A blank behind a blank: with many of them a text fills the terminal's line, and goes on like a line of ours.
+_FURTHER_BLANK = re.compile(r"(?<=[\s\u2800])[\s\u2800]")
+
 Line = list[Part]
+
+
+def one_line(value: object) -> str:
+    """Return a value cleaned, each blank behind a blank as \\uXXXX: however it is wrapped, it looks like one text."""
+    return _FURTHER_BLANK.sub(lambda found: f"\\u{ord(found[0]):04x}", clean(value))
 
 
 def lines_of(proposal: Row) -> list[Line]:
@@ -51,10 +60,10 @@ def _labelled(label: str, *parts: Part) -> Line:
 def change_lines(changes: Iterable[Row]) -> list[Line]:
     """Return what changes as aligned lines: name, old → new, and whether that tightens or loosens."""
     changes = list(changes)
-    width = max((len(clean(change["name"])) for change in changes), default=0)
+    width = max((len(one_line(change["name"])) for change in changes), default=0)
     lines: list[Line] = []
     for change in changes:
-        name, way = f"{clean(change['name']):<{width}}  ", change["direction"]
+        name, way = f"{one_line(change['name']):<{width}}  ", change["direction"]
         if way == "same":
             lines.append(_labelled("stays", (f"{name}{value_of(change['old'])}", DIM)))
             continue
@@ -67,13 +76,13 @@ def change_lines(changes: Iterable[Row]) -> list[Line]:
 
 def value_of(value: object) -> str:
     """Return an old or a new value as people read it; None is that there is none."""
-    return "none" if value is None else clean(value)
+    return "none" if value is None else one_line(value)
 
 
 def _vote_lines(proposal: Row) -> list[Line]:
     lines: list[Line] = []
     for vote in proposal["votes"]:
-        said = f"{clean(vote['decision'])} by {clean(vote['name'])}, {clean(vote['voted_at'])}"
+        said = f"{clean(vote['decision'])} by {one_line(vote['name'])}, {clean(vote['voted_at'])}"
         no_count = "" if vote["counts"] else "; does not count"
         lines.append(_labelled("vote", said, (no_count, DIM)))
     if proposal["status"] == "PENDING":
@@ -83,7 +92,7 @@ def _vote_lines(proposal: Row) -> list[Line]:
 
 def needs_of(proposal: Row) -> str:
     """Return what a pending proposal still needs, and who can give it."""
-    voters = ", ".join(clean(voter["name"]) for voter in proposal["may_vote"]) or "nobody"
+    voters = ", ".join(one_line(voter["name"]) for voter in proposal["may_vote"]) or "nobody"
     if proposal["needed"] is None:
         return f"an unknown number of approvals; {voters} may vote"
     missing = max(0, proposal["needed"] - proposal["approvals"])
@@ -115,7 +124,7 @@ def damage_lines(places: Iterable[Row]) -> list[Line]:
             [(f"  {clean(place['table'])} {clean(place['id'])}", BAD), f"  {clean(place['verdict'])}"],
             [("    stored hash  ", DIM), clean(place["actual_hash"] or "none")],
             [("    content's    ", DIM), clean(place["expected_hash"] or "none")],
-            [("    content      ", DIM), "no row" if content is None else clean(_shortened(content))],
+            [("    content      ", DIM), "no row" if content is None else one_line(_shortened(content))],
         ]
     return lines
 
@@ -134,7 +143,7 @@ def _shortened(text: str) -> str:
 def show_text(text: str, say: Callable[..., None]) -> None:
     """Show the exact text that is signed."""
     for row in text.splitlines():
-        say(("  | ", DIM), clean(row))
+        say(("  | ", DIM), one_line(row))
 
 
 def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
