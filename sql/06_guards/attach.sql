@@ -57,6 +57,11 @@ as $function$
   rights as (
     select 'table' as kind, quote_ident(c.relname) as name, g.grantee
     from relations as c cross join lateral _grants_text(c.relacl, c.relowner) as g
+    union
+    -- Revoked from a table, a right is revoked from its columns, too.
+    select 'table', quote_ident(c.relname), g.grantee
+    from relations as c join pg_attribute as a on a.attrelid = c.oid
+    cross join lateral _grants_text(a.attacl, c.relowner) as g
     union all
     select 'routine', p.oid::regprocedure::text, g.grantee
     from home join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
