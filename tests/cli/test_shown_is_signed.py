@@ -122,7 +122,7 @@ def test_a_database_that_lies(governed: Desk, db: Connection, pending: str, name
 def test_blanks_that_fill_a_line_are_seen(governed: Desk, db: Connection) -> None:
     """A terminal would wrap such a text where other lines of the ballot stand."""
     fill(db, 2)
-    tamper(db, "update signals set raw_payload = '{\"a\": \"x      signals 9  intact\"}' where id = 2")
+    tamper(db, 'update signals set raw_payload = \'{"a": "x      signals 9  intact"}\' where id = 2')
     verdicts(db)
     blanks = "x      changes  max_leverage_ratio"
     pending = governed.propose("ada", "lockdown", "release", reason=blanks)

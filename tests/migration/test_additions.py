@@ -94,7 +94,9 @@ def test_rights_on_columns_are_revoked(desk: Desk, root: Root) -> None:
     )
     try:
         assert f"rights of {stranger} (1)" in desk.run(MIGRATION["001"]).stderr
-        assert not one(connection, f"select has_any_column_privilege('{stranger}', 'chains', 'select, update')")
+        assert not one(
+            connection, f"select has_any_column_privilege('{stranger}', 'chains', 'select, update')"
+        )
         assert_healthy(connection)
     finally:
         query(connection, f"drop event trigger open; drop owned by {stranger}; drop role {stranger}")

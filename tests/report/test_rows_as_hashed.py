@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import Connection, one, query
+from tests.support import Connection, query
 
 pytestmark = pytest.mark.any_server
 
