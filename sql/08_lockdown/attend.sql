@@ -44,6 +44,13 @@ begin
   if _is_recorded_alarm(standing, latest) then
     return;
   end if;
+  -- Another range of this verification may have raised it just now; it holds the chain until its event is committed.
+  lock table only lock_lockdown_events in share update exclusive mode;
+  standing := pg_sequence_last_value('lockdown_alarm'::regclass);
+  select * into latest from only lockdown_events as l order by l.id desc limit 1;
+  if _is_recorded_alarm(standing, latest) then
+    return;
+  end if;
   if standing is null or exists (select from only lockdown_events as l where l.alarm = standing) then
     insert into lockdown_events (event_type, reason, damage, alarm)
     values ('ENGAGED', 'the alarm was set back by force', '[]', _raise_alarm());

@@ -65,7 +65,9 @@ returns table (name text, old_value text, new_value text, direction text)
 language sql immutable
 set search_path from current
 as $function$
-  select format('%s %s', asset, n.name), before ->> n.name, after ->> n.name,
+  -- In quotes unless it is plain, so that no asset reads like a change: it is whatever the proposer wrote.
+  select format('%s %s', case when asset ~ '^[-A-Za-z0-9._:/]+$' collate "C" then asset else to_json(asset)::text end,
+                n.name), before ->> n.name, after ->> n.name,
          case when before ->> n.name is not distinct from after ->> n.name then 'same'
               when after is null then 'loosen'
               when before is null then 'tighten'

@@ -125,7 +125,7 @@ def test_a_threshold_with_many_digits_is_compared_exactly(governed: Desk, open_p
     page.wait_for_selector("#verification.good")
     page.evaluate("BALLOT.changes[1].old = BALLOT.changes[1].new")
     problem = "() => verifyBallot().catch((problem) => problem.message)"
-    assert page.evaluate(problem) == f"{asset} kill_price is shown otherwise than it was signed."
+    assert page.evaluate(problem) == f"{json.dumps(asset)} kill_price is shown otherwise than it was signed."
 
 
 def test_the_page_fits_a_phone(governed: Desk, open_page: OpenPage) -> None:

@@ -33,11 +33,14 @@ def pending(governed: Desk) -> str:
 
 
 def refused(desk: Desk, db: Connection, pending: str) -> str:
-    """What `risk approve` says, which exits with RSK-007 and stores nothing; `risk page` refuses it, too."""
+    """What `risk approve` says, which exits with RSK-007 and stores nothing; `risk page` refuses it, too, and
+    `risk proposals` says so."""
     before = one(db, "select count(*) from votes")
     page = desk.folder / "page.html"
     desk.run("risk", "page", pending, "--output", str(page), expect=1)
     assert not page.exists()
+    listed = desk.run("risk", "proposals").out
+    assert "  REFUSED  " in listed or "No proposal is pending." in listed  # another state makes it stale
     found = desk.run("risk", "approve", pending, *desk.sign("cyd"), expect=1)
     assert one(db, "select count(*) from votes") == before
     assert "[RSK-007]" in found.err

@@ -97,6 +97,15 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
     assert one(db, "select is_locked from lockdown_status()") is True
 
 
+def test_known_damage_is_found_again_by_a_run_whose_turn_it_is_not(desk: Desk, db: Connection) -> None:
+    fill(db, signals=6)
+    desk.run("verify-chain", "--since-last")
+    tamper(db, "update signals set price = 1 where id = 6")
+    desk.run("verify-chain", "--table", "signals", expect=1)
+    again = desk.run("verify-chain", "--since-last", "--full-every", "3", "--json", expect=1).json
+    assert again["run"] == {"id": None, "is_full": True}
+
+
 def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk) -> None:
     reader = replace(desk, dsn=f"{desk.dsn} options='-c default_transaction_read_only=on'")
     assert "not remembered" in reader.run("verify-chain", "--since-last").out

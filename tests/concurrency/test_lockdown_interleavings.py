@@ -316,6 +316,18 @@ def test_two_engagers_at_once_leave_it_engaged_and_both_recorded(
     assert [item["id"] for item in one(book, "select damage from lockdown_status()")] == [1, 2]
 
 
+def test_a_verification_beside_the_engager_does_not_call_its_event_lost(
+    book: Connection, connect: Connect, begin: Begin
+) -> None:
+    book.execute("alter function _attend_alarm set lock_timeout = '30s'")  # no race with the test
+    first = begin("read committed")
+    query(first, ENGAGE)
+    second = Background(connect(), "select _attend_alarm(true)").blocked(book)
+    first.commit()
+    second.result()
+    assert [row["reason"] for row in query(book, "select reason from lockdown_events")] == ["test"]
+
+
 def test_no_function_sends_a_notification(book: Connection) -> None:
     """It would fail at commit when a stranger has filled the queue, and with it what must happen."""
     source = "select string_agg(proname, ', ') from pg_proc where prosrc ~* '(pg_notify|\\mnotify\\M)'"

@@ -110,7 +110,7 @@ EVERYTHING = [
 
 
 def sealed(tmp_path: Path) -> Path:
-    script = "document.body.append('later'); verifyPage(async () => 'All is well.');"
+    script = "document.body.prepend('later'); verifyPage(async () => 'All is well.');"
     return written(tmp_path, *EVERYTHING, script=script, data={"text": HOSTILE})
 
 
@@ -129,6 +129,8 @@ CHANGES = [
     (b"taken", b"Taken"),
     (b"connect-src &#x27;none&#x27;", b"connect-src *"),
     (b"<body>", b"<body>more"),
+    (b"</html>", b"</html><p>more"),
+    (b"</body>", b'<p id="seal">more</p></body>'),
 ]
 
 
@@ -141,6 +143,19 @@ def test_a_page_of_which_anything_was_changed_is_red(tmp_path: Path, open_page: 
         page.reload()
         page.wait_for_selector("#verification.bad")
         assert "Do not trust this page: it was changed" in str(page.text_content("#verification")), new
+
+
+@pytest.mark.parametrize("host", [b'<div id="host">', b"<body>"])
+def test_nothing_is_shown_instead_of_what_the_seal_covers(
+    host: bytes, tmp_path: Path, open_page: OpenPage
+) -> None:
+    body = element("div", element("b", "true"), id="host")
+    path = written(tmp_path, body, script="verifyPage(async () => 'All is well.');")
+    other = host + b'<template shadowrootmode="closed">forged</template>'
+    path.write_bytes(path.read_bytes().replace(host, other).replace(b"<html ", b"<html hidden "))
+    page = open_page(path)
+    page.wait_for_selector("#verification.good")
+    assert page.evaluate("document.querySelector('#host b').getClientRects().length") == 1
 
 
 def test_a_page_whose_script_was_changed_stays_unverified(tmp_path: Path, open_page: OpenPage) -> None:

@@ -16,6 +16,7 @@ HOSTILE = {
     "markup": "<img src=x onerror=\"document.title='taken'\"><b>bold</b>",
     "comment": "<!-- --><!--<script>",
     "override": "pay \u202ella\u202c now\u200b\u2028next",
+    "nul": "\\u0000",
     "entity": "&lt;b&gt; &amp;amp; ' \"",
 }
 LONG = "x" * 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tests.checkpoint.book import Book, make_key, public
 from tests.cluster import Server
 from tests.fix_browser import OpenPage
 from tests.report.book import HOSTILE, LONG, Reports
+from tests.report.test_report import QUIET
 from tests.retention.shelf import Shelf, write_year
 from tests.risk.council import Council
 from tests.support import make_signal, query, tamper
@@ -33,10 +35,11 @@ def made(written_book: Book, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def verified(open_page: OpenPage) -> Callable[..., tuple[str, str]]:
-    """Opens a page, lets it verify itself, and gives the kind of its verification and what it says."""
+    """Opens a page, pastes keys, lets it verify itself, and gives the kind of its verification and what it says."""
 
-    def verify(path: Path, **options: Any) -> tuple[str, str]:
+    def verify(path: Path, *keys: Path, **options: Any) -> tuple[str, str]:
         page = open_page(path, **options)
+        page.fill("#trust", "".join(public(key).read_text() for key in keys))
         page.click("#verify-button")
         return state_of(page)
 
@@ -58,14 +61,47 @@ def write(tmp_path: Path, content: bytes) -> Path:
 
 
 def test_an_intact_page_verifies(
+    made: bytes, written_book: Book, tmp_path: Path, verified: Callable[..., tuple[str, str]]
+) -> None:
+    kind, said = verified(write(tmp_path, made), written_book.key)
+    assert kind == "good", said
+    assert re.search(
+        r"\b31 rows give their hashes\. Too long .* verified: row \d+ of signals, .* 33 rows of these are in the log",
+        said,
+    )
+    assert "Signatures of proposals and votes that hold: 6." in said
+
+
+def test_with_its_own_keys_no_page_has_a_tick(
     made: bytes, tmp_path: Path, verified: Callable[..., tuple[str, str]]
 ) -> None:
     kind, said = verified(write(tmp_path, made))
-    assert kind == "good", said
-    assert re.search(
-        r"\b29 rows give their hashes; 2 are too long to be here whole\. 31 rows are in the log", said
+    assert (kind, said.startswith("Nothing in this page contradicts the rest. Anyone can write")) == (
+        "warn",
+        True,
     )
-    assert "6 signatures of proposals and votes hold" in said
+
+
+def test_a_page_that_nobody_signed_has_no_tick(
+    shared: Reports, verified: Callable[..., tuple[str, str]]
+) -> None:
+    kind, said = verified(shared.report(*QUIET), shared.book.key)
+    assert (kind, "nobody vouches for its verdict, figures and charts" in said) == ("warn", True)
+
+
+def test_a_signature_that_was_taken_away_is_missed(
+    shared: Reports, tmp_path: Path, verified: Callable[..., tuple[str, str]]
+) -> None:
+    key = make_key(tmp_path, name="audit.example.org/reports", file="reports.key")
+    path = shared.report(*QUIET, "--key", key)
+    assert verified(path, shared.book.key, key)[0] == "good"
+    path.write_bytes(re.sub(rb'<script [^>]*id="seal-note">.*?</script>', b"", path.read_bytes()))
+    kind, said = verified(path, shared.book.key, key)
+    assert (kind, "audit.example.org/reports, whose key you pasted, signed nothing here" in said) == (
+        "warn",
+        True,
+    )
+    assert verified(path, key)[0] == "bad"
 
 
 def test_it_verifies_on_load_if_the_address_says_so(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
@@ -73,14 +109,14 @@ def test_it_verifies_on_load_if_the_address_says_so(made: bytes, tmp_path: Path,
     assert state_of(page) == ("unknown", "Not verified yet: press the button below.")
     page.goto("about:blank")
     page.goto(f"{(tmp_path / 'page.html').as_uri()}#verify")
-    assert state_of(page)[0] == "good"
+    assert state_of(page)[0] == "warn"
 
 
 #: What is changed: a regular expression, of whose second group another character is made.
 CHANGES = {
     "a visible row": rb'(<pre id="row-signals-1">.*?BTCUS)(D)',
     "the verdict": rb"(INTACT: every hash )(h)olds",
-    "a figure": rb'(class="figure">)(1)0<',
+    "a figure": rb'(class="figure">)(1)1<',
     "an attribute": rb'(alt="Rows a )(d)ay',
     "a row's hash": rb'("table":"signals","id":2,"previous":"\w+","hash":")(.)',
     "the hash before a row": rb'("table":"signals","id":2,"previous":")(.)',
@@ -138,6 +174,38 @@ def test_a_new_seal_does_not_hide_a_change(
     assert (kind, bool(re.search(FOUND[what], said))) == ("bad", True), said
 
 
+@pytest.mark.parametrize(
+    ("pattern", "other", "said"),
+    [
+        (
+            '("element":"row-signals-1")',
+            '\\1,"text":@DATA@',
+            "row 1 of signals is shown otherwise than it is",
+        ),
+        ('(<pre id="row-signals-1">)', "<pre>another row</pre>\\1", "a text is shown like a row"),
+        (
+            '(<pre id="row-signals-1">)',
+            '<pre id="row-signals-1" hidden>@TEXT@</pre>\\1',
+            "is shown like a row",
+        ),
+    ],
+)
+def test_another_text_than_the_verified_one_is_found(
+    pattern: str, other: str, said: str, made: bytes, tmp_path: Path, open_page: OpenPage
+) -> None:
+    page = re.sub('<script [^>]*id="seal-note">.*?</script>', "", made.decode())
+    shown = page.partition('<pre id="row-signals-1">')[2].partition("</pre>")[0]
+    forged = page.replace(shown, shown.replace("BTCUSD", "ETHUSD")) if "@" in other else page
+    forged = re.sub(pattern, other, forged, count=1)
+    forged = forged.replace("@DATA@", json.dumps(html.unescape(shown))).replace("@TEXT@", shown)
+    path = write(tmp_path, forged.encode())
+    _with_new_seal(open_page(path), path)
+    opened = open_page(path)
+    opened.click("#verify-button")
+    kind, words = state_of(opened)
+    assert (kind, said in words) == ("bad", True), words
+
+
 def test_a_changed_script_does_not_run(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
     content = made.replace(b"async function verifyReport()", b"async function verifyRep0rt()", 1)
     assert content != made
@@ -169,7 +237,7 @@ def test_rows_that_nobody_signed_yet_are_told_apart(
     with reports.book.connect() as db:
         make_signal(db, 300)
     kind, said = verified(reports.report("--from", "2001-01-01"))
-    assert (kind, "1 rows are newer than the checkpoint, so nobody vouches for them yet" in said) == (
+    assert (kind, "Newer than the checkpoint, so that nobody vouches for them yet: 1 row." in said) == (
         "warn",
         True,
     )
@@ -182,6 +250,10 @@ def test_the_key_that_a_reader_pastes_decides(
     page.fill("#trust", public(written_book.key).read_text())
     page.click("#verify-button")
     assert "by the key that you pasted" in state_of(page)[1]
+    page.fill("#trust", "hello")
+    page.click("#verify-button")
+    page.wait_for_selector("text=Not verified: that is no public key")
+    assert state_of(page)[0] == "unknown"
     page.fill("#trust", public(make_key(tmp_path, file="other.key")).read_text())
     page.click("#verify-button")
     assert state_of(page)[0] == "bad"
@@ -215,8 +287,8 @@ def test_an_archived_book_verifies(
         council.enact("archive", Shelf(db, council).segment("ai_debates", 256), "ada", "ben", "cyd")
         query(db, "call prune_archived('ai_debates', 256)")
     new_book.sign()
-    path = Reports(new_book, tmp_path).report()
-    kind, said = verified(path)
+    path = Reports(new_book, tmp_path).report("--key", new_book.key)
+    kind, said = verified(path, new_book.key)
     assert kind == "good", said
     text = path.read_text(encoding="utf-8")
     assert "<td>1 to 256</td>" in text
@@ -238,7 +310,7 @@ def test_an_empty_book_has_nobody_to_vouch_for_it(
 def test_hostile_texts_are_only_read(made: bytes, tmp_path: Path, open_page: OpenPage) -> None:
     page = open_page(write(tmp_path, made))
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
-    texts = page.evaluate("REPORT.rows.map(textOf)")
+    texts = page.evaluate("REPORT.rows.map((row) => textOf(row, ''))")
     for name, hostile in HOSTILE.items():
         (row,) = (text for text in texts if f'"raw_payload":{{"name": "{name}"' in text)
         assert json.loads(row)["raw_payload"]["text"] == hostile

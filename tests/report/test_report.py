@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from alpha_db.pages import markup
 from alpha_db.report import reading
+from alpha_db.report.sections import activity_charts
 from tests.checkpoint.test_quorum import WITNESSES, cosign, policy
 from tests.cluster import Server
 from tests.fix_database import LoginRole
@@ -30,8 +36,9 @@ def text_of(page: Path) -> str:
 
 def test_an_intact_book_is_intact(shared: Reports) -> None:
     told = shared.run(*shared.evidence, "-o", shared.folder / "r.html", "--json").json
-    assert (told["verdict"], told["figures"]["signals"]) == ("intact", 10)
-    assert told["bytes"] == (shared.folder / "r.html").stat().st_size
+    assert (told["verdict"], told["figures"]["signals"]) == ("intact", 11)
+    page = (shared.folder / "r.html").read_bytes()
+    assert (told["bytes"], told["sha256"]) == (len(page), sha256(page).hexdigest())
     assert any("are those that were signed" in said for said in told["found"])
 
 
@@ -44,6 +51,8 @@ def test_without_checkpoints_it_says_so_first(shared: Reports) -> None:
     headline = text_of(shared.folder / "r.html").split("Verify this page")[0]
     assert "INTACT IN ITSELF, but compared with no checkpoint" in headline
     assert 'class="box warn" id="verdict"' in (shared.folder / "r.html").read_text()
+    told = shared.run(*QUIET, "-o", shared.folder / "r.html", "--force", "--json").json
+    assert told["verdict"] == "intact in itself"
 
 
 def test_a_changed_row_is_damage_and_nothing_is_recorded(reports: Reports) -> None:
@@ -97,7 +106,8 @@ def test_witnesses_are_named(reports: Reports) -> None:
     file, (signed,) = policy(reports.folder, reports.book.vkey), reports.book.runs
     options = "--checkpoints", reports.book.checkpoints, "--policy", file, *QUIET
     cosign(signed, WITNESSES[0])
-    reports.run(*options, "-o", reports.folder / "few.html", expect=1)
+    told = reports.run(*options, "-o", reports.folder / "few.html", "--json", expect=1).json
+    assert told["verdict"] == "not intact"
     assert "Not witnessed as the policy demands (all): cosigned by w1 at " in text_of(
         reports.folder / "few.html"
     )
@@ -125,6 +135,29 @@ def test_one_trade_is_shown_whole(shared: Reports) -> None:
     assert "No permission covers this order" in said
 
 
+def test_a_trade_whose_order_has_no_permission_says_so_in_its_line(shared: Reports) -> None:
+    said = text_of(shared.report())
+    (line,) = re.findall(r"→ .*?(?=correlation_id)", said, re.DOTALL)[-1:]
+    assert "an order without permission" in line
+
+
+def test_a_row_that_may_have_a_nul_is_put_into_words(shared: Reports) -> None:
+    with shared.book.connect() as db:
+        signal = one(db, "select correlation_id from signals where raw_payload->>'name' = 'nul'")
+    said = text_of(shared.report("--correlation", signal))
+    assert "BTCUSD at 60" in said
+    assert "cannot be read" not in said
+
+
+def test_attempts_that_no_run_counted_are_not_none() -> None:
+    day = datetime(2027, 1, 1, tzinfo=UTC)
+    names = [field.name for field in fields(reading.Activity) if field.name != "covered"]
+    parts: dict[str, Any] = dict.fromkeys(names, reading.Part())
+    quiet = reading.Activity(**parts, covered=reading.Period(day, day + timedelta(days=1)))
+    said = markup(activity_charts(quiet))
+    assert "<b>Refused attempts</b> Not counted in this period" in said
+
+
 def test_an_unknown_trade_is_not_there(shared: Reports) -> None:
     shared.run(
         "--correlation", "00000000-0000-0000-0000-000000000000", "-o", shared.folder / "r.html", expect=5
@@ -134,13 +167,23 @@ def test_an_unknown_trade_is_not_there(shared: Reports) -> None:
 
 def test_what_is_left_out_is_said(shared: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "NEWEST_TRADES", 3)
-    assert "The newest 3 of 10 trades are shown." in text_of(shared.report())
+    assert "The newest 3 of 11 trades are shown." in text_of(shared.report())
+
+
+def test_a_trade_of_many_rows_leaves_room_for_others(
+    shared: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ROWS_OF_TRADE", 2)
+    said = text_of(shared.report())
+    assert re.search(r"2 more rows of order_events, before the last one, are left out here\.", said)
+    assert "All 11 trades of the period are shown." in said
 
 
 def test_a_period_without_rows_has_no_trades(shared: Reports) -> None:
     said = text_of(shared.report(*QUIET))
     assert "There was no trade in this period." in said
     assert "Audit report, 2001-01-01 to 2001-12-31" in said
+    assert f"The newest row is of {datetime.now(UTC):%Y-%m-%d}" in said
 
 
 @pytest.mark.parametrize(
@@ -215,4 +258,4 @@ def test_an_empty_book_has_a_report(
 ) -> None:
     dsn = server.dsn(make_database(template))
     told = shared.run("--dsn", dsn, "-o", shared.folder / "r.html", "--json").json
-    assert (told["verdict"], told["figures"]["signals"]) == ("intact", 0)
+    assert (told["verdict"], told["figures"]["signals"]) == ("intact in itself", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -79,6 +80,12 @@ THRESHOLDS: list[tuple[Payload | None, Payload, Rows]] = [
         ],
     ),
 ]
+
+
+@pytest.mark.parametrize("asset", ["BTC 9 → 1", "ВТС", 'B"\\'])
+def test_an_asset_that_could_be_read_as_something_else_is_in_quotes(governed: Council, asset: str) -> None:
+    rows = shown(governed, "asset_kill_threshold", threshold() | {"asset": asset})
+    assert rows == [(f"{json.dumps(asset, ensure_ascii=False)} kill_loss_pct", None, "0.1000", "tighten")]
 
 
 @pytest.mark.parametrize(("before", "after", "rows"), THRESHOLDS)

@@ -31,22 +31,48 @@ function markupOf(node) {
   return `${start}${extra}${inner}</${name}>`;
 }
 
+const isData = (node, ...ids) => node.localName === "script" && node.type === "application/json" && ids.includes(node.id);
+const isCode = (node) => node.localName === "script" && node.type === "";
+const isBlank = (node) => node.nodeType === Node.TEXT_NODE && node.data.trim() === "";
+
 // All that the page says: its head and its body, without what stands between its parts, its seal, and the scripts,
 // which do not run if they were changed, because the head has their hashes.
 function markupOfPage() {
-  const isCounted = (node) =>
-    node.nodeType === Node.TEXT_NODE
-      ? node.data.trim() !== ""
-      : !["seal", "seal-note"].includes(node.id) && !(node.localName === "script" && node.type === "");
   const nodes = [...document.head.childNodes, ...document.body.childNodes];
-  return nodes.filter(isCounted).map(markupOf).join("");
+  return nodes.filter((node) => !isBlank(node) && !isData(node, "seal", "seal-note") && !isCode(node)).map(markupOf).join("");
+}
+
+// A shadow root, which HTML can declare, would be shown instead of the nodes that are read. The same markup, parsed again
+// by innerHTML, has none.
+function withoutShadows() {
+  for (const node of [...document.body.children].filter((each) => each.localName !== "script")) {
+    const holder = document.createElement("div");
+    holder.innerHTML = markupOf(node);
+    node.replaceWith(...holder.childNodes);
+  }
+}
+
+// The elements html and body stand in no seal: they get no shadow root, and no attributes that say anything.
+function withPlainBody() {
+  const body = document.createElement("body");
+  body.append(...document.body.childNodes);
+  document.body.replaceWith(body);
+  for (const { name } of [...document.documentElement.attributes].filter((each) => each.name !== "lang")) {
+    document.documentElement.removeAttribute(name);
+  }
 }
 
 // Read before any script changes the page.
+withoutShadows();
 const PAGE_AS_READ = markupOfPage();
+const PARSED = new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
+PARSED.then(withPlainBody);
 
 async function checkSeal() {
-  if ((await sha256Hex(bytesOfText(PAGE_AS_READ))) !== dataOf("seal")) {
+  await PARSED;
+  // what stands behind the last script was not there yet when the page was read
+  const isWhole = isCode([...document.body.childNodes].findLast((node) => !isBlank(node)));
+  if (!isWhole || (await sha256Hex(bytesOfText(PAGE_AS_READ))) !== dataOf("seal")) {
     throw new Error("it was changed after it was written, or an extension of the browser changes it.");
   }
 }

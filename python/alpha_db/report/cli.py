@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
@@ -185,7 +186,8 @@ def _tell(output: Path, page: bytes, reading: Reading, verdict: Verdict, as_json
             {
                 "path": str(output),
                 "bytes": len(page),
-                "verdict": verdict.state.word,
+                "sha256": sha256(page).hexdigest(),
+                "verdict": verdict.word,
                 "headline": verdict.headline,
                 "found": [said for _, said in verdict.found],
                 "from": period.begins_at if period else None,
@@ -203,3 +205,4 @@ def _tell(output: Path, page: bytes, reading: Reading, verdict: Verdict, as_json
         indent="  ",
     )
     line(f"{clean(output)}  ", (f"{len(page):,} bytes", DIM))
+    line("  SHA-256 ", sha256(page).hexdigest())

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from alpha_db.pages import Element, Node, element, state
+from alpha_db.pages.tree import State
 from alpha_db.queries import Row
 from alpha_db.report.proofs import Place, Proofs, embedded_row
 from alpha_db.report.reading import MAX_SHOWN, Trade, Trades
@@ -24,6 +25,14 @@ _NAMES = {
     "risk_decisions": "Decision",
     "order_execution": "Order",
     "order_events": "Event",
+}
+
+#: Events that end a trade with a sign; after any other nothing is decided, or nothing is wrong.
+_SIGNED_EVENTS: Mapping[str, State] = {
+    "FILL": "good",
+    "REJECTED": "bad",
+    "LIQUIDATION": "bad",
+    "KILL_SWITCH": "bad",
 }
 
 
@@ -59,7 +68,7 @@ def _trade(trade: Trade, trades: Trades, proofs: Proofs, room: _Room, *, is_open
     contents = [(place, _content(trades.rows.get(place))) for place in trade.rows]
     steps = [_step(place, content, trades, proofs, room) for place, content in contents]
     signal = next((content for place, content in contents if place[0] == "signals"), {})
-    kind, outcome = _outcome(contents)
+    is_without = any(_permission_problem(place, trades) for place in trade.rows)
     return element(
         "details",
         element(
@@ -68,10 +77,13 @@ def _trade(trade: Trade, trades: Trades, proofs: Proofs, room: _Room, *, is_open
             " ",
             element("b", _what(signal), class_="value"),
             " → ",
-            state(kind, outcome),
+            _outcome(contents),
+            " " if is_without else None,
+            state("warn", "an order without permission") if is_without else None,
         ),
         element("p", "correlation_id ", element("code", str(trade.correlation_id)), class_="dim"),
         element("ol", *steps, class_="custody"),
+        *(element("p", _left_out(trade, table), class_="dim") for table in trade.left_out),
         class_="trade",
         open=is_open,
     )
@@ -79,13 +91,25 @@ def _trade(trade: Trade, trades: Trades, proofs: Proofs, room: _Room, *, is_open
 
 def _content(row: Row | None) -> dict[str, Any]:
     """The members of a row, numbers as they are printed; none of a row that is not there, or is no object."""
-    if row is None or row["members"] is None:
+    if row is None:
         return {}
     try:
-        found = json.loads(row["members"], parse_float=str, parse_int=str)
+        # the database gives no members of a row that may have a NUL; it gives the text, which may be cut
+        found = json.loads(row["members"] or row["row_data"], parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _left_out(trade: Trade, table: str) -> str:
+    return (
+        f"{trade.left_out[table]:,} more rows of {table}, before the last one, are left out here. "
+        f"alpha-db report --correlation {trade.correlation_id} shows them."
+    )
+
+
+def _permission_problem(place: Place, trades: Trades) -> str | None:
+    return trades.without_permission.get(place[1]) if place[0] == "order_execution" else None
 
 
 def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs, room: _Room) -> Element:
@@ -98,8 +122,12 @@ def _step(place: Place, content: dict[str, Any], trades: Trades, proofs: Proofs,
     row = trades.rows.get(place)
     if row is None:
         return element("li", *head, " ", state("unknown", "not in the database: archived, or missing"))
-    facts = element("div", _SAY[table](content), class_="value")
-    extra = trades.without_permission.get(row_id) if table == "order_execution" else None
+    facts = (
+        element("div", _SAY[table](content), class_="value")
+        if content
+        else element("div", state("unknown", "this row could not be put into words"))
+    )
+    extra = _permission_problem(place, trades)
     warning = element("div", state("warn", f"No permission covers this order: {extra}")) if extra else None
     name = f"row-{table.replace('_', '-')}-{row_id}"
     shown, _ = shortened(row["row_data"])
@@ -139,21 +167,24 @@ def _what(content: Mapping[str, Any]) -> str:
     return f"{content.get('side')} {plain(content.get('quantity'))} {brief(content.get('symbol'))}{price}"
 
 
-def _outcome(contents: list[tuple[Place, dict[str, Any]]]) -> tuple[Any, str]:
+def _outcome(contents: list[tuple[Place, dict[str, Any]]]) -> Element:
+    """Return how a trade ended. A sign stands at a fill, and at what somebody should look at."""
+
     def last(table: str) -> dict[str, Any]:
         return next((content for place, content in reversed(contents) if place[0] == table), {})
 
     if event := last("order_events"):
         kind = str(event.get("event_type"))
-        return (
-            "bad" if kind in ("KILL_SWITCH", "LIQUIDATION", "REJECTED") else "good"
-        ), kind.lower().replace("_", " ")
-    if order := last("order_execution"):
-        return "unknown", f"order {str(order.get('status')).lower()}, no event"
-    decision = last("risk_decisions")
-    if decision and not decision.get("allowed"):
-        return "warn", "refused by the guardrail"
-    return "unknown", "no order"
+        said = kind.lower().replace("_", " ")
+        if kind in _SIGNED_EVENTS:
+            return state(_SIGNED_EVENTS[kind], said)
+    elif order := last("order_execution"):
+        said = f"order {str(order.get('status')).lower()}, no event"
+    elif (decision := last("risk_decisions")) and not decision.get("allowed"):
+        return state("warn", "refused by the guardrail")
+    else:
+        said = "no order"
+    return element("span", said, class_="dim")
 
 
 def _delivery(row: Mapping[str, Any]) -> str:

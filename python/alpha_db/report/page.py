@@ -50,7 +50,7 @@ def render(
     told = custody(reading.trades, proofs)
     listed, signatures = lists.proposals(reading.activity) if reading.activity else (None, [])
     embedded = {
-        "state": verdict.state.word,
+        "state": verdict.word,
         "run": embedded_run(run, keys, policy),
         "nodes": proofs.nodes,
         "rows": told.embedded,
@@ -63,7 +63,8 @@ def render(
             element("h1", title),
             element(
                 "p",
-                f"Installation {reading.installation}, schema {reading.schema}. All times are UTC.",
+                f"Installation {reading.installation}, schema {reading.schema}. All times are UTC. "
+                f"The newest row is of {reading.newest}.",
                 class_="dim",
             ),
             _verdict(verdict),
@@ -80,7 +81,10 @@ def render(
     return document(
         title,
         body,
-        scripts=[*shared_scripts(), read_resource("alpha_db.report", "report.js")],
+        scripts=[
+            *shared_scripts(),
+            *(read_resource("alpha_db.report", name) for name in ("shown.js", "report.js")),
+        ],
         styles=[read_resource("alpha_db.report", "report.css")],
         data={"report": embedded},
         sign=signer.sign if signer else None,
@@ -96,6 +100,7 @@ def _about(reading: Reading) -> str:
 def _verdict(verdict: Verdict) -> Element:
     return element(
         "div",
+        element("p", "What alpha-db found in the database when it wrote this page:", class_="dim"),
         element("p", state(verdict.kind, verdict.headline), class_="verdict"),
         element("ul", *(element("li", state(kind, said)) for kind, said in verdict.found), class_="found"),
         class_=f"box {verdict.kind}",
@@ -110,7 +115,7 @@ def _verifier(run: Run | None, keys: Sequence[Key], signer: Signer | None) -> El
         element("p", element("button", "Verify this page in the browser", id="verify-button", type="button")),
         element(
             "label",
-            "Public keys that you got elsewhere, one on each line (else the key in the page is used):",
+            "Public keys that you got elsewhere, not from this page, one on each line:",
             element("textarea", id="trust", rows=2, spellcheck="false", autocomplete="off"),
         ),
         element(
@@ -173,7 +178,7 @@ def shown_of(reading: Reading, told: Custody) -> str:
 
 def _proves(run: Run | None, is_signed: bool) -> Element:
     signed = (
-        "It is signed besides, so anyone with the signer's public key finds every change."
+        "It is signed besides: paste the signer's public key, which you got elsewhere."
         if is_signed
         else "It is not signed (--key), so it shows accidental changes, and not somebody who wrote the page again."
     )
@@ -192,6 +197,11 @@ def _proves(run: Run | None, is_signed: bool) -> Element:
             "p",
             "Verdict, figures and charts are the word of the database and of whoever ran the report. Of the rows, "
             "the page proves those that are listed with trades, and it verifies signatures of proposals and votes. It "
-            "cannot prove that nothing is missing from the list. Without its script, it says that it is not verified.",
+            "cannot prove that nothing is missing from the list.",
+        ),
+        element(
+            "p",
+            "Anyone who writes the whole page again can give it another script, which shows a tick for any key. So "
+            "compare the SHA-256 of the file with the one that the sender tells you by another way: sha256sum FILE.",
         ),
     )

@@ -5,10 +5,12 @@ Each part is read by itself, so that one that cannot be read hides no other: it 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +27,8 @@ Connection = psycopg.Connection[Any]
 MAX_SHOWN, MAX_EMBEDDED = 4_000, 64_000
 #: How many trades and proposals a report shows: the newest ones. It says how many there are.
 NEWEST_TRADES, NEWEST_PROPOSALS = 400, 100
+#: Rows of each table that a report of a period shows of one trade, so that no trade leaves no room for others.
+ROWS_OF_TRADE = 100
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class Trade:
 
     correlation_id: UUID
     rows: list[tuple[str, int]]
+    left_out: dict[str, int] = field(
+        default_factory=dict
+    )  #: of each table, how many rows there was no room for
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Reading:
     checked: Verification
     activity: Activity | None
     trades: Trades
+    newest: date  #: the day of the newest row: up to when the report can know anything
 
 
 Checkpoints = tuple[str, History, AlphaDbError | None]  #: the directory, what it says, why it says nothing
@@ -202,8 +210,21 @@ def newest_trades(conn: Connection, period: Period) -> tuple[list[UUID], list[st
     return [row["correlation_id"] for row in found.rows], [found.problem] if found.problem else []
 
 
-def read_trades(conn: Connection, correlation_ids: Sequence[UUID]) -> Trades:
-    """Read the rows of trades, as they were hashed."""
+def _part_of_trade(correlation_id: UUID, places: Sequence[tuple[str, int]], most: int) -> Trade:
+    """Return a trade with the first rows of each table, and the last one, which says how it ended."""
+    kept: list[tuple[str, int]] = []
+    left_out: dict[str, int] = {}
+    for table, rows in groupby(places, key=lambda place: place[0]):
+        found = list(rows)
+        if len(found) > most:
+            left_out[table] = len(found) - most
+            found = [*found[: most - 1], found[-1]]
+        kept.extend(found)
+    return Trade(correlation_id, kept, left_out)
+
+
+def read_trades(conn: Connection, correlation_ids: Sequence[UUID], most: int = sys.maxsize) -> Trades:
+    """Read the rows of trades, as they were hashed, at most so many of each table for each trade."""
     problems: list[str] = []
 
     def rows_of(name: str, **values: object) -> list[Row]:
@@ -215,8 +236,9 @@ def read_trades(conn: Connection, correlation_ids: Sequence[UUID]) -> Trades:
     trades: dict[UUID, list[tuple[str, int]]] = {}
     for row in rows_of("trade_rows", correlation_ids=list(correlation_ids)):
         trades.setdefault(row["correlation_id"], []).append((row["table"], row["row_id"]))
+    shown = [_part_of_trade(*trade, most) for trade in trades.items()]
     ids: dict[str, list[int]] = {}
-    for table, row_id in dict.fromkeys(place for rows in trades.values() for place in rows):
+    for table, row_id in dict.fromkeys(place for trade in shown for place in trade.rows):
         ids.setdefault(table, []).append(row_id)
     rows = {
         (table, row["id"]): row
@@ -225,7 +247,7 @@ def read_trades(conn: Connection, correlation_ids: Sequence[UUID]) -> Trades:
     }
     permissions = rows_of("orders_without_permission", correlation_ids=list(correlation_ids))
     without = {row["order_id"]: row["problem"] for row in permissions}
-    return Trades([Trade(*trade) for trade in trades.items()], rows, without, problems)
+    return Trades(shown, rows, without, problems)
 
 
 def one_trade(conn: Connection, correlation_id: UUID) -> Trades:
@@ -259,7 +281,8 @@ def read_all(
         assert period is not None
         activity = read_activity(conn, period)
         newest, problems = newest_trades(conn, period)
-        trades = read_trades(conn, newest)
+        trades = read_trades(conn, newest, ROWS_OF_TRADE)
         trades.problems.extend(problems)
     checked = verify(conn, checkpoints)
-    return Reading(str(here["installation_id"]), schema, period, checked, activity, trades)
+    last_day = (read_period(conn, None, None).ends_at.astimezone(UTC) - timedelta(days=1)).date()
+    return Reading(str(here["installation_id"]), schema, period, checked, activity, trades, last_day)

@@ -1,16 +1,16 @@
 "use strict";
 
 // Verifies what a report has in it: rows, proofs, the signed checkpoint, and the signatures of proposals and votes.
-// It believes nothing of the page but the public key, which the reader compares, or pastes.
+// It believes nothing of the page. A tick needs the public keys that the reader pastes: with its own, any page is right.
 
 const REPORT = dataOf("report");
 const MAX_NAMED = 5;
 
-// Whether a checkpoint covers all rows, once they were verified.
+// Whether keys that the reader pasted vouch for all of it, once it was verified.
 let isVouchedFor = false;
 
-function textOf(item) {
-  return item.text ?? document.getElementById(item.element).textContent;
+function counted(number, word) {
+  return `${number} ${word}${number === 1 ? "" : "s"}`;
 }
 
 function sameBytes(one, other) {
@@ -50,7 +50,7 @@ async function readKey(text) {
   const bytes = content ? bytesOfBase64(content) : new Uint8Array();
   const named = name && (await sha256Hex(joined(bytesOfText(`${name}\n`), bytes))).slice(0, 8);
   if (bytes.length !== 33 || bytes[0] !== 1 || named !== id) {
-    throw new Error("the public key is none: it looks like name+01234567+AQ…, as alpha-db checkpoint show prints it.");
+    throw new Error("that is no public key: one looks like name+01234567+AQ…, as alpha-db checkpoint show prints it.");
   }
   return { name, id, bytes: bytes.slice(1) };
 }
@@ -71,7 +71,8 @@ async function openNote(note, keys, what) {
       }
     }
   }
-  throw new Error(`${what} is not signed by ${keys.map((key) => key.name).join(", ") || "any key"}.`);
+  const named = keys.map((key) => `${key.name} (key ${key.id})`).join(", ");
+  throw new Error(`${what} is not signed by ${named || "any key"}.`);
 }
 
 // Where each log stood, by the run that the signed checkpoint ends with.
@@ -96,7 +97,7 @@ async function verifyRow(row, head, nodes) {
   const name = `row ${row.id} of ${row.table}`;
   const hash = bytesOfHex(row.hash);
   if (row.length === undefined) {
-    const text = textOf(row);
+    const text = textOf(row, name);
     if (row.previous === null) {
       throw new Error(`the row before ${name} is missing.`);
     }
@@ -123,25 +124,62 @@ async function verifyRow(row, head, nodes) {
 
 async function verifySignature(signed) {
   const [key, signature] = [bytesOfHex(signed.key), bytesOfHex(signed.signature)];
-  if (!(await ed25519Verify(key, bytesOfText(textOf(signed)), signature))) {
+  if (!(await ed25519Verify(key, bytesOfText(textOf(signed, `the signed text of ${signed.who}`)), signature))) {
     throw new Error(`the signature of ${signed.who} does not hold.`);
   }
 }
 
-// Who signed the page, if anybody did: by a key that the reader pasted, or else by the one that stands in the page.
+// The keys to verify a signature with: those that the reader pasted under the same name, or else the page's own.
+function keysToUse(own, pasted) {
+  const mine = pasted.filter((key) => own.some((each) => each.name === key.name));
+  return { keys: mine.length ? mine : own, isPasted: mine.length > 0 };
+}
+
+function byWhichKey(signed) {
+  return signed.isPasted ? "by the key that you pasted" : "by the key in the page itself";
+}
+
+// Who signed the page, and by whose key; null if nobody did.
 async function sealSigner(pasted) {
   const element = document.getElementById("seal-note");
   if (!element) {
-    return "";
+    return null;
   }
   const { note, key } = JSON.parse(element.textContent);
-  const own = await readKey(key);
-  const mine = pasted.filter((each) => each.name === own.name);
-  const { text, key: signer } = await openNote(note, mine.length ? mine : [own], "the report");
+  const { keys, isPasted } = keysToUse([await readKey(key)], pasted);
+  const { text, key: signer } = await openNote(note, keys, "the report");
   if (text !== `alpha-db/report/v1\nsha256: ${dataOf("seal")}\n`) {
     throw new Error("the signature is of another report.");
   }
-  return `, and ${signer.name} signed it${mine.length ? "" : ", by the key in the page itself"}`;
+  return { key: signer, isPasted };
+}
+
+async function checkpointSigner(pasted) {
+  if (!REPORT.run) {
+    return null;
+  }
+  const { keys, isPasted } = keysToUse(await Promise.all(REPORT.run.keys.map(readKey)), pasted);
+  return { ...(await openRun(REPORT.run, keys)), isPasted };
+}
+
+// What the page is as a whole, by who signed it.
+function saidOfPage(signed, run, pasted) {
+  if (!pasted.length) {
+    const why = signed || run ? "its keys stand in the page. Paste the ones that you got elsewhere" : "nobody signed it";
+    return `Nothing in this page contradicts the rest. Anyone can write such a page, because ${why}.`;
+  }
+  const unsigned = "Nobody signed the page, so nobody vouches for its verdict, figures and charts";
+  return `Verified in this browser. ${signed ? `The page is as ${signed.key.name} signed it, ${byWhichKey(signed)}` : unsigned}.`;
+}
+
+// The names of keys that the reader pasted, and that signed nothing here. Throws an Error if that are all.
+function unusedNames(pasted, signers) {
+  const names = pasted.filter((key) => !signers.some((each) => each.key.name === key.name)).map((key) => key.name);
+  if (names.length && names.length === pasted.length) {
+    const others = signers.map((each) => each.key.name).join(", ") || "nobody";
+    throw new Error(`${names.join(", ")}, whose key you pasted, signed nothing here. It is signed by ${others}.`);
+  }
+  return names;
 }
 
 // All that is wrong, as one Error; else what each gave.
@@ -157,40 +195,57 @@ async function everyOne(items, verify) {
   return { given, wrong };
 }
 
-async function verifyReport() {
-  const given = document.getElementById("trust").value.split("\n").filter((line) => line.trim());
-  const pasted = await Promise.all(given.map(readKey));
-  const keys = pasted.length ? pasted : await Promise.all((REPORT.run?.keys ?? []).map(readKey));
-  const run = REPORT.run && (await openRun(REPORT.run, keys));
-  const nodes = REPORT.nodes.map(bytesOfBase64);
-  const rows = await everyOne(REPORT.rows, (row) => verifyRow(row, run?.heads[row.table], nodes));
-  const signatures = await everyOne(REPORT.signatures, verifySignature);
-  const wrong = [...rows.wrong, ...signatures.wrong];
+// What is wrong with rows and signatures, as one Error.
+function throwAll(wrong) {
   if (wrong.length) {
     const more = wrong.length > MAX_NAMED ? ` And ${wrong.length - MAX_NAMED} more.` : "";
     const named = wrong.slice(0, MAX_NAMED).map((each) => each.replace(/\.$/, "")).join("; ");
     const known = REPORT.state === "damaged" ? " The verdict above says that the database itself is damaged." : "";
     throw new Error(`${named}.${more}${known}`);
   }
+}
+
+async function pastedKeys() {
+  const given = document.getElementById("trust").value.split("\n").filter((line) => line.trim());
+  return Promise.all(given.map(readKey));
+}
+
+async function verifyReport() {
+  const pasted = await pastedKeys();
+  const run = await checkpointSigner(pasted);
+  const nodes = REPORT.nodes.map(bytesOfBase64);
+  const rows = await everyOne(REPORT.rows, (row) => verifyRow(row, run?.heads[row.table], nodes));
+  const signatures = await everyOne(REPORT.signatures, verifySignature);
+  throwAll([...rows.wrong, ...signatures.wrong]);
+  refuseOtherTexts([...REPORT.rows, ...REPORT.signatures]);
   const signed = await sealSigner(pasted);
+  const unused = unusedNames(pasted, [signed, run].filter((each) => each));
   const inLog = rows.given.filter((isSigned) => isSigned).length;
   const newer = rows.given.length - inLog;
-  isVouchedFor = run !== null && newer === 0;
-  const cut = REPORT.rows.filter((row) => row.length !== undefined).length;
+  isVouchedFor = Boolean(run?.isPasted && signed?.isPasted && newer === 0 && unused.length === 0);
+  const cut = REPORT.rows.filter((row) => row.length !== undefined).map((row) => `row ${row.id} of ${row.table}`);
   return [
-    `Verified in this browser: the page is as it was written${signed}.`,
-    `${rows.given.length - cut} rows give their hashes${cut ? `; ${cut} are too long to be here whole` : ""}.`,
+    saidOfPage(signed, run, pasted),
+    ...unused.map((name) => `${name}, whose key you pasted, signed nothing here.`),
+    `${rows.given.length - cut.length} rows give their hashes.`,
+    cut.length ? `Too long to be here whole, so that their text is not verified: ${cut.join(", ")}.` : "",
     run
-      ? `${inLog} rows are in the log that ${run.key.name} signed with checkpoint ${run.size}` +
-        `${pasted.length ? ", by the key that you pasted" : "; compare its key with the one that you got elsewhere"}.`
+      ? `${counted(inLog, "row")} of these are in the log that ${run.key.name} signed with checkpoint ${run.size}, ` +
+        `${byWhichKey(run)}.`
       : "No checkpoint is in the page, so nobody vouches for the rows but the database.",
-    run && newer ? `${newer} rows are newer than the checkpoint, so nobody vouches for them yet.` : "",
-    signatures.given.length ? `${signatures.given.length} signatures of proposals and votes hold.` : "",
+    run && newer ? `Newer than the checkpoint, so that nobody vouches for them yet: ${counted(newer, "row")}.` : "",
+    signatures.given.length ? `Signatures of proposals and votes that hold: ${signatures.given.length}.` : "",
     `The verdict on the database stands above: ${REPORT.state}.`,
   ].filter((said) => said).join(" ");
 }
 
 async function verifyAndShow() {
+  try {
+    await ((await whyNoCrypto()) ?? pastedKeys());
+  } catch (problem) {
+    showVerification("unknown", `Not verified: ${problem.message}`); // a slip of the reader is no fault of the page
+    return;
+  }
   const isGood = await verifyPage(verifyReport);
   if (isGood && !(isVouchedFor && REPORT.state === "intact")) {
     showVerification("warn", document.querySelector("#verification .said").textContent);

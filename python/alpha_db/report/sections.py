@@ -168,6 +168,9 @@ def _runs_chart(activity: Activity, buckets: Buckets) -> Element:
 
 def _refusals_chart(activity: Activity, buckets: Buckets) -> Element:
     rows = activity.verifications.rows
+    if not rows:
+        said = "Not counted in this period, because no verification run was recorded. See the list below."
+        return _chart("Refused attempts", None, said, None, activity.verifications)
     series = [
         ("refused attempts", buckets.sums([(row["day"], row["refused_attempts"] or 0) for row in rows]))
     ]

@@ -21,6 +21,10 @@ from alpha_db.report.texts import brief
 from alpha_db.verify.cli.verify_report import is_absent, is_bad, is_open
 
 Kind = Literal["good", "bad", "warn", "unknown"]
+IN_ITSELF = "INTACT IN ITSELF, but compared with no checkpoint"
+GUARDS = "NOT INTACT: what protects the rows was changed"
+REFUSED = "NOT INTACT: a checkpoint must not be relied on"
+ACKNOWLEDGED = "INTACT but for damage that agents acknowledged"
 
 
 class State(Enum):
@@ -56,6 +60,13 @@ class Verdict:
     headline: str
     found: list[tuple[Kind, str]]
 
+    @property
+    def word(self) -> str:
+        """The state in a word or a few: nothing is intact without a checkpoint, or damaged by a guard alone."""
+        if self.headline == IN_ITSELF:
+            return "intact in itself"
+        return "not intact" if self.headline in (GUARDS, REFUSED) else self.state.word
+
 
 def judge(reading: Reading, policy: Policy | None) -> Verdict:
     """Return the verdict on what was read, against a policy's witnesses if there is one."""
@@ -67,14 +78,14 @@ def judge(reading: Reading, policy: Policy | None) -> Verdict:
         *_limits(checked),
     ]
     state = _state(checked)
-    if state is State.DAMAGED:
+    headline = _headline(state, checked)
+    if state is State.DAMAGED and headline not in (GUARDS, REFUSED):
         found.append(
             ("warn", "A report records nothing and engages no lockdown: run alpha-db verify-chain now.")
         )
     order: list[Kind] = ["bad", "unknown", "warn", "good"]
     found.sort(key=lambda each: order.index(each[0]))
-    kind: Kind = "warn" if state is State.INTACT and checked.comparison is None else state.kind
-    return Verdict(state, kind, _headline(state, checked), found)
+    return Verdict(state, "warn" if headline in (IN_ITSELF, ACKNOWLEDGED) else state.kind, headline, found)
 
 
 def _state(checked: Verification) -> State:
@@ -97,9 +108,9 @@ def _headline(state: State, checked: Verification) -> str:
     if state is State.UNCHECKED:
         return "COULD NOT BE CHECKED: not everything was read, so nothing is known of the rest"
     if checked.comparison is None:
-        return "INTACT IN ITSELF, but compared with no checkpoint"
+        return IN_ITSELF
     if any(row["verdict"] == "acknowledged" for row in checked.verdicts.rows):
-        return "INTACT but for damage that agents acknowledged"
+        return ACKNOWLEDGED
     return "INTACT: every hash holds, and all that was signed is there unchanged"
 
 
@@ -109,9 +120,9 @@ def _damage(checked: Verification) -> str:
     if any(row["is_valid"] is False for row in checked.limits.rows):
         kinds.add("limits")
     if kinds == {"guard_changed"}:
-        return "NOT INTACT: what protects the rows was changed"
+        return GUARDS
     if kinds == {"checkpoint_refused"}:
-        return "NOT INTACT: a checkpoint must not be relied on"
+        return REFUSED
     return "DAMAGED: what is stored is not what was recorded"
 
 
@@ -183,8 +194,8 @@ def _against(
     others = f", and with {comparison.runs - 1} older" if comparison.runs > 1 else ""
     yield (
         kind,
-        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: the hashes of {rows:,} "
-        f"rows in {_count(len(good), 'log')} are those that were signed.",
+        f"Compared with checkpoint {run.name}{made}, signed by {run.checkpoint.origin}{others}: the stored hashes "
+        f"of {rows:,} rows in {_count(len(good), 'log')} are those that were signed.",
     )
     newer = sum(
         max((row["last_id"] or 0) - run.logs[row["table_name"]].size, 0)
@@ -231,7 +242,8 @@ def _limits(checked: Verification) -> Iterator[tuple[Kind, str]]:
     elif all(row["is_valid"] for row in checked.limits.rows):
         yield (
             "good",
-            "The risk limits follow from signed proposals and votes, verified again for this report.",
+            "The risk limits, or that there are none, follow from signed proposals and votes, verified again for this "
+            "report.",
         )
     for row in checked.limits.rows:
         if not row["is_valid"]:

@@ -51,7 +51,7 @@ function checkChanges(said) {
   const before = isLimits ? state.limits : state.kill_thresholds.find((each) => each.asset === asset);
   const after = said.payload.retired ? {} : said.payload;
   for (const change of BALLOT.changes) {
-    const name = isLimits ? change.name : change.name.slice(asset.length + 1);
+    const name = isLimits ? change.name : change.name.slice(change.name.lastIndexOf(" ") + 1);
     const isOld = plainDecimal(change.old) === plainDecimal(before?.[name]);
     if (!isOld || plainDecimal(change.new) !== plainDecimal(after[name])) {
       throw new Error(`${change.name} is shown otherwise than it was signed.`);

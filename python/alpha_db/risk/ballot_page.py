@@ -18,6 +18,7 @@ from alpha_db.pages import (
 )
 from alpha_db.pages.tree import State
 from alpha_db.risk.agent import Agent, Row
+from alpha_db.risk.changes import spelt
 from alpha_db.security.audit_signer import signed_time
 from alpha_db.security.signed_text import SignedProposal
 
@@ -127,9 +128,9 @@ def _changes(proposal: Row) -> list[Node]:
         rows.append(
             element(
                 "tr",
-                element("th", change["name"], scope="row"),
-                element("td", change["old"] or "none"),
-                element("td", change["new"] or "none", class_="new"),
+                element("th", spelt(change["name"]), scope="row"),
+                element("td", spelt(change["old"] or "none")),
+                element("td", spelt(change["new"] or "none"), class_="new"),
                 element("td", effect, class_="effect"),
             )
         )

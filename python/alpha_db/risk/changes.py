@@ -6,16 +6,21 @@ docs/risk.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alpha_db.security.payloads import segments_of
 from alpha_db.security.replay import Replay, next_state
-from alpha_db.security.signed_text import SignedProposal, load_json
+from alpha_db.security.signed_text import SignedProposal, json_string, load_json
 
 #: An old value that the signed texts at hand do not say.
 UNKNOWN = object()
+#: An asset that is shown without quotes.
+_PLAIN = re.compile(r"[-A-Za-z0-9._:/]+")
+#: How many letters that are not ASCII spelt() names.
+_MOST_SPELT = 8
 _LIMITS = ("max_position_size_pct", "daily_drawdown_limit_pct", "max_leverage_ratio")
 
 
@@ -85,7 +90,8 @@ def _threshold(said: SignedProposal, replay: Replay | None, _names: Names) -> It
             way = _lower(old, new)
         else:
             way = "tighten" if old is None else "loosen"
-        yield Change(f"{asset} {name}", _text(old), _text(new), way)
+        shown = asset if _PLAIN.fullmatch(asset) else json_string(asset)
+        yield Change(f"{shown} {name}", _text(old), _text(new), way)
 
 
 def _states(said: SignedProposal, replay: Replay | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -169,3 +175,10 @@ def differing(rows: Sequence[Mapping[str, Any]], expected: Sequence[Change]) -> 
     if len(rows) != len(expected):
         return f"{len(rows)} changes instead of {len(expected)}"
     return None
+
+
+def spelt(text: str) -> str:
+    """Return a text, and the numbers of its first letters that are not ASCII: U+0430 looks like an a, and is none."""
+    others = [f"U+{ord(letter):04X}" for letter in text if not letter.isascii()]
+    more = " …" if len(others) > _MOST_SPELT else ""
+    return f"{text} (not ASCII: {' '.join(others[:_MOST_SPELT])}{more})" if others else text

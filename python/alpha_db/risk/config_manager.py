@@ -144,7 +144,7 @@ class ConfigManager:
                 message = f"RSK-003: the key is not that of agent {agent.name}"
                 raise SignatureRefused(
                     message,
-                    detail=f"Its public key is {agent.public_key}.",
+                    detail=f"The public key of {agent.name} is {agent.public_key}.",
                     hint="Give the key of that agent, or leave its name out.",
                     sqlstate="RSK03",
                 )
@@ -168,6 +168,16 @@ class ConfigManager:
     def proposals(self, *, every: bool = False) -> list[Row]:
         """Return the pending proposals, or every one, oldest first."""
         return self._rows("proposals", proposal=None, every=every)
+
+    def pending(self) -> list[Row]:
+        """Return the pending proposals, explained, all as they stood at one moment. Begins a transaction."""
+        kept = self._conn.isolation_level
+        self._conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        try:
+            with self._conn.transaction():
+                return self.explained(self.proposals())
+        finally:
+            self._conn.isolation_level = kept
 
     def explained(self, proposals: list[Row]) -> list[Row]:
         """Return proposals with what people need to decide, as the database says it.
@@ -285,6 +295,30 @@ class ConfigManager:
         check_votes(said, proposal["digest"], proposal["votes"], signatures, replay.ever if replay else keys)
         check_shown(proposal, said, replay, agents, keys)
         return proposal, said
+
+    def checked(self, proposals: list[Row], before: Iterable[Row] = ()) -> list[Row]:
+        """Return explained proposals with `tampering`: why review() refuses a pending one, None if it does not.
+
+        What stands as it did in `before`, which was checked, is not reviewed again.
+        """
+        known = {_standing(row): row["tampering"] for row in before}
+        return [row | {"tampering": self._tampering(row, known)} for row in proposals]
+
+    def _tampering(self, proposal: Row, known: Mapping[str, str | None]) -> str | None:
+        if proposal["status"] != "PENDING":
+            return None
+        standing = _standing(proposal)
+        if standing in known:
+            return known[standing]
+        said = None
+        for _ in range(2):  # a vote that comes between two questions looks like tampering, but not twice
+            try:
+                self.review(proposal["proposal_id"])
+            except RiskTampered as problem:
+                said = problem.message.removeprefix("RSK-007: ")
+            else:
+                return None
+        return said
 
     def _replayed(self, kind: str) -> Replay | None:
         """The replayed log; None if it does not hold, and a proposal must be possible all the same."""
@@ -424,6 +458,11 @@ def _grouped(rows: Iterable[Row], names: tuple[str, ...]) -> Mapping[UUID, list[
     for row in rows:
         found[row["proposal_id"]].append({name: row[name] for name in names})
     return found
+
+
+def _standing(proposal: Row) -> str:
+    """All that is shown of a proposal, but for the time that is left and what the check said."""
+    return repr([item for item in proposal.items() if item[0] not in ("expires_in_seconds", "tampering")])
 
 
 def _seconds_left(proposal: Row, now: datetime) -> int | None:

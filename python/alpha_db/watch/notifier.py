@@ -152,7 +152,7 @@ class Notifier:
                 return False
             pause = min(2 * pause, LONGEST_PAUSE)
         self._counts["failed"] += 1
-        self._tell(f"the command of --notify failed {TRIES} times, {problem}; lost: {text.decode()}")
+        self._tell(f"the command of --notify failed {TRIES} times, {problem}; lost: {text.decode().rstrip()}")
         return True
 
     def _remember(self, row: Row) -> None:

@@ -32,7 +32,8 @@ def follow(manager: ConfigManager, interval: float, *, as_json: bool) -> None:
     recent: deque[str] = deque(maxlen=5)
     on_screen = not as_json and is_terminal(sys.stdout)
     while True:
-        found = {row["proposal_id"]: row for row in manager.explained(manager.proposals())}
+        rows = manager.checked(manager.pending(), (known or {}).values())
+        found = {row["proposal_id"]: row for row in rows}
         events = list(events_between(known, found, manager))
         if as_json:
             for what, words, row in events:
@@ -60,6 +61,8 @@ def events_between(known: Proposals | None, found: Proposals, manager: ConfigMan
             yield "proposed", f"{clean(row['proposer_name'])} proposed {name}", row
         elif new := [vote for vote in row["votes"] if vote not in before["votes"] and vote["counts"]]:
             yield "voted", f"{_who_voted(new)} on {name}", row
+        elif row["tampering"] and not before["tampering"]:
+            yield "changed", f"{name} is shown otherwise than it was signed", row
         elif any(row[fact] != before[fact] for fact in _FACTS):
             yield "changed", f"{name} needs another number of approvals, or has other voters", row
     for proposal_id, before in (known or {}).items():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
+from unicodedata import east_asian_width
 
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, Part, clean, line, note
+from alpha_db.risk.changes import spelt
 from alpha_db.risk.config_manager import Agent, Ballot, Row
 
 #: How many characters of a damaged row damaged_rows() gives.
@@ -36,7 +39,8 @@ def lines_of(proposal: Row) -> list[Line]:
             (status, STYLES.get(status, DIM)),
             f"  {DIRECTIONS.get(proposal['direction'], 'unknown direction')}",
         ],
-        _labelled(
+        *_tampering_lines(proposal),
+        *_wrapped(
             "by",
             f"{clean(proposal['proposer_name'])}, {clean(proposal['created_at'])}: {clean(proposal['reason'])}",
         ),
@@ -57,13 +61,43 @@ def _labelled(label: str, *parts: Part) -> Line:
     return [(f"  {label:<9}", DIM), *parts]
 
 
+def _tampering_lines(proposal: Row) -> list[Line]:
+    problem = proposal.get("tampering")  # only where it was looked for: ConfigManager.checked
+    return (
+        [_labelled("REFUSED", (f"{clean(problem)}; nobody can approve this (RSK-007)", BAD))]
+        if problem
+        else []
+    )
+
+
+def _wrapped(label: str, text: str) -> list[Line]:
+    """Lines for what somebody else wrote at length: none of it comes to stand where another label would."""
+    first, *others = _cut(text, max(20, shutil.get_terminal_size().columns - 11))
+    more: list[Line] = [[(" " * 9 + "| ", DIM), part] for part in others]
+    return [_labelled(label, first), *more]
+
+
+def _cut(text: str, width: int) -> list[str]:
+    """Cut after so many columns: most characters of East Asian scripts take two, and count as two."""
+    parts, used = [""], 0
+    for character in text:
+        wide = 2 if east_asian_width(character) in "WF" else 1
+        if used + wide > width:
+            parts.append("")
+            used = 0
+        parts[-1] += character
+        used += wide
+    return parts
+
+
 def change_lines(changes: Iterable[Row]) -> list[Line]:
     """Return what changes as aligned lines: name, old → new, and whether that tightens or loosens."""
     changes = list(changes)
-    width = max((len(one_line(change["name"])) for change in changes), default=0)
+    names = [spelt(one_line(change["name"])) for change in changes]
+    width = max(map(len, names), default=0)
     lines: list[Line] = []
-    for change in changes:
-        name, way = f"{one_line(change['name']):<{width}}  ", change["direction"]
+    for change, shown in zip(changes, names, strict=True):
+        name, way = f"{shown:<{width}}  ", change["direction"]
         if way == "same":
             lines.append(_labelled("stays", (f"{name}{value_of(change['old'])}", DIM)))
             continue
@@ -76,7 +110,7 @@ def change_lines(changes: Iterable[Row]) -> list[Line]:
 
 def value_of(value: object) -> str:
     """Return an old or a new value as people read it; None is that there is none."""
-    return "none" if value is None else one_line(value)
+    return "none" if value is None else spelt(one_line(value))
 
 
 def _vote_lines(proposal: Row) -> list[Line]:

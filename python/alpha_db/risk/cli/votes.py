@@ -48,7 +48,7 @@ def proposals(settings: Settings, as_json: bool, every: bool, watch: bool, inter
             with contextlib.suppress(KeyboardInterrupt):
                 follow(manager, interval, as_json=as_json)
             return
-        found = manager.explained(manager.proposals(every=every))
+        found = manager.checked(manager.explained(manager.proposals(every=every)))
     if as_json:
         emit_json(found)
         return

@@ -107,7 +107,8 @@ def _lockdown(report: Report) -> None:
 def _guards(report: Report) -> None:
     guards = report["guards"]
     if guards:
-        _section("guards", (f"{len(guards)} facts not as installed", BAD), " (alpha-db guards lists them)")
+        facts = "1 fact" if len(guards) == 1 else f"{len(guards)} facts"
+        _section("guards", (f"{facts} not as installed", BAD), " (alpha-db guards lists them)")
     elif guards is not None:
         _section("guards", ("as installed", GOOD))
     _missing(report, "guards")
