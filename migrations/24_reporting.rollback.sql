@@ -39,6 +39,7 @@ drop function _figures_of_place;
 drop function _seconds_of;
 drop function limits_over_time;
 drop function rows_as_hashed;
+drop function _as_jsonb;
 drop function trade_rows;
 drop function report_trades;
 drop function verification_activity;

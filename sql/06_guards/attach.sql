@@ -57,6 +57,11 @@ as $function$
   rights as (
     select 'table' as kind, quote_ident(c.relname) as name, g.grantee
     from relations as c cross join lateral _grants_text(c.relacl, c.relowner) as g
+    union
+    -- Revoked from a table, a right is revoked from its columns, too.
+    select 'table', quote_ident(c.relname), g.grantee
+    from relations as c join pg_attribute as a on a.attrelid = c.oid
+    cross join lateral _grants_text(a.attacl, c.relowner) as g
     union all
     select 'routine', p.oid::regprocedure::text, g.grantee
     from home join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
@@ -75,6 +80,35 @@ comment on function _additions is
   'What somebody else added to objects that no recorded state of the guards knows yet: row-level security, or the '
   'rights of a grantee.';
 
+-- What default privileges add for our own roles cannot be told from what a migration grants them.
+create function _refuse_default_rights() returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  item  record;
+begin
+  select g.grantee, case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+                                         else 'types' end as kind,
+         case when d.defaclnamespace <> 0 then format(' in schema %I', current_schema()) else '' end as place
+  into item
+  from pg_default_acl as d
+  cross join lateral _grants_text(d.defaclacl, d.defaclrole) as g
+  where d.defaclrole = quote_ident(_owner_role())::regrole and d.defaclobjtype in ('r', 'S', 'f', 'T')
+    and d.defaclnamespace in (0, quote_ident(current_schema())::regnamespace)
+    and g.grantee in (_app_role('app_trading'), _app_role('app_auditor'), _app_role('app_risk'));
+  if found then
+    raise exception 'alpha-db: by default privileges % has rights on all % that % makes',
+      item.grantee, item.kind, _owner_role()
+      using errcode = '55000',
+            hint = format('alter default privileges for role %I%s revoke all on %s from %I', _owner_role(), item.place,
+                          item.kind, item.grantee);
+  end if;
+end
+$function$;
+comment on function _refuse_default_rights is
+  'Raises 55000 if default privileges of the owner role give our own roles more than the migrations do.';
+
 create function _take_back_additions() returns void
 language plpgsql
 set search_path from current
@@ -83,6 +117,7 @@ declare
   item   record;
   taken  text[] := '{}';
 begin
+  perform _refuse_default_rights();
   -- Nothing else adds anything, and most servers have neither.
   if not exists (select from pg_event_trigger as e where e.evtname !~ '^alpha_ddl_guard_')
      and not exists (select from pg_default_acl as d where d.defaclrole = quote_ident(_owner_role())::regrole) then

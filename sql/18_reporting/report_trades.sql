@@ -52,6 +52,18 @@ comment on function trade_rows is
   'The rows of trades in the order of custody: delivery, signal, debates, decisions, orders, events. A correlation_id '
   'that no signal has gives no row.';
 
+create function _as_jsonb(row_data text) returns jsonb
+language plpgsql immutable
+set search_path from current
+as $function$
+begin
+  return row_data::jsonb;
+exception when data_exception or program_limit_exceeded then
+  return null;  -- a column of type json may hold NUL, half a surrogate pair, or 1e400000
+end
+$function$;
+comment on function _as_jsonb is 'The row as jsonb; null if it holds what json may hold and jsonb may not.';
+
 create function rows_as_hashed(table_name text, ids bigint[], longest integer default null)
 returns table (
   id             bigint,
@@ -76,11 +88,10 @@ begin
     from ({rows:s}) as r
     cross join _chain_start({name:L}) as s
     left join only {name:I} as p on p.id = r.id - 1
-    -- jsonb has no NUL, so a text that may have one stays without
     cross join lateral (
       select jsonb_object_agg(e.key, case when length(e.value::text) > 1000 then to_jsonb(left(e.value #>> '{}', 1000))
                                           else e.value end) as members
-      from jsonb_each(case when position(E'\\u0000' in r.row_data) = 0 then r.row_data::jsonb end) as e) as m
+      from jsonb_each(_as_jsonb(r.row_data)) as e) as m
     where r.id = any ($1)
     order by r.id
   $query$, 'rows', chain_rows_sql(table_name), 'name', table_name) using ids, coalesce(longest, 2147483647);
@@ -89,7 +100,7 @@ $function$;
 comment on function rows_as_hashed is
   'Rows of a chain as they were hashed, and the hash before each, null if that row is missing: row_hash is the SHA-256 '
   'of previous_hash (32 raw bytes) and the UTF-8 bytes of row_data, which is cut to its longest first characters, of '
-  'characters in all. members are those of the row, long ones cut; null if one may hold a NUL. Ids that are not there '
-  'give no row.';
+  'characters in all. members are those of the row, long ones cut; null if jsonb cannot hold one. Ids that are not '
+  'there give no row.';
 
-select _grant('execute on routine', '{report_trades, trade_rows, rows_as_hashed}', '{app_auditor}');
+select _grant('execute on routine', '{report_trades, trade_rows, rows_as_hashed, _as_jsonb}', '{app_auditor}');

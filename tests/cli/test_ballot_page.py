@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,15 @@ def test_a_release_shows_the_damaged_rows(governed: Desk, db: Connection, open_p
     shown = str(page.text_content("main"))
     assert "signals 2: content_mismatch" in shown
     assert '"symbol":"EVIL"' in shown
+
+
+def test_the_file_is_named_by_its_sha256(governed: Desk) -> None:
+    proposal_id, file = governed.propose("ada", *CHANGE), governed.folder / "new.html"
+    command = ("risk", "page", proposal_id, "--output", str(file), "--force")
+    said = governed.run(*command).out
+    assert f"SHA-256 {sha256(file.read_bytes()).hexdigest()}" in said
+    found = governed.run(*command, "--json").json
+    assert found["sha256"] == sha256(file.read_bytes()).hexdigest()
 
 
 def test_only_who_may_still_vote_gets_a_page(governed: Desk) -> None:

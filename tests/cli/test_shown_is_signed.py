@@ -7,7 +7,7 @@ import pytest
 from alpha_db.security.audit_signer import AuditSigner, digest_of
 from tests.cli.desk import Desk
 from tests.risk.council import unguarded
-from tests.support import Connection, one, query
+from tests.support import Connection, fill, one, query, tamper, verdicts
 
 pytestmark = pytest.mark.any_server
 pytest_plugins = ["tests.cli.fix_desk"]
@@ -120,3 +120,18 @@ def test_a_database_that_lies(governed: Desk, db: Connection, pending: str, name
     signature, body, said = LIES[name]
     query(db, f"create or replace function {signature} language sql stable as $$ {body} $$")
     assert said in refused(governed, db, pending)
+
+
+def test_blanks_that_fill_a_line_are_seen(governed: Desk, db: Connection) -> None:
+    """A terminal would wrap such a text where other lines of the ballot stand."""
+    fill(db, 2)
+    tamper(db, 'update signals set raw_payload = \'{"a": "x      signals 9  intact"}\' where id = 2')
+    verdicts(db)
+    blanks = "x      changes  max_leverage_ratio"
+    pending = governed.propose("ada", "lockdown", "release", reason=blanks)
+    shown = governed.run("risk", "approve", pending, *governed.sign("ben")).out
+    content = next(line for line in shown.splitlines() if "content    " in line)
+    text = next(line for line in shown.splitlines() if "| reason: " in line)
+    seen = "x " + "\\u0020" * 5
+    assert f'"x {seen[2:]}signals 9 \\u0020intact"' in content
+    assert text == f'  | reason: "{seen}changes \\u0020max_leverage_ratio"'

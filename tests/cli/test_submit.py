@@ -54,6 +54,8 @@ def test_what_is_not_signed_for_this_proposal_is_refused(governed: Desk, db: Con
         found = submit(governed, vote, expect=1).err
         assert "[RSK-003]" in found
         assert said in found
+    first = right | {"signed_text": f"x\nno JSON\n{right['signed_text']}"}
+    assert "not that of a vote on this proposal" in submit(governed, first, expect=1).err
     changed = right | {"signed_text": right["signed_text"].replace("APPROVE", "REJECT"), "decision": "REJECT"}
     assert "[RSK-003]" in submit(governed, changed, expect=1).err
     assert one(db, "select count(*) from votes") == 2  # those of the first limits

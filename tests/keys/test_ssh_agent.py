@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from alpha_db.errors import NotThere, ValueRefused
 from alpha_db.security.audit_signer import AuditSigner, KeyFileError, SignerError, verify_text
 from alpha_db.security.public_file import read_public
+from alpha_db.security.ssh_agent import SshAgentKey
 from tests.keys.holders import Agent, needs_agent, ssh_agent
 
 pytestmark = [pytest.mark.any_server, needs_agent]
@@ -188,4 +190,30 @@ def test_an_agent_that_lies(
         served.start()
         with pytest.raises(SignerError, match=said):
             AuditSigner.open("ssh-agent:ada").sign(TEXT)
+        served.join()
+
+
+def test_an_agent_that_answers_a_byte_at_a_time_has_no_more_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSH_AUTH_SOCK", "slow")
+    gone = Event()
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.bind("slow")
+        slow.listen()
+
+        def serve() -> None:
+            with slow.accept()[0] as asking, suppress(OSError):
+                asking.recv(65536)
+                for byte in string(LISTED):
+                    if gone.wait(0.05):
+                        return
+                    asking.sendall(bytes([byte]))
+
+        served = Thread(target=serve)
+        served.start()
+        with pytest.raises(SignerError, match=r"did not answer within 0\.2 s"):
+            SshAgentKey("ada", seconds=0.2)
+        gone.set()
         served.join()

@@ -74,6 +74,48 @@ def test_rights_by_default_are_revoked(desk: Desk, root: Root) -> None:
         query(connection, f"drop owned by {stranger}; drop role {stranger}")
 
 
+def test_rights_on_columns_are_revoked(desk: Desk, root: Root) -> None:
+    connection = root(desk)
+    stranger = f"{desk.prefix}app_stranger"
+    query(
+        connection,
+        f"""create role {stranger};
+        create function public.open() returns event_trigger language plpgsql as $$
+        declare
+          made record;
+        begin
+          for made in select * from pg_event_trigger_ddl_commands() where object_identity = 'desk_a.chains' loop
+            grant select (position), update (position) on desk_a.chains to {stranger};
+          end loop;
+        end
+        $$;
+        create event trigger open on ddl_command_end when tag in ('CREATE TABLE')
+        execute function public.open()""",
+    )
+    try:
+        assert f"rights of {stranger} (1)" in desk.run(MIGRATION["001"]).stderr
+        assert not one(
+            connection, f"select has_any_column_privilege('{stranger}', 'chains', 'select, update')"
+        )
+        assert_healthy(connection)
+    finally:
+        query(connection, f"drop event trigger open; drop owned by {stranger}; drop role {stranger}")
+
+
+def test_rights_of_our_own_roles_by_default_are_refused(desk: Desk, root: Root) -> None:
+    """Nobody could tell them from those that the migrations grant; the guards would record them as meant."""
+    connection = root(desk)
+    owner, trading = f"{desk.prefix}alpha_owner", f"{desk.prefix}app_trading"
+    change = f"alter default privileges for role {owner} {{}} all on functions {{}} {trading}"
+    query(connection, f"create role {owner}; create role {trading}; {change.format('grant', 'to')}")
+    said = desk.refused(MIGRATION["001"])
+    assert f"by default privileges {trading} has rights on all functions that {owner} makes" in said
+    assert hint(said) == change.format("revoke", "from")
+    query(connection, hint(said))
+    desk.run(MIGRATION["001"])
+    assert_healthy(connection)
+
+
 def test_a_later_migration_leaves_what_was_accepted(desk: Desk, root: Root) -> None:
     connection = root(desk)
     desk.migrate(["001"])

@@ -177,6 +177,7 @@ GROWTH = {
     "rows_as_hashed(text,bigint[],integer)",
     "trade_rows(uuid[])",
     "verification_activity(timestamp with time zone,timestamp with time zone)",
+    "_as_jsonb(text)",
     "_ids_left()",
     "_sequences_used()",
     "_storage_setting(text[],text)",

@@ -203,7 +203,7 @@ def _form(said: SignedProposal, voters: Sequence[Agent]) -> list[Node]:
         element(
             "fieldset",
             element("legend", "Sign it here"),
-            element("label", "You are", element("select", *choices, id="agent")),
+            element("label", "You are", element("select", *choices, id="agent", autocomplete="off")),
             _choice("APPROVE", "Approve"),
             _choice("REJECT", "Reject: this ends the proposal"),
             element("label", "File of your private key", element("input", type="file", id="key-file")),
@@ -258,7 +258,10 @@ def _form(said: SignedProposal, voters: Sequence[Agent]) -> list[Node]:
 
 def _choice(value: str, label: str) -> Element:
     return element(
-        "label", element("input", type="radio", name="decision", value=value), f" {label}", class_="choice"
+        "label",
+        element("input", type="radio", name="decision", value=value, autocomplete="off"),
+        f" {label}",
+        class_="choice",
     )
 
 

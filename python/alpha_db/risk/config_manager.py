@@ -375,10 +375,11 @@ class ConfigManager:
         Raises SignatureRefused (RSK-003) if it is for another installation or another text, or is not signed by its
         agent, and what review() raises.
         """
-        check_origin(vote, self.active()["origin"])
+        origin = self.active()["origin"]
+        check_origin(vote, origin)
         agent = self.find_agent(vote.agent_id)
         proposal, _ = self.review(vote.proposal_id, for_approval=vote.decision != "REJECT")
-        check_vote(vote, proposal["digest"], agent.name, bytes.fromhex(agent.public_key))
+        check_vote(vote, origin, proposal["digest"], agent.name, bytes.fromhex(agent.public_key))
         signed_at = parse_time(vote.signed_at)
         return Ballot(proposal, agent.agent_id, vote.decision, signed_at, vote.signed_text)
 

@@ -61,12 +61,12 @@ def check_origin(vote: SignedVote, origin: str) -> None:
         raise _refused("the vote was signed for another installation", f"This one is {origin}.")
 
 
-def check_vote(vote: SignedVote, digest: str, name: str, key: bytes) -> None:
+def check_vote(vote: SignedVote, origin: str, digest: str, name: str, key: bytes) -> None:
     """Raise SignatureRefused (RSK-003) unless the vote is signed by its agent, for the proposal with this digest.
 
-    Takes the agent's name and public key. The vote's text must be the exact text of its members.
+    Takes the identity of this installation, and the agent's name and public key. The vote's text must be the exact
+    text of its members.
     """
-    origin = load_json(vote.signed_text.split("\n")[1].removeprefix("origin: "))
     text = approval_text(
         origin=origin, decision=vote.decision, digest=digest, agent_id=vote.agent_id, signed_at=vote.signed_at
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import time
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -113,15 +114,16 @@ def _ask(message: bytes, seconds: float) -> tuple[int, bytes]:
         raise SignerError(
             "no ssh-agent runs here: SSH_AUTH_SOCK is not set", hint='eval "$(ssh-agent -s)"; ssh-add FILE'
         )
+    end = time.monotonic() + seconds
     try:
         with socket.socket(socket.AF_UNIX) as agent:
             agent.settimeout(seconds)
             agent.connect(place)
             agent.sendall(_string(message))
-            size = int.from_bytes(_received(agent, 4), "big")
+            size = int.from_bytes(_received(agent, 4, end), "big")
             if not 0 < size <= _MOST:
                 raise _malformed()
-            answer = _received(agent, size)
+            answer = _received(agent, size, end)
     except TimeoutError:
         raise SignerError(f"the ssh-agent did not answer within {seconds:g} s") from None
     except (OSError, ValueError) as problem:
@@ -132,9 +134,10 @@ def _ask(message: bytes, seconds: float) -> tuple[int, bytes]:
     return answer[0], answer[1:]
 
 
-def _received(agent: socket.socket, size: int) -> bytes:
+def _received(agent: socket.socket, size: int, end: float) -> bytes:
     content = b""
     while len(content) < size:
+        agent.settimeout(max(end - time.monotonic(), 0.001))  # of all pieces together
         piece = agent.recv(size - len(content))
         if not piece:
             raise _malformed()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import click
 
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import FILE
-from alpha_db.cli.output import emit_json, line
+from alpha_db.cli.output import DIM, emit_json, line
 from alpha_db.evidence.cli.new_file import force_option, new_file, refuse_existing
 from alpha_db.risk.cli.shown import lines_of
 from alpha_db.risk.cli.voted import tell_vote
@@ -32,6 +33,9 @@ def page(
     The page shows what approve shows, verifies the signatures itself, and needs no network: the private key
     does not leave it. It gives the signed vote, which submit sends. ID may be the beginning of one.
 
+    Tell whoever votes the SHA-256 by another way than the page: a page that somebody else wrote looks alike, and may
+    steal the key.
+
     \b
     Examples:
       alpha-db risk page 0f5c --output proposal.html
@@ -43,10 +47,19 @@ def page(
         content, proposal = ConfigManager(conn).page(proposal_id, agent)
     with new_file(output, force) as stream:
         stream.write(content)
+    digest = sha256(content).hexdigest()
     if as_json:
-        emit_json({"proposal_id": proposal["proposal_id"], "file": str(output), "bytes": len(content)})
+        emit_json(
+            {
+                "proposal_id": proposal["proposal_id"],
+                "file": str(output),
+                "bytes": len(content),
+                "sha256": digest,
+            }
+        )
     else:
         line(f"Wrote {output}. Open it in a browser; then: alpha-db risk submit FILE")
+        line(("SHA-256 ", DIM), digest)
 
 
 @click.command(short_help="Send a vote that was signed on a page.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,7 +18,15 @@ STYLES = {"PENDING": WARN, "APPLIED": GOOD, "REJECTED": BAD}
 DIRECTIONS = {"tighten": "tightens", "loosen": "loosens", "govern": "changes who decides", "same": "stays"}
 _COLOURS = {"tighten": GOOD, "loosen": WARN, "govern": WARN, "same": DIM}
 
+#: A blank behind a blank: with many of them a text fills the terminal's line, and goes on like a line of ours.
+_FURTHER_BLANK = re.compile(r"(?<=[\s\u2800])[\s\u2800]")
+
 Line = list[Part]
+
+
+def one_line(value: object) -> str:
+    """Return a value cleaned, each blank behind a blank as \\uXXXX: however it is wrapped, it looks like one text."""
+    return _FURTHER_BLANK.sub(lambda found: f"\\u{ord(found[0]):04x}", clean(value))
 
 
 def lines_of(proposal: Row) -> list[Line]:
@@ -84,7 +93,7 @@ def _cut(text: str, width: int) -> list[str]:
 def change_lines(changes: Iterable[Row]) -> list[Line]:
     """Return what changes as aligned lines: name, old → new, and whether that tightens or loosens."""
     changes = list(changes)
-    names = [spelt(clean(change["name"])) for change in changes]
+    names = [spelt(one_line(change["name"])) for change in changes]
     width = max(map(len, names), default=0)
     lines: list[Line] = []
     for change, shown in zip(changes, names, strict=True):
@@ -101,13 +110,13 @@ def change_lines(changes: Iterable[Row]) -> list[Line]:
 
 def _value(change: Row, which: str) -> str:
     value = change[which]
-    return worded(change["name"], value if value is None else clean(value))
+    return worded(change["name"], value if value is None else one_line(value))
 
 
 def _vote_lines(proposal: Row) -> list[Line]:
     lines: list[Line] = []
     for vote in proposal["votes"]:
-        said = f"{clean(vote['decision'])} by {clean(vote['name'])}, {clean(vote['voted_at'])}"
+        said = f"{clean(vote['decision'])} by {one_line(vote['name'])}, {clean(vote['voted_at'])}"
         no_count = "" if vote["counts"] else "; does not count"
         lines.append(_labelled("vote", said, (no_count, DIM)))
     if proposal["status"] == "PENDING":
@@ -117,7 +126,7 @@ def _vote_lines(proposal: Row) -> list[Line]:
 
 def needs_of(proposal: Row) -> str:
     """Return what a pending proposal still needs, and who can give it."""
-    voters = ", ".join(clean(voter["name"]) for voter in proposal["may_vote"]) or "nobody"
+    voters = ", ".join(one_line(voter["name"]) for voter in proposal["may_vote"]) or "nobody"
     if proposal["needed"] is None:
         return f"an unknown number of approvals; {voters} may vote"
     missing = max(0, proposal["needed"] - proposal["approvals"])
@@ -149,7 +158,7 @@ def damage_lines(places: Iterable[Row]) -> list[Line]:
             [(f"  {clean(place['table'])} {clean(place['id'])}", BAD), f"  {clean(place['verdict'])}"],
             [("    stored hash  ", DIM), clean(place["actual_hash"] or "none")],
             [("    content's    ", DIM), clean(place["expected_hash"] or "none")],
-            [("    content      ", DIM), "no row" if content is None else clean(_shortened(content))],
+            [("    content      ", DIM), "no row" if content is None else one_line(_shortened(content))],
         ]
     return lines
 
@@ -168,7 +177,7 @@ def _shortened(text: str) -> str:
 def show_text(text: str, say: Callable[..., None]) -> None:
     """Show the exact text that is signed."""
     for row in text.splitlines():
-        say(("  | ", DIM), clean(row))
+        say(("  | ", DIM), one_line(row))
 
 
 def show_ballot(ballot: Ballot, agent: Agent, *, err: bool) -> None:
