@@ -32,7 +32,7 @@ pytestmark = [
 ELSEWHERE = {
     "demo", "server psql", "server run", "server start", "server status", "server stop", "server url", "server exec",
     "checkpoint keygen", "checkpoint show", "checkpoint list", "checkpoint verify", "checkpoint stamp", "verify-proof",
-    "verify-export", "witness keygen", "witness show", "witness init", "witness serve",
+    "verify-report", "verify-export", "witness keygen", "witness show", "witness init", "witness serve",
     "agents keygen", "agents show", "completion", "man",
 }  # fmt: skip
 

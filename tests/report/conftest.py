@@ -38,3 +38,10 @@ def reports(written_book: Book, make_database: Callable[..., str], tmp_path: Pat
     shutil.copytree(written_book.checkpoints, checkpoints)
     copy = replace(written_book, dbname=make_database(written_book.dbname), checkpoints=checkpoints)
     return Reports(copy, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def made(written_book: Book, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The report of the intact book, signed."""
+    reports = Reports(written_book, tmp_path_factory.mktemp("made"))
+    return reports.report("--key", written_book.key).read_bytes()

@@ -15,6 +15,7 @@ from tests.checkpoint.book import Book, make_key, public
 from tests.cluster import Server
 from tests.fix_browser import OpenPage
 from tests.report.book import HOSTILE, LONG, Reports
+from tests.report.changes import CHANGES, changed
 from tests.report.test_report import QUIET
 from tests.retention.shelf import Shelf, write_year
 from tests.risk.council import Council
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.any_server
-
-
-@pytest.fixture(scope="session")
-def made(written_book: Book, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The report of the intact book, signed."""
-    reports = Reports(written_book, tmp_path_factory.mktemp("made"))
-    return reports.report("--key", written_book.key).read_bytes()
 
 
 @pytest.fixture
@@ -112,23 +106,6 @@ def test_it_verifies_on_load_if_the_address_says_so(made: bytes, tmp_path: Path,
     assert state_of(page)[0] == "warn"
 
 
-#: What is changed: a regular expression, of whose second group another character is made.
-CHANGES = {
-    "a visible row": rb'(<pre id="row-signals-1">.*?BTCUS)(D)',
-    "the verdict": rb"(INTACT: every hash )(h)olds",
-    "a figure": rb'(class="figure">)(1)1<',
-    "an attribute": rb'(alt="Rows a )(d)ay',
-    "a row's hash": rb'("table":"signals","id":2,"previous":"\w+","hash":")(.)',
-    "the hash before a row": rb'("table":"signals","id":2,"previous":")(.)',
-    "a node of the proofs": rb'("nodes":\[")(.)',
-    "a place in the proofs": rb'("table":"signals","id":2,.*?"proof":\[)(\d)',
-    "the checkpoint": rb'("note":"audit.example.org/trading\\n)(1)',
-    "the run": rb'("row_data":"[^}]*?\\"size\\": )(\d)',
-    "the signature of a vote": rb'("who":"the vote.*?"signature":")(.)',
-    "the seal": rb'(id="seal">")(.)',
-    "the signature of the page": rb"(alpha-db/report/v1\\nsha256: )(.)",
-    "the style": rb"(\.figure \{ font-size: )(1)",
-}
 #: What is found though the seal was written again, too, and what it is found by.
 FOUND = {
     "a visible row": "row 1 of signals does not give its hash",
@@ -141,17 +118,6 @@ FOUND = {
     "the signature of a vote": "the signature of the vote of \\w+ on .* does not hold",
     "the verdict": "the signature is of another report",
 }
-
-
-def changed(made: bytes, what: str) -> bytes:
-    """The page with one character changed."""
-
-    def other(found: re.Match[bytes]) -> bytes:
-        return found[0].replace(found[1] + found[2], found[1] + (b"0" if found[2] != b"0" else b"1"), 1)
-
-    content, number = re.subn(CHANGES[what], other, made, count=1, flags=re.DOTALL)
-    assert (number, content != made) == (1, True)
-    return content
 
 
 @pytest.mark.parametrize(

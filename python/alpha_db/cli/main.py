@@ -36,6 +36,7 @@ COMMANDS = {
     "verify-export": "alpha_db.evidence.cli.verify_export:verify_export_command",
     "tiles": "alpha_db.evidence.cli.tiles:tiles",
     "report": "alpha_db.report.cli:report",
+    "verify-report": "alpha_db.report.verify_cli:verify_report_command",
     "watch": "alpha_db.watch.cli:watch",
     "agents": "alpha_db.risk.cli.agents:agents",
     "risk": "alpha_db.risk.cli:risk",

@@ -202,6 +202,7 @@ def _proves(run: Run | None, is_signed: bool) -> Element:
         element(
             "p",
             "Anyone who writes the whole page again can give it another script, which shows a tick for any key. So "
-            "compare the SHA-256 of the file with the one that the sender tells you by another way: sha256sum FILE.",
+            "compare the SHA-256 of the file with the one that the sender tells you by another way: sha256sum FILE. "
+            "Or run alpha-db verify-report, which does not use the page's script.",
         ),
     )
