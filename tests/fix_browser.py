@@ -42,7 +42,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
     def opened(path: Path, *, width: int = 1280, height: int = 900, watch: bool = True) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         if watch:

@@ -327,7 +327,12 @@ def test_a_difference_that_is_not_found_is_exit_1(
 
 
 @pytest.mark.parametrize(
-    ("number", "stays"), [(signal.SIGINT, False), (signal.SIGHUP, False), (signal.SIGTERM, True)]
+    ("number", "stays"),
+    [
+        (signal.SIGINT, False),
+        pytest.param(signal.SIGHUP, False, marks=pytest.mark.long),
+        (signal.SIGTERM, True),
+    ],
 )
 def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.Signals, stays: bool) -> None:
     command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries)]

@@ -156,6 +156,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.long
 def test_a_page_that_shows_what_nobody_signed_is_red(governed: Desk, open_page: OpenPage) -> None:
     proposal_id = governed.propose("ada", *CHANGE)
     governed.approve(proposal_id, "ben")

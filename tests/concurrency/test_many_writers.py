@@ -101,7 +101,14 @@ class Writer:
 
 
 # On the oldest server, the mixture has all levels.
-ALONE = [pytest.param((level,), marks=pytest.mark.any_server, id=level) for level in LEVELS]
+ALONE = [
+    pytest.param(
+        (level,),
+        marks=[pytest.mark.any_server, *([] if level == "serializable" else [pytest.mark.long])],
+        id=level,
+    )
+    for level in LEVELS
+]
 
 
 @pytest.mark.parametrize("levels", [*ALONE, pytest.param(LEVELS, id="mixed")])

@@ -10,6 +10,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import psycopg
+import pytest
+from _pytest.mark import ParameterSet
 
 from tests.cluster import Server
 from tests.support import MIGRATIONS, SUPERUSER, Connection, Row, install_options, psql_file, query, quote
@@ -20,6 +22,13 @@ MIGRATION = {file.name.split("_")[0]: file for file in MIGRATIONS}
 ROLLBACK = {number: file.with_suffix(".rollback.sql") for number, file in MIGRATION.items()}
 #: The number of the last one.
 LAST = list(MIGRATION)[-1]
+
+
+def few(numbers: Iterable[str]) -> list[ParameterSet]:
+    """The first, the last and one between; the others with --all, for what is the same frame in each file."""
+    listed = list(numbers)
+    kept = {listed[0], listed[len(listed) // 2], listed[-1]}
+    return [pytest.param(number, marks=() if number in kept else pytest.mark.long) for number in listed]
 
 
 @dataclass(frozen=True)

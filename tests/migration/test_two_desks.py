@@ -143,6 +143,7 @@ def test_applying_files_again_in_one_leaves_both(desks: Desks, root: Root) -> No
     assert [last_writes(root(desk), desk.schema) for desk in desks] == before
 
 
+@pytest.mark.any_server
 def test_one_migrates_while_the_other_writes(empty: Desk, root: Root) -> None:
     """Installing a second desk does not wait for writers of the first."""
     connection = root(empty)

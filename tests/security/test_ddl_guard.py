@@ -309,6 +309,7 @@ def test_needs_an_installation(server: Server, empty_database: str) -> None:
 ODD = 'Desk "A", b\'s'
 
 
+@pytest.mark.any_server
 def test_two_installations(server: Server, connect: Connect, make_database: Callable[..., str]) -> None:
     """Each guards its own schema, and one can go without the other."""
     name = make_database()
