@@ -68,6 +68,18 @@ select pg_catalog.current_database()                                      as dat
          and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
         where c.relname = 'installed_migrations'::name)                   as installed_in;
 
+-- name: installations
+-- The schemas that hold an installation, or what is left of one whose register of migrations is gone. The catalogues
+-- tell everybody, so a desk that a login may not use is among them.
+select n.nspname::text as schema
+from pg_namespace as n
+where exists (select from pg_class as c
+              join pg_roles as r on r.oid = c.relowner
+               and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
+              where c.relnamespace = n.oid
+                and c.relname::text in ('installed_migrations', 'chains', 'guard_states', 'signals'))
+order by n.nspname;
+
 -- name: remains
 -- What of an installation is in the schema though the register of its migrations is not.
 select pg_catalog.array_agg(c.relname::text order by c.relname)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 import psycopg
 
-from alpha_db.cli.common import Settings, database_options, finish
+from alpha_db.cli.common import Settings, database_options, finish, worst
 from alpha_db.cli.options import table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line
 from alpha_db.errors import EXIT_OK, AlphaDbError, NotThere, from_database, squeeze
@@ -27,7 +27,6 @@ from alpha_db.evidence.cli.notes import (
     open_notes,
     seal_first,
     verdict_of,
-    worst,
 )
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Policy, Refused
 from alpha_db.evidence.tiles.folder import CHECKPOINT, TREE

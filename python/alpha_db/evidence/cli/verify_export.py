@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 
 import click
 
-from alpha_db.cli.common import debug_option, finish, json_option
+from alpha_db.cli.common import debug_option, finish, json_option, worst
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableFile
 from alpha_db.evidence.checkpoint.quorum import require_quorum
-from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of, worst
+from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of
 from alpha_db.evidence.offline_check import (
     SEGMENT_LINE,
     Key,

@@ -17,6 +17,7 @@ from alpha_db.installation import Place
 from alpha_db.migrate import find_directory, read_files, read_states
 from alpha_db.queries import ask
 from alpha_db.verify.cli import status_report
+from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.byte_size import read_size
 from alpha_db.verify.growth import disk
 from alpha_db.verify.locks import lock_holders
@@ -30,6 +31,7 @@ from alpha_db.verify.locks import lock_holders
     help="How much is free on the server's disk, such as 200G (1024^3): says until when it lasts.",
 )
 @database_options
+@AllSchemas(Words("without a problem", "with a problem"))
 def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
     """Show server, migrations, lockdown, guards, chains, and how the log grows.
 
@@ -47,6 +49,7 @@ def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
       alpha-db status
       alpha-db status --disk-free 200G
       alpha-db --dsn service=trading --schema desk_a status --json
+      alpha-db status --all-schemas
     """
     with settings.installed() as (conn, place):
         report = collect(conn, place, disk_free)
