@@ -106,19 +106,22 @@ class AllSchemas:
         return wrapper
 
     def _refuse(self, given: Mapping[str, Any]) -> None:
-        settings = given.get("settings")
-        if settings is not None and settings.schema is not None:
-            raise click.UsageError("--all-schemas and --schema (or ALPHA_DB_SCHEMA) exclude each other")
         for name in self.excludes:
             if given[name] not in (None, False):
                 raise click.UsageError(f"--all-schemas and {_shown(name)} exclude each other")
-        for name in self.must:
-            values = given[name] if isinstance(given[name], tuple) else [given[name]]
-            for value in values:
-                if value is not None and FIELD not in str(value):
-                    raise click.UsageError(
-                        f"with --all-schemas {_shown(name)} needs {FIELD} in it: each desk has its own"
-                    )
+        require_names_of_all(given.get("settings"), {name: given[name] for name in self.must})
+
+
+def require_names_of_all(settings: Settings | None, given: Mapping[str, Any]) -> None:
+    """Raise UsageError if a schema is named, too, or a file or directory of each desk without {schema}."""
+    if settings is not None and settings.schema is not None:
+        raise click.UsageError("--all-schemas and --schema (or ALPHA_DB_SCHEMA) exclude each other")
+    for name, values in given.items():
+        for value in _each(values):
+            if value is not None and FIELD not in str(value):
+                raise click.UsageError(
+                    f"with --all-schemas {_shown(name)} needs {FIELD} in it: each desk has its own"
+                )
 
 
 def all_schemas_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -291,8 +294,7 @@ def _shown(name: str) -> str:
     """Return a parameter as it is called on the command line."""
     for parameter in click.get_current_context().command.params:
         if parameter.name == name:
-            is_option = isinstance(parameter, click.Option)
-            return parameter.opts[0] if is_option else parameter.make_metavar(click.get_current_context())
+            return parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
     return name
 
 
