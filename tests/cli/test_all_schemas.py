@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from alpha_db.cli.common import Settings, worst
+from alpha_db.cli.common import Settings
 from alpha_db.errors import ConnectionFailed
 from alpha_db.verify.cli.desk_names import encoded, filled, in_directories
+from alpha_db.verify.cli.verify_report import worst
 from tests.checkpoint.book import make_key
 from tests.cli.desk import ODD, Desk
 from tests.cluster import Server

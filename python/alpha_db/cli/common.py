@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
@@ -17,16 +17,7 @@ from alpha_db.cli.optional import load
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import want_json
 from alpha_db.connection import connect_for_command
-from alpha_db.errors import (
-    EXIT_DAMAGE,
-    EXIT_NOT_RECORDED,
-    EXIT_NOT_RUN,
-    EXIT_NOT_THERE,
-    EXIT_OK,
-    LockTimeout,
-    NotInstalled,
-    translate,
-)
+from alpha_db.errors import LockTimeout, NotInstalled, translate
 from alpha_db.installation import Place, gone, require_installed
 from alpha_db.pooled import PinningConnection, is_pooled
 from alpha_db.queries import ask
@@ -162,12 +153,6 @@ def database_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(settings=settings, **kwargs)
 
     return wrapper
-
-
-def worst(codes: Sequence[int]) -> int:
-    """Return the exit code of a run with several answers: not recorded, damage, could not run, not there."""
-    order = (EXIT_NOT_RECORDED, EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE)
-    return next((code for code in order if code in codes), EXIT_OK)
 
 
 def finish(exit_code: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option, worst
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError, NotThere
@@ -40,6 +40,7 @@ from alpha_db.verify.cli.checkpoint_options import (
     without_option,
 )
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 _WAIT = 60.0
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 import psycopg
 
-from alpha_db.cli.common import NamedOption, Settings, database_options, finish, worst
+from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, leave_stdout, line, note
 from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_database, squeeze
@@ -22,6 +22,7 @@ from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.queries import query
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 
 class Part(NamedTuple):

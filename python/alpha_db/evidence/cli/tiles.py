@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 import psycopg
 
-from alpha_db.cli.common import Settings, database_options, finish, worst
+from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import table_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line
 from alpha_db.errors import EXIT_OK, AlphaDbError, NotThere, from_database, squeeze
@@ -41,6 +41,7 @@ from alpha_db.verify.cli.checkpoint_options import (
     trusted_keys_option,
 )
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 _FOLDER = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from alpha_db.cli.common import debug_option, finish, json_option, worst
+from alpha_db.cli.common import debug_option, finish, json_option
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableFile
@@ -32,6 +32,7 @@ from alpha_db.evidence.offline_check import (
 )
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 _NOT_COMPARED = (
     "Not compared with a checkpoint: a chain that was written again, or cut at its end, holds as well."

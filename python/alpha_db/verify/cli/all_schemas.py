@@ -20,7 +20,7 @@ import click
 import psycopg
 
 from alpha_db.cli import boundary
-from alpha_db.cli.common import Settings, finish, worst
+from alpha_db.cli.common import Settings, finish
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, put, put_aside, width_of
 from alpha_db.errors import (
     EXIT_DAMAGE,
@@ -169,7 +169,7 @@ class _Round:
             put(lambda stream: stream.write(merged(self.found)))
         else:
             self._conclude()
-        finish(worst([desk.exit_code for desk in self.found]))
+        finish(verify_report.worst([desk.exit_code for desk in self.found]))
 
     def _names(self) -> list[str]:
         settings = self.given.get("settings")
@@ -247,7 +247,7 @@ class _Round:
 
     def _conclude(self) -> None:
         total, fine = len(self.found), len(self._by_code(EXIT_OK))
-        code = worst([desk.exit_code for desk in self.found])
+        code = verify_report.worst([desk.exit_code for desk in self.found])
         noun = "desk" if total == 1 else "desks"
         said = [f"{fine} of {total} {noun} {self.option.words.good}"]
         told = {

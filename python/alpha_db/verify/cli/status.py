@@ -15,6 +15,7 @@ from alpha_db.cli.output import emit_json
 from alpha_db.errors import AlphaDbError, PermissionDenied, from_database
 from alpha_db.installation import Place
 from alpha_db.migrate import find_directory, read_files, read_states
+from alpha_db.migrate.sources import MigrationFile
 from alpha_db.queries import ask
 from alpha_db.verify.cli import status_report
 from alpha_db.verify.cli.all_schemas import AllSchemas, Words
@@ -60,6 +61,15 @@ def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
     finish(report["exit_code"])
 
 
+def _files() -> list[MigrationFile]:
+    """Return the migrations of this package, read once for all desks of a command."""
+    context = click.get_current_context(silent=True)
+    kept: dict[str, Any] = {} if context is None else context.meta
+    if __name__ not in kept:
+        kept[__name__] = read_files(find_directory())
+    return list(kept[__name__])
+
+
 def collect(conn: psycopg.Connection[Any], place: Place, disk_free: int | None = None) -> dict[str, Any]:
     """Return everything that status shows; what the role may not see stands in ``unavailable``.
 
@@ -92,7 +102,7 @@ def collect(conn: psycopg.Connection[Any], place: Place, disk_free: int | None =
         return found[0]
 
     installation = section("installation", lambda: the_row("installation"))
-    migrations = section("migrations", lambda: read_states(conn, place, read_files(find_directory())))
+    migrations = section("migrations", lambda: read_states(conn, place, _files()))
     growth = section("growth", lambda: ask(conn, "growth"))
     report = {
         "package_version": alpha_db.__version__,

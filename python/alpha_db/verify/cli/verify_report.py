@@ -57,6 +57,12 @@ def exit_code(results: Sequence[Mapping[str, Any]], *, is_recorded: bool | None 
     return EXIT_NOT_THERE if any(map(is_absent, results)) else EXIT_OK
 
 
+def worst(codes: Sequence[int]) -> int:
+    """Return the exit code of several: damage that is not recorded, damage, not read, not there, fine."""
+    order = (EXIT_NOT_RECORDED, EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE)
+    return next((code for code in order if code in codes), EXIT_OK)
+
+
 def text(results: Sequence[Verdict], lockdown: Row | None, *, is_recorded: bool | None = None) -> None:
     """Print a line for each table, what is wrong below it, and what follows from all of it."""
     styles = [BAD if is_bad(row) else WARN if _is_remarkable(row) else GOOD for row in results]
