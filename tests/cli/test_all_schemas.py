@@ -87,8 +87,9 @@ def test_prometheus_gets_one_exposition(both: Desk) -> None:
 
 
 def test_no_installation(server: Server, empty_database: str, tmp_path: Path, capsys: Any) -> None:
-    told = Desk(server.dsn(empty_database), tmp_path, capsys).run("status", "--all-schemas", expect=5)
-    assert "no schema of database" in told.err
+    for command in (["status"], ["watch", "--once"]):
+        told = Desk(server.dsn(empty_database), tmp_path, capsys).run(*command, "--all-schemas", expect=5)
+        assert "no schema of " in told.err
 
 
 def test_a_connection_that_is_lost(both: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +113,7 @@ def test_a_connection_that_is_lost(both: Desk, monkeypatch: pytest.MonkeyPatch) 
     ("arguments", "said"),
     [
         (["--schema", "public", "status"], "--schema (or ALPHA_DB_SCHEMA) exclude each other"),
+        (["status", "--disk-free", "2T"], "--all-schemas and --disk-free exclude each other"),
         (["verify-chain", "--from-id", "2"], "--all-schemas and --from-id exclude each other"),
         (["verify-chain", "--to-id", "2"], "--all-schemas and --to-id exclude each other"),
         (["guards", "--checkpoints", "runs"], "--checkpoints needs {schema} in it"),
@@ -162,20 +164,26 @@ def test_checkpoints_of_all(signing: Desk) -> None:
     assert signing.run("checkpoint", "verify", "--all-schemas", runs, "--trust", trust).out.endswith(
         "2 of 2 desks hold.\n"
     )
-    for command in ("guards", "verify-chain"):
-        shown = signing.run(command, "--all-schemas", "--checkpoints", runs, "--trust", trust).out
+    options_of = {"guards": ["--policy", policy_of_both(signing)], "verify-chain": ["--trust", trust]}
+    for command, more in options_of.items():
+        shown = signing.run(command, "--all-schemas", "--checkpoints", runs, *more).out
         assert shown.count("000000001") == 2
 
 
+def policy_of_both(desk: Desk) -> str:
+    """A file that names the logs of both desks."""
+    policy = desk.folder / "policy"
+    vkeys = [(desk.folder / f"{encoded(schema)}.key.vkey").read_text() for schema in (ODD, "public")]
+    policy.write_text("".join(f"log {vkey}" for vkey in vkeys) + "quorum none\n")
+    return str(policy)
+
+
+@pytest.mark.long
 def test_a_policy_of_both_logs(signing: Desk) -> None:
     """Each desk's directory is judged by the log of its key; a directory of the other desk is refused."""
     key, runs, _ = options(signing)
     signing.run("checkpoint", "create", "--all-schemas", "--key", key, runs)
-    policy = signing.folder / "policy"
-    vkeys = [(signing.folder / f"{encoded(schema)}.key.vkey").read_text() for schema in (ODD, "public")]
-    policy.write_text("".join(f"log {vkey}" for vkey in vkeys) + "quorum none\n")
-    arguments = "guards", "--all-schemas", "--checkpoints", runs, "--policy", str(policy)
-    assert signing.run(*arguments).out.endswith("2 of 2 desks with all guards as they were.\n")
+    arguments = "guards", "--all-schemas", "--checkpoints", runs, "--policy", policy_of_both(signing)
     folders = signing.folder / "runs"
     (folders / IN_PATHS).rename(folders / "kept")
     (folders / "public").rename(folders / IN_PATHS)

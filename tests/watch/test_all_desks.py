@@ -127,6 +127,7 @@ def test_events_say_of_which_desk_they_are(
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
+@pytest.mark.long
 @needs_promtool
 def test_alerts_of_one_desk_among_several(
     root: Connection, server: Server, watching: Watching, tmp_path: Path

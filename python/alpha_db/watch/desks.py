@@ -57,7 +57,9 @@ class Desks(Collector):
         self._desks: dict[str, _Desk] = {}
         self._whole = Exporter(self._database, list, tell=tell)
         self._rows: list[Row] = []
-        self._took = 0.0
+        self._took = self._asked = 0.0
+        #: Why the desks could not be asked in the last round, if that is so.
+        self.problem: AlphaDbError | None = None
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -81,7 +83,9 @@ class Desks(Collector):
             )
             if number % DESKS_A_SESSION == 0:
                 self._database.close()
-        self._took = time.monotonic() - begin
+        self._asked = time.monotonic()
+        self._took = self._asked - begin
+        self.problem = problem
         self._whole.note(problem)
         self._rows = [
             *self._whole.own(problem, self._took),
@@ -128,7 +132,8 @@ class Desks(Collector):
     def figures(self) -> list[Row]:
         """Return what each desk said in its last turn; of a turn too long ago only that. Raises nothing."""
         oldest = time.monotonic() - STALE * (self._interval + self._took)
-        rows = list(self._rows)
+        is_fresh = not self._asked or self._asked >= oldest
+        rows = list(self._rows) if is_fresh else [figure("alpha_db_up", 0)]
         for name, desk in sorted(self._desks.items()):
             if desk.asked >= oldest:
                 rows += desk.rows

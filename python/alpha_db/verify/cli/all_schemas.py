@@ -149,9 +149,10 @@ class _Round:
         form = "json" if self.given.get("as_json") else self.given.get("output_format") or "text"
         try:
             names = self._names()
-        except (AlphaDbError, psycopg.Error):
+        except (AlphaDbError, psycopg.Error) as problem:
             if form == "prometheus":  # a scraper must see that nothing was verified
-                click.echo(verify_report.prometheus([], None, 0, EXIT_NOT_RUN), nl=False)
+                code = boundary.told(problem)[0]
+                click.echo(verify_report.prometheus([], None, 0, code), nl=False)
             raise
         if self.option.check:
             self.option.check({name: self._paths(name) for name in names})
@@ -198,6 +199,7 @@ class _Round:
                 problem = raised
         if isinstance(problem, ConnectionFailed | psycopg.OperationalError) and not self._is_there():
             self.lost_at = schema
+        code = code if code in _WORDS else EXIT_NOT_RUN
         return Desk(schema, code, answer.result, error, page.getvalue(), told)
 
     def _given(self, schema: str) -> dict[str, Any]:
@@ -229,7 +231,7 @@ class _Round:
             printed.append(desk.told)
         position = 0 if self.option.concludes_first and not desk.told else -1
         conclusion = printed.pop(position) if printed else ""
-        word, style, _ = _WORDS.get(desk.exit_code, _WORDS[EXIT_NOT_RUN])
+        word, style, _ = _WORDS[desk.exit_code]
         name = clean(desk.schema)
         if self.option.shows_all and not desk.exit_code:
             printed, conclusion = [*printed, conclusion], ""

@@ -32,7 +32,7 @@ from alpha_db.verify.locks import lock_holders
     help="How much is free on the server's disk, such as 200G (1024^3): says until when it lasts.",
 )
 @database_options
-@AllSchemas(Words("without a problem", "with a problem"))
+@AllSchemas(Words("without a problem", "with a problem"), excludes=("disk_free",))
 def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
     """Show server, migrations, lockdown, guards, chains, and how the log grows.
 
