@@ -130,7 +130,7 @@ def all_schemas_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--all-schemas",
         is_flag=True,
         is_eager=True,  # so that options that name files know of it
-        help="Every installation of the database in turn; the worst exit code counts.",
+        help="Every installation in turn, {schema} in a path standing for its name; the worst exit code counts.",
     )(function)
 
 
