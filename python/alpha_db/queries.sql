@@ -48,7 +48,10 @@ where s.source <> 'client';
 -- Whoever put the schema first may have put anything into it. So that none of it fits a call better than PostgreSQL's
 -- own, functions are qualified, and arguments have exactly the types that they take.
 select pg_catalog.current_database()                                      as database,
-       nullif(pg_catalog.current_schema()::text, 'pg_catalog'::text)      as schema,
+       -- Without a schema that can be used, the first is pg_catalog, or what the session keeps temporary tables in.
+       (select n.nspname::text from pg_namespace as n
+        where n.nspname = pg_catalog.current_schema() and n.nspname <> 'pg_catalog'::name
+          and n.oid <> pg_catalog.pg_my_temp_schema())                    as schema,
        session_user                                                       as session_user,
        pg_catalog.current_setting('server_version')                       as server_version,
        pg_catalog.pg_is_in_recovery()                                     as in_recovery,
@@ -67,6 +70,21 @@ select pg_catalog.current_database()                                      as dat
         join pg_roles as r on r.oid = c.relowner
          and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
         where c.relname = 'installed_migrations'::name)                   as installed_in;
+
+-- name: installations
+-- The schemas that hold an installation, or what is left of one whose register of migrations is gone. The catalogues
+-- tell everybody, so a desk that a login may not use is among them.
+select n.nspname::text as schema
+from pg_namespace as n
+where exists (select from pg_class as c
+              join pg_roles as r on r.oid = c.relowner
+               and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
+              where c.relnamespace = n.oid
+                and c.relname::text in ('installed_migrations', 'chains', 'guard_states', 'signals'))
+order by n.nspname;
+
+-- name: go_to
+select pg_catalog.set_config('search_path'::pg_catalog.text, %(path)s::pg_catalog.text, false);
 
 -- name: remains
 -- What of an installation is in the schema though the register of its migrations is not.

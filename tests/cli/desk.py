@@ -11,6 +11,9 @@ import pytest
 from alpha_db.cli.main import main
 from tests.support import result_of
 
+#: A second schema beside public, whose name would leave a directory, end a string and begin a label.
+ODD = 'de\'sk/../"b" {schema}%'
+
 
 @dataclass
 class Result:

@@ -49,7 +49,7 @@ def test_status_warns_of_every_prepared_transaction(desk: Desk, left_over: str) 
     assert f"prepared transaction {quoted} of postgres" in shown
     assert "holds lock_proposals, lock_signals" in shown
     assert f"HINT: rollback prepared {quoted}" in shown
-    assert "No problem found; 2 warnings above." in shown  # the other: the tests' server has no autovacuum
+    assert "No problem found; 2 warnings." in shown  # the other: the tests' server has no autovacuum
 
 
 def test_status_warns_of_a_session_that_holds_for_long(desk: Desk, db: Connection, connect: Connect) -> None:

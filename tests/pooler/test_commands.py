@@ -12,7 +12,7 @@ import pytest
 
 from alpha_db.cli.main import cli
 from tests.checkpoint.book import make_key, run
-from tests.cli.desk import Desk
+from tests.cli.desk import ODD, Desk
 from tests.cli.votes import signed_vote
 from tests.cluster import Server
 from tests.pooler.pgbouncer import PROGRAM, pgbouncer, through
@@ -22,7 +22,7 @@ from tests.support import Connection, assert_healthy, fill, one, query
 from tests.witness.by_hand import WITNESS
 from tests.witness.running import in_process
 
-pytest_plugins = ["tests.cli.fix_desk"]
+pytest_plugins = ["tests.cli.fix_desk", "tests.cli.fix_two_desks"]
 pytestmark = [
     pytest.mark.any_server,
     pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer here (Debian: apt-get install pgbouncer)"),
@@ -223,3 +223,28 @@ def test_migrate_refuses(server: Server, empty_database: str, tmp_path: Path, ca
         said = desk.run("migrate", expect=3)
     assert "cannot migrate through a pooler" in said.err
     assert "name the server itself" in said.err
+
+
+def test_commands_over_all_schemas(pooled: Desk, db: Connection, tmp_path: Path) -> None:
+    key, runs = tmp_path / "public.key", tmp_path / "runs" / "public"
+    runs.mkdir(parents=True)
+    pooled.run("checkpoint", "keygen", "--name", "desk.example/log", "--output", str(key))
+    paths = "--key", f"{tmp_path}/{{schema}}.key", f"{tmp_path}/runs/{{schema}}"
+    for command in (
+        ["status"],
+        ["guards"],
+        ["verify-chain"],
+        ["checkpoint", "create", *paths],
+        ["watch", "--once"],
+    ):
+        pooled.run(*command, "--all-schemas")
+    assert_healthy(db)
+
+
+@pytest.mark.long
+def test_commands_over_two_schemas(server: Server, changed: Desk, clone: str) -> None:
+    with pgbouncer(server, 1, "postgres") as folder:
+        changed.dsn = through(folder, clone, "postgres")
+        for command in (["guards"], ["verify-chain"], ["watch", "--once"]):
+            shown = changed.run(*command, "--all-schemas").out
+            assert ODD.replace('"', "") in shown.replace('\\"', "").replace('"', "")

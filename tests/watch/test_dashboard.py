@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -58,7 +59,7 @@ def test_each_panel_says_what_it_shows_and_of_which_desk(panel: dict[str, Any]) 
         or "mappings" in panel["fieldConfig"]["defaults"]
     )
     for target in panel["targets"]:
-        assert 'instance=~"$desk"' in target["expr"]
+        assert 'instance=~"$desk",schema=~"$schema"' in target["expr"]
 
 
 @pytest.mark.any_server
@@ -154,7 +155,10 @@ def queries() -> dict[str, str]:
     """Every query of the dashboard, as Grafana sends it, and the panel that it is of."""
     found = {target["expr"]: panel["title"] for panel in PANELS for target in panel["targets"]}
     found |= {each["expr"]: each["name"] for each in DASHBOARD["annotations"]["list"]}
-    return {q.replace("$desk", ".*").replace("$__rate_interval", "10m"): title for q, title in found.items()}
+    variables = {"$desk": ".*", "$schema": ".*", "$__rate_interval": "10m"}
+    return {
+        reduce(lambda q, each: q.replace(*each), variables.items(), q): title for q, title in found.items()
+    }
 
 
 @needs_promtool

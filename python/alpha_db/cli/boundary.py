@@ -52,7 +52,7 @@ def run(program: Callable[[], int | None], *, debug: bool, as_json: bool = False
     except (KeyboardInterrupt, Exception) as exc:
         if debug and not isinstance(exc, KeyboardInterrupt | click.Abort | click.ClickException):
             traceback.print_exc()
-        code, line, error = _told(exc)
+        code, line, error = told(exc)
         say(line)
         return _answered(code, error)
     return _answered(code)
@@ -70,7 +70,7 @@ def _misused(exc: click.UsageError) -> int:
     return _answered(EXIT_USAGE, _error(message, hint=see))
 
 
-def _told(exc: BaseException) -> tuple[int, str, dict[str, str | None]]:
+def told(exc: BaseException) -> tuple[int, str, dict[str, str | None]]:
     """Return the exit code of an error, its line, and its members of a JSON answer."""
     if isinstance(exc, KeyboardInterrupt | click.Abort):
         return _BY_SIGNAL + signal.SIGINT, "interrupted", _error("interrupted")

@@ -6,8 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -163,6 +163,18 @@ def begin(*, as_json: bool) -> None:
     """Begin the answer of a run; an earlier run in this process may have left one."""
     _answer.set(Answer(as_json))
     _lost.set(None)
+
+
+@contextmanager
+def put_aside() -> Iterator[Answer]:
+    """Give what runs inside an answer of its own, which is not printed."""
+    answer = Answer()
+    before, lost_before = _answer.set(answer), _lost.set(None)
+    try:
+        yield answer
+    finally:
+        _answer.reset(before)
+        _lost.reset(lost_before)
 
 
 def want_json(wanted: bool) -> None:

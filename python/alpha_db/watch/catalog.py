@@ -13,6 +13,8 @@ OWN = {
     "alpha_db_refresh_timestamp_seconds": "When the costly figures were asked for.",
     "alpha_db_notifications_total": "What became of notifications since the start: delivered, retried, failed.",
     "alpha_db_notify_up": "1: the last look for events succeeded. 0: events wait.",
+    "alpha_db_desks": "With --all-schemas: how many desks there are, or were since the start.",
+    "alpha_db_round_duration_seconds": "With --all-schemas: how long the last round over all desks took.",
 }
 
 #: metrics(), at each scrape.

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import threading
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,12 +17,15 @@ from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import FILE, Number
 from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, note, put
 from alpha_db.connection import parameters
-from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError
+from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, NotThere
 from alpha_db.service.bounded import BoundedServer
-from alpha_db.watch.database import Database
+from alpha_db.verify.cli.all_schemas import all_schemas_option, require_names_of_all
+from alpha_db.watch.database import Database, SharedDatabase
+from alpha_db.watch.desks import Desks
 from alpha_db.watch.exporter import Exporter
-from alpha_db.watch.notifier import Command, Notifier
-from alpha_db.watch.refresher import Refresher, runs_in
+from alpha_db.watch.notifier import Command
+from alpha_db.watch.refresher import runs_in
+from alpha_db.watch.single import Single
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s/\[\]]+)):([0-9]{1,5})")
 
@@ -54,9 +57,11 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s/\[\]]+)):([0-9]{1,5})")
 )
 @click.option("--remember", metavar="FILE", type=FILE, help="Remembers which events --notify has told.")
 @database_options
+@all_schemas_option
 def watch(
     settings: Settings,
     as_json: bool,
+    all_schemas: bool,
     listen: str | None,
     once: bool,
     interval: float,
@@ -74,6 +79,9 @@ def watch(
     made or applied. It gets one JSON object on stdin. If it fails it is tried again, six times in all. With --remember
     no event is lost by a restart; without it, it begins with what happens from now on.
 
+    With --all-schemas every figure of a desk has the label schema. The desks are asked in turn, in the background, and
+    --interval is the pause between two rounds; new desks appear by themselves.
+
     --once exits 0, or 3 if not everything could be read.
 
     To see the limits of an order path, use alpha-db risk watch.
@@ -84,6 +92,8 @@ def watch(
       alpha-db watch --listen '[::1]:9787' --checkpoints /srv/checkpoints
       alpha-db watch --listen 127.0.0.1:9787 --remember /var/lib/watch.json \\
         --notify '/usr/local/bin/page-somebody --team desk'
+      alpha-db watch --listen 127.0.0.1:9787 --all-schemas \\
+        --checkpoints '/srv/checkpoints/{schema}'
       alpha-db watch --once > /var/lib/node_exporter/alpha-db.prom
     """
     if bool(listen) == once:
@@ -95,100 +105,74 @@ def watch(
     address = _address(listen) if listen else None
     command = _command(notify) if notify is not None else None
     parameters(settings.dsn, schema=settings.schema)  # what cannot be read is told now
-    if checkpoints is not None:
+    if all_schemas:
+        require_names_of_all(settings, {"checkpoints": checkpoints, "remember": remember})
+    elif checkpoints is not None:
         runs_in(checkpoints)  # a directory that is none is told now
-    watcher = _Watcher(settings, timeout, interval, checkpoints, command, remember)
-    if address is None:
-        watcher.print_once(as_json)
-    else:
-        watcher.serve(address, as_json)
-
-
-@dataclass
-class _Watcher:
-    """The parts, put together."""
-
-    settings: Settings
-    timeout: float
-    interval: float
-    checkpoints: Path | None
-    command: Command | None
-    state: Path | None
-
-    def __post_init__(self) -> None:
-        self.asks, self.background = (
-            Database(self.settings.dsn, self.settings.schema, self.timeout) for _ in range(2)
+    shown = (
+        Desks(partial(SharedDatabase, settings.dsn, timeout), interval, checkpoints, command, remember, _tell)
+        if all_schemas
+        else Single(
+            partial(Database, settings.dsn, settings.schema, timeout),
+            interval,
+            checkpoints,
+            command,
+            remember,
+            _tell,
         )
-        self.refresher = Refresher(self.background, self.interval, self.checkpoints)
-        self.notifier: Notifier | None = None
-        if self.command is not None:
-            self.notifier = Notifier(
-                self.background,
-                self.command,
-                self.state,
-                self.refresher.guards_changed,
-                _tell,
-                every=min(5.0, self.interval),
-            )
-        more = self.notifier.figures if self.notifier else list
-        self.exporter = Exporter(self.asks, self.refresher.figures, more, _tell)
-        self.registry = CollectorRegistry()
-        self.registry.register(self.exporter)
+    )
+    if address is None:
+        _print_once(shown, as_json)
+    else:
+        _serve(shown, address, as_json)
 
-    def print_once(self, as_json: bool) -> None:
-        """Print everything once."""
-        self.refresher.refresh()
-        figures = self.exporter.figures()
-        self._close()
-        if as_json:
-            emit_json(figures)
-        else:
-            text = self.exporter.text(figures)
-            put(lambda stream: stream.write(text))
-        missing = ("alpha_db_up", "alpha_db_refresh_up", "alpha_db_part_up")
-        is_whole = all(row["value"] for row in figures if row["name"] in missing)
-        finish(EXIT_OK if is_whole else EXIT_NOT_RUN)
 
-    def serve(self, address: tuple[str, int], as_json: bool) -> None:
-        """Answer scrapes until a signal ends it."""
-        ended = threading.Event()
-        before = {
-            number: signal.signal(number, lambda *_: ended.set())
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
+def _print_once(shown: Single | Desks, as_json: bool) -> None:
+    """Print everything once."""
+    shown.refresh()
+    figures = shown.figures()
+    shown.close()
+    if as_json:
+        emit_json(figures)
+    else:
+        text = Exporter.text(figures)
+        put(lambda stream: stream.write(text))
+    if isinstance(shown, Desks) and isinstance(shown.problem, NotThere):
+        raise shown.problem
+    missing = ("alpha_db_up", "alpha_db_refresh_up", "alpha_db_part_up")
+    is_whole = all(row["value"] for row in figures if row["name"] in missing)
+    finish(EXIT_OK if is_whole else EXIT_NOT_RUN)
+
+
+def _serve(shown: Single | Desks, address: tuple[str, int], as_json: bool) -> None:
+    """Answer scrapes until a signal ends it."""
+    registry = CollectorRegistry()
+    registry.register(shown)
+    ended = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
         try:
-            try:
-                server = BoundedServer(address, MetricsHandler.factory(self.registry), _tell)
-            except OSError as problem:
-                host, port = address
-                raise AlphaDbError(f"cannot listen on {host}, port {port}: {problem.strerror}") from None
-            thread = threading.Thread(
-                target=server.serve_forever, kwargs={"poll_interval": 0.25}, daemon=True
-            )
-            thread.start()
-            say = note if as_json else line
-            say(("alpha-db watch", GOOD), f" listens on {server.url}/metrics")
-            self.refresher.start()
-            if self.notifier is not None:
-                self.notifier.start()
-            self.exporter.figures()  # says so at once if the database cannot be asked
-            ended.wait()
-            server.shutdown()
-            server.server_close()
-            thread.join()
-            self.refresher.stop()
-            if self.notifier is not None:
-                self.notifier.stop()
-            self._close()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        if as_json:
-            emit_json({"url": server.url})
-
-    def _close(self) -> None:
-        for database in (self.asks, self.background):
-            database.close()
+            server = BoundedServer(address, MetricsHandler.factory(registry), _tell)
+        except OSError as problem:
+            host, port = address
+            raise AlphaDbError(f"cannot listen on {host}, port {port}: {problem.strerror}") from None
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.25}, daemon=True)
+        thread.start()
+        say = note if as_json else line
+        say(("alpha-db watch", GOOD), f" listens on {server.url}/metrics")
+        shown.start()
+        ended.wait()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        shown.stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if as_json:
+        emit_json({"url": server.url})
 
 
 def _tell(text: str) -> None:

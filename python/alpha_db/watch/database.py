@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
+from psycopg import sql
 
 from alpha_db.connection import be_read_only, connect, pin_for_command
 from alpha_db.errors import AlphaDbError, ConnectionFailed, from_database
@@ -21,6 +22,14 @@ from alpha_db.queries import Row, ask
 
 class TooSlowError(AlphaDbError):
     """The database did not answer in time."""
+
+
+class Asks(Protocol):
+    """What answers named queries of one desk."""
+
+    def ask(self, name: str, **values: object) -> list[Row]:
+        """Return the rows of a named query. Raises AlphaDbError."""
+        ...
 
 
 class Database:
@@ -37,6 +46,9 @@ class Database:
 
     def ask(self, name: str, **values: object) -> list[Row]:
         """Return the rows of a named query. Raises AlphaDbError, TooSlowError among them."""
+        return self._in_time(lambda: self.answer(name, values))
+
+    def _in_time(self, answer: Callable[[], list[Row]]) -> list[Row]:
         end = time.monotonic() + self._deadline
         if not self._turn.acquire(timeout=self._deadline):
             raise self._too_slow()
@@ -44,7 +56,7 @@ class Database:
             if self._asking and self._asking.is_alive():  # the one before, which nobody waits for any more
                 self._hang_up()
                 raise self._too_slow()
-            question = _Question(self, name, values)
+            question = _Question(answer)
             self._asking = threading.Thread(target=question.run, daemon=True)
             self._asking.start()
             self._asking.join(max(0.0, end - time.monotonic()))
@@ -65,6 +77,7 @@ class Database:
         is_new = self._conn is None
         conn = self._conn = self._conn or self._open()
         try:
+            self._before(conn)
             return ask(conn, name, **values)
         except psycopg.Error as problem:
             if not _is_lost(conn, problem):
@@ -83,7 +96,7 @@ class Database:
         conn = connect(self._dsn, schema=self._schema, autocommit=True, tcp_user_timeout=milliseconds)
         try:
             pin_for_command(conn)
-            require_installed(conn, self._schema)
+            self._opened(conn)
             be_read_only(conn)
             # So that a question nobody waits for any more does not go on in the server.
             limit = f"{milliseconds}ms"
@@ -94,6 +107,12 @@ class Database:
             conn.close()
             raise
         return conn
+
+    def _opened(self, conn: psycopg.Connection[Any]) -> None:
+        require_installed(conn, self._schema)
+
+    def _before(self, conn: psycopg.Connection[Any]) -> None:
+        """Prepare a connection for the next question."""
 
     def close(self) -> None:
         """Close the connection; the next question opens another."""
@@ -120,6 +139,53 @@ class Database:
         )
 
 
+class SharedDatabase(Database):
+    """A connection that goes from desk to desk of a database. Takes where it is, and how long a question may take."""
+
+    def __init__(self, dsn: str | None, deadline: float) -> None:
+        super().__init__(dsn, None, deadline)
+        self._desk: str | None = None
+
+    def desks(self) -> list[str]:
+        """Return the schemas that hold an installation, by name. Raises AlphaDbError."""
+        return [row["schema"] for row in self.ask_in(None, "installations", {})]
+
+    def ask_in(self, schema: str | None, name: str, values: dict[str, object]) -> list[Row]:
+        """Return the rows of a named query in one desk; None: wherever the connection is. Raises AlphaDbError."""
+
+        def answer() -> list[Row]:
+            self._desk = schema
+            return self.answer(name, values)
+
+        return self._in_time(answer)
+
+    def _opened(self, conn: psycopg.Connection[Any]) -> None:
+        """Take a connection wherever it is: the question says where it is to go."""
+
+    def _before(self, conn: psycopg.Connection[Any]) -> None:
+        """Go to the desk that is asked. Raises what require_installed raises, and psycopg.Error."""
+        if self._desk is None:
+            return
+        path = sql.SQL("{}, pg_temp").format(sql.Identifier(self._desk))
+        if isinstance(conn, PinningConnection) and conn.pins is not None:
+            conn.schema = self._desk
+            conn.pin("search_path", path)
+        else:
+            ask(conn, "go_to", path=path.as_string(conn))
+        require_installed(conn, self._desk)
+
+
+class OneOfMany:
+    """One desk of a shared database."""
+
+    def __init__(self, database: SharedDatabase, schema: str) -> None:
+        self._database, self._schema = database, schema
+
+    def ask(self, name: str, **values: object) -> list[Row]:
+        """Return the rows of a named query. Raises AlphaDbError."""
+        return self._database.ask_in(self._schema, name, values)
+
+
 def _is_lost(conn: psycopg.Connection[Any], problem: psycopg.Error) -> bool:
     """Whether the connection is of no more use: it broke, or the server ended it."""
     return conn.closed or (problem.sqlstate or "").startswith(("08", "57P"))
@@ -128,8 +194,8 @@ def _is_lost(conn: psycopg.Connection[Any], problem: psycopg.Error) -> bool:
 class _Question:
     """A question in a thread of its own."""
 
-    def __init__(self, database: Database, name: str, values: dict[str, object]) -> None:
-        self._ask: Callable[[], list[Row]] = lambda: database.answer(name, values)
+    def __init__(self, answer: Callable[[], list[Row]]) -> None:
+        self._ask = answer
         self.rows: list[Row] = []
         self.problem: AlphaDbError | None = None
 

@@ -12,7 +12,7 @@ from typing import Any
 from alpha_db.errors import AlphaDbError
 from alpha_db.queries import Row
 from alpha_db.security.files import whole_file
-from alpha_db.watch.database import Database
+from alpha_db.watch.database import Asks
 
 FORMAT = "alpha-db/watch-state/v1"
 #: The tables whose rows are events.
@@ -34,7 +34,7 @@ class Position:
     guards: str = ""
 
     @classmethod
-    def now(cls, database: Database) -> Position:
+    def now(cls, database: Asks) -> Position:
         """Return the end of each table: what happens from now on is to be told. Raises AlphaDbError."""
         heads = {row["table_name"]: row for row in database.ask("chain_status")}
         for table in TABLES:
@@ -43,7 +43,7 @@ class Position:
         return cls(_installation(database), {table: heads[table]["last_id"] or 0 for table in TABLES})
 
     @classmethod
-    def read(cls, path: Path, database: Database) -> Position:
+    def read(cls, path: Path, database: Asks) -> Position:
         """Return what a file remembers, or now if there is none. Raises StateError, and AlphaDbError."""
         try:
             with path.open("rb") as stream:
@@ -90,7 +90,7 @@ class Position:
             self.guards = row["id"]
 
 
-def events(database: Database, position: Position, guards_changed: float | None) -> list[Row]:
+def events(database: Asks, position: Position, guards_changed: float | None) -> list[Row]:
     """Return what is to be told, oldest first. Raises AlphaDbError.
 
     Takes how many guards are known to be changed, None if that is not known: then nothing is said about them.
@@ -116,7 +116,7 @@ def events(database: Database, position: Position, guards_changed: float | None)
     return found
 
 
-def _installation(database: Database) -> str:
+def _installation(database: Asks) -> str:
     found = database.ask("installation")
     if not found:
         raise AlphaDbError("there is no row of installation")

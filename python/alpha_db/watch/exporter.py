@@ -15,7 +15,7 @@ import alpha_db
 from alpha_db.errors import AlphaDbError
 from alpha_db.queries import Row
 from alpha_db.watch.catalog import HELP
-from alpha_db.watch.database import Database, TooSlowError
+from alpha_db.watch.database import Asks, TooSlowError
 
 
 def figure(name: str, value: float, **labels: str) -> Row:
@@ -41,7 +41,7 @@ class Exporter(Collector):
 
     def __init__(
         self,
-        database: Database,
+        database: Asks,
         costly: Callable[[], Iterable[Row]],
         more: Callable[[], Iterable[Row]] = list,
         tell: Callable[[str], object] = lambda _text: None,
@@ -62,6 +62,17 @@ class Exporter(Collector):
             problem = failed
         took = time.monotonic() - begin
         self.note(problem)
+        return [*self.own(problem, took), *self._more(), *rows]
+
+    def down(self, problem: AlphaDbError) -> list[Row]:
+        """Return the figures of a moment in which the database was not asked, because of this."""
+        with self._lock:
+            self.is_up = None
+            self._errors[code_of(problem)] += 1
+        return [*self.own(problem, 0.0), *self._more()]
+
+    def own(self, problem: AlphaDbError | None, took: float) -> list[Row]:
+        """Return what the exporter says of itself."""
         own = [
             figure("alpha_db_up", int(problem is None)),
             figure("alpha_db_scrape_duration_seconds", took),
@@ -73,7 +84,7 @@ class Exporter(Collector):
             own.extend(
                 figure("alpha_db_errors_total", n, code=code) for code, n in sorted(self._errors.items())
             )
-        return [*own, *self._more(), *rows]
+        return own
 
     def note(self, problem: AlphaDbError | None) -> None:
         """Count an error, and tell once when the database cannot be asked any more, or can again."""

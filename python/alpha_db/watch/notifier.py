@@ -15,7 +15,7 @@ from pathlib import Path
 
 from alpha_db.errors import AlphaDbError
 from alpha_db.queries import Row
-from alpha_db.watch.database import Database
+from alpha_db.watch.database import Asks
 from alpha_db.watch.events import Position, StateError, events
 from alpha_db.watch.exporter import figure
 
@@ -23,6 +23,8 @@ from alpha_db.watch.exporter import figure
 TRIES, PAUSE, LONGEST_PAUSE = 6, 1.0, 60.0
 #: How many seconds a try may take.
 TIME_LIMIT = 30.0
+#: How often it looks, in seconds.
+EVERY = 5.0
 _MAX_JSON = 65536
 
 
@@ -69,19 +71,19 @@ class Notifier:
 
     def __init__(
         self,
-        database: Database,
+        database: Asks,
         command: Command,
         state: Path | None,
         guards_changed: Callable[[], float | None],
         tell: Callable[[str], object],
         *,
-        every: float = 5.0,
+        every: float = EVERY,
         pause: float = PAUSE,
     ) -> None:
         self._database, self._command, self._state = database, command, state
         self._guards_changed, self._tell, self._every, self._pause = guards_changed, tell, every, pause
         self._position: Position | None = None
-        self._desk = ""
+        self._desk = self._said = ""
         self._counts = Counter(delivered=0, retried=0, failed=0)
         self._is_up = False
         self._stop = threading.Event()
@@ -117,6 +119,18 @@ class Notifier:
                     return
                 self._remember(row)
         self._is_up = True
+
+    def look_again(self) -> None:
+        """Look, and say once why that is not possible. Raises nothing."""
+        try:
+            self.look()
+            self._said = ""
+        except Exception as problem:  # whatever it is, the next look may succeed
+            self._is_up = False
+            told = problem.message if isinstance(problem, AlphaDbError) else repr(problem)
+            if told != self._said:
+                self._said = told
+                self._tell(f"events cannot be read: {told}")
 
     def _begin(self) -> None:
         place = self._database.ask("where_am_i", schema=None)[0]
@@ -165,17 +179,8 @@ class Notifier:
                 self._tell(problem.message)
 
     def _go_on(self) -> None:
-        said = ""
         while not self._stop.is_set():
-            try:
-                self.look()
-                said = ""
-            except Exception as problem:  # whatever it is, the next look may succeed
-                self._is_up = False
-                told = problem.message if isinstance(problem, AlphaDbError) else repr(problem)
-                if told != said:
-                    said = told
-                    self._tell(f"events cannot be read: {said}")
+            self.look_again()
             self._stop.wait(self._every)
 
 

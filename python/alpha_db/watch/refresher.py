@@ -11,7 +11,7 @@ from typing import Any
 from alpha_db.cli.optional import load
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.queries import Row
-from alpha_db.watch.database import Database
+from alpha_db.watch.database import Asks
 from alpha_db.watch.exporter import figure
 
 #: After so many intervals the figures are too old to be shown.
@@ -21,8 +21,8 @@ STALE = 3
 class Refresher:
     """Keeps the last costly figures. Takes the database, how often in seconds, and the directory of checkpoints."""
 
-    def __init__(self, database: Database, interval: float, checkpoints: Path | None) -> None:
-        self._database, self._interval, self._checkpoints = database, interval, checkpoints
+    def __init__(self, database: Asks, interval: float, checkpoints: Path | None) -> None:
+        self._database, self.interval, self._checkpoints = database, interval, checkpoints
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._rows: list[Row] | None = None
@@ -44,7 +44,7 @@ class Refresher:
     def figures(self) -> list[Row]:
         """Return the last figures with their age; none of them if they are too old, or could not be had."""
         rows, (moment, since) = self._rows, self._asked
-        if rows is None or time.monotonic() - since > STALE * self._interval:
+        if rows is None or time.monotonic() - since > STALE * self.interval:
             return [figure("alpha_db_refresh_up", 0)]
         return [
             figure("alpha_db_refresh_up", 1),
@@ -70,7 +70,7 @@ class Refresher:
     def _go_on(self) -> None:
         while not self._stop.is_set():
             self.refresh()
-            self._stop.wait(self._interval)
+            self._stop.wait(self.interval)
 
 
 def newest_checkpoint(directory: Path) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.options import Number
 from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
-from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, NotThere
+from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.create import Created
 from alpha_db.evidence.checkpoint.create import create as make
 from alpha_db.evidence.checkpoint.history import whole
@@ -30,9 +30,9 @@ from alpha_db.evidence.cli.key_pair import (
     show_key,
     vkey_option,
 )
-from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
+from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.checkpoint_options import (
     all_keys,
     policy_option,
@@ -40,6 +40,7 @@ from alpha_db.verify.cli.checkpoint_options import (
     without_option,
 )
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 _WAIT = 60.0
 
@@ -110,6 +111,22 @@ def show(as_json: bool, key: str, name: str | None, public: Path | None) -> None
         line(found.vkey)
 
 
+def _one_name_each(desks: Mapping[str, dict[str, Any]]) -> None:
+    """Raise UsageError if two desks would sign as the same log. A key that cannot be read is told in its turn."""
+    desk_of: dict[str, str] = {}
+    for schema, given in desks.items():
+        try:
+            name = open_key(SigningKey, given["key"], given["public"]).name
+        except AlphaDbError:
+            continue
+        if other := desk_of.get(name):
+            raise click.UsageError(
+                f"the desks {clean(other)} and {clean(schema)} would sign as the same log, {clean(name)}:"
+                " give each a key with a name of its own, --key 'DIR/{schema}.key'"
+            )
+        desk_of[name] = schema
+
+
 @checkpoint.command()
 @click.argument("directory", required=False, type=click.Path(path_type=Path, readable=False))
 @private_key_option
@@ -136,6 +153,14 @@ def show(as_json: bool, key: str, name: str | None, public: Path | None) -> None
 @without_option
 @trusted_keys_option(required=False)
 @database_options
+@AllSchemas(
+    Words("signed", "not signed, or without every log"),
+    must=("directory",),
+    may=("key", "public"),
+    excludes=("to_stdout", "first"),
+    check=_one_name_each,
+    concludes_first=True,
+)
 def create(
     settings: Settings,
     as_json: bool,
@@ -168,6 +193,8 @@ def create(
         /mnt/checkpoints/trading
       alpha-db checkpoint create --key checkpoint.key --stdout \\
         /mnt/checkpoints/trading
+      alpha-db checkpoint create --all-schemas --key 'keys/{schema}.key' \\
+        '/mnt/checkpoints/{schema}'
     """
     if directory is None and not (to_stdout and first):
         raise click.UsageError(
@@ -241,6 +268,7 @@ def create(
 @trusted_keys_option(required=False)
 @tsa_ca_option
 @json_option
+@AllSchemas(Words("hold", "not to be relied on"), must=("paths",))
 def verify(
     as_json: bool,
     paths: Sequence[str],
@@ -263,6 +291,8 @@ def verify(
         --trust checkpoint.key.vkey
       alpha-db checkpoint verify checkpoint.note \\
         --trust 'audit.example.org/trading+0a1b2c3d+ARq…'
+      alpha-db checkpoint verify --all-schemas '/mnt/checkpoints/{schema}' \\
+        --trust 'keys/{schema}.key.vkey'
     """
     trusted = all_keys(keys, policy)
     stamps = verified_stamps(paths, ca_file, without)
@@ -288,6 +318,7 @@ CODES = {
 @checkpoint.command("list")
 @click.argument("directory", type=click.Path(path_type=Path, readable=False))
 @json_option
+@AllSchemas(Words("listed", "not listed"), must=("directory",), shows_all=True)
 def list_(as_json: bool, directory: Path) -> None:
     """List the runs of a directory, in the order of their names. Verifies no signatures: that is checkpoint verify.
 
@@ -297,6 +328,7 @@ def list_(as_json: bool, directory: Path) -> None:
     Examples:
       alpha-db checkpoint list /mnt/checkpoints/trading
       alpha-db checkpoint list /mnt/checkpoints/trading --json
+      alpha-db checkpoint list --all-schemas '/mnt/checkpoints/{schema}'
     """
     found: list[dict[str, Any]] = []
     for stored in Store(directory).runs():

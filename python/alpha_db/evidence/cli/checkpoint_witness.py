@@ -18,6 +18,7 @@ from alpha_db.evidence.checkpoint.cosign import Cosigned, cosign_latest
 from alpha_db.evidence.checkpoint.store import Store
 from alpha_db.evidence.offline_check import Key, Policy, shown_seconds
 from alpha_db.evidence.witness.ask import PATIENCE, Result
+from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.checkpoint_options import (
     all_keys,
     policy_option,
@@ -48,6 +49,7 @@ _WORDS = {
 @without_option
 @trusted_keys_option(required=False)
 @database_options
+@AllSchemas(Words("cosigned", "on a fork"), must=("directory",))
 def witness(
     settings: Settings,
     as_json: bool,
@@ -70,6 +72,8 @@ def witness(
         /mnt/checkpoints/trading
       alpha-db checkpoint witness --policy witnesses.policy \\
         --timeout 60 /mnt/checkpoints/trading --json
+      alpha-db checkpoint witness --policy witnesses.policy \\
+        --all-schemas '/mnt/checkpoints/{schema}'
     """
     trusted = all_keys(keys, policy)
     with ExitStack() as stack:

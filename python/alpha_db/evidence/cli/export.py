@@ -17,11 +17,12 @@ from alpha_db.errors import EXIT_DAMAGE, EXIT_OK, AlphaDbError, NotThere, from_d
 from alpha_db.evidence.archived import archived_row
 from alpha_db.evidence.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.evidence.cli.new_file import NotWritten, force_option, new_file, refuse_existing
-from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of, worst
+from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.queries import query
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 
 class Part(NamedTuple):

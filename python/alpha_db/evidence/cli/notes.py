@@ -14,10 +14,7 @@ from psycopg.rows import tuple_row
 from alpha_db.cli.output import WARN, clean, note
 from alpha_db.errors import (
     EXIT_DAMAGE,
-    EXIT_NOT_RECORDED,
-    EXIT_NOT_RUN,
     EXIT_NOT_THERE,
-    EXIT_OK,
     AlphaDbError,
     NotThere,
     from_database,
@@ -60,12 +57,6 @@ def judged(what: object) -> Iterator[None]:
         raise NotThere(f"{what}: {problem}") from None
     except MemoryError:
         raise EvidenceUnreadable(f"{what}: this machine does not have the memory for it") from None
-
-
-def worst(codes: Sequence[int]) -> int:
-    """Return the exit code of a run with several answers: damage before what could not be read, and so on."""
-    order = (EXIT_NOT_RECORDED, EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE)
-    return next((code for code in order if code in codes), EXIT_OK)
 
 
 def verdict_of(problem: AlphaDbError) -> str:

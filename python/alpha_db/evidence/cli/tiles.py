@@ -27,7 +27,6 @@ from alpha_db.evidence.cli.notes import (
     open_notes,
     seal_first,
     verdict_of,
-    worst,
 )
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, Key, Policy, Refused
 from alpha_db.evidence.tiles.folder import CHECKPOINT, TREE
@@ -42,6 +41,7 @@ from alpha_db.verify.cli.checkpoint_options import (
     trusted_keys_option,
 )
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 _FOLDER = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 

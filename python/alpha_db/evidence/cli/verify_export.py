@@ -18,7 +18,7 @@ from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_o
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableFile
 from alpha_db.evidence.checkpoint.quorum import require_quorum
-from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of, worst
+from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of
 from alpha_db.evidence.offline_check import (
     SEGMENT_LINE,
     Key,
@@ -32,6 +32,7 @@ from alpha_db.evidence.offline_check import (
 )
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
+from alpha_db.verify.cli.verify_report import worst
 
 _NOT_COMPARED = (
     "Not compared with a checkpoint: a chain that was written again, or cut at its end, holds as well."

@@ -10,21 +10,30 @@ import click
 
 from alpha_db.cli.common import NamedOption
 from alpha_db.cli.optional import load
+from alpha_db.verify.cli.desk_names import read_now_or_per_desk
 
 ENVIRONMENT = "ALPHA_DB_TRUST"
 
 
-def read_keys(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -> list[Any]:
-    """Return the keys. Raises BadKey: nothing is judged by some of the keys that are to be trusted."""
+def read_keys(ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -> Any:
+    """Return the keys, or a PerDesk. Raises BadKey: nothing is judged by some of the keys that are to be trusted."""
     if not all(given):
         raise click.BadParameter("it is empty: name a public key, or a file of them")
-    keys: list[Any] = load("alpha_db.evidence.checkpoint.keys:trusted_keys")(given) if given else []
+    return read_now_or_per_desk(ctx, given, _trusted) if given else []
+
+
+def _trusted(given: Sequence[str]) -> list[Any]:
+    keys: list[Any] = load("alpha_db.evidence.checkpoint.keys:trusted_keys")(given)
     return keys
 
 
-def read_policy(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Any:
-    """Return the policy that a file holds, None without one. Raises NotThere, PolicyError."""
-    return load("alpha_db.evidence.witness.policy:load_policy")(path) if path else None
+def read_policy(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Any:
+    """Return the policy that a file holds, or a PerDesk; None without one. Raises NotThere, PolicyError."""
+    return read_now_or_per_desk(ctx, path, _load_policy) if path else None
+
+
+def _load_policy(path: Path) -> Any:
+    return load("alpha_db.evidence.witness.policy:load_policy")(path)
 
 
 def policy_option(

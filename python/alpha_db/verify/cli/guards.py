@@ -13,6 +13,7 @@ from alpha_db.cli.optional import load
 from alpha_db.cli.output import BAD, DIM, GOOD, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE
 from alpha_db.queries import ask
+from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.checkpoint_options import (
     chosen_keys,
     policy_option,
@@ -31,6 +32,7 @@ from alpha_db.verify.cli.checkpoint_options import (
 @policy_option
 @trusted_keys_option(required=False)
 @database_options
+@AllSchemas(Words("with all guards as they were", "changed"), must=("checkpoints",))
 def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: list[Any], policy: Any) -> None:
     """List every guard that is not as installed: triggers, functions, grants, owners, columns.
 
@@ -43,6 +45,7 @@ def guards(settings: Settings, as_json: bool, checkpoints: Path | None, keys: li
     Examples:
       alpha-db guards
       alpha-db guards --json
+      alpha-db guards --all-schemas
       alpha-db guards --checkpoints /mnt/checkpoints/trading \\
         --trust checkpoint.key.vkey
     """

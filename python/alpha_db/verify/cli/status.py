@@ -15,8 +15,10 @@ from alpha_db.cli.output import emit_json
 from alpha_db.errors import AlphaDbError, PermissionDenied, from_database
 from alpha_db.installation import Place
 from alpha_db.migrate import find_directory, read_files, read_states
+from alpha_db.migrate.sources import MigrationFile
 from alpha_db.queries import ask
 from alpha_db.verify.cli import status_report
+from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.byte_size import read_size
 from alpha_db.verify.growth import disk
 from alpha_db.verify.locks import lock_holders
@@ -30,6 +32,7 @@ from alpha_db.verify.locks import lock_holders
     help="How much is free on the server's disk, such as 200G (1024^3): says until when it lasts.",
 )
 @database_options
+@AllSchemas(Words("without a problem", "with a problem"), excludes=("disk_free",))
 def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
     """Show server, migrations, lockdown, guards, chains, and how the log grows.
 
@@ -47,6 +50,7 @@ def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
       alpha-db status
       alpha-db status --disk-free 200G
       alpha-db --dsn service=trading --schema desk_a status --json
+      alpha-db status --all-schemas
     """
     with settings.installed() as (conn, place):
         report = collect(conn, place, disk_free)
@@ -55,6 +59,15 @@ def status(settings: Settings, as_json: bool, disk_free: int | None) -> None:
     else:
         status_report.text(report)
     finish(report["exit_code"])
+
+
+def _files() -> list[MigrationFile]:
+    """Return the migrations of this package, read once for all desks of a command."""
+    context = click.get_current_context(silent=True)
+    kept: dict[str, Any] = {} if context is None else context.meta
+    if __name__ not in kept:
+        kept[__name__] = read_files(find_directory())
+    return list(kept[__name__])
 
 
 def collect(conn: psycopg.Connection[Any], place: Place, disk_free: int | None = None) -> dict[str, Any]:
@@ -89,7 +102,7 @@ def collect(conn: psycopg.Connection[Any], place: Place, disk_free: int | None =
         return found[0]
 
     installation = section("installation", lambda: the_row("installation"))
-    migrations = section("migrations", lambda: read_states(conn, place, read_files(find_directory())))
+    migrations = section("migrations", lambda: read_states(conn, place, _files()))
     growth = section("growth", lambda: ask(conn, "growth"))
     report = {
         "package_version": alpha_db.__version__,

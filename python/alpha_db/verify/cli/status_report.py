@@ -161,7 +161,7 @@ def _conclusion(report: Report) -> None:
     elif number := _warnings(report):
         line(
             (
-                f"No problem found; {number} {'warning' if number == 1 else 'warnings'} above.",
+                f"No problem found; {number} {'warning' if number == 1 else 'warnings'}.",
                 WARN,
             )
         )

@@ -20,6 +20,7 @@ from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, put, want_json
 from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
 from alpha_db.verify.cli import verify_report
+from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.checkpoint_options import (
     checkpoint_options,
     chosen_keys,
@@ -106,6 +107,7 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
 @policy_option
 @checkpoint_options
 @database_options
+@AllSchemas(Words("intact", "damaged"), must=("checkpoints",), excludes=("from_id", "to_id"))
 def verify_chain(
     settings: Settings,
     as_json: bool,
@@ -150,6 +152,9 @@ def verify_chain(
         --trust checkpoint.key.vkey
       alpha-db verify-chain --checkpoints /mnt/checkpoints/trading \\
         --policy witnesses.policy
+      alpha-db verify-chain --all-schemas \\
+        --checkpoints '/mnt/checkpoints/{schema}' \\
+        --trust 'keys/{schema}.key.vkey'
     """
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format} exclude each other")
@@ -165,10 +170,11 @@ def verify_chain(
     started = time.monotonic()
     try:
         found = _verify(settings, wish, against)
-    except (AlphaDbError, psycopg.Error):
+    except (AlphaDbError, psycopg.Error) as problem:
         if form == "prometheus":
             # a scraper must see that nothing was verified, not the values of yesterday
-            click.echo(verify_report.prometheus([], None, time.monotonic() - started, EXIT_NOT_RUN), nl=False)
+            seconds, failed = time.monotonic() - started, boundary.told(problem)[0]
+            click.echo(verify_report.prometheus([], None, seconds, failed), nl=False)
         raise
     results, signed = found.results, found.signed
     code = verify_report.exit_code(

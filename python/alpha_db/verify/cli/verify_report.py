@@ -57,6 +57,12 @@ def exit_code(results: Sequence[Mapping[str, Any]], *, is_recorded: bool | None 
     return EXIT_NOT_THERE if any(map(is_absent, results)) else EXIT_OK
 
 
+def worst(codes: Sequence[int]) -> int:
+    """Return the exit code of several: damage that is not recorded, damage, not read, not there, fine."""
+    order = (EXIT_NOT_RECORDED, EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE)
+    return next((code for code in order if code in codes), EXIT_OK)
+
+
 def text(results: Sequence[Verdict], lockdown: Row | None, *, is_recorded: bool | None = None) -> None:
     """Print a line for each table, what is wrong below it, and what follows from all of it."""
     styles = [BAD if is_bad(row) else WARN if _is_remarkable(row) else GOOD for row in results]
@@ -139,7 +145,7 @@ def prometheus(
         metrics.extend(f"alpha_db_{name}{labels} {value}" for labels, value in samples)
 
     def by_table(value: Any) -> list[tuple[str, object]]:
-        pairs = [(_labels(table=row["table_name"]), value(row)) for row in results]
+        pairs = [(label_text(table=row["table_name"]), value(row)) for row in results]
         return [(labels, number) for labels, number in pairs if number is not None]
 
     if results:
@@ -153,7 +159,7 @@ def prometheus(
         absent = by_table(lambda row: 1 if is_absent(row) else None)
         if absent:
             add("chain_not_there", "1: rows were asked for that are not there.", absent)
-        verdicts = [(_labels(table=row["table_name"], verdict=row["verdict"]), 1) for row in results]
+        verdicts = [(label_text(table=row["table_name"], verdict=row["verdict"]), 1) for row in results]
         add("chain_verdict", "Always 1; the label verdict tells what was found.", verdicts)
         add(
             "chain_rows_checked",
@@ -164,7 +170,7 @@ def prometheus(
     if lockdown is not None and lockdown["is_locked"] is not None:
         add("lockdown_engaged", "1: the lockdown is engaged.", [("", int(lockdown["is_locked"]))])
     for name, what, samples in more:
-        add(name, what, [(_labels(**labels) if labels else "", value) for labels, value in samples])
+        add(name, what, [(label_text(**labels) if labels else "", value) for labels, value in samples])
     add("verify_exit_code", _EXIT_CODES, [("", code)])
     add("verify_duration_seconds", "How long the verification took.", [("", f"{seconds:.3f}")])
     add("verify_timestamp_seconds", "When the verification ended, Unix time.", [("", f"{time.time():.0f}")])
@@ -198,7 +204,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _labels(**labels: str) -> str:
+def label_text(**labels: str) -> str:
+    """Return labels as Prometheus' text format has them, in braces."""
+
     def escaped(value: str) -> str:
         return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
