@@ -22,7 +22,7 @@ from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
 from alpha_db.evidence.archived import edge_at, has_root, start_of
 from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, whole
 from alpha_db.evidence.checkpoint.note import Position, run_name
-from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
+from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing, why_other
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, MerkleTree, Signed, leaf_hash, verify_consistency
 from alpha_db.queries import query
 
@@ -261,6 +261,7 @@ def _table(
         _explain_missing(conn, row, mine[-1], latest, older, place)
     elif row["verdict"] == "checkpoint_mismatch":
         _explain_mismatch(conn, row, [one for one in older if one.signed.size < latest.size], start)
+        _explain_other_rows(conn, row, mine[-1], place)
     elif row["verdict"] == "intact":
         _check_older(conn, row, latest, older, start)
         if len(older) < len(every):
@@ -375,6 +376,14 @@ def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older], start:
     if holds:
         row["detail"] += f"; rows 1 to {first - 1} agree with the checkpoint {older[holds - 1].run}"
     row["detail"] += f"; the first changed row is one of {first} to {last}"
+
+
+def _explain_other_rows(conn: Connection, row: Row, run: Run, place: Whereabouts) -> None:
+    """Say if the server may never have had the rows."""
+    found = why_other(conn, Position.of(run.facts), place) if run.facts else None
+    if found:
+        row["cause"], said = found
+        row["detail"] += f"; {said}"
 
 
 def _holds(conn: Connection, signed: Signed) -> bool:
