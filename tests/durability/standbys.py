@@ -53,3 +53,20 @@ def promote(server: Server) -> None:
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
         query(admin, "select pg_promote(wait => false)")
         wait_until(admin, "select not pg_is_in_recovery()")
+
+
+def rewind(former: Server, new: Server) -> None:
+    """Have a former primary follow the new one: stop it, pg_rewind, start it as a standby."""
+    former.stop("fast", keep=True)
+    source = f"host={new.directory} user=postgres dbname=postgres"
+    former.as_server_user(
+        "pg_rewind",
+        "--target-pgdata",
+        former.data,
+        "--source-server",
+        source,
+        "--write-recovery-conf",
+        "--no-sync",
+    )
+    settle(former)  # its postgresql.conf is that of the new primary now
+    former.start()

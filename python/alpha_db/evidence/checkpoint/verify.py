@@ -383,7 +383,7 @@ def _explain_other_rows(conn: Connection, row: Row, run: Run, place: Whereabouts
     found = why_other(conn, Position.of(run.facts), place) if run.facts else None
     if found:
         row["cause"], said = found
-        row["detail"] += f"; {said}"
+        row["detail"] += f"; {said}{', and wrote others since' * (row['cause'] == 'older_copy')}"
 
 
 def _holds(conn: Connection, signed: Signed) -> bool:

@@ -64,9 +64,9 @@ def why_missing(conn: psycopg.Connection[Any], signed: Position, here: Whereabou
 
 
 def why_other(conn: psycopg.Connection[Any], signed: Position, here: Whereabouts) -> tuple[str, str] | None:
-    """Return why the rows may be others than those that a checkpoint covers, as why_missing does; None if not so.
+    """Return why a server may never have had the rows that a checkpoint covers, as why_missing does; None if it had.
 
-    A standby that was promoted before it had the rows gives their ids to others. Takes the position that the
+    A standby that was promoted before it had them gives their ids to others. Takes the position that the
     checkpoint pins. Raises nothing of its own.
     """
     now = here.position
@@ -74,12 +74,12 @@ def why_other(conn: psycopg.Connection[Any], signed: Position, here: Whereabouts
         return None
     cause, said = why_missing(conn, signed, here)
     if cause == "older_copy":
-        return cause, f"{said}, and others were written since"
+        return cause, said
     if now.timeline > signed.timeline and not read_history(conn, now.timeline):
         return "unknown", (
-            f"this server went from timeline {signed.timeline} to {now.timeline} since: a standby was promoted before"
-            " it had the rows, or they were rewritten. Which, cannot be told without the timeline's history (a"
-            " superuser may read it)"
+            f"this server went from timeline {signed.timeline} to {now.timeline} since: it was restored to a point in"
+            " time, a standby was promoted before it had the rows, or they were deleted or written again. Which, cannot be"
+            " told without the timeline's history (a superuser may read it)"
         )
     return None
 

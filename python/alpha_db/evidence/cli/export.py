@@ -110,8 +110,13 @@ def export(
         -o today/ --gzip
       alpha-db export --since-checkpoint checkpoints/000000042 \\
         --trust desk.vkey -o since/
+      alpha-db export --surplus-over checkpoints/000000042 \\
+        --trust desk.vkey -o surplus/
+      alpha-db export --surplus-over new-primary/ -o surplus/
     """
     keys = chosen_keys(keys, policy)
+    if surplus_over and (since_checkpoint or from_id is not None or to_id is not None):
+        raise click.UsageError("--surplus-over excludes --since-checkpoint, --from-id and --to-id")
     if since_checkpoint and not keys:
         raise click.UsageError("--since-checkpoint needs --trust, or an edited note could leave rows out")
     if since_checkpoint and from_id is not None:
