@@ -16,11 +16,11 @@ from tests.checkpoint.book import Book, Result, make_key, public, run
 from tests.cluster import Server
 from tests.durability.acknowledged import INSTALLED
 from tests.durability.processes import kill_everything
-from tests.durability.standbys import promote, standby_of
-from tests.support import one, query, wait_until
+from tests.durability.standbys import cut_off, promote, standby_of
 
-#: Databases: the book; one that was locked down before the standby was cut off; one that was afterwards.
-BOOK, LOCKED, LATE = "failover_book", "failover_locked", "failover_late"
+#: Databases: the book; one of which no signed row is lost; one that was locked down before the standby was cut off; one
+#: that was afterwards.
+BOOK, KEPT, LOCKED, LATE = "failover_book", "failover_kept", "failover_locked", "failover_late"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Failover:
     former: Book
     new: Book
     folder: Path
+    kept: Book  #: of the new primary; only the standby was not waited for by its last rows
 
     def next_series(self) -> Book:
         """The book of the new primary with a directory and a key for the checkpoints from now on."""
@@ -56,21 +57,26 @@ class Failover:
 @contextmanager
 def played(binaries: Path, primary: Server, folder: Path) -> Iterator[Failover]:
     """Play it. Afterwards the primary runs as it did."""
-    for name in (BOOK, LOCKED, LATE):
+    for name in (BOOK, KEPT, LOCKED, LATE):
         primary.psql("postgres", f"create database {name} template {INSTALLED}")
     primary.psql("postgres", "create role failover_auditor login in role app_auditor")
+    primary.psql("postgres", "create role failover_app login in role app_trading")
     (folder / "checkpoints").mkdir()
+    (folder / "kept").mkdir()
     former = Book(primary, BOOK, folder / "checkpoints", make_key(folder))
+    kept = replace(former, dbname=KEPT, checkpoints=folder / "kept")
     conf = (primary.data / "postgresql.conf").read_text()
     with standby_of(binaries, primary) as standby:
         new = replace(former, server=standby)
-        former.write(1)
-        former.create(former.checkpoints, "--wait-for-standby")
+        for book in (former, kept):
+            book.write(1)
+            book.create(book.checkpoints, "--wait-for-standby")
         _engage(primary, LOCKED)
         cut_off(primary, standby)
         former.write(4)
         former.sign()
         former.write(7)
+        kept.write(4)
         _engage(primary, LATE)
         kill_everything(primary)
         promote(standby)
@@ -79,7 +85,7 @@ def played(binaries: Path, primary: Server, folder: Path) -> Iterator[Failover]:
             with (primary.data / "postgresql.conf").open("a") as more:
                 more.write("default_transaction_read_only = on\n")
             primary.start()
-            yield Failover(former, new, folder)
+            yield Failover(former, new, folder, replace(kept, server=standby))
         finally:
             primary.stop("immediate", keep=True)
             (primary.data / "standby.signal").unlink(missing_ok=True)  # if it followed the new one meanwhile
@@ -90,14 +96,3 @@ def played(binaries: Path, primary: Server, folder: Path) -> Iterator[Failover]:
 
 def _engage(server: Server, database: str) -> None:
     server.psql(database, "select _engage_lockdown('test', '[]')")
-
-
-def cut_off(primary: Server, standby: Server) -> None:
-    """Let the standby have all that there is, and nothing from now on."""
-    with Book(standby, "postgres", Path(), Path()).connect() as copy:
-        written = primary.psql("postgres", "select pg_current_wal_flush_lsn()").stdout.strip()
-        wait_until(copy, "select pg_last_wal_replay_lsn() >= %s::pg_lsn", [written])
-        query(copy, "alter system set primary_conninfo = ''")
-        query(copy, "select pg_reload_conf()")
-        wait_until(copy, "select not exists (select from pg_stat_wal_receiver)")
-        assert one(copy, "select pg_is_in_recovery()")

@@ -55,6 +55,16 @@ def promote(server: Server) -> None:
         wait_until(admin, "select not pg_is_in_recovery()")
 
 
+def cut_off(primary: Server, standby: Server) -> None:
+    """Let the standby have all that there is now, and nothing from then on."""
+    written = primary.psql("postgres", "select pg_current_wal_flush_lsn()").stdout.strip()
+    with psycopg.connect(standby.dsn("postgres"), autocommit=True) as copy:
+        wait_until(copy, "select pg_last_wal_replay_lsn() >= %s::pg_lsn", [written])
+        query(copy, "alter system set primary_conninfo = ''")
+        query(copy, "select pg_reload_conf()")
+        wait_until(copy, "select not exists (select from pg_stat_wal_receiver)")
+
+
 def rewind(former: Server, new: Server) -> None:
     """Have a former primary follow the new one: stop it, pg_rewind, start it as a standby."""
     former.stop("fast", keep=True)

@@ -14,8 +14,10 @@ import pytest
 from alpha_db.evidence import offline_check
 from tests.checkpoint.book import Book, Result, public, run
 from tests.cluster import Server
+from tests.documents.blocks import Block
 from tests.durability.acknowledged import assert_whole
 from tests.durability.failover import LATE, LOCKED, Failover, played
+from tests.durability.failover_page import blocks, place, run_block
 from tests.durability.standbys import rewind
 from tests.risk.council import Council
 from tests.support import assert_healthy, changed_guards, make_signal, one, query, wait_until
@@ -81,6 +83,7 @@ def test_no_checkpoint_continues_one_of_lost_rows(failover: Failover) -> None:
     assert "000000002 is there already, of another log of runs. HINT: Begin a new directory" in left_out
 
 
+@pytest.mark.long
 def test_a_new_directory_and_a_new_key_go_on(failover: Failover) -> None:
     book = failover.next_series()
     assert "It is the first one" in book.create(book.checkpoints).out
@@ -182,6 +185,7 @@ def test_a_lockdown_is_there_if_the_standby_had_it(failover: Failover) -> None:
         make_signal(late, 1)
 
 
+@pytest.mark.long
 def test_the_surplus_is_delivered_again_once(failover: Failover, overs: dict[str, Path]) -> None:
     """Twice over, and the second time nothing is new. What is new has ids and hashes of the new primary."""
     failover.surplus(overs["exports"], "again", *failover.trust)
@@ -235,6 +239,47 @@ def test_a_witness_takes_the_new_series_only_under_a_new_name(failover: Failover
         same.sign()
         assert "FORK" in ask(same, 1).out
         ask(series, 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the page's commands are run."""
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path
+
+
+@pytest.mark.long
+def test_a_failover_that_lost_no_signed_row(failover: Failover, folder: Path) -> None:
+    """The checkpoint that is made before other rows are written says exactly what the former primary has more."""
+    kept, former = failover.kept, failover.former.server
+    place(folder, kept)
+    ask, sign = blocks("At the failover")
+    assert "As signed in 000000001." in run_block(ask, folder, kept, former)
+    dsn = f"export ALPHA_DB_DSN='{kept.server.dsn(kept.dbname, 'failover_auditor')}'\n"
+    signed = Block(sign.line, "sh", dsn + sign.text)
+    run_block(signed, folder, kept, former)
+    kept.write(20)
+    export, said, exactly, deliver = blocks("What the former primary has more")
+    told = run_block(export, folder, kept, former)
+    for line in said.text.splitlines():
+        assert line in told.splitlines()
+    assert '"is_exact": false' not in (folder / "surplus" / "surplus.json").read_text()
+    dsn = dsn.replace(str(kept.server.directory), str(former.directory))
+    run_block(Block(exactly.line, "sh", dsn + exactly.text), folder, kept, former)
+    both = [(folder / name / "signals.jsonl").read_bytes() for name in ("surplus", "surplus-exact")]
+    assert both[0] == both[1]
+    assert run_block(deliver, folder, kept, former).splitlines() == ["4 is 7 new", "5 is 8 new", "6 is 9 new"]
+    assert run_block(deliver, folder, kept, former).count("there already") == 3
+
+
+@pytest.mark.long
+def test_a_failover_that_lost_signed_rows(failover: Failover, folder: Path) -> None:
+    new, former = failover.new, failover.former.server
+    place(folder, new)
+    ask, _ = blocks("At the failover")
+    assert "rows 1 to 3 agree with the checkpoint 000000001" in run_block(ask, folder, new, former, expect=1)
+    (series,) = blocks("When signed rows are lost")
+    assert "As signed in 00000000" in run_block(series, folder, new, former)
 
 
 def test_the_former_primary_follows_after_pg_rewind(failover: Failover) -> None:

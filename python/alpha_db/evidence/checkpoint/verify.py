@@ -24,7 +24,7 @@ from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, whole
 from alpha_db.evidence.checkpoint.note import Position, run_name
 from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing, why_other
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, MerkleTree, Signed, leaf_hash, verify_consistency
-from alpha_db.queries import query
+from alpha_db.queries import ask, query
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Any]
@@ -232,8 +232,10 @@ def _recorded(conn: Connection, latest: Run) -> dict[str, list[Older]]:
     A run that somebody signed and hid, or wrote past the trigger, is among them, because the log of runs only grows.
     """
     found: dict[str, list[Older]] = {}
-    if not _holds(conn, latest.logs[LOG_OF_RUNS]):
-        return found
+    signed = latest.logs[LOG_OF_RUNS]
+    last_ids = {row["table_name"]: row["last_id"] or 0 for row in ask(conn, "chain_status")}
+    if last_ids.get(signed.table, 0) < signed.size or not _holds(conn, signed):
+        return found  # which the finding of that table says
     with conn.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(query("recorded_heads"), {"size": latest.checkpoint.size}):
             table = row["table_name"]

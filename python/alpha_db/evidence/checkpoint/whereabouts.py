@@ -78,8 +78,8 @@ def why_other(conn: psycopg.Connection[Any], signed: Position, here: Whereabouts
     if now.timeline > signed.timeline and not read_history(conn, now.timeline):
         return "unknown", (
             f"this server went from timeline {signed.timeline} to {now.timeline} since: it was restored to a point in"
-            " time, a standby was promoted before it had the rows, or they were deleted or written again. Which, cannot be"
-            " told without the timeline's history (a superuser may read it)"
+            " time, a standby was promoted before it had the rows, or they were deleted or written again. Which, cannot"
+            " be told without the timeline's history (a superuser may read it)"
         )
     return None
 

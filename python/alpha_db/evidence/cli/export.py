@@ -272,7 +272,8 @@ def _surplus(over: Over, results: Sequence[Result], manifest: Path | None, force
     """What the surplus is over, for each table up to where both have it; written to the manifest, if there is one."""
     tables = [
         {"table": one.log.table, "origin": one.log.origin, "file": one.path.name}
-        | {"same_to": one.common.size, "by": one.common.by, "is_exact": one.common.is_exact}
+        | {"same_to": one.common.size, "by": one.common.by}
+        | {"is_exact": one.common.is_exact, "is_claimed": one.common.is_claimed}
         | {"rows": one.written.rows, "last_id": one.written.last_id}
         for one in results
         if one.common and one.written
@@ -298,7 +299,10 @@ def _tell_surplus(found: dict[str, Any], say: Callable[..., None]) -> None:
             ("The checkpoint was made before the failover", WARN),
             ": the new primary may have some of these rows, too.",
         )
-        say("If it does not have all rows of the checkpoint, those that it lacks are not in these files.")
+    if any(table["is_claimed"] for table in found["tables"]):
+        say(
+            "If the new primary does not have all rows of the checkpoint, those that it lacks are not in these files."
+        )
 
 
 def _report(results: Sequence[Result], surplus: dict[str, Any] | None, as_json: bool) -> None:

@@ -45,6 +45,7 @@ class Common(NamedTuple):
     size: int
     by: str  #: the run or the file that says so
     is_exact: bool  #: whether the next row, if there is one, is not on the other server
+    is_claimed: bool = False  #: whether only the caller says that the other server has the rows
 
 
 class Over(Protocol):
@@ -141,7 +142,9 @@ class RunsOver:
                 continue
             if signed.size < log.start_id or _root(conn, log.table, signed.size) == signed.root:
                 # the log ended there when it was made: what a later timeline added is not what stands here
-                return Common(signed.size, run.name, is_exact=_is_later(run, here))
+                is_later = _is_later(run, here)
+                is_exact = is_later or signed.size == log.last_id
+                return Common(signed.size, run.name, is_exact, is_claimed=self.is_named and not is_later)
             if not _is_later(run, here):
                 raise EvidenceRefused(
                     f"rows 1 to {signed.size} of {log.table} are not those that {signed.signer} signed in {run.name}",
