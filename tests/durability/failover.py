@@ -30,7 +30,7 @@ class Failover:
     former: Book
     new: Book
     folder: Path
-    kept: Book  #: of the new primary; only the standby was not waited for by its last rows
+    kept: Book  #: of the new primary; if it was asked for
 
     def next_series(self) -> Book:
         """The book of the new primary with a directory and a key for the checkpoints from now on."""
@@ -55,9 +55,9 @@ class Failover:
 
 
 @contextmanager
-def played(binaries: Path, primary: Server, folder: Path) -> Iterator[Failover]:
-    """Play it. Afterwards the primary runs as it did."""
-    for name in (BOOK, KEPT, LOCKED, LATE):
+def played(binaries: Path, primary: Server, folder: Path, *, is_kept: bool) -> Iterator[Failover]:
+    """Play it, with the book of which no signed row is lost if asked to. Afterwards the primary runs as it did."""
+    for name in (BOOK, LOCKED, LATE, *([KEPT] if is_kept else [])):
         primary.psql("postgres", f"create database {name} template {INSTALLED}")
     primary.psql("postgres", "create role failover_auditor login in role app_auditor")
     primary.psql("postgres", "create role failover_app login in role app_trading")
@@ -68,7 +68,7 @@ def played(binaries: Path, primary: Server, folder: Path) -> Iterator[Failover]:
     conf = (primary.data / "postgresql.conf").read_text()
     with standby_of(binaries, primary) as standby:
         new = replace(former, server=standby)
-        for book in (former, kept):
+        for book in (former, kept) if is_kept else (former,):
             book.write(1)
             book.create(book.checkpoints, "--wait-for-standby")
         _engage(primary, LOCKED)
@@ -76,7 +76,8 @@ def played(binaries: Path, primary: Server, folder: Path) -> Iterator[Failover]:
         former.write(4)
         former.sign()
         former.write(7)
-        kept.write(4)
+        if is_kept:
+            kept.write(4)
         _engage(primary, LATE)
         kill_everything(primary)
         promote(standby)

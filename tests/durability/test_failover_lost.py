@@ -28,9 +28,12 @@ pytestmark = pytest.mark.any_server
 
 
 @pytest.fixture(scope="module")
-def failover(binaries: Path, durable: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failover]:
+def failover(
+    binaries: Path, durable: Server, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Failover]:
     """Both servers after the failover."""
-    with played(binaries, durable, tmp_path_factory.mktemp("failover")) as made:
+    is_all = bool(pytestconfig.getoption("all"))
+    with played(binaries, durable, tmp_path_factory.mktemp("failover"), is_kept=is_all) as made:
         yield made
 
 
@@ -108,7 +111,7 @@ def overs(failover: Failover) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("over", ["run", "exports"])
+@pytest.mark.parametrize("over", ["exports", pytest.param("run", marks=pytest.mark.long)])
 def test_the_surplus_is_what_the_former_primary_alone_has(
     failover: Failover, overs: dict[str, Path], over: str
 ) -> None:
@@ -124,8 +127,8 @@ def test_the_surplus_is_what_the_former_primary_alone_has(
     assert json.loads((folder / "surplus.json").read_text()) == told["surplus"]
     files = sorted(folder.glob("*.jsonl"))
     signed = ("--checkpoint", failover.former.runs[1], "--trust", public(failover.former.key))
-    run("verify-export", *files, *signed)
     assert offline_check.main(["export", *map(str, files)]) == 0
+    run("verify-export", folder / "signals.jsonl", *signed)
 
 
 def test_a_directory_without_a_run_of_the_new_primary_says_nothing(

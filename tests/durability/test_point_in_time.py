@@ -16,7 +16,7 @@ from tests.durability.acknowledged import INSTALLED, assert_whole
 from tests.durability.standbys import copy_of
 from tests.support import Connection, changed_guards, make_signal, one, query, wait_until
 
-pytestmark = pytest.mark.any_server
+pytestmark = [pytest.mark.any_server, pytest.mark.long]
 
 RESTORED = "restored_book"
 
