@@ -138,6 +138,11 @@ def test_a_row_that_the_standby_lacks_is_acknowledged_to_nobody(
         wait_until(observer, waits, [call.pid])
         waiting.append(call)
     assert one(observer, "select count(*) from signals where signal_id = %s", [key]) == 1
+    plain = (
+        "insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload)"
+        " values (gen_random_uuid(), %s, 'BTC', 'BUY', 1.5, 2, '{}') on conflict do nothing returning id"
+    )
+    assert query(session(), plain, [key]) == [], "which does not wait, as the page says"
     assert not any(call.done for call in waiting)
     kill_everything(durable)
     standby.start()

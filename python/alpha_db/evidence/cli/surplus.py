@@ -94,7 +94,9 @@ def _believed(path: Path, history: History) -> list[Run]:
 
 
 def _exports(path: Path) -> dict[str, Path]:
-    """The files of exports by table, if that is what the path names."""
+    """The files of exports by table, if that is what the path names: a directory with runs in it has checkpoints."""
+    if str(path) == "-" or (path.is_dir() and (is_run(path) or any(map(is_run, path.iterdir())))):
+        return {}
     if path.is_dir():
         packed = {file.name.removesuffix(".jsonl.gz"): file for file in path.glob("*.jsonl.gz")}
         return packed | {file.stem: file for file in path.glob("*.jsonl")}
@@ -162,8 +164,8 @@ class RunsOver:
         later = next((n for n, run in enumerate(self.runs) if _is_later(run, here)), None)
         if later is None:
             raise NotThere(
-                f"every run in {self.path} was made on timeline {here.timeline}, which this server is on: whether the"
-                " new primary has their rows, they do not say",
+                f"no run in {self.path} was made after the failover, on a later timeline than {here.timeline} of this"
+                " server: whether the new primary has their rows, they do not say",
                 hint="Name the last run that alpha-db verify-chain --checkpoints finds intact on the new primary.",
             )
         return self.runs[later:]
@@ -261,9 +263,9 @@ def _position(conn: Connection) -> Position:
 
 
 def _is_later(run: Run, here: Position) -> bool:
-    """Whether a run was made after another server took over from this one."""
+    """Whether a run was made by a standby of this server, after it took over."""
     facts = run.facts
-    return facts is not None and (facts.system != here.system_identifier or facts.timeline > here.timeline)
+    return facts is not None and facts.system == here.system_identifier and facts.timeline > here.timeline
 
 
 def _root(conn: Connection, table: str, size: int) -> bytes | None:
