@@ -551,6 +551,9 @@ order by s.place;
 -- name: row_hashes
 select t.row_hash::text from only {} as t where t.id between 1 and %(size)s::bigint order by t.id;
 
+-- name: row_hashes_after
+select t.row_hash::text from only {} as t where t.id > %(after)s::bigint order by t.id;
+
 -- name: recompute_log_root
 select recompute_log_root(table_name => %(table_name)s::text, size => %(size)s::bigint);
 

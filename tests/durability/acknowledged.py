@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from tests.support import AUDIT_TABLES, Connection, query, verdicts
 
 DATABASE = "trading"
+INSTALLED = "installed"  #: a database with all migrations, to be cloned
 # Nobody flushes in the writers' place: a full flush by the WAL writer every 10 s, the largest it can be.
 SETTINGS = {
     "fsync": "on",
@@ -17,6 +18,8 @@ SETTINGS = {
     "wal_level": "replica",
     "max_wal_senders": "4",
     "checkpoint_timeout": "'1h'",
+    "wal_log_hints": "on",  # pg_rewind needs it, or checksums
+    "wal_keep_size": "256MB",  # and the WAL since the last checkpoint before the failover
 }
 PAGE = 8192
 LONGEST_PAGE_HEADER = 40

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.cluster import Server
-from tests.durability.acknowledged import DATABASE, SETTINGS
+from tests.durability.acknowledged import DATABASE, INSTALLED, SETTINGS
 from tests.support import PATIENCE, Connection, migrate_with_psql, server_options
 
 Connecting = Callable[..., Connection]
@@ -22,8 +22,9 @@ def durable(binaries: Path) -> Iterator[Server]:
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs /proc")
     with Server(binaries, SETTINGS) as server:
-        server.psql("postgres", f"create database {DATABASE}")
-        migrate_with_psql(server, DATABASE)
+        server.psql("postgres", f"create database {INSTALLED}")
+        migrate_with_psql(server, INSTALLED)
+        server.psql("postgres", f"create database {DATABASE} template {INSTALLED}")
         yield server
 
 

@@ -11,7 +11,6 @@ the control shows that rows are lost here as soon as nobody flushes.
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -26,49 +25,16 @@ from tests.durability.acknowledged import (
     Acknowledged,
     assert_whole,
     call_each,
-    call_signal,
     lost,
-    record_each,
 )
 from tests.durability.conftest import Connecting
+from tests.durability.desk import Desk
 from tests.durability.processes import backends, kill_everything, stopped
-from tests.support import PATIENCE, Connection
 
 # What survives a kill is the order of the log's records, which test_flush.py has for every server.
 pytestmark = pytest.mark.any_server
 
 CALLERS, RECORDERS = 8, 4
-
-
-class Desk:
-    """Writers, each in a thread of its own, and what was acknowledged to any of them."""
-
-    def __init__(self) -> None:
-        self.acknowledged: list[Acknowledged] = []
-        self.calm = threading.Event()
-        self._news = threading.Condition()
-
-    def note(self, *rows: Acknowledged) -> None:
-        with self._news:
-            self.acknowledged += rows
-            self._news.notify_all()
-
-    def wait_for_more(self, rows: int) -> None:
-        with self._news:
-            enough = len(self.acknowledged) + rows
-            assert self._news.wait_for(lambda: len(self.acknowledged) >= enough, timeout=PATIENCE)
-
-    def call(self, connection: Connection, shared: str) -> None:
-        """One after the other until the server is gone; every round one signal that others send, too."""
-        while True:
-            for row in call_each(connection):
-                self.note(row)
-            self.note(call_signal(connection, f"{shared}-{len(self.acknowledged) // 50}"))
-
-    def record(self, connection: Connection) -> None:
-        """Transactions with all tables, until calm is asked for: whose flush would be the others', too."""
-        while not self.calm.is_set():
-            self.note(*record_each(connection))
 
 
 def kill_while_they_write(

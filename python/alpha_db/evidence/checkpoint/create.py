@@ -27,8 +27,16 @@ from alpha_db.evidence.checkpoint.history import (
     whole,
 )
 from alpha_db.evidence.checkpoint.keys import SigningKey
-from alpha_db.evidence.checkpoint.note import NOTE, PROOF, compose_note, compose_run_proof, run_name
+from alpha_db.evidence.checkpoint.note import (
+    NOTE,
+    PROOF,
+    Position,
+    compose_note,
+    compose_run_proof,
+    run_name,
+)
 from alpha_db.evidence.checkpoint.store import Store
+from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_other
 from alpha_db.evidence.offline_check import (
     LOG_OF_RUNS,
     Key,
@@ -38,6 +46,7 @@ from alpha_db.evidence.offline_check import (
     verify_consistency,
     verify_proof,
 )
+from alpha_db.evidence.offline_check import Run as Facts
 from alpha_db.installation import Place
 from alpha_db.queries import query
 
@@ -155,7 +164,10 @@ def _make(
             raise _contradiction(
                 "missing_rows: rows are missing in every log", "alpha-db verify-chain tells more."
             )
-        archived = _compare(conn, last, run) if last else []
+        try:
+            archived = _compare(conn, last, run) if last else []
+        except ChainMismatch as problem:
+            raise _told_of_failover(conn, problem, last, facts) from None
     written = _one(conn, "wal_insert_position")
     make_durable(conn, written)
     standbys = [] if standby_timeout is None else wait_for_standbys(conn, written, standby_timeout)
@@ -235,6 +247,23 @@ def _compare(conn: Connection, last: Run, run: Run) -> list[str]:
             )
             raise _contradiction(said, hint)
     return archived
+
+
+def _told_of_failover(
+    conn: Connection, problem: ChainMismatch, last: Run | None, facts: Facts
+) -> ChainMismatch:
+    """The same, with what to do if this server may never have had the rows that were signed."""
+    if last is None or last.facts is None or last.facts.installation != facts.installation:
+        return problem
+    found = why_other(conn, Position.of(last.facts), Whereabouts(Position.of(facts), in_recovery=False))
+    if found is None:
+        return problem
+    return ChainMismatch(
+        f"{problem.message}; {found[1]}",
+        hint="Nothing was written. If this is a failover that lost rows, go on as docs/standbys.md says: save them from"
+        " the former primary, keep this directory, and begin a new one with a key of another name.",
+        sqlstate=problem.sqlstate,
+    )
 
 
 def is_continuation(conn: Connection, before: Signed, size: int, root: bytes) -> bool:

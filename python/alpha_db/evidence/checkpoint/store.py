@@ -122,7 +122,10 @@ class Store:
         target, new = self.path / name, self.path / f"{_NEW}{name}-{token_hex(4)}"
         try:
             if target.exists():
-                raise StoreError(f"{target} is there already")
+                raise StoreError(
+                    f"{target} is there already, of another log of runs",
+                    hint="Begin a new directory, with a key of another name, if this log does not continue that one.",
+                )
             for left in self.path.glob(f"{_NEW}*"):
                 shutil.rmtree(left, ignore_errors=True)  # of a run that was killed: we hold the lock
             new.mkdir()

@@ -22,9 +22,9 @@ from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
 from alpha_db.evidence.archived import edge_at, has_root, start_of
 from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, whole
 from alpha_db.evidence.checkpoint.note import Position, run_name
-from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
+from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing, why_other
 from alpha_db.evidence.offline_check import LOG_OF_RUNS, MerkleTree, Signed, leaf_hash, verify_consistency
-from alpha_db.queries import query
+from alpha_db.queries import ask, query
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Any]
@@ -232,8 +232,10 @@ def _recorded(conn: Connection, latest: Run) -> dict[str, list[Older]]:
     A run that somebody signed and hid, or wrote past the trigger, is among them, because the log of runs only grows.
     """
     found: dict[str, list[Older]] = {}
-    if not _holds(conn, latest.logs[LOG_OF_RUNS]):
-        return found
+    signed = latest.logs[LOG_OF_RUNS]
+    last_ids = {row["table_name"]: row["last_id"] or 0 for row in ask(conn, "chain_status")}
+    if last_ids.get(signed.table, 0) < signed.size or not _holds(conn, signed):
+        return found  # which the finding of that table says
     with conn.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(query("recorded_heads"), {"size": latest.checkpoint.size}):
             table = row["table_name"]
@@ -261,6 +263,7 @@ def _table(
         _explain_missing(conn, row, mine[-1], latest, older, place)
     elif row["verdict"] == "checkpoint_mismatch":
         _explain_mismatch(conn, row, [one for one in older if one.signed.size < latest.size], start)
+        _explain_other_rows(conn, row, mine[-1], place)
     elif row["verdict"] == "intact":
         _check_older(conn, row, latest, older, start)
         if len(older) < len(every):
@@ -375,6 +378,14 @@ def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older], start:
     if holds:
         row["detail"] += f"; rows 1 to {first - 1} agree with the checkpoint {older[holds - 1].run}"
     row["detail"] += f"; the first changed row is one of {first} to {last}"
+
+
+def _explain_other_rows(conn: Connection, row: Row, run: Run, place: Whereabouts) -> None:
+    """Say if the server may never have had the rows."""
+    found = why_other(conn, Position.of(run.facts), place) if run.facts else None
+    if found:
+        row["cause"], said = found
+        row["detail"] += f"; {said}{', and wrote others since' * (row['cause'] == 'older_copy')}"
 
 
 def _holds(conn: Connection, signed: Signed) -> bool:

@@ -63,6 +63,27 @@ def why_missing(conn: psycopg.Connection[Any], signed: Position, here: Whereabou
     return _past(offset_of(left), signed, f"this server left timeline {signed.timeline} at {left}, {made}")
 
 
+def why_other(conn: psycopg.Connection[Any], signed: Position, here: Whereabouts) -> tuple[str, str] | None:
+    """Return why a server may never have had the rows that a checkpoint covers, as why_missing does; None if it had.
+
+    A standby that was promoted before it had them gives their ids to others. Takes the position that the
+    checkpoint pins. Raises nothing of its own.
+    """
+    now = here.position
+    if here.in_recovery or now.system_identifier != signed.system_identifier:
+        return None
+    cause, said = why_missing(conn, signed, here)
+    if cause == "older_copy":
+        return cause, said
+    if now.timeline > signed.timeline and not read_history(conn, now.timeline):
+        return "unknown", (
+            f"this server went from timeline {signed.timeline} to {now.timeline} since: it was restored to a point in"
+            " time, a standby was promoted before it had the rows, or they were deleted or written again. Which, cannot"
+            " be told without the timeline's history (a superuser may read it)"
+        )
+    return None
+
+
 def _past(reached: int, signed: Position, found: str) -> tuple[str, str]:
     if reached < signed.offset:
         return "older_copy", (

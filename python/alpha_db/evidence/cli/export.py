@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from alpha_db.evidence.archived import archived_row
 from alpha_db.evidence.cli.export_rows import Log, Written, snapshot, write_export
 from alpha_db.evidence.cli.new_file import NotWritten, force_option, new_file, refuse_existing
 from alpha_db.evidence.cli.notes import EvidenceRefused, Notes, open_notes, seal_first, verdict_of
+from alpha_db.evidence.cli.surplus import MANIFEST, Common, Over, open_over
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.queries import query
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
@@ -46,6 +48,13 @@ class Part(NamedTuple):
     type=click.Path(path_type=Path, readable=False),
     help="Only the rows after those of this checkpoint (of a directory: its latest). Needs --trust.",
 )
+@click.option(
+    "--surplus-over",
+    metavar="PATH",
+    type=click.Path(path_type=Path, readable=False),
+    help="On a former primary: only the rows that the new one has not. PATH has checkpoints (these need --trust) of"
+    " the new primary, or exports from there.",
+)
 @policy_option
 @trusted_keys_option(required=False)
 @click.option(
@@ -68,6 +77,7 @@ def export(
     from_id: int | None,
     to_id: int | None,
     since_checkpoint: Path | None,
+    surplus_over: Path | None,
     keys: Sequence[Key],
     policy: Policy | None,
     output: Path,
@@ -86,6 +96,11 @@ def export(
 
     A part that ends before a checkpoint does cannot be checked against it: only against one of no more rows.
 
+    --surplus-over is for a former primary that was cut off, before pg_rewind overwrites it. What both servers have is
+    found from the checkpoints of the new one (a run, or a directory with a run that was made after the failover), or
+    row by row from an export of it. The directory gets surplus.json besides, which says over what. Exit code 5 if
+    nothing says up to where the two are the same.
+
     \b
     Examples:
       alpha-db export -o book/
@@ -96,8 +111,13 @@ def export(
         -o today/ --gzip
       alpha-db export --since-checkpoint checkpoints/000000042 \\
         --trust desk.vkey -o since/
+      alpha-db export --surplus-over checkpoints/000000042 \\
+        --trust desk.vkey -o surplus/
+      alpha-db export --surplus-over new-primary/ -o surplus/
     """
     keys = chosen_keys(keys, policy)
+    if surplus_over and (since_checkpoint or from_id is not None or to_id is not None):
+        raise click.UsageError("--surplus-over excludes --since-checkpoint, --from-id and --to-id")
     if since_checkpoint and not keys:
         raise click.UsageError("--since-checkpoint needs --trust, or an edited note could leave rows out")
     if since_checkpoint and from_id is not None:
@@ -109,25 +129,31 @@ def export(
     if from_id is not None and to_id is not None and to_id < from_id - 1:
         raise click.UsageError(f"--to-id {to_id} is before --from-id {from_id}")
     notes = open_notes(since_checkpoint, keys, policy) if since_checkpoint else None
+    over = open_over(surplus_over, keys, policy) if surplus_over else None
     is_single = table is not None and not output.is_dir()
     if not is_single:
         _prepare(output, table is None)
     elif str(output) != "-":
         refuse_existing(output, force)
-    wish = _Wish(table, from_id, to_id, notes)
+    wish = _Wish(table, from_id, to_id, notes, over)
     with settings.installed() as (conn, place):
         if notes is not None or (from_id or 1) > 1:
             for name in _tables(conn, table):
                 seal_first(conn, place, name)
         with snapshot(conn) as logs:
+            if over:
+                over.require(conn)
             chosen = [
                 (log, output if is_single else output / f"{log.table}.jsonl{'.gz' if packed else ''}")
                 for log in _chosen(logs, table)
             ]
             for _, path in () if is_single else chosen:
                 refuse_existing(path, force)
+            if over and not is_single:
+                refuse_existing(output / MANIFEST, force)
             results = [_one(conn, log, path, wish, force, is_alone=table is not None) for log, path in chosen]
-    _report(results, as_json)
+    surplus = _surplus(over, results, None if is_single else output / MANIFEST, force) if over else None
+    _report(results, surplus, as_json)
     finish(worst([result.code for result in results]))
 
 
@@ -139,6 +165,7 @@ class _Wish:
     from_id: int | None
     to_id: int | None
     notes: Notes | None
+    over: Over | None = None
 
 
 class Result(NamedTuple):
@@ -150,16 +177,22 @@ class Result(NamedTuple):
     problem: str | None
     verdict: str
     code: int
+    common: Common | None = None
 
 
 def _one(
     conn: psycopg.Connection[Any], log: Log, path: Path, wish: _Wish, force: bool, *, is_alone: bool
 ) -> Result:
     """Write one table. What is wrong with it keeps no other from being written, but is raised if it is alone."""
+    common = None
     try:
         with conn.transaction():  # a savepoint
             log.require()
-            first = _first(log, wish) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
+            if wish.over:
+                common = wish.over.common(conn, log)
+                first = common.size + 1
+            else:
+                first = _first(log, wish) if wish.notes is None else _after(conn, log, wish.notes, is_alone)
             if min(first, wish.to_id or first) <= log.start_id:
                 raise archived_row(conn, log.table, min(first, wish.to_id or first))
             written = _write(conn, Part(log, first, _last(log, first, wish.to_id), path), force)
@@ -169,7 +202,7 @@ def _one(
             raise
         return Result(log, path, None, squeeze(problem.message), verdict_of(problem), problem.exit_code)
     verdict, code = ("refused", EXIT_DAMAGE) if written.problem else ("holds", EXIT_OK)
-    return Result(log, path, written, written.problem, verdict, code)
+    return Result(log, path, written, written.problem, verdict, code, common)
 
 
 def _first(log: Log, wish: _Wish) -> int:
@@ -236,7 +269,44 @@ def _write(conn: psycopg.Connection[Any], part: Part, force: bool) -> Written:
         return write_export(conn, part.log, part.first_id, part.last_id, stream, progress)
 
 
-def _report(results: Sequence[Result], as_json: bool) -> None:
+def _surplus(over: Over, results: Sequence[Result], manifest: Path | None, force: bool) -> dict[str, Any]:
+    """What the surplus is over, for each table up to where both have it; written to the manifest, if there is one."""
+    tables = [
+        {"table": one.log.table, "origin": one.log.origin, "file": one.path.name}
+        | {"same_to": one.common.size, "by": one.common.by}
+        | {"is_exact": one.common.is_exact, "is_claimed": one.common.is_claimed}
+        | {"rows": one.written.rows, "last_id": one.written.last_id}
+        for one in results
+        if one.common and one.written
+    ]
+    found = {"format": "alpha-db/surplus/v1", "over": over.document(), "tables": tables}
+    if manifest:
+        with new_file(manifest, force) as stream:
+            stream.write(json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n")
+    return found
+
+
+def _tell_surplus(found: dict[str, Any], say: Callable[..., None]) -> None:
+    some = [table for table in found["tables"] if table["rows"]]
+    total = sum(table["rows"] for table in some)
+    over = found["over"]
+    than = clean(f"{over['path']}, run {over['run']}" if over["kind"] == "checkpoint" else over["path"])
+    if some:
+        say((f"Surplus of {total:,} {'row' if total == 1 else 'rows'}", WARN), f" over {than}.")
+    else:
+        say(("No surplus", GOOD), f" over {than}: no row stands here behind what both have.")
+    if not all(table["is_exact"] for table in found["tables"]):
+        say(
+            ("The checkpoint was made before the failover", WARN),
+            ": the new primary may have some of these rows, too.",
+        )
+    if any(table["is_claimed"] for table in found["tables"]):
+        say(
+            "If the new primary does not have all rows of the checkpoint, those that it lacks are not in these files."
+        )
+
+
+def _report(results: Sequence[Result], surplus: dict[str, Any] | None, as_json: bool) -> None:
     # the rows themselves may be on stdout
     to_stdout = str(results[0].path) == "-"
     if as_json:
@@ -245,12 +315,12 @@ def _report(results: Sequence[Result], as_json: bool) -> None:
             {"file": str(path), "origin": log.origin, "table": log.table, "verdict": verdict}
             | (written._asdict() if written else empty)
             | {"problem": problem}
-            for log, path, written, problem, verdict, _ in results
+            for log, path, written, problem, verdict, *_ in results
         ]
-        emit_json({"exports": document})
+        emit_json({"exports": document} | ({"surplus": surplus} if surplus else {}))
         return
     width = max(len(result.log.table) for result in results)
-    for log, path, written, problem, verdict, _ in results:
+    for log, path, written, problem, verdict, *_ in results:
         style, word = _WORDS[verdict]
         told = f"  {clean(problem)}" if problem else ""
         rows = "not written"
@@ -258,6 +328,8 @@ def _report(results: Sequence[Result], as_json: bool) -> None:
             rows = f"rows {written.first_id:,} to {written.last_id:,}" if written.rows else "no rows"
         parts = ((word, style), f"  {log.table:<{width}}  {rows}  {clean(path)}", (told, style))
         (note if to_stdout else line)(*parts)
+    if surplus and all(result.code == EXIT_OK for result in results):
+        _tell_surplus(surplus, note if to_stdout else line)
 
 
 _WORDS = {
