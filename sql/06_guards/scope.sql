@@ -4,6 +4,7 @@
 -- catalogues give them. Nothing here looks at an oid that a dump would change: oids only join.
 --
 --   _guard_home()        the schema of this installation and its owner role, one row
+--   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
 --   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
 --   _guard_functions()   our functions
@@ -13,6 +14,10 @@
 --
 -- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
 -- function plans its query at every call.
+--
+-- Hundreds of installations may share the catalogues, so nothing here reads a whole one. None has an index that begins
+-- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by, and the
+-- number of rows stands at each function, so that the planner uses the index as soon as the catalogue is large.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -22,13 +27,31 @@ as $function$
 begin
   return query
     select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
-    from only installation as i
-    join pg_class as c on c.oid = i.tableoid
+    -- The limit says that there is one row.
+    from (select r.role_prefix, r.tableoid as relation from only installation as r limit 1) as i
+    join pg_class as c on c.oid = i.relation
     join pg_namespace as n on n.oid = c.relnamespace
     join pg_roles as o on o.rolname = i.role_prefix || 'alpha_owner';
 end
 $function$;
 comment on function _guard_home is 'The schema of this installation and the role that owns it, one row.';
+
+create function _guard_objects(catalogue regclass)
+returns table (oid oid)
+language plpgsql stable rows 300
+set search_path from current
+as $function$
+begin
+  return query
+    select d.objid
+    from _guard_home() as home
+    join pg_depend as d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = home.oid
+    where d.classid = catalogue;
+end
+$function$;
+comment on function _guard_objects is
+  'What pg_class, pg_proc or pg_type has in this schema, whoever owns it, but for what is a part of something else: '
+  'indexes, row types, array types.';
 
 create function _guard_extensions()
 returns table (oid oid, classid oid, objid oid)
@@ -78,12 +101,20 @@ begin
     )
     select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
     from _guard_home() as home
-    join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    cross join (
+      select o.oid from _guard_objects('pg_class') as o
+      union all
+      -- A composite type is a relation of its own.
+      select t.typrelid
+      from _guard_objects('pg_type') as o join pg_type as t on t.oid = o.oid and t.typrelid <> 0
+    ) as o
+    join pg_class as c on c.oid = o.oid
     left join only chains as h on h.table_name = c.relname
     left join helpers as g on g.name = c.relname
-    where h.table_name is not null
-       or c.relowner = home.owner
-          and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+    where c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+      and (h.table_name is not null
+           or c.relowner = home.owner
+              and c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
 end
 $function$;
 comment on function _guard_relations is
@@ -98,9 +129,11 @@ as $function$
   select p.oid, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner, p.proacl,
          g.table_name
   from _guard_home() as home
-  join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
+  cross join _guard_objects('pg_proc') as o
+  join pg_proc as p on p.oid = o.oid
   left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
-  where p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
+  where p.pronamespace = home.oid and p.proowner = home.owner
+    and p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
 $function$;
 comment on function _guard_functions is
   'Our functions with their names and argument types; chain is the table that a chain trigger belongs to.';
@@ -165,21 +198,36 @@ returns table (classid oid, objid oid)
 language sql stable rows 2000
 set search_path from current
 as $function$
-  with extensions as materialized (select e.* from _guard_extensions() as e)
-  (select 'pg_class'::regclass::oid, c.oid
-   from _guard_home() as home join pg_class as c on c.relnamespace = home.oid
-   union all
-   select 'pg_proc'::regclass, p.oid from _guard_home() as home join pg_proc as p on p.pronamespace = home.oid
-   union all
-   select 'pg_type'::regclass, t.oid from _guard_home() as home join pg_type as t on t.typnamespace = home.oid
-   except all
-   select e.classid, e.objid from extensions as e)
+  with
+  extensions as materialized (select e.* from _guard_extensions() as e),
+  relations as materialized (
+    select c.oid, c.reltype
+    from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_class'::regclass, c.oid))),
+  types as materialized (
+    select t.oid, t.typarray, t.typrelid
+    from (select o.oid from _guard_objects('pg_type') as o union select r.reltype from relations as r) as o
+    join pg_type as t on t.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_type'::regclass, t.oid)))
+  select 'pg_class'::regclass::oid, r.oid from relations as r
+  union
+  select 'pg_class'::regclass, t.typrelid from types as t where t.typrelid <> 0
+  union
+  select 'pg_class'::regclass, x.indexrelid
+  from relations as r join pg_index as x on x.indrelid = r.oid
+  union
+  select 'pg_type'::regclass, a.oid from types as t cross join lateral unnest(array[t.oid, t.typarray]) as a(oid)
+  where a.oid <> 0
+  union
+  select 'pg_proc'::regclass, o.oid
+  from _guard_objects('pg_proc') as o
+  where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_proc'::regclass, o.oid))
   union all
   select 'pg_constraint'::regclass, c.oid
-  from _guard_home() as home join pg_constraint as c on c.connamespace = home.oid
-  where not exists (select from extensions as e
-                    where (e.classid, e.objid) in (('pg_class'::regclass, c.conrelid),
-                                                   ('pg_type'::regclass, c.contypid)))
+  from relations as r join pg_constraint as c on c.conrelid = r.oid
+  union all
+  select 'pg_constraint'::regclass, c.oid
+  from types as t join pg_constraint as c on c.contypid = t.oid
   union all
   select 'pg_attrdef'::regclass, d.oid from _guard_relations() as r join pg_attrdef as d on d.adrelid = r.oid
   union all
