@@ -16,6 +16,7 @@ declare
   prefix          pg_catalog.text;
   owner_role      pg_catalog.text;
   role_name       pg_catalog.text;
+  obstacle        pg_catalog.text;
 begin
 
 -- Path and settings
@@ -62,6 +63,30 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
     using errcode = '22023';
 end if;
 
+-- Citus would send all of this to other nodes, too, or keep the rows there. _refuse_citus asks the same later.
+if to_regclass('pg_catalog.pg_dist_partition') is not null then
+  select string_agg(s.name || ' is on', ', '),
+         string_agg(format('alter role %I set %s = off', session_user, s.name), '; ')
+    into obstacle, role_name
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
+  if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
+    execute 'select concat_ws('', '', $2, (select format(''schema %I is distributed'', n.nspname)
+                                           from pg_catalog.pg_dist_schema as d
+                                           join pg_catalog.pg_namespace as n on n.oid = d.schemaid
+                                           where n.nspname = $1))'
+      into obstacle using install_schema, obstacle;
+  end if;
+  if obstacle <> '' then
+    raise exception 'alpha-db: Citus would distribute this installation: %', obstacle
+      using errcode = '0A000',
+            hint = concat_ws('. ', 'Connect again after: ' || role_name,
+                             case when obstacle ~ 'is distributed$' then
+                               format('Make the schema local: select citus_schema_undistribute(%L)',
+                                      quote_ident(install_schema)) end);
+  end if;
+end if;
+
 -- One install at a time
 
 -- Any login could hold an advisory lock; this name can be held only by a role that may create
@@ -104,23 +129,26 @@ foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'a
   end if;
 end loop;
 
--- Everything is made as alpha_owner from the start, so the migrating role must be able to become it.
-begin
-  if not (select rolsuper from pg_roles where rolname = current_user) then
-    if current_setting('server_version_num')::integer >= 160000 then
-      if not (pg_has_role(current_user, owner_role, 'set') and pg_has_role(current_user, owner_role, 'usage')) then
-        execute format('grant %I to %I with inherit true, set true', owner_role, current_user);
-      end if;
-    elsif not pg_has_role(current_user, owner_role, 'usage') then
-      execute format('grant %I to %I', owner_role, current_user);
-    end if;
-  end if;
-exception when insufficient_privilege then
-  raise exception 'alpha-db: % may not become %, which somebody else created', current_user, owner_role
-    using errcode = '42501',
-          hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
-                        owner_role, current_user);
-end;
+-- Everything is made as alpha_owner from the start, so the migrating role must be able to become it. An install
+-- elsewhere that grants it at the same moment makes this one wait for it, and fail; so it looks again.
+for attempt in 1 .. 3 loop
+  exit when (select rolsuper from pg_roles where rolname = current_user)
+         or pg_has_role(current_user, owner_role, 'usage')
+            and (current_setting('server_version_num')::integer < 160000
+                 or pg_has_role(current_user, owner_role, 'set'));
+  begin
+    execute format('grant %I to %I %s', owner_role, current_user,
+                   case when current_setting('server_version_num')::integer >= 160000
+                        then 'with inherit true, set true' end);
+  exception
+    when insufficient_privilege then
+      raise exception 'alpha-db: % may not become %, which somebody else created', current_user, owner_role
+        using errcode = '42501',
+              hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
+                            owner_role, current_user);
+    when unique_violation or internal_error then null;  -- "tuple concurrently updated" is an internal error
+  end;
+end loop;
 
 -- The schema
 
@@ -393,6 +421,43 @@ $function$;
 comment on function _take_migration_lock is
   'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other '
   'migration of this schema.';
+-- Citus sends what a session makes to its other nodes while citus.enable_ddl_propagation is on, and keeps the rows of a
+-- distributed schema there. Triggers would then ask other nodes for the tail of the chain.
+create function _refuse_citus() returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  obstacles  text[];
+  cures      text[];
+  is_tenant  boolean := false;
+begin
+  if to_regclass('pg_catalog.pg_dist_partition') is null then
+    return;
+  end if;
+  select array_agg(s.name || ' is on'), array_agg(format('alter role %I set %s = off', session_user, s.name))
+    into obstacles, cures
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
+  if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
+    execute 'select exists (select from pg_catalog.pg_dist_schema as d where d.schemaid = $1)'
+      into is_tenant using quote_ident(current_schema())::regnamespace::oid;
+  end if;
+  if is_tenant then
+    obstacles := obstacles || format('schema %I is distributed', current_schema());
+  end if;
+  if obstacles is not null then
+    raise exception 'alpha-db: Citus would distribute this installation: %', array_to_string(obstacles, ', ')
+      using errcode = '0A000',
+            hint = concat_ws('. ', 'Connect again after: ' || array_to_string(cures, '; '),
+                             case when is_tenant then
+                               format('Make the schema local: select citus_schema_undistribute(%L)',
+                                      quote_ident(current_schema())) end);
+  end if;
+end
+$function$;
+comment on function _refuse_citus is
+  'Raises 0A000 if Citus would send what this session makes to other nodes, or keep the rows of this schema there.';
 create function _begin_migration(name text) returns boolean
 language plpgsql
 as $function$
@@ -405,6 +470,7 @@ begin
     perform _end_migration();
     return false;
   end if;
+  perform _refuse_citus();
   -- A migration records the guards as it leaves them, so it must not accept what somebody changed before it.
   select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;
@@ -3619,6 +3685,7 @@ comment on function _view_text is
 --   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
 --   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
+--   _kept_elsewhere()    relations whose rows Citus or TimescaleDB keep in other relations
 --   _guard_functions()   our functions
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
@@ -3729,6 +3796,38 @@ $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '
   'chain is the chained table that each belongs to.';
+-- Of their tables, only what a superuser made is read: a view of anybody else would run his code with our rights.
+create function _kept_elsewhere()
+returns table (oid oid, what text)
+language plpgsql stable rows 1
+set search_path from current
+as $function$
+declare
+  register  record;
+begin
+  for register in
+    select format('%I.%I', n.nspname, c.relname) as name, e.what, e.namespace, e.relation
+    from (values ('pg_catalog', 'pg_dist_partition', 'a distributed table of Citus', null, 'logicalrelid'),
+                 ('_timescaledb_catalog', 'hypertable', 'a hypertable of TimescaleDB', 'schema_name', 'table_name'))
+      as e(schema, name, what, namespace, relation)
+    join pg_namespace as n on n.nspname = e.schema
+    join pg_class as c on c.relnamespace = n.oid and c.relname = e.name and c.relkind = 'r' and not c.relrowsecurity
+    join pg_roles as r on r.oid = c.relowner and r.rolsuper
+    where has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+  loop
+    return query execute case when register.namespace is null
+      then _fill('select r.{relation:I}::pg_catalog.oid, {what:L} from {register:s} as r', 'what', register.what,
+                 'register', register.name, 'relation', register.relation)
+      else _fill('select c.oid, {what:L} from {register:s} as r
+                  join pg_catalog.pg_namespace as n on n.nspname = r.{namespace:I}
+                  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = r.{relation:I}',
+                 'what', register.what, 'register', register.name, 'namespace', register.namespace,
+                 'relation', register.relation) end;
+  end loop;
+end
+$function$;
+comment on function _kept_elsewhere is
+  'Relations whose rows Citus or TimescaleDB keep in shards or chunks, as their own tables say.';
 create function _guard_functions()
 returns table (oid oid, signature text, proowner oid, proacl aclitem[], chain text)
 language sql stable rows 300
@@ -4021,6 +4120,9 @@ as $function$
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
+  select r.chain, 'relation', r.relname::text, 'is ' || k.what, 'yes'
+  from relations as r join _kept_elsewhere() as k on k.oid = r.oid
+  union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
   from relations as r join pg_inherits as i on i.inhparent = r.oid
   union all
@@ -4035,7 +4137,8 @@ as $function$
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
-  'Guard facts: what each relation is, and whose; policies, rules, children and parents.';
+  'Guard facts: what each relation is, and whose; policies, rules, children and parents; another engine that '
+  'keeps its rows.';
 create function _sequence_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable

@@ -176,6 +176,40 @@ cross join lateral (values
             64 * (1 + (1000 + 50 * room.desks) / (64 * room.sessions))) end)
 ) as v(name, state, found, effect, remedy);
 
+-- name: citus_parts
+-- Which of the next two can be asked: those tables are there if Citus is in this database.
+select p.question
+from (values ('citus', 'pg_catalog.pg_dist_partition'), ('citus_schema', 'pg_catalog.pg_dist_schema'))
+  as p(question, relation)
+where has_table_privilege(to_regclass(p.relation), 'select');
+
+-- name: citus
+-- A login that may not become the owner role makes nothing of ours.
+with settings as materialized (
+  select string_agg(s.name || ' is on', ', ') as found,
+         string_agg(format('alter role %I set %s = off', session_user, s.name), '; ') as remedy
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1')
+    and not exists (
+      select from pg_class as c
+      where c.relname = 'installed_migrations' and not pg_has_role(c.relowner, 'usage')
+        and c.relnamespace = to_regnamespace(quote_ident(current_setting('alpha.doctor_schema'))))
+)
+select 'citus' as name, case when s.found is null then 'ok' else 'set' end as state,
+       coalesce(s.found, 'what this login makes stays on this node') as found,
+       case when s.found is not null then
+         'Citus would distribute our tables and functions. The migrations, chain_table and track_table refuse that.'
+       end as effect,
+       s.remedy || ', then connect again' as remedy
+from settings as s;
+
+-- name: citus_schema
+select 'citus schema' as name, 'set' as state, format('schema %I is distributed', n.nspname) as found,
+       'Rows would be stored on other nodes.' as effect,
+       format('select citus_schema_undistribute(%L)', quote_ident(n.nspname)) as remedy
+from pg_catalog.pg_dist_schema as d join pg_namespace as n on n.oid = d.schemaid
+where n.nspname = current_setting('alpha.doctor_schema');
+
 -- name: try_replication_role
 -- Only trying tells: some providers allow it past every catalogue. It changes nothing.
 set local session_replication_role = origin;
