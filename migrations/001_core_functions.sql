@@ -3695,8 +3695,8 @@ comment on function _view_text is
 -- function plans its query at every call.
 --
 -- Hundreds of installations may share the catalogues, so nothing here reads a whole one. None has an index that begins
--- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by, and the
--- number of rows stands at each function, so that the planner uses the index as soon as the catalogue is large.
+-- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
+-- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -3766,6 +3766,7 @@ create function _guard_relations()
 returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
 language plpgsql stable rows 200
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 begin
   return query
@@ -3904,6 +3905,7 @@ set search_path from current
 as $function$
   with
   extensions as materialized (select e.* from _guard_extensions() as e),
+  ours as materialized (select r.oid from _guard_relations() as r),
   relations as materialized (
     select c.oid, c.reltype
     from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
@@ -3933,14 +3935,14 @@ as $function$
   select 'pg_constraint'::regclass, c.oid
   from types as t join pg_constraint as c on c.contypid = t.oid
   union all
-  select 'pg_attrdef'::regclass, d.oid from _guard_relations() as r join pg_attrdef as d on d.adrelid = r.oid
+  select 'pg_attrdef'::regclass, d.oid from ours as r join pg_attrdef as d on d.adrelid = r.oid
   union all
   select 'pg_trigger'::regclass, t.oid
-  from _guard_relations() as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  from ours as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
   union all
   -- ANALYZE runs the expressions of a statistics object as the owner.
   select 'pg_statistic_ext'::regclass, x.oid
-  from _guard_relations() as r join pg_statistic_ext as x on x.stxrelid = r.oid;
+  from ours as r join pg_statistic_ext as x on x.stxrelid = r.oid;
 $function$;
 comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';
 
@@ -4526,7 +4528,8 @@ comment on function _right_facts is
 -- back are recorded by value (_counters, with each state and each verification run), and verify_guards reports one that
 -- did (_lowered_counters). A crash may leave one 32 higher, which is not reported.
 --
--- guard_facts() is the union of one function for each catalogue. A new kind of fact is a branch in one of those.
+-- guard_facts() is the union of one function for each catalogue. A new kind of fact is a branch in one of those. It
+-- sets random_page_cost, because by default the planner reads a catalogue of fifty installations whole (scope.sql).
 
 create function _register_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -4557,6 +4560,7 @@ set search_path from current
 set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
 set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres' set bytea_output = 'hex'
 set extra_float_digits = 1
+set random_page_cost = 0.2
 as $function$
   select f.* from _schema_facts() as f
   union all select f.* from _role_facts() as f
@@ -4713,6 +4717,7 @@ comment on function changed_guards is
 create function _revoke_from_public() returns void
 language plpgsql
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 declare
   home   constant oid := quote_ident(current_schema())::regnamespace;

@@ -4,6 +4,7 @@
 create function _revoke_from_public() returns void
 language plpgsql
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 declare
   home   constant oid := quote_ident(current_schema())::regnamespace;

@@ -17,8 +17,8 @@
 -- function plans its query at every call.
 --
 -- Hundreds of installations may share the catalogues, so nothing here reads a whole one. None has an index that begins
--- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by, and the
--- number of rows stands at each function, so that the planner uses the index as soon as the catalogue is large.
+-- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
+-- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -91,6 +91,7 @@ create function _guard_relations()
 returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
 language plpgsql stable rows 200
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 begin
   return query
@@ -234,6 +235,7 @@ set search_path from current
 as $function$
   with
   extensions as materialized (select e.* from _guard_extensions() as e),
+  ours as materialized (select r.oid from _guard_relations() as r),
   relations as materialized (
     select c.oid, c.reltype
     from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
@@ -263,13 +265,13 @@ as $function$
   select 'pg_constraint'::regclass, c.oid
   from types as t join pg_constraint as c on c.contypid = t.oid
   union all
-  select 'pg_attrdef'::regclass, d.oid from _guard_relations() as r join pg_attrdef as d on d.adrelid = r.oid
+  select 'pg_attrdef'::regclass, d.oid from ours as r join pg_attrdef as d on d.adrelid = r.oid
   union all
   select 'pg_trigger'::regclass, t.oid
-  from _guard_relations() as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  from ours as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
   union all
   -- ANALYZE runs the expressions of a statistics object as the owner.
   select 'pg_statistic_ext'::regclass, x.oid
-  from _guard_relations() as r join pg_statistic_ext as x on x.stxrelid = r.oid;
+  from ours as r join pg_statistic_ext as x on x.stxrelid = r.oid;
 $function$;
 comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';
