@@ -3696,7 +3696,8 @@ comment on function _view_text is
 --
 -- Hundreds of installations may share the catalogues, so nothing here reads a whole one. None has an index that begins
 -- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
--- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it.
+-- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it. No query
+-- compares a namespace with _guard_home(): among 200, the planner would expect one row, and loop.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -3777,8 +3778,7 @@ begin
                                  ('hashed_' || h.table_name), (h.table_name || '_id_seq')) as n(name)
     )
     select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
-    from _guard_home() as home
-    cross join (
+    from (
       select o.oid from _guard_objects('pg_class') as o
       union all
       -- A composite type is a relation of its own.
@@ -3788,9 +3788,9 @@ begin
     join pg_class as c on c.oid = o.oid
     left join only chains as h on h.table_name = c.relname
     left join helpers as g on g.name = c.relname
-    where c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
       and (h.table_name is not null
-           or c.relowner = home.owner
+           or c.relowner = (select home.owner from _guard_home() as home)
               and c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
 end
 $function$;
@@ -3836,11 +3836,10 @@ set search_path from current
 as $function$
   select p.oid, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner, p.proacl,
          g.table_name
-  from _guard_home() as home
-  cross join _guard_objects('pg_proc') as o
+  from _guard_objects('pg_proc') as o
   join pg_proc as p on p.oid = o.oid
   left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
-  where p.pronamespace = home.oid and p.proowner = home.owner
+  where p.proowner = (select home.owner from _guard_home() as home)
     and p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
 $function$;
 comment on function _guard_functions is
@@ -4365,10 +4364,9 @@ as $function$
   -- Somebody else's function could stand in front of PostgreSQL's own.
   select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner',
          pg_get_userbyid(p.proowner)::text
-  from _guard_home() as home
-  cross join _guard_objects('pg_proc') as o
+  from _guard_objects('pg_proc') as o
   join pg_proc as p on p.oid = o.oid
-  where p.pronamespace = home.oid and p.proowner <> home.owner
+  where p.proowner <> (select home.owner from _guard_home() as home)
     and not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
 $function$;
 comment on function _function_facts is
@@ -4380,8 +4378,7 @@ language sql stable
 set search_path from current
 as $function$
   select null, 'type', t.typname::text, f.fact, f.value
-  from _guard_home() as home
-  cross join _guard_objects('pg_type') as o
+  from _guard_objects('pg_type') as o
   join pg_type as t on t.oid = o.oid
   cross join lateral (values
     ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '')
@@ -4393,7 +4390,7 @@ as $function$
                          || case when c.convalidated then '' else ' not valid' end, '; ' order by c.conname)
        from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
   ) as f(fact, value)
-  where t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
+  where t.typowner = (select home.owner from _guard_home() as home) and t.typtype in ('d', 'e', 'r', 'b')
     and not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
   union all
   -- What could change what an expression means.
@@ -4405,9 +4402,9 @@ as $function$
   union all
   select null, 'cast', format('%s as %s', c.castsource::regtype, c.casttarget::regtype), 'context',
          c.castcontext::text
-  from _guard_home() as home
-  cross join pg_cast as c
+  from pg_cast as c
   join pg_type as t on t.oid in (c.castsource, c.casttarget)
+  cross join _guard_home() as home
   where t.typnamespace = home.oid and t.typowner = home.owner;
 $function$;
 comment on function _type_facts is
@@ -4467,10 +4464,9 @@ as $function$
     -- A dump leaves out the rights on the row type of a table.
     select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner,
            t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c'
-    from _guard_home() as home
-    cross join _guard_objects('pg_type') as o
+    from _guard_objects('pg_type') as o
     join pg_type as t on t.oid = o.oid
-    where t.typnamespace = home.oid and t.typowner = home.owner
+    where t.typowner = (select home.owner from _guard_home() as home)
   )
   select o.chain, o.kind, o.name, 'grant to ' || coalesce(r.rolname, 'PUBLIC'),
          string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', ' order by a.privilege_type)

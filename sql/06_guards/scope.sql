@@ -18,7 +18,8 @@
 --
 -- Hundreds of installations may share the catalogues, so nothing here reads a whole one. None has an index that begins
 -- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
--- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it.
+-- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it. No query
+-- compares a namespace with _guard_home(): among 200, the planner would expect one row, and loop.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -102,8 +103,7 @@ begin
                                  ('hashed_' || h.table_name), (h.table_name || '_id_seq')) as n(name)
     )
     select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
-    from _guard_home() as home
-    cross join (
+    from (
       select o.oid from _guard_objects('pg_class') as o
       union all
       -- A composite type is a relation of its own.
@@ -113,9 +113,9 @@ begin
     join pg_class as c on c.oid = o.oid
     left join only chains as h on h.table_name = c.relname
     left join helpers as g on g.name = c.relname
-    where c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
       and (h.table_name is not null
-           or c.relowner = home.owner
+           or c.relowner = (select home.owner from _guard_home() as home)
               and c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
 end
 $function$;
@@ -163,11 +163,10 @@ set search_path from current
 as $function$
   select p.oid, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner, p.proacl,
          g.table_name
-  from _guard_home() as home
-  cross join _guard_objects('pg_proc') as o
+  from _guard_objects('pg_proc') as o
   join pg_proc as p on p.oid = o.oid
   left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
-  where p.pronamespace = home.oid and p.proowner = home.owner
+  where p.proowner = (select home.owner from _guard_home() as home)
     and p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
 $function$;
 comment on function _guard_functions is
