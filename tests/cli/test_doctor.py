@@ -132,7 +132,9 @@ def test_server_without_room_for_the_locks(binaries: Path) -> None:
     with Server(binaries, settings) as small:
         found = checks(small.dsn("postgres"))["locks"]
     assert found.state == "set"
-    assert str(found.remedy).startswith("max_locks_per_transaction = 128, then restart the server. Or dump each")
+    assert str(found.remedy).startswith(
+        "max_locks_per_transaction = 128, then restart the server. Or dump each"
+    )
 
 
 def test_wrong_clock(server: Server, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

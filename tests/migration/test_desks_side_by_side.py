@@ -46,7 +46,8 @@ def test_one_installs_wholly_while_the_first_migration_of_another_is_open(
     desks: tuple[Desk, Desk], root: Root, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = desks
-    root(a).execute(f"grant {a.prefix}alpha_owner to {a.user}")
+    options = " with inherit true, set true" if a.server.major >= 16 else ""
+    root(a).execute(f"grant {a.prefix}alpha_owner to {a.user}{options}")
     open_migration = request.getfixturevalue("open_migration")
     arguments = ["migrate", "--schema", "desk_b", "--role-prefix", str(b.prefix), "--lock-timeout", "5"]
     assert main(["--dsn", b.server.dsn(b.dbname, b.user), *arguments]) == 0
