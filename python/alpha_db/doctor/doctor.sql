@@ -100,7 +100,7 @@ room as materialized (
               and m.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
             where c.relname = 'installed_migrations') as desks,
            -- Until 17, pg_dump asks each sequence by itself.
-           case when current_setting('server_version_num')::integer >= 180000 then 50 else 270 end as in_dump) as r
+           case when current_setting('server_version_num')::integer >= 180000 then 60 else 300 end as in_dump) as r
 )
 select v.name, v.state, v.found, v.effect, v.remedy
 from here cross join app_roles cross join rights cross join others cross join foreign_code cross join writes
