@@ -71,11 +71,10 @@ if to_regclass('pg_catalog.pg_dist_partition') is not null then
   from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
   where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
   if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
-    execute 'select concat_ws('', '', $2, (select format(''schema %I is distributed'', n.nspname)
-                                           from pg_catalog.pg_dist_schema as d
-                                           join pg_catalog.pg_namespace as n on n.oid = d.schemaid
-                                           where n.nspname = $1))'
-      into obstacle using install_schema, obstacle;
+    -- Read only here, where the table is there.
+    obstacle := concat_ws(', ', obstacle, (select format('schema %I is distributed', n.nspname)
+                                           from pg_dist_schema as d join pg_namespace as n on n.oid = d.schemaid
+                                           where n.nspname = install_schema));
   end if;
   if obstacle <> '' then
     raise exception 'alpha-db: Citus would distribute this installation: %', obstacle

@@ -10,7 +10,8 @@ from tests.cluster import Server
 from tests.migration.desk import Desk
 from tests.support import Connection, changed_guards, one, query
 
-#: Rows of the installation in `public`, again for schemas that are not there (2200 is public, 99 pg_toast): what a desk more adds to the catalogues.
+#: Rows of the installation in `public` (2200; 99 is pg_toast), again for schemas that are not there: what more desks add
+#: to the catalogues.
 CLONE = """
 do $clone$
 declare
@@ -27,7 +28,8 @@ begin
       into filled
     from pg_attribute as a
     where a.attrelid = catalogue::regclass and a.attnum > 0;
-    execute format('insert into %1$I select %2$s from %1$I as t cross join generate_series({first}, {last}) as k(number)'
+    execute format('insert into %1$I select %2$s'
+                   ' from %1$I as t cross join generate_series({first}, {last}) as k(number)'
                    ' where t.%3$I between 16384 and 9999999', catalogue, filled,
                    (select a.attname from pg_attribute as a
                     where a.attrelid = catalogue::regclass and a.atttypid = 'oid'::regtype
