@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -18,12 +19,12 @@ SETTINGS = ("citus.enable_ddl_propagation", "citus.enable_schema_based_sharding"
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_install_refuses_a_setting_and_says_how_to_switch_it_off(
-    setting: str, empty: Desk, root: Root, migrator: str
+    setting: str, empty: Desk, root: Root, migrator: str, prefix: str
 ) -> None:
-    connection, desk = root(empty), empty.by(migrator)
+    connection, desk = root(empty), replace(empty, user=migrator, prefix=prefix)
     imitate_citus(connection)
     query(connection, f"grant usage, create on schema public to {migrator} with grant option")
-    query(connection, f"alter role {migrator} set {setting} = on; grant alpha_owner to {migrator}")
+    query(connection, f"alter role {migrator} set {setting} = on")
     said = desk.refused(MIGRATION["001"])
     assert f"Citus would distribute this installation: {setting} is on" in said
     query(connection, hint(said).removeprefix("Connect again after: "))

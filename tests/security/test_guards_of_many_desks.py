@@ -10,8 +10,8 @@ from tests.cluster import Server
 from tests.migration.desk import Desk
 from tests.support import Connection, changed_guards, one, query
 
-#: Rows of the installation in `public` (2200; 99 is pg_toast), again for schemas that are not there: what more desks add
-#: to the catalogues.
+#: Rows of the installation in `public` (2200; 99 is pg_toast), again for schemas that are not there: what more desks
+#: add to the catalogues.
 CLONE = """
 do $clone$
 declare
