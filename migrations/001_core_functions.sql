@@ -16,6 +16,7 @@ declare
   prefix          pg_catalog.text;
   owner_role      pg_catalog.text;
   role_name       pg_catalog.text;
+  obstacle        pg_catalog.text;
 begin
 
 -- Path and settings
@@ -62,6 +63,29 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
     using errcode = '22023';
 end if;
 
+-- Citus would send all of this to other nodes, too, or keep the rows there. _refuse_citus asks the same later.
+if to_regclass('pg_catalog.pg_dist_partition') is not null then
+  select string_agg(s.name || ' is on', ', '),
+         string_agg(format('alter role %I set %s = off', session_user, s.name), '; ')
+    into obstacle, role_name
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
+  if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
+    -- Read only here, where the table is there.
+    obstacle := concat_ws(', ', obstacle, (select format('schema %I is distributed', n.nspname)
+                                           from pg_dist_schema as d join pg_namespace as n on n.oid = d.schemaid
+                                           where n.nspname = install_schema));
+  end if;
+  if obstacle <> '' then
+    raise exception 'alpha-db: Citus would distribute this installation: %', obstacle
+      using errcode = '0A000',
+            hint = concat_ws('. ', 'Connect again after: ' || role_name,
+                             case when obstacle ~ 'is distributed$' then
+                               format('Make the schema local: select citus_schema_undistribute(%L)',
+                                      quote_ident(install_schema)) end);
+  end if;
+end if;
+
 -- One install at a time
 
 -- Any login could hold an advisory lock; this name can be held only by a role that may create
@@ -104,23 +128,26 @@ foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'a
   end if;
 end loop;
 
--- Everything is made as alpha_owner from the start, so the migrating role must be able to become it.
-begin
-  if not (select rolsuper from pg_roles where rolname = current_user) then
-    if current_setting('server_version_num')::integer >= 160000 then
-      if not (pg_has_role(current_user, owner_role, 'set') and pg_has_role(current_user, owner_role, 'usage')) then
-        execute format('grant %I to %I with inherit true, set true', owner_role, current_user);
-      end if;
-    elsif not pg_has_role(current_user, owner_role, 'usage') then
-      execute format('grant %I to %I', owner_role, current_user);
-    end if;
-  end if;
-exception when insufficient_privilege then
-  raise exception 'alpha-db: % may not become %, which somebody else created', current_user, owner_role
-    using errcode = '42501',
-          hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
-                        owner_role, current_user);
-end;
+-- Everything is made as alpha_owner from the start, so the migrating role must be able to become it. An install
+-- elsewhere that grants it at the same moment makes this one wait for it, and fail; so it looks again.
+for attempt in 1 .. 3 loop
+  exit when (select rolsuper from pg_roles where rolname = current_user)
+         or pg_has_role(current_user, owner_role, 'usage')
+            and (current_setting('server_version_num')::integer < 160000
+                 or pg_has_role(current_user, owner_role, 'set'));
+  begin
+    execute format('grant %I to %I %s', owner_role, current_user,
+                   case when current_setting('server_version_num')::integer >= 160000
+                        then 'with inherit true, set true' end);
+  exception
+    when insufficient_privilege then
+      raise exception 'alpha-db: % may not become %, which somebody else created', current_user, owner_role
+        using errcode = '42501',
+              hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
+                            owner_role, current_user);
+    when unique_violation or internal_error then null;  -- "tuple concurrently updated" is an internal error
+  end;
+end loop;
 
 -- The schema
 
@@ -393,6 +420,43 @@ $function$;
 comment on function _take_migration_lock is
   'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other '
   'migration of this schema.';
+-- Citus sends what a session makes to its other nodes while citus.enable_ddl_propagation is on, and keeps the rows of a
+-- distributed schema there. Triggers would then ask other nodes for the tail of the chain.
+create function _refuse_citus() returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  obstacles  text[];
+  cures      text[];
+  is_tenant  boolean := false;
+begin
+  if to_regclass('pg_catalog.pg_dist_partition') is null then
+    return;
+  end if;
+  select array_agg(s.name || ' is on'), array_agg(format('alter role %I set %s = off', session_user, s.name))
+    into obstacles, cures
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
+  if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
+    execute 'select exists (select from pg_catalog.pg_dist_schema as d where d.schemaid = $1)'
+      into is_tenant using quote_ident(current_schema())::regnamespace::oid;
+  end if;
+  if is_tenant then
+    obstacles := obstacles || format('schema %I is distributed', current_schema());
+  end if;
+  if obstacles is not null then
+    raise exception 'alpha-db: Citus would distribute this installation: %', array_to_string(obstacles, ', ')
+      using errcode = '0A000',
+            hint = concat_ws('. ', 'Connect again after: ' || array_to_string(cures, '; '),
+                             case when is_tenant then
+                               format('Make the schema local: select citus_schema_undistribute(%L)',
+                                      quote_ident(current_schema())) end);
+  end if;
+end
+$function$;
+comment on function _refuse_citus is
+  'Raises 0A000 if Citus would send what this session makes to other nodes, or keep the rows of this schema there.';
 create function _begin_migration(name text) returns boolean
 language plpgsql
 as $function$
@@ -405,6 +469,7 @@ begin
     perform _end_migration();
     return false;
   end if;
+  perform _refuse_citus();
   -- A migration records the guards as it leaves them, so it must not accept what somebody changed before it.
   select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;
@@ -3616,8 +3681,10 @@ comment on function _view_text is
 -- catalogues give them. Nothing here looks at an oid that a dump would change: oids only join.
 --
 --   _guard_home()        the schema of this installation and its owner role, one row
+--   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
 --   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
+--   _kept_elsewhere()    relations whose rows Citus or TimescaleDB keep in other relations
 --   _guard_functions()   our functions
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
@@ -3625,6 +3692,11 @@ comment on function _view_text is
 --
 -- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
 -- function plans its query at every call.
+--
+-- Hundreds of installations may share the catalogues, so nothing here reads a whole one. None has an index that begins
+-- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
+-- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it. No query
+-- compares a namespace with _guard_home(): among 200, the planner would expect one row, and loop.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -3634,13 +3706,30 @@ as $function$
 begin
   return query
     select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
-    from only installation as i
-    join pg_class as c on c.oid = i.tableoid
+    -- The limit says that there is one row.
+    from (select r.role_prefix, r.tableoid as relation from only installation as r limit 1) as i
+    join pg_class as c on c.oid = i.relation
     join pg_namespace as n on n.oid = c.relnamespace
     join pg_roles as o on o.rolname = i.role_prefix || 'alpha_owner';
 end
 $function$;
 comment on function _guard_home is 'The schema of this installation and the role that owns it, one row.';
+create function _guard_objects(catalogue regclass)
+returns table (oid oid)
+language plpgsql stable rows 300
+set search_path from current
+as $function$
+begin
+  return query
+    select d.objid
+    from _guard_home() as home
+    join pg_depend as d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = home.oid
+    where d.classid = catalogue;
+end
+$function$;
+comment on function _guard_objects is
+  'What pg_class, pg_proc or pg_type has in this schema, whoever owns it, but for what is a part of something else: '
+  'indexes, row types, array types.';
 create function _guard_extensions()
 returns table (oid oid, classid oid, objid oid)
 language plpgsql stable rows 1
@@ -3677,6 +3766,7 @@ create function _guard_relations()
 returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
 language plpgsql stable rows 200
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 begin
   return query
@@ -3687,18 +3777,57 @@ begin
                                  ('hashed_' || h.table_name), (h.table_name || '_id_seq')) as n(name)
     )
     select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
-    from _guard_home() as home
-    join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    from (
+      select o.oid from _guard_objects('pg_class') as o
+      union all
+      -- A composite type is a relation of its own.
+      select t.typrelid
+      from _guard_objects('pg_type') as o join pg_type as t on t.oid = o.oid and t.typrelid <> 0
+    ) as o
+    join pg_class as c on c.oid = o.oid
     left join only chains as h on h.table_name = c.relname
     left join helpers as g on g.name = c.relname
-    where h.table_name is not null
-       or c.relowner = home.owner
-          and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+    where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+      and (h.table_name is not null
+           or c.relowner = (select home.owner from _guard_home() as home)
+              and c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
 end
 $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '
   'chain is the chained table that each belongs to.';
+-- Of their tables, only what a superuser made is read: a view of anybody else would run his code with our rights.
+create function _kept_elsewhere()
+returns table (oid oid, what text)
+language plpgsql stable rows 1
+set search_path from current
+as $function$
+declare
+  register  record;
+begin
+  for register in
+    select format('%I.%I', n.nspname, c.relname) as name, e.what, e.namespace, e.relation
+    from (values ('pg_catalog', 'pg_dist_partition', 'a distributed table of Citus', null, 'logicalrelid'),
+                 ('_timescaledb_catalog', 'hypertable', 'a hypertable of TimescaleDB', 'schema_name', 'table_name'))
+      as e(schema, name, what, namespace, relation)
+    join pg_namespace as n on n.nspname = e.schema
+    join pg_class as c on c.relnamespace = n.oid and c.relname = e.name and c.relkind = 'r' and not c.relrowsecurity
+    join pg_roles as r on r.oid = c.relowner and r.rolsuper
+    where has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+  loop
+    return query execute case when register.namespace is null
+      then _fill('select r.{relation:I}::pg_catalog.oid, {what:L} from {register:s} as r', 'what', register.what,
+                 'register', register.name, 'relation', register.relation)
+      else _fill('select c.oid, {what:L} from {register:s} as r
+                  join pg_catalog.pg_namespace as n on n.nspname = r.{namespace:I}
+                  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = r.{relation:I}',
+                 'what', register.what, 'register', register.name, 'namespace', register.namespace,
+                 'relation', register.relation) end;
+  end loop;
+end
+$function$;
+comment on function _kept_elsewhere is
+  'Relations whose rows Citus or TimescaleDB keep in shards or chunks, as their own tables say.';
 create function _guard_functions()
 returns table (oid oid, signature text, proowner oid, proacl aclitem[], chain text)
 language sql stable rows 300
@@ -3706,10 +3835,11 @@ set search_path from current
 as $function$
   select p.oid, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner, p.proacl,
          g.table_name
-  from _guard_home() as home
-  join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
+  from _guard_objects('pg_proc') as o
+  join pg_proc as p on p.oid = o.oid
   left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
-  where p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
+  where p.proowner = (select home.owner from _guard_home() as home)
+    and p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
 $function$;
 comment on function _guard_functions is
   'Our functions with their names and argument types; chain is the table that a chain trigger belongs to.';
@@ -3771,30 +3901,46 @@ returns table (classid oid, objid oid)
 language sql stable rows 2000
 set search_path from current
 as $function$
-  with extensions as materialized (select e.* from _guard_extensions() as e)
-  (select 'pg_class'::regclass::oid, c.oid
-   from _guard_home() as home join pg_class as c on c.relnamespace = home.oid
-   union all
-   select 'pg_proc'::regclass, p.oid from _guard_home() as home join pg_proc as p on p.pronamespace = home.oid
-   union all
-   select 'pg_type'::regclass, t.oid from _guard_home() as home join pg_type as t on t.typnamespace = home.oid
-   except all
-   select e.classid, e.objid from extensions as e)
+  with
+  extensions as materialized (select e.* from _guard_extensions() as e),
+  ours as materialized (select r.oid from _guard_relations() as r),
+  relations as materialized (
+    select c.oid, c.reltype
+    from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_class'::regclass, c.oid))),
+  types as materialized (
+    select t.oid, t.typarray, t.typrelid
+    from (select o.oid from _guard_objects('pg_type') as o union select r.reltype from relations as r) as o
+    join pg_type as t on t.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_type'::regclass, t.oid)))
+  select 'pg_class'::regclass::oid, r.oid from relations as r
+  union
+  select 'pg_class'::regclass, t.typrelid from types as t where t.typrelid <> 0
+  union
+  select 'pg_class'::regclass, x.indexrelid
+  from relations as r join pg_index as x on x.indrelid = r.oid
+  union
+  select 'pg_type'::regclass, a.oid from types as t cross join lateral unnest(array[t.oid, t.typarray]) as a(oid)
+  where a.oid <> 0
+  union
+  select 'pg_proc'::regclass, o.oid
+  from _guard_objects('pg_proc') as o
+  where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_proc'::regclass, o.oid))
   union all
   select 'pg_constraint'::regclass, c.oid
-  from _guard_home() as home join pg_constraint as c on c.connamespace = home.oid
-  where not exists (select from extensions as e
-                    where (e.classid, e.objid) in (('pg_class'::regclass, c.conrelid),
-                                                   ('pg_type'::regclass, c.contypid)))
+  from relations as r join pg_constraint as c on c.conrelid = r.oid
   union all
-  select 'pg_attrdef'::regclass, d.oid from _guard_relations() as r join pg_attrdef as d on d.adrelid = r.oid
+  select 'pg_constraint'::regclass, c.oid
+  from types as t join pg_constraint as c on c.contypid = t.oid
+  union all
+  select 'pg_attrdef'::regclass, d.oid from ours as r join pg_attrdef as d on d.adrelid = r.oid
   union all
   select 'pg_trigger'::regclass, t.oid
-  from _guard_relations() as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  from ours as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
   union all
   -- ANALYZE runs the expressions of a statistics object as the owner.
   select 'pg_statistic_ext'::regclass, x.oid
-  from _guard_relations() as r join pg_statistic_ext as x on x.stxrelid = r.oid;
+  from ours as r join pg_statistic_ext as x on x.stxrelid = r.oid;
 $function$;
 comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';
 
@@ -3974,6 +4120,9 @@ as $function$
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
+  select r.chain, 'relation', r.relname::text, 'is ' || k.what, 'yes'
+  from relations as r join _kept_elsewhere() as k on k.oid = r.oid
+  union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
   from relations as r join pg_inherits as i on i.inhparent = r.oid
   union all
@@ -3988,7 +4137,8 @@ as $function$
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
-  'Guard facts: what each relation is, and whose; policies, rules, children and parents.';
+  'Guard facts: what each relation is, and whose; policies, rules, children and parents; another engine that '
+  'keeps its rows.';
 create function _sequence_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
@@ -4213,8 +4363,10 @@ as $function$
   -- Somebody else's function could stand in front of PostgreSQL's own.
   select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner',
          pg_get_userbyid(p.proowner)::text
-  from _guard_home() as home join pg_proc as p on p.pronamespace = home.oid and p.proowner <> home.owner
-  where not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
+  from _guard_objects('pg_proc') as o
+  join pg_proc as p on p.oid = o.oid
+  where p.proowner <> (select home.owner from _guard_home() as home)
+    and not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
 $function$;
 comment on function _function_facts is
   'Guard facts: body, arguments, attributes and settings of each of our functions, and the owner of each other '
@@ -4225,9 +4377,8 @@ language sql stable
 set search_path from current
 as $function$
   select null, 'type', t.typname::text, f.fact, f.value
-  from _guard_home() as home
-  join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
-                   and t.typcategory <> 'A'
+  from _guard_objects('pg_type') as o
+  join pg_type as t on t.oid = o.oid
   cross join lateral (values
     ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '')
        || case when t.typnotnull then ' not null' else '' end
@@ -4238,7 +4389,8 @@ as $function$
                          || case when c.convalidated then '' else ' not valid' end, '; ' order by c.conname)
        from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
   ) as f(fact, value)
-  where not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
+  where t.typowner = (select home.owner from _guard_home() as home) and t.typtype in ('d', 'e', 'r', 'b')
+    and not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
   union all
   -- What could change what an expression means.
   select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner',
@@ -4249,9 +4401,10 @@ as $function$
   union all
   select null, 'cast', format('%s as %s', c.castsource::regtype, c.casttarget::regtype), 'context',
          c.castcontext::text
-  from _guard_home() as home
-  join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
-  join pg_cast as c on t.oid in (c.castsource, c.casttarget);
+  from pg_cast as c
+  join pg_type as t on t.oid in (c.castsource, c.casttarget)
+  cross join _guard_home() as home
+  where t.typnamespace = home.oid and t.typowner = home.owner;
 $function$;
 comment on function _type_facts is
   'Guard facts: domains and other types, operators in this schema, and casts from or to our types.';
@@ -4310,7 +4463,9 @@ as $function$
     -- A dump leaves out the rights on the row type of a table.
     select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner,
            t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c'
-    from _guard_home() as home join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
+    from _guard_objects('pg_type') as o
+    join pg_type as t on t.oid = o.oid
+    where t.typowner = (select home.owner from _guard_home() as home)
   )
   select o.chain, o.kind, o.name, 'grant to ' || coalesce(r.rolname, 'PUBLIC'),
          string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', ' order by a.privilege_type)
@@ -4368,7 +4523,8 @@ comment on function _right_facts is
 -- back are recorded by value (_counters, with each state and each verification run), and verify_guards reports one that
 -- did (_lowered_counters). A crash may leave one 32 higher, which is not reported.
 --
--- guard_facts() is the union of one function for each catalogue. A new kind of fact is a branch in one of those.
+-- guard_facts() is the union of one function for each catalogue. A new kind of fact is a branch in one of those. It
+-- sets random_page_cost, because by default the planner reads a catalogue of fifty installations whole (scope.sql).
 
 create function _register_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
@@ -4399,6 +4555,7 @@ set search_path from current
 set quote_all_identifiers = off set standard_conforming_strings = on set jit = off
 set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres' set bytea_output = 'hex'
 set extra_float_digits = 1
+set random_page_cost = 0.2
 as $function$
   select f.* from _schema_facts() as f
   union all select f.* from _role_facts() as f
@@ -4555,6 +4712,7 @@ comment on function changed_guards is
 create function _revoke_from_public() returns void
 language plpgsql
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 declare
   home   constant oid := quote_ident(current_schema())::regnamespace;
@@ -4563,12 +4721,14 @@ declare
 begin
   for item in
     select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
-    from pg_proc as p
+    from _guard_objects('pg_proc') as o
+    join pg_proc as p on p.oid = o.oid
     cross join lateral _grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
     where p.pronamespace = home and p.proowner = owner and g.grantee = 'PUBLIC'
     union all
     select format('%I', t.typname), 'type'
-    from pg_type as t
+    from _guard_objects('pg_type') as o
+    join pg_type as t on t.oid = o.oid
     cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
     where t.typnamespace = home and t.typowner = owner and g.grantee = 'PUBLIC'
       -- not the row types of tables, because a dump does not carry their rights

@@ -36,7 +36,8 @@ if not _begin_migration('007_own_tables') then return; end if;
 --
 -- chain_table refuses before it changes anything. What is refused, and why:
 --
---   not an ordinary table     a view has no rows; a partition, a child or a parent would hold rows that a query of the
+--   not an ordinary table     a view has no rows; a hypertable of TimescaleDB or a table that Citus distributed keeps
+--                             them elsewhere; a partition, a child or a parent would hold rows that a query of the
 --                             chain's own table does not see; an unlogged table is empty after a crash
 --   its name                  long names collide when a helper's name is cut at 63 bytes; export and tiles make files
 --                             of that name
@@ -64,43 +65,45 @@ as $function$
                     else 'Chain the ordinary table that holds the rows.' end),
     (2, '0A000', case when c.relispartition then 'it is a partition' end,
      'Detach it first: alter table … detach partition.'),
-    (3, '0A000', case when exists (select from pg_inherits as i where c.oid in (i.inhrelid, i.inhparent))
+    (3, '0A000', 'it is ' || (select k.what from _kept_elsewhere() as k where k.oid = c.oid limit 1),
+     'Copy its rows into an ordinary table, and chain that one.'),
+    (4, '0A000', case when exists (select from pg_inherits as i where c.oid in (i.inhrelid, i.inhparent))
                       then 'it inherits, or others inherit from it' end,
      'End that first: alter table … no inherit.'),
-    (4, '0A000', case when c.reloftype <> 0 then 'it is a typed table' end,
+    (5, '0A000', case when c.reloftype <> 0 then 'it is a typed table' end,
      format('End that first: alter table %s not of.', relation)),
-    (5, '0A000', case c.relpersistence when 'u' then 'it is unlogged, so a crash would empty it' end,
+    (6, '0A000', case c.relpersistence when 'u' then 'it is unlogged, so a crash would empty it' end,
      format('Run alter table %s set logged.', relation)),
-    (6, '55000', 'it belongs to the extension ' || quote_ident(
+    (7, '55000', 'it belongs to the extension ' || quote_ident(
        (select e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
         where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_extension'::regclass
           and d.deptype = 'e')),
      'Chain a table of your own.'),
-    (7, '42710', case when exists (select from only chains as h where h.table_name = c.relname)
+    (8, '42710', case when exists (select from only chains as h where h.table_name = c.relname)
                       then 'it is a chained table already' end,
      'Look at select * from chained_tables().'),
-    (8, '42710', case when c.relowner = (select i.relowner from pg_class as i where i.oid = 'installation'::regclass)
+    (9, '42710', case when c.relowner = (select i.relowner from pg_class as i where i.oid = 'installation'::regclass)
                        and (c.relnatts = 0 or exists (
                          select from pg_trigger as t join pg_proc as f on f.oid = t.tgfoid
                          where t.tgrelid = c.oid and not t.tgisinternal and f.pronamespace = c.relnamespace
                            and f.proowner = c.relowner))
                       then 'it is a table of alpha-db itself' end,
      'Chain a table of your own.'),
-    (8, '42710', case when exists (select from pg_trigger as t
+    (10, '42710', case when exists (select from pg_trigger as t
                                    where t.tgrelid = c.oid and t.tgname = '_000_alpha_history')
                       then 'it is tracked' end,
      format('End its history: select untrack_table(%L).', relation)),
-    (9, '55000', 'it has the trigger ' || quote_ident(
+    (11, '55000', 'it has the trigger ' || quote_ident(
        (select t.tgname from pg_trigger as t where t.tgrelid = c.oid and not t.tgisinternal
         order by t.tgname limit 1)),
      'Drop it: it may change a row after it was hashed, or swallow it. docs/own-tables.md says how to make one later.'),
-    (10, '55000', 'it has the rule ' || quote_ident(
+    (12, '55000', 'it has the rule ' || quote_ident(
        (select w.rulename from pg_rewrite as w where w.ev_class = c.oid order by w.rulename limit 1)),
      'Drop it: a rule can swallow a row before any trigger sees it.'),
-    (11, '55000', case when c.relrowsecurity or exists (select from pg_policy as y where y.polrelid = c.oid)
+    (13, '55000', case when c.relrowsecurity or exists (select from pg_policy as y where y.polrelid = c.oid)
                        then 'it has row-level security' end,
      format('Drop its policies, and run alter table %s disable row level security.', relation)),
-    (12, '0A000', 'its column ' || quote_ident(
+    (14, '0A000', 'its column ' || quote_ident(
        (select a.attname from pg_attribute as a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
           and a.attgenerated <> '' order by a.attnum limit 1)) || ' is generated, after the row was hashed',
      'Make it an ordinary column, and let the writer compute it.')) as p(place, code, problem, hint)
@@ -561,7 +564,7 @@ begin
     raise exception 'chain_table needs a transaction that sees what others have committed'
       using errcode = '25000', hint = 'Run it in a READ COMMITTED transaction.';
   end if;
-  perform _refuse_to_chain(table_name, _why_not_chained(relation));
+  perform _refuse_citus(), _refuse_to_chain(table_name, _why_not_chained(relation));
   if not pg_has_role(current_user, (select c.relowner from pg_class as c where c.oid = relation), 'usage') then
     raise exception '% belongs to %', relation,
       (select quote_ident(pg_get_userbyid(c.relowner)) from pg_class as c where c.oid = relation)
@@ -1706,7 +1709,8 @@ begin
          _qualified_name(n.nspname, c.relname) as name,
          (select e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
           where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_extension'::regclass
-            and d.deptype = 'e' limit 1) as extension
+            and d.deptype = 'e' limit 1) as extension,
+         (select k.what from _kept_elsewhere() as k where k.oid = c.oid limit 1) as kept_as
     into item
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
   if not found then
@@ -1731,6 +1735,9 @@ begin
       cure := format('alter table %s set logged', item.name);
     when item.extension is not null then
       reason := format('belongs to the extension %s', item.extension);
+    when item.kept_as is not null then
+      reason := 'is ' || item.kept_as;
+      cure := 'Track an ordinary table: the rows of this one change without its triggers.';
     when item.relowner = (select c.relowner from pg_class as c where c.oid = 'table_changes'::regclass) then
       reason := 'belongs to alpha-db';
       cure := 'Its own chain is its history: select * from chain_rows(…).';
@@ -1834,7 +1841,7 @@ declare
   excluded     text[];
   differences  bigint;
 begin
-  perform _refuse_untrackable(relation);
+  perform _refuse_citus(), _refuse_untrackable(relation);
   select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
          format('%I.%I', n.nspname, c.relname) as sql,
          array(select a.attname::text

@@ -22,6 +22,7 @@ from alpha_db.sqlstates import (
     HINTS,
     RULES,
     column_of,
+    hint_about_memory,
     hint_while_connecting,
     state_while_connecting,
     without_number,
@@ -321,6 +322,8 @@ def from_database(exc: psycopg.Error) -> AlphaDbError:
         detail = None  # PostgreSQL shows the whole row
     elif state == "54001":
         hint = HINTS[state]  # PostgreSQL's is to raise a limit of the server
+    elif state == "53200":
+        hint = hint_about_memory(message) or hint
     name = ours(message) if state in (*_MISSING, "42501") else None
     if state == "42P01" and message.endswith(" is not a chained table"):
         cls = NotThere

@@ -31,6 +31,11 @@ def hint_while_connecting(message: str) -> str | None:
     return HINTS.get(state)
 
 
+def hint_about_memory(message: str) -> str | None:
+    """Return what to do when the server's shared memory is full; None for other memory."""
+    return next((hint for words, hint in _FACTS["memory"].items() if words in message), None)
+
+
 def without_number(message: str) -> str:
     """Return the message without the number that Python puts in front of what the operating system says."""
     return _ERRNO.sub("", message)

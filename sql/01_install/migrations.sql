@@ -56,6 +56,44 @@ comment on function _take_migration_lock is
   'Pins search_path and the settings that decide how SQL is read, becomes the owner role, and waits for every other '
   'migration of this schema.';
 
+-- Citus sends what a session makes to its other nodes while citus.enable_ddl_propagation is on, and keeps the rows of a
+-- distributed schema there. Triggers would then ask other nodes for the tail of the chain.
+create function _refuse_citus() returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  obstacles  text[];
+  cures      text[];
+  is_tenant  boolean := false;
+begin
+  if to_regclass('pg_catalog.pg_dist_partition') is null then
+    return;
+  end if;
+  select array_agg(s.name || ' is on'), array_agg(format('alter role %I set %s = off', session_user, s.name))
+    into obstacles, cures
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
+  if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
+    execute 'select exists (select from pg_catalog.pg_dist_schema as d where d.schemaid = $1)'
+      into is_tenant using quote_ident(current_schema())::regnamespace::oid;
+  end if;
+  if is_tenant then
+    obstacles := obstacles || format('schema %I is distributed', current_schema());
+  end if;
+  if obstacles is not null then
+    raise exception 'alpha-db: Citus would distribute this installation: %', array_to_string(obstacles, ', ')
+      using errcode = '0A000',
+            hint = concat_ws('. ', 'Connect again after: ' || array_to_string(cures, '; '),
+                             case when is_tenant then
+                               format('Make the schema local: select citus_schema_undistribute(%L)',
+                                      quote_ident(current_schema())) end);
+  end if;
+end
+$function$;
+comment on function _refuse_citus is
+  'Raises 0A000 if Citus would send what this session makes to other nodes, or keep the rows of this schema there.';
+
 create function _begin_migration(name text) returns boolean
 language plpgsql
 as $function$
@@ -68,6 +106,7 @@ begin
     perform _end_migration();
     return false;
   end if;
+  perform _refuse_citus();
   -- A migration records the guards as it leaves them, so it must not accept what somebody changed before it.
   select format('%s %s: %s %s', g.object_kind, g.object_name, g.fact, g.problem) into problem
   from verify_guards() as g limit 1;

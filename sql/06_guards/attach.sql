@@ -4,6 +4,7 @@
 create function _revoke_from_public() returns void
 language plpgsql
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 declare
   home   constant oid := quote_ident(current_schema())::regnamespace;
@@ -12,12 +13,14 @@ declare
 begin
   for item in
     select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
-    from pg_proc as p
+    from _guard_objects('pg_proc') as o
+    join pg_proc as p on p.oid = o.oid
     cross join lateral _grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
     where p.pronamespace = home and p.proowner = owner and g.grantee = 'PUBLIC'
     union all
     select format('%I', t.typname), 'type'
-    from pg_type as t
+    from _guard_objects('pg_type') as o
+    join pg_type as t on t.oid = o.oid
     cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
     where t.typnamespace = home and t.typowner = owner and g.grantee = 'PUBLIC'
       -- not the row types of tables, because a dump does not carry their rights

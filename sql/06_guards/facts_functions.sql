@@ -30,8 +30,10 @@ as $function$
   -- Somebody else's function could stand in front of PostgreSQL's own.
   select null, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', 'owner',
          pg_get_userbyid(p.proowner)::text
-  from _guard_home() as home join pg_proc as p on p.pronamespace = home.oid and p.proowner <> home.owner
-  where not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
+  from _guard_objects('pg_proc') as o
+  join pg_proc as p on p.oid = o.oid
+  where p.proowner <> (select home.owner from _guard_home() as home)
+    and not exists (select from _guard_extensions() as e where e.classid = 'pg_proc'::regclass and e.objid = p.oid);
 $function$;
 comment on function _function_facts is
   'Guard facts: body, arguments, attributes and settings of each of our functions, and the owner of each other '
@@ -43,9 +45,8 @@ language sql stable
 set search_path from current
 as $function$
   select null, 'type', t.typname::text, f.fact, f.value
-  from _guard_home() as home
-  join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner and t.typtype in ('d', 'e', 'r', 'b')
-                   and t.typcategory <> 'A'
+  from _guard_objects('pg_type') as o
+  join pg_type as t on t.oid = o.oid
   cross join lateral (values
     ('base', coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '')
        || case when t.typnotnull then ' not null' else '' end
@@ -56,7 +57,8 @@ as $function$
                          || case when c.convalidated then '' else ' not valid' end, '; ' order by c.conname)
        from pg_constraint as c where c.contypid = t.oid and c.contype <> 'n'), ''))
   ) as f(fact, value)
-  where not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
+  where t.typowner = (select home.owner from _guard_home() as home) and t.typtype in ('d', 'e', 'r', 'b')
+    and not exists (select from _guard_extensions() as e where e.classid = 'pg_type'::regclass and e.objid = t.oid)
   union all
   -- What could change what an expression means.
   select null, 'operator', format('%s(%s, %s)', o.oprname, o.oprleft::regtype, o.oprright::regtype), 'owner',
@@ -67,9 +69,10 @@ as $function$
   union all
   select null, 'cast', format('%s as %s', c.castsource::regtype, c.casttarget::regtype), 'context',
          c.castcontext::text
-  from _guard_home() as home
-  join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
-  join pg_cast as c on t.oid in (c.castsource, c.casttarget);
+  from pg_cast as c
+  join pg_type as t on t.oid in (c.castsource, c.casttarget)
+  cross join _guard_home() as home
+  where t.typnamespace = home.oid and t.typowner = home.owner;
 $function$;
 comment on function _type_facts is
   'Guard facts: domains and other types, operators in this schema, and casts from or to our types.';
@@ -131,7 +134,9 @@ as $function$
     -- A dump leaves out the rights on the row type of a table.
     select null, 'type', t.typname::text, t.typacl, 'T'::"char", t.typowner,
            t.typtype in ('d', 'e', 'r') or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c'
-    from _guard_home() as home join pg_type as t on t.typnamespace = home.oid and t.typowner = home.owner
+    from _guard_objects('pg_type') as o
+    join pg_type as t on t.oid = o.oid
+    where t.typowner = (select home.owner from _guard_home() as home)
   )
   select o.chain, o.kind, o.name, 'grant to ' || coalesce(r.rolname, 'PUBLIC'),
          string_agg(a.privilege_type || case when a.is_grantable then '*' else '' end, ', ' order by a.privilege_type)

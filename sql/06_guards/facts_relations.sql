@@ -35,6 +35,9 @@ as $function$
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
+  select r.chain, 'relation', r.relname::text, 'is ' || k.what, 'yes'
+  from relations as r join _kept_elsewhere() as k on k.oid = r.oid
+  union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
   from relations as r join pg_inherits as i on i.inhparent = r.oid
   union all
@@ -49,7 +52,8 @@ as $function$
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
-  'Guard facts: what each relation is, and whose; policies, rules, children and parents.';
+  'Guard facts: what each relation is, and whose; policies, rules, children and parents; another engine that '
+  'keeps its rows.';
 
 create function _sequence_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)

@@ -4,8 +4,10 @@
 -- catalogues give them. Nothing here looks at an oid that a dump would change: oids only join.
 --
 --   _guard_home()        the schema of this installation and its owner role, one row
+--   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
 --   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
+--   _kept_elsewhere()    relations whose rows Citus or TimescaleDB keep in other relations
 --   _guard_functions()   our functions
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
@@ -13,6 +15,11 @@
 --
 -- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
 -- function plans its query at every call.
+--
+-- Hundreds of installations may share the catalogues, so nothing here reads a whole one. None has an index that begins
+-- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
+-- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it. No query
+-- compares a namespace with _guard_home(): among 200, the planner would expect one row, and loop.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -22,13 +29,31 @@ as $function$
 begin
   return query
     select n.oid, n.nspname, n.nspowner, n.nspacl, o.oid, i.role_prefix
-    from only installation as i
-    join pg_class as c on c.oid = i.tableoid
+    -- The limit says that there is one row.
+    from (select r.role_prefix, r.tableoid as relation from only installation as r limit 1) as i
+    join pg_class as c on c.oid = i.relation
     join pg_namespace as n on n.oid = c.relnamespace
     join pg_roles as o on o.rolname = i.role_prefix || 'alpha_owner';
 end
 $function$;
 comment on function _guard_home is 'The schema of this installation and the role that owns it, one row.';
+
+create function _guard_objects(catalogue regclass)
+returns table (oid oid)
+language plpgsql stable rows 300
+set search_path from current
+as $function$
+begin
+  return query
+    select d.objid
+    from _guard_home() as home
+    join pg_depend as d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = home.oid
+    where d.classid = catalogue;
+end
+$function$;
+comment on function _guard_objects is
+  'What pg_class, pg_proc or pg_type has in this schema, whoever owns it, but for what is a part of something else: '
+  'indexes, row types, array types.';
 
 create function _guard_extensions()
 returns table (oid oid, classid oid, objid oid)
@@ -67,6 +92,7 @@ create function _guard_relations()
 returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
 language plpgsql stable rows 200
 set search_path from current
+set random_page_cost = 0.2
 as $function$
 begin
   return query
@@ -77,18 +103,58 @@ begin
                                  ('hashed_' || h.table_name), (h.table_name || '_id_seq')) as n(name)
     )
     select c.oid, c.relname, c.relkind, c.relnamespace, c.relowner, c.relacl, coalesce(h.table_name, g.table_name)
-    from _guard_home() as home
-    join pg_class as c on c.relnamespace = home.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    from (
+      select o.oid from _guard_objects('pg_class') as o
+      union all
+      -- A composite type is a relation of its own.
+      select t.typrelid
+      from _guard_objects('pg_type') as o join pg_type as t on t.oid = o.oid and t.typrelid <> 0
+    ) as o
+    join pg_class as c on c.oid = o.oid
     left join only chains as h on h.table_name = c.relname
     left join helpers as g on g.name = c.relname
-    where h.table_name is not null
-       or c.relowner = home.owner
-          and (c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
+    where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+      and (h.table_name is not null
+           or c.relowner = (select home.owner from _guard_home() as home)
+              and c.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_class'::regclass));
 end
 $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '
   'chain is the chained table that each belongs to.';
+
+-- Of their tables, only what a superuser made is read: a view of anybody else would run his code with our rights.
+create function _kept_elsewhere()
+returns table (oid oid, what text)
+language plpgsql stable rows 1
+set search_path from current
+as $function$
+declare
+  register  record;
+begin
+  for register in
+    select format('%I.%I', n.nspname, c.relname) as name, e.what, e.namespace, e.relation
+    from (values ('pg_catalog', 'pg_dist_partition', 'a distributed table of Citus', null, 'logicalrelid'),
+                 ('_timescaledb_catalog', 'hypertable', 'a hypertable of TimescaleDB', 'schema_name', 'table_name'))
+      as e(schema, name, what, namespace, relation)
+    join pg_namespace as n on n.nspname = e.schema
+    join pg_class as c on c.relnamespace = n.oid and c.relname = e.name and c.relkind = 'r' and not c.relrowsecurity
+    join pg_roles as r on r.oid = c.relowner and r.rolsuper
+    where has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+  loop
+    return query execute case when register.namespace is null
+      then _fill('select r.{relation:I}::pg_catalog.oid, {what:L} from {register:s} as r', 'what', register.what,
+                 'register', register.name, 'relation', register.relation)
+      else _fill('select c.oid, {what:L} from {register:s} as r
+                  join pg_catalog.pg_namespace as n on n.nspname = r.{namespace:I}
+                  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = r.{relation:I}',
+                 'what', register.what, 'register', register.name, 'namespace', register.namespace,
+                 'relation', register.relation) end;
+  end loop;
+end
+$function$;
+comment on function _kept_elsewhere is
+  'Relations whose rows Citus or TimescaleDB keep in shards or chunks, as their own tables say.';
 
 create function _guard_functions()
 returns table (oid oid, signature text, proowner oid, proacl aclitem[], chain text)
@@ -97,10 +163,11 @@ set search_path from current
 as $function$
   select p.oid, p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner, p.proacl,
          g.table_name
-  from _guard_home() as home
-  join pg_proc as p on p.pronamespace = home.oid and p.proowner = home.owner
+  from _guard_objects('pg_proc') as o
+  join pg_proc as p on p.oid = o.oid
   left join only chains as g on p.proname = '_chain_' || g.table_name and p.pronargs = 0
-  where p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
+  where p.proowner = (select home.owner from _guard_home() as home)
+    and p.oid not in (select e.objid from _guard_extensions() as e where e.classid = 'pg_proc'::regclass);
 $function$;
 comment on function _guard_functions is
   'Our functions with their names and argument types; chain is the table that a chain trigger belongs to.';
@@ -165,29 +232,45 @@ returns table (classid oid, objid oid)
 language sql stable rows 2000
 set search_path from current
 as $function$
-  with extensions as materialized (select e.* from _guard_extensions() as e)
-  (select 'pg_class'::regclass::oid, c.oid
-   from _guard_home() as home join pg_class as c on c.relnamespace = home.oid
-   union all
-   select 'pg_proc'::regclass, p.oid from _guard_home() as home join pg_proc as p on p.pronamespace = home.oid
-   union all
-   select 'pg_type'::regclass, t.oid from _guard_home() as home join pg_type as t on t.typnamespace = home.oid
-   except all
-   select e.classid, e.objid from extensions as e)
+  with
+  extensions as materialized (select e.* from _guard_extensions() as e),
+  ours as materialized (select r.oid from _guard_relations() as r),
+  relations as materialized (
+    select c.oid, c.reltype
+    from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_class'::regclass, c.oid))),
+  types as materialized (
+    select t.oid, t.typarray, t.typrelid
+    from (select o.oid from _guard_objects('pg_type') as o union select r.reltype from relations as r) as o
+    join pg_type as t on t.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_type'::regclass, t.oid)))
+  select 'pg_class'::regclass::oid, r.oid from relations as r
+  union
+  select 'pg_class'::regclass, t.typrelid from types as t where t.typrelid <> 0
+  union
+  select 'pg_class'::regclass, x.indexrelid
+  from relations as r join pg_index as x on x.indrelid = r.oid
+  union
+  select 'pg_type'::regclass, a.oid from types as t cross join lateral unnest(array[t.oid, t.typarray]) as a(oid)
+  where a.oid <> 0
+  union
+  select 'pg_proc'::regclass, o.oid
+  from _guard_objects('pg_proc') as o
+  where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_proc'::regclass, o.oid))
   union all
   select 'pg_constraint'::regclass, c.oid
-  from _guard_home() as home join pg_constraint as c on c.connamespace = home.oid
-  where not exists (select from extensions as e
-                    where (e.classid, e.objid) in (('pg_class'::regclass, c.conrelid),
-                                                   ('pg_type'::regclass, c.contypid)))
+  from relations as r join pg_constraint as c on c.conrelid = r.oid
   union all
-  select 'pg_attrdef'::regclass, d.oid from _guard_relations() as r join pg_attrdef as d on d.adrelid = r.oid
+  select 'pg_constraint'::regclass, c.oid
+  from types as t join pg_constraint as c on c.contypid = t.oid
+  union all
+  select 'pg_attrdef'::regclass, d.oid from ours as r join pg_attrdef as d on d.adrelid = r.oid
   union all
   select 'pg_trigger'::regclass, t.oid
-  from _guard_relations() as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  from ours as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
   union all
   -- ANALYZE runs the expressions of a statistics object as the owner.
   select 'pg_statistic_ext'::regclass, x.oid
-  from _guard_relations() as r join pg_statistic_ext as x on x.stxrelid = r.oid;
+  from ours as r join pg_statistic_ext as x on x.stxrelid = r.oid;
 $function$;
 comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';

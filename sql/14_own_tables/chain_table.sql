@@ -92,7 +92,7 @@ begin
     raise exception 'chain_table needs a transaction that sees what others have committed'
       using errcode = '25000', hint = 'Run it in a READ COMMITTED transaction.';
   end if;
-  perform _refuse_to_chain(table_name, _why_not_chained(relation));
+  perform _refuse_citus(), _refuse_to_chain(table_name, _why_not_chained(relation));
   if not pg_has_role(current_user, (select c.relowner from pg_class as c where c.oid = relation), 'usage') then
     raise exception '% belongs to %', relation,
       (select quote_ident(pg_get_userbyid(c.relowner)) from pg_class as c where c.oid = relation)

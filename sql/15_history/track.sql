@@ -21,7 +21,8 @@ begin
          _qualified_name(n.nspname, c.relname) as name,
          (select e.extname from pg_depend as d join pg_extension as e on e.oid = d.refobjid
           where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_extension'::regclass
-            and d.deptype = 'e' limit 1) as extension
+            and d.deptype = 'e' limit 1) as extension,
+         (select k.what from _kept_elsewhere() as k where k.oid = c.oid limit 1) as kept_as
     into item
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation;
   if not found then
@@ -46,6 +47,9 @@ begin
       cure := format('alter table %s set logged', item.name);
     when item.extension is not null then
       reason := format('belongs to the extension %s', item.extension);
+    when item.kept_as is not null then
+      reason := 'is ' || item.kept_as;
+      cure := 'Track an ordinary table: the rows of this one change without its triggers.';
     when item.relowner = (select c.relowner from pg_class as c where c.oid = 'table_changes'::regclass) then
       reason := 'belongs to alpha-db';
       cure := 'Its own chain is its history: select * from chain_rows(…).';
@@ -152,7 +156,7 @@ declare
   excluded     text[];
   differences  bigint;
 begin
-  perform _refuse_untrackable(relation);
+  perform _refuse_citus(), _refuse_untrackable(relation);
   select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
          format('%I.%I', n.nspname, c.relname) as sql,
          array(select a.attname::text

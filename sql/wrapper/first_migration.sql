@@ -11,6 +11,7 @@ declare
   prefix          pg_catalog.text;
   owner_role      pg_catalog.text;
   role_name       pg_catalog.text;
+  obstacle        pg_catalog.text;
 begin
 
 -- Path and settings
@@ -57,6 +58,29 @@ if prefix !~ '^([a-z][a-z0-9_]{0,39})?$' then
     using errcode = '22023';
 end if;
 
+-- Citus would send all of this to other nodes, too, or keep the rows there. _refuse_citus asks the same later.
+if to_regclass('pg_catalog.pg_dist_partition') is not null then
+  select string_agg(s.name || ' is on', ', '),
+         string_agg(format('alter role %I set %s = off', session_user, s.name), '; ')
+    into obstacle, role_name
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
+  if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
+    -- Read only here, where the table is there.
+    obstacle := concat_ws(', ', obstacle, (select format('schema %I is distributed', n.nspname)
+                                           from pg_dist_schema as d join pg_namespace as n on n.oid = d.schemaid
+                                           where n.nspname = install_schema));
+  end if;
+  if obstacle <> '' then
+    raise exception 'alpha-db: Citus would distribute this installation: %', obstacle
+      using errcode = '0A000',
+            hint = concat_ws('. ', 'Connect again after: ' || role_name,
+                             case when obstacle ~ 'is distributed$' then
+                               format('Make the schema local: select citus_schema_undistribute(%L)',
+                                      quote_ident(install_schema)) end);
+  end if;
+end if;
+
 -- One install at a time
 
 -- Any login could hold an advisory lock; this name can be held only by a role that may create
@@ -99,23 +123,26 @@ foreach role_name in array array['alpha_owner', 'app_trading', 'app_auditor', 'a
   end if;
 end loop;
 
--- Everything is made as alpha_owner from the start, so the migrating role must be able to become it.
-begin
-  if not (select rolsuper from pg_roles where rolname = current_user) then
-    if current_setting('server_version_num')::integer >= 160000 then
-      if not (pg_has_role(current_user, owner_role, 'set') and pg_has_role(current_user, owner_role, 'usage')) then
-        execute format('grant %I to %I with inherit true, set true', owner_role, current_user);
-      end if;
-    elsif not pg_has_role(current_user, owner_role, 'usage') then
-      execute format('grant %I to %I', owner_role, current_user);
-    end if;
-  end if;
-exception when insufficient_privilege then
-  raise exception 'alpha-db: % may not become %, which somebody else created', current_user, owner_role
-    using errcode = '42501',
-          hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
-                        owner_role, current_user);
-end;
+-- Everything is made as alpha_owner from the start, so the migrating role must be able to become it. An install
+-- elsewhere that grants it at the same moment makes this one wait for it, and fail; so it looks again.
+for attempt in 1 .. 3 loop
+  exit when (select rolsuper from pg_roles where rolname = current_user)
+         or pg_has_role(current_user, owner_role, 'usage')
+            and (current_setting('server_version_num')::integer < 160000
+                 or pg_has_role(current_user, owner_role, 'set'));
+  begin
+    execute format('grant %I to %I %s', owner_role, current_user,
+                   case when current_setting('server_version_num')::integer >= 160000
+                        then 'with inherit true, set true' end);
+  exception
+    when insufficient_privilege then
+      raise exception 'alpha-db: % may not become %, which somebody else created', current_user, owner_role
+        using errcode = '42501',
+              hint = format('Let an administrator run: grant %I to %I; or set alpha.role_prefix for roles of your own.',
+                            owner_role, current_user);
+    when unique_violation or internal_error then null;  -- "tuple concurrently updated" is an internal error
+  end;
+end loop;
 
 -- The schema
 

@@ -301,3 +301,31 @@ def test_pg_upgrade(older_and_newer: tuple[int, int], all_majors: dict[int, Path
                 assert_healthy(upgraded)
         finally:
             target.stop()
+
+
+def test_one_desk_among_several(
+    installed: Desk, make_database: Callable[..., str], origin: str, root: Root, tmp_path: Path
+) -> None:
+    """Into another database, beside the desk that is there; the schemas are `public` and desk_a in both."""
+    desk = replace(installed, schema="desk_a")
+    elsewhere = replace(installed, dbname=make_database(origin))
+    neighbours = [root(installed), root(elsewhere)]
+    for signals, neighbour in enumerate(neighbours, 1):
+        fill(neighbour, signals=signals)
+    neighbours[0].execute("create schema desk_a")
+    desk.migrate()
+    written, file = root(desk), tmp_path / "desk_a"
+    fill(written)
+    desk.server.program("pg_dump", "-Fc", "-n", "desk_a", "-f", file, "-d", desk.server.dsn(desk.dbname))
+    target = replace(elsewhere, schema="desk_a")
+    target.server.program("pg_restore", "--exit-on-error", "-1", "-d", target.server.dsn(target.dbname), file)
+
+    restored = root(target)
+    assert heads(restored) == heads(written)
+    assert facts(restored) == facts(written)
+    fill(restored, first=100)
+    written.execute("drop schema desk_a cascade")
+    for signals, neighbour in enumerate(neighbours, 1):
+        assert_healthy(neighbour)
+        assert one(neighbour, "select max(id) from signals") == signals
+    assert_healthy(restored)

@@ -113,6 +113,13 @@ def test_general_sqlstates(sqlstate: str | None, message: str, expected: type[er
     assert found.exit_code == errors.EXIT_NOT_RUN
 
 
+def test_a_full_table_of_locks_names_the_setting_and_the_other_way() -> None:
+    hint = errors.from_database(database_error("53200", "out of shared memory")).hint
+    assert hint is not None
+    assert hint.startswith("Raise max_locks_per_transaction (alpha-db doctor says to what)")
+    assert errors.from_database(database_error("53200", "out of memory")).hint == HINTS["53200"]
+
+
 @pytest.mark.parametrize(
     "raised",
     [

@@ -91,12 +91,16 @@ writes as materialized (
   select s.reset_val = 'on' as are_off from pg_settings as s where s.name = 'default_transaction_read_only'
 ),
 room as materialized (
-  select (select s.setting::bigint from pg_settings as s where s.name = 'max_locks_per_transaction') as each,
-         (select sum(s.setting::bigint)::bigint from pg_settings as s
-          where s.name in ('max_connections', 'max_prepared_transactions')) as sessions,
-         (select count(*) from pg_class as c join pg_roles as m on m.oid = c.relowner
-            and m.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
-          where c.relname = 'installed_migrations') as desks
+  select r.*, 2000 + r.in_dump * r.desks as needed
+  from (
+    select (select s.setting::bigint from pg_settings as s where s.name = 'max_locks_per_transaction') as each,
+           (select sum(s.setting::bigint)::bigint from pg_settings as s
+            where s.name in ('max_connections', 'max_prepared_transactions')) as sessions,
+           (select count(*) from pg_class as c join pg_roles as m on m.oid = c.relowner
+              and m.rolname ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'
+            where c.relname = 'installed_migrations') as desks,
+           -- Until 17, pg_dump asks each sequence by itself.
+           case when current_setting('server_version_num')::integer >= 180000 then 60 else 300 end as in_dump) as r
 )
 select v.name, v.state, v.found, v.effect, v.remedy
 from here cross join app_roles cross join rights cross join others cross join foreign_code cross join writes
@@ -166,15 +170,50 @@ cross join lateral (values
           format('alter extension %I set schema extensions. Or install elsewhere: create schema audit',
                  foreign_code.extension)
         when foreign_code.names is not null then 'Install into a schema of its own: create schema audit' end),
-  ('locks', case when room.each * room.sessions >= 1000 + 50 * room.desks then 'ok' else 'set' end,
+  ('locks', case when room.each * room.sessions >= room.needed then 'ok' else 'set' end,
    format('max_locks_per_transaction %s, room for %s locks; installations in this database: %s', room.each,
           room.each * room.sessions, room.desks),
-   case when room.each * room.sessions < 1000 + 50 * room.desks then
-     'A migration takes about 750 locks, and a dump 50 for each installation.' end,
-   case when room.each * room.sessions < 1000 + 50 * room.desks then
-     format('max_locks_per_transaction = %s, then restart the server',
-            64 * (1 + (1000 + 50 * room.desks) / (64 * room.sessions))) end)
+   case when room.each * room.sessions < room.needed then
+     format('Dropping an installation takes about 1800 locks, a migration 750, and a dump of the whole database %s for '
+            'each installation.', room.in_dump) end,
+   case when room.each * room.sessions < room.needed then
+     format('max_locks_per_transaction = %s, then restart the server. Or dump each schema by itself: pg_dump -n',
+            64 * (1 + room.needed / (64 * room.sessions))) end)
 ) as v(name, state, found, effect, remedy);
+
+-- name: citus_parts
+-- Which of the next two can be asked: those tables are there if Citus is in this database.
+select p.question
+from (values ('citus', 'pg_catalog.pg_dist_partition'), ('citus_schema', 'pg_catalog.pg_dist_schema'))
+  as p(question, relation)
+where has_table_privilege(to_regclass(p.relation), 'select');
+
+-- name: citus
+-- A login that may not become the owner role makes nothing of ours.
+with settings as materialized (
+  select string_agg(s.name || ' is on', ', ') as found,
+         string_agg(format('alter role %I set %s = off', session_user, s.name), '; ') as remedy
+  from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
+  where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1')
+    and not exists (
+      select from pg_class as c
+      where c.relname = 'installed_migrations' and not pg_has_role(c.relowner, 'usage')
+        and c.relnamespace = to_regnamespace(quote_ident(current_setting('alpha.doctor_schema'))))
+)
+select 'citus' as name, case when s.found is null then 'ok' else 'set' end as state,
+       coalesce(s.found, 'what this login makes stays on this node') as found,
+       case when s.found is not null then
+         'Citus would distribute our tables and functions. The migrations, chain_table and track_table refuse that.'
+       end as effect,
+       s.remedy || ', then connect again' as remedy
+from settings as s;
+
+-- name: citus_schema
+select 'citus schema' as name, 'set' as state, format('schema %I is distributed', n.nspname) as found,
+       'Rows would be stored on other nodes.' as effect,
+       format('select citus_schema_undistribute(%L)', quote_ident(n.nspname)) as remedy
+from pg_catalog.pg_dist_schema as d join pg_namespace as n on n.oid = d.schemaid
+where n.nspname = current_setting('alpha.doctor_schema');
 
 -- name: try_replication_role
 -- Only trying tells: some providers allow it past every catalogue. It changes nothing.

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from alpha_db.doctor.questions import question
 from alpha_db.errors import from_database, translate
@@ -59,7 +59,10 @@ def _catalogues(conn: psycopg.Connection[Any], schema: str | None, role_prefix: 
     with conn.transaction(), conn.cursor(row_factory=class_row(Check)) as cursor:
         cursor.execute(question("pin"))
         cursor.execute(question("say"), {"wanted": schema or "", "role_prefix": role_prefix or ""})
-        return [*cursor.execute(question("place")), *cursor.execute(question("protection"))]
+        found = [*cursor.execute(question("place")), *cursor.execute(question("protection"))]
+        for part in conn.cursor(row_factory=scalar_row).execute(question("citus_parts")):
+            found += cursor.execute(question(part))
+        return found
 
 
 def _refusal(conn: psycopg.Connection[Any], name: str) -> str | None:
