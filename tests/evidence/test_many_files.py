@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +20,7 @@ from alpha_db.evidence.joined import join_exports
 from alpha_db.evidence.offline_check import parse_vkey
 from alpha_db.evidence.side_by_side import check_exports
 from tests.evidence.made_by_hand import OTHER, SIGNER, Book, gzipped
+from tests.support import PATIENCE, ROOT
 
 pytestmark = pytest.mark.any_server
 
@@ -201,3 +204,29 @@ def test_without_processes_it_goes_one_after_another(
     serial = [check_export(file, AGAINST) for file in damaged]
     monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", _raises(OSError))
     assert check_exports(damaged, AGAINST, 3) == serial
+
+
+_WAITS_FOR_EVER = """
+import os, signal, sys
+from alpha_db.evidence import side_by_side
+
+def check(_file, _against):
+    print(os.getpid(), flush=True)
+    signal.pause()
+
+side_by_side.check_export = check
+side_by_side.check_exports(sys.argv[1:], side_by_side.Against(), 2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_the_processes_end_with_the_one_that_began_them(damaged: list[str]) -> None:
+    command = [sys.executable, "-c", _WAITS_FOR_EVER, *damaged]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as began:
+        assert began.stdout is not None
+        pids = [began.stdout.readline().strip() for _ in range(2)]
+        assert all(Path("/proc", pid).exists() for pid in pids)
+        began.kill()
+        began.communicate(timeout=PATIENCE)  # until nobody can write any more
+    assert not any(Path("/proc", pid, "exe").exists() for pid in pids)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 
 from alpha_db.evidence.exports import Against, Result, check_export, not_checked
 
@@ -62,7 +65,7 @@ def _by_processes(
     with suppress(
         OSError, ImportError, NotImplementedError
     ):  # a machine without semaphores, or out of processes
-        pool = ProcessPoolExecutor(min(jobs, len(files)), initializer=_ignore_interrupts)
+        pool = ProcessPoolExecutor(min(jobs, len(files)), initializer=_begin)
         try:
             for number, file in files.items():
                 running[pool.submit(check_export, file, against)] = number
@@ -87,6 +90,13 @@ def _result(future: Future[Result], file: str) -> Result:
         return not_checked(file, _ENDED)
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that waits for this one."""
+def _begin() -> None:
+    """Leave Ctrl-C to the process that waits for this one, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := multiprocessing.parent_process():
+        Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
