@@ -57,7 +57,8 @@ def join_exports(results: Iterable[Result], hashes: HashesAt = hashes_at) -> lis
 
 def _joined(origin: str, parts: list[Result], hashes: HashesAt) -> Result:
     parts = sorted(parts, key=lambda part: (part["first_id"], part["last_id"]))
-    gaps, doubles = [], []
+    gaps: list[list[int]] = []
+    doubles: list[list[int]] = []
     meetings: list[tuple[Result, Result, int]] = []  # a row of which both must have the same hash
     reach = parts[0]
     for part in parts[1:]:
@@ -66,7 +67,9 @@ def _joined(origin: str, parts: list[Result], hashes: HashesAt) -> Result:
         else:
             shared = min(part["last_id"], reach["last_id"])
             meetings.append((reach, part, shared))
-            if part["first_id"] <= shared:
+            if doubles and part["first_id"] <= doubles[-1][1] + 1:
+                doubles[-1][1] = max(doubles[-1][1], shared)
+            elif part["first_id"] <= shared:
                 doubles.append([part["first_id"], shared])
         if part["last_id"] > reach["last_id"]:
             reach = part

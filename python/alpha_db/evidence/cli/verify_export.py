@@ -164,7 +164,7 @@ def _show_logs(logs: Sequence[dict[str, Any]]) -> None:
         name = log["table"] if tables.count(log["table"]) == 1 else log["origin"]
         rows = f"rows {log['first_id']:,} to {log['last_id']:,} in {log['files']} files"
         if log["doubles"]:
-            rows += f", of which {sum(last - first + 1 for first, last in log['doubles']):,} are in several"
+            rows += f", {sum(last - first + 1 for first, last in log['doubles']):,} of them in several"
         said = f"{rows}, without a gap" if log["verdict"] == "holds" else f"{rows}: {log['reason']}"
         line((word, style), f"  {clean(name)}  ", (clean(said), "" if log["verdict"] == "holds" else style))
 
