@@ -358,6 +358,7 @@ def test_verify_export_without_a_database(
         (5, ("absent", "."), "absent   .       no file in this directory is a *.segment or "),
         (1, ("good", "other"), "not ok   signals  rows 1 to 3 in 2 files, 3 of them in several: there are "),
         (0, ("begin", "good", "--jobs", "2"), "1 to 3 in 2 files, 1 of them in several, without a gap"),
+        (0, ("good", "good", *against, "--jobs", "2"), "rows 1 to 3, all signed\n"),
         (5, ("begin", "end"), "absent   signals  rows 1 to 3 in 2 files: row 2 is in no file that holds"),
         (3, ("note",), "not run  note  line 1 "),
         (5, ("debates", *against), "there is no checkpoint of ai_debates in run; by itself it holds"),

@@ -62,9 +62,7 @@ def _by_processes(
     others = set(multiprocessing.active_children())
     results: dict[int, Result] = {}
     running: dict[Future[Result], int] = {}
-    with suppress(
-        OSError, ImportError, NotImplementedError
-    ):  # a machine without semaphores, or out of processes
+    with suppress(OSError, ImportError, NotImplementedError):  # no semaphores here, or no more processes
         pool = ProcessPoolExecutor(min(jobs, len(files)), initializer=_begin)
         try:
             for number, file in files.items():
