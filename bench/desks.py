@@ -1,68 +1,81 @@
-"""What one more desk costs beside many in a database: python -m bench.desks URL [--desks 200]
-
-Not a part of bin/bench: two hundred installs take ten minutes. It makes the schemas desk_1, desk_2 … in a database
-that it is given, and prints a line at some of them: the seconds of that install, all migrations in one transaction as
-by psql -1, and the milliseconds of verify_guards() of the first desk and of this one.
-"""
+"""Part desks: durable rows of several desks on one server, a writer each, beside as many writers of one desk."""
 
 from __future__ import annotations
 
-import argparse
-import time
-from statistics import median
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
-from alpha_db.migrate import find_directory, read_files
+from alpha_db.migrate import migrate
+from bench.append import DISKS
+from bench.contestants import CALL
+from bench.host import Host
+from bench.measure import Figure, Slice, alternate, figures
+from bench.pgbench import pgbench
+from bench.statements import ALONE
 
-#: After which installs something is printed; then after every fiftieth.
-_TOLD = {1, 2, 10, 25}
-_ROUNDS = 5
+NAME = "desks"
+TITLE = (
+    "durable rows by CALL: 1, 2 and 4 desks of one server with a writer each, and as many writers of one desk"
+)
 
+COUNTS = (1, 2, 4)
 
-def _install(dsn: str, schema: str, files: list[str]) -> float:
-    """Return the seconds of all migrations in one transaction."""
-    with psycopg.connect(dsn) as conn:
-        conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
-        conn.execute("select set_config('search_path', %s, false)", [schema])
-        started = time.perf_counter()
-        for text in files:
-            conn.execute(text.encode())
-        conn.commit()
-        return time.perf_counter() - started
-
-
-def _comparing(dsn: str, schema: str) -> float:
-    """Return the milliseconds of verify_guards() in a session that has its plans. Raises ValueError for a change."""
-    with psycopg.connect(dsn, autocommit=True, options=f"-c search_path={schema}") as conn:
-        samples = []
-        for _ in range(1 + _ROUNDS):
-            started = time.perf_counter()
-            changed = conn.execute("select * from verify_guards()").fetchall()
-            samples.append((time.perf_counter() - started) * 1000)
-            if changed:
-                raise ValueError(f"{schema}: {changed[0]}")
-        return median(samples[1:])
+_DATABASE = "bench_desks"
+_SCRIPT = ALONE[CALL] + ";\n"
 
 
-def main() -> None:
-    """Install, and print what it cost."""
-    parser = argparse.ArgumentParser(prog="python -m bench.desks", description="Cost of one more desk.")
-    parser.add_argument("dsn", help="a database without alpha-db, as a superuser")
-    parser.add_argument("--desks", type=int, default=200, help="how many (default: 200)")
-    arguments = parser.parse_args()
-    files = [file.text for file in read_files(find_directory(None))]
-    for number in range(1, arguments.desks + 1):
-        schema = f"desk_{number}"
-        seconds = _install(arguments.dsn, schema, files)
-        if number in _TOLD or number % 50 == 0:
-            first, last = (_comparing(arguments.dsn, name) for name in ("desk_1", schema))
-            print(
-                f"{schema}: installed in {seconds:.2f} s, verify_guards {last:.0f} ms; of desk_1 {first:.0f} ms",
-                flush=True,
-            )
+def run(host: Host) -> list[Figure]:
+    """Measure. Raises AlphaDbError with what pgbench or a migration said, and psycopg.Error."""
+    found: list[Figure] = []
+    desks = [f"desk_{number}" for number in range(1, max(COUNTS) + 1)]
+    host.drop(_DATABASE)
+    with tempfile.TemporaryDirectory() as directory:
+        script = Path(directory, "script.sql")
+        script.write_text(_SCRIPT, encoding="utf-8")
+        try:
+            _install(host, desks)
+            for disk, settings in DISKS.items():
+                with host.set(settings):
+                    found += _scenario(host, disk, desks, script)
+        finally:
+            host.drop(_DATABASE)
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def _install(host: Host, desks: list[str]) -> None:
+    host.database(_DATABASE)
+    dsn = host.server.url(_DATABASE)
+    for desk in desks:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute(f"create schema {desk}".encode())
+        migrate(dsn, schema=desk)
+
+
+def _scenario(host: Host, disk: str, desks: list[str], script: Path) -> list[Figure]:
+    """The rows of all writers together; the baseline is one desk with one writer."""
+
+    def a_slice(writers: dict[str, int]) -> Slice:
+        def one(desk: str) -> float:
+            seconds = 1 if host.quick else 4
+            return pgbench(host, _DATABASE, script, writers[desk], seconds, schema=desk).rate
+
+        def run() -> list[float]:
+            with ThreadPoolExecutor(len(writers)) as pool:  # a pgbench for each desk, side by side
+                return [sum(pool.map(one, writers))]
+
+        return run
+
+    contestants = {name_of(count, 1): a_slice(dict.fromkeys(desks[:count], 1)) for count in COUNTS}
+    contestants |= {name_of(1, count): a_slice({desks[0]: count}) for count in COUNTS[1:]}
+    host.checkpoint()
+    rates = alternate(contestants, 1 if host.quick else 5)
+    return figures(NAME, disk, "rows/s", rates, baseline=name_of(1, 1))
+
+
+def name_of(desks: int, writers: int) -> str:
+    """Return what so many desks with so many writers each are called."""
+    each = "" if desks == 1 else " each"
+    return f"{desks} desk{'s' * (desks > 1)}, {writers} writer{'s' * (writers > 1)}{each}"

@@ -22,17 +22,22 @@ class Run(NamedTuple):
     latencies: list[float]
 
 
-def pgbench(host: Host, database: str, script: Path, writers: int, seconds: int) -> Run:
+def pgbench(
+    host: Host, database: str, script: Path, writers: int, seconds: int, *, schema: str | None = None
+) -> Run:
     """Run a script with prepared statements, and again for longer if no transaction ends in time.
 
-    Raises AlphaDbError with what pgbench said.
+    Takes the search_path, if it is not the server's default. Raises AlphaDbError with what pgbench said.
     """
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "log")
         command: list[str | Path] = [host.server.binaries.program("pgbench"), "-n", "-M", "prepared"]
         command += ["-c", str(writers), "-j", str(min(2, writers)), "-T", str(seconds), "-f", script]
         command += ["--log", f"--log-prefix={log}"]
-        said = _said(command, os.environ | {"LC_ALL": "C"} | host.server.environment(database))
+        place = host.server.environment(database) | (
+            {"PGOPTIONS": f"-c search_path={schema}"} if schema else {}
+        )
+        said = _said(command, os.environ | {"LC_ALL": "C"} | place)
         lines = [
             line.split(" ")
             for file in Path(directory).iterdir()
@@ -41,7 +46,7 @@ def pgbench(host: Host, database: str, script: Path, writers: int, seconds: int)
     match = _RATE.search(said)
     if match is None:
         if seconds < 16:
-            return pgbench(host, database, script, writers, 2 * seconds)
+            return pgbench(host, database, script, writers, 2 * seconds, schema=schema)
         raise AlphaDbError(f"no transaction ended within {seconds} s")
     # a line a transaction: client, its number, microseconds, script, second and microsecond at which it ended
     ends: dict[str, list[float]] = {}

@@ -28,6 +28,7 @@ OTHER_WORDS = {
     "--agent": "who signs, or who is to sign",
     "--interval": "what is looked at",
     "--trust": "keys of checkpoints, or of agents",
+    "--jobs": "connections to a database, or processes that read files",
 }
 #: Commands whose stdout is the answer itself: a script, a page.
 WITHOUT_JSON = {"alpha-db completion"}

@@ -328,6 +328,9 @@ def test_verify_export_without_a_database(
     monkeypatch.chdir(tmp_path)
     book = Book.of(3)
     Path("good").write_bytes(b"".join(book.export()))
+    Path("begin").write_bytes(b"".join(book.export(last=1)))
+    Path("end").write_bytes(b"".join(book.export(3)))
+    Path("other").write_bytes(b"".join(Book([row.replace("2.50", "2.51") for row in book.rows]).export()))
     Path("cut").write_bytes(b"".join(book.export(last=2)))
     Path("short").write_bytes(b"".join(book.export())[:-9])
     Path("packed").write_bytes(gzip.compress(Path("good").read_bytes())[:-9])
@@ -352,7 +355,11 @@ def test_verify_export_without_a_database(
         (1, ("short", "turned"), "not ok   turned  row "),
         (3, ("packed",), "the gzip file is cut short"),
         (5, ("absent",), "absent   absent  there is no such file"),
-        (3, ("absent", "."), "not run  .       it is a directory"),
+        (5, ("absent", "."), "absent   .       no file in this directory is a *.segment or "),
+        (1, ("good", "other"), "not ok   signals  rows 1 to 3 in 2 files, 3 of them in several: there are "),
+        (0, ("begin", "good", "--jobs", "2"), "1 to 3 in 2 files, 1 of them in several, without a gap"),
+        (0, ("good", "good", *against, "--jobs", "2"), "rows 1 to 3, all signed\n"),
+        (5, ("begin", "end"), "absent   signals  rows 1 to 3 in 2 files: row 2 is in no file that holds"),
         (3, ("note",), "not run  note  line 1 "),
         (5, ("debates", *against), "there is no checkpoint of ai_debates in run; by itself it holds"),
         (5, ("good", "--checkpoint", "note", "--trust", SIGNER.vkey), "name its run.tlog-proof; by itself it holds"),

@@ -57,7 +57,7 @@ logfile = {folder}/log
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for(folder / f".s.PGSQL.{PORT}", process)
+        wait_for(folder / f".s.PGSQL.{PORT}", process)
         yield folder
     finally:
         process.kill()
@@ -70,11 +70,13 @@ def through(folder: Path, dbname: str, user: str) -> str:
     return make_conninfo("", host=str(folder), port=PORT, dbname=dbname, user=user)
 
 
-def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for(address: Path | tuple[str, int], process: subprocess.Popen[bytes]) -> None:
+    """Wait until it listens on a socket, or on a port."""
+    family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
     end = time.monotonic() + PATIENCE
     while True:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
+        with socket.socket(family) as probe:
+            if probe.connect_ex(str(address) if isinstance(address, Path) else address) == 0:
                 return
         assert process.poll() is None, "pgbouncer ended"
         assert time.monotonic() < end, "pgbouncer does not listen"

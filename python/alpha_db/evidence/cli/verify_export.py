@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import stat
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from alpha_db.cli.common import debug_option, finish, json_option
+from alpha_db.cli.options import Integer
 from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
-from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError
+from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableFile
-from alpha_db.evidence.checkpoint.quorum import require_quorum
-from alpha_db.evidence.cli.notes import Notes, judged, open_notes, verdict_of
-from alpha_db.evidence.offline_check import (
-    SEGMENT_LINE,
-    Key,
-    Policy,
-    Proof,
-    Run,
-    Signed,
-    open_file,
-    read_lines,
-    verify_export,
-)
+from alpha_db.evidence.cli.notes import Notes, open_notes, verdict_of
+from alpha_db.evidence.exports import CODES, Against, files_of
+from alpha_db.evidence.joined import join_exports
+from alpha_db.evidence.offline_check import Key, Policy
+from alpha_db.evidence.side_by_side import check_exports, size_of
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
 from alpha_db.verify.cli.progress import progress_bar
 from alpha_db.verify.cli.verify_report import worst
@@ -54,6 +42,13 @@ _NOT_KNOWN = "Not compared, because the checkpoint could not be used: nothing is
     type=click.Path(path_type=Path, readable=False),
     help="The same: a directory of checkpoints, of which the latest run counts. Needs --trust.",
 )
+@click.option(
+    "--jobs",
+    type=Integer(1, 64),
+    default=1,
+    show_default=True,
+    help="How many files are checked side by side, each in a process of its own.",
+)
 @policy_option
 @trusted_keys_option(required=False)
 @json_option
@@ -62,6 +57,7 @@ def verify_export_command(
     files: Sequence[str],
     checkpoint: Path | None,
     checkpoints: Path | None,
+    jobs: int,
     keys: Sequence[Key],
     policy: Policy | None,
     as_json: bool,
@@ -74,6 +70,9 @@ def verify_export_command(
     one, or its checkpoint, is not there. Of several, 1 comes before 3 before 5. With --policy the checkpoint must be
     cosigned by its quorum of witnesses, too.
 
+    Of a directory it checks the files *.segment and *.jsonl, packed or not. Several files of one log are also held
+    against each other: rows that are missing between them are exit code 5, two versions of a row 1.
+
     \b
     Examples:
       alpha-db verify-export signals.jsonl
@@ -83,6 +82,7 @@ def verify_export_command(
         --trust desk.vkey
       gunzip < signals.jsonl.gz | alpha-db verify-export - --json
       alpha-db verify-export segments/*.segment --trust desk.vkey
+      alpha-db verify-export segments/ --jobs 8 --trust desk.vkey
     """
     if checkpoint and checkpoints:
         raise click.UsageError("--checkpoint and --checkpoints exclude each other")
@@ -92,18 +92,21 @@ def verify_export_command(
         name = "--checkpoint" if checkpoint else "--checkpoints"
         raise click.UsageError(f"{name} needs --trust: without a trusted key a signature says nothing")
     notes, problem = _notes(path, keys, policy)
-    results = [_check(file, notes, keys, policy) for file in files]
+    files = files_of(files)
+    total = sum(size_of(file) or 0 for file in files)
+    what = f"checking {files[0]}" if len(files) == 1 else f"checking {len(files)} files"
+    with progress_bar(what, total or None) as progress:
+        results = check_exports(files, Against(keys, notes, policy), jobs, progress)
+    logs = join_exports(results)
     told = [_told(problem, path)] if problem else []
     if notes:
         told += [_unread(one, notes) for one in notes.unreadable]
     if as_json:
-        emit_json({"exports": results, "checkpoints": told})
+        emit_json({"exports": results, "logs": logs, "checkpoints": told})
     else:
         _show(results, told, is_compared=path is not None)
-    finish(worst([CODES[one["verdict"]] for one in [*results, *told]]))
-
-
-CODES = {"holds": EXIT_OK, "refused": EXIT_DAMAGE, "not_run": EXIT_NOT_RUN, "not_there": EXIT_NOT_THERE}
+        _show_logs([log for log in logs if log["files"] > 1])
+    finish(worst([CODES[one["verdict"]] for one in [*results, *logs, *told]]))
 
 
 def _notes(
@@ -125,87 +128,6 @@ def _told(problem: AlphaDbError, path: Path | None) -> dict[str, Any]:
 
 def _unread(one: UnreadableFile, notes: Notes) -> dict[str, Any]:
     return {"checkpoint": str(notes.path / one.name), "verdict": "not_run", "reason": one.reason}
-
-
-def _check(file: str, notes: Notes | None, keys: Sequence[Key], policy: Policy | None) -> dict[str, Any]:
-    missing = checkpoint = segment = None
-    try:
-        with (
-            judged(file),
-            _opened(file) as (stream, total),
-            progress_bar(f"checking {file}", total) as progress,
-        ):
-            lines = read_lines(stream)
-
-            def tell(_rows: int) -> None:
-                if total is not None:
-                    progress(stream.tell())
-
-            # what the header says is believed only as far as choosing the note; the note's own origin must fit
-            head = [next(lines, b"")]
-            if head[0].startswith(SEGMENT_LINE):
-                head.append(next(lines, b""))
-            table = _table(head[-1])
-            try:
-                checkpoint = notes.of(table) if notes and table else None
-            except AlphaDbError as problem:
-                missing = problem  # by itself it is checked all the same
-            found = verify_export(chain(head, lines), checkpoint, tell, keys=keys)
-            if found.proof:
-                missing, segment = None, _signed_by(found.proof, table, policy)
-    except AlphaDbError as problem:
-        reason = problem.message.removeprefix(f"{file}: ")
-        return {"file": file, "verdict": verdict_of(problem), "reason": reason, "checkpoint": None}
-    told: dict[str, Any] = {"file": file, "verdict": "holds", "reason": None, **found._asdict()}
-    del told["proof"]
-    if missing:
-        reason = f"{missing.message}; by itself it holds"
-        told |= {"verdict": verdict_of(missing), "reason": reason}
-    return told | {"checkpoint": segment or _described(checkpoint, notes)}
-
-
-def _signed_by(proof: Proof, table: str, policy: Policy | None) -> dict[str, Any]:
-    """The run in a segment, which must have a policy's quorum. Raises Refused."""
-    require_quorum([proof.note], policy)
-    return _described_run(proof.run.head(table), proof.run)
-
-
-@contextlib.contextmanager
-def _opened(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
-    """The stream, unbuffered, and how long it is, if that is known."""
-    stream = open_file(file)
-    if file == "-":
-        yield stream, None
-        return
-    with stream:
-        mode = os.fstat(stream.fileno())
-        yield stream, mode.st_size if stat.S_ISREG(mode.st_mode) else None
-
-
-def _table(header: bytes) -> str:
-    try:
-        return str(json.loads(header)["table"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ""
-
-
-def _described(signed: Signed | None, notes: Notes | None) -> dict[str, Any] | None:
-    if signed is None or notes is None:
-        return None
-    facts = notes.run.facts
-    if facts:
-        return _described_run(signed, facts)
-    return _described_run(signed, None) | {"run": notes.run.checkpoint.size}
-
-
-def _described_run(signed: Signed, run: Run | None) -> dict[str, Any]:
-    return {
-        "size": signed.size,
-        "root": signed.root.hex(),
-        "signer": signed.signer,
-        "run": run.id if run else None,
-        "time": run.time if run else None,
-    }
 
 
 _WORDS = {
@@ -233,6 +155,19 @@ def _show(results: Sequence[dict[str, Any]], told: Sequence[dict[str, Any]], *, 
         line(f"Signed by {signed}.")
     if any(result["verdict"] == "holds" and not result["checkpoint"] for result in results):
         line((_NOT_KNOWN if is_compared else _NOT_COMPARED, WARN))
+
+
+def _show_logs(logs: Sequence[dict[str, Any]]) -> None:
+    """What several files of a log are together."""
+    tables = [log["table"] for log in logs]
+    for log in logs:
+        word, style = _WORDS[log["verdict"]]
+        name = log["table"] if tables.count(log["table"]) == 1 else log["origin"]
+        rows = f"rows {log['first_id']:,} to {log['last_id']:,} in {log['files']} files"
+        if log["doubles"]:
+            rows += f", {sum(last - first + 1 for first, last in log['doubles']):,} of them in several"
+        said = f"{rows}, without a gap" if log["verdict"] == "holds" else f"{rows}: {log['reason']}"
+        line((word, style), f"  {clean(name)}  ", (clean(said), "" if log["verdict"] == "holds" else style))
 
 
 def _rows(result: dict[str, Any]) -> str:
