@@ -18,6 +18,7 @@ from alpha_db.demo.host import undisturbed
 from alpha_db.errors import AlphaDbError, squeeze
 from bench import (
     append,
+    books,
     bulk,
     cost,
     desks,
@@ -60,6 +61,7 @@ PARTS = {
         proofs,
         verify,
         growth,
+        books,
         ed25519,
         hydrator,
         receiver,
@@ -90,7 +92,7 @@ PARTS = {
     type=click.IntRange(min=0),
     default=1_000_000,
     show_default=True,
-    help="The largest table of the part growth; 10000000 takes some minutes more.",
+    help="The largest table of the parts growth and books; 10000000 takes some minutes more.",
 )
 @click.option(
     "--bulk-rows",

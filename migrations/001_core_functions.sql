@@ -360,6 +360,17 @@ $function$;
 comment on function _fill is
   'The template with its placeholders filled in: {name:I} an identifier, {name:L} a literal, {name:s} SQL as it '
   'stands.';
+-- A procedure that commits can pin no search_path: each name in it is qualified.
+create function _create_at_home(template text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute _fill(template, 'home', current_schema());
+end
+$function$;
+comment on function _create_at_home is
+  'Creates what a template says, with {home:I} filled in: the schema of this installation.';
 
 -- sql/01_install/migrations.sql
 
@@ -702,6 +713,23 @@ end
 $function$;
 comment on function _refuse is
   'Writes the log line "alpha-db attempt {json}", counts the attempt, and raises the code. Never returns.';
+create function _require_primary(what text) returns void
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if pg_is_in_recovery() then
+    raise exception '% writes, and this server is a standby, where nothing can be written', what
+      using errcode = '25006', hint = 'Connect to the primary, and call it there.';
+  elsif current_setting('transaction_read_only') = 'on' then
+    raise exception '% writes, and this transaction is read-only', what
+      using errcode = '25006', hint = 'Call it in a transaction that may write.';
+  end if;
+end
+$function$;
+comment on function _require_primary is
+  'Raises 25006 on a standby and in a read-only transaction. What takes a lock before it writes calls it first, or '
+  'PostgreSQL would complain about LOCK TABLE. What inserts at once does without: PostgreSQL''s own error is clear.';
 
 -- sql/02_refusals/protect.sql
 
@@ -1926,6 +1954,9 @@ begin
     perform _count_attempts('AUD-011', table_name, 'INSERT'), _count_attempts('AUD-012', table_name, 'INSERT');
   end if;
   perform chain_extend(table_name), _freeze_early(table_name);
+  if not is_own then
+    perform _fill_index_pages(table_name);
+  end if;
 end
 $function$;
 comment on function _chain_attach is
@@ -1933,7 +1964,7 @@ comment on function _chain_attach is
   'call it.';
 -- Rows never change, so a vacuum freezes each page once, soon after it was filled and while it is still in memory. By
 -- default a table of a billion rows gets a vacuum every 200 million inserts, which freezes nothing, until one has to
--- read and write all of it.
+-- read and write all of it. Long values stand in the table's TOAST table, which has settings of its own.
 create function _freeze_early(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1942,10 +1973,57 @@ begin
   execute format('alter table %I set (autovacuum_vacuum_insert_threshold = 10000,'
                  ' autovacuum_vacuum_insert_scale_factor = 0, autovacuum_freeze_min_age = 0,'
                  ' autovacuum_multixact_freeze_min_age = 0)', table_name);
+  if exists (select from pg_class as c
+             where c.oid = format('%I.%I', current_schema(), table_name)::regclass and c.reltoastrelid <> 0) then
+    execute format('alter table %I set (toast.autovacuum_vacuum_insert_threshold = 10000,'
+                   ' toast.autovacuum_vacuum_insert_scale_factor = 0, toast.autovacuum_freeze_min_age = 0,'
+                   ' toast.autovacuum_multixact_freeze_min_age = 0)', table_name);
+  end if;
 end
 $function$;
 comment on function _freeze_early is
-  'Has autovacuum freeze the rows of an append-only table after every 10,000 inserts.';
+  'Has autovacuum freeze the rows of an append-only table after every 10,000 inserts, and so the long values.';
+-- Ids and times ascend, so what is on an index page stays alone there: the tenth that is kept free for later is wasted.
+create function _fill_index_pages(table_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  index_name text;
+begin
+  for index_name in
+    select c.relname
+    from pg_index as i
+    join pg_class as c on c.oid = i.indexrelid
+    join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = format('%I.%I', current_schema(), table_name)::regclass and a.attname in ('id', 'created_at')
+  loop
+    execute format('alter index %I set (fillfactor = 100)', index_name);
+  end loop;
+end
+$function$;
+comment on function _fill_index_pages is
+  'Has the indexes of a chained table on id and created_at fill their pages to the end.';
+-- From PostgreSQL 18 on, new uuids ascend. They are 28 to 32 bytes a row in an index instead of 39, and neighbours
+-- stand on one page: so after a checkpoint of the server not each row has a whole page copied into the WAL.
+create function _uuid_generator() returns text
+language sql stable
+set search_path from current
+as $function$
+  select case when to_regprocedure('pg_catalog.uuidv7()') is null then 'gen_random_uuid()' else 'uuidv7()' end;
+$function$;
+comment on function _uuid_generator is
+  'The call that makes a uuid on this version of PostgreSQL: uuidv7() from 18 on. Migrations write it into a default '
+  'and a trigger.';
+create function _default_uuid(table_name text, column_name text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute format('alter table %I alter %I set default %s', table_name, column_name, _uuid_generator());
+end
+$function$;
+comment on function _default_uuid is 'Gives a column of a table a new uuid as its default.';
 create function _close_in_lockdown(table_name text) returns void
 language plpgsql
 set search_path from current
@@ -1980,8 +2058,11 @@ begin
     drop trigger if exists _900_refuse_in_lockdown on {table:I};
     drop trigger _100_reject_change on {table:I};
     drop trigger _200_reject_truncate on {table:I};
-    alter table {table:I} reset (autovacuum_vacuum_insert_threshold, autovacuum_vacuum_insert_scale_factor,
-                                 autovacuum_freeze_min_age, autovacuum_multixact_freeze_min_age);
+    alter table {table:I} reset (
+      autovacuum_vacuum_insert_threshold, autovacuum_vacuum_insert_scale_factor, autovacuum_freeze_min_age,
+      autovacuum_multixact_freeze_min_age, toast.autovacuum_vacuum_insert_threshold,
+      toast.autovacuum_vacuum_insert_scale_factor, toast.autovacuum_freeze_min_age,
+      toast.autovacuum_multixact_freeze_min_age);
     drop function {function:I}();
     drop table {lock:I};
     drop sequence {mark:I}, {hint:I};
@@ -2017,6 +2098,7 @@ declare
   present  text[];
   tail_id  bigint;
 begin
+  perform _require_primary('chain_extend');
   perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
   select array_agg(h.column_name order by h.place) into present from _hashed_columns(table_name) as h;
@@ -2082,6 +2164,7 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
+  perform _require_primary('chain_limit');
   perform _chain_or_error(table_name);
   if row_limit is null or row_limit not between 65536 and 134217728 then
     raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %',
@@ -2199,6 +2282,7 @@ declare
   change    text;
   problem   text;
 begin
+  perform _require_primary('widen_column');
   if table_name is null or column_name is null or length is null then
     raise exception 'widen_column needs a table, a column and a length'
       using errcode = '22023', hint = 'For example: select widen_column(''signals'', ''symbol'', 40).';
@@ -2788,10 +2872,11 @@ exception
   when undefined_table or undefined_function or undefined_object or undefined_column then
     return;  -- without lockdown_events there are no releases, and damage is damage
   when lock_not_available then
-    -- Without an alarm nothing was ever released; while one stands, another one harms nobody.
-    if pg_sequence_last_value('lockdown_alarm'::regclass)
-         is not distinct from pg_sequence_last_value('lockdown_lifted'::regclass)
-       and pg_sequence_last_value('lockdown_alarm'::regclass) is not null then
+    -- Without an alarm nothing was ever released; while one stands, another one harms nobody. On a standby, and after
+    -- a crash, it is not known whether it stands.
+    if coalesce(pg_sequence_last_value('lockdown_alarm'::regclass)
+                  = pg_sequence_last_value('lockdown_lifted'::regclass),
+                pg_sequence_last_value('lockdown_alarm'::regclass) is not null) then
       raise;
     end if;
 end
@@ -2990,24 +3075,32 @@ comment on function verify_chain is
 
 -- sql/05_verify/runs.sql
 
--- What a verification run remembers: how far it read each chain, the hash that stood there, and where the counters
--- stood, that of lockdown_alarm (08_lockdown/events.sql), too, once it is there.
+-- What a verification run remembers: which rows it read (plan.sql), how far it read each chain, the hash that stood
+-- there, and where the counters stood, that of lockdown_alarm (08_lockdown/events.sql), too, once it is there.
 
 create table verification_runs (
   id            bigserial    not null,
   is_full       boolean      not null,
+  full_every    integer      null,
+  turn          integer      null,
   heads         jsonb        not null,
   rows_checked  bigint       not null,
   recorded_by   text         not null,
   counters      jsonb        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
-  constraint verification_runs_pkey primary key (id)
+  constraint verification_runs_pkey primary key (id),
+  constraint verification_runs_turn_is_one_of_full_every
+    check ((full_every is null) = (turn is null) and (turn is null or not is_full and turn >= 0 and turn < full_every))
 );
 comment on table  verification_runs              is
   'Verification runs that found nothing wrong: what the next one need not read again. Append-only and chained.';
 comment on column verification_runs.id           is 'Position in the chain.';
 comment on column verification_runs.is_full      is 'Whether it read every row.';
+comment on column verification_runs.full_every   is
+  'In how many runs every row is read; null if this one read every row, or it is not known.';
+comment on column verification_runs.turn         is
+  'Which of them this is, from 0. The last one, full_every - 1, ends a sweep: every row has been read since it began.';
 comment on column verification_runs.heads        is
   'For each table the last row that was read: {"signals": {"id": 5, "row_hash": "…"}}.';
 comment on column verification_runs.rows_checked is 'How many rows it read.';
@@ -3342,7 +3435,13 @@ comment on function verify_chain_integrity is
 -- sql/05_verify/plan.sql
 
 -- Which ranges a verification run reads. A run that reads only what is new costs little; so that an edit of an old row
--- is found too, each run also reads a part of the older rows, and at least one run in full_every reads all.
+-- is found too, each run also reads a turn of the older rows.
+--
+-- The older rows are divided by their ids: blocks of 16,384 are dealt out to the turns 0 to full_every - 1, like cards.
+-- A block keeps its turn, however the log grows or is archived, and a run takes the turn after that of the run before.
+-- So any full_every runs in a row read every row that was there at the first of them, and none of them is long. Only a
+-- run that cannot say whose turn it is reads every row: the first one, and one with another full_every than the run
+-- before. Most chains have one block, so the first block of each chain has another turn than that of the next chain.
 
 create function _split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
@@ -3355,50 +3454,67 @@ as $function$
   cross join lateral generate_series(first_id, last_id, w.width) as s(start);
 $function$;
 comment on function _split_range is 'A range of ids in parts of so many; none if it is empty.';
-create function _recorded_runs(out last_heads jsonb, out full_heads jsonb, out turn bigint)
+create function _recorded_turn(full_every integer, out last_heads jsonb, out turn integer)
 language plpgsql stable
 set search_path from current
 as $function$
-declare
-  last_run  bigint;
-  last_full bigint;
 begin
-  select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
-  select r.heads into last_heads from only verification_runs as r where r.id = last_run;
-  select r.heads into full_heads from only verification_runs as r where r.id = last_full;
-  turn := last_run - last_full;  -- ids have no gaps
+  select r.heads, case when r.is_full then 0
+                       when r.full_every = _recorded_turn.full_every then (r.turn + 1) % r.full_every end
+    into last_heads, turn
+  from only verification_runs as r order by r.id desc limit 1;
 exception when others then
   turn := null;  -- verification_runs has a verdict of its own; without it every row is read
 end
 $function$;
-comment on function _recorded_runs is
-  'How far the last recorded run and the last full one read each chain, and how many runs there were since the full '
-  'one; turn is null if there is none, or it cannot be read.';
-create function _chains_to_read(last_heads jsonb, full_heads jsonb)
-returns table (table_name text, last_id bigint, known_to bigint, full_to bigint, starts_behind bigint)
+comment on function _recorded_turn is
+  'How far the last recorded run read each chain, and whose turn it is after it; turn is null if that is not known, so '
+  'that every row is to be read.';
+create function _ranges_of_turn(
+  starts_behind bigint, known_to bigint, place integer, turn integer, full_every integer, rows_per_range bigint)
+returns table (from_id bigint, to_id bigint)
+language sql immutable
+set search_path from current
+as $function$
+  -- Block b has the ids b * 16384 + 1 to (b + 1) * 16384, and the turn (b + place) % full_every.
+  select r.from_id, r.to_id
+  from (select starts_behind >> 14 as index) as f
+  cross join lateral generate_series(
+    f.index + (((turn - place - f.index) % full_every) + full_every) % full_every, (known_to - 1) >> 14,
+    full_every) as b(index)
+  cross join lateral _split_range(greatest(b.index << 14, starts_behind) + 1, least((b.index + 1) << 14, known_to),
+                                  rows_per_range) as r
+  where known_to > starts_behind
+  order by r.from_id;
+$function$;
+comment on function _ranges_of_turn is
+  'The ranges of the older rows of a chain, those after starts_behind up to known_to, that a turn reads. place shifts '
+  'the turns of a chain against those of others.';
+create function _chains_to_read(last_heads jsonb)
+returns table (table_name text, last_id bigint, known_to bigint, starts_behind bigint, place integer)
 language sql stable
 set search_path from current
 as $function$
   -- A forged id must not overflow what is added to it. Of a chain without rows there is nothing to read.
   select n.table_name, least(coalesce(n.last_id, n.start), 4611686018427387904),
-         greatest(least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)), n.start),
-         greatest(least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904), n.start),
-         n.start
-  from (select c.table_name, c.place, (_proven_start(c.table_name)).id as start,
+         greatest(least(coalesce(n.known_to, 0), coalesce(n.last_id, 0), 4611686018427387904), n.start),
+         n.start, n.position
+  from (select c.table_name, c.place, k.position, (_proven_start(c.table_name)).id as start,
                (last_heads -> c.table_name ->> 'id')::bigint as known_to,
-               (full_heads -> c.table_name ->> 'id')::bigint as full_to,
                -- of a table that cannot be read now, what is known of it
                coalesce(c.last_id, case when c.error_code is not null
                                         then (last_heads -> c.table_name ->> 'id')::bigint end) as last_id
         from chain_status() with ordinality
-             as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)) as n
+             as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)
+        left join only chains as k on k.table_name = c.table_name) as n
   order by n.place;
 $function$;
 comment on function _chains_to_read is
-  'Each chain with its last row, how far the last run and the last full one read it, and behind which row it starts.';
+  'Each chain with its last row, how far the last run read it, behind which row it starts, and its place in the '
+  'register.';
 create function verification_plan(
   since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
-returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
+returns table (table_name text, from_id bigint, to_id bigint, is_full boolean, turn integer)
 language plpgsql stable security definer
 set search_path from current
 set row_security = off
@@ -3416,37 +3532,35 @@ begin
       using errcode = '22023';
   end if;
   if not _is_registered() then
-    return query select 'chains', null::bigint, null::bigint, true;
+    return query select 'chains', null::bigint, null::bigint, true, null::integer;
     return;
   end if;
-  select r.* into recorded from _recorded_runs() as r;
-  is_full := not since_last or recorded.turn is null or recorded.turn + 1 >= full_every;
-  for chain in
-    select c.*, (c.full_to - c.starts_behind)::numeric as rows_known
-    from _chains_to_read(recorded.last_heads, recorded.full_heads) as c
-  loop
-    if is_full then
+  select r.* into recorded from _recorded_turn(full_every) as r;
+  is_full := not since_last or full_every = 1 or recorded.turn is null;
+  turn := case when not is_full then recorded.turn end;
+  for chain in select c.* from _chains_to_read(recorded.last_heads) as c loop
+    -- A forged id that a run recorded must not make a plan without end, either.
+    if is_full or (chain.known_to - chain.starts_behind) / 16384 / full_every > 100000 then
       chain.known_to := chain.starts_behind;
-    else
-      -- What the last full run read has had its turn when the next one is due.
-      return query
-        select chain.table_name, r.from_id, r.to_id, false
-        from _split_range(
-               chain.starts_behind + div(chain.rows_known * recorded.turn, full_every - 1)::bigint + 1,
-               chain.starts_behind + div(chain.rows_known * (recorded.turn + 1), full_every - 1)::bigint,
-               rows_per_range) as r;
     end if;
-    -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
+    -- The first range has no beginning, so that rows before the first are found. The last has no end, so that rows
+    -- written meanwhile are read.
     return query
+      select chain.table_name, nullif(r.from_id, chain.starts_behind + 1), r.to_id, verification_plan.is_full,
+             verification_plan.turn
+      from _ranges_of_turn(chain.starts_behind, chain.known_to, chain.place, verification_plan.turn, full_every,
+                           rows_per_range) as r
+      union all
       select chain.table_name, nullif(r.from_id, chain.starts_behind + 1),
-             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full
+             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full, verification_plan.turn
       from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
 $function$;
 comment on function verification_plan is
   'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no '
-  'recorded run has read and a turn of the older ones; at least one run in full_every reads all of them.';
+  'recorded run has read and a turn of the older ones; any full_every runs in a row read all of them. turn is null if '
+  'all rows are read.';
 
 -- sql/05_verify/record.sql
 
@@ -3454,7 +3568,9 @@ comment on function verification_plan is
 -- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten. The trigger's
 -- function calls _lowered_counters (06_guards/verify.sql), and 06_guards/attach.sql attaches it.
 
-create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
+create function record_verification(
+  is_full boolean, last_ids jsonb, rows_checked bigint, full_every integer default null, turn integer default null)
+returns bigint
 language plpgsql security definer
 set search_path from current
 set row_security = off
@@ -3467,6 +3583,13 @@ declare
   event_id  bigint;
   compared  chain_verdict;
 begin
+  if turn is not null and (is_full or turn not between 0 and coalesce(full_every, 0) - 1) then
+    raise exception 'turn % of % is none', turn, coalesce(full_every::text, 'NULL')
+      using errcode = '22023', hint = 'Give turn as verification_plan does, with the full_every that it was given.';
+  end if;
+  if turn is null then
+    full_every := null;
+  end if;
   for item in
     select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
     from (select * from jsonb_each(last_ids) where value <> 'null') as e
@@ -3495,16 +3618,18 @@ begin
     end if;
     heads := heads || jsonb_build_object(item.table_name, jsonb_build_object('id', item.id, 'row_hash', stored));
   end loop;
-  insert into verification_runs (is_full, heads, rows_checked)
-  values (record_verification.is_full, heads, record_verification.rows_checked)
+  insert into verification_runs (is_full, full_every, turn, heads, rows_checked)
+  values (record_verification.is_full, record_verification.full_every, record_verification.turn, heads,
+          record_verification.rows_checked)
   returning id into event_id;
   return event_id;
 end
 $function$;
 comment on function record_verification is
   'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named '
-  'keep what is remembered of them. Returns the id of the row of verification_runs. Raises 22023 for a row that is not '
-  'there. What app_auditor records here is believed.';
+  'keep what is remembered of them. full_every and turn are those of the plan; after a run without them that was not '
+  'full the next one reads every row. Returns the id of the row of verification_runs. Raises 22023 for a row that is '
+  'not there. What app_auditor records here is believed.';
 create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current

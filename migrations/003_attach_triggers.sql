@@ -556,9 +556,9 @@ perform _chain_attach('webhook_deliveries', open_in_lockdown => true,  is_intern
   end if;
 $statements$);
 -- Most payloads say the very price and quantity, or none. Only for the others is it worth to look closer.
-perform _chain_attach('signals',            open_in_lockdown => false, is_internal => false, validation => $statements$
+perform _chain_attach('signals', open_in_lockdown => false, is_internal => false, validation => _fill($statements$
   if new.correlation_id is null then
-    new.correlation_id := gen_random_uuid();
+    new.correlation_id := {new_uuid:s};
   end if;
   if new.delivery_id is not null then
     perform _require_delivery(tg_argv[0], new.delivery_id);
@@ -567,7 +567,7 @@ perform _chain_attach('signals',            open_in_lockdown => false, is_intern
     perform _require_digits(tg_argv[0], 'price', new.raw_payload -> 'price', new.price),
             _require_digits(tg_argv[0], 'quantity', new.raw_payload -> 'quantity', new.quantity);
   end if;
-$statements$);
+$statements$, 'new_uuid', _uuid_generator()));
 perform _chain_attach('ai_debates',         open_in_lockdown => false, is_internal => false, validation => $statements$
   if new.correlation_id is not null then
     perform _require_signal(tg_argv[0], new.correlation_id);
@@ -836,7 +836,7 @@ begin
   if not found then
     insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
                               hmac_verified, delivery_id)
-    values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol,
+    values (record_signal.correlation_id, record_signal.signal_id, record_signal.symbol,
             record_signal.side, record_signal.price::numeric, record_signal.quantity::numeric,
             record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false),
             record_signal.delivery_id)
@@ -1193,7 +1193,8 @@ begin
     errcode = code, message = problem.message,
     detail = concat_ws(' ', 'Element ' || place || '.', coalesce(nullif(problem.detail, ''), 'Nothing was recorded.')),
     hint = coalesce(nullif(problem.hint, ''),
-                    case when code ~ '^(2|42|AUD)' then 'Mend the element, and send the array again.'
+                    case when code = '25006' then 'Send the array to the primary, in a transaction that may write.'
+                         when code ~ '^(2|42|AUD)' then 'Mend the element, and send the array again.'
                          else 'Send the array again.' end),
     column = problem.column_name, constraint = problem.constraint_name,
     table = problem.table_name;
@@ -1213,7 +1214,7 @@ begin
   -- What is large is left out, and nearly all that would be refused.
   insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
                        delivery_id)
-  select coalesce(e.correlation_id, gen_random_uuid()), e.signal_id, e.symbol, e.side, e.price, e.quantity,
+  select e.correlation_id, e.signal_id, e.symbol, e.side, e.price, e.quantity,
          e.raw_payload, e.source_ip, coalesce(e.hmac_verified, false), e.delivery_id
   from rows from (
          jsonb_to_recordset(signals) as (signal_id text, symbol text, side text, price numeric, quantity numeric,
@@ -1493,7 +1494,7 @@ begin
   if is_new then
     insert into {home:I}.signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
                                        hmac_verified, delivery_id)
-    values (coalesce(correlation_id, pg_catalog.gen_random_uuid()), signal_id, symbol, side, price, quantity,
+    values (correlation_id, signal_id, symbol, side, price, quantity,
             raw_payload, source_ip, coalesce(hmac_verified, false), delivery_id)
     on conflict on constraint signals_signal_id_key do nothing
     returning s.id, s.correlation_id, s.row_hash into id, correlation_id, row_hash;

@@ -57,6 +57,7 @@ perform _forget_attempts('protected object');
 
 drop view vw_rejected_attempts;
 drop function logins_without_timeouts;
+drop function heartbeat;
 drop function replay_lag;
 drop function standbys;
 drop function lock_holders;

@@ -1890,6 +1890,7 @@ declare
   unsigned  text;
   message   text;
 begin
+  perform _require_primary('bootstrap_agents');
   lock table only lock_agents in share update exclusive mode;
   if exists (select from only agents as a) then
     perform _refuse_consensus(
@@ -2073,6 +2074,7 @@ declare
   damage   jsonb;
   stored   proposals;
 begin
+  perform _require_primary('propose');
   perform _refuse_short_signature(signature, 'proposal_message');
   perform _check_proposal(proposal_id, kind, payload, reason, expires_at);
   key := _key_of_active(proposer, 'proposer');
@@ -2318,6 +2320,7 @@ declare
   standing    bigint;
   damage      jsonb;
 begin
+  perform _require_primary('vote');
   select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
   if not found then
     perform _refuse_consensus(

@@ -30,6 +30,7 @@ begin
   end if;
 end
 $rollback_first$;
+drop procedure seal_logs;
 perform _chain_detach('checkpoint_runs'), _forget_attempts('checkpoint_runs'), _forget_attempts('log_nodes');
 
 drop function row_to_prove;
@@ -53,6 +54,7 @@ drop function _is_hashes;
 drop function consistency_proof;
 drop function _consistency_ranges;
 drop function inclusion_proof;
+drop function recompute_block_roots;
 drop function recompute_log_root;
 drop function log_root;
 drop function _check_log_size;

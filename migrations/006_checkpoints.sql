@@ -407,8 +407,8 @@ begin
 end
 $function$;
 comment on function _seal_table is 'Stores the nodes that the leaves before last complete and that are not stored yet.';
-create function seal_log(table_name text default null, max_rows bigint default null)
-returns table (sealed_table text, sealed_from bigint, sealed_to bigint)
+create function seal_log(table_name text default null, max_rows bigint default 250000)
+returns table (sealed_table text, sealed_from bigint, sealed_to bigint, rows_left bigint)
 language plpgsql security definer
 set search_path from current
 set row_security = off
@@ -416,7 +416,9 @@ as $function$
 declare
   first  bigint;
   last   bigint;
+  tail   bigint;
 begin
+  perform _require_primary('seal_log');
   if table_name is not null then
     perform _chain_or_error(table_name);
   end if;
@@ -433,7 +435,8 @@ begin
   loop
     first := _log_next_node(sealed_table, 8) << 8;
     begin
-      last := first + greatest(least(_log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
+      tail := _log_tail(sealed_table);
+      last := first + greatest(least(tail - first, max_rows), 0) >> 8 << 8;
       continue when last = first;
       perform _seal_table(sealed_table, last);
     exception when sqlstate 'AUD09' then
@@ -441,21 +444,48 @@ begin
     end;
     sealed_from := first + 1;
     sealed_to := last;
+    rows_left := (tail - last) >> 8 << 8;
     max_rows := max_rows - (last - first);
     return next;
   end loop;
 end
 $function$;
 comment on function seal_log is
-  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a '
-  'row for each log that grew. Takes no lock that a writer waits for.';
+  'Extends the stored nodes of every log, or of one, towards its tail, by at most max_rows rows, all if it is null, in '
+  'whole blocks of 256; a row for each log that grew, with how many rows remain to be sealed. Takes no lock that a '
+  'writer waits for.';
+perform _create_at_home($template$
+create procedure seal_logs(table_name text default null, batch bigint default 250000, inout result jsonb default null)
+language plpgsql
+as $procedure$
+#variable_conflict use_variable
+declare
+  part    pg_catalog.int8;
+  sealed  pg_catalog.int8 := 0;
+begin
+  commit;  -- inside a transaction no batch could end
+  loop
+    select pg_catalog.sum(s.sealed_to operator(pg_catalog.-) s.sealed_from operator(pg_catalog.+) 1) into part
+    from {home:I}.seal_log(table_name, batch) as s;
+    commit;
+    exit when part is null;
+    sealed := sealed operator(pg_catalog.+) part;
+  end loop;
+  result := pg_catalog.jsonb_build_object('rows_sealed', sealed);
+end
+$procedure$;
+$template$);
+comment on procedure seal_logs is
+  'Seals every log, or one, to its tail, batch rows (256 or more) in each transaction. result is {rows_sealed}. Raises '
+  '42P01, 22023, and 2D000 inside a transaction.';
 
 -- sql/13_merkle/proofs.sql
 
 -- Roots, inclusion proofs (PATH) and consistency proofs (PROOF), of every size up to the tail, sealed or not
 --
 -- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes, but where rows are archived. Those
--- are covered by the root that the agents approved, and by every root that was signed since.
+-- are covered by the root that the agents approved, and by every root that was signed since. recompute_block_roots does
+-- the same in parts, for several connections.
 
 create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
@@ -497,6 +527,24 @@ end
 $function$;
 comment on function recompute_log_root is
   'The same as log_root, from the rows alone: stored nodes are looked at only where rows are archived.';
+create function recompute_block_roots(table_name text, from_id bigint, to_id bigint) returns bytea
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+begin
+  perform _check_log_size(table_name, to_id);
+  if from_id is null or from_id not between 1 and to_id or from_id % 256 <> 1 then
+    raise exception 'rows % to % of % are no blocks', coalesce(from_id::text, 'NULL'), to_id, table_name
+      using errcode = '22023', hint = 'Begin with the first row of a block of 256: 1, 257, 513 and so on.';
+  end if;
+  return _log_level(table_name, 8, from_id - 1, to_id, use_stored => false);
+end
+$function$;
+comment on function recompute_block_roots is
+  'The root over each block of 256 rows from from_id to to_id, from the rows alone, 32 bytes each, concatenated; the '
+  'last block may end before its 256th row. Over all of them the root of the log follows, so ranges can be recomputed '
+  'side by side.';
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable
 set search_path from current
@@ -933,8 +981,9 @@ comment on function verify_checkpoint is
 perform _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.
 perform _grant('execute on routine',
-              '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof, verify_inclusion,
-                verify_consistency, find_log_damage, guards_hash, checkpoint_facts, verify_checkpoint, wal_position,
+              '{seal_log, seal_logs, log_root, recompute_log_root, recompute_block_roots, inclusion_proof,
+                consistency_proof, verify_inclusion, verify_consistency, find_log_damage, guards_hash,
+                checkpoint_facts, verify_checkpoint, wal_position,
                 _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_stored_nodes,
                 _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to,
                 _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');

@@ -57,7 +57,6 @@ drop function _growth_of;
 drop function retention_plan;
 drop function _archivable_by_age;
 drop function _last_id_before;
-drop function _create_at_home;
 drop function _prune_batch;
 drop function _prune_rows;
 drop function _require_root;

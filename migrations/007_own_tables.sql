@@ -558,6 +558,7 @@ declare
   problem    text;
   row_count  bigint;
 begin
+  perform _require_primary('chain_table');
   if open_in_lockdown is null then
     raise exception 'open_in_lockdown is true or false, not NULL' using errcode = '22023';
   elsif current_setting('transaction_isolation') <> 'read committed' then
@@ -620,6 +621,7 @@ declare
   added     text[];
   problem   text;
 begin
+  perform _require_primary('extend_table');
   if not (_chain_or_error(table_name)).is_own then
     raise exception '% is a table of alpha-db itself', quote_ident(table_name)
       using errcode = '42809', table = table_name, hint = 'Name a table that chain_table put under the chain.';
@@ -1580,7 +1582,12 @@ begin
   end if;
   execute format('lock table only %I.%I in access share mode', place.nspname, place.relname);
   if current_setting('transaction_isolation') <> 'read committed'
-     and _snapshot_sees(pg_sequence_last_value('writer_table_changes'::regclass)) is not true then
+     -- A standby cannot read the mark, and a crash or a promotion sets it back. What is compared agrees in a snapshot
+     -- unless the table was truncated or rewritten since: then its file is another one than that snapshot's pg_class
+     -- has.
+     and coalesce(not _snapshot_sees(pg_sequence_last_value('writer_table_changes'::regclass)),
+                  pg_relation_filenode(relation) is distinct from
+                  (select c.relfilenode from pg_class as c where c.oid = relation)) then
     raise exception 'a history has grown since this transaction''s snapshot'
       using errcode = '40001', hint = 'Compare in READ COMMITTED, or run the transaction again.';
   end if;
@@ -1841,7 +1848,7 @@ declare
   excluded     text[];
   differences  bigint;
 begin
-  perform _refuse_citus(), _refuse_untrackable(relation);
+  perform _require_primary('track_table'), _refuse_citus(), _refuse_untrackable(relation);
   select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
          format('%I.%I', n.nspname, c.relname) as sql,
          array(select a.attname::text
@@ -1942,6 +1949,7 @@ declare
   name   text := _tracked_or_error("table");
   place  record;
 begin
+  perform _require_primary('untrack_table');
   lock table only lock_migrations in share update exclusive mode;
   perform _require_guards(format('%s cannot be untracked', name));
   -- Wherever they are, if the table has another name now; none if it is gone.
@@ -2758,6 +2766,7 @@ as $function$
 declare
   segment archived_segments;
 begin
+  perform _require_primary('prune_archived');
   if batch is null or batch not between 256 and 65536 then
     raise exception 'rows are removed 256 to 65,536 at a time, not %', coalesce(batch::text, 'NULL')
       using errcode = '22023', hint = 'Give a number between them. The default is 1024.';
@@ -2793,17 +2802,6 @@ $function$;
 comment on function _prune_batch is
   'Removes the next rows of an approved segment, at most batch of them; is_first has the signatures checked. deleted '
   'is 0 when all are gone. start_id is the last row that is removed, through_id the last one that is archived.';
--- A procedure that commits can pin no search_path: each name in it is qualified.
-create function _create_at_home(template text) returns void
-language plpgsql
-set search_path from current
-as $function$
-begin
-  execute _fill(template, 'home', current_schema());
-end
-$function$;
-comment on function _create_at_home is
-  'Creates what a template says, with {home:I} filled in: the schema of this installation.';
 perform _create_at_home($template$
 create procedure prune_archived(table_name text, batch integer default 1024, inout result jsonb default null)
 language plpgsql

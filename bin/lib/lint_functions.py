@@ -49,7 +49,7 @@ UNPINNED = {
     "_finish_rollback",
 }
 # What commits may have no SET clause: every name in these is qualified (tests/chain/test_append.py attacks them).
-UNPINNED |= {"_begin_append", "append_webhook", "append_decision", "prune_archived"}
+UNPINNED |= {"_begin_append", "append_webhook", "append_decision", "prune_archived", "seal_logs"}
 UNPINNED |= {"append_signal", "append_ai_debate", "append_order", "append_order_event"}
 UNPINNED |= {"append_signals", "append_ai_debates", "append_orders", "append_order_events", "append_row"}
 IGNORED_IN_UNPINNED = {"PS001", "PS005", "PS016", "PS017"}

@@ -19,7 +19,9 @@ import psycopg
 
 from alpha_db.objects import may_fit, ours, routines, signature
 from alpha_db.sqlstates import (
+    CONFLICT,
     HINTS,
+    READ_AGAIN,
     RULES,
     column_of,
     hint_about_memory,
@@ -220,6 +222,10 @@ class RetryNeeded(AlphaDbError, states="40001 40P01"):
     """The transaction lost a race (serialization failure or deadlock): run it again."""
 
 
+class RecoveryConflict(RetryNeeded):
+    """A standby ended what was reading, because replaying what the primary did could not wait for it: read again."""
+
+
 class NotInstalled(AlphaDbError):
     """alpha-db's objects are not there: not migrated, another schema, or another database."""
 
@@ -240,7 +246,7 @@ class LockTimeout(AlphaDbError, states="55P03"):
     """A lock was not to be had in time."""
 
 
-class ConnectionFailed(AlphaDbError, states="08 25P03 25P04 28 3D000 53300 57P01 57P02 57P03 57P05"):
+class ConnectionFailed(AlphaDbError, states="08 25P03 25P04 28 3D000 53300 57P01 57P02 57P03 57P04 57P05"):
     """The server could not be reached, refused the login, or went away."""
 
 
@@ -292,6 +298,14 @@ def shown(value: object, most: int = 60) -> str:
     return {"dict": "an object", "list": "an array"}.get(type(value).__name__, f"a {type(value).__name__}")
 
 
+def is_recovery_conflict(problem: BaseException) -> bool:
+    """Return whether a standby cancelled the statement or ended the session, because replaying could not wait."""
+    if not isinstance(problem, psycopg.Error):
+        return isinstance(problem, RecoveryConflict)
+    where, said = problem.diag.source_function, problem.diag.message_primary or ""
+    return problem.sqlstate in ("40001", "40P01") and (where in CONFLICT or "with recovery" in said)
+
+
 # A missing relation or function means "not installed" only if it is one of ours: a caller's own typo is not.
 _MISSING = ("42P01", "42883", "42704", "3F000")
 _INSTALL = (
@@ -322,6 +336,8 @@ def from_database(exc: psycopg.Error) -> AlphaDbError:
         detail = None  # PostgreSQL shows the whole row
     elif state == "54001":
         hint = HINTS[state]  # PostgreSQL's is to raise a limit of the server
+    elif is_recovery_conflict(exc):
+        cls, hint = RecoveryConflict, READ_AGAIN
     elif state == "53200":
         hint = hint_about_memory(message) or hint
     name = ours(message) if state in (*_MISSING, "42501") else None

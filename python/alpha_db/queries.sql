@@ -278,7 +278,7 @@ from verify_chain_integrity(
   engage_lockdown => %(engage_lockdown)s::boolean);
 
 -- name: verification_plan
-select table_name, from_id, to_id, is_full
+select table_name, from_id, to_id, is_full, turn
 from verification_plan(since_last => %(since_last)s::boolean, full_every => %(full_every)s::integer);
 
 -- name: every_chain
@@ -297,7 +297,8 @@ select table_name, problems from changed_guards();
 
 -- name: record_verification
 select record_verification(
-  is_full => %(is_full)s::boolean, last_ids => %(last_ids)s::jsonb, rows_checked => %(rows_checked)s::bigint);
+  is_full => %(is_full)s::boolean, last_ids => %(last_ids)s::jsonb, rows_checked => %(rows_checked)s::bigint,
+  full_every => %(full_every)s::integer, turn => %(turn)s::integer);
 
 -- name: logins_without_timeouts
 select role, member_of, lacks from logins_without_timeouts();
@@ -427,6 +428,9 @@ call append_decision(
   state_hash => %(state_hash)s::pg_catalog.text, decision_maker => %(decision_maker)s::pg_catalog.text,
   decided_at => %(decided_at)s::pg_catalog.timestamptz);
 
+-- name: heartbeat
+select heartbeat()::text::bigint as transaction;
+
 -- name: replay_lag
 select in_recovery, seconds from replay_lag();
 
@@ -548,8 +552,11 @@ select consistency_proof(table_name => %(table_name)s::text, size1 => s.size1, s
 from unnest(%(sizes)s::bigint[]) with ordinality as s(size1, place)
 order by s.place;
 
--- name: row_hashes
-select t.row_hash::text from only {} as t where t.id between 1 and %(size)s::bigint order by t.id;
+-- name: recompute_block_roots
+-- Of several ranges, in their order.
+select recompute_block_roots(table_name => %(table_name)s::text, from_id => r.from_id, to_id => r.to_id) as roots
+from unnest(%(from_ids)s::bigint[], %(to_ids)s::bigint[]) with ordinality as r(from_id, to_id, place)
+order by r.place;
 
 -- name: row_hashes_after
 select t.row_hash::text from only {} as t where t.id > %(after)s::bigint order by t.id;

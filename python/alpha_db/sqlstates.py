@@ -11,6 +11,9 @@ _FACTS = tomllib.loads(resources.files("alpha_db").joinpath("sqlstates.toml").re
 HINTS: dict[str, str] = _FACTS["hints"]
 #: CHECK of a table that applications write: its column, and what it allows.
 RULES: dict[str, list[str]] = _FACTS["rules"]
+#: The hint for a conflict with recovery on a standby, and the functions of PostgreSQL that raise it, in any language.
+READ_AGAIN: str = _FACTS["conflict"]["hint"]
+CONFLICT: list[str] = _FACTS["conflict"]["functions"]
 _ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
 
 

@@ -41,3 +41,15 @@ $function$;
 comment on function _fill is
   'The template with its placeholders filled in: {name:I} an identifier, {name:L} a literal, {name:s} SQL as it '
   'stands.';
+
+-- A procedure that commits can pin no search_path: each name in it is qualified.
+create function _create_at_home(template text) returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  execute _fill(template, 'home', current_schema());
+end
+$function$;
+comment on function _create_at_home is
+  'Creates what a template says, with {home:I} filled in: the schema of this installation.';

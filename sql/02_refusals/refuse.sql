@@ -123,3 +123,21 @@ end
 $function$;
 comment on function _refuse is
   'Writes the log line "alpha-db attempt {json}", counts the attempt, and raises the code. Never returns.';
+
+create function _require_primary(what text) returns void
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if pg_is_in_recovery() then
+    raise exception '% writes, and this server is a standby, where nothing can be written', what
+      using errcode = '25006', hint = 'Connect to the primary, and call it there.';
+  elsif current_setting('transaction_read_only') = 'on' then
+    raise exception '% writes, and this transaction is read-only', what
+      using errcode = '25006', hint = 'Call it in a transaction that may write.';
+  end if;
+end
+$function$;
+comment on function _require_primary is
+  'Raises 25006 on a standby and in a read-only transaction. What takes a lock before it writes calls it first, or '
+  'PostgreSQL would complain about LOCK TABLE. What inserts at once does without: PostgreSQL''s own error is clear.';

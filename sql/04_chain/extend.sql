@@ -17,6 +17,7 @@ declare
   present  text[];
   tail_id  bigint;
 begin
+  perform _require_primary('chain_extend');
   perform _chain_or_error(table_name);
   execute format('lock table only %I in share update exclusive mode', 'lock_' || table_name);
   select array_agg(h.column_name order by h.place) into present from _hashed_columns(table_name) as h;
@@ -84,6 +85,7 @@ language plpgsql security definer
 set search_path from current
 as $function$
 begin
+  perform _require_primary('chain_limit');
   perform _chain_or_error(table_name);
   if row_limit is null or row_limit not between 65536 and 134217728 then
     raise exception 'a row may print to 65,536 bytes at least and 134,217,728 at most, not to %',

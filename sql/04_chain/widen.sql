@@ -100,6 +100,7 @@ declare
   change    text;
   problem   text;
 begin
+  perform _require_primary('widen_column');
   if table_name is null or column_name is null or length is null then
     raise exception 'widen_column needs a table, a column and a length'
       using errcode = '22023', hint = 'For example: select widen_column(''signals'', ''symbol'', 40).';

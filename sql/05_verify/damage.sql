@@ -70,10 +70,11 @@ exception
   when undefined_table or undefined_function or undefined_object or undefined_column then
     return;  -- without lockdown_events there are no releases, and damage is damage
   when lock_not_available then
-    -- Without an alarm nothing was ever released; while one stands, another one harms nobody.
-    if pg_sequence_last_value('lockdown_alarm'::regclass)
-         is not distinct from pg_sequence_last_value('lockdown_lifted'::regclass)
-       and pg_sequence_last_value('lockdown_alarm'::regclass) is not null then
+    -- Without an alarm nothing was ever released; while one stands, another one harms nobody. On a standby, and after
+    -- a crash, it is not known whether it stands.
+    if coalesce(pg_sequence_last_value('lockdown_alarm'::regclass)
+                  = pg_sequence_last_value('lockdown_lifted'::regclass),
+                pg_sequence_last_value('lockdown_alarm'::regclass) is not null) then
       raise;
     end if;
 end

@@ -1,5 +1,11 @@
 -- Which ranges a verification run reads. A run that reads only what is new costs little; so that an edit of an old row
--- is found too, each run also reads a part of the older rows, and at least one run in full_every reads all.
+-- is found too, each run also reads a turn of the older rows.
+--
+-- The older rows are divided by their ids: blocks of 16,384 are dealt out to the turns 0 to full_every - 1, like cards.
+-- A block keeps its turn, however the log grows or is archived, and a run takes the turn after that of the run before.
+-- So any full_every runs in a row read every row that was there at the first of them, and none of them is long. Only a
+-- run that cannot say whose turn it is reads every row: the first one, and one with another full_every than the run
+-- before. Most chains have one block, so the first block of each chain has another turn than that of the next chain.
 
 create function _split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
@@ -13,52 +19,70 @@ as $function$
 $function$;
 comment on function _split_range is 'A range of ids in parts of so many; none if it is empty.';
 
-create function _recorded_runs(out last_heads jsonb, out full_heads jsonb, out turn bigint)
+create function _recorded_turn(full_every integer, out last_heads jsonb, out turn integer)
 language plpgsql stable
 set search_path from current
 as $function$
-declare
-  last_run  bigint;
-  last_full bigint;
 begin
-  select max(r.id), max(r.id) filter (where r.is_full) into last_run, last_full from only verification_runs as r;
-  select r.heads into last_heads from only verification_runs as r where r.id = last_run;
-  select r.heads into full_heads from only verification_runs as r where r.id = last_full;
-  turn := last_run - last_full;  -- ids have no gaps
+  select r.heads, case when r.is_full then 0
+                       when r.full_every = _recorded_turn.full_every then (r.turn + 1) % r.full_every end
+    into last_heads, turn
+  from only verification_runs as r order by r.id desc limit 1;
 exception when others then
   turn := null;  -- verification_runs has a verdict of its own; without it every row is read
 end
 $function$;
-comment on function _recorded_runs is
-  'How far the last recorded run and the last full one read each chain, and how many runs there were since the full '
-  'one; turn is null if there is none, or it cannot be read.';
+comment on function _recorded_turn is
+  'How far the last recorded run read each chain, and whose turn it is after it; turn is null if that is not known, so '
+  'that every row is to be read.';
 
-create function _chains_to_read(last_heads jsonb, full_heads jsonb)
-returns table (table_name text, last_id bigint, known_to bigint, full_to bigint, starts_behind bigint)
+create function _ranges_of_turn(
+  starts_behind bigint, known_to bigint, place integer, turn integer, full_every integer, rows_per_range bigint)
+returns table (from_id bigint, to_id bigint)
+language sql immutable
+set search_path from current
+as $function$
+  -- Block b has the ids b * 16384 + 1 to (b + 1) * 16384, and the turn (b + place) % full_every.
+  select r.from_id, r.to_id
+  from (select starts_behind >> 14 as index) as f
+  cross join lateral generate_series(
+    f.index + (((turn - place - f.index) % full_every) + full_every) % full_every, (known_to - 1) >> 14,
+    full_every) as b(index)
+  cross join lateral _split_range(greatest(b.index << 14, starts_behind) + 1, least((b.index + 1) << 14, known_to),
+                                  rows_per_range) as r
+  where known_to > starts_behind
+  order by r.from_id;
+$function$;
+comment on function _ranges_of_turn is
+  'The ranges of the older rows of a chain, those after starts_behind up to known_to, that a turn reads. place shifts '
+  'the turns of a chain against those of others.';
+
+create function _chains_to_read(last_heads jsonb)
+returns table (table_name text, last_id bigint, known_to bigint, starts_behind bigint, place integer)
 language sql stable
 set search_path from current
 as $function$
   -- A forged id must not overflow what is added to it. Of a chain without rows there is nothing to read.
   select n.table_name, least(coalesce(n.last_id, n.start), 4611686018427387904),
-         greatest(least(coalesce(n.known_to, 0), coalesce(n.last_id, 0)), n.start),
-         greatest(least(coalesce(n.full_to, 0), coalesce(n.last_id, 0), 4611686018427387904), n.start),
-         n.start
-  from (select c.table_name, c.place, (_proven_start(c.table_name)).id as start,
+         greatest(least(coalesce(n.known_to, 0), coalesce(n.last_id, 0), 4611686018427387904), n.start),
+         n.start, n.position
+  from (select c.table_name, c.place, k.position, (_proven_start(c.table_name)).id as start,
                (last_heads -> c.table_name ->> 'id')::bigint as known_to,
-               (full_heads -> c.table_name ->> 'id')::bigint as full_to,
                -- of a table that cannot be read now, what is known of it
                coalesce(c.last_id, case when c.error_code is not null
                                         then (last_heads -> c.table_name ->> 'id')::bigint end) as last_id
         from chain_status() with ordinality
-             as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)) as n
+             as c(table_name, last_id, head_hash, last_created_at, error_code, problem, place)
+        left join only chains as k on k.table_name = c.table_name) as n
   order by n.place;
 $function$;
 comment on function _chains_to_read is
-  'Each chain with its last row, how far the last run and the last full one read it, and behind which row it starts.';
+  'Each chain with its last row, how far the last run read it, behind which row it starts, and its place in the '
+  'register.';
 
 create function verification_plan(
   since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
-returns table (table_name text, from_id bigint, to_id bigint, is_full boolean)
+returns table (table_name text, from_id bigint, to_id bigint, is_full boolean, turn integer)
 language plpgsql stable security definer
 set search_path from current
 set row_security = off
@@ -76,34 +100,32 @@ begin
       using errcode = '22023';
   end if;
   if not _is_registered() then
-    return query select 'chains', null::bigint, null::bigint, true;
+    return query select 'chains', null::bigint, null::bigint, true, null::integer;
     return;
   end if;
-  select r.* into recorded from _recorded_runs() as r;
-  is_full := not since_last or recorded.turn is null or recorded.turn + 1 >= full_every;
-  for chain in
-    select c.*, (c.full_to - c.starts_behind)::numeric as rows_known
-    from _chains_to_read(recorded.last_heads, recorded.full_heads) as c
-  loop
-    if is_full then
+  select r.* into recorded from _recorded_turn(full_every) as r;
+  is_full := not since_last or full_every = 1 or recorded.turn is null;
+  turn := case when not is_full then recorded.turn end;
+  for chain in select c.* from _chains_to_read(recorded.last_heads) as c loop
+    -- A forged id that a run recorded must not make a plan without end, either.
+    if is_full or (chain.known_to - chain.starts_behind) / 16384 / full_every > 100000 then
       chain.known_to := chain.starts_behind;
-    else
-      -- What the last full run read has had its turn when the next one is due.
-      return query
-        select chain.table_name, r.from_id, r.to_id, false
-        from _split_range(
-               chain.starts_behind + div(chain.rows_known * recorded.turn, full_every - 1)::bigint + 1,
-               chain.starts_behind + div(chain.rows_known * (recorded.turn + 1), full_every - 1)::bigint,
-               rows_per_range) as r;
     end if;
-    -- The last range has no end, so that rows written meanwhile are read; the first of a full run has no beginning.
+    -- The first range has no beginning, so that rows before the first are found. The last has no end, so that rows
+    -- written meanwhile are read.
     return query
+      select chain.table_name, nullif(r.from_id, chain.starts_behind + 1), r.to_id, verification_plan.is_full,
+             verification_plan.turn
+      from _ranges_of_turn(chain.starts_behind, chain.known_to, chain.place, verification_plan.turn, full_every,
+                           rows_per_range) as r
+      union all
       select chain.table_name, nullif(r.from_id, chain.starts_behind + 1),
-             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full
+             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full, verification_plan.turn
       from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
 $function$;
 comment on function verification_plan is
   'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no '
-  'recorded run has read and a turn of the older ones; at least one run in full_every reads all of them.';
+  'recorded run has read and a turn of the older ones; any full_every runs in a row read all of them. turn is null if '
+  'all rows are read.';

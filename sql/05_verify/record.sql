@@ -2,7 +2,9 @@
 -- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten. The trigger's
 -- function calls _lowered_counters (06_guards/verify.sql), and 06_guards/attach.sql attaches it.
 
-create function record_verification(is_full boolean, last_ids jsonb, rows_checked bigint) returns bigint
+create function record_verification(
+  is_full boolean, last_ids jsonb, rows_checked bigint, full_every integer default null, turn integer default null)
+returns bigint
 language plpgsql security definer
 set search_path from current
 set row_security = off
@@ -15,6 +17,13 @@ declare
   event_id  bigint;
   compared  chain_verdict;
 begin
+  if turn is not null and (is_full or turn not between 0 and coalesce(full_every, 0) - 1) then
+    raise exception 'turn % of % is none', turn, coalesce(full_every::text, 'NULL')
+      using errcode = '22023', hint = 'Give turn as verification_plan does, with the full_every that it was given.';
+  end if;
+  if turn is null then
+    full_every := null;
+  end if;
   for item in
     select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
     from (select * from jsonb_each(last_ids) where value <> 'null') as e
@@ -43,16 +52,18 @@ begin
     end if;
     heads := heads || jsonb_build_object(item.table_name, jsonb_build_object('id', item.id, 'row_hash', stored));
   end loop;
-  insert into verification_runs (is_full, heads, rows_checked)
-  values (record_verification.is_full, heads, record_verification.rows_checked)
+  insert into verification_runs (is_full, full_every, turn, heads, rows_checked)
+  values (record_verification.is_full, record_verification.full_every, record_verification.turn, heads,
+          record_verification.rows_checked)
   returning id into event_id;
   return event_id;
 end
 $function$;
 comment on function record_verification is
   'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named '
-  'keep what is remembered of them. Returns the id of the row of verification_runs. Raises 22023 for a row that is not '
-  'there. What app_auditor records here is believed.';
+  'keep what is remembered of them. full_every and turn are those of the plan; after a run without them that was not '
+  'full the next one reads every row. Returns the id of the row of verification_runs. Raises 22023 for a row that is '
+  'not there. What app_auditor records here is believed.';
 
 create function _check_verification_run() returns trigger
 language plpgsql security definer

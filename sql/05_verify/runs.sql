@@ -1,21 +1,29 @@
--- What a verification run remembers: how far it read each chain, the hash that stood there, and where the counters
--- stood, that of lockdown_alarm (08_lockdown/events.sql), too, once it is there.
+-- What a verification run remembers: which rows it read (plan.sql), how far it read each chain, the hash that stood
+-- there, and where the counters stood, that of lockdown_alarm (08_lockdown/events.sql), too, once it is there.
 
 create table verification_runs (
   id            bigserial    not null,
   is_full       boolean      not null,
+  full_every    integer      null,
+  turn          integer      null,
   heads         jsonb        not null,
   rows_checked  bigint       not null,
   recorded_by   text         not null,
   counters      jsonb        not null,
   row_hash      char(64)     not null,
   created_at    timestamptz  not null,
-  constraint verification_runs_pkey primary key (id)
+  constraint verification_runs_pkey primary key (id),
+  constraint verification_runs_turn_is_one_of_full_every
+    check ((full_every is null) = (turn is null) and (turn is null or not is_full and turn >= 0 and turn < full_every))
 );
 comment on table  verification_runs              is
   'Verification runs that found nothing wrong: what the next one need not read again. Append-only and chained.';
 comment on column verification_runs.id           is 'Position in the chain.';
 comment on column verification_runs.is_full      is 'Whether it read every row.';
+comment on column verification_runs.full_every   is
+  'In how many runs every row is read; null if this one read every row, or it is not known.';
+comment on column verification_runs.turn         is
+  'Which of them this is, from 0. The last one, full_every - 1, ends a sweep: every row has been read since it began.';
 comment on column verification_runs.heads        is
   'For each table the last row that was read: {"signals": {"id": 5, "row_hash": "…"}}.';
 comment on column verification_runs.rows_checked is 'How many rows it read.';

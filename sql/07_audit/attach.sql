@@ -43,9 +43,9 @@ select _chain_attach('webhook_deliveries', open_in_lockdown => true,  is_interna
 $statements$);
 
 -- Most payloads say the very price and quantity, or none. Only for the others is it worth to look closer.
-select _chain_attach('signals',            open_in_lockdown => false, is_internal => false, validation => $statements$
+select _chain_attach('signals', open_in_lockdown => false, is_internal => false, validation => _fill($statements$
   if new.correlation_id is null then
-    new.correlation_id := gen_random_uuid();
+    new.correlation_id := {new_uuid:s};
   end if;
   if new.delivery_id is not null then
     perform _require_delivery(tg_argv[0], new.delivery_id);
@@ -54,7 +54,7 @@ select _chain_attach('signals',            open_in_lockdown => false, is_interna
     perform _require_digits(tg_argv[0], 'price', new.raw_payload -> 'price', new.price),
             _require_digits(tg_argv[0], 'quantity', new.raw_payload -> 'quantity', new.quantity);
   end if;
-$statements$);
+$statements$, 'new_uuid', _uuid_generator()));
 
 select _chain_attach('ai_debates',         open_in_lockdown => false, is_internal => false, validation => $statements$
   if new.correlation_id is not null then

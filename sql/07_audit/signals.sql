@@ -11,7 +11,7 @@
 
 create table signals (
   id              bigserial      not null,
-  correlation_id  uuid           not null  default gen_random_uuid(),
+  correlation_id  uuid           not null,
   signal_id       varchar(64)    not null,
   symbol          varchar(20)    not null,
   side            varchar(10)    not null,
@@ -34,6 +34,7 @@ create table signals (
   constraint signals_price_is_positive check (price > 0),
   constraint signals_quantity_is_positive check (quantity > 0)
 );
+select _default_uuid('signals', 'correlation_id');
 create index signals_created_at_idx on signals (created_at);
 create index signals_delivery_id_idx on signals (delivery_id);
 comment on table  signals                is 'Signals as they arrived, one row each. Append-only, hash-chained.';

@@ -119,7 +119,7 @@ begin
   if is_new then
     insert into {home:I}.signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
                                        hmac_verified, delivery_id)
-    values (coalesce(correlation_id, pg_catalog.gen_random_uuid()), signal_id, symbol, side, price, quantity,
+    values (correlation_id, signal_id, symbol, side, price, quantity,
             raw_payload, source_ip, coalesce(hmac_verified, false), delivery_id)
     on conflict on constraint signals_signal_id_key do nothing
     returning s.id, s.correlation_id, s.row_hash into id, correlation_id, row_hash;

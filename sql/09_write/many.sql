@@ -65,7 +65,8 @@ begin
     errcode = code, message = problem.message,
     detail = concat_ws(' ', 'Element ' || place || '.', coalesce(nullif(problem.detail, ''), 'Nothing was recorded.')),
     hint = coalesce(nullif(problem.hint, ''),
-                    case when code ~ '^(2|42|AUD)' then 'Mend the element, and send the array again.'
+                    case when code = '25006' then 'Send the array to the primary, in a transaction that may write.'
+                         when code ~ '^(2|42|AUD)' then 'Mend the element, and send the array again.'
                          else 'Send the array again.' end),
     column = problem.column_name, constraint = problem.constraint_name,
     table = problem.table_name;
@@ -86,7 +87,7 @@ begin
   -- What is large is left out, and nearly all that would be refused.
   insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
                        delivery_id)
-  select coalesce(e.correlation_id, gen_random_uuid()), e.signal_id, e.symbol, e.side, e.price, e.quantity,
+  select e.correlation_id, e.signal_id, e.symbol, e.side, e.price, e.quantity,
          e.raw_payload, e.source_ip, coalesce(e.hmac_verified, false), e.delivery_id
   from rows from (
          jsonb_to_recordset(signals) as (signal_id text, symbol text, side text, price numeric, quantity numeric,

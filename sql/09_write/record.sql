@@ -47,7 +47,7 @@ begin
   if not found then
     insert into signals as s (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip,
                               hmac_verified, delivery_id)
-    values (coalesce(record_signal.correlation_id, gen_random_uuid()), record_signal.signal_id, record_signal.symbol,
+    values (record_signal.correlation_id, record_signal.signal_id, record_signal.symbol,
             record_signal.side, record_signal.price::numeric, record_signal.quantity::numeric,
             record_signal.raw_payload, record_signal.source_ip, coalesce(record_signal.hmac_verified, false),
             record_signal.delivery_id)

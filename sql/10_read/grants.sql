@@ -28,7 +28,8 @@ select _grant('select on', '{vw_trade_audit_full, vw_kill_switch_events, vw_unpr
 -- Functions for everyone with one of our roles
 
 select _grant('execute on routine', '{_sees_every_row, rejected_attempts, lockdown_status,
-                                      lock_holders, replay_lag, logins_without_timeouts}',
+                                      lock_holders, replay_lag, heartbeat, _require_primary,
+                                      logins_without_timeouts}',
               '{app_trading, app_auditor, app_risk}');
 
 -- Writing, and what the writing functions and the domains' checks call

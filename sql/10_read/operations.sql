@@ -81,8 +81,23 @@ as $function$
               then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::double precision end;
 $function$;
 comment on function replay_lag is
-  'Whether this is a standby, and how long ago the last transaction that it replayed was committed on the primary. On '
-  'an idle primary that grows too: a standby alone cannot show whether it is behind.';
+  'Whether this is a standby, and how long ago the last transaction that it replayed was committed on the primary. If '
+  'the primary is idle that grows, too, unless heartbeat() is called there: a standby alone cannot tell the two apart.';
+
+create function heartbeat() returns xid8
+language plpgsql
+set search_path from current
+as $function$
+begin
+  perform _require_primary('heartbeat');
+  -- A transaction with an id commits with a record in the write-ahead log, even if it wrote nothing. Anyone may take an
+  -- id, so this gives no role what it had not.
+  return pg_current_xact_id();
+end
+$function$;
+comment on function heartbeat is
+  'Takes a transaction id and writes no row, so that the commit reaches every standby: what reads there sees by '
+  'replay_lag() that the primary lives, even if nothing else is written. Raises 25006 on a standby.';
 
 create function logins_without_timeouts()
 returns table (role text, member_of text[], lacks text[])

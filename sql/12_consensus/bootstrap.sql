@@ -68,6 +68,7 @@ declare
   unsigned  text;
   message   text;
 begin
+  perform _require_primary('bootstrap_agents');
   lock table only lock_agents in share update exclusive mode;
   if exists (select from only agents as a) then
     perform _refuse_consensus(

@@ -155,6 +155,7 @@ declare
   damage   jsonb;
   stored   proposals;
 begin
+  perform _require_primary('propose');
   perform _refuse_short_signature(signature, 'proposal_message');
   perform _check_proposal(proposal_id, kind, payload, reason, expires_at);
   key := _key_of_active(proposer, 'proposer');

@@ -111,6 +111,7 @@ declare
   standing    bigint;
   damage      jsonb;
 begin
+  perform _require_primary('vote');
   select * into proposal from only proposals as p where p.proposal_id = vote.proposal_id;
   if not found then
     perform _refuse_consensus(

@@ -189,8 +189,9 @@ comment on function verify_checkpoint is
 select _grant('select on', '{log_nodes}', '{app_auditor}');
 -- The functions below the public ones run with the auditor's rights, too.
 select _grant('execute on routine',
-              '{seal_log, log_root, recompute_log_root, inclusion_proof, consistency_proof, verify_inclusion,
-                verify_consistency, find_log_damage, guards_hash, checkpoint_facts, verify_checkpoint, wal_position,
+              '{seal_log, seal_logs, log_root, recompute_log_root, recompute_block_roots, inclusion_proof,
+                consistency_proof, verify_inclusion, verify_consistency, find_log_damage, guards_hash,
+                checkpoint_facts, verify_checkpoint, wal_position,
                 _is_hashes, _check_log_size, _consistency_ranges, _log_subtree, _log_level, _log_stored_nodes,
                 _log_root_if_any, _log_row_hash, _log_leaves, _refuse_leaves, _log_unbroken_to,
                 _log_tail, _merkle_parents, _merkle_root, _merkle_path}', '{app_auditor}');

@@ -1,7 +1,8 @@
 -- Roots, inclusion proofs (PATH) and consistency proofs (PROOF), of every size up to the tail, sealed or not
 --
 -- recompute_log_root is what verify_checkpoint uses: it never looks at stored nodes, but where rows are archived. Those
--- are covered by the root that the agents approved, and by every root that was signed since.
+-- are covered by the root that the agents approved, and by every root that was signed since. recompute_block_roots does
+-- the same in parts, for several connections.
 
 create function _check_log_size(table_name text, size bigint) returns void
 language plpgsql stable
@@ -45,6 +46,25 @@ end
 $function$;
 comment on function recompute_log_root is
   'The same as log_root, from the rows alone: stored nodes are looked at only where rows are archived.';
+
+create function recompute_block_roots(table_name text, from_id bigint, to_id bigint) returns bytea
+language plpgsql stable
+set search_path from current
+set row_security = off
+as $function$
+begin
+  perform _check_log_size(table_name, to_id);
+  if from_id is null or from_id not between 1 and to_id or from_id % 256 <> 1 then
+    raise exception 'rows % to % of % are no blocks', coalesce(from_id::text, 'NULL'), to_id, table_name
+      using errcode = '22023', hint = 'Begin with the first row of a block of 256: 1, 257, 513 and so on.';
+  end if;
+  return _log_level(table_name, 8, from_id - 1, to_id, use_stored => false);
+end
+$function$;
+comment on function recompute_block_roots is
+  'The root over each block of 256 rows from from_id to to_id, from the rows alone, 32 bytes each, concatenated; the '
+  'last block may end before its 256th row. Over all of them the root of the log follows, so ranges can be recomputed '
+  'side by side.';
 
 create function inclusion_proof(table_name text, id bigint, size bigint) returns bytea[]
 language plpgsql stable

@@ -8,4 +8,5 @@ begin
   end if;
 end
 $rollback_first$;
+drop procedure seal_logs;
 select _chain_detach('checkpoint_runs'), _forget_attempts('checkpoint_runs'), _forget_attempts('log_nodes');

@@ -44,8 +44,8 @@ end
 $function$;
 comment on function _seal_table is 'Stores the nodes that the leaves before last complete and that are not stored yet.';
 
-create function seal_log(table_name text default null, max_rows bigint default null)
-returns table (sealed_table text, sealed_from bigint, sealed_to bigint)
+create function seal_log(table_name text default null, max_rows bigint default 250000)
+returns table (sealed_table text, sealed_from bigint, sealed_to bigint, rows_left bigint)
 language plpgsql security definer
 set search_path from current
 set row_security = off
@@ -53,7 +53,9 @@ as $function$
 declare
   first  bigint;
   last   bigint;
+  tail   bigint;
 begin
+  perform _require_primary('seal_log');
   if table_name is not null then
     perform _chain_or_error(table_name);
   end if;
@@ -70,7 +72,8 @@ begin
   loop
     first := _log_next_node(sealed_table, 8) << 8;
     begin
-      last := first + greatest(least(_log_tail(sealed_table) - first, max_rows), 0) >> 8 << 8;
+      tail := _log_tail(sealed_table);
+      last := first + greatest(least(tail - first, max_rows), 0) >> 8 << 8;
       continue when last = first;
       perform _seal_table(sealed_table, last);
     exception when sqlstate 'AUD09' then
@@ -78,11 +81,38 @@ begin
     end;
     sealed_from := first + 1;
     sealed_to := last;
+    rows_left := (tail - last) >> 8 << 8;
     max_rows := max_rows - (last - first);
     return next;
   end loop;
 end
 $function$;
 comment on function seal_log is
-  'Extends the stored nodes of every log, or of one, to its tail, by at most max_rows rows, in whole blocks of 256; a '
-  'row for each log that grew. Takes no lock that a writer waits for.';
+  'Extends the stored nodes of every log, or of one, towards its tail, by at most max_rows rows, all if it is null, in '
+  'whole blocks of 256; a row for each log that grew, with how many rows remain to be sealed. Takes no lock that a '
+  'writer waits for.';
+
+select _create_at_home($template$
+create procedure seal_logs(table_name text default null, batch bigint default 250000, inout result jsonb default null)
+language plpgsql
+as $procedure$
+#variable_conflict use_variable
+declare
+  part    pg_catalog.int8;
+  sealed  pg_catalog.int8 := 0;
+begin
+  commit;  -- inside a transaction no batch could end
+  loop
+    select pg_catalog.sum(s.sealed_to operator(pg_catalog.-) s.sealed_from operator(pg_catalog.+) 1) into part
+    from {home:I}.seal_log(table_name, batch) as s;
+    commit;
+    exit when part is null;
+    sealed := sealed operator(pg_catalog.+) part;
+  end loop;
+  result := pg_catalog.jsonb_build_object('rows_sealed', sealed);
+end
+$procedure$;
+$template$);
+comment on procedure seal_logs is
+  'Seals every log, or one, to its tail, batch rows (256 or more) in each transaction. result is {rows_sealed}. Raises '
+  '42P01, 22023, and 2D000 inside a transaction.';

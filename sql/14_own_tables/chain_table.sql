@@ -86,6 +86,7 @@ declare
   problem    text;
   row_count  bigint;
 begin
+  perform _require_primary('chain_table');
   if open_in_lockdown is null then
     raise exception 'open_in_lockdown is true or false, not NULL' using errcode = '22023';
   elsif current_setting('transaction_isolation') <> 'read committed' then

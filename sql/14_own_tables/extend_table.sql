@@ -14,6 +14,7 @@ declare
   added     text[];
   problem   text;
 begin
+  perform _require_primary('extend_table');
   if not (_chain_or_error(table_name)).is_own then
     raise exception '% is a table of alpha-db itself', quote_ident(table_name)
       using errcode = '42809', table = table_name, hint = 'Name a table that chain_table put under the chain.';

@@ -156,7 +156,7 @@ declare
   excluded     text[];
   differences  bigint;
 begin
-  perform _refuse_citus(), _refuse_untrackable(relation);
+  perform _require_primary('track_table'), _refuse_citus(), _refuse_untrackable(relation);
   select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
          format('%I.%I', n.nspname, c.relname) as sql,
          array(select a.attname::text
@@ -260,6 +260,7 @@ declare
   name   text := _tracked_or_error("table");
   place  record;
 begin
+  perform _require_primary('untrack_table');
   lock table only lock_migrations in share update exclusive mode;
   perform _require_guards(format('%s cannot be untracked', name));
   -- Wherever they are, if the table has another name now; none if it is gone.

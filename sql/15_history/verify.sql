@@ -83,7 +83,12 @@ begin
   end if;
   execute format('lock table only %I.%I in access share mode', place.nspname, place.relname);
   if current_setting('transaction_isolation') <> 'read committed'
-     and _snapshot_sees(pg_sequence_last_value('writer_table_changes'::regclass)) is not true then
+     -- A standby cannot read the mark, and a crash or a promotion sets it back. What is compared agrees in a snapshot
+     -- unless the table was truncated or rewritten since: then its file is another one than that snapshot's pg_class
+     -- has.
+     and coalesce(not _snapshot_sees(pg_sequence_last_value('writer_table_changes'::regclass)),
+                  pg_relation_filenode(relation) is distinct from
+                  (select c.relfilenode from pg_class as c where c.oid = relation)) then
     raise exception 'a history has grown since this transaction''s snapshot'
       using errcode = '40001', hint = 'Compare in READ COMMITTED, or run the transaction again.';
   end if;

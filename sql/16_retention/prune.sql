@@ -153,6 +153,7 @@ as $function$
 declare
   segment archived_segments;
 begin
+  perform _require_primary('prune_archived');
   if batch is null or batch not between 256 and 65536 then
     raise exception 'rows are removed 256 to 65,536 at a time, not %', coalesce(batch::text, 'NULL')
       using errcode = '22023', hint = 'Give a number between them. The default is 1024.';
@@ -188,18 +189,6 @@ $function$;
 comment on function _prune_batch is
   'Removes the next rows of an approved segment, at most batch of them; is_first has the signatures checked. deleted '
   'is 0 when all are gone. start_id is the last row that is removed, through_id the last one that is archived.';
-
--- A procedure that commits can pin no search_path: each name in it is qualified.
-create function _create_at_home(template text) returns void
-language plpgsql
-set search_path from current
-as $function$
-begin
-  execute _fill(template, 'home', current_schema());
-end
-$function$;
-comment on function _create_at_home is
-  'Creates what a template says, with {home:I} filled in: the schema of this installation.';
 
 select _create_at_home($template$
 create procedure prune_archived(table_name text, batch integer default 1024, inout result jsonb default null)

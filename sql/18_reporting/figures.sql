@@ -96,7 +96,7 @@ as $function$
    from only verification_runs as v order by v.id desc limit 1)
   union all
   (select 'alpha_db_verification_last_full_timestamp_seconds', '{}', _seconds_of(v.created_at)
-   from only verification_runs as v where v.is_full order by v.id desc limit 1)
+   from only verification_runs as v where v.is_full or v.turn = v.full_every - 1 order by v.id desc limit 1)
   union all
   select 'alpha_db_verified_last_id', jsonb_build_object('table', h.table_name), h.last_id
   from _verified_heads() as h;

@@ -102,7 +102,8 @@ set search_path from current
 set timezone = 'UTC' set row_security = off set jit = off
 as $function$
   with runs as (
-    select r.created_at, r.is_full, r.rows_checked, r.created_at - lag(r.created_at) over by_id as pause,
+    select r.created_at, r.is_full or coalesce(r.turn = r.full_every - 1, false) as is_full, r.rows_checked,
+           r.created_at - lag(r.created_at) over by_id as pause,
            a.attempts - lag(a.attempts) over by_id as refused
     from only verification_runs as r
     cross join lateral (select coalesce(sum(c.value::bigint), 0)::bigint as attempts
@@ -118,7 +119,8 @@ as $function$
   order by r.created_at::date;
 $function$;
 comment on function verification_activity is
-  'Recorded verification runs by day (UTC), all of which found nothing wrong; longest_pause is the longest time that a '
+  'Recorded verification runs by day (UTC), all of which found nothing wrong; full_runs read every row, or the last '
+  'turn of them. longest_pause is the longest time that a '
   'run came after the one before. refused_attempts were counted since the run before, whenever they were made: a run '
   'remembers where the counters stood.';
 

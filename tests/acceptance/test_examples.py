@@ -143,8 +143,8 @@ def test_units_run_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> No
     commands = [
         found.partition(" --")[0].strip() for text in texts for found in re.findall(program, text, re.M)
     ]
-    assert sorted(commands) == ["verify-chain", "watch", "witness serve"]
-    assert [main([*command.split(), "--help"]) for command in commands] == [0, 0, 0]
+    assert sorted(commands) == ["risk heartbeat", "verify-chain", "watch", "witness serve"]
+    assert [main([*command.split(), "--help"]) for command in commands] == [0] * 4
     said = capsys.readouterr().out
     assert "Usage: alpha-db verify-chain" in said
     assert "Usage: alpha-db witness serve" in said

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
 from tests.fix_database import Connect, LoginRole
 from tests.risk.council import Council
@@ -26,10 +27,13 @@ def rows_read(ranges: list[Span], tail: int) -> list[int]:
     return [row for first, last in ranges for row in range(first or 1, (last or tail) + 1)]
 
 
-def record(connection: Connection, *, is_full: bool) -> int:
+def record(
+    connection: Connection, *, is_full: bool, full_every: int | None = None, turn: int | None = None
+) -> int:
     """Record a run that read every chain to its end."""
     heads = "(select jsonb_object_agg(table_name, last_id) from chain_status() where last_id is not null)"
-    return int(one(connection, f"select record_verification(%s, {heads}, 1)", [is_full]))
+    values = [is_full, full_every, turn]
+    return int(one(connection, f"select record_verification(%s, {heads}, 1, %s, %s)", values))
 
 
 @pytest.mark.parametrize("rows_per_range", [1, 3, 4, 100])
@@ -43,24 +47,112 @@ def test_a_full_plan_reads_every_row_once_and_has_no_ends(db: Connection, rows_p
     assert len(tables) == one(db, "select count(*) from chains")
 
 
-def test_runs_between_two_full_ones_read_new_rows_at_once_and_old_rows_in_turns(db: Connection) -> None:
+def planned(connection: Connection, every: int) -> tuple[int | None, list[Span]]:
+    """The turn that a run reads, and its ranges of signals; the run is recorded."""
+    plan = query(connection, "select * from verification_plan(true, %s)", [every])
+    turn = plan[0]["turn"]
+    assert {row["turn"] for row in plan} == {turn}
+    assert {row["is_full"] for row in plan} == {turn is None}
+    record(connection, is_full=turn is None, full_every=every, turn=turn)
+    return turn, [(row["from_id"], row["to_id"]) for row in plan if row["table_name"] == "signals"]
+
+
+def test_only_the_first_run_reads_all_rows_and_the_others_read_new_ones_and_a_turn(db: Connection) -> None:
     fill(db, signals=10)
     seen: list[list[int]] = []
-    every = 4
-    for run in range(2 * every):
+    for run in range(9):
         tail = one(db, "select max(id) from signals")
-        plan = query(db, "select * from verification_plan(true, %s)", [every])
-        ranges = [(r["from_id"], r["to_id"]) for r in plan if r["table_name"] == "signals"]
-        is_full = plan[0]["is_full"]
-        assert is_full == (run % every == 0)
+        turn, ranges = planned(db, 4)
+        assert turn == (None if run == 0 else (run - 1) % 4)
         seen.append(rows_read(ranges, tail))
-        assert record(db, is_full=is_full) == run + 1
         make_signal(db, 100 + run)
         # The row that was written since has not been missed, and none is read that is not there.
         assert set(seen[-1]) <= set(range(1, tail + 1))
         assert tail in seen[-1]
-    assert sorted(row for run in seen[1:4] for row in run) == list(range(1, 14))  # ten in turns, three new
-    assert seen[4] == list(range(1, 15))
+    assert seen[0] == list(range(1, 11))
+    # so few rows are one block, which has one turn in four
+    assert [len(rows) > 1 for rows in seen] == [True, *([turn == 2 for turn in range(4)] * 2)]
+    assert seen[3] == list(range(1, 14))
+
+
+def test_every_table_of_one_block_has_another_turn_than_the_next(db: Connection) -> None:
+    for table in ("signals", "ai_debates"):
+        assert one(db, "select count(*) from chains where table_name = %s", [table])
+    fill(db)
+    planned(db, 24)
+    turns: dict[str, int] = {}
+    for turn in range(24):
+        plan = query(db, "select * from verification_plan(true, 24)")
+        turns |= {row["table_name"]: turn for row in plan if row["to_id"] is not None}
+        planned(db, 24)
+    assert len({turns[table] for table in ("signals", "ai_debates", "order_execution", "order_events")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "every", "turn"),
+    [
+        ({"full_every": 4, "turn": 2}, 4, 3),
+        ({"full_every": 4, "turn": 3}, 4, 0),
+        ({"full_every": 4, "turn": 2}, 5, None),
+        ({"full_every": 4, "turn": 2}, 3, None),
+        ({"full_every": 4, "turn": 2}, 1, None),
+        ({"is_full": True}, 4, 0),
+        ({}, 4, None),  # by a program that does not say which turn it read
+    ],
+)
+def test_whose_turn_it_is(db: Connection, before: dict[str, Any], every: int, turn: int | None) -> None:
+    """A run that cannot go on with the turns of the last one reads every row: so no row waits longer than it should."""
+    make_signal(db, 1)
+    record(db, **({"is_full": False} | before))
+    assert planned(db, every)[0] == turn
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["false, '{}', 1, 4, 4", "false, '{}', 1, 4, -1", "false, '{}', 1, null, 0", "true, '{}', 1, 4, 0"],
+)
+def test_a_turn_that_is_none_is_not_recorded(db: Connection, said: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="turn"):
+        query(db, f"select record_verification({said})")
+
+
+@pytest.mark.reads_only
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    every=strategies.integers(2, 30),
+    place=strategies.integers(1, 1003),
+    first=strategies.integers(0, 29),
+    start=strategies.integers(0, 4).map(lambda blocks: blocks * 16_384 + blocks * 256),
+    grown=strategies.lists(strategies.integers(0, 60_000), min_size=30, max_size=30),
+)
+def test_any_full_every_runs_in_a_row_read_every_row_that_was_there(
+    db: Connection, every: int, place: int, first: int, start: int, grown: list[int]
+) -> None:
+    """Whatever the log grows by between the runs, and however it is archived before them."""
+    known = [start + sum(grown[: run + 1]) for run in range(every)]
+    found = query(
+        db,
+        "select r.from_id, r.to_id, %(known)s::bigint[] as known"
+        " from unnest(%(known)s::bigint[]) with ordinality as k(known_to, run)"
+        " cross join lateral _ranges_of_turn(%(start)s, k.known_to, %(place)s,"
+        "   ((%(first)s + k.run) %% %(every)s)::integer, %(every)s, 50000) as r order by 1",
+        {"known": known, "start": start, "place": place, "first": first, "every": every},
+    )
+    reached = start
+    for row in found:  # in the order of the ids: each begins where the one before ends
+        if row["from_id"] > known[0]:
+            break
+        assert row["from_id"] == reached + 1
+        reached = row["to_id"]
+    assert reached >= known[0]
+
+
+def test_the_oldest_turn_has_no_beginning(db: Connection) -> None:
+    """So it finds a row that somebody put before the first."""
+    fill(db, signals=6)
+    planned(db, 2)
+    ranges = [planned(db, 2)[1] for _ in range(2)]
+    assert sum((None, 6) in run for run in ranges) == 1
 
 
 def test_a_forged_id_does_not_make_an_endless_plan(db: Connection) -> None:

@@ -15,6 +15,7 @@ from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
 from tests.checkpoint.book import Book, make_key, run
 from tests.cluster import Server
 from tests.fix_database import fresh_name
+from tests.standbys import standby_of
 from tests.support import migrate_with_psql, query, wait_until
 
 
@@ -38,17 +39,10 @@ def book(primary: Server, tmp_path: Path) -> Book:
 
 
 @pytest.fixture
-def copy(book: Book, binaries: Path) -> Iterator[Book]:
+def copy(book: Book) -> Iterator[Book]:
     """The same on a standby of the server, which runs."""
-    standby = Server(binaries)
-    try:
-        options = ("-D", standby.data, "-h", book.server.directory, "-U", "postgres", "-R", "-X", "stream")
-        book.server.as_server_user("pg_basebackup", *options, "-c", "fast", "--no-sync")
-        with (standby.data / "postgresql.conf").open("a") as conf:
-            conf.write(f"unix_socket_directories = '{standby.directory}'\n")
-        yield replace(book, server=standby.start())
-    finally:
-        standby.stop()
+    with standby_of(book.server) as standby:
+        yield replace(book, server=standby)
 
 
 @pytest.mark.long

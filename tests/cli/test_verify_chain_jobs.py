@@ -78,13 +78,15 @@ def test_a_wish_for_some_rows_clips_the_plan(wish: tuple[int | None, int | None]
 def test_since_last_remembers_and_the_next_run_reads_less(desk: Desk, db: Connection) -> None:
     fill(db, signals=6)
     first = desk.run("verify-chain", "--since-last", "--json").json
-    assert first["run"] == {"id": 1, "is_full": True}
+    assert first["run"] == {"id": 1, "is_full": True, "full_every": None, "turn": None}
     make_signal(db, 90)
-    second = desk.run("verify-chain", "--since-last", "--full-every", "3", "--json").json
+    since_last = ("verify-chain", "--since-last", "--full-every", "2")
+    second = desk.run(*since_last, "--json").json
+    assert second["run"] == {"id": 2, "is_full": False, "full_every": 2, "turn": 0}
+    said = desk.run(*since_last).out
+    assert "Read new rows and turn 2 of 2 of the old ones; remembered as run 3." in said
     signals = next(row for row in second["tables"] if row["table_name"] == "signals")
-    assert second["run"] == {"id": 2, "is_full": False}
-    assert signals["rows_checked"] == 4  # one new, and half of six
-    assert "remembered as run 3" in desk.run("verify-chain", "--since-last", "--full-every", "3").out
+    assert signals["rows_checked"] == 7  # a new row, and the others, whose turn it was
     assert desk.run("verify-chain", "--since-last", "--full-every", "3", "--json").json["run"]["is_full"]
 
 
@@ -92,7 +94,7 @@ def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
     fill(db)
     tamper(db, "update signals set price = 1 where id = 2")
     result = desk.run("verify-chain", "--since-last", "--jobs", "2", "--json", expect=1).json
-    assert result["run"] == {"id": None, "is_full": True}
+    assert result["run"] == {"id": None, "is_full": True, "full_every": None, "turn": None}
     assert one(db, "select count(*) from verification_runs") == 0
     assert one(db, "select is_locked from lockdown_status()") is True
 
@@ -103,7 +105,7 @@ def test_known_damage_is_found_again_by_a_run_whose_turn_it_is_not(desk: Desk, d
     tamper(db, "update signals set price = 1 where id = 6")
     desk.run("verify-chain", "--table", "signals", expect=1)
     again = desk.run("verify-chain", "--since-last", "--full-every", "3", "--json", expect=1).json
-    assert again["run"] == {"id": None, "is_full": True}
+    assert again["run"]["is_full"]
 
 
 def test_a_standby_or_reader_remembers_nothing_and_says_so(desk: Desk) -> None:

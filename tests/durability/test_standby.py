@@ -7,7 +7,6 @@ synchronous_commit says.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +15,7 @@ from tests.cluster import Server
 from tests.concurrency.background import Background
 from tests.durability.acknowledged import assert_whole, call_each, call_signal, fresh_key, lost
 from tests.durability.conftest import Connecting
+from tests.standbys import standby_of
 from tests.support import Connection, one, query, wait_until
 
 SIGNAL = "call append_signal(%s, 'BTC', 'BUY', 1.5, 2, '{}')"
@@ -24,26 +24,18 @@ VISIBLE = "select exists (select from signals where signal_id = %s)"
 
 
 @pytest.fixture(scope="module")
-def standby(binaries: Path, durable: Server) -> Iterator[Server]:
+def standby(durable: Server) -> Iterator[Server]:
     """A standby of the durable server, made by pg_basebackup, which runs and is synchronous."""
-    server = Server(binaries)
     with psycopg.connect(durable.dsn("postgres"), autocommit=True) as admin:
         try:
-            options = ("-D", server.data, "-h", durable.directory, "-U", "postgres", "-R", "-X", "stream")
-            durable.as_server_user("pg_basebackup", *options, "-c", "fast", "--no-sync")
-            with (server.data / "postgresql.conf").open("a") as conf:
-                conf.write(
-                    f"unix_socket_directories = '{server.directory}'\nwal_receiver_status_interval = 1\n"
-                )
-            server.start()
-            query(admin, "alter system set synchronous_standby_names = 'walreceiver'")
-            query(admin, "select pg_reload_conf()")
-            wait_until(admin, IS_SYNCHRONOUS)
-            yield server
+            with standby_of(durable, wal_receiver_status_interval="1") as server:
+                query(admin, "alter system set synchronous_standby_names = 'walreceiver'")
+                query(admin, "select pg_reload_conf()")
+                wait_until(admin, IS_SYNCHRONOUS)
+                yield server
         finally:
             query(admin, "alter system reset all")
             query(admin, "select pg_reload_conf()")
-            server.stop()
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import psycopg
 import pytest
 
+from alpha_db.evidence.offline_check import MerkleTree
 from tests.merkle.logs import WIDE, array_text, consistencies, inclusions, pour, root, seal, tree_of
 from tests.merkle.reference import Tree, leaf_hash, split
 from tests.support import Connection, one, query
@@ -138,6 +140,24 @@ def test_random_sizes(long: Connection) -> None:
     compare(long, tree, [*around, *(chance.randint(1, 66_000) for _ in range(12))], chance)
     for size in (65_535, 65_536, 66_000):
         assert bytes(one(long, "select recompute_log_root(%s, %s)", [WIDE, size])) == tree.root(size)
+
+
+def test_the_roots_of_blocks_make_up_the_root(long: Connection) -> None:
+    """However the log is divided; of a block that is not full, over the rows that it has."""
+    tree = tree_of(long, WIDE)
+    for parts in ([(1, 66_000)], [(1, 32_768), (32_769, 65_536), (65_537, 66_000)]):
+        roots = b"".join(
+            bytes(one(long, "select recompute_block_roots(%s, %s, %s)", [WIDE, *part])) for part in parts
+        )
+        blocks = MerkleTree()
+        blocks.add(*(roots[place : place + 32] for place in range(0, len(roots), 32)))
+        assert (blocks.size, blocks.root()) == (258, tree.root(66_000))
+
+
+@pytest.mark.parametrize("ids", ["2, 256", "257, 256", "257, 301", "0, 256", "null, 256", "1, null"])
+def test_what_is_no_range_of_blocks(logged: Connection, ids: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        query(logged, f"select recompute_block_roots('signals', {ids})")
 
 
 def test_random_sizes_of_which_nothing_is_sealed(db: Connection) -> None:

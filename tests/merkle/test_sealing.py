@@ -38,6 +38,30 @@ def test_in_parts(logged: Connection) -> None:
     assert root(logged, WIDE, 1_000) == tree_of(logged, WIDE).root(1_000)
 
 
+def test_a_call_tells_what_it_left(logged: Connection) -> None:
+    """The default is bounded too: test_the_default_is_bounded (long) counts it."""
+    pour(logged, 1_000)
+    found = query(logged, "select * from seal_log(max_rows => 512)")
+    assert [(row["sealed_table"], row["sealed_to"], row["rows_left"]) for row in found] == [
+        ("signals", 256, 0),
+        (WIDE, 256, 512),
+    ]
+    given = one(logged, "select pg_get_function_arguments('seal_log'::regproc)")
+    assert given == "table_name text DEFAULT NULL::text, max_rows bigint DEFAULT 250000"
+
+
+def test_all_logs_in_transactions_of_their_own(logged: Connection) -> None:
+    pour(logged, 1_000)
+    before = one(logged, "select txid_current()")
+    (told,) = query(logged, "call seal_logs(batch => 256)")
+    assert told["result"] == {"rows_sealed": 1_024}
+    assert nodes(logged, WIDE) == [(8, 0), (8, 1), (8, 2)]
+    assert one(logged, "select txid_current()") - before > 4
+    assert query(logged, "call seal_logs()")[0]["result"] == {"rows_sealed": 0}
+    with logged.transaction(), pytest.raises(psycopg.errors.InvalidTransactionTermination):
+        query(logged, "call seal_logs()")
+
+
 def test_nodes_over_65536_rows(long: Connection) -> None:
     assert nodes(long, WIDE) == [*((8, index) for index in range(256)), (16, 0)]
     assert seal(long) == [(WIDE, 65_537, 65_792)]

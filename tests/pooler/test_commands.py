@@ -58,6 +58,7 @@ AGAIN: dict[str, list[str]] = {
     "risk verify": [],
     "risk proposals": [],
     "risk watch": ["--once"],
+    "risk heartbeat": [],
     "retention plan": ["--before", "2020-01-01"],
     "retention prune": [],
     "retention status": [],

@@ -119,8 +119,8 @@ def test_content_that_was_changed(keeper: Keeper) -> None:
 def test_a_session_that_cannot_write(keeper: Keeper) -> None:
     keeper.archive()
     keeper.desk.dsn += " options='-c default_transaction_read_only=on'"
-    assert "this session cannot write" in keeper.run("retention", "prune", expect=3).err
-    assert "this session cannot write" in keeper.propose(expect=3)
+    assert "this session is read-only" in keeper.run("retention", "prune", expect=3).err
+    assert "this session is read-only" in keeper.propose(expect=3)
 
 
 def test_nothing_leaves_in_a_lockdown(keeper: Keeper) -> None:

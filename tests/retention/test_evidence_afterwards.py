@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alpha_db.evidence import offline_check
-from alpha_db.evidence.checkpoint.verify import _all_roots
+from alpha_db.evidence.checkpoint.blocks import read_blocks, root_of, roots_at
 from alpha_db.evidence.offline_check import Signed
 from alpha_db.verify.chain import recompute
 from tests.retention.keeper import Keeper
@@ -211,4 +211,8 @@ def test_older_checkpoints_are_recomputed_from_the_rows_that_stay(left: Keeper) 
         return Signed("", "signals", size, one(left.db, "select log_root('signals', %s)", [size]), "")
 
     heads = [head(size) for size in (1025, 1090, 1099)]
-    assert list(_all_roots(left.db, head(1100), heads)) == [each.root for each in heads]
+    blocks = read_blocks(left.db, "signals", 1100, None)
+    assert blocks
+    assert root_of(blocks) == head(1100).root
+    sizes = [each.size for each in heads]
+    assert list(roots_at(left.db, "signals", blocks, sizes, None)) == [each.root for each in heads]

@@ -6,8 +6,11 @@ select 'tv-' || n, 'BTCUSD', 'BUY', n, 1, '{}' from generate_series(1, 300) as n
 -- The nodes over each complete block of 256 rows are stored; sealing again finds nothing to do.
 select * from seal_log('signals');
 select * from seal_log('signals');
+call seal_logs('signals');
 select size, root = log_root('signals', 300) as root_is_right from checkpoint_facts() where table_name = 'signals';
 select log_root('signals', 300) = recompute_log_root('signals', 300) as stored_is_recomputed;
+select recompute_block_roots('signals', 1, 256) = log_root('signals', 256) as block_is_a_subtree,
+       length(recompute_block_roots('signals', 1, 300)) / 32 as blocks;
 select table_name, last_id, problem from merkle_logs() where table_name in ('signals', 'votes');
 select unsealed_rows('signals');
 select timeline, wal_lsn > '0/0' as is_somewhere from wal_position();

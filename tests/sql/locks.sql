@@ -27,7 +27,11 @@ select lacks from logins_without_timeouts() where role = 'forgetful';
 rollback;
 
 --
--- This server is no standby, and none is connected.
+-- This server is no standby, and none is connected. A heartbeat takes a transaction id, and needs a primary.
 --
 select * from replay_lag();
+select heartbeat() is not null as committed;
+begin read only;
+select heartbeat();
+rollback;
 select count(*) from standbys('0/0');

@@ -60,14 +60,18 @@ class Settings:
         return conn
 
     @contextmanager
-    def installed(self) -> Iterator[tuple[psycopg.Connection[Any], Place]]:
+    def installed(self, *, writes: bool = False) -> Iterator[tuple[psycopg.Connection[Any], Place]]:
         """Give a connection to an installation; raises NotInstalled if there is none.
+
+        If the command `writes`, a standby and a read-only session are refused at once (ReadOnlyServer, 25006).
 
         A lock that was not to be had in time is named, with those who hold it (LockTimeout); so is a part of the
         installation that was dropped (AUD-009, AUD-011).
         """
         with closing(self.connect()) as conn:
             place = require_installed(conn, self.schema)
+            if writes and place.is_read_only:
+                raise load("alpha_db.service.read_only:refusal")(place)
             try:
                 yield conn, place
             except (psycopg.errors.LockNotAvailable, LockTimeout) as problem:

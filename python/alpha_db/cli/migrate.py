@@ -72,6 +72,8 @@ def migrate(
     Applying needs the server itself, not a pooler such as PgBouncer: the lock that keeps two migrations apart is a
     session's. --list and --dry-run work through a pooler.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db migrate --dry-run

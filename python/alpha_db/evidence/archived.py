@@ -22,6 +22,11 @@ def start_of(conn: Connection, table: str) -> int:
     return int(ask_one(conn, "chain_start", table_name=table))
 
 
+def is_start_proven(conn: Connection, table: str, start: int) -> bool:
+    """Return whether an approved archive has the rows up to the start of a chain. Raises psycopg.Error."""
+    return start == 0 or start == ask_one(conn, "proven_start", table_name=table)
+
+
 def has_root(size: int, start: int) -> bool:
     """Return whether the root of a log of that size can still be computed, if rows up to start are archived."""
     return size >= start or size % WIDTH == 0

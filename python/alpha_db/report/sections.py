@@ -153,13 +153,17 @@ def _runs_chart(activity: Activity, buckets: Buckets) -> Element:
     rows = activity.verifications.rows
     series = [
         (name, buckets.sums([(row["day"], row[column]) for row in rows]))
-        for name, column in (("all rows", "full_runs"), ("new rows and some older", "partial_runs"))
+        for name, column in (
+            ("the last of all rows", "full_runs"),
+            ("new rows and some older", "partial_runs"),
+        )
     ]
     pauses = [row["longest_pause"] for row in rows if row["longest_pause"]]
     longest = f" The longest pause was {duration(max(pauses))}." if pauses else ""
     full, partial = (sum(row[name] for row in rows) for name in ("full_runs", "partial_runs"))
     said = (
-        f"Recorded: {full + partial:,}, of which {full:,} read all rows. Each found nothing wrong.{longest}"
+        f"Recorded: {full + partial:,}. {full:,} of them ended a reading of all rows."
+        f" Each found nothing wrong.{longest}"
         if rows
         else "No verification run was recorded."
     )

@@ -261,9 +261,8 @@ class RiskGuardrailService:
 
     def _verify(self, answer: _Answer, full_at: float) -> Verified:
         reading = answer.reading
-        if reading.in_recovery and not (reading.replay_lag is not None and reading.replay_lag <= self._lease):
-            lag = "it has replayed nothing" if reading.replay_lag is None else f"{reading.replay_lag:.1f} s"
-            raise NotProven(f"the standby may be behind its primary: {lag}")
+        if reading.in_recovery:
+            self._require_fresh(reading.replay_lag)
         if self._checker is None:
             pins = load_pins(self._pins) if isinstance(self._pins, Path | str) else self._pins
             keys, origin = (pins.keys, pins.origin) if pins else (None, None)
@@ -280,6 +279,14 @@ class RiskGuardrailService:
         if verified.state.limits and (above := self._ceilings.exceeded(verified.state.limits)):
             raise AlphaDbError(above)
         return verified
+
+    def _require_fresh(self, lag: float | None) -> None:
+        """Raise NotProven if a standby has replayed nothing that its primary committed within a lease."""
+        if lag is None or lag > self._lease:
+            said = "it has replayed nothing" if lag is None else f"{lag:.1f} s"
+            raise NotProven(f"the standby may be behind its primary: {said}")
+        if lag < -self._tolerance.total_seconds():  # that commit would look fresh for so much longer
+            raise NotProven(f"the primary's clock is {-lag:.1f} s ahead of its standby's")
 
     def _trip(self, problem: str, *, is_locked: bool = False) -> None:
         if self._guardrail.state.is_normal:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import Event
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, TypedDict, cast
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from alpha_db.errors import ConnectionFailed, NotInstalled, from_database
-from alpha_db.queries import ask, query
+from alpha_db.errors import (
+    ConnectionFailed,
+    NotInstalled,
+    RecoveryConflict,
+    from_database,
+    is_recovery_conflict,
+)
+from alpha_db.queries import ask, ask_one, query
+from alpha_db.verify.again import TRIES, Reader
+from alpha_db.verify.side_by_side import side_by_side
 
 #: The verdict on rows that were asked for and are not there.
 NOT_THERE = "not_there"
+#: A range of so many rows that a standby cancelled again and again is given up, not read in halves.
+FEW_ROWS = 1024
+#: How often such a range is tried, beyond the first TRIES.
+LAST_TRIES = 16
+# how a verdict's function says of a range what it could not do
+_CANCELLED = ("(40001)", "(40P01)")
 
 Connection = psycopg.Connection[Any]
 
@@ -52,11 +63,13 @@ class Plan:
 
     ranges: tuple[Range, ...]
     is_full: bool
+    turn: int | None = None  #: which of the runs that together read all rows this is
+    full_every: int | None = None  #: how many these are
 
     def within(self, table: str | None, from_id: int | None, to_id: int | None) -> Plan:
         """Return what of the plan is in a table and a range."""
         clipped = (_clip(item, from_id, to_id) for item in self.ranges if table in (None, item.table))
-        return Plan(tuple(item for item in clipped if item), is_full=self.is_full)
+        return replace(self, ranges=tuple(item for item in clipped if item))
 
 
 def _clip(item: Range, from_id: int | None, to_id: int | None) -> Range | None:
@@ -81,7 +94,9 @@ def make_plan(conn: Connection, *, since_last: bool = False, full_every: int = 2
         except psycopg.Error:
             raise raised from None
         return Plan(tuple(Range(*row) for row in chains), is_full=True)
-    return Plan(tuple(Range(*row[:3]) for row in found), is_full=all(row[3] for row in found))
+    is_full = all(row[3] for row in found)
+    turn = None if is_full else found[0][4]
+    return Plan(tuple(Range(*row[:3]) for row in found), is_full, turn, None if is_full else full_every)
 
 
 def verify_ranges(
@@ -92,65 +107,27 @@ def verify_ranges(
     engage_lockdown: bool,
     on_progress: Callable[[int], None] = lambda _done: None,
     on_fewer: Callable[[int, ConnectionFailed], None] = lambda _number, _problem: None,
-    spare: Connection | None = None,
+    on_again: Callable[[int], None] = lambda _conflicts: None,
+    spare: Reader | None = None,
 ) -> list[Verdict]:
     """Verify ranges over as many connections as there are jobs; return the verdicts in the order of the ranges.
 
     Each range is a statement and a snapshot of its own, in autocommit. A connection that is not to be had is done
     without as long as another one works; if there is none, `spare` reads what is left. `on_fewer` is told how many
-    worked, and why not all did. Interrupted, or if a range
-    fails, the statements that run are cancelled and every connection is closed. Raises what verifying raises, and
-    ConnectionFailed.
+    worked, and why not all did. A range that a standby cancelled is read again (read_range); `on_again` is told how
+    often that was. Interrupted, or if a range fails, the statements that run are cancelled and every connection is
+    closed. Raises what verifying raises, and ConnectionFailed.
     """
-    waiting: SimpleQueue[int] = SimpleQueue()
-    for number in range(len(ranges)):
-        waiting.put(number)
-    verdicts: dict[int, Verdict] = {}
-    is_over = Event()
-    open_connections: list[Connection] = []
-    refused: list[ConnectionFailed] = []
-
-    def work() -> None:
-        try:
-            conn = connect()
-        except ConnectionFailed as problem:
-            refused.append(problem)
-            return
-        with closing(conn):
-            open_connections.append(conn)
-            read(conn)
-
-    def read(conn: Connection) -> None:
-        for number in _drain(waiting):
-            if is_over.is_set():
-                return
-            verdicts[number] = verify_range(conn, ranges[number], engage_lockdown=engage_lockdown)
-
-    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="verify") as pool:
-        running: set[Future[None]] = {pool.submit(work) for _ in range(min(jobs, len(ranges)))}
-        try:
-            while running:
-                done, running = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-                on_progress(len(verdicts))
-                for future in done:
-                    future.result()
-        except BaseException:
-            is_over.set()
-            while running:  # a cancel that comes before its statement is lost
-                for conn in open_connections:
-                    with suppress(psycopg.Error):
-                        conn.cancel()
-                _, running = wait(running, timeout=0.2)
-            raise
-    if refused:
-        on_fewer(len(open_connections), refused[0])
-    if len(verdicts) < len(ranges):  # no connection worked
-        if spare is None:
-            raise refused[0]
-        for number in _drain(waiting):
-            verdicts[number] = verify_range(spare, ranges[number], engage_lockdown=engage_lockdown)
-            on_progress(len(verdicts))
-    return [verdicts[number] for number in range(len(ranges))]
+    return side_by_side(
+        connect,
+        ranges,
+        partial(read_range, engage_lockdown=engage_lockdown),
+        jobs=jobs,
+        on_progress=on_progress,
+        on_fewer=on_fewer,
+        on_again=on_again,
+        spare=spare,
+    )
 
 
 def verify_range(conn: Connection, item: Range, *, engage_lockdown: bool) -> Verdict:
@@ -163,6 +140,58 @@ def verify_range(conn: Connection, item: Range, *, engage_lockdown: bool) -> Ver
         if not isinstance(raised, psycopg.errors.LockNotAvailable) and not is_missing(raised):
             raise
         return _not_run(item, f"{raised.diag.message_primary} ({raised.sqlstate})")
+
+
+def read_range(reader: Reader, item: Range, *, engage_lockdown: bool) -> Verdict:
+    """Verify one range; return its verdict.
+
+    After a conflict with recovery it is read again, and after TRIES of them in halves, each by itself. A part of
+    FEW_ROWS rows is tried LAST_TRIES times more; not_run if that is cancelled each time. Raises psycopg.Error, and
+    ConnectionFailed.
+    """
+    read = partial(_undisturbed, item=item, engage_lockdown=engage_lockdown)
+    try:
+        return reader.read(read)
+    except (psycopg.Error, RecoveryConflict) as problem:
+        if not is_recovery_conflict(problem):
+            raise
+    parts: list[Verdict] = []
+    for half in reader.read(lambda conn: _halves(conn, item), LAST_TRIES):
+        parts.append(read_range(reader, half, engage_lockdown=engage_lockdown))
+        if parts[-1]["verdict"] == "not_run":
+            break
+    if parts:
+        return _merged(parts, None)
+    try:
+        return reader.read(read, LAST_TRIES)
+    except (psycopg.Error, RecoveryConflict) as problem:
+        if not is_recovery_conflict(problem):
+            raise
+        rows = f"rows {item.from_id or 'before the first'} to {item.to_id or 'the last'}"
+        return _not_run(item, f"this standby cancelled what read {rows}, {TRIES + LAST_TRIES} times (40001)")
+
+
+def _undisturbed(conn: Connection, item: Range, *, engage_lockdown: bool) -> Verdict:
+    """The verdict on a range; raises RecoveryConflict if it says that a standby cancelled it."""
+    verdict = verify_range(conn, item, engage_lockdown=engage_lockdown)
+    detail = verdict["detail"] or ""
+    if verdict["verdict"] == "not_run" and detail.endswith(_CANCELLED):
+        raise RecoveryConflict(detail)
+    return verdict
+
+
+def _halves(conn: Connection, item: Range) -> list[Range]:
+    """The two halves of a range, with its ends, open or not; none if it has few rows, or it is not known how many."""
+    first, last = item.from_id, item.to_id
+    if first is None:  # what is archived has no rows here
+        first = int(ask_one(conn, "chain_start", table_name=item.table) or 0) + 1
+    if last is None:
+        ends = {row["table_name"]: row["last_id"] for row in ask(conn, "chain_status")}
+        last = ends.get(item.table)
+    if last is None or last - first < FEW_ROWS:
+        return []
+    middle = (first + last) // 2
+    return [Range(item.table, item.from_id, middle), Range(item.table, middle + 1, item.to_id)]
 
 
 def is_missing(raised: psycopg.Error) -> bool:
@@ -184,12 +213,6 @@ def _not_run(item: Range, why: str) -> Verdict:
         actual_hash=None,
         detail=why,
     )
-
-
-def _drain(waiting: SimpleQueue[int]) -> Iterator[int]:
-    with suppress(Empty):
-        while True:
-            yield waiting.get_nowait()
 
 
 def by_table(
@@ -257,6 +280,8 @@ def remember(
         "is_full": plan.is_full,
         "last_ids": Jsonb({row["table_name"]: row["last_id"] for row in results}),
         "rows_checked": sum(row["rows_checked"] or 0 for row in results),
+        "full_every": plan.full_every,
+        "turn": plan.turn,
     }
     try:
         recorded = conn.execute(query("record_verification"), arguments).fetchone()

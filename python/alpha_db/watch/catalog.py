@@ -29,7 +29,7 @@ CHEAP = {
     "alpha_db_clock_ahead_seconds": "How far the table's last row is ahead of the server's clock.",
     "alpha_db_verification_runs_total": "Recorded verification runs that found nothing wrong.",
     "alpha_db_verification_last_timestamp_seconds": "When the last of them was recorded.",
-    "alpha_db_verification_last_full_timestamp_seconds": "When the last of them that read every row was recorded.",
+    "alpha_db_verification_last_full_timestamp_seconds": "When one was recorded that ended the reading of every row.",
     "alpha_db_verified_last_id": "How far the last recorded run read the table.",
     "alpha_db_checkpoint_runs_total": "Runs that a checkpoint covers.",
     "alpha_db_checkpoint_last_timestamp_seconds": (

@@ -35,11 +35,15 @@ class Asks(Protocol):
 class Database:
     """One connection, kept between questions and opened again when it broke. For one thread at a time, or several.
 
-    Takes where it is (as Settings has it), and how many seconds a question may take, opening included.
+    Takes where it is (as Settings has it), how many seconds a question may take, opening included, and whether it may
+    write.
     """
 
-    def __init__(self, dsn: str | None, schema: str | None, deadline: float) -> None:
+    def __init__(
+        self, dsn: str | None, schema: str | None, deadline: float, *, may_write: bool = False
+    ) -> None:
         self._dsn, self._schema, self._deadline = dsn, schema, deadline
+        self._may_write = may_write
         self._turn = threading.Lock()
         self._conn: psycopg.Connection[Any] | None = None
         self._asking: threading.Thread | None = None
@@ -97,7 +101,8 @@ class Database:
         try:
             pin_for_command(conn)
             self._opened(conn)
-            be_read_only(conn)
+            if not self._may_write:
+                be_read_only(conn)
             # So that a question nobody waits for any more does not go on in the server.
             limit = f"{milliseconds}ms"
             ask(conn, "limit_statements", limit=limit, is_pooled=is_pooled(conn))

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row, tuple_row
 
 from alpha_db.errors import ChainMismatch, ReadOnlyServer
-from alpha_db.evidence.archived import has_root, start_of
+from alpha_db.evidence.archived import has_root, is_start_proven, start_of
 from alpha_db.evidence.checkpoint.durable import make_durable, wait_for_standbys
 from alpha_db.evidence.checkpoint.history import (
     Latest,
@@ -134,7 +134,10 @@ def create(
     if place.in_recovery or place.read_only:
         raise ReadOnlyServer(
             "a checkpoint cannot be made here: this session cannot write, so it cannot make sure that rows are durable",
-            hint="connect to the primary" if place.in_recovery else "default_transaction_read_only is on",
+            hint="connect to the primary"
+            if place.in_recovery
+            else "let it write: default_transaction_read_only is on",
+            sqlstate="25006",
         )
     seal(conn, progress)
     if store is None or not write:
@@ -236,7 +239,7 @@ def _compare(conn: Connection, last: Run, run: Run) -> list[str]:
             raise _contradiction(said, hint)
         start = start_of(conn, table)
         if not has_root(before.size, start):
-            if _one(conn, "proven_start", {"table_name": table}) != start:
+            if not is_start_proven(conn, table, start):
                 gone = f"rows 1 to {start} of {table} are gone, and no approved archive has them"
                 raise _contradiction(f"missing_rows: {gone}", hint)
             archived.append(table)

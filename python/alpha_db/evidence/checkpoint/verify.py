@@ -6,25 +6,32 @@ Rows of the result look like those of verify_chain_integrity, with `subject` (a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import sql
-from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row, tuple_row
 
-from alpha_db.errors import AlphaDbError, NotThere, from_database, squeeze
-from alpha_db.evidence.archived import edge_at, has_root, start_of
+from alpha_db.errors import (
+    AlphaDbError,
+    NotThere,
+    RecoveryConflict,
+    from_database,
+    is_recovery_conflict,
+    squeeze,
+)
+from alpha_db.evidence.archived import has_root, is_start_proven, start_of
+from alpha_db.evidence.checkpoint.blocks import Hands, read_blocks, root_of, roots_at, savepoint
 from alpha_db.evidence.checkpoint.history import History, RefusedRun, Run, whole
 from alpha_db.evidence.checkpoint.note import Position, run_name
 from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing, why_other
-from alpha_db.evidence.offline_check import LOG_OF_RUNS, MerkleTree, Signed, leaf_hash, verify_consistency
-from alpha_db.queries import ask, query
+from alpha_db.evidence.offline_check import LOG_OF_RUNS, Signed, verify_consistency
+from alpha_db.queries import ask, ask_one, query
+from alpha_db.sqlstates import READ_AGAIN
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Any]
@@ -39,8 +46,8 @@ class Older(NamedTuple):
     signed: Signed
 
 
-#: A consistency proof costs as much as reading so many rows (measured: 4 ms, 2.5 µs).
-ROWS_FOR_A_PROOF = 1_500
+#: How often a standby may cancel what compares one subject, until that is not_run.
+TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,51 @@ class Comparison:
     results: list[Row] = field(default_factory=list)
 
 
+@dataclass
+class Done:
+    """What a comparison has found so far, by subject, and how often a standby cancelled what it had not."""
+
+    findings: dict[str, Row] = field(default_factory=dict)
+    conflicts: Counter[str] = field(default_factory=Counter)
+
+
+class Progress:
+    """Tells how many rows of how many are compared."""
+
+    def __init__(self, total: int, hands: Hands | None) -> None:
+        self._total, self._hands, self._before = total, hands, 0
+
+    def within(self, rows: int) -> None:
+        """So many rows of the table that is being compared are read."""
+        if self._hands:
+            self._hands.on_progress(self._before + rows, self._total)
+
+    def done(self, rows: int) -> None:
+        """A table of so many rows is compared."""
+        self.within(rows)
+        self._before += rows
+
+
+@dataclass(frozen=True)
+class Book:
+    """A table, and who reads it."""
+
+    conn: Connection
+    table: str
+    hands: Hands | None
+    progress: Progress
+
+    def read(self, signed: Signed, start: int) -> list[bytes] | None:
+        """Return the roots of the blocks that the rows give; None if they give none, or nothing remains of them."""
+        if signed.size <= start or not is_start_proven(self.conn, self.table, start):
+            return None
+        return read_blocks(self.conn, self.table, signed.size, self.hands, self.progress.within)
+
+    def roots(self, blocks: Sequence[bytes], older: Sequence[Signed]) -> Iterator[bytes]:
+        """Yield the root at each older size, from the rows alone."""
+        return roots_at(self.conn, self.table, blocks, [signed.size for signed in older], self.hands)
+
+
 def compare(
     conn: Connection,
     directory: str,
@@ -60,15 +112,21 @@ def compare(
     *,
     table: str | None = None,
     engage_lockdown: bool = True,
+    done: Done | None = None,
+    hands: Hands | None = None,
 ) -> Comparison:
     """Compare every chained table, or one, with the runs of a directory, and the guards with the latest run.
 
-    The latest run is compared with the rows; every older run with the latest by a consistency proof, which no
-    stored node can forge. Raises nothing for what could not be compared: that is a finding, ``not_run``.
+    Every run is compared with the rows; one of which the rows are archived, by a consistency proof, which no stored
+    node can forge. `hands` read a log side by side; without them `conn` reads all. What could not be compared is a
+    finding, ``not_run``, but for a conflict with recovery on a standby, which is raised: called again with the same
+    `done`, this compares only what `done` has no finding of.
     """
     try:
-        return _compare(conn, directory, history, table, engage_lockdown)
+        return _compare(conn, directory, history, table, engage_lockdown, done or Done(), hands)
     except (AlphaDbError, psycopg.Error) as problem:
+        if is_recovery_conflict(problem):
+            raise
         return not_compared(directory, problem, history)
 
 
@@ -80,7 +138,13 @@ def not_compared(directory: str, problem: Exception, history: History | None = N
 
 
 def _compare(
-    conn: Connection, directory: str, history: History, table: str | None, engage_lockdown: bool
+    conn: Connection,
+    directory: str,
+    history: History,
+    table: str | None,
+    engage_lockdown: bool,
+    done: Done,
+    hands: Hands | None,
 ) -> Comparison:
     here = _here(conn)
     installation = here["installation"]
@@ -116,42 +180,62 @@ def _compare(
     )
     if table is None:
         guards = partial(_guards, conn, latest, here["guards"])
-        results.append(_tried(conn, GUARDS, latest, None, guards))
+        results.append(_tried(conn, GUARDS, latest, None, guards, done))
     chains = [row[0] for row in conn.cursor(row_factory=tuple_row).execute(query("chain_status"))]
     gone = [name for name in covered if name not in chains]
     recorded: dict[str, list[Older]] = {}
     try:
-        with _savepoint(conn):
+        with savepoint(conn):
             recorded = _recorded(conn, latest)
     except (AlphaDbError, psycopg.Error) as problem:
+        if is_recovery_conflict(problem):
+            raise
         results.append(_row("recorded runs", latest.name, verdict="not_run", detail=_told(problem)))
-    for name in [*chains, *gone]:
-        if table not in (None, name):
-            continue
+    wanted = [name for name in [*chains, *gone] if table in (None, name)]
+    progress = Progress(sum(covered[name].logs[name].size for name in wanted if name in covered), hands)
+    for name in wanted:
         if name not in covered:
             detail = f"{latest.name} has no checkpoint of it: a new one covers it, unless rows are missing"
             results.append(_row(name, latest.name, name, verdict="not_run", detail=detail))
         elif name in gone:
             results.append(_gone(covered[name], covered[name].logs[name]))
         else:
-            compared = partial(_table, conn, runs, recorded.get(name, []), name, place, engage_lockdown)
-            results.append(_tried(conn, name, covered[name], name, compared))
+            compared = partial(
+                _table,
+                Book(conn, name, hands, progress),
+                runs,
+                recorded.get(name, []),
+                place,
+                engage_lockdown,
+            )
+            results.append(_tried(conn, name, covered[name], name, compared, done))
     return Comparison(directory, len(history.runs), latest, results)
 
 
-def _tried(conn: Connection, subject: str, run: Run, table: str | None, compare: Callable[[], Row]) -> Row:
-    """The finding, which is not_run for what cannot be compared: that hides no other finding."""
+def _tried(
+    conn: Connection, subject: str, run: Run, table: str | None, compare: Callable[[], Row], done: Done
+) -> Row:
+    """The finding, which is not_run for what cannot be compared: that hides no other finding.
+
+    Raises a conflict with recovery, so that it is compared again, until there were TRIES of them.
+    """
+    if subject in done.findings:
+        return done.findings[subject]
     try:
-        with _savepoint(conn):
-            return compare()
+        with savepoint(conn):
+            found = compare()
+            if found["verdict"] == "not_run" and str(found["detail"]).endswith(("(40001)", "(40P01)")):
+                raise RecoveryConflict(str(found["detail"]))
     except (AlphaDbError, psycopg.Error) as problem:
-        return _row(subject, run.name, table, verdict="not_run", detail=_told(problem))
-
-
-def _savepoint(conn: Connection) -> AbstractContextManager[object]:
-    """In a transaction of the caller's, what an error undoes; else nothing, because a statement is a transaction."""
-    is_within = conn.info.transaction_status is TransactionStatus.INTRANS
-    return conn.transaction() if is_within else nullcontext()
+        found = _row(subject, run.name, table, verdict="not_run", detail=_told(problem))
+        if is_recovery_conflict(problem):
+            done.conflicts[subject] += 1
+            if done.conflicts[subject] < TRIES:
+                raise
+            done.findings[subject] = found | {"detail": f"{found['detail']}; {READ_AGAIN}"}
+            raise  # the session may be gone; the next call goes on behind this finding
+    done.findings[subject] = found
+    return found
 
 
 def _told(problem: Exception) -> str:
@@ -215,15 +299,13 @@ def _gone(latest: Run, signed: Signed) -> Row:
 
 def verify_again(conn: Connection, signed: Signed) -> Row:
     """Compare a table with one checkpoint, which engages the lockdown over damage; return the verdict."""
-    found = _verdict(conn, signed, engage=True)
-    assert found is not None
-    return found
+    return _verdict(conn, signed, engage=True)
 
 
-def _verdict(conn: Connection, signed: Signed, *, engage: bool) -> Row | None:
+def _verdict(conn: Connection, signed: Signed, *, engage: bool) -> Row:
     values = {"table_name": signed.table, "size": signed.size, "root": signed.root, "engage_lockdown": engage}
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query("verify_checkpoint"), values).fetchone()
+    (found,) = ask(conn, "verify_checkpoint", **values)
+    return found
 
 
 def _recorded(conn: Connection, latest: Run) -> dict[str, list[Older]]:
@@ -245,31 +327,49 @@ def _recorded(conn: Connection, latest: Run) -> dict[str, list[Older]]:
 
 
 def _table(
-    conn: Connection,
-    runs: Sequence[Run],
-    recorded: Sequence[Older],
-    name: str,
-    place: Whereabouts,
-    engage: bool,
+    book: Book, runs: Sequence[Run], recorded: Sequence[Older], place: Whereabouts, engage: bool
 ) -> Row:
+    name = book.table
     mine = [run for run in runs if name in run.logs]
-    latest, start = mine[-1].logs[name], start_of(conn, name)
-    found = _verdict(conn, latest, engage=engage)
-    assert found is not None
+    latest = mine[-1].logs[name]
+    start = start_of(book.conn, name)
+    blocks = book.read(latest, start)
+    if blocks and root_of(blocks) == latest.root:
+        found = _as_signed(latest, start)
+    else:  # the database decides, and engages the lockdown
+        found = _verdict(book.conn, latest, engage=engage)
     row = _row(name, mine[-1].name, name) | found | {"size": latest.size}
     every = _older(mine, recorded, name)
     older = [one for one in every if has_root(one.signed.size, start)]
     if row["verdict"] == "tail_missing":
-        _explain_missing(conn, row, mine[-1], latest, older, place)
+        _explain_missing(book.conn, row, mine[-1], latest, older, place)
     elif row["verdict"] == "checkpoint_mismatch":
-        _explain_mismatch(conn, row, [one for one in older if one.signed.size < latest.size], start)
-        _explain_other_rows(conn, row, mine[-1], place)
+        _explain_mismatch(book.conn, row, [one for one in older if one.signed.size < latest.size], start)
+        _explain_other_rows(book.conn, row, mine[-1], place)
     elif row["verdict"] == "intact":
-        _check_older(conn, row, latest, older, start)
+        _check_older(book, row, latest, older, start, blocks)
         if len(older) < len(every):
             archived = _count(len(every) - len(older), "older checkpoint")
             row["detail"] += f"; {archived} of rows that only their segments have"
+    book.progress.done(latest.size)
     return row
+
+
+def _as_signed(latest: Signed, start: int) -> Row:
+    """The verdict of verify_checkpoint on rows that give the signed root."""
+    return {
+        "table_name": latest.table,
+        "rows_checked": latest.size,
+        "first_id": start + 1,
+        "last_id": latest.size,
+        "is_valid": True,
+        "error_code": None,
+        "verdict": "intact",
+        "broken_id": None,
+        "expected_hash": None,
+        "actual_hash": None,
+        "detail": f"{latest.size} rows, as the checkpoint says",
+    }
 
 
 def _older(runs: Sequence[Run], recorded: Sequence[Older], name: str) -> list[Older]:
@@ -280,22 +380,23 @@ def _older(runs: Sequence[Run], recorded: Sequence[Older], name: str) -> list[Ol
     return [once[key] for key in sorted(once) if key[0] and key != (latest.size, latest.root)]
 
 
-def _check_older(conn: Connection, row: Row, latest: Signed, older: Sequence[Older], start: int) -> None:
+def _check_older(
+    book: Book, row: Row, latest: Signed, older: Sequence[Older], start: int, blocks: Sequence[bytes] | None
+) -> None:
     """The latest checkpoint holds: each older run must be of a beginning of the same log."""
     if not older:
         return
     fitting = [one.signed for one in older if one.signed.size <= latest.size]
-    archived = [signed for signed in fitting if signed.size <= start]  # of these only stored nodes are here
-    here = fitting[len(archived) :]
-    roots = _all_roots if len(here) * ROWS_FOR_A_PROOF > latest.size - start else _proven_roots
+    kept = [signed for signed in fitting if signed.size > start] if blocks else []
+    proven = fitting[: len(fitting) - len(kept)]  # of archived rows only stored nodes are here
     found = chain(
-        _proven_roots(conn, latest, archived) if archived else (),
-        roots(conn, latest, here) if here else (),
+        _proven_roots(book.conn, latest, proven) if proven else (),
+        book.roots(blocks, kept) if blocks and kept else (),
         repeat(None),
     )
     for (run, signed), root in zip(older, found, strict=False):
         # a proof is made of stored nodes; only the rows decide
-        if root == signed.root or (signed.size <= latest.size and _holds(conn, signed)):
+        if root == signed.root or (signed.size <= latest.size and _holds(book.conn, signed)):
             continue
         row.update(
             verdict="checkpoint_mismatch",
@@ -321,21 +422,6 @@ def _proven_roots(conn: Connection, latest: Signed, older: Sequence[Signed]) -> 
         nodes = [bytes(node) for node in proof]
         proven = verify_consistency(signed.size, latest.size, signed.root, latest.root, nodes)
         yield signed.root if proven else None
-
-
-def _all_roots(conn: Connection, latest: Signed, older: Sequence[Signed]) -> Iterator[bytes | None]:
-    """Yield the root of each size, from one pass over the rows."""
-    statement = sql.SQL(query("row_hashes")).format(sql.Identifier(latest.table))
-    start = start_of(conn, latest.table)
-    tree = MerkleTree(start, edge_at(conn, latest.table, start).subtrees)
-    with conn.transaction(), conn.cursor("row hashes", row_factory=tuple_row) as cursor:
-        cursor.itersize = 10_000
-        cursor.execute(statement, {"size": older[-1].size})
-        hashes = (bytes.fromhex(row[0]) for row in cursor)
-        for signed in older:
-            for row_hash in islice(hashes, signed.size - tree.size):
-                tree.add(leaf_hash(row_hash))
-            yield tree.root() if tree.size == signed.size else None
 
 
 def _explain_missing(
@@ -389,9 +475,14 @@ def _explain_other_rows(conn: Connection, row: Row, run: Run, place: Whereabouts
 
 
 def _holds(conn: Connection, signed: Signed) -> bool:
-    values = {"table_name": signed.table, "size": signed.size}
-    found = conn.cursor(row_factory=tuple_row).execute(query("recompute_log_root"), values).fetchone()
-    return found is not None and bytes(found[0]) == signed.root
+    try:
+        with savepoint(conn):
+            root = ask_one(conn, "recompute_log_root", table_name=signed.table, size=signed.size)
+    except psycopg.Error as problem:
+        if problem.sqlstate != "AUD09":  # a row is missing, or what stands there is no hash
+            raise
+        return False
+    return bytes(root) == signed.root
 
 
 def _row(subject: str, run: str | None, table: str | None = None, **values: Any) -> Row:

@@ -182,6 +182,8 @@ def create(
     --trust names other keys whose checkpoints in DIRECTORY are believed, after a change of keys. --without leaves out a
     run that must not be relied on, and stands in the way.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db checkpoint create --key checkpoint.key /mnt/checkpoints/trading

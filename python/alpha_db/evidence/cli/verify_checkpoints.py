@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,18 @@ import psycopg
 
 from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line, rows
 from alpha_db.errors import AlphaDbError, NotThere
+from alpha_db.evidence.checkpoint.blocks import Hands
 from alpha_db.evidence.checkpoint.history import History, read_history
 from alpha_db.evidence.checkpoint.store import Store, StoreError
-from alpha_db.evidence.checkpoint.verify import GUARDS, Comparison, compare, not_compared, verify_again
+from alpha_db.evidence.checkpoint.verify import GUARDS, Comparison, Done, compare, not_compared, verify_again
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.queries import Row
+from alpha_db.verify.again import Reader
 from alpha_db.verify.cli.engaging import Again
 from alpha_db.verify.cli.verify_report import Metrics, is_absent, is_bad, is_open
+
+#: How often a comparison goes on after conflicts with recovery; each of its subjects has a few attempts of its own.
+MOST_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -64,15 +69,26 @@ class Against:
     history: History = field(default_factory=History)
     problem: AlphaDbError | None = None
 
-    def compare(self, conn: psycopg.Connection[Any], table: str | None, *, engage_lockdown: bool) -> Compared:
-        """Compare a database with them. Raises nothing: what could not be compared is a finding."""
-        name = str(self.directory)
-        found = (
-            not_compared(name, self.problem)
-            if self.problem
-            else compare(conn, name, self.history, table=table, engage_lockdown=engage_lockdown)
-        )
-        return Compared(found, self.history)
+    def compare(
+        self, reader: Reader, table: str | None, *, engage_lockdown: bool, side_by_side: Mapping[str, Any]
+    ) -> Compared:
+        """Compare a database with them. Raises nothing: what could not be compared is a finding.
+
+        What a standby cancelled is compared again, and only that. `side_by_side` is what Hands takes.
+        """
+        name, done, hands = str(self.directory), Done(), Hands(**side_by_side)
+        if self.problem:
+            return Compared(not_compared(name, self.problem), self.history)
+
+        def compared(conn: psycopg.Connection[Any]) -> Comparison:
+            return compare(
+                conn, name, self.history, table=table, engage_lockdown=engage_lockdown, done=done, hands=hands
+            )
+
+        try:
+            return Compared(reader.read(compared, tries=MOST_TRIES), self.history)
+        except (AlphaDbError, psycopg.Error) as problem:
+            return Compared(not_compared(name, problem, self.history), self.history)
 
 
 def read_checkpoints(

@@ -31,12 +31,14 @@ def hold(
 
     One approval of another agent is enough.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db retention hold signals 5000 --reason "case 17/2031" \\
         --key ada.key
     """
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         send_proposal(
             ConfigManager(conn),
             signing,
@@ -58,12 +60,14 @@ def release(
 ) -> None:
     """Propose that a legal hold ends. HOLD is the id of its proposal, or the beginning of it.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db retention release 0f5c --reason "case 17/2031 is closed" \\
         --key ada.key
     """
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         held = hold_of(conn, hold_id)
         send_proposal(
             ConfigManager(conn),

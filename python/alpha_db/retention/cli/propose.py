@@ -13,7 +13,7 @@ import psycopg
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import table_option
 from alpha_db.cli.output import GOOD, HEAD, clean, emit_json, line
-from alpha_db.errors import ChainMismatch, NotThere, ReadOnlyServer
+from alpha_db.errors import ChainMismatch, NotThere
 from alpha_db.evidence.checkpoint.history import whole
 from alpha_db.evidence.checkpoint.note import compose_run_proof
 from alpha_db.evidence.checkpoint.store import Store
@@ -71,6 +71,8 @@ def propose(
     The directory of the segments is made if need be. Run again, after a kill too, the command takes the segments that
     are there, and proposes nothing twice.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db retention propose --before 2027-01-01 --segments /mnt/segments \\
@@ -84,12 +86,7 @@ def propose(
     assert notes.run.proof is not None
     proof = compose_run_proof(notes.run.proof.run_row, note_of(notes.run, trusted, policy))
     _prepare(segments)
-    with settings.installed() as (conn, place), Store(segments).locked(settings.seconds):
-        if place.is_read_only:
-            raise ReadOnlyServer(
-                "nothing can be proposed here: this session cannot write",
-                hint="connect to the primary" if place.in_recovery else "default_transaction_read_only is on",
-            )
+    with settings.installed(writes=True) as (conn, place), Store(segments).locked(settings.seconds):
         if ask(conn, "lockdown_status")[0]["is_locked"]:
             hint = "look at the damage: alpha-db lockdown status"
             raise ChainMismatch("AUD-009: in a lockdown nothing leaves the log", hint=hint, sqlstate="AUD09")

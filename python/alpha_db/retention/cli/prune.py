@@ -14,7 +14,7 @@ import psycopg
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import Integer
 from alpha_db.cli.output import GOOD, clean, emit_json, is_terminal, line
-from alpha_db.errors import AlphaDbError, NotThere, ReadOnlyServer
+from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.queries import ask
 from alpha_db.retention.approved import Pruned, require_files, waiting
 from alpha_db.retention.approved import prune as delete
@@ -44,17 +44,14 @@ def prune(settings: Settings, as_json: bool, table: str | None, segments: Path |
     whole blocks; the next one goes on. Tables that refer to others come first. With --segments nothing is deleted
     unless each approved segment is in that directory, byte for byte.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db retention prune --segments /mnt/segments
       alpha-db retention prune signals --batch 4096 --json
     """
-    with settings.installed() as (conn, place):
-        if place.is_read_only:
-            raise ReadOnlyServer(
-                "nothing can be deleted here: this session cannot write",
-                hint="connect to the primary" if place.in_recovery else "default_transaction_read_only is on",
-            )
+    with settings.installed(writes=True) as (conn, _):
         tables = [row["table_name"] for row in ask(conn, "every_chain")]
         if table not in (None, *tables):
             raise NotThere(f"{clean(table)} is not a chained table; these are: {', '.join(tables)}")

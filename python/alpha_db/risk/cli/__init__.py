@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from alpha_db.risk.cli.get_config import get_config
+from alpha_db.risk.cli.heartbeat import heartbeat
 from alpha_db.risk.cli.history import history
 from alpha_db.risk.cli.page import page, submit
 from alpha_db.risk.cli.propose import quorum_policy, set_kill_threshold, update_param
@@ -31,5 +32,6 @@ for _command in (
     history,
     verify,
     watch,
+    heartbeat,
 ):
     risk.add_command(_command)

@@ -213,6 +213,8 @@ def bootstrap(
     holds an agent, as sign-bootstrap prints it, or an array of them. For those whose keys are here, what
     keygen --json printed and --key, once for each, suffice; --public, too, once for each key that is a command.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db --dsn service=owner agents bootstrap \\
@@ -222,7 +224,7 @@ def bootstrap(
     """
     given = [agent for file in files for agent in _read_agents(file, may_be_signed=True)]
     signers = [load_key(key, None, public) for key, public in _with_public(keys, publics)]
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         if signers:
             text = bootstrap_text(manager.active()["origin"], given)
@@ -297,6 +299,8 @@ def enrol(
 ) -> None:
     """Propose that an agent be enrolled, as keygen --json printed it.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db agents enrol dan.json --reason "night shift" --agent ada \\
@@ -321,6 +325,8 @@ def rotate(
 ) -> None:
     """Propose that a new agent take the place of AGENT, as when a key is lost. AGENT has no vote on it.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db agents rotate cyd cyd2.json --reason "laptop stolen" --agent ada \\
@@ -338,11 +344,13 @@ def revoke(
 ) -> None:
     """Propose that AGENT may no longer propose or vote. AGENT has no vote on it.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db agents revoke cyd --reason "left" --agent ada --key ada.key
     """
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         gone = manager.find_agent(whom)
         send_proposal(
@@ -369,7 +377,7 @@ def _propose_agent(
     found = _read_agents(file)
     if len(found) != 1:
         raise FileUnreadable(f"{file} holds {len(found)} agents; one is enrolled at a time")
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         old = manager.find_agent(replaces) if replaces else None
         changes = [(f"agent {found[0]['name']}", "not enrolled", "active")]

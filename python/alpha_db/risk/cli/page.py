@@ -71,13 +71,15 @@ def submit(settings: Settings, as_json: bool, file: Path) -> None:
     Whoever has the file can submit it: the signature decides, not the login. A vote for another installation
     or another text is refused, and so is one on a proposal that has expired.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db risk submit vote-0f5c3e1a-b0b0b0b0.json
       alpha-db risk submit - < vote.json
     """
     vote = read_vote(file)
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         ballot = manager.signed_ballot(vote)
         if not as_json:

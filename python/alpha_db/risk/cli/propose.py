@@ -49,6 +49,8 @@ def update_param(
     Shows old and new values, what the change needs and the exact text, and asks before it signs and sends.
     What is not named stays as it is. Nothing changes until other agents approve.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db risk update-param max_leverage_ratio 1.5 --reason "thin book" \\
@@ -61,7 +63,7 @@ def update_param(
         raise click.UsageError("give either NAME VALUE, or --from FILE")
     if source is not None:
         given = read_limits(source)
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         now = load_json(manager.active()["state_text"])["limits"] or {}
         if missing := [name for name in NAMES if name not in given and name not in now]:
@@ -94,6 +96,8 @@ def set_kill_threshold(
 ) -> None:
     """Propose the kill threshold of an asset; what is not given stays as it is.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db risk set-kill-threshold BTC --loss-pct 0.1 --price 30000 \\
@@ -105,7 +109,7 @@ def set_kill_threshold(
     """
     if retire == bool(loss_pct or price):
         raise click.UsageError("give --loss-pct or --price, or --retire")
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         stands = load_json(manager.active()["state_text"])["kill_thresholds"]
         now: dict[str, Any] = next((item for item in stands if item["asset"] == asset), {})
@@ -149,6 +153,8 @@ def quorum_policy(
 
     It needs as many approvals itself as the old policy asks for anything.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db risk quorum-policy --tighten 1 --loosen 3 --govern 3 \\
@@ -156,7 +162,7 @@ def quorum_policy(
     """
     payload = {"tighten": tighten, "loosen": loosen, "govern": govern}
     _check("quorum_policy", payload)
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         policy = manager.verified().replay.policy
         _send(manager, signing, "quorum_policy", payload, vars(policy), reason, lifetime, as_json)

@@ -33,12 +33,14 @@ def release(settings: Settings, as_json: bool, signing: Signing, reason: str, li
     repaired: acknowledged damage is reported for ever after, and further damage locks again. Without damage it
     lifts a false alarm.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db lockdown release --reason "disk fault, ticket 42" --agent ada \\
         --key ada.key
     """
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         found = manager.damage()
         if found is None:

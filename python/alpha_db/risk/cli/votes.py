@@ -68,6 +68,8 @@ def approve(settings: Settings, as_json: bool, signing: Signing, proposal_id: st
 
     The approval that completes the quorum applies the change. ID may be the beginning of one.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db risk approve 0f5c --agent ben --key ben.key
@@ -84,6 +86,8 @@ def reject(settings: Settings, as_json: bool, signing: Signing, proposal_id: str
 
     One rejection ends a proposal; the proposer's own withdraws it.
 
+    On a standby this is refused: exit 3.
+
     \b
     Example:
       alpha-db risk reject 0f5c --agent cyd --key cyd.key
@@ -92,7 +96,7 @@ def reject(settings: Settings, as_json: bool, signing: Signing, proposal_id: str
 
 
 def _vote(settings: Settings, as_json: bool, signing: Signing, proposal_id: str, decision: str) -> None:
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         manager = ConfigManager(conn)
         agent, signer = signing.open(manager)
         ballot = manager.ballot(proposal_id, agent.agent_id, decision)

@@ -24,12 +24,14 @@ def chain(settings: Settings, as_json: bool, table: str, open_in_lockdown: bool)
     Nobody can take a table back out. Connect as a member of alpha_owner that owns the table. It exits with 1, and
     changes nothing, if the table cannot be chained.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db tables chain trades
       alpha-db tables chain "Trade Notes" --open-in-lockdown --json
     """
-    with settings.installed() as (conn, _), refusals():
+    with settings.installed(writes=True) as (conn, _), refusals():
         taken_in = ask_one(conn, "chain_table", table_name=table, open_in_lockdown=open_in_lockdown)
     if as_json:
         emit_json({"table": table, "open_in_lockdown": open_in_lockdown, "taken_in": taken_in})

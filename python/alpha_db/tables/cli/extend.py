@@ -20,12 +20,14 @@ def extend(settings: Settings, as_json: bool, table: str) -> None:
     in the transaction of your ALTER TABLE instead: a row that is written between the two is not hashed whole. It exits
     with 1, and changes nothing, if older rows hold different values there.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db tables extend trades
       alpha-db tables extend trades --json
     """
-    with settings.installed() as (conn, _), refusals():
+    with settings.installed(writes=True) as (conn, _), refusals():
         added = ask_one(conn, "extend_table", table_name=table)
     if as_json:
         emit_json({"table": table, "added": added})

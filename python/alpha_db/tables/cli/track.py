@@ -26,12 +26,14 @@ def track(settings: Settings, as_json: bool, table: str, exclude: tuple[str, ...
     tracked, it makes a fresh beginning, with the same excluded columns if you give none. It exits with 1, and changes
     nothing, if the table cannot be tracked.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db tables track public.positions
       alpha-db tables track app.customers --exclude pin --exclude iban
     """
-    with settings.installed() as (conn, _), asked():
+    with settings.installed(writes=True) as (conn, _), asked():
         count = ask_one(conn, "track_table", table=table, exclude=list(exclude) or None)
     if as_json:
         emit_json({"table": table, "rows": count})
@@ -47,12 +49,14 @@ def untrack(settings: Settings, as_json: bool, table: str) -> None:
 
     Connect as a member of alpha_owner who owns the table.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db tables untrack public.positions
       alpha-db tables untrack public.positions --json
     """
-    with settings.installed() as (conn, _), asked():
+    with settings.installed(writes=True) as (conn, _), asked():
         ask_one(conn, "untrack_table", table=table)
     if as_json:
         emit_json({"table": table})

@@ -23,6 +23,8 @@ def widen(settings: Settings, as_json: bool, table: str, column: str, length: in
     what the guards are compared with from then on. Writers wait meanwhile, and go on. It exits with 1, and changes
     nothing, if the column cannot become so long, if a guard is not as installed, or if a view of yours uses the column.
 
+    On a standby this is refused: exit 3.
+
     \b
     Examples:
       alpha-db tables widen signals symbol 40 --reason "options of Deribit"
@@ -30,7 +32,7 @@ def widen(settings: Settings, as_json: bool, table: str, column: str, length: in
     """
     if not reason.strip():
         raise click.BadParameter("it is blank", param_hint="--reason")
-    with settings.installed() as (conn, _):
+    with settings.installed(writes=True) as (conn, _):
         before = ask_one(
             conn, "widen_column", table_name=table, column_name=column, length=length, reason=reason
         )

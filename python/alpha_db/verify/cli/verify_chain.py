@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,16 @@ from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.optional import load
 from alpha_db.cli.options import Integer, table_option
 from alpha_db.cli.output import emit_json, note, put, want_json
-from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, ConnectionFailed, from_database
+from alpha_db.errors import (
+    EXIT_NOT_RUN,
+    EXIT_OK,
+    AlphaDbError,
+    ConnectionFailed,
+    RecoveryConflict,
+    from_database,
+)
+from alpha_db.sqlstates import READ_AGAIN
+from alpha_db.verify.again import Reader
 from alpha_db.verify.cli import verify_report
 from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.checkpoint_options import (
@@ -35,10 +45,11 @@ from alpha_db.verify.cli.engaging import (
     engaged_now,
     lockdown_of,
 )
-from alpha_db.verify.cli.progress import progress_bar, spinner
+from alpha_db.verify.cli.progress import progress_bar
 from alpha_db.verify.courtesy import LOCKDOWN, tell
 from alpha_db.verify.locks import timed_out
 from alpha_db.verify.ranges import (
+    LAST_TRIES,
     Plan,
     Range,
     Verdict,
@@ -79,7 +90,7 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
     type=Integer(1, 64),
     default=DEFAULT_JOBS,
     show_default="4, or as many as there are processors",
-    help="How many connections verify ranges side by side.",
+    help="How many connections read side by side.",
 )
 @click.option(
     "--since-last",
@@ -91,7 +102,7 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
     type=Integer(min=1),
     default=24,
     show_default=True,
-    help="With --since-last: how many runs, at most, until all rows are read again.",
+    help="With --since-last: in how many runs, one after the other, all rows are read.",
 )
 @click.option("--no-lockdown", is_flag=True, help="Report damage, but do not engage the lockdown.")
 @engage_for_option
@@ -218,7 +229,7 @@ class Checkpoints(Protocol):
     """The checkpoints to compare with."""
 
     def compare(
-        self, conn: psycopg.Connection[Any], table: str | None, *, engage_lockdown: bool
+        self, reader: Reader, table: str | None, *, engage_lockdown: bool, side_by_side: Mapping[str, Any]
     ) -> Compared: ...
 
 
@@ -275,10 +286,10 @@ class Found:
 
 
 def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Found:
-    with settings.installed() as (conn, place):
-        plan = make_plan(
-            conn, since_last=wish.since_last and not _is_locked(conn), full_every=wish.full_every
-        )
+    with settings.installed() as (opened, place), closing(Reader(settings.connect, opened)) as reader:
+        since_last = wish.since_last and not _is_locked(opened)
+        again: list[int] = []
+        plan = reader.read(partial(make_plan, since_last=since_last, full_every=wish.full_every), LAST_TRIES)
         plan = plan.within(wish.table, wish.from_id, wish.to_id)
         if wish.table and not plan.ranges:  # no such chain: the database says so
             plan = Plan((Range(wish.table, wish.from_id, wish.to_id),), is_full=False)
@@ -291,9 +302,12 @@ def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Foun
                 engage_lockdown=wish.engage_lockdown,
                 on_progress=progress,
                 on_fewer=_say_fewer,
-                spare=conn,
+                on_again=again.append,
+                spare=reader,
             )
+        conn = reader.conn
         _say_locked(conn, verdicts)
+        _say_cancelled(verdicts)
         engager = Engager(settings, conn, seconds=wish.engage_for, can_write=not place.is_read_only)
         damaged: list[Again] = [
             partial(verify_range, item=item, engage_lockdown=True)
@@ -302,7 +316,8 @@ def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Foun
         ]
         if wish.engage_lockdown:  # first of all: what comes below could fail
             engager.see_to(damaged)
-        guards, unknown = ({}, None) if wish.is_range else _guards(conn)
+        guards, unknown = ({}, None) if wish.is_range else _guards(reader)
+        conn = reader.conn
         found = Found(by_table(verdicts, guards, from_id=wish.from_id))
         for row in found.results if unknown else []:
             if row["verdict"] == "intact" and (wish.table or row["table_name"] == "guard_states"):
@@ -310,10 +325,23 @@ def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Foun
         if wish.since_last:
             found.run = _remember(conn, plan, found.results, verdicts)
         if against:
-            with spinner("comparing with the checkpoints"):
-                found.signed = against.compare(conn, wish.table, engage_lockdown=wish.engage_lockdown)
+            with progress_bar("comparing with the checkpoints", 1) as progress:
+                found.signed = against.compare(
+                    reader,
+                    wish.table,
+                    engage_lockdown=wish.engage_lockdown,
+                    side_by_side={
+                        "connect": settings.connect,
+                        "jobs": wish.jobs,
+                        "on_progress": progress,
+                        "on_fewer": _say_fewer,
+                        "on_again": _say_again,
+                    },
+                )
+            conn = reader.conn
             if wish.engage_lockdown:
                 engager.see_to(found.signed.places())
+        _say_again(reader.conflicts + sum(again))
         found.is_recorded, found.lockdown = engager.is_recorded, lockdown_of(conn)
         if found.is_recorded:
             for row in found.results:
@@ -336,6 +364,27 @@ def _say_fewer(number: int, problem: ConnectionFailed) -> None:
     note(f"verifying over {read}, because another could not be opened: {problem}")
 
 
+def _say_again(conflicts: int) -> None:
+    """Say how often a standby cancelled what was read, if it did, and that it was read again."""
+    if conflicts:
+        times = "once" if conflicts == 1 else f"{conflicts} times"
+        note(f"this standby cancelled what was read, to go on replaying, {times}; it was read again")
+
+
+def _say_cancelled(verdicts: list[Verdict]) -> None:
+    """Say once what to do if a standby cancelled a range each time that it was read."""
+    for verdict in verdicts:
+        if verdict["verdict"] == "not_run" and (verdict["detail"] or "").endswith("(40001)"):
+            told = RecoveryConflict(
+                f"a part of {verdict['table_name']} could not be read on this standby",
+                detail=verdict["detail"],
+                hint=READ_AGAIN,
+                sqlstate="40001",
+            )
+            boundary.say(boundary.one_line(told))
+            return
+
+
 def _say_locked(conn: psycopg.Connection[Any], verdicts: list[Verdict]) -> None:
     """Say once who holds what could not be read, because it was locked."""
     if any(
@@ -344,15 +393,16 @@ def _say_locked(conn: psycopg.Connection[Any], verdicts: list[Verdict]) -> None:
         boundary.say(boundary.one_line(timed_out(conn, psycopg.errors.LockNotAvailable())))
 
 
-def _guards(conn: psycopg.Connection[Any]) -> tuple[dict[str, str], str | None]:
+def _guards(reader: Reader) -> tuple[dict[str, str], str | None]:
     """Return what of the guards is changed, by chain, and why that cannot be told, if it cannot."""
     try:
-        return changed_guards(conn), None
-    except psycopg.Error as raised:
-        if is_missing(raised):
+        return reader.read(changed_guards, LAST_TRIES), None
+    except (AlphaDbError, psycopg.Error) as raised:
+        if isinstance(raised, psycopg.Error) and is_missing(raised):
             gone = raised.diag.message_primary
             return {"guard_states": f"what compares the guards is gone: {gone}"}, None
-        return {}, f"the guards could not be compared: {from_database(raised)} ({raised.sqlstate})"
+        problem = from_database(raised) if isinstance(raised, psycopg.Error) else raised
+        return {}, f"the guards could not be compared: {problem} ({problem.sqlstate})"
 
 
 def _remember(
@@ -362,7 +412,7 @@ def _remember(
     verdicts: list[Verdict],
 ) -> dict[str, Any]:
     """Return the run that was remembered. One that should have been, and could not, is said on stderr."""
-    run = {"id": None, "is_full": plan.is_full}
+    run = {"id": None, "is_full": plan.is_full, "full_every": plan.full_every, "turn": plan.turn}
     try:
         return run | {"id": remember(conn, plan, results, verdicts)}
     except psycopg.errors.LockNotAvailable as raised:

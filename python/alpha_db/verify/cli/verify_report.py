@@ -91,7 +91,8 @@ def text(results: Sequence[Verdict], lockdown: Row | None, *, is_recorded: bool 
 def remembered(run: Row | None) -> None:
     """Say what the run read, and whether the next one builds on it."""
     if run is not None:
-        read = "every row" if run["is_full"] else "new rows and a turn of the old ones"
+        turn = f"turn {run['turn'] + 1} of {run['full_every']}" if run["full_every"] else "a turn"
+        read = "every row" if run["is_full"] else f"new rows and {turn} of the old ones"
         kept = f"remembered as run {run['id']}" if run["id"] else "not remembered"
         line((f"Read {read}; {kept}.", DIM))
 
