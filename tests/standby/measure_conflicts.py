@@ -1,7 +1,7 @@
 """How verify-chain gets through on a standby that waits for nobody, while the primary vacuums another table.
 
-`python -m tests.standby.measure_conflicts 18 0.5`, in the root of the checkout: the version of PostgreSQL, and the seconds
-between two VACUUMs. docs/standbys.md has what it printed.
+`python -m tests.standby.measure_conflicts 18 0.5`, in the root of the checkout: the version of PostgreSQL, and the
+seconds between two VACUUMs. docs/standbys.md has what it printed.
 """
 
 from __future__ import annotations
