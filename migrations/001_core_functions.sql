@@ -17,6 +17,7 @@ declare
   owner_role      pg_catalog.text;
   role_name       pg_catalog.text;
   obstacle        pg_catalog.text;
+  cure            pg_catalog.text;
 begin
 
 -- Path and settings
@@ -67,11 +68,11 @@ end if;
 if to_regclass('pg_catalog.pg_dist_partition') is not null then
   select string_agg(s.name || ' is on', ', '),
          string_agg(format('alter role %I set %s = off', session_user, s.name), '; ')
-    into obstacle, role_name
+    into obstacle, cure
   from unnest(array['citus.enable_ddl_propagation', 'citus.enable_schema_based_sharding']) as s(name)
   where lower(current_setting(s.name, true)) in ('on', 'true', 'yes', '1');
   if has_table_privilege(to_regclass('pg_catalog.pg_dist_schema'), 'select') then
-    -- Read only here, where the table is there.
+    -- plpgsql looks for the table only when it comes here.
     obstacle := concat_ws(', ', obstacle, (select format('schema %I is distributed', n.nspname)
                                            from pg_dist_schema as d join pg_namespace as n on n.oid = d.schemaid
                                            where n.nspname = install_schema));
@@ -79,7 +80,7 @@ if to_regclass('pg_catalog.pg_dist_partition') is not null then
   if obstacle <> '' then
     raise exception 'alpha-db: Citus would distribute this installation: %', obstacle
       using errcode = '0A000',
-            hint = concat_ws('. ', 'Connect again after: ' || role_name,
+            hint = concat_ws('. ', 'Connect again after: ' || cure,
                              case when obstacle ~ 'is distributed$' then
                                format('Make the schema local: select citus_schema_undistribute(%L)',
                                       quote_ident(install_schema)) end);
