@@ -3823,6 +3823,7 @@ comment on function _view_text is
 -- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
 -- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it. No query
 -- compares a namespace with _guard_home(): among 200, the planner would expect one row, and loop.
+-- Whoever deletes rows of pg_depend, a superuser, can hide a function that he adds; one of ours is then missing.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
