@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 
 from alpha_db.connection import connect
@@ -113,6 +114,25 @@ def test_what_cannot_go_on_says_what_to_do(pair: Pair) -> None:
     assert "conflict with recovery" in found.err
     assert "HINT: run it again; if that happens often, raise max_standby_streaming_delay" in found.err
     assert not file.exists()
+
+
+def test_a_snapshot_that_is_older_than_a_truncate_compares_no_history(pair: Pair) -> None:
+    """TRUNCATE empties the table for every snapshot, and its entry in the history is not in an older one."""
+    with pair.connect(pair.standby, "auditor") as copy, pair.connect(pair.primary) as primary:
+        query(primary, "create table short (id integer primary key); insert into short values (1)")
+        query(primary, "select track_table('short')")
+        pair.catch_up()
+        query(copy, "begin isolation level repeatable read")
+        assert query(copy, "select * from verify_tracked('short')") == []
+        query(copy, "rollback")
+        query(copy, "begin isolation level repeatable read")
+        query(copy, "select 1 from pg_class limit 1")
+        query(primary, "truncate short")
+        pair.catch_up()
+        with pytest.raises(psycopg.errors.SerializationFailure, match="a history has grown since"):
+            query(copy, "select * from verify_tracked('short')")
+        query(copy, "rollback")
+        assert query(copy, "select * from verify_tracked('short')") == []
 
 
 class Cancelled:
