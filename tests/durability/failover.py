@@ -16,7 +16,7 @@ from tests.checkpoint.book import Book, Result, make_key, public, run
 from tests.cluster import Server
 from tests.durability.acknowledged import INSTALLED
 from tests.durability.processes import kill_everything
-from tests.durability.standbys import cut_off, promote, standby_of
+from tests.standbys import cut_off, promote, standby_of
 
 #: Databases: the book; one of which no signed row is lost; one that was locked down before the standby was cut off; one
 #: that was afterwards.
@@ -55,7 +55,7 @@ class Failover:
 
 
 @contextmanager
-def played(binaries: Path, primary: Server, folder: Path, *, is_kept: bool) -> Iterator[Failover]:
+def played(primary: Server, folder: Path, *, is_kept: bool) -> Iterator[Failover]:
     """Play it, with the book of which no signed row is lost if asked to. Afterwards the primary runs as it did."""
     for name in (BOOK, LOCKED, LATE, *([KEPT] if is_kept else [])):
         primary.psql("postgres", f"create database {name} template {INSTALLED}")
@@ -66,7 +66,7 @@ def played(binaries: Path, primary: Server, folder: Path, *, is_kept: bool) -> I
     former = Book(primary, BOOK, folder / "checkpoints", make_key(folder))
     kept = replace(former, dbname=KEPT, checkpoints=folder / "kept")
     conf = (primary.data / "postgresql.conf").read_text()
-    with standby_of(binaries, primary) as standby:
+    with standby_of(primary) as standby:
         new = replace(former, server=standby)
         for book in (former, kept) if is_kept else (former,):
             book.write(1)

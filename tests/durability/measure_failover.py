@@ -18,7 +18,7 @@ from tests.cluster import Server, choose_binaries
 from tests.durability.acknowledged import DATABASE, SETTINGS, assert_whole, lost
 from tests.durability.desk import Desk
 from tests.durability.processes import kill_everything
-from tests.durability.standbys import cut_off, promote, standby_of
+from tests.standbys import cut_off, promote, standby_of
 from tests.support import Connection, changed_guards, migrate_with_psql, one, query, wait_until
 
 #: What is measured: the standby's setting, and whether it is cut off for the last quarter of the rows.
@@ -65,7 +65,7 @@ def measure(mode: str, rows: int) -> tuple[int, int]:
     with Server(binaries, SETTINGS) as primary:
         primary.psql("postgres", f"create database {DATABASE}")
         migrate_with_psql(primary, DATABASE)
-        with standby_of(binaries, primary) as standby:
+        with standby_of(primary) as standby:
             with psycopg.connect(primary.dsn("postgres"), autocommit=True) as admin:
                 query(admin, f"alter system set synchronous_standby_names = '{names}'")
                 query(admin, "select pg_reload_conf()")

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -21,16 +20,16 @@ from tests.durability.acknowledged import Acknowledged, assert_whole, call_each,
 from tests.durability.conftest import Connecting
 from tests.durability.desk import Desk
 from tests.durability.processes import kill_everything
-from tests.durability.standbys import promote, standby_of
+from tests.standbys import promote, standby_of
 from tests.support import AUDIT_TABLES, Connection, changed_guards, one, query, wait_until
 
 IS_SYNCHRONOUS = "select exists (select from pg_stat_replication where sync_state = 'sync')"
 
 
 @pytest.fixture
-def standby(binaries: Path, durable: Server) -> Iterator[Server]:
+def standby(durable: Server) -> Iterator[Server]:
     """A synchronous standby of the durable server. The server runs again afterwards, and waits for nobody."""
-    with standby_of(binaries, durable, "synchronous_standby_names = ''") as server:
+    with standby_of(durable, synchronous_standby_names="") as server:
         try:
             with psycopg.connect(durable.dsn("postgres"), autocommit=True) as admin:
                 query(admin, "alter system set synchronous_standby_names = 'walreceiver'")

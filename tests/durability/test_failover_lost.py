@@ -18,8 +18,8 @@ from tests.documents.blocks import Block
 from tests.durability.acknowledged import assert_whole
 from tests.durability.failover import LATE, LOCKED, Failover, played
 from tests.durability.failover_page import blocks, place, run_block
-from tests.durability.standbys import rewind
 from tests.risk.council import Council
+from tests.standbys import rewind
 from tests.support import assert_healthy, changed_guards, make_signal, one, query, wait_until
 from tests.witness.by_hand import WITNESS
 from tests.witness.running import in_process
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.any_server
 
 @pytest.fixture(scope="module")
 def failover(
-    binaries: Path, durable: Server, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    durable: Server, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Failover]:
     """Both servers after the failover."""
     is_all = bool(pytestconfig.getoption("all"))
-    with played(binaries, durable, tmp_path_factory.mktemp("failover"), is_kept=is_all) as made:
+    with played(durable, tmp_path_factory.mktemp("failover"), is_kept=is_all) as made:
         yield made
 
 

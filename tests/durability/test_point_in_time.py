@@ -13,7 +13,7 @@ import pytest
 from tests.checkpoint.book import Book, make_key, run
 from tests.cluster import Server
 from tests.durability.acknowledged import INSTALLED, assert_whole
-from tests.durability.standbys import copy_of
+from tests.standbys import copy_of
 from tests.support import Connection, changed_guards, make_signal, one, query, wait_until
 
 pytestmark = [pytest.mark.any_server, pytest.mark.long]
@@ -45,7 +45,7 @@ def restored(binaries: Path, durable: Server, tmp_path_factory: pytest.TempPathF
     book = Book(durable, RESTORED, folder / "checkpoints", make_key(folder))
     server = Server(binaries)
     try:
-        copy_of(durable, server, f"restore_command = 'cp {durable.data}/pg_wal/%f %p'")
+        copy_of(durable, server, restore_command=f"cp {durable.data}/pg_wal/%f %p")
         moment = _write(book)
         with (server.data / "postgresql.conf").open("a") as conf:
             conf.write(f"recovery_target_xid = '{moment['xid']}'\nrecovery_target_action = 'promote'\n")
