@@ -3810,7 +3810,6 @@ comment on function _view_text is
 --   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
 --   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
---   _kept_elsewhere()    relations whose rows Citus or TimescaleDB keep in other relations
 --   _guard_functions()   our functions
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
@@ -3823,7 +3822,7 @@ comment on function _view_text is
 -- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
 -- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it. No query
 -- compares a namespace with _guard_home(): among 200, the planner would expect one row, and loop.
--- Whoever deletes rows of pg_depend, a superuser, can hide a function that he adds; one of ours is then missing.
+-- A superuser can delete rows of pg_depend: _stray_facts (facts.sql) reports what is not listed there.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -3923,38 +3922,6 @@ $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '
   'chain is the chained table that each belongs to.';
--- Of their tables, only what a superuser made is read: a view of anybody else would run his code with our rights.
-create function _kept_elsewhere()
-returns table (oid oid, what text)
-language plpgsql stable rows 1
-set search_path from current
-as $function$
-declare
-  register  record;
-begin
-  for register in
-    select format('%I.%I', n.nspname, c.relname) as name, e.what, e.namespace, e.relation
-    from (values ('pg_catalog', 'pg_dist_partition', 'a distributed table of Citus', null, 'logicalrelid'),
-                 ('_timescaledb_catalog', 'hypertable', 'a hypertable of TimescaleDB', 'schema_name', 'table_name'))
-      as e(schema, name, what, namespace, relation)
-    join pg_namespace as n on n.nspname = e.schema
-    join pg_class as c on c.relnamespace = n.oid and c.relname = e.name and c.relkind = 'r' and not c.relrowsecurity
-    join pg_roles as r on r.oid = c.relowner and r.rolsuper
-    where has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
-  loop
-    return query execute case when register.namespace is null
-      then _fill('select r.{relation:I}::pg_catalog.oid, {what:L} from {register:s} as r', 'what', register.what,
-                 'register', register.name, 'relation', register.relation)
-      else _fill('select c.oid, {what:L} from {register:s} as r
-                  join pg_catalog.pg_namespace as n on n.nspname = r.{namespace:I}
-                  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = r.{relation:I}',
-                 'what', register.what, 'register', register.name, 'namespace', register.namespace,
-                 'relation', register.relation) end;
-  end loop;
-end
-$function$;
-comment on function _kept_elsewhere is
-  'Relations whose rows Citus or TimescaleDB keep in shards or chunks, as their own tables say.';
 create function _guard_functions()
 returns table (oid oid, signature text, proowner oid, proacl aclitem[], chain text)
 language sql stable rows 300
@@ -4070,6 +4037,43 @@ as $function$
   from ours as r join pg_statistic_ext as x on x.stxrelid = r.oid;
 $function$;
 comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';
+
+-- sql/06_guards/elsewhere.sql
+
+-- Tables whose rows are kept in other tables: shards of Citus, chunks of TimescaleDB.
+--
+-- Of their tables, only what a superuser made is read: a view of anybody else would run his code with our rights.
+create function _kept_elsewhere()
+returns table (oid oid, what text)
+language plpgsql stable rows 1
+set search_path from current
+as $function$
+declare
+  register  record;
+begin
+  for register in
+    select format('%I.%I', n.nspname, c.relname) as name, e.what, e.namespace, e.relation
+    from (values ('pg_catalog', 'pg_dist_partition', 'a distributed table of Citus', null, 'logicalrelid'),
+                 ('_timescaledb_catalog', 'hypertable', 'a hypertable of TimescaleDB', 'schema_name', 'table_name'))
+      as e(schema, name, what, namespace, relation)
+    join pg_namespace as n on n.nspname = e.schema
+    join pg_class as c on c.relnamespace = n.oid and c.relname = e.name and c.relkind = 'r' and not c.relrowsecurity
+    join pg_roles as r on r.oid = c.relowner and r.rolsuper
+    where has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+  loop
+    return query execute case when register.namespace is null
+      then _fill('select r.{relation:I}::pg_catalog.oid, {what:L} from {register:s} as r', 'what', register.what,
+                 'register', register.name, 'relation', register.relation)
+      else _fill('select c.oid, {what:L} from {register:s} as r
+                  join pg_catalog.pg_namespace as n on n.nspname = r.{namespace:I}
+                  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = r.{relation:I}',
+                 'what', register.what, 'register', register.name, 'namespace', register.namespace,
+                 'relation', register.relation) end;
+  end loop;
+end
+$function$;
+comment on function _kept_elsewhere is
+  'Relations whose rows Citus or TimescaleDB keep in shards or chunks, as their own tables say.';
 
 -- sql/06_guards/facts_roles.sql
 
@@ -4675,6 +4679,32 @@ as $function$
   from only chains as c;
 $function$;
 comment on function _register_facts is 'Guard facts: the rows of the registers, which have no chain.';
+create function _stray_facts()
+returns table (table_name text, object_kind text, object_name text, fact text, value text)
+language sql stable
+set search_path from current
+set enable_seqscan = off  -- an index on (name, namespace) is read whole, but no row of another schema
+as $function$
+  select null, s.kind, s.name, 'is not in pg_depend', 'yes'
+  from (select 'function', p.proname::text
+        from pg_proc as p
+        where p.pronamespace = (select home.oid from _guard_home() as home)
+          and p.oid not in (select o.oid from _guard_objects('pg_proc') as o)
+        union all
+        select 'relation', c.relname::text
+        from pg_class as c
+        where c.relnamespace = (select home.oid from _guard_home() as home)
+          and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+          and c.oid not in (select o.oid from _guard_objects('pg_class') as o)
+        union all
+        select 'type', t.typname::text
+        from pg_type as t
+        where t.typnamespace = (select home.oid from _guard_home() as home)
+          and t.typtype in ('d', 'e', 'r', 'b') and t.typcategory <> 'A'
+          and t.oid not in (select o.oid from _guard_objects('pg_type') as o)) as s(kind, name);
+$function$;
+comment on function _stray_facts is
+  'Guard facts: what stands in this schema though pg_depend, from which the others start, does not list it.';
 create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
@@ -4685,6 +4715,7 @@ set extra_float_digits = 1
 set random_page_cost = 0.2
 as $function$
   select f.* from _schema_facts() as f
+  union all select f.* from _stray_facts() as f
   union all select f.* from _role_facts() as f
   union all select f.* from _setting_facts() as f
   union all select f.* from _relation_facts() as f

@@ -56,6 +56,33 @@ as $function$
 $function$;
 comment on function _register_facts is 'Guard facts: the rows of the registers, which have no chain.';
 
+create function _stray_facts()
+returns table (table_name text, object_kind text, object_name text, fact text, value text)
+language sql stable
+set search_path from current
+set enable_seqscan = off  -- an index on (name, namespace) is read whole, but no row of another schema
+as $function$
+  select null, s.kind, s.name, 'is not in pg_depend', 'yes'
+  from (select 'function', p.proname::text
+        from pg_proc as p
+        where p.pronamespace = (select home.oid from _guard_home() as home)
+          and p.oid not in (select o.oid from _guard_objects('pg_proc') as o)
+        union all
+        select 'relation', c.relname::text
+        from pg_class as c
+        where c.relnamespace = (select home.oid from _guard_home() as home)
+          and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+          and c.oid not in (select o.oid from _guard_objects('pg_class') as o)
+        union all
+        select 'type', t.typname::text
+        from pg_type as t
+        where t.typnamespace = (select home.oid from _guard_home() as home)
+          and t.typtype in ('d', 'e', 'r', 'b') and t.typcategory <> 'A'
+          and t.oid not in (select o.oid from _guard_objects('pg_type') as o)) as s(kind, name);
+$function$;
+comment on function _stray_facts is
+  'Guard facts: what stands in this schema though pg_depend, from which the others start, does not list it.';
+
 create function guard_facts()
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
@@ -66,6 +93,7 @@ set extra_float_digits = 1
 set random_page_cost = 0.2
 as $function$
   select f.* from _schema_facts() as f
+  union all select f.* from _stray_facts() as f
   union all select f.* from _role_facts() as f
   union all select f.* from _setting_facts() as f
   union all select f.* from _relation_facts() as f

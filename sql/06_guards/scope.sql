@@ -7,7 +7,6 @@
 --   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
 --   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
---   _kept_elsewhere()    relations whose rows Citus or TimescaleDB keep in other relations
 --   _guard_functions()   our functions
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
@@ -20,7 +19,7 @@
 -- with the namespace, but pg_depend says what each schema holds. From there every join has an index to go by. The
 -- number of rows stands at each function, and random_page_cost at guard_facts, so that the planner uses it. No query
 -- compares a namespace with _guard_home(): among 200, the planner would expect one row, and loop.
--- Whoever deletes rows of pg_depend, a superuser, can hide a function that he adds; one of ours is then missing.
+-- A superuser can delete rows of pg_depend: _stray_facts (facts.sql) reports what is not listed there.
 
 create function _guard_home()
 returns table (oid oid, nspname name, nspowner oid, nspacl aclitem[], owner oid, role_prefix text)
@@ -123,39 +122,6 @@ $function$;
 comment on function _guard_relations is
   'Our tables, views, sequences and composite types, and every chained table even if it is no longer ours; '
   'chain is the chained table that each belongs to.';
-
--- Of their tables, only what a superuser made is read: a view of anybody else would run his code with our rights.
-create function _kept_elsewhere()
-returns table (oid oid, what text)
-language plpgsql stable rows 1
-set search_path from current
-as $function$
-declare
-  register  record;
-begin
-  for register in
-    select format('%I.%I', n.nspname, c.relname) as name, e.what, e.namespace, e.relation
-    from (values ('pg_catalog', 'pg_dist_partition', 'a distributed table of Citus', null, 'logicalrelid'),
-                 ('_timescaledb_catalog', 'hypertable', 'a hypertable of TimescaleDB', 'schema_name', 'table_name'))
-      as e(schema, name, what, namespace, relation)
-    join pg_namespace as n on n.nspname = e.schema
-    join pg_class as c on c.relnamespace = n.oid and c.relname = e.name and c.relkind = 'r' and not c.relrowsecurity
-    join pg_roles as r on r.oid = c.relowner and r.rolsuper
-    where has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
-  loop
-    return query execute case when register.namespace is null
-      then _fill('select r.{relation:I}::pg_catalog.oid, {what:L} from {register:s} as r', 'what', register.what,
-                 'register', register.name, 'relation', register.relation)
-      else _fill('select c.oid, {what:L} from {register:s} as r
-                  join pg_catalog.pg_namespace as n on n.nspname = r.{namespace:I}
-                  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = r.{relation:I}',
-                 'what', register.what, 'register', register.name, 'namespace', register.namespace,
-                 'relation', register.relation) end;
-  end loop;
-end
-$function$;
-comment on function _kept_elsewhere is
-  'Relations whose rows Citus or TimescaleDB keep in shards or chunks, as their own tables say.';
 
 create function _guard_functions()
 returns table (oid oid, signature text, proowner oid, proacl aclitem[], chain text)

@@ -70,7 +70,7 @@ select _grant('execute on routine', '{_counters, _lowered_counters, _grants_text
                                       _view_text, _switches_off, _guard_facts_json, _guard_home,
                                       _guard_extensions, _guard_relations, _guard_functions,
                                       _guard_roles, _guard_members, _guard_objects, _guard_parts,
-                                      _kept_elsewhere, _schema_facts,
+                                      _kept_elsewhere, _schema_facts, _stray_facts,
                                       _role_facts, _setting_facts, _relation_facts, _sequence_facts,
                                       _view_facts, _column_facts, _constraint_facts, _index_facts,
                                       _trigger_facts, _function_facts, _type_facts,

@@ -187,6 +187,7 @@ GROWTH = {
     "_ids_left()",
     "_sequences_used()",
     "_storage_setting(text[],text)",
+    "_stray_facts()",
     "_vacuum_due()",
 }
 # the figures for monitoring, and what they call with the caller's rights

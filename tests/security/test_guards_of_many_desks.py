@@ -62,6 +62,28 @@ def test_it_reads_no_more_rows_with_24_desks_than_with_6(db: Connection) -> None
     assert changed_guards(db) == []
 
 
+@pytest.mark.parametrize(
+    ("made", "catalogue", "name"),
+    [
+        ("function extra() returns int language sql return 1", "pg_proc", "extra()"),
+        ("table extra ()", "pg_class", "extra"),
+        ("type extra as enum ('a')", "pg_type", "extra"),
+    ],
+)
+def test_an_object_that_a_superuser_takes_out_of_pg_depend_is_reported(
+    db: Connection, made: str, catalogue: str, name: str
+) -> None:
+    query(db, f"create {made}")
+    kind = {"pg_proc": "regprocedure", "pg_class": "regclass", "pg_type": "regtype"}[catalogue]
+    query(
+        db,
+        f"delete from pg_depend where refclassid = 'pg_namespace'::regclass"
+        f" and (classid, objid) = ('{catalogue}'::regclass, '{name}'::{kind})",
+    )
+    found = query(db, "select fact, problem from verify_guards() where object_name = 'extra'")
+    assert {"fact": "is not in pg_depend", "problem": "extra"} in found
+
+
 @pytest.mark.long
 def test_with_30_true_desks(server: Server, empty_database: str) -> None:
     first = Desk(server, empty_database, schema="desk_1")
