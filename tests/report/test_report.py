@@ -94,7 +94,7 @@ def test_a_chain_that_cannot_be_read_is_no_verdict_and_hides_nothing(reports: Re
 
 def test_one_thing_that_fails_hides_no_other(reports: Reports) -> None:
     with reports.book.connect() as db:
-        query(db, "drop function verify_checkpoint cascade")
+        query(db, "drop function verify_checkpoint, recompute_block_roots cascade")
     said = text_of(reports.report(*QUIET, expect=1))
     assert "NOT INTACT: what protects the rows was changed" in said
     assert "No log could be compared with checkpoint" in said
