@@ -1848,7 +1848,7 @@ declare
   excluded     text[];
   differences  bigint;
 begin
-  perform _require_primary('track_table'), _refuse_citus(), _refuse_untrackable(relation);
+  perform _refuse_citus(), _refuse_untrackable(relation), _require_primary('track_table');
   select n.nspname, c.relname, _qualified_name(n.nspname, c.relname) as name,
          format('%I.%I', n.nspname, c.relname) as sql,
          array(select a.attname::text

@@ -18,9 +18,9 @@ from typing import Any
 
 from alpha_db.cli.output import json_value
 from alpha_db.evidence.checkpoint.keys import trusted_keys
-from alpha_db.evidence.cli.notes import worst
 from alpha_db.evidence.exports import CODES, Against, check_export, files_of, not_checked
 from alpha_db.evidence.joined import join_exports
+from alpha_db.verify.cli.verify_report import worst
 
 Result = dict[str, Any]
 #: Calls check_export for each file, wherever; gives the results in any order.

@@ -26,7 +26,7 @@ ALWAYS = {
 #: The same option of nearly every command: tried with two of them.
 SHARED = ("dsn", "schema", "lock_timeout", "agent", "key", "public", "passphrase_file", "lifetime", "reason")
 #: What is waited for, so that a number which is good would take long.
-WAITS = {("risk watch", "timeout"), ("verify-chain", "engage_for")}
+WAITS = {("risk heartbeat", "every"), ("risk watch", "timeout"), ("verify-chain", "engage_for")}
 NOT_TRIED = {"--help", "--version"}
 
 TEXTS = ["", "NaN", "{{strategy.order.price}}", "x" * 5000, "a\nb", "\udcff", "\ufeff1", "1\r\n", "\u202e1"]
