@@ -100,9 +100,8 @@ def facts(connection: Connection) -> set[tuple[Any, ...]]:
 
 def names_the_schema(fact: tuple[Any, ...]) -> bool:
     """Whether a fact is the body of a procedure that commits: it cannot pin a search_path, and names the schema."""
-    return (
-        fact[1] == "function" and fact[3] == "body" and str(fact[2]).startswith(("append_", "prune_archived", "seal_logs"))
-    )
+    committing = ("append_", "prune_archived", "seal_logs")
+    return fact[1] == "function" and fact[3] == "body" and str(fact[2]).startswith(committing)
 
 
 def function_bodies(connection: Connection) -> dict[str, str]:

@@ -203,7 +203,9 @@ def read_run(path: Path) -> StoredRun:
 
 def is_run(path: Path) -> bool:
     """Return whether a directory is a run, and not one of runs: it is named as one, and has a checkpoint in it."""
-    return is_run_name(os.path.basename(os.path.realpath(path))) and ((path / NOTE).exists() or (path / PROOF).exists())
+    return is_run_name(Path(os.path.realpath(path)).name) and (
+        (path / NOTE).exists() or (path / PROOF).exists()
+    )
 
 
 def read_file(file: Path) -> str:
