@@ -3645,8 +3645,8 @@ declare
   event_id  bigint;
   compared  chain_verdict;
 begin
-  perform _require_primary('record_verification');
   perform _require_run(is_full, last_ids, rows_checked, full_every, turn);
+  perform _require_primary('record_verification');
   if turn is null then
     full_every := null;
   end if;
