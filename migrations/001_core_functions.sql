@@ -3440,9 +3440,10 @@ comment on function verify_chain_integrity is
 --
 -- The older rows are divided by their ids: blocks of 16,384 are dealt out to the turns 0 to full_every - 1, like cards.
 -- A block keeps its turn, however the log grows or is archived, and a run takes the turn after that of the run before.
--- So any full_every runs in a row read every row that was there at the first of them, and none of them is long. Only a
--- run that cannot say whose turn it is reads every row: the first one, and one with another full_every than the run
--- before. Most chains have one block, so the first block of each chain has another turn than that of the next chain.
+-- So any full_every recorded runs in a row read every row that was there at the first of them, and none of them is
+-- long. Of runs that overlap only one is recorded (record.sql). Only a run that cannot say whose turn it is reads every
+-- row: the first one, and one with another full_every than the run before. Most chains have one block, so the first
+-- block of each chain has another turn than that of the next chain.
 
 create function _split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
@@ -3455,22 +3456,25 @@ as $function$
   cross join lateral generate_series(first_id, last_id, w.width) as s(start);
 $function$;
 comment on function _split_range is 'A range of ids in parts of so many; none if it is empty.';
-create function _recorded_turn(full_every integer, out last_heads jsonb, out turn integer)
+create function _recorded_turn(full_every integer, out run_id bigint, out last_heads jsonb, out turn integer)
 language plpgsql stable
 set search_path from current
 as $function$
 begin
-  select r.heads, case when r.is_full then 0
-                       when r.full_every = _recorded_turn.full_every then (r.turn + 1) % r.full_every end
-    into last_heads, turn
+  select r.id, r.heads,
+         case when r.is_full then 0
+              when r.full_every = _recorded_turn.full_every then (r.turn + 1) % r.full_every end
+    into run_id, last_heads, turn
   from only verification_runs as r order by r.id desc limit 1;
+  run_id := coalesce(run_id, 0);
 exception when others then
+  run_id := null;
   turn := null;  -- verification_runs has a verdict of its own; without it every row is read
 end
 $function$;
 comment on function _recorded_turn is
-  'How far the last recorded run read each chain, and whose turn it is after it; turn is null if that is not known, so '
-  'that every row is to be read.';
+  'The last recorded run (0: none yet), how far it read each chain, and whose turn it is after it; turn is null if '
+  'that is not known, so that every row is to be read.';
 create function _ranges_of_turn(
   starts_behind bigint, known_to bigint, place integer, turn integer, full_every integer, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
@@ -3515,7 +3519,7 @@ comment on function _chains_to_read is
   'register.';
 create function verification_plan(
   since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
-returns table (table_name text, from_id bigint, to_id bigint, is_full boolean, turn integer)
+returns table (table_name text, from_id bigint, to_id bigint, is_full boolean, turn integer, after_run bigint)
 language plpgsql stable security definer
 set search_path from current
 set row_security = off
@@ -3525,20 +3529,22 @@ declare
   chain     record;
 begin
   if since_last is null then
-    raise exception 'since_last is true or false, not NULL' using errcode = '22023';
+    raise exception 'since_last is true or false, not NULL'
+      using errcode = '22023', hint = 'Give true to read what is due, or false to read all rows.';
   end if;
-  if full_every is null or rows_per_range is null or full_every < 1 or rows_per_range < 1 then
-    raise exception 'full_every and rows_per_range are at least 1, not % and %',
+  if (full_every >= 1 and rows_per_range between 1 and 1000000000) is not true then
+    raise exception 'full_every is at least 1 and rows_per_range from 1 to 1000000000, not % and %',
       coalesce(full_every::text, 'NULL'), coalesce(rows_per_range::text, 'NULL')
-      using errcode = '22023';
+      using errcode = '22023', hint = 'Leave a parameter out to take its default.';
   end if;
   if not _is_registered() then
-    return query select 'chains', null::bigint, null::bigint, true, null::integer;
+    return query select 'chains', null::bigint, null::bigint, true, null::integer, null::bigint;
     return;
   end if;
   select r.* into recorded from _recorded_turn(full_every) as r;
   is_full := not since_last or full_every = 1 or recorded.turn is null;
   turn := case when not is_full then recorded.turn end;
+  after_run := recorded.run_id;
   for chain in select c.* from _chains_to_read(recorded.last_heads) as c loop
     -- A forged id that a run recorded must not make a plan without end, either.
     if is_full or (chain.known_to - chain.starts_behind) / 16384 / full_every > 100000 then
@@ -3548,29 +3554,84 @@ begin
     -- written meanwhile are read.
     return query
       select chain.table_name, nullif(r.from_id, chain.starts_behind + 1), r.to_id, verification_plan.is_full,
-             verification_plan.turn
+             verification_plan.turn, verification_plan.after_run
       from _ranges_of_turn(chain.starts_behind, chain.known_to, chain.place, verification_plan.turn, full_every,
                            rows_per_range) as r
       union all
       select chain.table_name, nullif(r.from_id, chain.starts_behind + 1),
-             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full, verification_plan.turn
+             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full, verification_plan.turn,
+             verification_plan.after_run
       from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
 $function$;
 comment on function verification_plan is
   'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no '
-  'recorded run has read and a turn of the older ones; any full_every runs in a row read all of them. turn is null if '
-  'all rows are read.';
+  'recorded run has read and a turn of the older ones; any full_every recorded runs in a row read all of them. turn is '
+  'null if all rows are read. after_run is the last recorded run, 0 before the first; give it to record_verification.';
 
 -- sql/05_verify/record.sql
 
 -- Recording a run that found nothing wrong. What app_auditor records here is believed by the next run, except for what
--- the trigger checks: each row that it names is there, and none that an earlier run read is forgotten. The trigger's
--- function calls _lowered_counters (06_guards/verify.sql), and 06_guards/attach.sql attaches it.
+-- the trigger checks: each row that it names is there, none that an earlier run read is forgotten, and a turn follows
+-- that of the run before. The trigger's function calls _lowered_counters (06_guards/verify.sql), and
+-- 06_guards/attach.sql attaches it.
+--
+-- Of two runs that overlap only one is recorded. Both were planned after the same run, so they read the same turn, and
+-- the rows of the turn that a second record would stand for are not read.
 
+create function _require_run(
+  is_full boolean, last_ids jsonb, rows_checked bigint, full_every integer, turn integer)
+returns void
+language plpgsql stable
+set search_path from current
+as $function$
+begin
+  if is_full is null or rows_checked >= 0 is not true then
+    raise exception 'is_full is true or false and rows_checked at least 0, not % and %',
+      coalesce(is_full::text, 'NULL'), coalesce(rows_checked::text, 'NULL')
+      using errcode = '22023', hint = 'Give is_full as verification_plan does, and how many rows were read.';
+  end if;
+  if jsonb_typeof(last_ids) <> 'object' or exists (
+    select from jsonb_each(case when jsonb_typeof(last_ids) = 'object' then last_ids end) as e
+    where e.value <> 'null' and (jsonb_typeof(e.value) <> 'number' or e.value::text !~ '^-?[0-9]{1,18}$')) then
+    raise exception 'last_ids does not name an id for each table: %', left(last_ids::text, 200)
+      using errcode = '22023', hint = 'Give an object such as {"signals": 5000}.';
+  end if;
+  if turn is not null and (is_full or (full_every > 1 and turn between 0 and full_every - 1) is not true) then
+    raise exception 'turn % of % is none', turn, coalesce(full_every::text, 'NULL')
+      using errcode = '22023', hint = 'Give turn as verification_plan does, with the full_every that it was given.';
+  end if;
+end
+$function$;
+comment on function _require_run is 'Raises 22023 for what record_verification was given and cannot be a run.';
+create function _require_next_run(full_every integer, turn integer, after_run bigint) returns void
+language plpgsql
+set search_path from current
+as $function$
+declare
+  recorded  record;
+begin
+  select r.* into recorded from _recorded_turn(full_every) as r;
+  if after_run <> recorded.run_id then
+    raise exception 'another verification run was recorded meanwhile'
+      using errcode = '40001', column = 'after_run',
+            detail = format('This one was planned after run %s, and run %s is the last.', after_run, recorded.run_id),
+            hint = 'Make another plan with verification_plan, and record the run that reads it.';
+  end if;
+  if turn is not null and turn is distinct from recorded.turn then
+    raise exception 'turn % of % does not follow run %', turn, full_every, recorded.run_id
+      using errcode = '22023',
+            hint = format('Record the turn that verification_plan(true, %s) says.', full_every);
+  end if;
+end
+$function$;
+comment on function _require_next_run is
+  'Raises 40001 if another run was recorded since the plan was made, and 22023 for a turn that is not the next one. To '
+  'be called under the lock of verification_runs.';
 create function record_verification(
-  is_full boolean, last_ids jsonb, rows_checked bigint, full_every integer default null, turn integer default null)
+  is_full boolean, last_ids jsonb, rows_checked bigint, full_every integer default null, turn integer default null,
+  after_run bigint default null)
 returns bigint
 language plpgsql security definer
 set search_path from current
@@ -3584,13 +3645,13 @@ declare
   event_id  bigint;
   compared  chain_verdict;
 begin
-  if turn is not null and (is_full or turn not between 0 and coalesce(full_every, 0) - 1) then
-    raise exception 'turn % of % is none', turn, coalesce(full_every::text, 'NULL')
-      using errcode = '22023', hint = 'Give turn as verification_plan does, with the full_every that it was given.';
-  end if;
+  perform _require_run(is_full, last_ids, rows_checked, full_every, turn);
+  perform _require_primary('record_verification');
   if turn is null then
     full_every := null;
   end if;
+  lock table only lock_verification_runs in share update exclusive mode;
+  perform _require_next_run(full_every, turn, after_run);
   for item in
     select coalesce(e.key, h.table_name) as table_name, e.value::text::bigint as id, h.last_id, h.row_hash
     from (select * from jsonb_each(last_ids) where value <> 'null') as e
@@ -3628,9 +3689,10 @@ end
 $function$;
 comment on function record_verification is
   'Remembers that a run found every range of verification_plan intact: {table: last id}; tables that are not named '
-  'keep what is remembered of them. full_every and turn are those of the plan; after a run without them that was not '
-  'full the next one reads every row. Returns the id of the row of verification_runs. Raises 22023 for a row that is '
-  'not there. What app_auditor records here is believed.';
+  'keep what is remembered of them. full_every, turn and after_run are those of the plan; after a run without a turn '
+  'that was not full the next one reads every row. Returns the id of the row of verification_runs. Raises 22023 for a '
+  'row that is not there and for a turn that is not the next one, 40001 if another run was recorded after after_run. '
+  'What app_auditor records here is believed.';
 create function _check_verification_run() returns trigger
 language plpgsql security definer
 set search_path from current
@@ -3639,8 +3701,21 @@ set enable_seqscan = off set jit = off
 as $function$
 declare
   head    record;
+  next    integer;
   stored  text;
 begin
+  -- Before the last run is read. The chain trigger takes the same lock.
+  lock table only lock_verification_runs in share update exclusive mode;
+  -- A turn follows that of the run before, so that any full_every runs in a row are all turns.
+  if new.turn is not null then
+    select r.turn into next from _recorded_turn(new.full_every) as r;
+    if new.full_every = 1 or new.turn is distinct from next then
+      perform _refuse(
+        'AUD-011', format('a run was refused, because turn %s of %s is not the next one', new.turn, new.full_every),
+        format('The next one is %s.', coalesce('turn ' || next, 'a run that reads all rows')),
+        'Record a run with select record_verification(…).', tg_argv[0], tg_op);
+    end if;
+  end if;
   for head in
     select h.key as table_name, h.value ->> 'id' as id, h.value ->> 'row_hash' as row_hash
     from jsonb_each(new.heads) as h
@@ -3679,8 +3754,8 @@ begin
 end
 $function$;
 comment on function _check_verification_run is
-  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there and a run that forgets rows, and '
-  'records where the counters stand. Argument: table.';
+  'Row trigger of verification_runs: refuses (AUD-011) heads that are not there, a turn that is not the next one and a '
+  'run that forgets rows, and records where the counters stand. Argument: table.';
 
 -- sql/06_guards/states.sql
 

@@ -278,11 +278,11 @@ from verify_chain_integrity(
   engage_lockdown => %(engage_lockdown)s::boolean);
 
 -- name: verification_plan
-select table_name, from_id, to_id, is_full, turn
+select table_name, from_id, to_id, is_full, turn, after_run
 from verification_plan(since_last => %(since_last)s::boolean, full_every => %(full_every)s::integer);
 
 -- name: every_chain
--- What a run reads if verification_plan cannot say.
+-- What a run reads if verification_plan cannot say, and what its plan must not leave out.
 select table_name from chains order by position;
 
 -- name: verify_range
@@ -298,7 +298,7 @@ select table_name, problems from changed_guards();
 -- name: record_verification
 select record_verification(
   is_full => %(is_full)s::boolean, last_ids => %(last_ids)s::jsonb, rows_checked => %(rows_checked)s::bigint,
-  full_every => %(full_every)s::integer, turn => %(turn)s::integer);
+  full_every => %(full_every)s::integer, turn => %(turn)s::integer, after_run => %(after_run)s::bigint);
 
 -- name: logins_without_timeouts
 select role, member_of, lacks from logins_without_timeouts();

@@ -3,9 +3,10 @@
 --
 -- The older rows are divided by their ids: blocks of 16,384 are dealt out to the turns 0 to full_every - 1, like cards.
 -- A block keeps its turn, however the log grows or is archived, and a run takes the turn after that of the run before.
--- So any full_every runs in a row read every row that was there at the first of them, and none of them is long. Only a
--- run that cannot say whose turn it is reads every row: the first one, and one with another full_every than the run
--- before. Most chains have one block, so the first block of each chain has another turn than that of the next chain.
+-- So any full_every recorded runs in a row read every row that was there at the first of them, and none of them is
+-- long. Of runs that overlap only one is recorded (record.sql). Only a run that cannot say whose turn it is reads every
+-- row: the first one, and one with another full_every than the run before. Most chains have one block, so the first
+-- block of each chain has another turn than that of the next chain.
 
 create function _split_range(first_id bigint, last_id bigint, rows_per_range bigint)
 returns table (from_id bigint, to_id bigint)
@@ -19,22 +20,25 @@ as $function$
 $function$;
 comment on function _split_range is 'A range of ids in parts of so many; none if it is empty.';
 
-create function _recorded_turn(full_every integer, out last_heads jsonb, out turn integer)
+create function _recorded_turn(full_every integer, out run_id bigint, out last_heads jsonb, out turn integer)
 language plpgsql stable
 set search_path from current
 as $function$
 begin
-  select r.heads, case when r.is_full then 0
-                       when r.full_every = _recorded_turn.full_every then (r.turn + 1) % r.full_every end
-    into last_heads, turn
+  select r.id, r.heads,
+         case when r.is_full then 0
+              when r.full_every = _recorded_turn.full_every then (r.turn + 1) % r.full_every end
+    into run_id, last_heads, turn
   from only verification_runs as r order by r.id desc limit 1;
+  run_id := coalesce(run_id, 0);
 exception when others then
+  run_id := null;
   turn := null;  -- verification_runs has a verdict of its own; without it every row is read
 end
 $function$;
 comment on function _recorded_turn is
-  'How far the last recorded run read each chain, and whose turn it is after it; turn is null if that is not known, so '
-  'that every row is to be read.';
+  'The last recorded run (0: none yet), how far it read each chain, and whose turn it is after it; turn is null if '
+  'that is not known, so that every row is to be read.';
 
 create function _ranges_of_turn(
   starts_behind bigint, known_to bigint, place integer, turn integer, full_every integer, rows_per_range bigint)
@@ -82,7 +86,7 @@ comment on function _chains_to_read is
 
 create function verification_plan(
   since_last boolean default false, full_every integer default 24, rows_per_range bigint default 50000)
-returns table (table_name text, from_id bigint, to_id bigint, is_full boolean, turn integer)
+returns table (table_name text, from_id bigint, to_id bigint, is_full boolean, turn integer, after_run bigint)
 language plpgsql stable security definer
 set search_path from current
 set row_security = off
@@ -92,20 +96,22 @@ declare
   chain     record;
 begin
   if since_last is null then
-    raise exception 'since_last is true or false, not NULL' using errcode = '22023';
+    raise exception 'since_last is true or false, not NULL'
+      using errcode = '22023', hint = 'Give true to read what is due, or false to read all rows.';
   end if;
-  if full_every is null or rows_per_range is null or full_every < 1 or rows_per_range < 1 then
-    raise exception 'full_every and rows_per_range are at least 1, not % and %',
+  if (full_every >= 1 and rows_per_range between 1 and 1000000000) is not true then
+    raise exception 'full_every is at least 1 and rows_per_range from 1 to 1000000000, not % and %',
       coalesce(full_every::text, 'NULL'), coalesce(rows_per_range::text, 'NULL')
-      using errcode = '22023';
+      using errcode = '22023', hint = 'Leave a parameter out to take its default.';
   end if;
   if not _is_registered() then
-    return query select 'chains', null::bigint, null::bigint, true, null::integer;
+    return query select 'chains', null::bigint, null::bigint, true, null::integer, null::bigint;
     return;
   end if;
   select r.* into recorded from _recorded_turn(full_every) as r;
   is_full := not since_last or full_every = 1 or recorded.turn is null;
   turn := case when not is_full then recorded.turn end;
+  after_run := recorded.run_id;
   for chain in select c.* from _chains_to_read(recorded.last_heads) as c loop
     -- A forged id that a run recorded must not make a plan without end, either.
     if is_full or (chain.known_to - chain.starts_behind) / 16384 / full_every > 100000 then
@@ -115,17 +121,18 @@ begin
     -- written meanwhile are read.
     return query
       select chain.table_name, nullif(r.from_id, chain.starts_behind + 1), r.to_id, verification_plan.is_full,
-             verification_plan.turn
+             verification_plan.turn, verification_plan.after_run
       from _ranges_of_turn(chain.starts_behind, chain.known_to, chain.place, verification_plan.turn, full_every,
                            rows_per_range) as r
       union all
       select chain.table_name, nullif(r.from_id, chain.starts_behind + 1),
-             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full, verification_plan.turn
+             case when r.to_id < chain.last_id then r.to_id end, verification_plan.is_full, verification_plan.turn,
+             verification_plan.after_run
       from _split_range(chain.known_to + 1, greatest(chain.last_id, chain.known_to + 1), rows_per_range) as r;
   end loop;
 end
 $function$;
 comment on function verification_plan is
   'The ranges that a verification run reads, each for verify_range: all rows, or with since_last those that no '
-  'recorded run has read and a turn of the older ones; any full_every runs in a row read all of them. turn is null if '
-  'all rows are read.';
+  'recorded run has read and a turn of the older ones; any full_every recorded runs in a row read all of them. turn is '
+  'null if all rows are read. after_run is the last recorded run, 0 before the first; give it to record_verification.';

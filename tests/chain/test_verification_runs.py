@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
+from tests.concurrency.background import Background
 from tests.fix_database import Connect, LoginRole
 from tests.risk.council import Council
-from tests.support import Connection, fill, make_signal, one, query, tamper, verdicts
+from tests.support import Connection, as_role, fill, make_signal, one, query, tamper, verdicts
 
 Span = tuple[int | None, int | None]
 
@@ -103,17 +104,80 @@ def test_every_table_of_one_block_has_another_turn_than_the_next(db: Connection)
 def test_whose_turn_it_is(db: Connection, before: dict[str, Any], every: int, turn: int | None) -> None:
     """A run that cannot go on with the turns of the last one reads every row: so no row waits longer than it should."""
     make_signal(db, 1)
+    record(db, is_full=True)
+    for earlier in range(before.get("turn", 0)):
+        record(db, is_full=False, full_every=before["full_every"], turn=earlier)
     record(db, **({"is_full": False} | before))
     assert planned(db, every)[0] == turn
 
 
 @pytest.mark.parametrize(
     "said",
-    ["false, '{}', 1, 4, 4", "false, '{}', 1, 4, -1", "false, '{}', 1, null, 0", "true, '{}', 1, 4, 0"],
+    [
+        "false, '{}', 1, 4, 4",
+        "false, '{}', 1, 4, -1",
+        "false, '{}', 1, null, 0",
+        "true, '{}', 1, 4, 0",
+        "false, '{}', 1, 1, 0",
+    ],
 )
 def test_a_turn_that_is_none_is_not_recorded(db: Connection, said: str) -> None:
+    record(db, is_full=True)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="turn"):
         query(db, f"select record_verification({said})")
+
+
+def test_only_the_next_turn_is_recorded(db: Connection) -> None:
+    """Neither by the function nor by a row of one's own, so that no sweep seems to have ended that did not."""
+    insert = (
+        "insert into verification_runs (is_full, full_every, turn, heads, rows_checked)"
+        " values (false, %s, %s, '{}', 0)"
+    )
+    for is_full, bad in ((False, [(4, 0), (2, 1)]), (True, [(4, 1), (4, 3), (2147483647, 2147483646)])):
+        record(db, is_full=is_full)
+        for every, turn in bad:
+            with pytest.raises(psycopg.errors.InvalidParameterValue, match="does not follow run"):
+                record(db, is_full=False, full_every=every, turn=turn)
+            with (
+                as_role(db, "alpha_owner"),
+                pytest.raises(psycopg.Error, match=r"AUD-011.* is not the next one"),
+            ):
+                query(db, insert, [every, turn])
+    record(db, is_full=False, full_every=4, turn=0)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="does not follow run"):
+        record(db, is_full=False, full_every=3, turn=1)
+    record(db, is_full=False, full_every=4, turn=1)
+
+
+def test_of_runs_that_overlap_only_one_is_recorded(db: Connection, connect: Connect) -> None:
+    record(db, is_full=True)
+    call = "select record_verification(false, '{}', 0, 4, %(turn)s, %(after_run)s)"
+    first, second = (query(db, "select * from verification_plan(true, 4)")[0] for _ in range(2))
+    assert (first["turn"], first["after_run"]) == (second["turn"], second["after_run"]) == (0, 1)
+    other = connect(autocommit=False)
+    assert one(other, call, first) == 2
+    waiting = Background(connect(), call, second).blocked(
+        db
+    )  # it compares when the other has ended, not before
+    other.commit()
+    with pytest.raises(psycopg.errors.SerializationFailure, match="another verification run"):
+        waiting.result()
+    assert query(db, "select turn from verification_runs order by id") == [{"turn": None}, {"turn": 0}]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["null, '{}', 1", "true, '{}', null", "true, '{}', -1", "true, '[]', 1", "true, '3', 1"]
+    + [
+        f"true, '{{\"signals\": {value}}}', 1"
+        for value in ('"x"', "1.5", "true", "{}", "9223372036854775808")
+    ],
+)
+@pytest.mark.reads_only
+def test_what_is_no_run_is_refused_with_a_hint(db: Connection, said: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+        query(db, f"select record_verification({said})")
+    assert refused.value.diag.message_hint
 
 
 @pytest.mark.reads_only
@@ -168,12 +232,14 @@ def test_a_forged_id_does_not_make_an_endless_plan(db: Connection) -> None:
         "rows_per_range => 0",
         "full_every => null",
         "rows_per_range => null",
+        "rows_per_range => 9223372036854775807",
         "since_last => null",
     ],
 )
 def test_a_plan_of_nothing_is_refused(db: Connection, bad: str) -> None:
-    with pytest.raises(psycopg.errors.InvalidParameterValue):
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
         query(db, f"select * from verification_plan({bad})")
+    assert refused.value.diag.message_hint
 
 
 def test_a_range_says_what_the_whole_says_and_locks(db: Connection) -> None:

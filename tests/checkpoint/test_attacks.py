@@ -497,6 +497,15 @@ def test_damage_that_the_chain_shows_is_damage_also_without_checkpoints(book: Bo
         assert one(conn, "select is_locked from lockdown_status()") is True
 
 
+def test_a_run_that_only_the_checkpoints_contradict_is_not_remembered(book: Book) -> None:
+    with book.connect() as conn:
+        rewrite(conn)
+        assert {row.verdict for row in verdicts(conn).values()} == {"intact"}
+    assert book.verify("--since-last", expect=1)["run"]["id"] is None
+    with book.connect() as conn:
+        assert one(conn, "select count(*) from verification_runs") == 0
+
+
 @pytest.mark.parametrize(
     ("code", "options"),
     [

@@ -92,7 +92,7 @@ def test_without_the_register_of_chains_the_lockdown_is_engaged(
     trader = connect(user=login_role("app_trading"))
     query(db, "drop table chains cascade")
     ended = desk.run("verify-chain", "--json", expect=1)
-    assert verdicts(ended) == {"chains": "table_missing"}
+    assert verdicts(ended) == {"chains": "table_missing", "guard_states": "guard_changed"}
     assert ended.json["lockdown_recorded"] is True
     assert "LOCKED DOWN" in desk.run("lockdown", "status", expect=1).out
     with pytest.raises(Exception, match="AUD-009"):

@@ -90,6 +90,57 @@ def test_since_last_remembers_and_the_next_run_reads_less(desk: Desk, db: Connec
     assert desk.run("verify-chain", "--since-last", "--full-every", "3", "--json").json["run"]["is_full"]
 
 
+def test_a_run_that_another_one_overtook_is_not_remembered_and_no_failure(
+    desk: Desk, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both read the same turn, so only one counts."""
+    fill(db)
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        query(db, "select record_verification(true, '{}', 0)")
+        return verify_ranges(*arguments, **options)
+
+    monkeypatch.setattr("alpha_db.verify.cli.verify_chain.verify_ranges", overtaken)
+    run = desk.run("verify-chain", "--since-last", "--json").json["run"]
+    assert (run["id"], run["note"]) == (None, "another verification run was recorded meanwhile")
+    said = desk.run("verify-chain", "--since-last").out
+    assert "not remembered, because another verification run was recorded meanwhile" in said
+    assert one(db, "select count(*) from verification_runs") == 2
+
+
+def test_a_plan_that_leaves_chains_out_is_reported(desk: Desk, db: Connection) -> None:
+    """Whoever may replace it could hide both what is damaged, and that a guard is changed."""
+    db.execute("drop trigger _100_reject_change on order_events")
+    replace_plan = (
+        "create or replace function verification_plan(since_last boolean default false, full_every integer default 24,"
+        " rows_per_range bigint default 50000) returns table (table_name text, from_id bigint, to_id bigint,"
+        " is_full boolean, turn integer, after_run bigint) language sql as"
+        " $$ select 'signals', null::bigint, null::bigint, true, null::integer, 0::bigint $$"
+    )
+    db.execute(replace_plan)
+    ended = desk.run("verify-chain", "--since-last", "--json", expect=1).json
+    tables = {row["table_name"]: row for row in ended["tables"]}
+    assert len(tables) == one(db, "select count(*) from chains")
+    assert "verification_plan" in tables["guard_states"]["detail"]
+    changed = tables["order_events"]
+    assert (changed["verdict"], changed["error_code"]) == ("guard_changed", "AUD-011")
+    assert tables["ai_debates"]["verdict"] == "not_run"
+    assert ended["run"]["id"] is None
+    query(db, "select record_guards('accepted')")
+    desk.run("verify-chain", expect=3)
+    desk.run("verify-chain", "--table", "ai_debates", expect=0)
+
+
+def test_changed_guards_of_a_table_without_a_range_are_a_verdict() -> None:
+    assert by_table([], {"signals": "changed"}, table="orders") == []
+    (found,) = by_table([], {"signals": "changed"})
+    assert (found["table_name"], found["verdict"], found["error_code"]) == (
+        "signals",
+        "guard_changed",
+        "AUD-011",
+    )
+
+
 def test_damage_is_not_remembered(desk: Desk, db: Connection) -> None:
     fill(db)
     tamper(db, "update signals set price = 1 where id = 2")

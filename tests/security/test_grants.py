@@ -283,7 +283,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "_chain_places_sql(text)",
         "_chain_parts_sql(text,bigint,bigint,integer,bigint,text,timestamp with time zone)",
         "_check_in_parts(text,bigint,bigint,integer,bigint,text,timestamp with time zone)",
-        "record_verification(boolean,jsonb,bigint,integer,integer)",
+        "record_verification(boolean,jsonb,bigint,integer,integer,bigint)",
         "verification_plan(boolean,integer,bigint)",
         "open_damage()",
         "standbys(pg_lsn)",

@@ -25,6 +25,8 @@ select * from verification_plan(rows_per_range => 3) where table_name = 'signals
 reset role;
 select record_verification(true, '{"signals": 4}', 4);
 select * from verification_plan(since_last => true, full_every => 2) where table_name = 'signals';
+select record_verification(false, '{"signals": 4}', 0, full_every => 2, turn => 0, after_run => 1);
+select record_verification(false, '{"signals": 4}', 0, full_every => 2, turn => 0, after_run => 1);  -- an overlapping run
 select record_verification(false, '{"signals": 4}', 0, full_every => 2, turn => 0);
 select * from verification_plan(since_last => true, full_every => 2) where table_name = 'signals';
 

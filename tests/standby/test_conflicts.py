@@ -151,7 +151,7 @@ class Cancelled:
 
 def intact(table: str, first: int, last: int) -> Any:
     rows = last - first + 1
-    found = ranges._not_run(Range(table), f"{rows} rows")
+    found = ranges.not_run(Range(table), f"{rows} rows")
     return found | {
         "verdict": "intact",
         "is_valid": True,

@@ -20,6 +20,7 @@ from tests.tampering.catalogue import Section
 from tests.tampering.outcomes import (
     chain,
     checkpoint,
+    command,
     config,
     counted,
     guardrail,
@@ -783,6 +784,15 @@ sql(
     shown(
         "an auditor's own query", "`guard_facts()` differs from the last row of `guard_states`", _facts_differ
     ),
+)
+sql(
+    "leaves-chains-out",
+    "Replaces `verification_plan()` by a function that names one chain only",
+    "create or replace function verification_plan(since_last boolean default false, full_every integer default 24,"
+    " rows_per_range bigint default 50000) returns table (table_name text, from_id bigint, to_id bigint,"
+    " is_full boolean, turn integer, after_run bigint) language sql as"
+    " $$ select 'signals', null::bigint, null::bigint, true, null::integer, 0::bigint $$",
+    command("verify-chain", 1, "and which chains were not read", "does not name it"),
 )
 sql(
     "accepts-its-change",

@@ -23,6 +23,8 @@ from alpha_db.verify.side_by_side import side_by_side
 
 #: The verdict on rows that were asked for and are not there.
 NOT_THERE = "not_there"
+#: Why nothing of a chain was read that the plan does not name.
+LEFT_OUT = "verification_plan does not name it, though it stands in chains"
 #: A range of so many rows that a standby cancelled again and again is given up, not read in halves.
 FEW_ROWS = 1024
 #: How often such a range is tried, beyond the first TRIES.
@@ -65,6 +67,7 @@ class Plan:
     is_full: bool
     turn: int | None = None  #: which of the runs that together read all rows this is
     full_every: int | None = None  #: how many these are
+    after_run: int | None = None  #: the last run that was recorded when it was made; 0 is none yet
 
     def within(self, table: str | None, from_id: int | None, to_id: int | None) -> Plan:
         """Return what of the plan is in a table and a range."""
@@ -96,7 +99,19 @@ def make_plan(conn: Connection, *, since_last: bool = False, full_every: int = 2
         return Plan(tuple(Range(*row) for row in chains), is_full=True)
     is_full = all(row[3] for row in found)
     turn = None if is_full else found[0][4]
-    return Plan(tuple(Range(*row[:3]) for row in found), is_full, turn, None if is_full else full_every)
+    after_run = found[0][5] if found else None
+    ranges = tuple(Range(*row[:3]) for row in found)
+    return Plan(ranges, is_full, turn, None if is_full else full_every, after_run)
+
+
+def left_out(conn: Connection, plan: Plan) -> list[Verdict]:
+    """Return a verdict, not_run, on each chain that a plan of all chains does not name: nothing of it is read.
+
+    Raises psycopg.Error. Source: the table chains in docs/design.md.
+    """
+    named = {item.table for item in plan.ranges}
+    chains = [str(row[0]) for row in conn.execute(query("every_chain")).fetchall()]
+    return [not_run(Range(name), LEFT_OUT) for name in chains if name not in named]
 
 
 def verify_ranges(
@@ -139,7 +154,7 @@ def verify_range(conn: Connection, item: Range, *, engage_lockdown: bool) -> Ver
     except (psycopg.ProgrammingError, psycopg.errors.LockNotAvailable) as raised:
         if not isinstance(raised, psycopg.errors.LockNotAvailable) and not is_missing(raised):
             raise
-        return _not_run(item, f"{raised.diag.message_primary} ({raised.sqlstate})")
+        return not_run(item, f"{raised.diag.message_primary} ({raised.sqlstate})")
 
 
 def read_range(reader: Reader, item: Range, *, engage_lockdown: bool) -> Verdict:
@@ -168,7 +183,7 @@ def read_range(reader: Reader, item: Range, *, engage_lockdown: bool) -> Verdict
         if not is_recovery_conflict(problem):
             raise
         rows = f"rows {item.from_id or 'before the first'} to {item.to_id or 'the last'}"
-        return _not_run(item, f"this standby cancelled what read {rows}, {TRIES + LAST_TRIES} times (40001)")
+        return not_run(item, f"this standby cancelled what read {rows}, {TRIES + LAST_TRIES} times (40001)")
 
 
 def _undisturbed(conn: Connection, item: Range, *, engage_lockdown: bool) -> Verdict:
@@ -199,7 +214,8 @@ def is_missing(raised: psycopg.Error) -> bool:
     return isinstance(from_database(raised), NotInstalled)
 
 
-def _not_run(item: Range, why: str) -> Verdict:
+def not_run(item: Range, why: str) -> Verdict:
+    """Return the verdict on a range that could not be read, and why."""
     return Verdict(
         table_name=item.table,
         rows_checked=0,
@@ -216,17 +232,23 @@ def _not_run(item: Range, why: str) -> Verdict:
 
 
 def by_table(
-    verdicts: Sequence[Verdict], guards: Mapping[str, str], *, from_id: int | None = None
+    verdicts: Sequence[Verdict],
+    guards: Mapping[str, str],
+    *,
+    from_id: int | None = None,
+    table: str | None = None,
 ) -> list[Verdict]:
     """Return one verdict for each table: the worst of its ranges, over the rows of all of them.
 
-    `guards` says of a table what of its guards is changed (changed_guards in docs/sql/dba.md); `from_id` is the
-    first row that was asked for, if any was.
+    `guards` says of a table what of its guards is changed (changed_guards in docs/sql/dba.md); of a table without a
+    range, too, unless only `table` was asked for. `from_id` is the first row that was asked for, if any was.
     """
     tables: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         tables.setdefault(verdict["table_name"], []).append(verdict)
-    merged = [_merged(parts, guards.get(table)) for table, parts in tables.items()]
+    for name in guards if table is None else ():
+        tables.setdefault(name, [not_run(Range(name), "no range of it was read")])
+    merged = [_merged(parts, guards.get(name)) for name, parts in tables.items()]
     if from_id is not None and from_id > 1:
         for row in merged:
             if row["verdict"] == "intact" and not row["rows_checked"]:
@@ -271,8 +293,8 @@ def remember(
 ) -> int | None:
     """Record a run that found every range good; return its number, None if it was not good or nothing can be written.
 
-    Takes the verdicts on the tables and on their ranges. Raises psycopg.Error. Source: record_verification in
-    docs/sql/auditor.md.
+    Takes the verdicts on the tables and on their ranges. Raises psycopg.Error: one that is_overtaken if another run
+    was recorded since the plan was made. Source: record_verification in docs/sql/auditor.md.
     """
     if not all(verdict["is_valid"] for verdict in verdicts):
         return None
@@ -282,9 +304,15 @@ def remember(
         "rows_checked": sum(row["rows_checked"] or 0 for row in results),
         "full_every": plan.full_every,
         "turn": plan.turn,
+        "after_run": plan.after_run,
     }
     try:
         recorded = conn.execute(query("record_verification"), arguments).fetchone()
     except psycopg.errors.ReadOnlySqlTransaction:
         return None  # on a standby
     return None if recorded is None else int(recorded[0])
+
+
+def is_overtaken(raised: psycopg.Error) -> bool:
+    """Return whether a run was not recorded because another one was, since it was planned."""
+    return raised.sqlstate == "40001" and raised.diag.column_name == "after_run"

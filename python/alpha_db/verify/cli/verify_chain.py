@@ -56,7 +56,10 @@ from alpha_db.verify.ranges import (
     by_table,
     changed_guards,
     is_missing,
+    is_overtaken,
+    left_out,
     make_plan,
+    not_run,
     remember,
     verify_range,
     verify_ranges,
@@ -145,8 +148,9 @@ def verify_chain(
     verified in every case.
 
     Tables are read in ranges, each a snapshot of its own, so no writer waits and no snapshot is held for long.
-    With --since-last a run that finds nothing wrong is remembered in verification_runs. While the lockdown is
-    engaged, such a run reads all rows, so that it finds the damage again.
+    With --since-last a run that finds no damage is remembered in verification_runs. While the lockdown is
+    engaged, such a run reads all rows, so that it finds the damage again. If another run was recorded since it
+    began, it is not remembered: its result stands, and the exit code is the same.
 
     With --checkpoints the rows are compared with what was signed, too: a cut tail, a rewritten chain, an older copy
     and changed guards show only there. A directory or a note that cannot be read is exit code 3, an empty or missing
@@ -316,14 +320,14 @@ def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Foun
         ]
         if wish.engage_lockdown:  # first of all: what comes below could fail
             engager.see_to(damaged)
+        if wish.table is None:
+            verdicts += _left_out(reader, plan)
         guards, unknown = ({}, None) if wish.is_range else _guards(reader)
         conn = reader.conn
-        found = Found(by_table(verdicts, guards, from_id=wish.from_id))
+        found = Found(by_table(verdicts, guards, from_id=wish.from_id, table=wish.table))
         for row in found.results if unknown else []:
             if row["verdict"] == "intact" and (wish.table or row["table_name"] == "guard_states"):
                 row |= {"is_valid": None, "verdict": "not_run", "detail": unknown}
-        if wish.since_last:
-            found.run = _remember(conn, plan, found.results, verdicts)
         if against:
             with progress_bar("comparing with the checkpoints", 1) as progress:
                 found.signed = against.compare(
@@ -341,6 +345,8 @@ def _verify(settings: Settings, wish: Wish, against: Checkpoints | None) -> Foun
             conn = reader.conn
             if wish.engage_lockdown:
                 engager.see_to(found.signed.places())
+        if wish.since_last:  # last of all: a run that finds damage is not remembered
+            found.run = _remember(conn, plan, found, verdicts)
         _say_again(reader.conflicts + sum(again))
         found.is_recorded, found.lockdown = engager.is_recorded, lockdown_of(conn)
         if found.is_recorded:
@@ -405,19 +411,33 @@ def _guards(reader: Reader) -> tuple[dict[str, str], str | None]:
         return {}, f"the guards could not be compared: {problem} ({problem.sqlstate})"
 
 
-def _remember(
-    conn: psycopg.Connection[Any],
-    plan: Plan,
-    results: list[Verdict],
-    verdicts: list[Verdict],
-) -> dict[str, Any]:
-    """Return the run that was remembered. One that should have been, and could not, is said on stderr."""
-    run = {"id": None, "is_full": plan.is_full, "full_every": plan.full_every, "turn": plan.turn}
+def _left_out(reader: Reader, plan: Plan) -> list[Verdict]:
+    """Return verdicts on the chains that the plan does not name, or one on the register if it cannot be read."""
     try:
-        return run | {"id": remember(conn, plan, results, verdicts)}
+        return reader.read(partial(left_out, plan=plan), LAST_TRIES)
+    except (AlphaDbError, psycopg.Error) as raised:
+        problem = from_database(raised) if isinstance(raised, psycopg.Error) else raised
+        return [not_run(Range("chains"), f"the register of the chains could not be read: {problem}")]
+
+
+def _remember(
+    conn: psycopg.Connection[Any], plan: Plan, found: Found, verdicts: list[Verdict]
+) -> dict[str, Any]:
+    """Return the run that was remembered. One that should have been, and could not, is said on stderr.
+
+    One that another run overtook is not recorded, which is no failure: what it read is verified, and the other counts.
+    """
+    run = {"id": None, "is_full": plan.is_full, "full_every": plan.full_every, "turn": plan.turn}
+    signed = found.signed.results if found.signed else []
+    if any(verify_report.is_bad(row) and row["verdict"] != "guard_changed" for row in signed):
+        return run
+    try:
+        return run | {"id": remember(conn, plan, found.results, verdicts)}
     except psycopg.errors.LockNotAvailable as raised:
         problem: AlphaDbError = timed_out(conn, raised)
     except psycopg.Error as raised:
         problem = from_database(raised)
+        if is_overtaken(raised):
+            return run | {"note": problem.message}
     boundary.say(boundary.one_line(problem))
     return run | {"problem": problem.message}

@@ -93,7 +93,8 @@ def remembered(run: Row | None) -> None:
     if run is not None:
         turn = f"turn {run['turn'] + 1} of {run['full_every']}" if run["full_every"] else "a turn"
         read = "every row" if run["is_full"] else f"new rows and {turn} of the old ones"
-        kept = f"remembered as run {run['id']}" if run["id"] else "not remembered"
+        why = f", because {run['note']}" if "note" in run else ""
+        kept = f"remembered as run {run['id']}" if run["id"] else f"not remembered{why}"
         line((f"Read {read}; {kept}.", DIM))
 
 
