@@ -3584,6 +3584,7 @@ declare
   event_id  bigint;
   compared  chain_verdict;
 begin
+  perform _commit_locally();  -- 08_lockdown/engage.sql
   if turn is not null and (is_full or turn not between 0 and coalesce(full_every, 0) - 1) then
     raise exception 'turn % of % is none', turn, coalesce(full_every::text, 'NULL')
       using errcode = '22023', hint = 'Give turn as verification_plan does, with the full_every that it was given.';
