@@ -201,7 +201,9 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
             if name not in options:
                 conn.pin(name, value)
         conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        if not conn.in_recovery and "default_transaction_read_only" in {name for name, _ in rows} - {*options}:
+        if not conn.in_recovery and "default_transaction_read_only" in {name for name, _ in rows} - {
+            *options
+        }:
             conn.read_only = False
 
 

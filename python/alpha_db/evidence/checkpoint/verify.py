@@ -454,10 +454,10 @@ def _explain_missing(
     if holds < len(known):
         row["detail"] += f"; {_first_changed(same_to + 1, known[holds].signed.size)}"
     if same_to < there:  # their ids may have been given to others since
-        those, they = ("it is", "it") if there == same_to + 1 else ("they are", "they")
+        others = "others than those that were" if same_to + 1 < there else "another than the one that was"
         row["detail"] += (
-            f"; no checkpoint tells of {_span(same_to + 1, there)} whether {those} what was signed:"
-            f" if {they} may be of later writers, up to {_rows(latest.size - same_to)} lost"
+            f"; {_span(same_to + 1, there)} may be {others} signed, because no older checkpoint tells:"
+            f" up to {_rows(latest.size - same_to)} lost"
         )
 
 

@@ -39,8 +39,9 @@ def heartbeat(settings: Settings, as_json: bool, every: float | None) -> None:
     and some 50 bytes of write-ahead log, and writes no row.
 
     With --every the first one must succeed. After that a server that cannot be reached, or is a standby, is tried
-    again until it is back, and stderr says so, once for each reason. A signal ends it with 0. Run it where the orders are placed, not
-    on the primary: then an old primary that is cut off gets no heartbeat. On a standby it is refused: exit 3.
+    again until it is back, and stderr says so, once for each reason. A signal ends it with 0. Run it where the orders
+    are placed, not on the primary: then an old primary that is cut off gets no heartbeat. On a standby it is refused:
+    exit 3.
 
     \b
     Examples:
