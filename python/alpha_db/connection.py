@@ -201,9 +201,8 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
             if name not in options:
                 conn.pin(name, value)
         conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        if not conn.in_recovery and "default_transaction_read_only" in {name for name, _ in rows} - {
-            *options
-        }:
+        ours = {name for name, _ in rows} - set(options)
+        if not conn.in_recovery and "default_transaction_read_only" in ours:
             conn.read_only = False
 
 

@@ -453,7 +453,7 @@ def _explain_missing(
     row["detail"] += f"; {said}{_agreement(known, holds)}"
     if holds < len(known):
         row["detail"] += f"; {_first_changed(same_to + 1, known[holds].signed.size)}"
-    if same_to < there:  # their ids may have been given to others since
+    elif same_to < there:  # their ids may have been given to others since
         others = "others than those that were" if same_to + 1 < there else "another than the one that was"
         row["detail"] += (
             f"; {_span(same_to + 1, there)} may be {others} signed, because no older checkpoint tells:"
