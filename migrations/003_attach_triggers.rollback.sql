@@ -66,6 +66,7 @@ drop function _engage_lockdown;
 drop function _record_lockdown;
 drop function _is_recorded;
 drop function _raise_alarm;
+drop function _commit_locally;
 drop function _require_digits;
 drop function _require_order;
 drop function _require_signal;

@@ -219,12 +219,27 @@ comment on function _require_digits is
 -- may be lost; then nobody was told that the lockdown is engaged, and verification finds the damage again.
 -- lockdown_lifted is unlogged: after a crash it has no value, so writers look once.
 -- Dump, standby, promotion: the sequences come along. An event that is replicated raises its alarm there (release.sql).
+-- A synchronous standby that is gone: what engages the lockdown or records it commits without it (_commit_locally),
+-- because an alarm never waits. A failover may lose the event; verification finds the damage again there.
 -- Releasing: the event names the alarm that was read before the damage was; a number that was raised since is another,
 -- so the lockdown goes on. No number comes twice, because each is random.
 --
 -- docs/chain-format.md, "The lockdown", shows for every interleaving why no row slips through and why a release lifts
 -- only what its voters saw. tests/concurrency/test_lockdown_interleavings.py tries each.
 
+create function _commit_locally() returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if current_setting('synchronous_commit') <> 'off' then
+    perform set_config('synchronous_commit', 'local', true);
+  end if;
+end
+$function$;
+comment on function _commit_locally is
+  'Has the current transaction commit without waiting for a synchronous standby, so that none that is gone keeps back '
+  'what a verification found.';
 create function _raise_alarm() returns bigint
 language plpgsql
 set search_path from current
@@ -293,6 +308,7 @@ as $function$
 declare
   alarm bigint;
 begin
+  perform _commit_locally();
   -- Only what is certain spares the alarm: a snapshot that does not move may be older than a release.
   begin
     if current_setting('transaction_isolation') = 'read committed'
@@ -362,6 +378,7 @@ begin
   lifted := pg_sequence_last_value('lockdown_lifted'::regclass);
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
   if lifted = standing and not _lockdown_is_lifted(latest) then
+    perform _commit_locally();
     perform setval('lockdown_lifted'::regclass, 1);  -- which costs the next writer a look, and no more
     if latest.event_type = 'ENGAGED' and latest.alarm = standing
        and current_setting('transaction_isolation') = 'read committed' then
@@ -380,6 +397,7 @@ begin
   if _is_recorded_alarm(standing, latest) then
     return;
   end if;
+  perform _commit_locally();
   if standing is null or exists (select from only lockdown_events as l where l.alarm = standing) then
     insert into lockdown_events (event_type, reason, damage, alarm)
     values ('ENGAGED', 'the alarm was set back by force', '[]', _raise_alarm());

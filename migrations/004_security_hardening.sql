@@ -279,7 +279,10 @@ as $function$
     group by 1, 2, 3, 4
   )
   select h.name, h.mode, h.granted, h.pid, p.gid, coalesce(a.usename::text, p.owner::text),
-         coalesce(nullif(a.application_name, ''), a.backend_type), host(a.client_addr),
+         -- Of what replays the primary's log a login may see no more than that it has no user.
+         coalesce(nullif(a.application_name, ''), a.backend_type,
+                  case when a.pid is not null and a.usename is null and pg_is_in_recovery() then 'startup' end),
+         host(a.client_addr),
          case when h.granted then coalesce(a.xact_start, p.prepared) else h.waits_since end,
          case when h.pid is null then 'prepared' else a.state end,
          case when h.granted then array(select w.pid from held as w

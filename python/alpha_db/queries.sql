@@ -34,7 +34,8 @@ select coalesce(pg_catalog.current_schema(), 'pg_catalog')::pg_catalog.text, pg_
 
 -- name: pin_for_command
 -- Defaults of the database or the role that would keep a command from reading or from recording what it found. What the
--- caller's own PGOPTIONS say counts. jit: compiling takes seconds where the planner believes that our functions are
+-- caller's own PGOPTIONS say counts, and so does a server's configuration that says read-only: it fences off a former
+-- primary, and everybody is to keep out. jit: compiling takes seconds where the planner believes that our functions are
 -- costly, and saves nothing, because hashing takes the time.
 select s.name, case when not %(is_pooled)s::boolean then set_config(s.name, v.value, false) else v.value end
 from (values ('default_transaction_read_only', 'off'), ('default_transaction_isolation', 'read committed'),
@@ -42,7 +43,8 @@ from (values ('default_transaction_read_only', 'off'), ('default_transaction_iso
              ('transaction_timeout', '0'), ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'))
      as v(name, value)
 join pg_settings as s on s.name = v.name
-where s.source <> 'client';
+where s.source <> 'client'
+  and not (s.name = 'default_transaction_read_only' and s.source in ('configuration file', 'command line', 'global'));
 
 -- name: where_am_i
 -- Whoever put the schema first may have put anything into it. So that none of it fits a call better than PostgreSQL's

@@ -75,6 +75,7 @@ declare
 begin
   perform _require_run(is_full, last_ids, rows_checked, full_every, turn);
   perform _require_primary('record_verification');
+  perform _commit_locally();  -- 08_lockdown/engage.sql
   if turn is null then
     full_every := null;
   end if;

@@ -33,6 +33,7 @@ begin
   lifted := pg_sequence_last_value('lockdown_lifted'::regclass);
   select * into latest from only lockdown_events as l order by l.id desc limit 1;
   if lifted = standing and not _lockdown_is_lifted(latest) then
+    perform _commit_locally();
     perform setval('lockdown_lifted'::regclass, 1);  -- which costs the next writer a look, and no more
     if latest.event_type = 'ENGAGED' and latest.alarm = standing
        and current_setting('transaction_isolation') = 'read committed' then
@@ -51,6 +52,7 @@ begin
   if _is_recorded_alarm(standing, latest) then
     return;
   end if;
+  perform _commit_locally();
   if standing is null or exists (select from only lockdown_events as l where l.alarm = standing) then
     insert into lockdown_events (event_type, reason, damage, alarm)
     values ('ENGAGED', 'the alarm was set back by force', '[]', _raise_alarm());

@@ -32,11 +32,27 @@
 -- may be lost; then nobody was told that the lockdown is engaged, and verification finds the damage again.
 -- lockdown_lifted is unlogged: after a crash it has no value, so writers look once.
 -- Dump, standby, promotion: the sequences come along. An event that is replicated raises its alarm there (release.sql).
+-- A synchronous standby that is gone: what engages the lockdown or records it commits without it (_commit_locally),
+-- because an alarm never waits. A failover may lose the event; verification finds the damage again there.
 -- Releasing: the event names the alarm that was read before the damage was; a number that was raised since is another,
 -- so the lockdown goes on. No number comes twice, because each is random.
 --
 -- docs/chain-format.md, "The lockdown", shows for every interleaving why no row slips through and why a release lifts
 -- only what its voters saw. tests/concurrency/test_lockdown_interleavings.py tries each.
+
+create function _commit_locally() returns void
+language plpgsql
+set search_path from current
+as $function$
+begin
+  if current_setting('synchronous_commit') <> 'off' then
+    perform set_config('synchronous_commit', 'local', true);
+  end if;
+end
+$function$;
+comment on function _commit_locally is
+  'Has the current transaction commit without waiting for a synchronous standby, so that none that is gone keeps back '
+  'what a verification found.';
 
 create function _raise_alarm() returns bigint
 language plpgsql
@@ -109,6 +125,7 @@ as $function$
 declare
   alarm bigint;
 begin
+  perform _commit_locally();
   -- Only what is certain spares the alarm: a snapshot that does not move may be older than a release.
   begin
     if current_setting('transaction_isolation') = 'read committed'

@@ -129,11 +129,14 @@ begin
     if next_id is null then
       result.expected_hash := encode(root, 'hex');
       result := _with_verdict(result, 'tail_missing',
-        format('%s rows are missing at the end: the checkpoint covers %s, %s are there',
-               size - result.rows_checked, size, result.rows_checked));
+        format('%s missing at the end: the checkpoint covers %s, %s there',
+               case size - result.rows_checked when 1 then '1 row is'
+                 else format('%s rows are', size - result.rows_checked) end, size,
+               case result.rows_checked when 1 then '1 is' else format('%s are', result.rows_checked) end));
     else
       result := _with_verdict(result, 'missing_rows',
-        format('rows %s to %s are missing', result.broken_id, next_id - 1));
+        case next_id - 1 when result.broken_id then format('row %s is missing', result.broken_id)
+          else format('rows %s to %s are missing', result.broken_id, next_id - 1) end);
     end if;
   else
     begin
@@ -147,7 +150,8 @@ begin
     result.expected_hash := encode(root, 'hex');
     result.actual_hash := encode(root_there, 'hex');
     result := _with_verdict(result, 'checkpoint_mismatch',
-      format('rows 1 to %s are not those that the checkpoint covers', size));
+      case size when 1 then 'row 1 is not the one that the checkpoint covers'
+        else format('rows 1 to %s are not those that the checkpoint covers', size) end);
   end if;
   return _acknowledged_if_released(result);
 end

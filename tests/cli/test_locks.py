@@ -97,6 +97,22 @@ def test_sessions_of_postgresql_itself_are_no_warning() -> None:
     assert overdue([row]) == []
 
 
+def test_a_lock_that_a_standby_replays_is_the_primarys() -> None:
+    """Nothing ends the process that replays it but the end of the standby."""
+    row = {
+        "lock_name": "signals",
+        "granted": True,
+        "pid": 1,
+        "gid": None,
+        "login": None,
+        "application": "startup",
+    }
+    row |= {"client_address": None, "state": None, "since": None, "seconds": None}
+    assert describe(row) == "the standby itself, which replays a lock of the primary"
+    assert "pg_terminate_backend" not in remedy(row)
+    assert "on the primary" in remedy(row)
+
+
 # --------------------------------------------------------------------------------------------------
 # Commands that cannot hang
 

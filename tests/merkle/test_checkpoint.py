@@ -168,7 +168,7 @@ DAMAGE: dict[str, tuple[Callable[[Connection], None], str, int, int, str]] = {
     "cut": (cut, "tail_missing", 251, 250, "50 rows are missing at the end"),
     "empty": (empty, "tail_missing", 1, 0, "300 rows are missing at the end"),
     "gap": (gap, "missing_rows", 100, 99, "rows 100 to 110 are missing"),
-    "headless": (headless, "missing_rows", 1, 0, "rows 1 to 1 are missing"),
+    "headless": (headless, "missing_rows", 1, 0, "row 1 is missing"),
     "rewritten": (rewrite, "checkpoint_mismatch", 300, 300, "rows 1 to 300 are not those"),
     "regrown": (regrow, "checkpoint_mismatch", 300, 300, "rows 1 to 300 are not those"),
     "last hash": (one_hash, "checkpoint_mismatch", 300, 300, "rows 1 to 300 are not those"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from tests.cli.desk import Desk, Result
 from tests.cli.votes import signed_vote
 from tests.cluster import Server
 from tests.standbys import catch_up
-from tests.support import Connection, fill, query
+from tests.support import Connection, fill, query, wait_until
 
 DATABASE = "trading"
 #: Logins, each a member of one role.
@@ -44,6 +46,22 @@ class Pair:
 
     def desk(self, server: Server, user: str | None = None) -> QuietDesk:
         return QuietDesk(server.dsn(DATABASE, user), self.folder, None)  # type: ignore[arg-type]
+
+
+@contextmanager
+def fenced(server: Server) -> Iterator[None]:
+    """Have a server's configuration say that nothing is to be written, as an operator fences off a former primary."""
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        shown = "select current_setting('default_transaction_read_only') = %s"
+        try:
+            query(admin, "alter system set default_transaction_read_only = on")
+            query(admin, "select pg_reload_conf()")
+            wait_until(admin, shown, ["on"])
+            yield
+        finally:
+            query(admin, "alter system reset default_transaction_read_only")
+            query(admin, "select pg_reload_conf()")
+            wait_until(admin, shown, ["off"])
 
 
 def prepare(primary: Server, folder: Path) -> dict[str, str]:

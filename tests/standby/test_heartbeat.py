@@ -13,7 +13,7 @@ import pytest
 from alpha_db.risk import RiskGuardrailService
 from tests.checkpoint.book import run
 from tests.cluster import client_environment
-from tests.standby.pair import DATABASE, LOGINS, Pair
+from tests.standby.pair import DATABASE, LOGINS, Pair, fenced
 from tests.support import PATIENCE, one, query, wait_until
 
 LEASE = 0.6
@@ -75,7 +75,10 @@ def test_it_goes_on_after_a_lost_connection_until_a_signal(pair: Pair) -> None:
             query(admin, "select pg_terminate_backend(%s)", [first])
             assert process.stderr
             assert "no heartbeat, trying again" in process.stderr.readline()
-            query(admin, "alter role trader login")
+            query(admin, "set default_transaction_read_only = off")
+            with fenced(pair.primary):
+                query(admin, "alter role trader login")
+                assert "read-only" in process.stderr.readline()  # each reason is said, not the first one only
             assert "heartbeats again" in process.stderr.readline()
         finally:
             query(admin, "alter role trader login")

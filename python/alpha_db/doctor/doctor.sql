@@ -122,7 +122,7 @@ cross join lateral (values
    case when pg_is_in_recovery() then 'a standby' else 'a primary' end,
    case when pg_is_in_recovery() then 'Nothing can be written here. Verification works, and cannot engage the lockdown.'
    end,
-   case when pg_is_in_recovery() then 'Install on the primary.' end),
+   case when pg_is_in_recovery() and not here.is_installed then 'Install on the primary.' end),
   ('writes', case when writes.are_off then 'set' else 'ok' end,
    case when writes.are_off then 'transactions are read-only by default' else 'transactions may write by default' end,
    case when writes.are_off then 'Applications record nothing.' end,
@@ -214,6 +214,18 @@ select 'citus schema' as name, 'set' as state, format('schema %I is distributed'
        format('select citus_schema_undistribute(%L)', quote_ident(n.nspname)) as remedy
 from pg_catalog.pg_dist_schema as d join pg_namespace as n on n.oid = d.schemaid
 where n.nspname = current_setting('alpha.doctor_schema');
+
+-- name: synchronous
+-- Nothing if the server awaits no standby, or as many as it awaits are connected. A login that may not see what a
+-- standby is, sees that there is one.
+select 'standbys' as name, 'set' as state,
+       'fewer standbys are connected than synchronous_standby_names awaits: ' || n.names as found,
+       'Every commit waits until they are. Only a lockdown does not.' as effect,
+       'Start them. To do without: alter system set synchronous_standby_names = ''''; select pg_reload_conf()' as remedy
+from (select current_setting('synchronous_standby_names') as names) as n
+where n.names <> '' and not pg_is_in_recovery()
+  and (select count(*) from pg_stat_replication as r where r.sync_state in ('sync', 'quorum') or r.sync_state is null)
+      < coalesce(substring(n.names from '^ *[[:alpha:]]* *([0-9]+) *[(]'), '1')::integer;
 
 -- name: try_replication_role
 -- Only trying tells: some providers allow it past every catalogue. It changes nothing.

@@ -59,7 +59,8 @@ def _catalogues(conn: psycopg.Connection[Any], schema: str | None, role_prefix: 
     with conn.transaction(), conn.cursor(row_factory=class_row(Check)) as cursor:
         cursor.execute(question("pin"))
         cursor.execute(question("say"), {"wanted": schema or "", "role_prefix": role_prefix or ""})
-        found = [*cursor.execute(question("place")), *cursor.execute(question("protection"))]
+        found = [*cursor.execute(question("place")), *cursor.execute(question("synchronous"))]
+        found += cursor.execute(question("protection"))
         for part in conn.cursor(row_factory=scalar_row).execute(question("citus_parts")):
             found += cursor.execute(question(part))
         return found

@@ -11,6 +11,9 @@ def refusal(place: Place) -> ReadOnlyServer:
     what, hint = (
         ("server is a standby", "connect to the primary")
         if place.in_recovery
-        else ("session is read-only", "let it write: default_transaction_read_only is on")
+        else (
+            "session is read-only",
+            "connect to the primary, or let this server write: default_transaction_read_only is on",
+        )
     )
     return ReadOnlyServer(f"nothing can be written here: this {what}", hint=hint, sqlstate="25006")

@@ -36,7 +36,9 @@ def lock_holders(conn: psycopg.Connection[Any]) -> list[Row]:
 
 def describe(row: Row) -> str:
     """Return who a holder is: one line, with nothing that the caller may not see."""
-    if row["pid"] is None:
+    if _is_replayed(row):
+        who = "the standby itself, which replays a lock of the primary"
+    elif row["pid"] is None:
         who = f"prepared transaction {_quoted(row['gid'])} of {row['login']}"
     else:
         about = [row["login"], row["application"], row["client_address"], row["state"]]
@@ -48,10 +50,17 @@ def describe(row: Row) -> str:
 
 
 def remedy(row: Row) -> str:
-    """Return the statement that ends a holder."""
+    """Return the statement that ends a holder, or what to do about one that no statement ends."""
+    if _is_replayed(row):
+        return "look on the primary for who holds it: select * from lock_holders()"
     if row["pid"] is None:
         return f"rollback prepared {_quoted(row['gid'])}"
     return f"select pg_terminate_backend({row['pid']})"
+
+
+def _is_replayed(row: Row) -> bool:
+    """Whether the holder is a standby's process that replays what its primary did. No session ends that."""
+    return row["login"] is None and row["application"] == "startup"
 
 
 def timed_out(conn: psycopg.Connection[Any], problem: Exception) -> LockTimeout:

@@ -136,7 +136,7 @@ def create(
             "a checkpoint cannot be made here: this session cannot write, so it cannot make sure that rows are durable",
             hint="connect to the primary"
             if place.in_recovery
-            else "let it write: default_transaction_read_only is on",
+            else "connect to the primary, or let this server write: default_transaction_read_only is on",
             sqlstate="25006",
         )
     seal(conn, progress)

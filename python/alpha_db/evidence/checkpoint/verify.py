@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import psycopg
@@ -342,7 +343,7 @@ def _table(
     every = _older(mine, recorded, name)
     older = [one for one in every if has_root(one.signed.size, start)]
     if row["verdict"] == "tail_missing":
-        _explain_missing(book.conn, row, mine[-1], latest, older, place)
+        _explain_missing(book.conn, row, mine[-1], latest, older, start, place)
     elif row["verdict"] == "checkpoint_mismatch":
         _explain_mismatch(book.conn, row, [one for one in older if one.signed.size < latest.size], start)
         _explain_other_rows(book.conn, row, mine[-1], place)
@@ -373,10 +374,13 @@ def _as_signed(latest: Signed, start: int) -> Row:
 
 
 def _older(runs: Sequence[Run], recorded: Sequence[Older], name: str) -> list[Older]:
-    """What older runs say of a table, the smallest size first, each size and root once, but not the latest's own."""
+    """What older runs say of a table, the smallest size first, but not what the latest says, too.
+
+    Of several that say the same it is the last run, because that is what a server has at least.
+    """
     latest = runs[-1].logs[name]
-    every = [*(Older(run.name, run.logs[name]) for run in runs), *recorded]
-    once = {(one.signed.size, one.signed.root): one for one in reversed(every)}
+    every = [*recorded, *(Older(run.name, run.logs[name]) for run in runs)]
+    once = {(one.signed.size, one.signed.root): one for one in sorted(every, key=attrgetter("run"))}
     return [once[key] for key in sorted(once) if key[0] and key != (latest.size, latest.root)]
 
 
@@ -407,7 +411,7 @@ def _check_older(
             broken_id=signed.size,
             expected_hash=signed.root.hex(),
             actual_hash=root.hex() if root else None,
-            detail=f"rows 1 to {signed.size} are not those of the run {run}, though they are those of the latest: both"
+            detail=f"the run {run} has not signed the same {_span(1, signed.size)} as the latest, which holds: both"
             " are in the log that was signed, and they contradict each other",
         )
         return
@@ -430,6 +434,7 @@ def _explain_missing(
     run: Run,
     latest: Signed,
     older: Sequence[Older],
+    start: int,
     place: Whereabouts,
 ) -> None:
     there = row["rows_checked"]
@@ -443,15 +448,29 @@ def _explain_missing(
         )
         return
     known = [one for one in older if one.signed.size <= there]
-    if known:
-        run_then, signed = known[-1]
-        agree = "agree" if _holds(conn, signed) else "do NOT agree"
-        said += f"; rows 1 to {signed.size} {agree} with the checkpoint {run_then}"
-    row["detail"] += f"; {said}"
+    holds = _how_many_hold(conn, known)
+    same_to = known[holds - 1].signed.size if holds else start
+    row["detail"] += f"; {said}{_agreement(known, holds)}"
+    if holds < len(known):
+        row["detail"] += f"; {_first_changed(same_to + 1, known[holds].signed.size)}"
+    elif same_to < there:  # their ids may have been given to others since
+        others = "others than those that were" if same_to + 1 < there else "another than the one that was"
+        row["detail"] += (
+            f"; {_span(same_to + 1, there)} may be {others} signed, because no older checkpoint tells:"
+            f" up to {_rows(latest.size - same_to)} lost"
+        )
 
 
 def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older], start: int) -> None:
     """Find between which two runs the rewriting begins: a rewritten row changes every root from it on."""
+    holds = _how_many_hold(conn, older)
+    first = older[holds - 1].signed.size + 1 if holds else start + 1
+    last = older[holds].signed.size if holds < len(older) else row["size"]
+    row["detail"] += f"{_agreement(older, holds)}; {_first_changed(first, last)}"
+
+
+def _how_many_hold(conn: Connection, older: Sequence[Older]) -> int:
+    """How many of the older runs, the smallest first, are of the rows that are there."""
     holds, broken = 0, len(older)
     while holds < broken:
         middle = (holds + broken) // 2
@@ -459,11 +478,23 @@ def _explain_mismatch(conn: Connection, row: Row, older: Sequence[Older], start:
             holds = middle + 1
         else:
             broken = middle
-    first = older[holds - 1].signed.size + 1 if holds else start + 1
-    last = older[broken].signed.size if broken < len(older) else row["size"]
-    if holds:
-        row["detail"] += f"; rows 1 to {first - 1} agree with the checkpoint {older[holds - 1].run}"
-    row["detail"] += f"; the first changed row is one of {first} to {last}"
+    return holds
+
+
+def _agreement(older: Sequence[Older], holds: int) -> str:
+    """Which rows agree with the last run that holds; nothing if none does."""
+    if not holds:
+        return ""
+    run, signed = older[holds - 1]
+    return f"; {_span(1, signed.size)} {'agrees' if signed.size == 1 else 'agree'} with the checkpoint {run}"
+
+
+def _first_changed(first: int, last: int) -> str:
+    return f"the first changed row is {first if first == last else f'one of {first} to {last}'}"
+
+
+def _span(first: int, last: int) -> str:
+    return f"row {first}" if first == last else f"rows {first} to {last}"
 
 
 def _explain_other_rows(conn: Connection, row: Row, run: Run, place: Whereabouts) -> None:

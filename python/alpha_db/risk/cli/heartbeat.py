@@ -39,8 +39,9 @@ def heartbeat(settings: Settings, as_json: bool, every: float | None) -> None:
     and some 50 bytes of write-ahead log, and writes no row.
 
     With --every the first one must succeed. After that a server that cannot be reached, or is a standby, is tried
-    again until it is back, and stderr says so once. A signal ends it with 0. Run it where the orders are placed, not
-    on the primary: then an old primary that is cut off gets no heartbeat. On a standby it is refused: exit 3.
+    again until it is back, and stderr says so, once for each reason. A signal ends it with 0. Run it where the orders
+    are placed, not on the primary: then an old primary that is cut off gets no heartbeat. On a standby it is refused:
+    exit 3.
 
     \b
     Examples:
@@ -69,23 +70,25 @@ def heartbeat(settings: Settings, as_json: bool, every: float | None) -> None:
 def _go_on(database: Database, every: float, ended: threading.Event) -> tuple[int, int | None]:
     """Beat until the event; return how often, and the last transaction. Raises what the first beat raises."""
     backoff = Backoff(first=min(0.1, every), longest=max(2.0, every))
-    beats, last, said = 0, None, ""
+    beats, last = 0, None
+    said: tuple[type[AlphaDbError], str | None] | None = None
     while not ended.is_set():
         try:
             last = int(database.ask("heartbeat")[0]["transaction"])
         except AlphaDbError as problem:
             if not beats or not isinstance(problem, _PASSES):
                 raise
-            if not said:
+            reason = type(problem), problem.sqlstate
+            if reason != said:
                 note(f"no heartbeat, trying again: {clean(problem.message)}")
-            said = problem.message
+            said = reason
             if isinstance(problem, ReadOnlyServer):
                 database.close()  # the address may lead elsewhere by now
             ended.wait(backoff.next())
             continue
         if said:
             note("heartbeats again")
-        beats, said = beats + 1, ""
+        beats, said = beats + 1, None
         backoff.reset()
         ended.wait(every)
     return beats, last
