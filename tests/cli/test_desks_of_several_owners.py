@@ -19,16 +19,16 @@ from tests.support import Connection, query, quote
 pytest_plugins = ["tests.cli.fix_two_desks"]
 pytestmark = pytest.mark.any_server
 
-TABLES = "installed_migrations", "chains", "guard_states", "signals"
 ESCAPE = "\x1b[2J"
 
 
 @pytest.fixture
 def other(root: Connection, login_role: LoginRole) -> str:
-    """A role that owns the four tables by which one of two desks is known."""
+    """A role that owns the tables of one of two desks, and is no alpha_owner."""
     name = login_role()
-    for table in TABLES:
-        query(root, f"alter table {quote(ODD)}.{table} owner to {name}")
+    kept = "select relname from pg_class where relkind in ('r', 'v') and relnamespace = to_regnamespace(%s)"
+    for row in query(root, kept, [quote(ODD)]):
+        query(root, f"alter table {quote(ODD)}.{quote(row['relname'])} owner to {name}")
     return name
 
 
