@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,14 +172,14 @@ def _show_logs(logs: Sequence[dict[str, Any]]) -> None:
         line((word, style), f"  {clean(name)}  ", (clean(said), "" if log["verdict"] == "holds" else style))
 
 
-def _show_others(logs: Sequence[dict[str, Any]], unsigned: Collection[str]) -> None:
+def _show_others(logs: Sequence[dict[str, Any]], unsigned: set[str]) -> None:
     """Name the logs of a table that were not held against each other, if what says that they are several is unsigned."""
     for log in {log["table"]: log for log in logs if log["others"]}.values():
         origins = sorted([log["origin"], *log["others"]])
         if not unsigned.isdisjoint(origins):
             said = (
-                f"{log['table']}: these files name {len(origins)} logs, {', '.join(origins)}. They were not held against"
-                " each other. A file without a checkpoint may name any log, so one may be a fork of another."
+                f"{log['table']}: these files name {len(origins)} logs, {', '.join(origins)}. They were not held"
+                " against each other. A file without a checkpoint may name any log, so one may be a fork of another."
             )
             line((clean(said), WARN))
 
