@@ -173,7 +173,7 @@ def _show_logs(logs: Sequence[dict[str, Any]]) -> None:
 
 
 def _show_others(logs: Sequence[dict[str, Any]], unsigned: set[str]) -> None:
-    """Name the logs of a table that were not held against each other, if an unsigned file says that they are several."""
+    """Name the logs of a table that were not held against each other, if an unsigned file says there are several."""
     for log in {log["table"]: log for log in logs if log["others"]}.values():
         origins = sorted([log["origin"], *log["others"]])
         if not unsigned.isdisjoint(origins):
