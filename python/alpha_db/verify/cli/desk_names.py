@@ -99,7 +99,10 @@ def _shell(schema: str) -> NotInstalled:
 
 
 def _holds_something(path: Path) -> bool:
-    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+    try:
+        return path.is_file() or (path.is_dir() and any(path.iterdir()))
+    except OSError:  # what cannot be read may be something
+        return True
 
 
 def in_directories(given: str) -> list[str]:
