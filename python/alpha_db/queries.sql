@@ -74,16 +74,26 @@ select pg_catalog.current_database()                                      as dat
         where c.relname = 'installed_migrations'::name)                   as installed_in;
 
 -- name: installations
--- The schemas that hold an installation, or what is left of one whose register of migrations is gone. The catalogues
--- tell everybody, so a desk that a login may not use is among them.
-select n.nspname::text as schema
-from pg_namespace as n
-where exists (select from pg_class as c
-              join pg_roles as r on r.oid = c.relowner
-               and r.rolname::text ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text
-              where c.relnamespace = n.oid
-                and c.relname::text in ('installed_migrations', 'chains', 'guard_states', 'signals'))
-order by n.nspname;
+-- The schemas that hold an installation, or what is left of one, by the names of our tables: whose register of
+-- migrations is gone, or whose tables belong to another role. The catalogues tell everybody, so a desk that a login may
+-- not use is among them. Whoever owns the tables can replace the functions, so `may_act` says whether the login could
+-- act as an owner.
+select t.schema,
+       pg_catalog.array_agg(distinct t.role)                              as owners,
+       pg_catalog.bool_or(pg_catalog.pg_has_role(session_user, t.owner, 'member'::text)
+                          or pg_catalog.pg_has_role(current_user, t.owner, 'member'::text)) as may_act,
+       pg_catalog.bool_and(t.name = 'installed_migrations'::text)         as is_shell,
+       session_user::text                                                 as login
+from (select n.nspname::text as schema, c.relname::text as name, c.relowner as owner, r.rolname::text as role
+      from pg_class as c
+      join pg_namespace as n on n.oid = c.relnamespace
+      join pg_roles as r on r.oid = c.relowner
+      where c.relname::text = any(%(names)s::text[])) as t
+group by t.schema
+having pg_catalog.bool_or(t.role ~ '^([a-z][a-z0-9_]{0,39})?alpha_owner$'::text)
+    or pg_catalog.bool_or(t.name = 'installed_migrations'::text) and pg_catalog.bool_or(t.name = 'chains'::text)
+   and pg_catalog.bool_or(t.name = 'guard_states'::text) and pg_catalog.bool_or(t.name = 'signals'::text)
+order by t.schema;
 
 -- name: go_to
 select pg_catalog.set_config('search_path'::pg_catalog.text, %(path)s::pg_catalog.text, false);

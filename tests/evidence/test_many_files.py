@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from alpha_db.cli.main import main
 from alpha_db.evidence import side_by_side
 from alpha_db.evidence.exports import Against, Result, check_export, files_of
 from alpha_db.evidence.joined import join_exports
@@ -129,6 +130,21 @@ def test_two_logs_do_not_concern_each_other(tmp_path: Path) -> None:
     ]
     logs = join_exports(check_exports(files, AGAINST))
     assert [(log["verdict"], log["files"]) for log in logs] == [("holds", 1)] * 3
+    assert [log["others"] for log in logs] == [[other.origin], [BOOK.origin], []]
+
+
+def test_unsigned_files_that_name_several_logs_of_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fork could hide behind an origin of its own, so the origins are named; signed ones cannot."""
+    other = Book(FORGED.rows)
+    other.installation = "00000000-3c1b-4a52-9d5a-0e6b7c1d2e3f"
+    signed = segment(tmp_path, 1, 40, name="a.segment"), segment(tmp_path, 1, 40, other, "b.segment")
+    (tmp_path / "c.jsonl").write_bytes(b"".join(other.export()))
+    for files, is_warned in ((signed, False), ((signed[0], str(tmp_path / "c.jsonl")), True)):
+        assert main(["verify-export", *files, "--trust", SIGNER.vkey]) == 0
+        shown = capsys.readouterr().out
+        assert (f"signals: these files name 2 logs, {other.origin}, {BOOK.origin}." in shown) is is_warned
 
 
 def test_what_a_pipe_had_cannot_be_read_again(tmp_path: Path) -> None:
@@ -210,6 +226,7 @@ def test_without_processes_it_goes_one_after_another(
 
 _WAITS_FOR_EVER = """
 import os, signal, sys
+from alpha_db.cli.main import main
 from alpha_db.evidence import side_by_side
 
 def check(_file, _against):

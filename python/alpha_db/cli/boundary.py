@@ -16,7 +16,7 @@ from collections.abc import Callable
 import click
 import psycopg
 
-from alpha_db.cli.output import begin, emit_json, lose, lost, want_json, write_frame
+from alpha_db.cli.output import begin, clean, emit_json, lose, lost, want_json, write_frame
 from alpha_db.errors import (
     EXIT_NOT_RUN,
     EXIT_NOT_THERE,
@@ -76,7 +76,7 @@ def told(exc: BaseException) -> tuple[int, str, dict[str, str | None]]:
         return _BY_SIGNAL + signal.SIGINT, "interrupted", _error("interrupted")
     if isinstance(exc, click.ClickException):
         message = squeeze(exc.format_message())
-        return EXIT_NOT_RUN, f"error: {message}", _error(message)
+        return EXIT_NOT_RUN, f"error: {clean(message)}", _error(message)
     if isinstance(exc, UnicodeEncodeError):
         message = "an argument, or a variable of the environment, is not UTF-8"
         return EXIT_USAGE, f"usage: {message}", _error(message)
@@ -93,7 +93,7 @@ def one_line(exc: BaseException) -> str:
     for name in ("detail", "hint"):
         if said[name]:
             line += f"{'' if line.endswith(('.', '?', '!')) else '.'} {name.upper()}: {said[name]}"
-    return line
+    return clean(line)
 
 
 def as_members(exc: BaseException) -> dict[str, str | None]:
@@ -126,9 +126,9 @@ def _json_by_environment(ctx: click.Context) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, if there is one to print on."""
+    """Print a line on stderr, if there is one to print on; what a name holds must not reach a terminal."""
     with contextlib.suppress(OSError):
-        print(f"alpha-db: {text}", file=sys.stderr, flush=True)
+        print(f"alpha-db: {clean(text)}", file=sys.stderr, flush=True)
 
 
 def _causes(exc: BaseException, line: str) -> str:

@@ -46,13 +46,17 @@ def join_exports(results: Iterable[Result], hashes: HashesAt = hashes_at) -> lis
 
     Takes the results of check_export, in any order. Of a log it says the first and the last row; `gaps`, the rows
     between them that are in no file that holds; `doubles`, the rows that are in several; `forks`, the rows that two
-    files, or two checkpoints, have in two versions. A fork is refused; a gap is not_there. Raises nothing.
+    files, or two checkpoints, have in two versions; `others`, the other logs of a table of the same name: an unsigned
+    file may name any log, and so keep apart what is a fork. A fork is refused; a gap is not_there. Raises nothing.
     """
     logs: dict[str, list[Result]] = {}
     for result in results:
         if "origin" in result:
             logs.setdefault(result["origin"], []).append(result)
-    return [_joined(origin, parts, hashes) for origin, parts in logs.items()]
+    joined = [_joined(origin, parts, hashes) for origin, parts in logs.items()]
+    for log in joined:
+        log["others"] = [one["origin"] for one in joined if one is not log and one["table"] == log["table"]]
+    return joined
 
 
 def _joined(origin: str, parts: list[Result], hashes: HashesAt) -> Result:

@@ -17,7 +17,7 @@ from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import FILE, Number
 from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, note, put
 from alpha_db.connection import parameters
-from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, NotThere
+from alpha_db.errors import EXIT_NOT_RUN, EXIT_OK, AlphaDbError, NotThere, PermissionDenied
 from alpha_db.service.bounded import BoundedServer
 from alpha_db.verify.cli.all_schemas import all_schemas_option, require_names_of_all
 from alpha_db.watch.database import Database, SharedDatabase
@@ -137,7 +137,7 @@ def _print_once(shown: Single | Desks, as_json: bool) -> None:
     else:
         text = Exporter.text(figures)
         put(lambda stream: stream.write(text))
-    if isinstance(shown, Desks) and isinstance(shown.problem, NotThere):
+    if isinstance(shown, Desks) and isinstance(shown.problem, NotThere | PermissionDenied):
         raise shown.problem
     missing = ("alpha_db_up", "alpha_db_refresh_up", "alpha_db_part_up")
     is_whole = all(row["value"] for row in figures if row["name"] in missing)

@@ -14,10 +14,12 @@ import psycopg
 from psycopg import sql
 
 from alpha_db.connection import be_read_only, connect, pin_for_command
-from alpha_db.errors import AlphaDbError, ConnectionFailed, from_database
+from alpha_db.errors import AlphaDbError, ConnectionFailed, NotInstalled, from_database
 from alpha_db.installation import gone, require_installed
+from alpha_db.objects import tables
 from alpha_db.pooled import PinningConnection, is_pooled
 from alpha_db.queries import Row, ask
+from alpha_db.verify.cli.desk_names import installations, require_one_owner
 
 
 class TooSlowError(AlphaDbError):
@@ -145,32 +147,44 @@ class Database:
 
 
 class SharedDatabase(Database):
-    """A connection that goes from desk to desk of a database. Takes where it is, and how long a question may take."""
+    """Asks desk after desk of a database, each in a session of its own, because a desk may spoil the session it had.
+
+    Takes where it is, and how long a question may take.
+    """
 
     def __init__(self, dsn: str | None, deadline: float) -> None:
         super().__init__(dsn, None, deadline)
         self._desk: str | None = None
+        self._listed: set[str] = set()
 
     def desks(self) -> list[str]:
-        """Return the schemas that hold an installation, by name. Raises AlphaDbError."""
-        return [row["schema"] for row in self.ask_in(None, "installations", {})]
+        """Return the schemas that hold an installation, by name. Raises AlphaDbError, PermissionDenied among them."""
+        found = self.ask_in(None, "installations", {"names": tables()})
+        require_one_owner(found)
+        return sorted(row["schema"] for row in found)
 
     def ask_in(self, schema: str | None, name: str, values: dict[str, object]) -> list[Row]:
-        """Return the rows of a named query in one desk; None: wherever the connection is. Raises AlphaDbError."""
+        """Return the rows of a named query in one desk; None: in none of them. Raises AlphaDbError."""
 
         def answer() -> list[Row]:
+            if self._desk not in (None, schema):
+                self.close()
             self._desk = schema
             return self.answer(name, values)
 
         return self._in_time(answer)
 
     def _opened(self, conn: psycopg.Connection[Any]) -> None:
-        """Take a connection wherever it is: the question says where it is to go."""
+        """Take a connection wherever it is: the question says where it is to go. Raises PermissionDenied."""
+        conn.prepare_threshold = None
+        self._listed = {row["schema"] for row in installations(conn)}
 
     def _before(self, conn: psycopg.Connection[Any]) -> None:
         """Go to the desk that is asked. Raises what require_installed raises, and psycopg.Error."""
         if self._desk is None:
             return
+        if self._desk not in self._listed:
+            raise NotInstalled(f"schema {self._desk} holds no installation any more", sqlstate="42P01")
         path = sql.SQL("{}, pg_temp").format(sql.Identifier(self._desk))
         if isinstance(conn, PinningConnection) and conn.pins is not None:
             conn.schema = self._desk

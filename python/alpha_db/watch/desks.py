@@ -1,4 +1,4 @@
-"""What alpha-db watch shows of all desks of a database: asked in turn, by as many connections as one desk needs."""
+"""What alpha-db watch shows of all desks of a database: asked in turn, each in a session of its own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from alpha_db.watch.database import OneOfMany, SharedDatabase
 from alpha_db.watch.exporter import Exporter, families, figure
 from alpha_db.watch.notifier import EVERY, Command, Notifier
 from alpha_db.watch.refresher import STALE, Refresher
-
-#: After so many desks the connection is replaced, because its session keeps 12 MB of each in memory.
-DESKS_A_SESSION = 10
 
 
 @dataclass
@@ -67,7 +64,7 @@ class Desks(Collector):
         """Ask every desk once. If the database itself cannot be asked, the desks after that are not asked."""
         begin = time.monotonic()
         problem = self._look_for_desks()
-        for number, (name, desk) in enumerate(sorted(self._desks.items()), start=1):
+        for name, desk in sorted(self._desks.items()):
             if self._stop.is_set():
                 return
             if problem is None:
@@ -81,8 +78,7 @@ class Desks(Collector):
                 [_labelled(row, name) for row in rows if _is_of_a_desk(row)],
                 time.monotonic(),
             )
-            if number % DESKS_A_SESSION == 0:
-                self._database.close()
+        self._database.close()
         self._asked = time.monotonic()
         self._took = self._asked - begin
         self.problem = problem
@@ -147,11 +143,10 @@ class Desks(Collector):
 
     def look(self) -> None:
         """Look once for events of every desk, and tell them. Raises nothing."""
-        for number, desk in enumerate(self._desks.values(), start=1):
+        for desk in self._desks.values():
             if desk.notifier is not None and not self._stop.is_set():
                 desk.notifier.look_again()
-            if number % DESKS_A_SESSION == 0:
-                self._events.close()
+        self._events.close()
 
     def start(self) -> None:
         """Ask in rounds, in the background; look for events beside that, if there is a command."""

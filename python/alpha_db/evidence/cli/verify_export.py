@@ -71,7 +71,8 @@ def verify_export_command(
     cosigned by its quorum of witnesses, too.
 
     Of a directory it checks the files *.segment and *.jsonl, packed or not. Several files of one log are also held
-    against each other: rows that are missing between them are exit code 5, two versions of a row 1.
+    against each other: rows that are missing between them are exit code 5, two versions of a row 1. Files of a table
+    that name several logs are not; if one of them is unsigned, a warning names the logs.
 
     \b
     Examples:
@@ -106,6 +107,7 @@ def verify_export_command(
     else:
         _show(results, told, is_compared=path is not None)
         _show_logs([log for log in logs if log["files"] > 1])
+        _show_others(logs, {one["origin"] for one in results if "origin" in one and not one["checkpoint"]})
     finish(worst([CODES[one["verdict"]] for one in [*results, *logs, *told]]))
 
 
@@ -168,6 +170,18 @@ def _show_logs(logs: Sequence[dict[str, Any]]) -> None:
             rows += f", {sum(last - first + 1 for first, last in log['doubles']):,} of them in several"
         said = f"{rows}, without a gap" if log["verdict"] == "holds" else f"{rows}: {log['reason']}"
         line((word, style), f"  {clean(name)}  ", (clean(said), "" if log["verdict"] == "holds" else style))
+
+
+def _show_others(logs: Sequence[dict[str, Any]], unsigned: set[str]) -> None:
+    """Name the logs of a table that were not held against each other, if an unsigned file says there are several."""
+    for log in {log["table"]: log for log in logs if log["others"]}.values():
+        origins = sorted([log["origin"], *log["others"]])
+        if not unsigned.isdisjoint(origins):
+            said = (
+                f"{log['table']}: these files name {len(origins)} logs, {', '.join(origins)}. They were not held"
+                " against each other. A file without a checkpoint may name any log, so one may be a fork of another."
+            )
+            line((clean(said), WARN))
 
 
 def _rows(result: dict[str, Any]) -> str:

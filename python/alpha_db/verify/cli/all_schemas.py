@@ -1,6 +1,6 @@
 """--all-schemas: a command over every installation of a database, in turn, with one summary.
 
-The command itself runs as it does for one desk, with what it prints and answers put aside. A desk in which it fails
+The command itself runs as it does for one desk, with what it prints and answers put aside. A failure in one desk
 stops no other.
 """
 
@@ -143,22 +143,26 @@ class _Round:
     given: dict[str, Any]
     found: list[Desk] = field(default_factory=list)
     lost_at: str | None = None
+    #: Every desk, and why it is not asked, if it is not.
+    names: dict[str, AlphaDbError | None] = field(default_factory=dict)
 
     def run(self) -> None:
         """Ask every desk, print what was found, and end the command with the worst exit code."""
         form = "json" if self.given.get("as_json") else self.given.get("output_format") or "text"
         try:
-            names = self._names()
+            names = self.names = self._names()
         except (AlphaDbError, psycopg.Error) as problem:
             if form == "prometheus":  # a scraper must see that nothing was verified
                 code = boundary.told(problem)[0]
                 click.echo(verify_report.prometheus([], None, 0, code), nl=False)
             raise
         if self.option.check:
-            self.option.check({name: self._paths(name) for name in names})
+            self.option.check({name: self._paths(name) for name, why_not in names.items() if not why_not})
         width = max(width_of(clean(name)) for name in names)
         for name in names:
-            desk = self._not_asked(name) if self.lost_at is not None else self._ask(name)
+            desk = self._turn(name)
+            if form == "prometheus":
+                desk = readable(desk)
             self.found.append(desk)
             if form == "text":
                 self._tell(desk, width)
@@ -172,16 +176,25 @@ class _Round:
             self._conclude()
         finish(verify_report.worst([desk.exit_code for desk in self.found]))
 
-    def _names(self) -> list[str]:
+    def _names(self) -> dict[str, AlphaDbError | None]:
         settings = self.given.get("settings")
+        given = [value for name in self.option.must for value in _each(self.given[name])]
+        paths = [str(path) for path in given if path is not None]
         if settings is not None:
-            return in_database(settings)
-        paths = [str(path) for name in self.option.must for path in _each(self.given[name])]
-        return sorted({name for path in paths for name in in_directories(path)})
+            return in_database(settings, paths)
+        return dict.fromkeys(sorted({name for path in paths for name in in_directories(path)}))
 
     def _paths(self, schema: str) -> dict[str, Any]:
         names = (*self.option.must, *self.option.may)
         return {name: of_desk(self.given[name], schema) for name in names}
+
+    def _turn(self, schema: str) -> Desk:
+        if self.lost_at is not None:
+            return self._not_asked(schema)
+        if why_not := self.names[schema]:
+            code, told, error = boundary.told(why_not)
+            return Desk(schema, code, error=error, told=told)
+        return self._ask(schema)
 
     def _ask(self, schema: str) -> Desk:
         page, notes = _Page(sys.stdout), _Prefixed(sys.stderr, f"{clean(schema)}: ")
@@ -226,7 +239,7 @@ class _Round:
         return Desk(schema, EXIT_NOT_RUN, error=error, told=f"error: {message}")
 
     def _tell(self, desk: Desk, width: int) -> None:
-        printed = desk.text.splitlines()
+        printed = _lines(desk.text)
         if desk.told:
             printed.append(desk.told)
         position = 0 if self.option.concludes_first and not desk.told else -1
@@ -273,7 +286,7 @@ def merged(desks: Sequence[Desk]) -> str:
     for desk in desks:
         label = verify_report.label_text(schema=desk.schema)[1:-1]
         family: list[str] = []
-        for text in (desk.text or verify_report.prometheus([], None, 0, desk.exit_code)).splitlines():
+        for text in _lines(desk.text or verify_report.prometheus([], None, 0, desk.exit_code)):
             if text.startswith("# HELP "):
                 family = families.setdefault(text, [])
             elif text.startswith("# TYPE "):
@@ -285,7 +298,20 @@ def merged(desks: Sequence[Desk]) -> str:
     return "".join(f"{text}\n" for help_, samples in families.items() for text in (help_, *samples))
 
 
+def readable(desk: Desk) -> Desk:
+    """Return a desk, as one that could not be checked if what it printed is no exposition."""
+    if all(text.startswith(("# HELP ", "# TYPE ")) or _SAMPLE.fullmatch(text) for text in _lines(desk.text)):
+        return desk
+    code = verify_report.worst([desk.exit_code, EXIT_NOT_RUN])
+    return replace(desk, exit_code=code, text="", told=desk.told or "error: what it answers is no exposition")
+
+
+#: A name in the server may hold what is a line break elsewhere, such as U+2028; here only \n ends a line.
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _each(value: Any) -> Sequence[Any]:
