@@ -414,8 +414,8 @@ def _missing_function(name: str, message: str) -> tuple[type[AlphaDbError], str 
 
 def _who_may(name: str) -> str:
     if name.endswith(("_table", "_column", "_agents", "_retention_policy")) or name == "record_guards":
-        return "only the owner of the installation may: the login that migrates, a member of alpha_owner (behind the role prefix)"
+        return "only the owner of the installation may: the login that migrates, a member of alpha_owner"
     return (
         "app_trading writes, app_auditor reads everything and verifies, app_risk proposes and votes:"
-        " GRANT one of them to the role, with the role prefix of this installation in its name if it has one"
+        " GRANT one of them to the role, with the role prefix of this installation before its name"
     )

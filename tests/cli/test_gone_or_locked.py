@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from alpha_db.verify.cli.verify_report import shortened
 from tests.cli.desk import Desk, Result
 from tests.fix_database import Connect, LoginRole, Prepared
 from tests.support import Connection, fill, make_signal, one, query, tamper
@@ -197,11 +196,3 @@ def test_a_schema_that_is_not_there_is_looked_for_elsewhere(desk: Desk) -> None:
     assert "alpha-db is installed in " in said
     assert "CREATE SCHEMA" not in said
     assert "CREATE SCHEMA" in desk.run("migrate", "--schema", "typo", expect=3).err
-
-
-def test_of_many_facts_the_first_are_printed() -> None:
-    facts = [f"fact {number}" for number in range(150)]
-    assert shortened("; ".join(facts)) == (
-        "fact 0; fact 1; fact 2; and 147 more; alpha-db guards and --json list them"
-    )
-    assert shortened("; ".join(facts[:4])) == "fact 0; fact 1; fact 2; fact 3"
