@@ -18,7 +18,7 @@ from typing import Any
 
 from alpha_db.cli.output import json_value
 from alpha_db.evidence.checkpoint.keys import trusted_keys
-from alpha_db.evidence.exports import CODES, Against, check_export, files_of, not_checked
+from alpha_db.evidence.exports import CODES, Against, check_export, files_of, not_checked, passed_over
 from alpha_db.evidence.joined import join_exports
 from alpha_db.verify.cli.verify_report import worst
 
@@ -33,9 +33,9 @@ def verify(folder: str, keys: list[str], spread: Spread) -> tuple[int, dict[str,
     by_file = {result["file"]: result for result in spread(files, Against(trusted_keys(keys)))}
     # a file of which no task tells is one that was not checked
     results = [by_file.get(file) or not_checked(file, "no task checked it") for file in files]
-    logs = join_exports(results)
+    logs = join_exports(results, is_directory=True)
     code = worst([CODES[one["verdict"]] for one in [*results, *logs]])
-    return code, {"exports": results, "logs": logs, "checkpoints": []}
+    return code, {"exports": results, "logs": logs, "checkpoints": [], "passed_over": passed_over([folder])}
 
 
 def with_ray(files: list[str], against: Against) -> Iterator[Result]:

@@ -417,5 +417,5 @@ def _who_may(name: str) -> str:
         return "only the owner of the installation may: the login that migrates, a member of alpha_owner"
     return (
         "app_trading writes, app_auditor reads everything and verifies, app_risk proposes and votes:"
-        " GRANT one of them to the role"
+        " GRANT one of them to the role, with the role prefix of this installation before its name"
     )

@@ -42,11 +42,12 @@ class Place(NamedTuple):
         return self.in_recovery or self.read_only
 
 
-def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
+def locate(conn: psycopg.Connection[Any], schema: str | None = None, *, makes: bool = True) -> Place:
     """Return where the connection has landed.
 
-    Takes the schema that was asked for, for the message only. Raises NotInstalled (HINT: CREATE SCHEMA) if it
-    does not exist, PermissionDenied if the role may not use it.
+    Takes the schema that was asked for, for the message only, and whether the caller would install there. Raises
+    NotInstalled (HINT: CREATE SCHEMA, or the schemas in which alpha-db is) if it does not exist, PermissionDenied if
+    the role may not use it.
     """
     with translate():
         (row,) = ask(conn, "where_am_i", schema=schema)
@@ -69,6 +70,9 @@ def locate(conn: psycopg.Connection[Any], schema: str | None = None) -> Place:
             sqlstate="42501",
         )
     message = f"schema {name} does not exist in database {database}"
+    if elsewhere and not makes:
+        hint = f"alpha-db is installed in {', '.join(elsewhere)}: name that with --schema"
+        raise NotInstalled(message, hint=hint, sqlstate="3F000")
     raise NotInstalled(message, hint=f"CREATE SCHEMA {name}", sqlstate="3F000")
 
 
@@ -123,7 +127,7 @@ def require_installed(conn: psycopg.Connection[Any], schema: str | None = None) 
 
     Raises ChainMismatch (AUD-009) if it is, but the register of its migrations is gone.
     """
-    place = locate(conn, schema)
+    place = locate(conn, schema, makes=False)
     if not place.installed:
         refuse_remains(conn, place)
         message = f'alpha-db is not installed in schema "{place.schema}" of database {place.database}'

@@ -48,6 +48,17 @@ def test_the_first_and_the_next(new_book: Book) -> None:
     assert run("checkpoint", "list", new_book.checkpoints).out.count("\n") == 4
 
 
+def test_an_engaged_lockdown_is_mentioned(new_book: Book) -> None:
+    assert (
+        "There is nothing to verify in 1 of 1."
+        in run("checkpoint", "verify", new_book.checkpoints, "--trust", new_book.vkey, expect=5).out
+    )
+    assert new_book.create(new_book.checkpoints, "--json").json["lockdown_engaged"] is False
+    with new_book.connect() as conn:
+        query(conn, "select _engage_lockdown('a test', '[]')")
+    assert "The lockdown is engaged: " in new_book.create(new_book.checkpoints).err
+
+
 def test_as_the_auditor(new_book: Book, login_role: LoginRole) -> None:
     login = login_role("app_auditor")
     new_book.write(1)

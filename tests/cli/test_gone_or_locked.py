@@ -188,3 +188,11 @@ def test_guards_name_the_table_of_their_states(desk: Desk, db: Connection) -> No
 def test_an_export_says_which_table_is_gone(desk: Desk, db: Connection) -> None:
     query(db, "drop table installation cascade")
     assert "installation is gone" in desk.run("export", "--output", str(desk.folder / "out"), expect=1).err
+
+
+def test_a_schema_that_is_not_there_is_looked_for_elsewhere(desk: Desk) -> None:
+    said = desk.run("verify-chain", "--schema", "typo", expect=3).err
+    assert 'schema "typo" does not exist in database ' in said
+    assert "alpha-db is installed in " in said
+    assert "CREATE SCHEMA" not in said
+    assert "CREATE SCHEMA" in desk.run("migrate", "--schema", "typo", expect=3).err

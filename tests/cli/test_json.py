@@ -62,7 +62,8 @@ def test_an_error_has_code_detail_and_hint(desk: Desk, capsys: pytest.CaptureFix
     code, found = answer(capsys, "--dsn", desk.dsn, "--schema", "nowhere", "status", "--json")
     assert (code, found["ok"], found["exit_code"], found["result"]) == (3, False, 3, None)
     assert set(found["error"]) == {"code", "message", "detail", "hint"}
-    assert "nowhere" in found["error"]["hint"]
+    assert "nowhere" in found["error"]["message"]
+    assert "--schema" in found["error"]["hint"]
 
 
 @pytest.mark.any_server

@@ -84,6 +84,7 @@ def test_since_last_remembers_and_the_next_run_reads_less(desk: Desk, db: Connec
     second = desk.run(*since_last, "--json").json
     assert second["run"] == {"id": 2, "is_full": False, "full_every": 2, "turn": 0}
     said = desk.run(*since_last).out
+    assert "  nothing new\n" in said
     assert "Read new rows and turn 2 of 2 of the old ones; remembered as run 3." in said
     signals = next(row for row in second["tables"] if row["table_name"] == "signals")
     assert signals["rows_checked"] == 7  # a new row, and the others, whose turn it was
@@ -209,6 +210,10 @@ def test_a_run_after_a_release_remembers_the_tail_that_is_left(desk: Desk, db: C
 )
 def test_since_last_is_for_all_tables(desk: Desk, options: list[str]) -> None:
     assert "excludes" in desk.run("verify-chain", "--since-last", *options, expect=2).err
+
+
+def test_full_every_is_for_since_last(desk: Desk) -> None:
+    assert "needs --since-last" in desk.run("verify-chain", "--full-every", "4", expect=2).err
 
 
 def test_changed_guards_are_told_beside_ranges(desk: Desk, db: Connection) -> None:

@@ -332,6 +332,13 @@ def test_verify_export_without_a_database(
     Path("end").write_bytes(b"".join(book.export(3)))
     Path("other").write_bytes(b"".join(Book([row.replace("2.50", "2.51") for row in book.rows]).export()))
     Path("cut").write_bytes(b"".join(book.export(last=2)))
+    Path("middle").write_bytes(b"".join(book.export(2, 2)))
+    Path("rest").write_bytes(b"".join(book.export(2)))
+    Path("none").write_bytes(b"".join(book.export(last=0)))
+    Path("nothing").touch()
+    Path("text").write_text("hello\n", encoding="utf-8")
+    Path("folder", "below").mkdir(parents=True)
+    Path("folder", "2.segment").write_bytes(b"".join(book.segment(2, 3)))
     Path("short").write_bytes(b"".join(book.export())[:-9])
     Path("packed").write_bytes(gzip.compress(Path("good").read_bytes())[:-9])
     good = Path("good").read_bytes()
@@ -350,7 +357,19 @@ def test_verify_export_without_a_database(
     for code, arguments, words in (
         (0, ("good",), "ok       good  signals  rows 1 to 3\n"),
         (0, ("good", *against), "Signed by desk.example/log at 2026-01-25 12:00:03.123456+00:00.\n"),
-        (1, ("good", "cut", *against), "not ok   cut   the end is missing: 3 rows were signed"),
+        (1, ("cut", *against), "not ok   cut  the end is missing: 3 rows were signed"),
+        (0, ("begin", "rest", *against), "ok       begin  signals  rows 1 to 1, all signed, as rest continues them\n"),
+        (0, ("begin", "middle", "end", *against), "rows 1 to 1, all signed, as middle continues them\n"),
+        (0, ("good", "cut", *against), "rows 1 to 2, all signed, as good continues them\n"),
+        (1, ("begin", "middle", *against), "not ok   signals  rows 1 to 2 in 2 files: the end is missing: 3 rows "),
+        (1, ("begin", "middle", *against), "not run  begin   not compared with the checkpoint: middle continues it, "),
+        (3, ("begin", "end", *against), "not run  begin  not compared with the checkpoint: no file continues it "),
+        (0, ("middle", "end"), "without a gap\n         rows 1 to 1 are in none of these files\n"),
+        (0, ("none", "none"), "ok       signals  no rows in 2 files, without a gap\n"),
+        (3, ("nothing",), "not run  nothing  it is empty"),
+        (3, ("text",), "not run  text  it is no export"),
+        (5, ("folder",), "absent   signals  rows 2 to 3 in 1 file: row 1 is in no file that holds\n"),
+        (5, ("folder",), "Passed over, because of their names: 1 (folder/below)\n"),
         (3, ("good", "short"), "not run  short  line 5 is cut short"),
         (1, ("short", "turned"), "not ok   turned  row "),
         (3, ("packed",), "the gzip file is cut short"),
@@ -360,7 +379,7 @@ def test_verify_export_without_a_database(
         (0, ("begin", "good", "--jobs", "2"), "1 to 3 in 2 files, 1 of them in several, without a gap"),
         (0, ("good", "good", *against, "--jobs", "2"), "rows 1 to 3, all signed\n"),
         (5, ("begin", "end"), "absent   signals  rows 1 to 3 in 2 files: row 2 is in no file that holds"),
-        (3, ("note",), "not run  note  line 1 "),
+        (3, ("note",), "not run  note  it is no export"),
         (5, ("debates", *against), "there is no checkpoint of ai_debates in run; by itself it holds"),
         (5, ("good", "--checkpoint", "note", "--trust", SIGNER.vkey), "name its run.tlog-proof; by itself it holds"),
         (3, ("good", "--checkpoint", "broken", "--trust", SIGNER.vkey), "run 3 has no root of signals, because a row "),

@@ -66,8 +66,8 @@ def test_segments_that_follow_each_other(tmp_path: Path) -> None:
 def test_rows_that_are_in_no_file(tmp_path: Path) -> None:
     parts = (6, 10), (16, 16), (18, 20)
     log = joined(*(segment(tmp_path, *part) for part in parts))
-    assert (log["verdict"], log["gaps"]) == ("not_there", [[11, 15], [17, 17]])
-    assert log["reason"] == "rows 11 to 15, 17 are in no file that holds"
+    assert (log["verdict"], log["gaps"]) == ("not_there", [[1, 5], [11, 15], [17, 17]])
+    assert log["reason"] == "rows 1 to 5, 11 to 15, 17 are in no file that holds"
 
 
 @pytest.mark.parametrize(

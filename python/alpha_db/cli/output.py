@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from textwrap import wrap
 from typing import Any, TextIO
 from unicodedata import combining, east_asian_width
 from uuid import UUID
@@ -33,6 +35,8 @@ _STYLES: dict[str, dict[str, Any]] = {
     DIM: {"dim": True},
     HEAD: {"bold": True},
 }
+#: Columns of a terminal that are too few to fold a text into.
+_NARROW = 24
 _CONTROL = re.compile(rf"[\x00-\x1f{HIDDEN}]")
 
 
@@ -95,9 +99,19 @@ def rows(
             space = " " * (widths[column] - width_of(cell))
             last = column == len(cells_of_line) - 1
             padded = space + cell if column in right else cell if last else cell + space
+            padded = _folded(padded, width_of("".join(text for text, _ in parts))) if last else padded
             parts.append((padded, HEAD if is_head else style if column == 0 else ""))
             parts.append(("" if last else "  ", ""))
         line(*parts)
+
+
+def _folded(text: str, column: int) -> str:
+    """A text that begins in a column, as lines of the terminal's width; a word, such as a hash, is never broken."""
+    width = shutil.get_terminal_size().columns - column
+    if not is_terminal(sys.stdout) or width_of(text) <= width or width < _NARROW:
+        return text
+    folded = wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * column}".join(folded)
 
 
 def note(*parts: Part) -> None:

@@ -17,6 +17,7 @@ from alpha_db.evidence.checkpoint.quorum import require_quorum
 from alpha_db.evidence.cli.notes import Notes, judged, verdict_of
 from alpha_db.evidence.offline_check import (
     SEGMENT_LINE,
+    EndMissing,
     Key,
     Policy,
     Proof,
@@ -57,6 +58,20 @@ def files_of(paths: Iterable[str]) -> list[str]:
     return found
 
 
+def passed_over(paths: Iterable[str]) -> list[str]:
+    """Return what of directories is not checked: what has another name than a segment or an export, subdirectories too.
+
+    Of a directory of which nothing is checked, or that cannot be read, it names nothing. Raises nothing.
+    """
+    found: list[str] = []
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            inside = [] if path == "-" else _inside(path)
+            every = [str(entry) for entry in Path(path).iterdir()] if inside else []
+            found += sorted(set(every) - set(inside))
+    return found
+
+
 def _inside(path: str) -> list[str]:
     """The segments and exports in a directory. Raises OSError, ValueError for what is none."""
     found = [file for file in Path(path).iterdir() if any(fnmatch(file.name, one) for one in PATTERNS)]
@@ -71,7 +86,7 @@ def check_export(
     Returns its verdict (holds, refused, not_run, not_there), the reason if it does not hold, what was found in it, and
     the checkpoint that signed it. `progress` is told how many bytes were read. Raises nothing of what a file can hold.
     """
-    missing = checkpoint = segment = None
+    missing = checkpoint = segment = short = None
     try:
         with judged(file), _opened(file) as stream:
             lines = read_lines(stream)
@@ -85,7 +100,10 @@ def check_export(
             except AlphaDbError as problem:
                 missing = problem  # by itself it is checked all the same
             tell = (lambda _rows: progress(stream.tell())) if _has_size(stream) else None
-            found = verify_export(chain(head, lines), checkpoint, tell, keys=against.keys)
+            try:
+                found = verify_export(chain(head, lines), checkpoint, tell, keys=against.keys)
+            except EndMissing as problem:
+                found, short = problem.found, problem
             if found.proof:
                 missing, segment = None, _signed_by(found.proof, table, against.policy)
     except AlphaDbError as problem:
@@ -95,8 +113,18 @@ def check_export(
                     file, f"no file in this directory is a {' or '.join(PATTERNS)}", "not_there"
                 )
         return not_checked(file, problem.message.removeprefix(f"{file}: "), verdict_of(problem))
-    told: Result = {"file": file, "verdict": "holds", "reason": None, **found._asdict()}
+    is_segment = head[0].startswith(SEGMENT_LINE)
+    told: Result = {
+        "file": file,
+        "verdict": "holds",
+        "reason": None,
+        "segment": is_segment,
+        **found._asdict(),
+    }
     del told["proof"]
+    if short and checkpoint:
+        told |= {"verdict": "refused", "reason": str(short), "ends_before": checkpoint.size}
+        return told | {"checkpoint": None}
     if missing:
         reason = f"{missing.message}; by itself it holds"
         told |= {"verdict": verdict_of(missing), "reason": reason}

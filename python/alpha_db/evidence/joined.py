@@ -41,27 +41,71 @@ def hashes_at(file: str, ids: Collection[int]) -> dict[int, str]:
     return {}
 
 
-def join_exports(results: Iterable[Result], hashes: HashesAt = hashes_at) -> list[Result]:
+def with_continued(results: Sequence[Result], hashes: HashesAt = hashes_at) -> list[Result]:
+    """Return the results of check_export, with what other files say of those that end before the checkpoint.
+
+    Such a file is refused, because its end is missing. If a file that was compared has the same row where it ends, its
+    rows are those that were signed, too, because each hash covers the one before: it holds, `continued_in` that file.
+    If files go on behind it and none of these can show that, it is not_run. Raises nothing.
+    """
+    settled = {id(one): one for one in results}
+    shorts = [one for one in results if one.get("ends_before") is not None]
+    for short in sorted(shorts, key=lambda one: -one["last_id"]):
+        later = [
+            one
+            for one in settled.values()
+            if one.get("origin") == short["origin"] and one["last_id"] > short["last_id"]
+        ]
+        if later:
+            settled[id(short)] = _settled(short, later, hashes)
+    return list(settled.values())
+
+
+def _settled(short: Result, later: Sequence[Result], hashes: HashesAt) -> Result:
+    row, unsure = short["last_id"], f"no file continues it behind row {short['last_id']}"
+    for other in sorted(later, key=lambda one: one["verdict"] != "holds"):
+        if other["first_id"] > row + 1:
+            continue
+        if (_hash_of(other, row) or hashes(other["file"], {row}).get(row)) != short["last_hash"]:
+            unsure = f"{other['file']} does not have the same row {row}"
+        elif other["verdict"] == "holds" and other["checkpoint"]:
+            told = {"verdict": "holds", "reason": None, "signed_to": row, "continued_in": other["file"]}
+            return short | told | {"checkpoint": other["checkpoint"]}
+        else:
+            unsure = f"{other['file']} continues it, and was not compared either"
+    return short | {"verdict": "not_run", "reason": f"not compared with the checkpoint: {unsure}"}
+
+
+def join_exports(
+    results: Iterable[Result], hashes: HashesAt = hashes_at, *, is_directory: bool = False
+) -> list[Result]:
     """Return a verdict on each log of which there are files: whether they are parts of one and the same.
 
-    Takes the results of check_export, in any order. Of a log it says the first and the last row; `gaps`, the rows
-    between them that are in no file that holds; `doubles`, the rows that are in several; `forks`, the rows that two
-    files, or two checkpoints, have in two versions; `others`, the other logs of a table of the same name: an unsigned
-    file may name any log, and so keep apart what is a fork. A fork is refused; a gap is not_there. Raises nothing.
+    Takes the results of check_export or with_continued, in any order, and whether they are all files of a directory. Of
+    a log it says the first and the last row; `begins_at`, the same first row; `gaps`, the rows that are in no file that
+    holds; `doubles`, the rows that are in several; `forks`, the rows that two files, or two checkpoints, have in two
+    versions; `others`, the other logs of a table of the same name: an unsigned file may name any log, and so keep apart
+    what is a fork. A fork is refused; a gap is not_there. An export may begin anywhere. Segments begin with row 1, so
+    the rows before the first of several, or of a directory, are a gap. Raises nothing.
     """
     logs: dict[str, list[Result]] = {}
     for result in results:
         if "origin" in result:
             logs.setdefault(result["origin"], []).append(result)
-    joined = [_joined(origin, parts, hashes) for origin, parts in logs.items()]
+    joined = [
+        _joined(origin, parts, hashes, is_whole=is_directory or len(parts) > 1)
+        for origin, parts in logs.items()
+    ]
     for log in joined:
         log["others"] = [one["origin"] for one in joined if one is not log and one["table"] == log["table"]]
     return joined
 
 
-def _joined(origin: str, parts: list[Result], hashes: HashesAt) -> Result:
+def _joined(origin: str, parts: list[Result], hashes: HashesAt, *, is_whole: bool) -> Result:
     parts = sorted(parts, key=lambda part: (part["first_id"], part["last_id"]))
-    gaps: list[list[int]] = []
+    begins_at = parts[0]["first_id"]
+    is_cut = is_whole and begins_at > 1 and any(part.get("segment") for part in parts)
+    gaps: list[list[int]] = [[1, begins_at - 1]] if is_cut else []
     doubles: list[list[int]] = []
     meetings: list[tuple[Result, Result, int]] = []  # a row of which both must have the same hash
     reach = parts[0]
@@ -90,9 +134,11 @@ def _joined(origin: str, parts: list[Result], hashes: HashesAt) -> Result:
         )
     elif gaps:
         verdict, reason = "not_there", f"{_ranges(gaps)} in no file that holds"
-    first, last = parts[0]["first_id"], reach["last_id"]
+    if verdict in ("holds", "not_there") and reach.get("ends_before") and reach["verdict"] == "refused":
+        verdict, reason = "refused", reach["reason"]
     log = {"origin": origin, "table": table, "verdict": verdict, "reason": reason, "files": len(parts)}
-    return log | {"first_id": first, "last_id": last, "gaps": gaps, "doubles": doubles, "forks": forks}
+    log |= {"first_id": begins_at, "last_id": reach["last_id"], "begins_at": begins_at}
+    return log | {"gaps": gaps, "doubles": doubles, "forks": forks}
 
 
 def _compared(

@@ -14,7 +14,7 @@ trees (RFC 6962), signed notes and checkpoints (c2sp.org/signed-note, c2sp.org/t
 line. docs/chain-format.md and docs/auditor-guide.md describe the formats. Exit codes: 0 all holds, 1 evidence that does
 not hold, 2 usage, 3 could not be checked, 5 not there.
 
-It has 1337 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
+It has 1351 lines, so that anyone who relies on it can read it. A seventh is what Python's library lacks (Ed25519,
 Merkle trees), and a half are the formats. The rest tells evidence that does not hold from a file that cannot be read,
 and prints what is in it without harm: fewer lines would call damage a fraud, or the other way round.
 """
@@ -702,6 +702,14 @@ class ExportResult(NamedTuple):
     proof: Proof | None = None  #: of a segment, if keys are trusted: of the run that signed all its rows
 
 
+class EndMissing(Refused):
+    """An export ends before what was signed. By itself it holds, so another file may have the rows behind it."""
+
+    def __init__(self, message: str, found: ExportResult) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 def genesis(table: str) -> bytes:
     """Return the previous hash of a table's row 1."""
     return sha256(b"alpha-db/chain/v1/" + _utf8(table)).digest()
@@ -807,16 +815,18 @@ def verify_export(
     tree.add(*leaves)
     if segment and proof:
         _check_run_of_segment(segment, proof.run.head(table), row_id, tree.root())
+    result = ExportResult(
+        origin, table, first, row_id, row_id - first + 1, header["previous_hash"], previous.hex(), None, proof
+    )
     if row_id < goal and not proof:
-        raise Refused(
+        raise EndMissing(
             f"the end is missing: {goal} rows were signed, the export ends at row {row_id}"
-            f" (if only a part was exported, give a checkpoint of at most {row_id} rows)"
+            f" (if only a part was exported, give a checkpoint of at most {row_id} rows)",
+            result,
         )
     if signed is not None and row_id >= goal and (root_at_goal if proof else tree.root()) != signed.root:
         raise Refused(f"rows 1 to {goal} are not those that {signed.signer} signed: the root differs")
-    signed_to = row_id if proof else None if signed is None else goal
-    return ExportResult(origin, table, first, row_id, row_id - first + 1, header["previous_hash"], previous.hex(),
-                        signed_to, proof)  # fmt: skip
+    return result._replace(signed_to=row_id if proof else None if signed is None else goal)
 
 
 SEGMENT_LINE = b'{"format":"alpha-db/segment/v1",'  #: how a segment begins, and nothing else
@@ -901,6 +911,10 @@ def _goal(signed: Signed, origin: str, first: int) -> int:
 def _whole(line: bytes, number: int) -> bytes:
     if number == 1:
         _check_marks(line)
+        if not line:
+            raise Unreadable("it is empty")
+        if not line.startswith(b'{"format":"'):
+            raise Unreadable("it is no export: line 1 is not the first line of one")
     if not line.endswith(b"}\n"):
         if line.endswith(b"\r\n"):
             _check_line_ends("\r\n")

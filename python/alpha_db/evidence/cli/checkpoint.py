@@ -39,6 +39,7 @@ from alpha_db.verify.cli.checkpoint_options import (
     trusted_keys_option,
     without_option,
 )
+from alpha_db.verify.cli.engaging import lockdown_of
 from alpha_db.verify.cli.progress import progress_bar
 from alpha_db.verify.cli.verify_report import worst
 
@@ -230,6 +231,8 @@ def create(
             lock_timeout=settings.seconds,
             progress=listener,
         )
+        lockdown = lockdown_of(conn)
+    is_locked = lockdown["is_locked"] if lockdown else None
     for one in made.unreadable:
         said = f": {clean(directory)}/{clean(one.name)}: {clean(one.reason)}"
         note(("Not read, so an older checkpoint was compared with", WARN), said)
@@ -248,6 +251,11 @@ def create(
             ("The guards are not those of the last checkpoint, and are signed as they are now", WARN),
             f": alpha-db guards --checkpoints {clean(directory)}/{clean(made.previous)} names what changed.",
         )
+    if is_locked:
+        note(
+            ("The lockdown is engaged", WARN),
+            ": what is signed is the log as it stands. alpha-db lockdown status tells why.",
+        )
     if made.broken:
         note(
             ("Rows are missing, so this checkpoint is without ", BAD),
@@ -255,7 +263,7 @@ def create(
             ": alpha-db verify-chain tells which.",
         )
     if as_json:
-        emit_json(_created(made, signer))
+        emit_json(_created(made, signer) | {"lockdown_engaged": is_locked})
     else:
         if to_stdout:
             put(lambda stream: stream.write(made.note))
@@ -465,12 +473,15 @@ def _tell_checked(results: Sequence[Checked]) -> None:
             (word, style), f"  {clean(result.what):<{width}}  {told}, signed by {clean(signed.origin)}{also}"
         )
     bad = sum(result.verdict is Verdict.REFUSED for result in results)
-    unknown = sum(result.verdict in (Verdict.NOT_RUN, Verdict.NOT_THERE) for result in results)
+    unknown = sum(result.verdict is Verdict.NOT_RUN for result in results)
+    absent = sum(result.verdict is Verdict.NOT_THERE for result in results)
     if bad:
         line((f"{bad} of {len(results)} must not be relied on.", BAD))
     if unknown:
         line((f"{unknown} of {len(results)} could not be read, so nothing is known of them.", WARN))
-    if bad or unknown:
+    if absent:
+        line((f"There is nothing to verify in {absent} of {len(results)}.", WARN))
+    if bad or unknown or absent:
         return
     line((f"All {len(results)} hold." if len(results) > 1 else "It holds.", GOOD))
     if not all(result.run and result.run.is_whole for result in results):

@@ -10,12 +10,12 @@ import click
 
 from alpha_db.cli.common import debug_option, finish, json_option
 from alpha_db.cli.options import Integer
-from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, width_of
+from alpha_db.cli.output import BAD, GOOD, WARN, clean, emit_json, line, note, width_of
 from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.checkpoint.history import UnreadableFile
 from alpha_db.evidence.cli.notes import Notes, open_notes, verdict_of
-from alpha_db.evidence.exports import CODES, Against, files_of
-from alpha_db.evidence.joined import join_exports
+from alpha_db.evidence.exports import CODES, Against, files_of, passed_over
+from alpha_db.evidence.joined import join_exports, with_continued
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.evidence.side_by_side import check_exports, size_of
 from alpha_db.verify.cli.checkpoint_options import chosen_keys, policy_option, trusted_keys_option
@@ -71,8 +71,10 @@ def verify_export_command(
     cosigned by its quorum of witnesses, too.
 
     Of a directory it checks the files *.segment and *.jsonl, packed or not. Several files of one log are also held
-    against each other: rows that are missing between them are exit code 5, two versions of a row 1. Files of a table
-    that name several logs are not; if one of them is unsigned, a warning names the logs.
+    against each other: rows that are missing between them are exit code 5, two versions of a row 1. Segments begin with
+    row 1, so a missing first one is 5, too. A part that ends before the checkpoint holds if the files that continue it
+    do; otherwise it was not compared, which is 3, or its end is missing, which is 1. Files of a table that name several
+    logs are not held against each other; if one of them is unsigned, a warning names the logs.
 
     \b
     Examples:
@@ -93,21 +95,26 @@ def verify_export_command(
         name = "--checkpoint" if checkpoint else "--checkpoints"
         raise click.UsageError(f"{name} needs --trust: without a trusted key a signature says nothing")
     notes, problem = _notes(path, keys, policy)
-    files = files_of(files)
+    given, files = files, files_of(files)
+    skipped = passed_over(given)
     total = sum(size_of(file) or 0 for file in files)
     what = f"checking {files[0]}" if len(files) == 1 else f"checking {len(files)} files"
     with progress_bar(what, total or None) as progress:
         results = check_exports(files, Against(keys, notes, policy), jobs, progress)
-    logs = join_exports(results)
+    results = with_continued(results)
+    logs = join_exports(results, is_directory=list(files) != list(given))
     told = [_told(problem, path)] if problem else []
     if notes:
         told += [_unread(one, notes) for one in notes.unreadable]
     if as_json:
-        emit_json({"exports": results, "logs": logs, "checkpoints": told})
+        emit_json({"exports": results, "logs": logs, "checkpoints": told, "passed_over": skipped})
     else:
         _show(results, told, is_compared=path is not None)
-        _show_logs([log for log in logs if log["files"] > 1])
+        _show_logs([log for log in logs if log["files"] > 1 or log["gaps"]])
         _show_others(logs, {one["origin"] for one in results if "origin" in one and not one["checkpoint"]})
+    if skipped:
+        names = ", ".join(map(clean, skipped[:3])) + (" …" if len(skipped) > 3 else "")
+        note((f"Passed over, because of their names: {len(skipped)}", WARN), f" ({names})")
     finish(worst([CODES[one["verdict"]] for one in [*results, *logs, *told]]))
 
 
@@ -165,11 +172,17 @@ def _show_logs(logs: Sequence[dict[str, Any]]) -> None:
     for log in logs:
         word, style = _WORDS[log["verdict"]]
         name = log["table"] if tables.count(log["table"]) == 1 else log["origin"]
-        rows = f"rows {log['first_id']:,} to {log['last_id']:,} in {log['files']} files"
+        there = "no rows"
+        if log["last_id"] >= log["first_id"]:
+            there = f"rows {log['first_id']:,} to {log['last_id']:,}"
+        rows = f"{there} in {log['files']} file{'s' * (log['files'] > 1)}"
         if log["doubles"]:
             rows += f", {sum(last - first + 1 for first, last in log['doubles']):,} of them in several"
         said = f"{rows}, without a gap" if log["verdict"] == "holds" else f"{rows}: {log['reason']}"
         line((word, style), f"  {clean(name)}  ", (clean(said), "" if log["verdict"] == "holds" else style))
+        if log["begins_at"] > 1 and log["gaps"][:1] != [[1, log["begins_at"] - 1]]:
+            before = log["begins_at"] - 1
+            line((f"         rows 1 to {before:,} are in none of these files", WARN))
 
 
 def _show_others(logs: Sequence[dict[str, Any]], unsigned: set[str]) -> None:
@@ -193,8 +206,9 @@ def _rows(result: dict[str, Any]) -> str:
     if not result["rows"]:
         return f"{rows}, none was signed since row {checkpoint['size']:,}"
     later = result["last_id"] - checkpoint["size"]
+    continued = f", as {result['continued_in']} continues them" if result.get("continued_in") else ""
     return (
-        f"{rows}, all signed"
+        f"{rows}, all signed{continued}"
         if later <= 0  # a segment's run may be of more rows
         else f"{rows}, signed to {checkpoint['size']:,}, {later:,} came later"
     )

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import click
 import psycopg
+from click.core import ParameterSource
 
 from alpha_db.cli import boundary
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
@@ -179,6 +180,9 @@ def verify_chain(
         raise click.UsageError(
             "--since-last excludes --table, --from-id and --to-id: it reads what is due of all"
         )
+    source = click.get_current_context().get_parameter_source("full_every")
+    if source is ParameterSource.COMMANDLINE and not since_last:
+        raise click.UsageError("--full-every needs --since-last: without it every run reads all rows")
     wish = Wish(table, from_id, to_id, jobs, since_last, full_every, not no_lockdown, engage_for)
     against = _read_checkpoints(checkpoints, without, keys, policy, is_range=wish.is_range)
     form = "json" if as_json else output_format or "text"
@@ -211,7 +215,8 @@ def verify_chain(
         metrics = verify_report.prometheus(results, found.lockdown, seconds, code, more)
         put(lambda stream: stream.write(metrics))
     else:
-        verify_report.text(results, found.lockdown, is_recorded=found.is_recorded)
+        is_part = found.run is not None and not found.run["is_full"]
+        verify_report.text(results, found.lockdown, is_recorded=found.is_recorded, is_part=is_part)
         verify_report.remembered(found.run)
         if signed:
             signed.text()

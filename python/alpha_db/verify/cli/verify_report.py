@@ -15,6 +15,9 @@ from alpha_db.verify.ranges import NOT_THERE, Verdict
 Metrics = Sequence[tuple[str, str, Sequence[tuple[dict[str, str], object]]]]
 
 
+#: Of one table, that are printed.
+MOST_FACTS = 3
+
 _EXIT_CODES = (
     "0: intact. 1: damage or changed guards. 3: could not be verified."
     " 4: damage, but the lockdown or its event could not be recorded. 5: a table or rows that are not there."
@@ -63,24 +66,35 @@ def worst(codes: Sequence[int]) -> int:
     return next((code for code in order if code in codes), EXIT_OK)
 
 
-def text(results: Sequence[Verdict], lockdown: Row | None, *, is_recorded: bool | None = None) -> None:
-    """Print a line for each table, what is wrong below it, and what follows from all of it."""
+def text(
+    results: Sequence[Verdict],
+    lockdown: Row | None,
+    *,
+    is_recorded: bool | None = None,
+    is_part: bool = False,
+) -> None:
+    """Print a line for each table, what is wrong below it, and what follows from all of it.
+
+    `is_part` says that not all rows were due, so a table of which none was read need not be empty.
+    """
     styles = [BAD if is_bad(row) else WARN if _is_remarkable(row) else GOOD for row in results]
     words = [_word(row) for row in results]
     width = max((len(row["table_name"]) for row in results), default=0)
-    digits = max((len(f"{row['rows_checked'] or 0:,}") for row in results), default=0)
-    for row, style, word in zip(results, styles, words, strict=True):
-        checked = f"{row['rows_checked'] or 0:,}"
+    counts = [
+        "" if is_open(row) and not row["rows_checked"] else f"{row['rows_checked'] or 0:,}" for row in results
+    ]
+    digits = max(map(len, counts), default=0)
+    for row, style, word, count in zip(results, styles, words, counts, strict=True):
         line(
             (f"{word:<7}", style),
-            f"  {clean(row['table_name']):<{width}}  {checked:>{digits}} rows  ",
-            (_told(row), style if style != GOOD else ""),
+            f"  {clean(row['table_name']):<{width}}  {count:>{digits}} {'rows' if count else '    '}  ",
+            (_told(row, is_part=is_part), style if style != GOOD else ""),
         )
         if _is_remarkable(row):
             found = [(name, row[name]) for name in ("expected_hash", "actual_hash", "detail") if row[name]]
             if found:
                 rows(
-                    [[name.removesuffix("_hash"), value] for name, value in found],
+                    [[name.removesuffix("_hash"), shortened(value)] for name, value in found],
                     styles=[DIM] * 3,
                     indent=" " * 9,
                 )
@@ -188,15 +202,26 @@ def _is_remarkable(row: Verdict) -> bool:
     return row["verdict"] != "intact" or "; " in (row["detail"] or "")
 
 
+def shortened(detail: Any) -> Any:
+    """The first facts of many: JSON has all of them."""
+    facts = str(detail).split("; ")
+    if len(facts) <= MOST_FACTS + 1:
+        return detail
+    more = len(facts) - MOST_FACTS
+    return f"{'; '.join(facts[:MOST_FACTS])}; and {more} more; alpha-db guards and --json list them"
+
+
 def _place(row: Verdict) -> str:
     if row["broken_id"] is None:
         return f"{clean(row['table_name'])} ({clean(row['verdict'])})"
     return f"{clean(row['table_name'])} at id {clean(row['broken_id'])}"
 
 
-def _told(row: Verdict) -> str:
+def _told(row: Verdict, *, is_part: bool) -> str:
     if row["verdict"] == "intact":
-        return f"{row['first_id']}..{row['last_id']}" if row["rows_checked"] else "empty"
+        if row["rows_checked"]:
+            return f"{row['first_id']}..{row['last_id']}"
+        return "nothing new" if is_part else "empty"
     place = "" if row["broken_id"] is None else f" at id {row['broken_id']}"
     code = f" ({row['error_code']})" if row["error_code"] else ""
     return clean(f"{row['verdict']}{place}{code}")
