@@ -186,10 +186,7 @@ def is_read_only(conn: psycopg.BaseConnection[Any]) -> bool:
 
 
 def pin_for_command(conn: psycopg.Connection[Any]) -> None:
-    """Pin what a default of the database or the role must not take away from a command.
-
-    A server whose configuration says read-only is fenced off, and stays so.
-    """
+    """Pin what a default of the database or the role, but none of the server, must not take away from a command."""
     pooled = is_pooled(conn)
     values = {"is_pooled": pooled}
     rows = (
@@ -201,8 +198,7 @@ def pin_for_command(conn: psycopg.Connection[Any]) -> None:
             if name not in options:
                 conn.pin(name, value)
         conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        ours = {name for name, _ in rows} - set(options)
-        if not conn.in_recovery and "default_transaction_read_only" in ours:
+        if not conn.in_recovery and {"default_transaction_read_only"} <= dict(rows).keys() - options.keys():
             conn.read_only = False
 
 
