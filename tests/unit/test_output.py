@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alpha_db.cli import output
+from alpha_db.shell import columns
 from alpha_db.verify.cli.verify_report import shortened
 
 HASH = "0a" * 32
@@ -24,10 +24,10 @@ def test_on_a_terminal_the_last_column_is_folded(
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("NO_COLOR", "1")
     lines = [["expected", HASH], ["detail", "one two three four five six seven"]]
-    output.rows(lines, indent="  ")
+    columns.rows(lines, indent="  ")
     assert capsys.readouterr().out.count("\n") == 2, "a pipe is not a terminal"
-    monkeypatch.setattr(output, "is_terminal", lambda _: True)
-    output.rows(lines, indent="  ")
+    monkeypatch.setattr(columns, "is_terminal", lambda _: True)
+    columns.rows(lines, indent="  ")
     assert capsys.readouterr().out == (
         f"  expected  {HASH}\n  detail    one two three four five six\n            seven\n"
     )

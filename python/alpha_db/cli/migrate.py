@@ -10,7 +10,8 @@ import click
 
 import alpha_db
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, emit_json, line, note, rows
+from alpha_db.cli.optional import load
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, emit_json, line, note
 from alpha_db.connection import be_read_only
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN
 from alpha_db.installation import RESTORE, locate
@@ -128,7 +129,9 @@ def _list(settings: Settings, sources: Path | None, as_json: bool, *, check: boo
     if as_json:
         emit_json([{**asdict(state), "checksum_state": state.checksum_state} for state in states])
     else:
-        rows([_listed(state) for state in states], styles=[_STYLES[state.status] for state in states])
+        load("alpha_db.shell.columns:rows")(
+            [_listed(state) for state in states], styles=[_STYLES[state.status] for state in states]
+        )
     statuses = {state.status for state in states}
     pending = sum(state.status is Status.PENDING for state in states)
     if check and pending:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, clean, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, clean
 from alpha_db.demo.desk import MODELS
 from alpha_db.demo.paragraph import line
 from alpha_db.demo.render_cut import cut
@@ -16,6 +16,7 @@ from alpha_db.demo.render_risk import risk
 from alpha_db.demo.render_years import years
 from alpha_db.demo.replay import Listener
 from alpha_db.demo.story import AUDITOR, COPY, CUT_COPY, DATABASE, RISK_COPY, TRADER, YEARS_COPY, Step
+from alpha_db.shell.columns import rows
 from alpha_db.verify.cli.progress import progress_bar
 
 _SHORT = 16

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from alpha_db.cli.output import BAD, GOOD, clean, rows
+from alpha_db.cli.output import BAD, GOOD, clean
 from alpha_db.demo.council import AGENTS
 from alpha_db.demo.leaving import BLOCK, LOG
 from alpha_db.demo.paragraph import line
+from alpha_db.shell.columns import rows
 
 _BAD = "     not ok"
 

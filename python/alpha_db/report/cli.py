@@ -13,7 +13,7 @@ import click
 
 from alpha_db.cli.common import Settings, database_options, finish
 from alpha_db.cli.options import FILE
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, leave_stdout, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, leave_stdout, line
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.history import History, Run, read_history
 from alpha_db.evidence.checkpoint.keys import SigningKey
@@ -26,6 +26,7 @@ from alpha_db.report.proofs import prove
 from alpha_db.report.reading import Reading, one_moment, read_all
 from alpha_db.report.verdict import Verdict, judge
 from alpha_db.security.key_option import KEY, KEY_HELP
+from alpha_db.shell.columns import rows
 from alpha_db.verify.cli.checkpoint_options import (
     all_keys,
     checkpoint_options,

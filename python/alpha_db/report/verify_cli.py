@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import debug_option, json_option
-from alpha_db.cli.output import DIM, GOOD, WARN, clean, emit_json, line, rows
+from alpha_db.cli.output import DIM, GOOD, WARN, clean, emit_json, line
 from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.cli.notes import judged, verdict_of
 from alpha_db.evidence.offline_check import Key, read_text
 from alpha_db.report.verify import MAX_REPORT, Verified, verify_report
+from alpha_db.shell.columns import rows
 from alpha_db.verify.cli.checkpoint_options import trusted_keys_option
 
 

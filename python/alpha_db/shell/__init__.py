@@ -1,1 +1,1 @@
-"""For people at a terminal: what their shell completes."""
+"""For people at a terminal: what their shell completes, and columns."""

@@ -10,7 +10,7 @@ import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish, json_option
 from alpha_db.cli.options import Number
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, emit_json, line, note, put
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK, AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.create import Created
 from alpha_db.evidence.checkpoint.create import create as make
@@ -32,6 +32,7 @@ from alpha_db.evidence.cli.key_pair import (
 )
 from alpha_db.evidence.cli.stamp import stamp, tell_stamps, tsa_ca_option, verified_stamps
 from alpha_db.evidence.offline_check import Key, Policy
+from alpha_db.shell.columns import rows
 from alpha_db.verify.cli.all_schemas import AllSchemas, Words
 from alpha_db.verify.cli.checkpoint_options import (
     all_keys,

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, line
 from alpha_db.errors import AlphaDbError, NotThere
 from alpha_db.evidence.checkpoint.blocks import Hands
 from alpha_db.evidence.checkpoint.history import History, read_history
@@ -18,6 +18,7 @@ from alpha_db.evidence.checkpoint.store import Store, StoreError
 from alpha_db.evidence.checkpoint.verify import GUARDS, Comparison, Done, compare, not_compared, verify_again
 from alpha_db.evidence.offline_check import Key, Policy
 from alpha_db.queries import Row
+from alpha_db.shell.columns import rows
 from alpha_db.verify.again import Reader
 from alpha_db.verify.cli.engaging import Again
 from alpha_db.verify.cli.verify_report import Metrics, is_absent, is_bad, is_open

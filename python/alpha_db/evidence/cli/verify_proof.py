@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from alpha_db.cli.common import debug_option, json_option
-from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line, rows
+from alpha_db.cli.output import DIM, GOOD, clean, emit_json, line
 from alpha_db.errors import AlphaDbError
 from alpha_db.evidence.cli.notes import judged, verdict_of
 from alpha_db.evidence.offline_check import (
@@ -23,6 +23,7 @@ from alpha_db.evidence.offline_check import (
     verify_proof,
 )
 from alpha_db.security import ed25519
+from alpha_db.shell.columns import rows
 from alpha_db.verify.cli.checkpoint_options import all_keys, policy_option, trusted_keys_option
 
 

@@ -12,9 +12,9 @@ import click
 from alpha_db.cli.common import Settings, database_options
 from alpha_db.cli.options import table_option
 from alpha_db.cli.output import clean, emit_json, line
-from alpha_db.cli.output import rows as print_rows
 from alpha_db.errors import shown
 from alpha_db.queries import Row, ask
+from alpha_db.shell.columns import rows as print_rows
 
 
 def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:

@@ -12,7 +12,7 @@ import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, debug_option, json_option
 from alpha_db.cli.options import FILE
-from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows, write_json
+from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, write_json
 from alpha_db.errors import FileUnreadable, NotThere, SignatureRefused
 from alpha_db.risk.cli.signing import (
     Signing,
@@ -31,6 +31,7 @@ from alpha_db.security.key_option import KEY, KEY_HELP, PUBLIC_HELP, name_of_key
 from alpha_db.security.key_spec import EXEC, is_file
 from alpha_db.security.payloads import check_name, key_of
 from alpha_db.security.reading import read_answer
+from alpha_db.shell.columns import rows
 
 MEMBERS = ("agent_id", "name", "role", "public_key")
 SIGNED = (*MEMBERS, "signature")

@@ -9,11 +9,12 @@ import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options, finish
 from alpha_db.cli.options import FILE
-from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, HEAD, WARN, clean, emit_json, line
 from alpha_db.errors import EXIT_DAMAGE, RiskTampered
 from alpha_db.risk.cli.history import approvers, digits, read_or_text
 from alpha_db.risk.config_manager import ConfigManager, Row
 from alpha_db.risk.pins import Pins, load_pins
+from alpha_db.shell.columns import rows
 
 
 def pins_option(function: Any) -> Any:

@@ -8,9 +8,10 @@ import click
 import psycopg
 
 from alpha_db.cli.common import Settings, database_options
-from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line, rows
+from alpha_db.cli.output import DIM, HEAD, clean, emit_json, line
 from alpha_db.errors import shown
 from alpha_db.queries import Row, ask
+from alpha_db.shell.columns import rows
 from alpha_db.tables.cli.asked import asked
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from alpha_db.cli.common import Settings, database_options
-from alpha_db.cli.output import WARN, emit_json, rows
+from alpha_db.cli.output import WARN, emit_json
 from alpha_db.queries import ask
+from alpha_db.shell.columns import rows
 
 
 @click.command("list", short_help="List the chained tables.")

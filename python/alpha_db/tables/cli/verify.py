@@ -7,9 +7,10 @@ import json
 import click
 
 from alpha_db.cli.common import Settings, database_options
-from alpha_db.cli.output import BAD, GOOD, emit_json, line, note, rows
+from alpha_db.cli.output import BAD, GOOD, emit_json, line, note
 from alpha_db.errors import EXIT_DAMAGE, EXIT_OK
 from alpha_db.queries import ask
+from alpha_db.shell.columns import rows
 from alpha_db.tables.cli.asked import asked
 
 #: How many differences the text shows; --json has all of them.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from alpha_db.cli.common import NamedOption, Settings, database_options
-from alpha_db.cli.output import emit_json, line, rows
+from alpha_db.cli.output import emit_json, line
 from alpha_db.queries import ask
+from alpha_db.shell.columns import rows
 
 
 @click.command(short_help="Count what the database refused.")

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RUN, EXIT_OK
 from alpha_db.queries import Row
+from alpha_db.shell.columns import rows
 from alpha_db.verify.cli import growth_report
 from alpha_db.verify.cli.verify_report import since
 from alpha_db.verify.growth import warnings

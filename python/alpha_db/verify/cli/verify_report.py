@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line, rows
+from alpha_db.cli.output import BAD, DIM, GOOD, WARN, clean, line
 from alpha_db.errors import EXIT_DAMAGE, EXIT_NOT_RECORDED, EXIT_NOT_RUN, EXIT_NOT_THERE, EXIT_OK
 from alpha_db.queries import Row
+from alpha_db.shell.columns import rows
 from alpha_db.verify.ranges import NOT_THERE, Verdict
 
 #: Name and meaning of each metric, and its samples: labels and value.
