@@ -41,9 +41,11 @@ def test_a_line_for_each_desk_that_is_fine(both: Desk, command: str) -> None:
 def test_damage_in_one(changed: Desk, root: Connection) -> None:
     tamper(root, "update signals set quantity = 7 where id = 2")
     shown = changed.run("verify-chain", "--all-schemas", "--table", "signals", expect=1).out
-    assert "not ok   public" in shown
-    assert "DAMAGE in 1 of 1 chain: signals at id 2." in shown
-    assert shown.endswith("1 of 2 desks intact; damaged: public.\n")
+    (told,) = (line for line in shown.splitlines() if line.startswith("not ok   public"))
+    assert told.endswith("  DAMAGE in 1 of 1 chain: signals at id 2.")
+    later = changed.run("verify-chain", "--all-schemas", "--since-last", expect=1).out
+    assert "  DAMAGE in 1 of 19 chains" in next(line for line in later.splitlines() if "not ok " in line)
+    assert shown.endswith("1 of 2 desks intact; not intact: public.\n")
     found = changed.run("status", "--all-schemas", "--json", expect=1).json
     assert codes(found) == {ODD: 0, "public": 1}
     assert [desk["result"]["lockdown"]["is_locked"] for desk in found["schemas"]] == [False, True]

@@ -43,6 +43,7 @@ _WORDS = {
     EXIT_OK: ("ok     ", GOOD, "ok"),
 }
 _NOT_ASKED = "the connection was lost before"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _log = logging.getLogger("alpha_db")
 
 
@@ -81,7 +82,8 @@ class AllSchemas:
 
     Takes the words of the summary, the parameters that must name each desk's own file or directory by {schema}, those
     that may, those that are of one desk only, what is to hold of all desks before the first is asked, whether the
-    conclusion is the first line that the command prints, and whether all that it prints is shown of every desk.
+    conclusion is the first line that the command prints (default: the last) or how such lines begin, the worst first,
+    and whether all that it prints is shown of every desk.
     """
 
     words: Words
@@ -90,6 +92,7 @@ class AllSchemas:
     excludes: Sequence[str] = ()
     check: Callable[[Mapping[str, dict[str, Any]]], None] | None = None
     concludes_first: bool = False
+    concludes: Sequence[str] = ()
     shows_all: bool = False
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -242,8 +245,7 @@ class _Round:
         printed = _lines(desk.text)
         if desk.told:
             printed.append(desk.told)
-        position = 0 if self.option.concludes_first and not desk.told else -1
-        conclusion = printed.pop(position) if printed else ""
+        conclusion = printed.pop(self._concluded(desk, printed)) if printed else ""
         word, style, _ = _WORDS[desk.exit_code]
         name = clean(desk.schema)
         if self.option.shows_all and not desk.exit_code:
@@ -252,6 +254,16 @@ class _Round:
         if desk.exit_code or self.option.shows_all:
             for text in printed:
                 line(f"         {text}".rstrip())
+
+    def _concluded(self, desk: Desk, printed: Sequence[str]) -> int:
+        """Where the line stands that says what was concluded."""
+        if desk.told:
+            return -1
+        plain = [_COLOUR.sub("", text) for text in printed]
+        found = (
+            n for begin in self.option.concludes for n, text in enumerate(plain) if text.startswith(begin)
+        )
+        return next(found, 0 if self.option.concludes_first else -1)
 
     def _by_code(self, code: int) -> list[str]:
         return [desk.schema for desk in self.found if desk.exit_code == code]

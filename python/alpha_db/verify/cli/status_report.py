@@ -151,7 +151,7 @@ def _locks(report: Report) -> None:
 
 def _conclusion(report: Report) -> None:
     if report["exit_code"] == EXIT_DAMAGE:
-        line(("There is a problem of integrity: see above.", BAD))
+        line(("There is a problem of integrity.", BAD))
     elif report["exit_code"] == EXIT_NOT_RUN:
         unread = [chain["table_name"] for chain in report["chains"] or [] if chain["error_code"]]
         names = ", ".join([*sorted(report["unavailable"]), *map(clean, unread)])

@@ -122,7 +122,12 @@ def _read_format(_ctx: click.Context, _param: click.Parameter, value: str | None
 @policy_option
 @checkpoint_options
 @database_options
-@AllSchemas(Words("intact", "damaged"), must=("checkpoints",), excludes=("from_id", "to_id"))
+@AllSchemas(
+    Words("intact", "not intact"),
+    must=("checkpoints",),
+    excludes=("from_id", "to_id"),
+    concludes=verify_report.CONCLUSIONS,
+)
 def verify_chain(
     settings: Settings,
     as_json: bool,

@@ -113,6 +113,19 @@ def remembered(run: Row | None) -> None:
         line((f"Read {read}; {kept}.", DIM))
 
 
+#: How a line begins that says what was concluded of the chains or the checkpoints, the worst first.
+CONCLUSIONS = (
+    "DAMAGE",
+    "NOT WHAT WAS SIGNED",
+    "Guards changed",
+    "Checkpoints not",
+    "Not c",  # checked, compared
+    "Not there",
+    "As signed",
+    "Intact",
+)
+
+
 def conclusion(
     results: Sequence[Verdict], lockdown: Row | None, *, is_recorded: bool | None = None
 ) -> list[list[str | tuple[str, str]]]:
