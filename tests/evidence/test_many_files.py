@@ -230,7 +230,7 @@ from alpha_db.cli.main import main
 from alpha_db.evidence import side_by_side
 
 def check(_file, _against):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # in one piece, beside the other process
     signal.pause()
 
 side_by_side.check_export = check
@@ -245,7 +245,8 @@ def test_the_processes_end_with_the_one_that_began_them(damaged: list[str]) -> N
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as began:
         assert began.stdout is not None
         pids = [began.stdout.readline().strip() for _ in range(2)]
-        assert all(Path("/proc", pid).exists() for pid in pids)
+        are_there = [Path("/proc", pid).exists() for pid in pids]
         began.kill()
+        assert are_there == [True, True], pids
         began.communicate(timeout=PATIENCE)  # until nobody can write any more
     assert not any(Path("/proc", pid, "exe").exists() for pid in pids)
