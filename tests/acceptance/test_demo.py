@@ -230,6 +230,7 @@ def test_few_signals_tell_the_same(binaries: Path) -> None:
     assert_short_story(demo(binaries, "--signals", "2", "--json"), 2)
 
 
+@pytest.mark.long
 def test_environment_of_another_database_is_ignored(binaries: Path) -> None:
     said = demo(
         binaries,
@@ -246,6 +247,7 @@ def test_environment_of_another_database_is_ignored(binaries: Path) -> None:
     assert_short_story(said, 1)
 
 
+@pytest.mark.long
 def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> None:
     directory = place / "the data"
     said = demo(binaries, "--signals", "9", "--json", "--directory", str(directory))
@@ -299,6 +301,7 @@ def test_broken_promise_is_exit_1(
     assert text.count("THIS IS NOT WHAT ALPHA-DB PROMISES") == 1
 
 
+@pytest.mark.long
 def test_change_that_is_not_applied_is_exit_1(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,6 +315,7 @@ def test_change_that_is_not_applied_is_exit_1(
     assert threading.active_count() == before, "the hydrators are stopped"
 
 
+@pytest.mark.long
 def test_a_difference_that_is_not_found_is_exit_1(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

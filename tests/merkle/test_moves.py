@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.cluster import Server
 from tests.fix_database import Connect
@@ -56,6 +57,7 @@ def test_rows_laundered_by_a_data_only_restore(
     assert one(laundered, "select is_locked from lockdown_status()")
 
 
+@pytest.mark.long
 def test_two_desks(server: Server, empty_database: str) -> None:
     """Each has logs, nodes and origins of its own."""
     server.psql(empty_database, 'create schema "Desk A"; create schema desk_b')

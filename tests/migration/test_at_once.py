@@ -82,6 +82,7 @@ def test_8_alpha_db(empty: Desk, root: Root) -> None:
     assert_healthy(connection)
 
 
+@pytest.mark.long
 def test_psql_yoyo_and_alpha_db_together(empty: Desk, root: Root) -> None:
     """yoyo and alpha-db make yoyo's tables: they run one after the other, each among psqls."""
     for way in (by_yoyo, by_alpha_db):

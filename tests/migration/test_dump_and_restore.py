@@ -245,7 +245,11 @@ def roles_of(source: Server, target: Server, tmp_path: Path) -> None:
     target.psql("postgres", "-v", "ON_ERROR_STOP=0", "-f", file)
 
 
-@pytest.mark.parametrize("older_and_newer", [15, 16, 17], indirect=True)
+@pytest.mark.parametrize(
+    "older_and_newer",
+    [15, *(pytest.param(major, marks=pytest.mark.long) for major in (16, 17))],
+    indirect=True,
+)
 def test_dump_of_an_older_version_in_a_newer_one(
     older_and_newer: tuple[int, int], all_majors: dict[int, Path], tmp_path: Path
 ) -> None:

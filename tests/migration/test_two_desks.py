@@ -27,7 +27,7 @@ Root = Callable[[Desk], Connection]
 Desks = tuple[Desk, Desk]
 
 
-@pytest.fixture(scope="module", params=["same roles", "own roles"])
+@pytest.fixture(scope="module", params=[pytest.param("same roles", marks=pytest.mark.long), "own roles"])
 def two_desks(request: pytest.FixtureRequest, server: Server, admin: Connection) -> Desks:
     """Desk A, whose name needs quotes, and desk_b, in a template; with shared roles, or each with its own."""
     own = request.param == "own roles"

@@ -157,6 +157,7 @@ def test_its_verdict_comes_with_the_others(filled: Connection) -> None:
     assert_healthy(filled)
 
 
+@pytest.mark.long
 def test_two_desks(server: Server, make_database: Callable[..., str], connect: Connect) -> None:
     """The same name in two schemas of one database is two chains."""
     name = make_database()
