@@ -302,15 +302,10 @@ create function _grant(privilege text, objects text[], roles text[]) returns voi
 language plpgsql
 set search_path from current
 as $function$
-declare
-  object     text;
-  role_name  text;
 begin
-  foreach object in array objects loop
-    foreach role_name in array roles loop
-      execute format('grant %s %I to %I', privilege, object, _app_role(role_name));
-    end loop;
-  end loop;
+  execute format('grant %s %s to %s', privilege,
+                 (select string_agg(quote_ident(o.name), ', ') from unnest(objects) as o(name)),
+                 (select string_agg(quote_ident(_app_role(r.name)), ', ') from unnest(roles) as r(name)));
 end
 $function$;
 comment on function _grant is
@@ -3794,16 +3789,17 @@ set search_path from current
 set quote_all_identifiers = off
 as $function$
 declare
-  facts jsonb := _guard_facts_json();
+  facts       constant jsonb := _guard_facts_json();
+  state_hash  constant text := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
 begin
-  if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
+  if new.facts <> facts or new.state_hash::text <> state_hash then
     perform _refuse(
       'AUD-011', 'a state was refused, because the guards are not so',
       format('%s tried to insert it.', session_user),
       'Record the guards as they are with select record_guards(''reason'').', tg_argv[0], tg_op);
   end if;
   new.facts := facts;
-  new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
+  new.state_hash := state_hash;
   new.counters := _counters();
   return new;
 end
@@ -3885,11 +3881,11 @@ comment on function _view_text is
 --   _guard_home()        the schema of this installation and its owner role, one row
 --   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
---   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
+--   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to;
+--                        guard_facts hands them to those that list their facts
 --   _guard_functions()   our functions
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
---   _guard_parts()       all of ours that can have a type, an operator or an expression
 --
 -- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
 -- function plans its query at every call.
@@ -3964,8 +3960,26 @@ begin
 end
 $function$;
 comment on function _guard_extensions is 'Every object of the extensions that have an object in this schema.';
+create type _guard_relation as (
+  oid           oid,
+  relname       name,
+  relkind       "char",
+  relnamespace  oid,
+  relowner      oid,
+  relacl        aclitem[],
+  chain         text
+);
+comment on type _guard_relation is
+  'A relation that is guarded. guard_facts finds all of them once, for the functions that list their facts.';
+comment on column _guard_relation.oid          is 'As in pg_class.';
+comment on column _guard_relation.relname      is 'As in pg_class.';
+comment on column _guard_relation.relkind      is 'As in pg_class.';
+comment on column _guard_relation.relnamespace is 'As in pg_class.';
+comment on column _guard_relation.relowner     is 'As in pg_class.';
+comment on column _guard_relation.relacl       is 'As in pg_class.';
+comment on column _guard_relation.chain        is 'The chained table that it belongs to.';
 create function _guard_relations()
-returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
+returns setof _guard_relation
 language plpgsql stable rows 200
 set search_path from current
 set random_page_cost = 0.2
@@ -4066,53 +4080,6 @@ $function$;
 comment on function _guard_members is
   'Members, direct or not, of the four roles and of the predefined roles by which a login reaches the log without '
   'them (is_power).';
-create function _guard_parts()
-returns table (classid oid, objid oid)
-language sql stable rows 2000
-set search_path from current
-as $function$
-  with
-  extensions as materialized (select e.* from _guard_extensions() as e),
-  ours as materialized (select r.oid from _guard_relations() as r),
-  relations as materialized (
-    select c.oid, c.reltype
-    from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
-    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_class'::regclass, c.oid))),
-  types as materialized (
-    select t.oid, t.typarray, t.typrelid
-    from (select o.oid from _guard_objects('pg_type') as o union select r.reltype from relations as r) as o
-    join pg_type as t on t.oid = o.oid
-    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_type'::regclass, t.oid)))
-  select 'pg_class'::regclass::oid, r.oid from relations as r
-  union
-  select 'pg_class'::regclass, t.typrelid from types as t where t.typrelid <> 0
-  union
-  select 'pg_class'::regclass, x.indexrelid
-  from relations as r join pg_index as x on x.indrelid = r.oid
-  union
-  select 'pg_type'::regclass, a.oid from types as t cross join lateral unnest(array[t.oid, t.typarray]) as a(oid)
-  where a.oid <> 0
-  union
-  select 'pg_proc'::regclass, o.oid
-  from _guard_objects('pg_proc') as o
-  where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_proc'::regclass, o.oid))
-  union all
-  select 'pg_constraint'::regclass, c.oid
-  from relations as r join pg_constraint as c on c.conrelid = r.oid
-  union all
-  select 'pg_constraint'::regclass, c.oid
-  from types as t join pg_constraint as c on c.contypid = t.oid
-  union all
-  select 'pg_attrdef'::regclass, d.oid from ours as r join pg_attrdef as d on d.adrelid = r.oid
-  union all
-  select 'pg_trigger'::regclass, t.oid
-  from ours as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
-  union all
-  -- ANALYZE runs the expressions of a statistics object as the owner.
-  select 'pg_statistic_ext'::regclass, x.oid
-  from ours as r join pg_statistic_ext as x on x.stxrelid = r.oid;
-$function$;
-comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';
 
 -- sql/06_guards/elsewhere.sql
 
@@ -4292,14 +4259,13 @@ comment on function _setting_facts is
 
 -- Guard facts about our relations: tables, sequences, views and their columns.
 
-create function _relation_facts()
+create function _relation_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
-  with relations as materialized (select r.* from _guard_relations() as r)
   select r.chain, 'relation', r.relname::text, f.fact, f.value
-  from relations as r
+  from unnest(relations) as r
   join pg_class as c on c.oid = r.oid
   cross join lateral (values
     ('kind', c.relkind::text),
@@ -4323,30 +4289,30 @@ as $function$
   -- What a subscription writes meets no trigger that is not ALWAYS: neither the chain nor the lockdown.
   select r.chain, 'relation', r.relname::text, 'subscription ' || s.subname,
          case when s.subenabled then 'enabled' else 'disabled' end
-  from relations as r
+  from unnest(relations) as r
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
   select r.chain, 'relation', r.relname::text, 'is ' || k.what, 'yes'
-  from relations as r join _kept_elsewhere() as k on k.oid = r.oid
+  from unnest(relations) as r join _kept_elsewhere() as k on k.oid = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
-  from relations as r join pg_inherits as i on i.inhparent = r.oid
+  from unnest(relations) as r join pg_inherits as i on i.inhparent = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'parent ' || i.inhparent::regclass::text, 'yes'
-  from relations as r join pg_inherits as i on i.inhrelid = r.oid
+  from unnest(relations) as r join pg_inherits as i on i.inhrelid = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'policy ' || p.polname, 'yes'
-  from relations as r join pg_policy as p on p.polrelid = r.oid
+  from unnest(relations) as r join pg_policy as p on p.polrelid = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'rule ' || w.rulename, 'yes'
-  from relations as r join pg_rewrite as w on w.ev_class = r.oid
+  from unnest(relations) as r join pg_rewrite as w on w.ev_class = r.oid
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
   'Guard facts: what each relation is, and whose; policies, rules, children and parents; another engine that '
   'keeps its rows.';
-create function _sequence_facts()
+create function _sequence_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
@@ -4360,16 +4326,16 @@ as $function$
                  join pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
                  where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
                    and d.deptype in ('a', 'i') and d.refobjsubid > 0))
-  from _guard_relations() as r join pg_sequence as q on q.seqrelid = r.oid;
+  from unnest(relations) as r join pg_sequence as q on q.seqrelid = r.oid;
 $function$;
 comment on function _sequence_facts is 'Guard facts: how each sequence counts, and which column owns it.';
-create function _view_facts()
+create function _view_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'relation', r.relname::text, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   cross join lateral (values
     ('definition', encode(sha256(convert_to(_view_text(r.oid), 'UTF8')), 'hex')),
     ('depends on', coalesce((
@@ -4391,14 +4357,13 @@ as $function$
   where r.relkind = 'v';
 $function$;
 comment on function _view_facts is 'Guard facts: what each view says, and which columns and functions it says it of.';
-create function _column_facts()
+create function _column_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
-  with relations as materialized (select r.* from _guard_relations() as r)
   select r.chain, 'column', r.relname || '.' || a.attname, f.fact, f.value
-  from relations as r
+  from unnest(relations) as r
   join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef as d on d.adrelid = r.oid and d.adnum = a.attnum
   cross join lateral (values
@@ -4412,12 +4377,12 @@ as $function$
   where r.relkind in ('r', 'p', 'c') and f.value is not null
   union all
   select r.chain, 'column', r.relname || '.' || a.attname, 'type', format_type(a.atttypid, a.atttypmod)
-  from relations as r
+  from unnest(relations) as r
   join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   where r.relkind = 'v'
   union all
   select r.chain, 'column', r.relname || '.' || a.attname, 'grant to ' || g.grantee, g.privileges
-  from relations as r
+  from unnest(relations) as r
   join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped and a.attacl is not null
   cross join lateral _grants_text(a.attacl, r.relowner) as g;
 $function$;
@@ -4428,13 +4393,13 @@ comment on function _column_facts is
 
 -- Guard facts about what checks and what fires: constraints, indexes and triggers of our relations.
 
-create function _constraint_facts()
+create function _constraint_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'constraint', r.relname || '.' || c.conname, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   -- A NOT NULL, which 18 makes a constraint, is a fact of its column.
   join pg_constraint as c on c.conrelid = r.oid and c.contype <> 'n'
   cross join lateral (values
@@ -4448,13 +4413,13 @@ as $function$
   ) as f(fact, value);
 $function$;
 comment on function _constraint_facts is 'Guard facts: what each constraint says, and whether it is enforced.';
-create function _index_facts()
+create function _index_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'index', i.relname::text, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   join pg_index as x on x.indrelid = r.oid
   join pg_class as i on i.oid = x.indexrelid
   join pg_am as m on m.oid = i.relam
@@ -4486,13 +4451,13 @@ as $function$
 $function$;
 comment on function _index_facts is
   'Guard facts: the columns of each index, and everything that decides which rows it finds.';
-create function _trigger_facts()
+create function _trigger_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'trigger', r.relname || '.' || t.tgname, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
   join pg_proc as p on p.oid = t.tgfoid
   join pg_namespace as n on n.oid = p.pronamespace
@@ -4634,13 +4599,59 @@ $function$;
 comment on function _extension_facts is
   'Guard facts: extensions that have objects in this schema, which could stand in front of PostgreSQL''s own; what '
   'each consists of, and whose that is, is in the hash.';
-create function _dependency_facts()
+create function _guard_parts(relations _guard_relation[])
+returns table (classid oid, objid oid)
+language sql stable rows 2000
+set search_path from current
+as $function$
+  with
+  extensions as materialized (select e.* from _guard_extensions() as e),
+  listed as materialized (
+    select c.oid, c.reltype
+    from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_class'::regclass, c.oid))),
+  types as materialized (
+    select t.oid, t.typarray, t.typrelid
+    from (select o.oid from _guard_objects('pg_type') as o union select r.reltype from listed as r) as o
+    join pg_type as t on t.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_type'::regclass, t.oid)))
+  select 'pg_class'::regclass::oid, r.oid from listed as r
+  union
+  select 'pg_class'::regclass, t.typrelid from types as t where t.typrelid <> 0
+  union
+  select 'pg_class'::regclass, x.indexrelid
+  from listed as r join pg_index as x on x.indrelid = r.oid
+  union
+  select 'pg_type'::regclass, a.oid from types as t cross join lateral unnest(array[t.oid, t.typarray]) as a(oid)
+  where a.oid <> 0
+  union
+  select 'pg_proc'::regclass, o.oid
+  from _guard_objects('pg_proc') as o
+  where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_proc'::regclass, o.oid))
+  union all
+  select 'pg_constraint'::regclass, c.oid
+  from listed as r join pg_constraint as c on c.conrelid = r.oid
+  union all
+  select 'pg_constraint'::regclass, c.oid
+  from types as t join pg_constraint as c on c.contypid = t.oid
+  union all
+  select 'pg_attrdef'::regclass, d.oid from unnest(relations) as r join pg_attrdef as d on d.adrelid = r.oid
+  union all
+  select 'pg_trigger'::regclass, t.oid
+  from unnest(relations) as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  union all
+  -- ANALYZE runs the expressions of a statistics object as the owner.
+  select 'pg_statistic_ext'::regclass, x.oid
+  from unnest(relations) as r join pg_statistic_ext as x on x.stxrelid = r.oid;
+$function$;
+comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';
+create function _dependency_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   -- Of ours and PostgreSQL's own there is none. A language is a fact of its function.
-  with parts as materialized (select p.* from _guard_parts() as p)
+  with parts as materialized (select p.* from _guard_parts(relations) as p)
   select null, o.type, replace(o.identity, quote_ident(home.nspname) || '.', ''), 'depends on',
          string_agg(distinct i.type || ' ' || i.identity, ', ')
   from _guard_home() as home
@@ -4655,7 +4666,7 @@ $function$;
 comment on function _dependency_facts is
   'Guard facts: what ours takes from elsewhere, even where its text does not say so: a function behind a cast, an '
   'operator, an operator class, a collation.';
-create function _right_facts()
+create function _right_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
@@ -4663,7 +4674,7 @@ as $function$
   with objects (chain, kind, name, acl, type, owner, grants_count) as materialized (
     select r.chain, 'relation', r.relname::text, r.relacl,
            case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner, true
-    from _guard_relations() as r where r.relkind <> 'c'
+    from unnest(relations) as r where r.relkind <> 'c'
     union all
     select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner, true from _guard_functions() as f
     union all
@@ -4790,22 +4801,23 @@ set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres' s
 set extra_float_digits = 1
 set random_page_cost = 0.2
 as $function$
+  with scope as materialized (select array_agg(r) as relations from _guard_relations() as r)
   select f.* from _schema_facts() as f
   union all select f.* from _stray_facts() as f
   union all select f.* from _role_facts() as f
   union all select f.* from _setting_facts() as f
-  union all select f.* from _relation_facts() as f
-  union all select f.* from _sequence_facts() as f
-  union all select f.* from _view_facts() as f
-  union all select f.* from _column_facts() as f
-  union all select f.* from _constraint_facts() as f
-  union all select f.* from _index_facts() as f
-  union all select f.* from _trigger_facts() as f
+  union all select f.* from scope, _relation_facts(relations) as f
+  union all select f.* from scope, _sequence_facts(relations) as f
+  union all select f.* from scope, _view_facts(relations) as f
+  union all select f.* from scope, _column_facts(relations) as f
+  union all select f.* from scope, _constraint_facts(relations) as f
+  union all select f.* from scope, _index_facts(relations) as f
+  union all select f.* from scope, _trigger_facts(relations) as f
   union all select f.* from _function_facts() as f
   union all select f.* from _type_facts() as f
   union all select f.* from _extension_facts() as f
-  union all select f.* from _dependency_facts() as f
-  union all select f.* from _right_facts() as f
+  union all select f.* from scope, _dependency_facts(relations) as f
+  union all select f.* from scope, _right_facts(relations) as f
   union all select f.* from _register_facts() as f
   union all select f.* from _event_trigger_facts() as f;
 $function$;
@@ -4953,23 +4965,29 @@ declare
   owner  constant oid := quote_ident(_owner_role())::regrole;
   item   record;
 begin
+  -- One statement for each kind: after each REVOKE, PostgreSQL forgets which functions of all schemas have which name.
   for item in
-    select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
-    from _guard_objects('pg_proc') as o
-    join pg_proc as p on p.oid = o.oid
-    cross join lateral _grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
-    where p.pronamespace = home and p.proowner = owner and g.grantee = 'PUBLIC'
-    union all
-    select format('%I', t.typname), 'type'
-    from _guard_objects('pg_type') as o
-    join pg_type as t on t.oid = o.oid
-    cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
-    where t.typnamespace = home and t.typowner = owner and g.grantee = 'PUBLIC'
-      -- not the row types of tables, because a dump does not carry their rights
-      and t.typcategory <> 'A' and (t.typtype in ('d', 'e', 'r')
-                                    or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
+    select o.kind, string_agg(format('%I.%s', current_schema(), o.name), ', ') as names
+    from (
+      select case p.prokind when 'p' then 'procedure' else 'function' end,
+             format('%I(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
+             coalesce(p.proacl, acldefault('f', p.proowner))
+      from _guard_objects('pg_proc') as d
+      join pg_proc as p on p.oid = d.oid
+      where p.pronamespace = home and p.proowner = owner
+      union all
+      select 'type', quote_ident(t.typname), coalesce(t.typacl, acldefault('T', t.typowner))
+      from _guard_objects('pg_type') as d
+      join pg_type as t on t.oid = d.oid
+      where t.typnamespace = home and t.typowner = owner
+        -- not the row types of tables, because a dump does not carry their rights
+        and t.typcategory <> 'A' and (t.typtype in ('d', 'e', 'r')
+                                      or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
+    ) as o(kind, name, acl)
+    where exists (select from aclexplode(o.acl) as a where a.grantee = 0)
+    group by o.kind
   loop
-    execute format('revoke all on %s %s from public', item.kind, item.name);
+    execute format('revoke all on %s %s from public', item.kind, item.names);
   end loop;
 end
 $function$;

@@ -85,15 +85,10 @@ create function _grant(privilege text, objects text[], roles text[]) returns voi
 language plpgsql
 set search_path from current
 as $function$
-declare
-  object     text;
-  role_name  text;
 begin
-  foreach object in array objects loop
-    foreach role_name in array roles loop
-      execute format('grant %s %I to %I', privilege, object, _app_role(role_name));
-    end loop;
-  end loop;
+  execute format('grant %s %s to %s', privilege,
+                 (select string_agg(quote_ident(o.name), ', ') from unnest(objects) as o(name)),
+                 (select string_agg(quote_ident(_app_role(r.name)), ', ') from unnest(roles) as r(name)));
 end
 $function$;
 comment on function _grant is

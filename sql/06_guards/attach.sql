@@ -11,23 +11,29 @@ declare
   owner  constant oid := quote_ident(_owner_role())::regrole;
   item   record;
 begin
+  -- One statement for each kind: after each REVOKE, PostgreSQL forgets which functions of all schemas have which name.
   for item in
-    select p.oid::regprocedure::text as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind
-    from _guard_objects('pg_proc') as o
-    join pg_proc as p on p.oid = o.oid
-    cross join lateral _grants_text(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as g
-    where p.pronamespace = home and p.proowner = owner and g.grantee = 'PUBLIC'
-    union all
-    select format('%I', t.typname), 'type'
-    from _guard_objects('pg_type') as o
-    join pg_type as t on t.oid = o.oid
-    cross join lateral _grants_text(coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner) as g
-    where t.typnamespace = home and t.typowner = owner and g.grantee = 'PUBLIC'
-      -- not the row types of tables, because a dump does not carry their rights
-      and t.typcategory <> 'A' and (t.typtype in ('d', 'e', 'r')
-                                    or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
+    select o.kind, string_agg(format('%I.%s', current_schema(), o.name), ', ') as names
+    from (
+      select case p.prokind when 'p' then 'procedure' else 'function' end,
+             format('%I(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
+             coalesce(p.proacl, acldefault('f', p.proowner))
+      from _guard_objects('pg_proc') as d
+      join pg_proc as p on p.oid = d.oid
+      where p.pronamespace = home and p.proowner = owner
+      union all
+      select 'type', quote_ident(t.typname), coalesce(t.typacl, acldefault('T', t.typowner))
+      from _guard_objects('pg_type') as d
+      join pg_type as t on t.oid = d.oid
+      where t.typnamespace = home and t.typowner = owner
+        -- not the row types of tables, because a dump does not carry their rights
+        and t.typcategory <> 'A' and (t.typtype in ('d', 'e', 'r')
+                                      or (select c.relkind from pg_class as c where c.oid = t.typrelid) = 'c')
+    ) as o(kind, name, acl)
+    where exists (select from aclexplode(o.acl) as a where a.grantee = 0)
+    group by o.kind
   loop
-    execute format('revoke all on %s %s from public', item.kind, item.name);
+    execute format('revoke all on %s %s from public', item.kind, item.names);
   end loop;
 end
 $function$;

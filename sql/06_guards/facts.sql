@@ -92,22 +92,23 @@ set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres' s
 set extra_float_digits = 1
 set random_page_cost = 0.2
 as $function$
+  with scope as materialized (select array_agg(r) as relations from _guard_relations() as r)
   select f.* from _schema_facts() as f
   union all select f.* from _stray_facts() as f
   union all select f.* from _role_facts() as f
   union all select f.* from _setting_facts() as f
-  union all select f.* from _relation_facts() as f
-  union all select f.* from _sequence_facts() as f
-  union all select f.* from _view_facts() as f
-  union all select f.* from _column_facts() as f
-  union all select f.* from _constraint_facts() as f
-  union all select f.* from _index_facts() as f
-  union all select f.* from _trigger_facts() as f
+  union all select f.* from scope, _relation_facts(relations) as f
+  union all select f.* from scope, _sequence_facts(relations) as f
+  union all select f.* from scope, _view_facts(relations) as f
+  union all select f.* from scope, _column_facts(relations) as f
+  union all select f.* from scope, _constraint_facts(relations) as f
+  union all select f.* from scope, _index_facts(relations) as f
+  union all select f.* from scope, _trigger_facts(relations) as f
   union all select f.* from _function_facts() as f
   union all select f.* from _type_facts() as f
   union all select f.* from _extension_facts() as f
-  union all select f.* from _dependency_facts() as f
-  union all select f.* from _right_facts() as f
+  union all select f.* from scope, _dependency_facts(relations) as f
+  union all select f.* from scope, _right_facts(relations) as f
   union all select f.* from _register_facts() as f
   union all select f.* from _event_trigger_facts() as f;
 $function$;

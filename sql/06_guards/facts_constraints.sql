@@ -1,12 +1,12 @@
 -- Guard facts about what checks and what fires: constraints, indexes and triggers of our relations.
 
-create function _constraint_facts()
+create function _constraint_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'constraint', r.relname || '.' || c.conname, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   -- A NOT NULL, which 18 makes a constraint, is a fact of its column.
   join pg_constraint as c on c.conrelid = r.oid and c.contype <> 'n'
   cross join lateral (values
@@ -21,13 +21,13 @@ as $function$
 $function$;
 comment on function _constraint_facts is 'Guard facts: what each constraint says, and whether it is enforced.';
 
-create function _index_facts()
+create function _index_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'index', i.relname::text, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   join pg_index as x on x.indrelid = r.oid
   join pg_class as i on i.oid = x.indexrelid
   join pg_am as m on m.oid = i.relam
@@ -60,13 +60,13 @@ $function$;
 comment on function _index_facts is
   'Guard facts: the columns of each index, and everything that decides which rows it finds.';
 
-create function _trigger_facts()
+create function _trigger_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'trigger', r.relname || '.' || t.tgname, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
   join pg_proc as p on p.oid = t.tgfoid
   join pg_namespace as n on n.oid = p.pronamespace

@@ -97,13 +97,60 @@ comment on function _extension_facts is
   'Guard facts: extensions that have objects in this schema, which could stand in front of PostgreSQL''s own; what '
   'each consists of, and whose that is, is in the hash.';
 
-create function _dependency_facts()
+create function _guard_parts(relations _guard_relation[])
+returns table (classid oid, objid oid)
+language sql stable rows 2000
+set search_path from current
+as $function$
+  with
+  extensions as materialized (select e.* from _guard_extensions() as e),
+  listed as materialized (
+    select c.oid, c.reltype
+    from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_class'::regclass, c.oid))),
+  types as materialized (
+    select t.oid, t.typarray, t.typrelid
+    from (select o.oid from _guard_objects('pg_type') as o union select r.reltype from listed as r) as o
+    join pg_type as t on t.oid = o.oid
+    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_type'::regclass, t.oid)))
+  select 'pg_class'::regclass::oid, r.oid from listed as r
+  union
+  select 'pg_class'::regclass, t.typrelid from types as t where t.typrelid <> 0
+  union
+  select 'pg_class'::regclass, x.indexrelid
+  from listed as r join pg_index as x on x.indrelid = r.oid
+  union
+  select 'pg_type'::regclass, a.oid from types as t cross join lateral unnest(array[t.oid, t.typarray]) as a(oid)
+  where a.oid <> 0
+  union
+  select 'pg_proc'::regclass, o.oid
+  from _guard_objects('pg_proc') as o
+  where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_proc'::regclass, o.oid))
+  union all
+  select 'pg_constraint'::regclass, c.oid
+  from listed as r join pg_constraint as c on c.conrelid = r.oid
+  union all
+  select 'pg_constraint'::regclass, c.oid
+  from types as t join pg_constraint as c on c.contypid = t.oid
+  union all
+  select 'pg_attrdef'::regclass, d.oid from unnest(relations) as r join pg_attrdef as d on d.adrelid = r.oid
+  union all
+  select 'pg_trigger'::regclass, t.oid
+  from unnest(relations) as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
+  union all
+  -- ANALYZE runs the expressions of a statistics object as the owner.
+  select 'pg_statistic_ext'::regclass, x.oid
+  from unnest(relations) as r join pg_statistic_ext as x on x.stxrelid = r.oid;
+$function$;
+comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';
+
+create function _dependency_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   -- Of ours and PostgreSQL's own there is none. A language is a fact of its function.
-  with parts as materialized (select p.* from _guard_parts() as p)
+  with parts as materialized (select p.* from _guard_parts(relations) as p)
   select null, o.type, replace(o.identity, quote_ident(home.nspname) || '.', ''), 'depends on',
          string_agg(distinct i.type || ' ' || i.identity, ', ')
   from _guard_home() as home
@@ -119,7 +166,7 @@ comment on function _dependency_facts is
   'Guard facts: what ours takes from elsewhere, even where its text does not say so: a function behind a cast, an '
   'operator, an operator class, a collation.';
 
-create function _right_facts()
+create function _right_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
@@ -127,7 +174,7 @@ as $function$
   with objects (chain, kind, name, acl, type, owner, grants_count) as materialized (
     select r.chain, 'relation', r.relname::text, r.relacl,
            case when r.relkind = 'S' then 's'::"char" else 'r'::"char" end, r.relowner, true
-    from _guard_relations() as r where r.relkind <> 'c'
+    from unnest(relations) as r where r.relkind <> 'c'
     union all
     select f.chain, 'function', f.signature, f.proacl, 'f'::"char", f.proowner, true from _guard_functions() as f
     union all

@@ -1,13 +1,12 @@
 -- Guard facts about our relations: tables, sequences, views and their columns.
 
-create function _relation_facts()
+create function _relation_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
-  with relations as materialized (select r.* from _guard_relations() as r)
   select r.chain, 'relation', r.relname::text, f.fact, f.value
-  from relations as r
+  from unnest(relations) as r
   join pg_class as c on c.oid = r.oid
   cross join lateral (values
     ('kind', c.relkind::text),
@@ -31,31 +30,31 @@ as $function$
   -- What a subscription writes meets no trigger that is not ALWAYS: neither the chain nor the lockdown.
   select r.chain, 'relation', r.relname::text, 'subscription ' || s.subname,
          case when s.subenabled then 'enabled' else 'disabled' end
-  from relations as r
+  from unnest(relations) as r
   join pg_subscription_rel as w on w.srrelid = r.oid
   join pg_subscription as s on s.oid = w.srsubid
   union all
   select r.chain, 'relation', r.relname::text, 'is ' || k.what, 'yes'
-  from relations as r join _kept_elsewhere() as k on k.oid = r.oid
+  from unnest(relations) as r join _kept_elsewhere() as k on k.oid = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'child ' || i.inhrelid::regclass::text, 'yes'
-  from relations as r join pg_inherits as i on i.inhparent = r.oid
+  from unnest(relations) as r join pg_inherits as i on i.inhparent = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'parent ' || i.inhparent::regclass::text, 'yes'
-  from relations as r join pg_inherits as i on i.inhrelid = r.oid
+  from unnest(relations) as r join pg_inherits as i on i.inhrelid = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'policy ' || p.polname, 'yes'
-  from relations as r join pg_policy as p on p.polrelid = r.oid
+  from unnest(relations) as r join pg_policy as p on p.polrelid = r.oid
   union all
   select r.chain, 'relation', r.relname::text, 'rule ' || w.rulename, 'yes'
-  from relations as r join pg_rewrite as w on w.ev_class = r.oid
+  from unnest(relations) as r join pg_rewrite as w on w.ev_class = r.oid
   where w.rulename <> '_RETURN' or r.relkind <> 'v';
 $function$;
 comment on function _relation_facts is
   'Guard facts: what each relation is, and whose; policies, rules, children and parents; another engine that '
   'keeps its rows.';
 
-create function _sequence_facts()
+create function _sequence_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
@@ -69,17 +68,17 @@ as $function$
                  join pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
                  where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
                    and d.deptype in ('a', 'i') and d.refobjsubid > 0))
-  from _guard_relations() as r join pg_sequence as q on q.seqrelid = r.oid;
+  from unnest(relations) as r join pg_sequence as q on q.seqrelid = r.oid;
 $function$;
 comment on function _sequence_facts is 'Guard facts: how each sequence counts, and which column owns it.';
 
-create function _view_facts()
+create function _view_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
   select r.chain, 'relation', r.relname::text, f.fact, f.value
-  from _guard_relations() as r
+  from unnest(relations) as r
   cross join lateral (values
     ('definition', encode(sha256(convert_to(_view_text(r.oid), 'UTF8')), 'hex')),
     ('depends on', coalesce((
@@ -102,14 +101,13 @@ as $function$
 $function$;
 comment on function _view_facts is 'Guard facts: what each view says, and which columns and functions it says it of.';
 
-create function _column_facts()
+create function _column_facts(relations _guard_relation[])
 returns table (table_name text, object_kind text, object_name text, fact text, value text)
 language sql stable
 set search_path from current
 as $function$
-  with relations as materialized (select r.* from _guard_relations() as r)
   select r.chain, 'column', r.relname || '.' || a.attname, f.fact, f.value
-  from relations as r
+  from unnest(relations) as r
   join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef as d on d.adrelid = r.oid and d.adnum = a.attnum
   cross join lateral (values
@@ -123,12 +121,12 @@ as $function$
   where r.relkind in ('r', 'p', 'c') and f.value is not null
   union all
   select r.chain, 'column', r.relname || '.' || a.attname, 'type', format_type(a.atttypid, a.atttypmod)
-  from relations as r
+  from unnest(relations) as r
   join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   where r.relkind = 'v'
   union all
   select r.chain, 'column', r.relname || '.' || a.attname, 'grant to ' || g.grantee, g.privileges
-  from relations as r
+  from unnest(relations) as r
   join pg_attribute as a on a.attrelid = r.oid and not a.attisdropped and a.attacl is not null
   cross join lateral _grants_text(a.attacl, r.relowner) as g;
 $function$;

@@ -6,11 +6,11 @@
 --   _guard_home()        the schema of this installation and its owner role, one row
 --   _guard_objects(…)    what one catalogue has in this schema, whoever owns it
 --   _guard_extensions()  the objects of extensions that have anything in this schema
---   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to
+--   _guard_relations()   our tables, views, sequences and composite types, each with the chain that it belongs to;
+--                        guard_facts hands them to those that list their facts
 --   _guard_functions()   our functions
 --   _guard_roles()       the four roles
 --   _guard_members()     the members of these, and of roles by which a login reaches the log without them
---   _guard_parts()       all of ours that can have a type, an operator or an expression
 --
 -- Those that guard_facts calls many times are plpgsql, which plans a query once in a session. Before 18, an SQL
 -- function plans its query at every call.
@@ -88,8 +88,27 @@ end
 $function$;
 comment on function _guard_extensions is 'Every object of the extensions that have an object in this schema.';
 
+create type _guard_relation as (
+  oid           oid,
+  relname       name,
+  relkind       "char",
+  relnamespace  oid,
+  relowner      oid,
+  relacl        aclitem[],
+  chain         text
+);
+comment on type _guard_relation is
+  'A relation that is guarded. guard_facts finds all of them once, for the functions that list their facts.';
+comment on column _guard_relation.oid          is 'As in pg_class.';
+comment on column _guard_relation.relname      is 'As in pg_class.';
+comment on column _guard_relation.relkind      is 'As in pg_class.';
+comment on column _guard_relation.relnamespace is 'As in pg_class.';
+comment on column _guard_relation.relowner     is 'As in pg_class.';
+comment on column _guard_relation.relacl       is 'As in pg_class.';
+comment on column _guard_relation.chain        is 'The chained table that it belongs to.';
+
 create function _guard_relations()
-returns table (oid oid, relname name, relkind "char", relnamespace oid, relowner oid, relacl aclitem[], chain text)
+returns setof _guard_relation
 language plpgsql stable rows 200
 set search_path from current
 set random_page_cost = 0.2
@@ -193,51 +212,3 @@ $function$;
 comment on function _guard_members is
   'Members, direct or not, of the four roles and of the predefined roles by which a login reaches the log without '
   'them (is_power).';
-
-create function _guard_parts()
-returns table (classid oid, objid oid)
-language sql stable rows 2000
-set search_path from current
-as $function$
-  with
-  extensions as materialized (select e.* from _guard_extensions() as e),
-  ours as materialized (select r.oid from _guard_relations() as r),
-  relations as materialized (
-    select c.oid, c.reltype
-    from _guard_objects('pg_class') as o join pg_class as c on c.oid = o.oid
-    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_class'::regclass, c.oid))),
-  types as materialized (
-    select t.oid, t.typarray, t.typrelid
-    from (select o.oid from _guard_objects('pg_type') as o union select r.reltype from relations as r) as o
-    join pg_type as t on t.oid = o.oid
-    where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_type'::regclass, t.oid)))
-  select 'pg_class'::regclass::oid, r.oid from relations as r
-  union
-  select 'pg_class'::regclass, t.typrelid from types as t where t.typrelid <> 0
-  union
-  select 'pg_class'::regclass, x.indexrelid
-  from relations as r join pg_index as x on x.indrelid = r.oid
-  union
-  select 'pg_type'::regclass, a.oid from types as t cross join lateral unnest(array[t.oid, t.typarray]) as a(oid)
-  where a.oid <> 0
-  union
-  select 'pg_proc'::regclass, o.oid
-  from _guard_objects('pg_proc') as o
-  where not exists (select from extensions as e where (e.classid, e.objid) = ('pg_proc'::regclass, o.oid))
-  union all
-  select 'pg_constraint'::regclass, c.oid
-  from relations as r join pg_constraint as c on c.conrelid = r.oid
-  union all
-  select 'pg_constraint'::regclass, c.oid
-  from types as t join pg_constraint as c on c.contypid = t.oid
-  union all
-  select 'pg_attrdef'::regclass, d.oid from ours as r join pg_attrdef as d on d.adrelid = r.oid
-  union all
-  select 'pg_trigger'::regclass, t.oid
-  from ours as r join pg_trigger as t on t.tgrelid = r.oid and not t.tgisinternal
-  union all
-  -- ANALYZE runs the expressions of a statistics object as the owner.
-  select 'pg_statistic_ext'::regclass, x.oid
-  from ours as r join pg_statistic_ext as x on x.stxrelid = r.oid;
-$function$;
-comment on function _guard_parts is 'All of ours that can have a type, an operator or an expression.';

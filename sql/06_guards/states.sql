@@ -33,16 +33,17 @@ set search_path from current
 set quote_all_identifiers = off
 as $function$
 declare
-  facts jsonb := _guard_facts_json();
+  facts       constant jsonb := _guard_facts_json();
+  state_hash  constant text := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
 begin
-  if new.facts <> facts or new.state_hash::text <> encode(sha256(convert_to(facts::text, 'UTF8')), 'hex') then
+  if new.facts <> facts or new.state_hash::text <> state_hash then
     perform _refuse(
       'AUD-011', 'a state was refused, because the guards are not so',
       format('%s tried to insert it.', session_user),
       'Record the guards as they are with select record_guards(''reason'').', tg_argv[0], tg_op);
   end if;
   new.facts := facts;
-  new.state_hash := encode(sha256(convert_to(facts::text, 'UTF8')), 'hex');
+  new.state_hash := state_hash;
   new.counters := _counters();
   return new;
 end
