@@ -20,10 +20,17 @@ DEFAULT = "supabase"
 #: Where docs/managed.md sends people into a schema of its own, they go there; elsewhere into public, which is harder.
 OWN_SCHEMA = {"cloud_sql": "audit", "azure": "audit"}
 _LONG = ("rds", "neon")
-PROVIDERS = [pytest.param(name, marks=pytest.mark.long if name in _LONG else ()) for name in SUPERUSERS]
 
 
-@pytest.fixture(scope="package", params=PROVIDERS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each provider's server; after the migrations the default round starts no other than that one."""
+    if "bare" in metafunc.fixturenames:
+        long = [n for n in SUPERUSERS if n != DEFAULT] if "migrated" in metafunc.fixturenames else _LONG
+        names = [pytest.param(n, marks=pytest.mark.long if n in long else ()) for n in SUPERUSERS]
+        metafunc.parametrize("bare", names, indirect=True, scope="package")
+
+
+@pytest.fixture(scope="package")
 def bare(request: pytest.FixtureRequest, binaries: Path) -> Iterator[Provider]:
     """The provider's database, before the migrations."""
     with provided(request.param, binaries) as provider:
@@ -31,10 +38,8 @@ def bare(request: pytest.FixtureRequest, binaries: Path) -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="package")
-def migrated(bare: Provider, pytestconfig: pytest.Config) -> Iterator[Provider]:
+def migrated(bare: Provider) -> Iterator[Provider]:
     """Another database of it, with all migrations, applied by the customer's administrator. Do not change it."""
-    if bare.name != DEFAULT and not pytestconfig.getoption("--all"):
-        pytest.skip("long; runs with --all")
     with bare.copy("migrated", OWN_SCHEMA.get(bare.name)) as provider:
         provider.make_schema()
         provider.migrate()

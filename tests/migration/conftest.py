@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.cluster import Server
-from tests.fix_database import LoginRole, fresh_name
-from tests.migration.desk import MIGRATION, Desk
+from tests.fix_database import LoginRole, Prepared, fresh_name
+from tests.migration.desk import LAST, MIGRATION, ROLLBACK, Desk
 from tests.support import Connection, quote
 
 
@@ -41,6 +43,34 @@ def stages(server: Server, admin: Connection) -> Callable[[str], str]:
         return made[number]
 
     return before
+
+
+@pytest.fixture
+def one_pending(installed: Desk) -> Desk:
+    """All migrations but the last one, which costs less than the stages before it."""
+    installed.roll_back([LAST])
+    return installed
+
+
+@pytest.fixture
+def beside(server: Server, prepared: Prepared, make_database: Callable[..., str]) -> Desk:
+    """Desk A, whose name needs quotes, beside the installation in public; both of the same roles."""
+
+    def install(connection: Connection) -> None:
+        connection.execute('create schema "Desk A"')
+        Desk(server, connection.info.dbname, "Desk A").migrate()
+
+    return Desk(server, make_database(prepared("public_and_desk_a", install)), "Desk A")
+
+
+@pytest.fixture(scope="session")
+def first_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first two migrations: for what each install does, and each later migration likewise."""
+    folder = tmp_path_factory.mktemp("first_files")
+    for number in ("001", "002"):
+        for file in (MIGRATION[number], ROLLBACK[number]):
+            shutil.copy(file, folder)
+    return folder
 
 
 @pytest.fixture

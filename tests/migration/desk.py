@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,7 +14,17 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.cluster import Server
-from tests.support import MIGRATIONS, SUPERUSER, Connection, Row, install_options, psql_file, query, quote
+from tests.support import (
+    MIGRATIONS,
+    SUPERUSER,
+    Connection,
+    Row,
+    install_options,
+    migrate_with_psql,
+    psql_file,
+    query,
+    quote,
+)
 
 #: The migration files by their number.
 MIGRATION = {file.name.split("_")[0]: file for file in MIGRATIONS}
@@ -58,13 +68,16 @@ class Desk:
 
     def migrate(self, numbers: Iterable[str] = tuple(MIGRATION)) -> None:
         """The migrations with these numbers, by default all."""
-        for number in numbers:
-            self.run(MIGRATION[number])
+        self._run_in_turn([MIGRATION[number] for number in numbers])
 
     def roll_back(self, numbers: Iterable[str] = tuple(MIGRATION)) -> None:
         """The rollbacks of these migrations, by default all, the last first."""
-        for number in sorted(numbers, key=int, reverse=True):
-            self.run(ROLLBACK[number])
+        self._run_in_turn([ROLLBACK[number] for number in sorted(numbers, key=int, reverse=True)])
+
+    def _run_in_turn(self, files: Sequence[Path]) -> None:
+        """Each file in a transaction of its own; all by one psql, which costs a quarter less than one each."""
+        if files:
+            migrate_with_psql(self.server, self.dbname, self.schema, self.user, self.prefix, files)
 
     def guard_ddl(self) -> None:
         """The superuser's step, recorded as its head says."""

@@ -49,8 +49,9 @@ def all_at_once(desk: Desk, ways: list[Callable[[Desk], None]], root: Root) -> N
     assert_healthy(gate)
 
 
-def test_20_psql(empty: Desk, root: Root) -> None:
-    all_at_once(empty, [by_psql] * 20, root)
+@pytest.mark.parametrize("psqls", [6, pytest.param(20, marks=pytest.mark.long)])
+def test_many_psql(psqls: int, empty: Desk, root: Root) -> None:
+    all_at_once(empty, [by_psql] * psqls, root)
 
 
 def test_psql_of_another_file_each(empty: Desk, root: Root) -> None:
@@ -72,9 +73,10 @@ def test_psql_of_another_file_each(empty: Desk, root: Root) -> None:
     assert_healthy(gate)
 
 
-def test_8_alpha_db(empty: Desk, root: Root) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(by_alpha_db, empty) for _ in range(8)]:
+@pytest.mark.parametrize("commands", [3, pytest.param(8, marks=pytest.mark.long)])
+def test_many_alpha_db(commands: int, empty: Desk, root: Root) -> None:
+    with ThreadPoolExecutor(commands) as pool:
+        for done in [pool.submit(by_alpha_db, empty) for _ in range(commands)]:
             done.result()
     connection = root(empty)
     assert guard_log(connection) == [f"migration {file.stem}" for file in MIGRATIONS]
@@ -94,8 +96,25 @@ def test_psql_yoyo_and_alpha_db_together(empty: Desk, root: Root) -> None:
     assert_healthy(connection)
 
 
-@pytest.mark.parametrize("other", ["commits", "rolls back"])
-@pytest.mark.parametrize("role", ["alpha_owner", "app_trading", "app_auditor", "app_risk"])
+# The owner is granted to the migrator as well; the others are made alike.
+@pytest.mark.parametrize(
+    ("role", "other"),
+    [
+        ("alpha_owner", "commits"),
+        ("app_risk", "rolls back"),
+        *(
+            pytest.param(role, other, marks=pytest.mark.long)
+            for role, other in [
+                ("alpha_owner", "rolls back"),
+                ("app_trading", "commits"),
+                ("app_trading", "rolls back"),
+                ("app_auditor", "commits"),
+                ("app_auditor", "rolls back"),
+                ("app_risk", "commits"),
+            ]
+        ),
+    ],
+)
 def test_another_database_creates_a_role_at_the_same_moment(
     role: str, other: str, empty: Desk, root: Root, admin: Connection, prefix: str
 ) -> None:
@@ -123,11 +142,12 @@ def test_another_database_creates_a_role_at_the_same_moment(
     assert changed_guards(connection) == []
 
 
-def test_four_databases_of_a_cluster_at_once(
-    server: Server, make_database: Callable[..., str], root: Root, prefix: str
+@pytest.mark.parametrize("databases", [2, pytest.param(4, marks=pytest.mark.long)])
+def test_databases_of_a_cluster_at_once(
+    databases: int, server: Server, prefix: str, make_database: Callable[..., str], root: Root
 ) -> None:
-    desks = [Desk(server, make_database(), prefix=prefix) for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
+    desks = [Desk(server, make_database(), prefix=prefix) for _ in range(databases)]
+    with ThreadPoolExecutor(databases) as pool:
         for done in [pool.submit(desk.migrate) for desk in desks]:
             done.result()
     for desk in desks:

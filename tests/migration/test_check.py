@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,11 @@ def test_nothing_applied_is_1(empty: Desk) -> None:
     assert f"{len(MIGRATION)} migrations are pending" in check(empty, expect=1).err
 
 
-def test_one_pending_is_1_and_status_says_so(installed_before: Callable[[str], Desk]) -> None:
-    desk = installed_before(LAST)
-    found = check(desk, "--json", expect=1)
+def test_one_pending_is_1_and_status_says_so(one_pending: Desk) -> None:
+    found = check(one_pending, "--json", expect=1)
     assert found.json[-1]["status"] == "pending"
     assert "1 migration is pending" in found.err
-    said = run("--dsn", desk.server.dsn(desk.dbname), "status").out
+    said = run("--dsn", one_pending.server.dsn(one_pending.dbname), "status").out
     assert "Not complete: 1 migration is pending. Run alpha-db migrate." in said
     assert "No problem found" not in said
 

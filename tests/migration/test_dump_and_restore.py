@@ -61,10 +61,11 @@ def inserts(source: Desk, target: Desk, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "way"),
     [
-        ("public", custom),
+        # Most tests below go by `custom`, and INSERTs differ from `plain` in how the rows are written.
         ("public", directory_with_two_jobs),
         ("Desk A", plain),
-        ("public", inserts),
+        pytest.param("public", custom, marks=pytest.mark.long),
+        pytest.param("public", inserts, marks=pytest.mark.long),
         pytest.param("Desk A", custom, marks=pytest.mark.long),
         pytest.param("Desk A", directory_with_two_jobs, marks=pytest.mark.long),
         pytest.param("public", plain, marks=pytest.mark.long),
@@ -74,16 +75,13 @@ def inserts(source: Desk, target: Desk, tmp_path: Path) -> None:
 def test_whole_database(
     schema: str,
     way: Callable[[Desk, Desk, Path], None],
-    installed: Desk,
+    request: pytest.FixtureRequest,
     make_database: Callable[..., str],
     root: Root,
     tmp_path: Path,
 ) -> None:
-    source = installed
-    if schema != "public":
-        source = replace(installed, dbname=make_database(), schema=schema)
-        root(replace(source, schema="public")).execute(f"create schema {quote(schema)}")
-        source.migrate()
+    """That of desk A has public's desk, too."""
+    source: Desk = request.getfixturevalue("installed" if schema == "public" else "beside")
     written = root(source)
     fill(written)
     target = replace(source, dbname=make_database())
@@ -151,14 +149,11 @@ def copy_rows(source: Connection, target: Connection) -> None:
             into.write(rows)
 
 
-def test_rows_alone_into_another_schema_keep_their_hashes(installed: Desk, root: Root) -> None:
+def test_rows_alone_into_another_schema_keep_their_hashes(beside: Desk, root: Root) -> None:
     """As a replica, so that the chain's trigger does not write history anew."""
-    source = root(installed)
+    source = root(replace(beside, schema="public"))
     fill(source)
-    source.execute("create schema desk_b")
-    desk = replace(installed, schema="desk_b")
-    desk.migrate()
-    target = root(desk)
+    target = root(beside)
     target.execute("set session_replication_role = replica")
     copy_rows(source, target)
     target.execute("reset session_replication_role")
@@ -251,11 +246,18 @@ def roles_of(source: Server, target: Server, tmp_path: Path) -> None:
     indirect=True,
 )
 def test_dump_of_an_older_version_in_a_newer_one(
-    older_and_newer: tuple[int, int], all_majors: dict[int, Path], tmp_path: Path
+    older_and_newer: tuple[int, int],
+    all_majors: dict[int, Path],
+    server: Server,
+    prefix: str,
+    make_database: Callable[..., str],
+    root: Root,
+    tmp_path: Path,
 ) -> None:
-    older, newer = (all_majors[major] for major in older_and_newer)
-    with Server(older) as source, Server(newer) as target:
-        here = Desk(source, "book")
+    """The roles are not there yet: their prefix is new."""
+    there = Desk(server, make_database())
+    with Server(all_majors[older_and_newer[0]]) as source:
+        here = Desk(source, "book", prefix=prefix)
         source.psql("postgres", "create database book")
         here.migrate()
         here.guard_ddl()
@@ -263,16 +265,15 @@ def test_dump_of_an_older_version_in_a_newer_one(
             fill(written)
             expected = heads(written)
 
-        roles_of(source, target, tmp_path)
-        target.psql("postgres", "create database book")
+        roles_of(source, server, tmp_path)
         file = tmp_path / "dump"
-        target.program("pg_dump", "-Fc", "-f", file, "-d", source.dsn("book"))
-        target.program("pg_restore", "--exit-on-error", "-1", "-d", target.dsn("book"), file)
-        with Desk(target, "book").connect() as restored:
-            assert heads(restored) == expected
-            assert_healthy(restored)
-            fill(restored, first=100)
-            assert_healthy(restored)
+        server.program("pg_dump", "-Fc", "-f", file, "-d", source.dsn("book"))
+    server.program("pg_restore", "--exit-on-error", "-1", "-d", server.dsn(there.dbname), file)
+    restored = root(there)
+    assert heads(restored) == expected
+    assert_healthy(restored)
+    fill(restored, first=100)
+    assert_healthy(restored)
 
 
 @pytest.mark.long
@@ -308,27 +309,23 @@ def test_pg_upgrade(older_and_newer: tuple[int, int], all_majors: dict[int, Path
 
 
 def test_one_desk_among_several(
-    installed: Desk, make_database: Callable[..., str], origin: str, root: Root, tmp_path: Path
+    beside: Desk, make_database: Callable[..., str], origin: str, root: Root, tmp_path: Path
 ) -> None:
-    """Into another database, beside the desk that is there; the schemas are `public` and desk_a in both."""
-    desk = replace(installed, schema="desk_a")
-    elsewhere = replace(installed, dbname=make_database(origin))
-    neighbours = [root(installed), root(elsewhere)]
+    """Into another database, beside the desk that is there; the schemas are `public` and desk A in both."""
+    target = replace(beside, dbname=make_database(origin))
+    neighbours = [root(replace(desk, schema="public")) for desk in (beside, target)]
     for signals, neighbour in enumerate(neighbours, 1):
         fill(neighbour, signals=signals)
-    neighbours[0].execute("create schema desk_a")
-    desk.migrate()
-    written, file = root(desk), tmp_path / "desk_a"
+    written, file, schema = root(beside), tmp_path / "desk_a", quote(beside.schema)
     fill(written)
-    desk.server.program("pg_dump", "-Fc", "-n", "desk_a", "-f", file, "-d", desk.server.dsn(desk.dbname))
-    target = replace(elsewhere, schema="desk_a")
+    beside.server.program("pg_dump", "-Fc", "-n", schema, "-f", file, "-d", beside.server.dsn(beside.dbname))
     target.server.program("pg_restore", "--exit-on-error", "-1", "-d", target.server.dsn(target.dbname), file)
 
     restored = root(target)
     assert heads(restored) == heads(written)
     assert facts(restored) == facts(written)
     fill(restored, first=100)
-    written.execute("drop schema desk_a cascade")
+    written.execute(f"drop schema {schema} cascade")
     for signals, neighbour in enumerate(neighbours, 1):
         assert_healthy(neighbour)
         assert one(neighbour, "select max(id) from signals") == signals

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,7 +17,6 @@ from tests.migration.desk import LAST, MIGRATION, Desk, registered
 from tests.support import MIGRATIONS, SUPERUSER, Connection, as_role, one, query, wait_blocked, wait_until
 
 Root = Callable[[Desk], Connection]
-Before = Callable[[str], Desk]
 
 LOCKS = ("lock_migrations", "lock_migrate_sessions")
 MODES = (
@@ -40,13 +40,13 @@ def migrate(desk: Desk, *arguments: str, user: str | None = None) -> int:
 
 
 @pytest.fixture
-def holder(installed_before: Before, login_role: LoginRole) -> Iterator[tuple[Desk, Connection]]:
+def holder(one_pending: Desk, login_role: LoginRole) -> Iterator[tuple[Desk, Connection]]:
     """An installation with a migration pending, and a transaction of one who may become alpha_owner."""
-    desk = installed_before("23")
-    with closing(desk.connect(login_role("alpha_owner"), autocommit=False)) as connection:
-        yield desk, connection
+    with closing(one_pending.connect(login_role("alpha_owner"), autocommit=False)) as connection:
+        yield one_pending, connection
 
 
+@pytest.mark.reads_only
 @pytest.mark.parametrize("role", [None, "app_trading", "app_auditor", "app_risk"])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_login_below_the_owner_can_hold_it(
@@ -70,10 +70,12 @@ def test_no_login_can_hold_the_name_before_an_install(
 
 
 @pytest.mark.any_server  # nothing asks for an advisory lock
-def test_advisory_locks_keep_nobody_waiting(empty: Desk, server: Server, login_role: LoginRole) -> None:
+def test_advisory_locks_keep_nobody_waiting(
+    empty: Desk, first_files: Path, server: Server, login_role: LoginRole
+) -> None:
     with closing(psycopg.connect(server.dsn(empty.dbname, login_role()), autocommit=True)) as login:
         login.execute(ADVISORY)
-        assert migrate(empty, "--lock-timeout", "0.001") == 0
+        assert migrate(empty, "--sources", str(first_files), "--lock-timeout", "0.001") == 0
         empty.server.psql(empty.dbname, "-c", "set lock_timeout = '1s'", "-f", MIGRATION["001"])
         empty.server.psql(
             empty.dbname, "-1", "-c", "set lock_timeout = '1s'", "-f", SUPERUSER / "ddl_guard.sql"
@@ -93,12 +95,14 @@ def test_who_holds_it_is_told(
     assert "--lock-timeout" in err
 
 
-def test_a_first_install_tells_who_holds_it(empty: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_first_install_tells_who_holds_it(
+    empty: Desk, first_files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with closing(empty.connect(autocommit=False)) as connection:
         connection.execute("create table lock_migrations ()")
         assert migrate(empty, "--lock-timeout", "0.6") == 3
         assert f"pid {connection.info.backend_pid} (postgres" in capsys.readouterr().err
-    assert migrate(empty) == 0
+    assert migrate(empty, "--sources", str(first_files)) == 0
 
 
 def test_a_prepared_transaction_that_holds_it_is_told(
@@ -137,12 +141,12 @@ def test_a_second_install_waits_for_the_first(outcome: str, empty: Desk, root: R
     assert [row["name"] for row in registered(first)] == [MIGRATION["001"].stem]
 
 
-def test_migrate_has_nothing_to_wait_for_if_all_is_applied(empty: Desk, root: Root) -> None:
-    assert migrate(empty) == 0
-    connection = root(empty)
+def test_migrate_has_nothing_to_wait_for_if_all_is_applied(one_pending: Desk, root: Root) -> None:
+    assert migrate(one_pending) == 0
+    connection = root(one_pending)
     with connection.transaction():
         connection.execute("lock table lock_migrate_sessions")
-        assert migrate(empty, "--lock-timeout", "0.001") == 0
+        assert migrate(one_pending, "--lock-timeout", "0.001") == 0
 
 
 def test_the_owner_of_the_locks_is_alpha_owner(installed: Desk, root: Root) -> None:
@@ -167,7 +171,7 @@ def test_a_rollback_waits_for_a_migration(installed: Desk, root: Root) -> None:
     assert MIGRATION[LAST].stem not in [row["name"] for row in registered(gate)]
 
 
-def test_defaults_of_the_database_do_not_stop_it(empty: Desk, root: Root) -> None:
+def test_defaults_of_the_database_do_not_stop_it(empty: Desk, first_files: Path, root: Root) -> None:
     connection = root(empty)
     for setting in (
         "default_transaction_read_only = on",
@@ -176,6 +180,6 @@ def test_defaults_of_the_database_do_not_stop_it(empty: Desk, root: Root) -> Non
         "idle_in_transaction_session_timeout = 1",
     ):
         connection.execute(f"alter database {empty.dbname} set {setting}")
-    assert migrate(empty) == 0
+    assert migrate(empty, "--sources", str(first_files)) == 0
     with closing(empty.connect()) as connection:
-        assert [row["name"] for row in registered(connection)] == [file.stem for file in MIGRATIONS]
+        assert [row["name"] for row in registered(connection)] == [file.stem for file in MIGRATIONS[:2]]

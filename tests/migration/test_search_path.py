@@ -59,8 +59,30 @@ TOGETHER = {
 ALONE = [pytest.param(made, id=kind, marks=pytest.mark.long) for kind, made in TEMPORARY.items()]
 
 
-@pytest.mark.parametrize("path", ["public", "public, pg_temp"])
-@pytest.mark.parametrize("made", [*(pytest.param(v, id=k) for k, v in TOGETHER.items()), *ALONE])
+def migrate_by_settings(server: Server, desk: Desk, options: str, user: str | None = None) -> None:
+    """All files, each in a transaction of its own, by one psql whose session has these settings."""
+    files = [argument for file in MIGRATIONS for argument in ("-f", file)]
+    server.psql(desk.dbname, *files, user=user, environment={"PGOPTIONS": options})
+
+
+# pg_temp is searched first unless the path says otherwise.
+TEMP_FIRST, TEMP_LAST = "public", "public, pg_temp"
+CROSSED = [
+    (TOGETHER["tables and all but views"], TEMP_FIRST),
+    (TOGETHER["views and all but tables"], TEMP_LAST),
+]
+
+
+@pytest.mark.parametrize(
+    ("made", "path"),
+    [
+        pytest.param(
+            made, path, id=f"{kind}-{path}", marks=() if (made, path) in CROSSED else pytest.mark.long
+        )
+        for kind, made in (TOGETHER | TEMPORARY).items()
+        for path in (TEMP_FIRST, TEMP_LAST)
+    ],
+)
 def test_temporary_objects_change_nothing(
     made: str, path: str, empty: Desk, root: Root, template: str, server: Server
 ) -> None:
@@ -72,7 +94,7 @@ def test_temporary_objects_change_nothing(
     assert_healthy(connection)
 
 
-@pytest.mark.parametrize("made", TEMPORARY.values(), ids=list(TEMPORARY))
+@pytest.mark.parametrize("made", [*(pytest.param(v, id=k) for k, v in TOGETHER.items()), *ALONE])
 def test_temporary_objects_do_not_let_a_rollback_pass(
     made: str, installed: Desk, root: Root, server: Server
 ) -> None:
@@ -104,7 +126,14 @@ IMPOSTORS = """
 
 
 @pytest.mark.parametrize(
-    "path", ["desk_a, public", "desk_a, public, pg_catalog", "desk_a, pg_catalog, public"]
+    "path",
+    [
+        "desk_a, public, pg_catalog",
+        *(
+            pytest.param(path, marks=pytest.mark.long)
+            for path in ("desk_a, public", "desk_a, pg_catalog, public")
+        ),
+    ],
 )
 def test_impostors_in_a_later_schema_change_nothing(
     path: str, empty: Desk, root: Root, template: str, server: Server
@@ -114,14 +143,7 @@ def test_impostors_in_a_later_schema_change_nothing(
     root(empty).execute("create schema desk_a")
     trusting_nothing = root(replace(empty, schema="pg_catalog"))
     before = contents(trusting_nothing, "public")
-    for file in MIGRATIONS:
-        server.psql(
-            empty.dbname,
-            "-1",
-            "-f",
-            file,
-            environment={"PGOPTIONS": f"-c search_path={path.replace(' ', '')}"},
-        )
+    migrate_by_settings(server, empty, f"-c search_path={path.replace(' ', '')}")
     desk = replace(empty, schema="desk_a")
     connection = root(desk)
     fill(connection)
@@ -133,7 +155,8 @@ def test_impostors_in_a_later_schema_change_nothing(
     assert forged == []
 
 
-@pytest.mark.parametrize("scope", ["database", "role"])
+# test_where_and_as_whom.py goes where the default path of a role points, too.
+@pytest.mark.parametrize("scope", ["database", pytest.param("role", marks=pytest.mark.long)])
 def test_default_path_of_database_or_role_decides(
     scope: str, empty: Desk, root: Root, server: Server, migrator: str, prefix: str
 ) -> None:
@@ -143,11 +166,7 @@ def test_default_path_of_database_or_role_decides(
         f"database {empty.dbname}" if scope == "database" else f"role {migrator} in database {empty.dbname}"
     )
     connection.execute(f'alter {what} set search_path = "Desk A", public')
-    for file in MIGRATIONS:
-        server.psql(
-            empty.dbname, "-1", "-f", file, user=migrator,
-            environment={"PGOPTIONS": f"-c alpha.role_prefix={prefix}"},
-        )  # fmt: skip
+    migrate_by_settings(server, empty, f"-c alpha.role_prefix={prefix}", migrator)
     assert contents(connection, "public") == []
     assert_healthy(root(replace(empty, schema="Desk A")))
 
@@ -163,11 +182,13 @@ def test_empty_path_is_refused(empty: Desk, root: Root, server: Server) -> None:
     assert contents(root(empty), "public") == []
 
 
+# All files run again; those from `number` on do something.
+@pytest.mark.parametrize("number", ["23", pytest.param("004", marks=pytest.mark.long)])
 def test_the_session_setting_of_the_prefix_decides_only_once(
-    installed: Desk, root: Root, prefix: str
+    number: str, installed: Desk, root: Root, prefix: str
 ) -> None:
     """An installation keeps its roles, whatever a later session asks for."""
-    installed.roll_back(list(MIGRATION)[3:])
+    installed.roll_back(later for later in MIGRATION if int(later) >= int(number))
     other = replace(installed, prefix=prefix)
     other.migrate()
     connection = root(installed)
@@ -212,8 +233,7 @@ def test_settings_of_the_migrator_change_nothing(
 ) -> None:
     """Neither what is installed nor what is recorded depends on the session's settings."""
     options = server_options({name: HOSTILE_SETTINGS[name] for name in settings})
-    for file in MIGRATIONS:
-        server.psql(empty.dbname, "-1", "-f", file, environment={"PGOPTIONS": options})
+    migrate_by_settings(server, empty, options)
     connection = root(empty)
     if "quote_all_identifiers" not in settings:
         assert facts(connection) == facts(root(Desk(server, template)))
@@ -221,16 +241,13 @@ def test_settings_of_the_migrator_change_nothing(
     assert_healthy(connection)
 
 
-def test_superuser_step_in_a_quoted_schema(empty: Desk, root: Root) -> None:
-    root(empty).execute('create schema "Desk A"')
-    desk = replace(empty, schema="Desk A")
-    desk.migrate()
-    connection = root(desk)
+def test_superuser_step_in_a_quoted_schema(beside: Desk, root: Root) -> None:
+    connection = root(beside)
     before = facts(connection)
-    desk.guard_ddl()
-    desk.run(SUPERUSER / "ddl_guard.sql")  # again: replaces it by itself
+    beside.guard_ddl()
+    beside.run(SUPERUSER / "ddl_guard.sql")  # again: replaces it by itself
     assert facts(connection) > before
     assert_healthy(connection)
-    desk.unguard_ddl()
+    beside.unguard_ddl()
     assert facts(connection) == before
     assert_healthy(connection)

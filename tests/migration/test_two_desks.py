@@ -28,17 +28,15 @@ Desks = tuple[Desk, Desk]
 
 
 @pytest.fixture(scope="module", params=[pytest.param("same roles", marks=pytest.mark.long), "own roles"])
-def two_desks(request: pytest.FixtureRequest, server: Server, admin: Connection) -> Desks:
-    """Desk A, whose name needs quotes, and desk_b, in a template; with shared roles, or each with its own."""
+def two_desks(request: pytest.FixtureRequest, server: Server, admin: Connection, template: str) -> Desks:
+    """Desk A, whose name needs quotes, and the desk in public, in a template; with shared roles, or each its own."""
     own = request.param == "own roles"
     name = fresh_name("two_desks")
-    admin.execute(f"create database {name} template template0")
-    made = []
-    for schema in ("Desk A", "desk_b"):
-        server.psql(name, f"create schema {quote(schema)}")
-        made.append(Desk(server, name, schema, prefix=fresh_name("p") + "_" if own else None))
-        made[-1].migrate()
-    return made[0], made[1]
+    admin.execute(f"create database {name} template {template}")
+    server.psql(name, 'create schema "Desk A"')
+    a = Desk(server, name, "Desk A", prefix=fresh_name("p") + "_" if own else None)
+    a.migrate()
+    return a, Desk(server, name)
 
 
 @pytest.fixture
@@ -108,13 +106,15 @@ def test_refusals_are_counted_for_each(desks: Desks, root: Root) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "alter table signals disable trigger _100_reject_change",
-        "create or replace function chain_genesis(table_name text) returns text language sql immutable strict"
-        " set search_path from current as $$ select repeat('0', 64) $$",
-        "alter table order_events add column note text",
-        "grant update on signals to public",
+        pytest.param("alter table signals disable trigger _100_reject_change", id="trigger"),
+        pytest.param(
+            "create or replace function chain_genesis(table_name text) returns text language sql immutable strict"
+            " set search_path from current as $$ select repeat('0', 64) $$",
+            id="function",
+        ),
+        pytest.param("alter table order_events add column note text", id="column", marks=pytest.mark.long),
+        pytest.param("grant update on signals to public", id="grant", marks=pytest.mark.long),
     ],
-    ids=["trigger", "function", "column", "grant"],
 )
 def test_a_change_of_one_is_reported_by_that_one(change: str, desks: Desks, root: Root) -> None:
     a, b = (root(desk) for desk in desks)
@@ -144,24 +144,18 @@ def test_applying_files_again_in_one_leaves_both(desks: Desks, root: Root) -> No
 
 
 @pytest.mark.any_server
-def test_one_migrates_while_the_other_writes(empty: Desk, root: Root) -> None:
+def test_one_migrates_while_the_other_writes(installed: Desk, root: Root) -> None:
     """Installing a second desk does not wait for writers of the first."""
-    connection = root(empty)
-    connection.execute("create schema desk_a")
-    connection.execute("create schema desk_b")
-    a, b = replace(empty, schema="desk_a"), replace(empty, schema="desk_b")
-    a.migrate()
+    a, b = installed, replace(installed, schema="desk_b")
     writer = root(a)
+    writer.execute("create schema desk_b")
     with writer.transaction():
         fill(writer)
-        for file in MIGRATION.values():
-            empty.server.psql(
-                empty.dbname,
-                "-1",
-                "-f",
-                file,
-                environment={"PGOPTIONS": "-c search_path=desk_b -c lock_timeout=2s"},
-            )
+        installed.server.psql(
+            installed.dbname,
+            *(argument for file in MIGRATION.values() for argument in ("-f", file)),
+            environment={"PGOPTIONS": "-c search_path=desk_b -c lock_timeout=2s"},
+        )
     assert_healthy(root(a))
     assert_healthy(root(b))
     b.roll_back()
@@ -176,11 +170,12 @@ def test_a_login_of_one_has_nothing_in_the_other(
     if prefix is None:
         pytest.skip("the roles are shared")
     login = login_role(f"{prefix}app_trading", f"{prefix}app_auditor")
+    other = quote(desks[1].schema)
     writer = connect(login, dbname=desks[0].dbname, search_path=quote(desks[0].schema))
     fill(writer)
-    stranger = connect(login, dbname=desks[1].dbname, search_path="desk_b")
+    stranger = connect(login, dbname=desks[1].dbname, search_path=other)
     with pytest.raises(psycopg.Error):
         make_signal(stranger)
     for table in ("signals", "guard_states", "vw_trade_audit_full"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            stranger.execute(f"select from desk_b.{table}")
+            stranger.execute(f"select from {other}.{table}")

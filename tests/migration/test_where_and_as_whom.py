@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,30 +10,74 @@ import psycopg
 import pytest
 
 from tests.cluster import Server
-from tests.fix_database import LoginRole
+from tests.fix_database import LoginRole, fresh_name
 from tests.migration.desk import MIGRATION, ROLLBACK, Desk, contents, facts, hint, names_the_schema
 from tests.support import Connection, assert_healthy, changed_guards, fill, one, query, quote
 
 Root = Callable[[Desk], Connection]
+InstalledAs = Callable[[str, str], Desk]
+
+ROLES = ("alpha_owner", "app_trading", "app_auditor", "app_risk")
 
 AS_SUPERUSER = "superuser"
 AS_SCHEMA_OWNER = "owner of the schema with CREATEROLE"
 AS_GRANTEE = "CREATE WITH GRANT OPTION and CREATEROLE"
 
 
-def make_desk(empty: Desk, root: Root, schema: str, prefix: str, migrator: str, as_whom: str) -> Desk:
+def make_desk(empty: Desk, schema: str, prefix: str, migrator: str, as_whom: str) -> Desk:
     """A schema made ready for someone to migrate into it."""
     desk = replace(empty, schema=schema, prefix=prefix)
-    connection = root(empty)
-    if schema != "public":
-        connection.execute(f"create schema {quote(schema)}")
-    if as_whom == AS_SUPERUSER:
-        return desk
-    if as_whom == AS_SCHEMA_OWNER:
-        connection.execute(f"alter schema {quote(schema)} owner to {migrator}")
-    else:
-        connection.execute(f"grant usage, create on schema {quote(schema)} to {migrator} with grant option")
+    with empty.connect() as connection:
+        if schema != "public":
+            connection.execute(f"create schema {quote(schema)}")
+        if as_whom == AS_SUPERUSER:
+            return desk
+        if as_whom == AS_SCHEMA_OWNER:
+            connection.execute(f"alter schema {quote(schema)} owner to {migrator}")
+        else:
+            connection.execute(
+                f"grant usage, create on schema {quote(schema)} to {migrator} with grant option"
+            )
     return desk.by(migrator)
+
+
+@pytest.fixture(scope="module")
+def templates(server: Server, admin: Connection) -> Iterator[Callable[[str, str], Desk]]:
+    """Installations in a schema by someone, each made when it is first asked for, with the longest role prefix."""
+    made: dict[tuple[str, str], Desk] = {}
+    logins = []
+
+    def template(schema: str, as_whom: str) -> Desk:
+        if (schema, as_whom) not in made:
+            logins.append(fresh_name("login"))
+            name, prefix = fresh_name("installed"), fresh_name("p").ljust(39, "d") + "_"
+            admin.execute(f"create role {logins[-1]} login createrole")
+            admin.execute(f"create database {name} template template0")
+            desk = make_desk(Desk(server, name), schema, prefix, logins[-1], as_whom)
+            made[schema, as_whom] = desk
+            desk.migrate()
+        return made[schema, as_whom]
+
+    yield template
+    for desk in made.values():
+        admin.execute(f"drop database {desk.dbname} with (force)")
+        for role in ROLES:
+            admin.execute(f"drop role if exists {desk.prefix}{role}")
+    for login in logins:
+        admin.execute(f"drop role {login}")
+
+
+@pytest.fixture
+def installed_as(
+    templates: Callable[[str, str], Desk], make_database: Callable[..., str]
+) -> Callable[[str, str], Desk]:
+    """Factory: installed_as("Desk A", AS_SUPERUSER) is a clone of that installation."""
+
+    def clone(schema: str, as_whom: str) -> Desk:
+        template = templates(schema, as_whom)
+        return replace(template, dbname=make_database(template.dbname))
+
+    return clone
 
 
 def application_works(desk: Desk, connection: Connection, login_role: LoginRole) -> None:
@@ -69,25 +113,26 @@ def application_works(desk: Desk, connection: Connection, login_role: LoginRole)
     ],
 )
 def test_installs_into_any_schema(
-    schema: str, as_whom: str, empty: Desk, root: Root, prefix: str, migrator: str, login_role: LoginRole
+    schema: str, as_whom: str, installed_as: InstalledAs, root: Root, login_role: LoginRole
 ) -> None:
-    desk = make_desk(empty, root, schema, prefix, migrator, as_whom)
-    desk.migrate()
+    desk = installed_as(schema, as_whom)
     application_works(desk, root(desk), login_role)
 
 
 @pytest.mark.parametrize("schema", ["Desk A", pytest.param("desk_a", marks=pytest.mark.long)])
 def test_facts_are_those_of_public_but_for_the_schemas_name(
-    schema: str, empty: Desk, root: Root, template: str, server: Server
+    schema: str, installed_as: InstalledAs, root: Root, template: str, server: Server
 ) -> None:
-    desk = replace(empty, schema=schema)
-    root(empty).execute(f"create schema {quote(schema)}")
-    desk.migrate()
+    desk = installed_as(schema, AS_SUPERUSER)
+    prefix = str(desk.prefix)
 
     def without_schema(connection: Connection) -> set[tuple[str, ...]]:
         # Bodies of the chain triggers are generated with the schema's name in their settings only.
         return {
-            tuple(str(part).replace(quote(schema), "public").replace(schema, "public") for part in fact)
+            tuple(
+                str(part).replace(quote(schema), "public").replace(schema, "public").replace(prefix, "")
+                for part in fact
+            )
             for fact in facts(connection)
             if fact[1] != "schema" and not names_the_schema(fact)
         }
@@ -95,24 +140,21 @@ def test_facts_are_those_of_public_but_for_the_schemas_name(
     assert without_schema(root(desk)) == without_schema(root(Desk(server, template)))
 
 
-def test_owner_owns_everything_and_the_migrator_nothing(
-    empty: Desk, root: Root, prefix: str, migrator: str
-) -> None:
-    desk = make_desk(empty, root, "desk_a", prefix, migrator, AS_GRANTEE)
-    desk.migrate()
+def test_owner_owns_everything_and_the_migrator_nothing(installed_as: InstalledAs, root: Root) -> None:
+    desk = installed_as("public", AS_GRANTEE)
     owners = query(
         root(desk),
         "select distinct pg_get_userbyid(o.owner) as owner from ("
-        " select relowner from pg_class where relnamespace = 'desk_a'::regnamespace"
-        " union all select proowner from pg_proc where pronamespace = 'desk_a'::regnamespace"
-        " union all select typowner from pg_type where typnamespace = 'desk_a'::regnamespace) as o(owner)",
+        " select relowner from pg_class where relnamespace = 'public'::regnamespace"
+        " union all select proowner from pg_proc where pronamespace = 'public'::regnamespace"
+        " union all select typowner from pg_type where typnamespace = 'public'::regnamespace) as o(owner)",
     )
-    assert owners == [{"owner": f"{prefix}alpha_owner"}]
+    assert owners == [{"owner": f"{desk.prefix}alpha_owner"}]
 
 
-def test_role_prefix_gives_roles_of_ones_own(empty: Desk, root: Root, prefix: str) -> None:
-    replace(empty, prefix=prefix).migrate()
-    connection = root(empty)
+def test_role_prefix_gives_roles_of_ones_own(installed_as: InstalledAs, root: Root) -> None:
+    desk = installed_as("Desk A", AS_SUPERUSER)
+    connection, prefix = root(desk), str(desk.prefix)
     roles = query(
         connection,
         "select rolname, rolcanlogin, rolsuper, rolcreaterole from pg_roles where rolname like %s order by 1",
@@ -146,9 +188,10 @@ def test_refuses_a_bad_role_prefix(wrong: str, empty: Desk, root: Root) -> None:
     nothing_left(root(empty), desk)
 
 
-def test_takes_a_role_prefix_of_40_characters(empty: Desk, root: Root) -> None:
-    replace(empty, prefix="d" * 40).migrate()
-    assert_healthy(root(empty))
+def test_takes_a_role_prefix_of_40_characters(installed_as: InstalledAs, root: Root) -> None:
+    desk = installed_as("Desk A", AS_SUPERUSER)
+    assert len(str(desk.prefix)) == 40
+    assert_healthy(root(desk))
 
 
 def test_refuses_a_missing_schema(empty: Desk, root: Root, prefix: str) -> None:
@@ -180,7 +223,7 @@ def test_refuses_a_database_that_is_not_utf8(
 def test_refuses_a_migrator_without_createrole(
     empty: Desk, root: Root, prefix: str, login_role: LoginRole
 ) -> None:
-    desk = make_desk(empty, root, "desk_a", prefix, login_role(), AS_SCHEMA_OWNER)
+    desk = make_desk(empty, "desk_a", prefix, login_role(), AS_SCHEMA_OWNER)
     said = desk.refused(MIGRATION["001"])
     assert f"role {prefix}alpha_owner does not exist" in said
     assert "CREATEROLE" in hint(said)
@@ -191,8 +234,8 @@ def test_needs_no_createrole_where_the_roles_exist_and_the_owner_is_granted(
     empty: Desk, root: Root, prefix: str, login_role: LoginRole
 ) -> None:
     login = login_role()
-    desk = make_desk(empty, root, "desk_a", prefix, login, AS_SCHEMA_OWNER)
-    for role in ("alpha_owner", "app_trading", "app_auditor", "app_risk"):
+    desk = make_desk(empty, "desk_a", prefix, login, AS_SCHEMA_OWNER)
+    for role in ROLES:
         root(empty).execute(f"create role {prefix}{role} nologin")
     root(empty).execute(f"grant {prefix}alpha_owner to {login}")
     desk.migrate()
@@ -220,7 +263,7 @@ def test_refuses_create_without_grant_option_and_its_hint_helps(
 def test_refuses_an_owner_role_that_somebody_else_made_and_its_hint_helps(
     empty: Desk, root: Root, prefix: str, migrator: str
 ) -> None:
-    desk = make_desk(empty, root, "desk_a", prefix, migrator, AS_SCHEMA_OWNER)
+    desk = make_desk(empty, "desk_a", prefix, migrator, AS_SCHEMA_OWNER)
     connection = root(empty)
     connection.execute(f"create role {prefix}alpha_owner nologin")
     if empty.server.major >= 16:  # before, CREATEROLE could grant any role
@@ -229,12 +272,26 @@ def test_refuses_an_owner_role_that_somebody_else_made_and_its_hint_helps(
         assert contents(connection, "desk_a") == []
         assert "alpha.role_prefix" in hint(said)
         query(connection, hint(said).removeprefix("Let an administrator run: ").split(";")[0])
-    desk.migrate()
+    desk.migrate(["001"])
     assert_healthy(root(desk))
 
 
-@pytest.mark.parametrize("other", ["public", "trader", "Trader Joe"])
-@pytest.mark.parametrize("schema", ["public", "Desk A"])
+@pytest.mark.parametrize(
+    ("schema", "other"),
+    [
+        ("public", "public"),
+        ("Desk A", "Trader Joe"),
+        *(
+            pytest.param(schema, other, marks=pytest.mark.long)
+            for schema, other in [
+                ("public", "trader"),
+                ("public", "Trader Joe"),
+                ("Desk A", "public"),
+                ("Desk A", "trader"),
+            ]
+        ),
+    ],
+)
 def test_refuses_a_schema_where_others_may_create_and_its_hint_helps(
     schema: str, other: str, empty: Desk, root: Root, admin: Connection, prefix: str
 ) -> None:
@@ -340,18 +397,15 @@ def test_second_file_into_another_schema_than_the_first_is_refused(installed: De
 def test_search_path_of_the_role_says_where(
     empty: Desk, root: Root, server: Server, prefix: str, login_role: LoginRole
 ) -> None:
-    """ "$user" first, as PostgreSQL has it by default."""
+    """ "$user" first, as PostgreSQL has it by default. All files go by a default path in test_search_path.py."""
     login = login_role(attributes="createrole")
     root(empty).execute(f"create schema authorization {login}")
-    for file in MIGRATION.values():
-        server.psql(
-            empty.dbname,
-            "-1",
-            "-f",
-            file,
-            user=login,
-            environment={"PGOPTIONS": f"-c alpha.role_prefix={prefix}"},
-        )
+    server.psql(
+        empty.dbname,
+        *(argument for number in ("001", "002", "003") for argument in ("-f", MIGRATION[number])),
+        user=login,
+        environment={"PGOPTIONS": f"-c alpha.role_prefix={prefix}"},
+    )
     desk = replace(empty, schema=login)
     assert_healthy(root(desk))
     assert contents(root(empty), "public") == []
@@ -359,7 +413,7 @@ def test_search_path_of_the_role_says_where(
 
 def test_migrator_keeps_role_and_search_path(empty: Desk, root: Root, prefix: str, migrator: str) -> None:
     """What a migration sets for itself must not outlive it, also within one transaction."""
-    desk = make_desk(empty, root, "Desk A", prefix, migrator, AS_GRANTEE)
+    desk = make_desk(empty, "Desk A", prefix, migrator, AS_GRANTEE)
     with psycopg.connect(empty.server.dsn(empty.dbname, migrator)) as connection:
         connection.execute("select set_config('search_path', '\"Desk A\", pg_catalog', false)")
         connection.execute(f"set alpha.role_prefix = '{prefix}'")
