@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -11,17 +12,21 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
 from alpha_db.cli.main import main
-from alpha_db.demo import risk, story, years
+from alpha_db.demo import cli, risk, story, years
 from alpha_db.demo.host import undisturbed
 from alpha_db.demo.statements import statement
+from alpha_db.demo.story import Step
 from alpha_db.embedded import Server, find_binaries
 from tests.support import AUDIT_TABLES, PATIENCE, result_of
 
@@ -38,8 +43,35 @@ def environment(**extra: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT / "python"), **extra}
 
 
-def demo(binaries: Path, *arguments: str, **env: str) -> Completed:
-    command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries), *arguments]
+#: What python runs: the program.
+PROGRAM = ("-m", "alpha_db")
+#: … which also keeps what its steps found; a file comes next.
+RECORDING = """
+import pickle, sys
+from alpha_db.cli.main import main
+from alpha_db.demo import cli
+
+def document(steps, made=cli.document):
+    with open(sys.argv[1], "wb") as file:
+        pickle.dump(steps, file)
+    return made(steps)
+
+cli.document = document
+sys.exit(main(sys.argv[2:]))
+"""
+#: … which instead of migrating waits for its input to end.
+IDLE = """
+import sys
+from alpha_db.cli.main import main
+from alpha_db.demo import story
+
+story.migrate = lambda _dsn: [0 for _ in sys.stdin.read()]
+sys.exit(main())
+"""
+
+
+def demo(binaries: Path, *arguments: str, program: Sequence[str] = PROGRAM, **env: str) -> Completed:
+    command = [sys.executable, *program, "demo", "--pg", str(binaries), *arguments]
     return subprocess.run(
         command,
         capture_output=True,
@@ -61,15 +93,44 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def printed(binaries: Path) -> Completed:
-    return demo(binaries)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the one whole run keeps what its steps found."""
+    return tmp_path_factory.mktemp("demo") / "steps"
 
 
 @pytest.fixture(scope="module")
-def document(binaries: Path) -> dict[str, Any]:
-    said = demo(binaries, "--json")
-    assert (said.returncode, said.stderr) == (0, "")
-    found: dict[str, Any] = result_of(said.stdout, 0)
+def printed(binaries: Path, kept: Path) -> Completed:
+    return demo(binaries, program=("-c", RECORDING, str(kept)))
+
+
+@pytest.fixture(scope="module")
+def steps(printed: Completed, kept: Path) -> list[Step]:
+    """What was found behind the text; a second run would find the same."""
+    assert printed.returncode == 0
+    found: list[Step] = pickle.loads(kept.read_bytes())
+    return found
+
+
+class Told:
+    """A story that is told again."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = steps
+
+    def __call__(self, *_: object, **__: object) -> Told:
+        return self
+
+    def steps(self) -> Iterator[Step]:
+        yield from self._steps
+
+
+@pytest.fixture(scope="module")
+def document(binaries: Path, steps: list[Step]) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+        patch.setattr(cli, "host", lambda *_, **__: nullcontext(SimpleNamespace(url=None)))
+        patch.setattr(cli, "Story", Told(steps))
+        assert main(["demo", "--pg", str(binaries), "--json"]) == 0
+    found: dict[str, Any] = result_of(out.getvalue(), 0)
     return found
 
 
@@ -210,10 +271,21 @@ def test_nothing_is_left(printed: Completed) -> None:
     assert not directory.parent.exists()
 
 
-def test_two_runs_print_the_same_story(printed: Completed, document: dict[str, Any]) -> None:
+def assert_rows(printed: Completed, document: dict[str, Any]) -> None:
     rows = document["rows_written"]
     for table in AUDIT_TABLES:
         assert re.search(rf"{table} +{rows[table]:,} ", printed.stdout)
+
+
+def test_text_and_document_name_the_same_rows(printed: Completed, document: dict[str, Any]) -> None:
+    assert_rows(printed, document)
+
+
+@pytest.mark.long  # nothing but the decisions could differ: tests/unit/test_webhooks.py
+def test_two_runs_print_the_same_story(printed: Completed, binaries: Path) -> None:
+    said = demo(binaries, "--json")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert_rows(printed, result_of(said.stdout, 0))
 
 
 def assert_short_story(said: Completed, count: int) -> None:
@@ -280,21 +352,40 @@ def test_staying_says_how_to_connect_and_stop(binaries: Path, place: Path) -> No
         server.socket_dir.rmdir()
 
 
+def refuse(_dsn: str) -> None:
+    raise KeyError("nothing is migrated")
+
+
+@pytest.mark.parametrize(
+    "fails_late", [False, pytest.param(True, marks=pytest.mark.long)], ids=["early", "late"]
+)
 def test_failing_leaves_nothing_though_it_was_to_stay(
-    binaries: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    binaries: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fails_late: bool,
 ) -> None:
-    monkeypatch.setitem(story.ATTACKS, "no_such_statement", "AUD-002")
+    if fails_late:
+        monkeypatch.setitem(story.ATTACKS, "no_such_statement", "AUD-002")
+    else:
+        monkeypatch.setattr(story, "migrate", refuse)
     directory = place / "data"
     command = ["demo", "--pg", str(binaries), "--signals", "1", "--directory", str(directory)]
     assert main(command) == 3
-    assert capsys.readouterr().err.count("\n") == 1
+    out, err = capsys.readouterr()
+    assert f"   {directory}" in out.splitlines(), "it had begun"
+    assert err.count("\n") == 1
     assert list(place.iterdir()) == []
 
 
 def test_broken_promise_is_exit_1(
-    binaries: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    binaries: Path, steps: list[Step], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(story.ATTACKS, "update_signal", "AUD-003")
+    for chapter in ("cut", "risk", "years"):  # what comes after the broken promise is only told again
+        (told,) = (step for step in steps if step.name == chapter)
+        monkeypatch.setattr(story.Story, f"_{chapter}", lambda _story, told=told: told)
     assert main(["demo", "--pg", str(binaries), "--signals", "1"]) == 1
     text = capsys.readouterr().out
     assert "AUD-002  UPDATE signals" in text, "what the database answered, not what was hoped for"
@@ -331,14 +422,17 @@ def test_a_difference_that_is_not_found_is_exit_1(
 
 
 @pytest.mark.parametrize(
-    ("number", "stays"),
+    ("number", "stays", "when"),
     [
-        (signal.SIGINT, False),
-        pytest.param(signal.SIGHUP, False, marks=pytest.mark.long),
-        (signal.SIGTERM, True),
+        (signal.SIGINT, False, "   /"),  # it migrates
+        pytest.param(signal.SIGINT, False, "2.", marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, False, "2.", marks=pytest.mark.long),
+        (signal.SIGTERM, True, "2."),
     ],
 )
-def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.Signals, stays: bool) -> None:
+def test_interrupted_leaves_nothing(
+    binaries: Path, place: Path, number: signal.Signals, stays: bool, when: str
+) -> None:
     command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries)]
     if stays:
         command += ["--directory", str(place / "data")]
@@ -355,7 +449,7 @@ def test_interrupted_leaves_nothing(binaries: Path, place: Path, number: signal.
         for line in process.stdout:
             if line.startswith("   /"):
                 directory = Path(line.strip())
-            if line.startswith("2."):
+            if line.startswith(when):
                 break
         assert directory.exists()
         process.send_signal(number)
@@ -382,10 +476,16 @@ def test_an_interrupt_within_a_finalizer_is_not_lost() -> None:
         finalize_and_wait()
 
 
-def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
-    command = [sys.executable, "-m", "alpha_db", "demo", "--pg", str(binaries), "--signals", "1"]
+@pytest.mark.parametrize(
+    "program",
+    [("-c", IDLE), pytest.param(PROGRAM, marks=pytest.mark.long)],
+    ids=["before it migrates", "while it migrates"],
+)
+def test_reader_that_goes_away_leaves_nothing(binaries: Path, program: Sequence[str]) -> None:
+    command = [sys.executable, *program, "demo", "--pg", str(binaries), "--signals", "1"]
     with subprocess.Popen(
         command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -394,6 +494,8 @@ def test_reader_that_goes_away_leaves_nothing(binaries: Path) -> None:
         assert process.stdout is not None
         directory = next(Path(line.strip()) for line in process.stdout if line.startswith("   /"))
         process.stdout.close()
+        assert process.stdin is not None
+        process.stdin.close()
         assert process.stderr is not None
         errors = process.stderr.read()
         process.wait(timeout=PATIENCE)

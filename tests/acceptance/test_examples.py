@@ -43,7 +43,15 @@ def check_chain(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum")
 class TestCheckChain:
     @pytest.mark.parametrize(
-        "table", ["signals", "ai_debates", "order_execution", "order_events", "guard_states", "chain_columns"]
+        "table",
+        [
+            "signals",
+            pytest.param("ai_debates", marks=pytest.mark.long),
+            pytest.param("order_execution", marks=pytest.mark.long),
+            pytest.param("order_events", marks=pytest.mark.long),
+            "guard_states",  # has the longest rows
+            pytest.param("chain_columns", marks=pytest.mark.long),
+        ],
     )
     def test_intact(self, db: Connection, table: str) -> None:
         fill(db)

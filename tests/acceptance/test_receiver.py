@@ -24,6 +24,7 @@ import psycopg
 import pytest
 import uvicorn
 
+import alpha_db
 from alpha_db.risk import RiskGuardrailService
 from tests.cluster import Server
 from tests.fix_database import LoginRole, Prepared
@@ -342,16 +343,16 @@ class Crowd:
             assert self.news.wait_for(lambda: self.disturbed > before, PATIENCE)
 
 
-CLIENTS, SIGNALS, COPIES = 20, 100, 4
+CLIENTS, COPIES = 20, 4
 
 
-def mixture(chance: random.Random) -> list[list[tuple[bytes, dict[str, str]]]]:
+def mixture(chance: random.Random, signals: int) -> list[list[tuple[bytes, dict[str, str]]]]:
     """What each client sends: every alert is sent by several, and there is nonsense in between."""
     all_of_them = []
-    for number in range(SIGNALS):
+    for number in range(signals):
         body = alert(f"q-{number}", action=("BUY", "SELL")[number % 2])
         all_of_them += [(body, signed(body))] * COPIES
-    for number in range(SIGNALS // 2):
+    for number in range(signals // 2):
         nonsense = f"nonsense {number}".encode()
         forged = alert(f"forged-{number}")
         all_of_them += [
@@ -366,23 +367,33 @@ def mixture(chance: random.Random) -> list[list[tuple[bytes, dict[str, str]]]]:
 class Fatal(Exchange):  # type: ignore[misc]
     """An exchange that takes an order, and while the receiver waits for the answer, the database dies."""
 
-    def __init__(self, die: Callable[[], None]) -> None:
+    def __init__(self, die: Callable[[], None], fatal: int) -> None:
         super().__init__()
         self._die = die
+        self._fatal = fatal
 
     def place(self, client_order_id: str, order: Any) -> Any:
-        """As ever, and the thirtieth order is the fatal one."""
+        """As ever, and the order of that number is the fatal one."""
         is_new = client_order_id not in self.fills
         fill = super().place(client_order_id, order)
-        if is_new and len(self.fills) == 30:
+        if is_new and len(self.fills) == self._fatal:
             self._die()
         return fill
 
 
 @pytest.mark.any_server  # about the receiver; what a crash leaves is tested on each in tests/durability
-def test_restarts_in_the_middle_lose_nothing_and_double_nothing(binaries: Path, tmp_path: Path) -> None:
-    """The database dies twice: while an order is at the exchange, and at any moment."""
-    shares = mixture(random.Random(1))
+@pytest.mark.parametrize(
+    ("signals", "seconds"),
+    [(40, 1), pytest.param(100, 5, marks=pytest.mark.long)],  # 5 is the example's own
+)
+def test_restarts_in_the_middle_lose_nothing_and_double_nothing(
+    binaries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int, seconds: int
+) -> None:
+    """The database dies twice: while an order is at the exchange, and at any moment. A delivery waits so many seconds
+    for a connection."""
+    make_pool = alpha_db.pool
+    monkeypatch.setattr(alpha_db, "pool", lambda dsn, **given: make_pool(dsn, **given | {"timeout": seconds}))
+    shares = mixture(random.Random(1), signals)
     with Server(binaries, {"fsync": "on", "full_page_writes": "on"}) as server:
         server.psql("postgres", "create database desk")
         migrate_with_psql(server, "desk")
@@ -395,7 +406,7 @@ def test_restarts_in_the_middle_lose_nothing_and_double_nothing(binaries: Path, 
             server.stop("immediate", keep=True)
             dead.set()
 
-        with listening(server.dsn("desk", "trader"), tmp_path, Fatal(die)) as desk:
+        with listening(server.dsn("desk", "trader"), tmp_path, Fatal(die, signals * 3 // 10)) as desk:
             crowd = Crowd(desk.url)
             with ThreadPoolExecutor(CLIENTS) as pool:
                 futures = [pool.submit(crowd.send_all, share) for share in shares]
@@ -409,13 +420,13 @@ def test_restarts_in_the_middle_lose_nothing_and_double_nothing(binaries: Path, 
             for future in futures:
                 future.result()
         with psycopg.connect(server.dsn("desk"), autocommit=True) as db:
-            assert_nothing_lost_or_doubled(db, crowd, desk.exchange)
+            assert_nothing_lost_or_doubled(db, crowd, desk.exchange, signals)
             assert_healthy(db)
 
 
-def assert_nothing_lost_or_doubled(db: Connection, crowd: Crowd, exchange: Any) -> None:
+def assert_nothing_lost_or_doubled(db: Connection, crowd: Crowd, exchange: Any, signals: int) -> None:
     statuses = Counter(status for _, status in crowd.answered)
-    assert statuses == {200: SIGNALS * COPIES, 400: SIGNALS // 2, 401: SIGNALS}
+    assert statuses == {200: signals * COPIES, 400: signals // 2, 401: signals}
     there = {
         row["sha"]: row["n"]
         for row in query(db, "select body_sha256 as sha, count(*) as n from webhook_deliveries group by 1")
@@ -423,7 +434,7 @@ def assert_nothing_lost_or_doubled(db: Connection, crowd: Crowd, exchange: Any) 
     acknowledged = Counter(hashlib.sha256(body).hexdigest() for body, _ in crowd.answered)
     assert {sha: n for sha, n in acknowledged.items() if there.get(sha, 0) < n} == {}
     assert there.keys() == acknowledged.keys()
-    assert counts(db)[1:] == [SIGNALS] * 4
+    assert counts(db)[1:] == [signals] * 4
     steps = query(
         db,
         "select s.signal_id, count(*) filter (where o.status = 'PENDING') as pending,"
@@ -431,7 +442,7 @@ def assert_nothing_lost_or_doubled(db: Connection, crowd: Crowd, exchange: Any) 
         " from signals as s join order_execution as o using (correlation_id)"
         " left join order_events as e on e.order_execution_id = o.id group by 1",
     )
-    assert {row["signal_id"] for row in steps} == {f"q-{number}" for number in range(SIGNALS)}
+    assert {row["signal_id"] for row in steps} == {f"q-{number}" for number in range(signals)}
     assert {(row["pending"], row["sent"], row["fills"]) for row in steps} == {(1, 1, 1)}
     assert query(db, "select * from vw_orders_without_permission") == []
     assert exchange.fills.keys() == {

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -32,17 +33,60 @@ BEGINNINGS = ("an empty database", "an installation", "a filled log")
 
 
 def prepare(server: Server, beginning: str) -> None:
-    """Make the database `trading`, whose owner is `dba`, and, unless it is to be empty, its logins."""
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
-        admin.execute("create role dba login createrole")
-        admin.execute("create database trading owner dba template template0")
+    """Make the database `trading` as a page finds it."""
+    for name in BEGINNINGS[: BEGINNINGS.index(beginning) + 1]:
+        take_step(server, name)
+
+
+def take_step(server: Server, beginning: str) -> None:
+    """Take the step to this beginning from the one before: the database and its owner `dba`, its logins, or rows."""
     if beginning == "an empty database":
-        return
-    migrate_with_psql(server, "trading", user="dba")
-    server.psql("trading", "-f", ROOT / "examples" / "logins.sql", user="dba")
-    if beginning == "a filled log":
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+            admin.execute("create role dba login createrole")
+            admin.execute("create database trading owner dba template template0")
+    elif beginning == "an installation":
+        migrate_with_psql(server, "trading", user="dba")
+        server.psql("trading", "-f", ROOT / "examples" / "logins.sql", user="dba")
+    else:
         with psycopg.connect(server.dsn("trading"), autocommit=True) as db:
             fill(db)
+
+
+@contextmanager
+def copy_of(origin: Server) -> Iterator[Server]:
+    """A running copy of a cluster that was stopped."""
+    server = Server(origin.binaries)
+    try:
+        server.as_server_user("/bin/cp", "-R", origin.data, server.data)
+        with (server.data / "postgresql.conf").open("a", encoding="utf-8") as conf:
+            conf.write(f"unix_socket_directories = '{server.directory}'\n")
+        yield server.start()
+    finally:
+        server.stop()
+
+
+class Beginnings:
+    """Stopped clusters, one for each beginning, made when a page first asks for it: most pages begin with a
+    migration, which takes seconds. Removed when the stack is closed."""
+
+    def __init__(self, binaries: Path, stack: ExitStack) -> None:
+        self._binaries = binaries
+        self._stack = stack
+        self._made: dict[str, Server] = {}
+
+    def copied(self, beginning: str) -> AbstractContextManager[Server]:
+        """A running cluster of the page's own, as if it had been prepared for it."""
+        return copy_of(self._stopped(beginning))
+
+    def _stopped(self, beginning: str) -> Server:
+        if beginning not in self._made:
+            number = BEGINNINGS.index(beginning)
+            before = self.copied(BEGINNINGS[number - 1]) if number else Server(self._binaries)
+            server = self._stack.enter_context(before)
+            take_step(server, beginning)
+            server.stop("fast", keep=True)
+            self._made[beginning] = server
+        return self._made[beginning]
 
 
 def environment(server: Server, port: int, home: Path) -> dict[str, str]:
@@ -80,12 +124,23 @@ def terminal(answers: list[str]) -> Iterator[str]:
 
 
 def run_page(page: Page, server: Server, folder: Path) -> None:
-    """Run every block of a page. Raises AssertionError with the block that failed, or that printed other text.
+    """Run every block of a page on a server without anything. Raises AssertionError with the block that failed, or
+    that printed other text.
 
     Without node and its package pg the blocks of JavaScript are left out, and the test is skipped at its end.
     """
+    prepare(server, beginning_of(page))
+    run_prepared(page, server, folder)
+
+
+def beginning_of(page: Page) -> str:
+    """What the database holds when the page begins."""
+    return page.comments.get("begins with", BEGINNINGS[0])
+
+
+def run_prepared(page: Page, server: Server, folder: Path) -> None:
+    """As run_page, on a server that is prepared for the page."""
     left_out = [] if can_run_js() else leave_out(page, "js")
-    prepare(server, page.comments.get("begins with", BEGINNINGS[0]))
     home, checkout = folder / "home", folder / "alpha-db"
     home.mkdir()
     shutil.copytree(ROOT, checkout, ignore=_LEFT_OUT)
@@ -108,6 +163,7 @@ def leave_out(page: Page, language: str) -> list[int]:
     return lines
 
 
+@cache
 def can_run_js() -> bool:
     """Whether there is node with its package pg."""
     if shutil.which("node") is None:
