@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
+
 from alpha_db.verify import chain
+from tests.cluster import Server
+from tests.fix_database import Prepared
 from tests.risk.council import Council
 from tests.support import Connection, Verdict, as_role, fill, one, query, quote, verdicts
 
@@ -49,6 +53,18 @@ def fill_all(connection: Connection, *, released: bool = True) -> None:
     query(connection, "insert into held select generate_series(1, 3)")
     for number in range(4):
         query(connection, "select _record_maintenance(%s, 'ALTER TABLE', 't')", [f"test {number}"])
+
+
+@contextmanager
+def shared(server: Server, prepared: Prepared, origin: str, name: str) -> Iterator[Connection]:
+    """The superuser in a clone that the tests of a file share, because each undoes what it did."""
+    with psycopg.connect(server.dsn(prepared(name, lambda _: None, origin)), autocommit=True) as connection:
+        yield connection
+
+
+def filled_book(prepared: Prepared) -> str:
+    """Name of a database that fill_all filled, to be cloned; made once for all files."""
+    return prepared("filled_book", fill_all)
 
 
 def release(connection: Connection, reason: str, damage: str = "[]") -> None:

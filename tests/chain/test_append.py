@@ -344,13 +344,12 @@ def test_who_may_call(book: Connection, connect: Connect, login_role: LoginRole)
     assert_intact(book)
 
 
-def test_each_desk_s_call_writes_to_its_own(server: Server, empty_database: str, connect: Connect) -> None:
-    desks = ("Desk A", "desk_b")
-    for schema in desks:
-        server.psql(empty_database, f"create schema {quote(schema)}")
-        migrate_with_psql(server, empty_database, schema=schema)
+def test_each_desk_s_call_writes_to_its_own(server: Server, database: str, connect: Connect) -> None:
+    desks = ("Desk A", "public")
+    server.psql(database, f"create schema {quote(desks[0])}")
+    migrate_with_psql(server, database, schema=desks[0])
     for mine, other in (desks, desks[::-1]):
-        session = connect(dbname=empty_database)
+        session = connect()
         query(session, f"set search_path = {quote(mine)}")
         fill(session)
         before = counts(session)

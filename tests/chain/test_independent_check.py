@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,12 +15,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from alpha_db.verify import chain
-from tests.chain.by_force import behind_its_back, broken_in_python, fill_all, judge, places, undone
-from tests.fix_database import Connect
+from tests.chain.by_force import behind_its_back, broken_in_python, filled_book, judge, places, undone
+from tests.fix_database import Connect, Prepared
 from tests.support import Connection, make_signal, one, query, tamper
 
 PROPERTY = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
@@ -149,9 +150,14 @@ def test_any_text_in_an_event(db: Connection, reason: str, code: str | None, pos
             assert broken_in_python(db, "order_events") == 1
 
 
-def test_the_caller_s_transaction_and_settings_stay_as_they_were(db: Connection, connect: Connect) -> None:
-    fill_all(db)
-    session = connect(timezone="Asia/Kathmandu", datestyle="German", autocommit=False)
+@pytest.fixture
+def filled(make_database: Callable[..., str], prepared: Prepared) -> str:
+    """Name of a book with rows in each table."""
+    return make_database(filled_book(prepared))
+
+
+def test_the_caller_s_transaction_and_settings_stay_as_they_were(filled: str, connect: Connect) -> None:
+    session = connect(dbname=filled, timezone="Asia/Kathmandu", datestyle="German", autocommit=False)
     session.execute("create temp table mine (n int)")
     chain.recompute(session, "signals")
     shown = [session.execute(f"show {name}").fetchone() for name in ("timezone", "datestyle")]
@@ -162,10 +168,9 @@ def test_the_caller_s_transaction_and_settings_stay_as_they_were(db: Connection,
 
 
 def test_the_check_works_in_a_read_only_transaction_and_with_any_row_factory(
-    db: Connection, connect: Connect
+    filled: str, connect: Connect
 ) -> None:
-    fill_all(db)
-    session = connect(default_transaction_read_only="on")
+    session = connect(dbname=filled, default_transaction_read_only="on")
     with psycopg.connect(session.info.dsn, row_factory=dict_row) as other:
         other.read_only = True
         assert chain.recompute(other, "signals").rows == chain.recompute(session, "signals").rows == 5

@@ -8,11 +8,10 @@ import psycopg
 import pytest
 
 from tests.chain.by_force import broken_in_python, release
-from tests.fix_database import Connect
+from tests.fix_database import Connect, Prepared
 from tests.support import (
     PATIENCE,
     Connection,
-    Filled,
     as_role,
     changed_guards,
     fill,
@@ -27,15 +26,27 @@ from tests.support import (
 HIDDEN = "alter table ai_debates enable row level security; alter table ai_debates force row level security"
 
 
-@pytest.fixture
-def filled(db: Connection) -> Filled:
-    return fill(db)
+def _damage(connection: Connection) -> None:
+    tamper(connection, "update signals set price = 1 where id = 2")
 
 
 @pytest.fixture
-def damaged(db: Connection, filled: Filled) -> Connection:
-    assert filled
-    tamper(db, "update signals set price = 1 where id = 2")
+def origin(request: pytest.FixtureRequest, prepared: Prepared, template: str) -> str:
+    if not {"filled", "damaged"} & set(request.fixturenames):
+        return template
+    filled = prepared("missing_book", fill)
+    return prepared("lockdown_damaged", _damage, filled) if "damaged" in request.fixturenames else filled
+
+
+@pytest.fixture
+def filled(db: Connection) -> Connection:
+    """A book with a little of everything."""
+    return db
+
+
+@pytest.fixture
+def damaged(db: Connection) -> Connection:
+    """The same, with signal 2 changed, which nobody has found yet."""
     return db
 
 
@@ -125,12 +136,12 @@ def test_the_lockdown_refuses_new_trades(damaged: Connection, table: str, statem
     )
 
 
-def test_a_liquidation_can_still_be_recorded(damaged: Connection, filled: Filled) -> None:
+def test_a_liquidation_can_still_be_recorded(damaged: Connection) -> None:
     verdicts(damaged)
     query(
         damaged,
-        "select id from record_order_event(%s, 'KILL_SWITCH', zar_equity => 1, positions_closed => '[]')",
-        [filled.market_order],
+        "select record_order_event(id, 'KILL_SWITCH', zar_equity => 1, positions_closed => '[]')"
+        " from order_execution where order_type = 'MARKET'",
     )
     assert verdicts(damaged)["order_events"].verdict == "intact"
 
@@ -171,8 +182,8 @@ def test_a_read_only_transaction_reports_and_says_that_it_can_not_lock(damaged: 
     assert not locked(damaged)
 
 
-def test_an_intact_book_verifies_in_a_read_only_transaction(db: Connection, filled: Filled) -> None:
-    assert filled
+def test_an_intact_book_verifies_in_a_read_only_transaction(filled: Connection) -> None:
+    db = filled
     with db.transaction():
         query(db, "set transaction isolation level repeatable read, read only")
         assert {verdict.verdict for verdict in verdicts(db).values()} == {"intact"}
@@ -205,8 +216,8 @@ def test_an_alarm_whose_transaction_is_rolled_back_stays(db: Connection) -> None
         make_signal(db, 2)
 
 
-def test_the_next_verification_records_an_alarm_that_was_rolled_back(db: Connection, filled: Filled) -> None:
-    assert filled
+def test_the_next_verification_records_an_alarm_that_was_rolled_back(filled: Connection) -> None:
+    db = filled
     with db.transaction(force_rollback=True):
         query(db, "select _engage_lockdown('test', '[]')")
     assert "raised by postgres is not recorded" in one(db, "select reason from lockdown_status()")
@@ -254,7 +265,7 @@ def test_an_alarm_that_was_spoilt_does_not_keep_the_lockdown_off(damaged: Connec
         make_signal(damaged, 9)
 
 
-@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize("level", [pytest.param("repeatable read", marks=pytest.mark.long), "serializable"])
 def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_refused(
     damaged: Connection, connect: Connect, level: str
 ) -> None:
@@ -276,8 +287,8 @@ def test_a_writer_with_a_snapshot_older_than_the_lockdown_is_refused(
         assert caught.value.sqlstate in ("AUD09", "40001")
 
 
-def test_a_verification_that_can_not_run_is_neither_fine_nor_damage(db: Connection, filled: Filled) -> None:
-    assert filled
+def test_a_verification_that_can_not_run_is_neither_fine_nor_damage(filled: Connection) -> None:
+    db = filled
     with db.transaction(force_rollback=True):
         query(db, HIDDEN)
         found = verdicts(db, from_id=1)  # a range: without the guards
@@ -300,8 +311,8 @@ def test_a_chain_that_can_not_be_read_hides_no_other_damage(damaged: Connection)
         assert locked(damaged)
 
 
-def test_a_changed_guard_is_told_apart_from_damage(db: Connection, filled: Filled) -> None:
-    assert filled
+def test_a_changed_guard_is_told_apart_from_damage(filled: Connection) -> None:
+    db = filled
     query(db, "alter table signals disable trigger zzz_chain")
     found = verdicts(db)
     assert (found["signals"].verdict, found["signals"].error_code, found["signals"].is_valid) == (

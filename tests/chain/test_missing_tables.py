@@ -32,7 +32,13 @@ def origin(prepared: Prepared) -> str:
     return prepared("missing_book", fill)
 
 
-@pytest.mark.parametrize("how", GONE)
+#: Like another one, but for the name.
+ALIKE = ("moved", "column renamed", "internal", "guards")
+
+
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=pytest.mark.long if how in ALIKE else ()) for how in GONE]
+)
 def test_what_is_gone_is_damage_and_hides_nothing(db: Connection, how: str) -> None:
     table, statement, said = GONE[how]
     query(db, "set session_replication_role = replica")
@@ -117,7 +123,9 @@ def test_a_forged_list_of_columns_does_not_make_a_table_missing(db: Connection) 
     assert (found["signals"].verdict, found["chain_columns"].verdict) == ("not_run", "content_mismatch")
 
 
-@pytest.mark.parametrize(("ahead", "said"), [("1 day", True), ("20 s", True), ("5 s", False)])
+@pytest.mark.parametrize(
+    ("ahead", "said"), [pytest.param("1 day", True, marks=pytest.mark.long), ("20 s", True), ("5 s", False)]
+)
 def test_a_last_row_ahead_of_the_clock_is_told_and_is_no_damage(
     db: Connection, ahead: str, *, said: bool
 ) -> None:

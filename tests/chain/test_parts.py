@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import psycopg
 import pytest
 
-from tests.chain.by_force import behind_its_back, judge, rehash
+from tests.chain.by_force import behind_its_back, judge, rehash, shared
+from tests.cluster import Server
 from tests.fix_database import Prepared
 from tests.support import Connection, make_signal, one, query
 
@@ -27,24 +31,31 @@ def _write_many(connection: Connection) -> None:
     query(connection, "vacuum analyze signals")
 
 
-@pytest.fixture
-def origin(request: pytest.FixtureRequest, prepared: Prepared) -> str:
-    if "long_book" in request.fixturenames:
-        return prepared("long_book", _write_many)
-    return prepared("ranges_book", _write)
+@pytest.fixture(scope="module")
+def short(server: Server, prepared: Prepared) -> Iterator[Connection]:
+    with shared(server, prepared, prepared("ranges_book", _write), "parts_book") as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def long(server: Server, prepared: Prepared) -> Iterator[Connection]:
+    with psycopg.connect(server.dsn(prepared("long_book", _write_many)), autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture
-def book(db: Connection) -> Connection:
+def book(short: Connection) -> Connection:
     """Twelve signals, and the settings of verify_chain."""
-    _set_as(db, "verify_chain(text, bigint, bigint)")
-    return db
+    query(short, "reset all")
+    _set_as(short, "verify_chain(text, bigint, bigint)")
+    return short
 
 
 @pytest.fixture
-def long_book(db: Connection) -> Connection:
+def long_book(long: Connection) -> Connection:
     """As many signals as several processes read."""
-    return db
+    query(long, "reset all")
+    return long
 
 
 def _set_as(connection: Connection, function: str) -> None:
@@ -66,7 +77,10 @@ def _hold(connection: Connection, first_id: int, last_id: int, rows_per_part: in
     return found
 
 
-@pytest.mark.parametrize("rows_per_part", [1, 2, 5, 12, 100])
+@pytest.mark.parametrize(
+    "rows_per_part",
+    [1, pytest.param(2, marks=pytest.mark.long), 5, 12, pytest.param(100, marks=pytest.mark.long)],
+)
 def test_parts_of_any_size_of_an_intact_chain_hold(book: Connection, rows_per_part: int) -> None:
     for first_id in range(1, ROWS + 1):
         for last_id in range(first_id, ROWS + 1):
@@ -148,8 +162,15 @@ def test_whole_parts_are_shared_out(book: Connection) -> None:
     assert sum("Index Scan using signals_pkey" in line for line in plan) == 4
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+@pytest.mark.parametrize(
+    ("workers", "encoding"),
+    [
+        (0, "UTF8"),
+        (2, "LATIN1"),
+        pytest.param(2, "UTF8", marks=pytest.mark.long),
+        pytest.param(0, "LATIN1", marks=pytest.mark.long),
+    ],
+)
 def test_a_long_chain_gets_the_same_verdict_from_one_process_and_from_several(
     long_book: Connection, workers: int, encoding: str
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
 
-from tests.chain.by_force import TABLES, broken_in_python, fill_all, judge
+from tests.chain.by_force import TABLES, broken_in_python, filled_book, judge
 from tests.cluster import Server
-from tests.fix_database import Connect
+from tests.fix_database import Connect, Prepared
 from tests.support import (
     AUDIT_TABLES,
     PATIENCE,
@@ -52,11 +54,18 @@ def test_a_replica_may_not_change_rows_either(db: Connection, statement: str) ->
     assert str(caught.value.sqlstate).startswith("AUD0")
 
 
-@pytest.mark.parametrize("options", [(), ("--inserts", "--column-inserts")])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--inserts", "--column-inserts"), marks=pytest.mark.long)]
+)
 def test_a_dump_restores_to_an_intact_book(
-    server: Server, db: Connection, connect: Connect, empty_database: str, options: tuple[str, ...]
+    server: Server,
+    make_database: Callable[..., str],
+    prepared: Prepared,
+    connect: Connect,
+    empty_database: str,
+    options: tuple[str, ...],
 ) -> None:
-    fill_all(db)
+    db = connect(dbname=make_database(filled_book(prepared)))
     before = {table: query(db, f"select * from {table} order by id") for table in TABLES}
     alarm = one(db, "select pg_sequence_last_value('lockdown_alarm')")
     dump = server.program("pg_dump", *options, "-d", server.dsn(db.info.dbname)).stdout

@@ -37,6 +37,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "array_nulls": {"array_nulls": "off"},
     "xmloption, quoting": {"xmloption": "document", "quote_all_identifiers": "on"},
 }
+PLANS = ("no JIT, no hash, no index", "all parallel", "plan cache")
+TEXTS = "all that print otherwise"
+SETTINGS[TEXTS] = {
+    setting: value for name in SETTINGS if name not in PLANS for setting, value in SETTINGS[name].items()
+}
+#: Each setting by itself is tried on signals, which has a column of every type here.
+ONE_FOR_ALL = [
+    pytest.param(SETTINGS[name], id=name, marks=() if name == TEXTS else pytest.mark.long)
+    for name in SETTINGS
+]
 PAYLOAD = '{"note": "é \\" \\\\ / \\u0001", "n": 1.50, "t": "2026-01-25T12:00:00+02:00"}'
 WRITE = """
 insert into signals (correlation_id, signal_id, symbol, side, price, quantity, raw_payload, source_ip, hmac_verified,
@@ -96,7 +106,7 @@ def test_the_same_content_gets_the_same_hash(
         reader.close()
 
 
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("settings", ONE_FOR_ALL)
 def test_all_tables_under_one_setting_and_another(
     db: Connection, connect: Connect, settings: dict[str, Any]
 ) -> None:
@@ -152,10 +162,15 @@ def test_search_path_does_not_lead_the_functions_astray(db: Connection, connect:
     assert one(db, "select count(*) from evil.signals") == 0
 
 
-@pytest.mark.parametrize("setting", ["lc_messages", "lc_monetary", "lc_numeric", "lc_time"])
-def test_locales(db: Connection, connect: Connect, setting: str) -> None:
+LOCALES = ["lc_messages", "lc_monetary", "lc_numeric", "lc_time"]
+
+
+@pytest.mark.parametrize(
+    "locales", [LOCALES, *(pytest.param([one], marks=pytest.mark.long) for one in LOCALES)]
+)
+def test_locales(db: Connection, connect: Connect, locales: list[str]) -> None:
     """In a locale with decimal commas, if the machine has one."""
     foreign = one(db, "select collname from pg_collation where collcollate ~* '^(de|fr|ru)_.*utf'")
-    options: dict[str, Any] = {setting: foreign or "C.UTF-8"}
+    options: dict[str, Any] = dict.fromkeys(locales, foreign or "C.UTF-8")
     fill_all(connect(**options))
     assert {judge(db, table).verdict for table in TABLES} == {"intact"}

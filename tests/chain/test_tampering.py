@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 
@@ -15,6 +17,7 @@ from tests.chain.by_force import (
     places,
     rehash,
 )
+from tests.cluster import Server
 from tests.fix_database import Prepared
 from tests.support import Connection, make_signal, one, query, quote, tamper
 
@@ -36,17 +39,12 @@ CHANGES = {
 }
 
 
-@pytest.fixture
-def origin(request: pytest.FixtureRequest, prepared: Prepared, template: str) -> str:
-    if "book" not in request.fixturenames:
-        return template
-    return prepared("book_to_tamper_with", lambda connection: fill_all(connection, released=False))
-
-
-@pytest.fixture
-def book(db: Connection) -> Connection:
-    """At least four rows in each chained table."""
-    return db
+@pytest.fixture(scope="module")
+def book(server: Server, prepared: Prepared) -> Iterator[Connection]:
+    """At least four rows in each chained table; every test undoes what it did there."""
+    name = prepared("book_to_tamper_with", lambda connection: fill_all(connection, released=False))
+    with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+        yield connection
 
 
 def test_these_are_all_the_chained_tables(db: Connection) -> None:
@@ -70,7 +68,9 @@ def test_an_untouched_chain_is_intact(book: Connection, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_hashed_column_of_every_row_is_covered(book: Connection, table: str) -> None:
+def test_every_hashed_column_of_every_row_is_covered(
+    book: Connection, table: str, pytestconfig: pytest.Config
+) -> None:
     columns = query(
         book,
         "select a.attname as name, coalesce(b.typname, t.typname) as type from pg_attribute as a"
@@ -80,12 +80,14 @@ def test_every_hashed_column_of_every_row_is_covered(book: Connection, table: st
         [table],
     )
     assert len(columns) >= 4
-    # Guard states are large: which row it is, is for the other tables to show.
-    ids = [3] if table == "guard_states" else [1, 3, one(book, f"select max(id) from {table}")]
+    # Guard states are large: which row and which change it is, is for the other tables to show.
+    large = table == "guard_states"
+    ids = [3] if large else [1, 3, one(book, f"select max(id) from {table}")]
+    first = -1 if large and not pytestconfig.getoption("--all") else 0
     with behind_its_back(book, table):
         for column in columns:
             changed = 0
-            for change in ["null", *CHANGES[column["type"]]]:
+            for change in ["null", *CHANGES[column["type"]]][first:]:
                 for row_id in ids:
                     changed += _is_found(book, table, row_id, quote(column["name"]), change)
             assert changed, f"no change of {table}.{column['name']} was tried"

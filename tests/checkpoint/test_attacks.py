@@ -98,7 +98,12 @@ AT_THE_END = (rewrite_the_last, "ai_debates", MISMATCH | {"size": 9}, ["rows 1 t
 
 @pytest.mark.parametrize(
     "attacks",
-    [[CUT, REWRITTEN], [EMPTIED, FROM_THE_FIRST], [LAUNDERED, AT_THE_END], [REPLACED]],
+    [
+        [CUT, REWRITTEN],
+        pytest.param([EMPTIED, FROM_THE_FIRST], marks=pytest.mark.long),
+        [LAUNDERED, AT_THE_END],
+        pytest.param([REPLACED], marks=pytest.mark.long),
+    ],
     ids=lambda attacks: " ".join(attack.__name__ for attack, *_ in attacks),
 )
 def test_what_no_chain_finds(

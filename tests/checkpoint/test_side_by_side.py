@@ -128,7 +128,10 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage",
+    [pytest.param(name, marks=pytest.mark.long if name == "what is no hash" else ()) for name in DAMAGE],
+)
 def test_damage_is_judged_by_the_database_and_locks(
     db: Connection, compared: Callable[..., dict[str, Any]], damage: str
 ) -> None:

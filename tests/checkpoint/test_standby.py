@@ -15,7 +15,7 @@ from alpha_db.evidence.checkpoint.whereabouts import Whereabouts, why_missing
 from tests.checkpoint.book import Book, make_key, run
 from tests.cluster import Server
 from tests.fix_database import fresh_name
-from tests.standbys import standby_of
+from tests.standbys import catch_up, standby_of
 from tests.support import migrate_with_psql, query, wait_until
 
 
@@ -38,11 +38,18 @@ def book(primary: Server, tmp_path: Path) -> Book:
     return Book(primary, dbname, tmp_path / "checkpoints", make_key(tmp_path))
 
 
+@pytest.fixture(scope="module")
+def standby(primary: Server) -> Iterator[Server]:
+    """A standby of it, which runs, for tests that leave it as it is."""
+    with standby_of(primary) as standby:
+        yield standby
+
+
 @pytest.fixture
-def copy(book: Book) -> Iterator[Book]:
-    """The same on a standby of the server, which runs."""
-    with standby_of(book.server) as standby:
-        yield replace(book, server=standby)
+def copy(book: Book, standby: Server) -> Book:
+    """The book on the standby."""
+    catch_up(book.server, standby)
+    return replace(book, server=standby)
 
 
 @pytest.mark.long
@@ -52,11 +59,14 @@ def test_doctor_tells_a_standby(copy: Book) -> None:
     assert "checkpoints" not in told, "nothing can be recorded there"
 
 
-def pause_replay(copy: Book) -> None:
+@pytest.fixture
+def behind(copy: Book) -> Iterator[Book]:
     """What the standby receives from now on, it does not replay."""
     with copy.connect() as conn:
         query(conn, "select pg_wal_replay_pause()")
         wait_until(conn, "select pg_get_wal_replay_pause_state() = 'paused'")
+        yield copy
+        query(conn, "select pg_wal_replay_resume()")
 
 
 def test_a_checkpoint_waits_until_the_standby_has_replayed_what_it_is_of(book: Book, copy: Book) -> None:
@@ -69,49 +79,55 @@ def test_a_checkpoint_waits_until_the_standby_has_replayed_what_it_is_of(book: B
     assert "pg_monitor" in run(*blind, book.checkpoints, "--wait-for-standby", expect=3).err
 
 
-def test_a_standby_that_is_behind_is_no_damage_and_gets_no_checkpoint(book: Book, copy: Book) -> None:
-    pause_replay(copy)
+def test_a_standby_that_is_behind_is_no_damage_and_gets_no_checkpoint(book: Book, behind: Book) -> None:
     book.write(1)
     said = book.create(book.checkpoints, "--wait-for-standby", "--timeout", "0.3", expect=3)
     assert "not replayed up to" in said.err
     assert "walreceiver" in said.err
     assert book.runs == []
     book.sign()
-    behind = copy.findings(expect=3)
-    assert behind["signals"]["verdict"] == "not_run"
-    assert "this standby has replayed up to" in behind["signals"]["detail"]
+    found = behind.findings(expect=3)
+    assert found["signals"]["verdict"] == "not_run"
+    assert "this standby has replayed up to" in found["signals"]["detail"]
 
 
-def test_a_server_that_was_put_back_is_told_as_an_older_copy(book: Book, copy: Book) -> None:
+@pytest.fixture
+def put_back(book: Book) -> Iterator[Book]:
+    """The book on a standby of its own, which is stopped and promoted."""
+    with standby_of(book.server) as standby:
+        yield replace(book, server=standby)
+
+
+def test_a_server_that_was_put_back_is_told_as_an_older_copy(book: Book, put_back: Book) -> None:
     """A standby that stood still is such a copy once it is started as a server of its own."""
     book.write(1)
     book.create(book.checkpoints, "--wait-for-standby")
-    copy.server.stop("immediate", keep=True)
+    put_back.server.stop("immediate", keep=True)
     book.write(4)
     with book.connect() as conn:
         query(conn, "select pg_logical_emit_message(true, 'test', repeat('x', 100000))")
     book.sign()
 
     # It ends earlier, on the same timeline.
-    signal, settings = copy.server.data / "standby.signal", copy.server.data / "postgresql.auto.conf"
+    signal, settings = put_back.server.data / "standby.signal", put_back.server.data / "postgresql.auto.conf"
     signal.unlink()
     settings.write_text("")
-    copy.server.start()
-    row = copy.findings("--no-lockdown")["signals"]
+    put_back.server.start()
+    row = put_back.findings("--no-lockdown")["signals"]
     assert (row["verdict"], row["cause"], row["missing_rows"]) == ("tail_missing", "older_copy", 3)
     assert "this server's write-ahead log ends at" in row["detail"]
     assert "it is an older copy" in row["detail"]
     assert f"rows 1 to 3 agree with the checkpoint {book.runs[0].name}" in row["detail"]
 
     # Promoted, it left the timeline before the checkpoint was made, which a superuser can see.
-    copy.server.stop("fast", keep=True)
+    put_back.server.stop("fast", keep=True)
     signal.touch()
-    copy.server.start()
-    copy.server.psql(book.dbname, "select pg_promote()")
-    row = copy.findings("--no-lockdown")["signals"]
+    put_back.server.start()
+    put_back.server.psql(book.dbname, "select pg_promote()")
+    row = put_back.findings("--no-lockdown")["signals"]
     assert (row["cause"], row["missing_rows"]) == ("older_copy", 3)
     assert "this server left timeline 1 at" in row["detail"]
-    auditor = ("--dsn", copy.server.dsn(book.dbname, "auditor"))
+    auditor = ("--dsn", put_back.server.dsn(book.dbname, "auditor"))
     checkpoints = ("--checkpoints", book.checkpoints, "--trust", book.vkey)
     told = run(*auditor, "verify-chain", "--no-lockdown", *checkpoints, expect=1)
     assert "this server went from timeline 1 to 2 since" in told.out

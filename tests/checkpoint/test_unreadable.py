@@ -95,7 +95,7 @@ def test_every_kind_is_named_and_the_others_are_verified(signed_book: Book, tmp_
         assert (alone.code, offline) == (code, code), kind
 
 
-@pytest.mark.parametrize("kind", ["cut", "FIFO"])
+@pytest.mark.parametrize("kind", ["cut", pytest.param("FIFO", marks=pytest.mark.long)])
 def test_the_note_and_the_proof_of_the_run_stand_in_for_each_other(book: Book, kind: str) -> None:
     """Both have the checkpoint: without the note nothing is lost, without the proof only the heads are."""
     _, second, third = book.runs

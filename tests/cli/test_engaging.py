@@ -102,6 +102,7 @@ def test_where_nothing_can_be_written_damage_is_exit_4_until_the_lockdown_shows(
     assert reader.run("verify-chain", expect=1).code == 1
 
 
+@pytest.mark.long  # waits for 5 s, as a table that is locked does in test_gone_or_locked.py
 def test_an_auditor_that_holds_the_lockdown_open_keeps_it_off_for_nobody(
     damaged: Desk, db: Connection, connect: Connect, login_role: LoginRole
 ) -> None:

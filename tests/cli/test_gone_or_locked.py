@@ -73,7 +73,14 @@ def test_without_verification_runs_all_other_chains_are_verified(
 
 @pytest.mark.parametrize(
     "name",
-    ["_judge_range", "verify_range", "verify_chain", "verification_plan", "verify_guards", "_chain_or_error"],
+    [
+        "_judge_range",
+        pytest.param("verify_range", marks=pytest.mark.long),
+        pytest.param("verify_chain", marks=pytest.mark.long),
+        "verification_plan",
+        "verify_guards",
+        pytest.param("_chain_or_error", marks=pytest.mark.long),
+    ],
 )
 def test_a_function_that_was_dropped_is_a_changed_guard(desk: Desk, db: Connection, name: str) -> None:
     for row in query(db, "select oid::regprocedure::text as f from pg_proc where proname = %s", [name]):
@@ -123,12 +130,13 @@ def test_a_locked_table_hides_no_damage(desk: Desk, db: Connection, connect: Con
     assert ended.json["lockdown_recorded"] is True
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.long)])  # each waits for 5 s
 def test_a_locked_lockdown_log_keeps_the_lockdown_off_for_nobody(
-    desk: Desk, db: Connection, connect: Connect
+    desk: Desk, db: Connection, connect: Connect, rounds: int
 ) -> None:
     tamper(db, "update ai_debates set model_name = 'X' where id = 3")
     holder = lock(connect, "lockdown_events")
-    for _ in range(2):
+    for _ in range(rounds):
         found = verdicts(desk.run("verify-chain", *SOON, "--json", expect=4))
         assert (found["ai_debates"], found["lockdown_events"]) == ("content_mismatch", "not_run")
     holder.rollback()
@@ -148,15 +156,15 @@ def test_other_tables_are_exported_while_one_is_locked(desk: Desk, connect: Conn
     ("table", "command"),
     [
         ("risk_configurations", "risk verify"),
-        ("risk_configurations", "risk get-config"),
-        ("agents", "risk verify"),
+        pytest.param("risk_configurations", "risk get-config", marks=pytest.mark.long),
+        pytest.param("agents", "risk verify", marks=pytest.mark.long),
         ("agents", "agents list"),
-        ("risk_change_log", "risk verify"),
+        pytest.param("risk_change_log", "risk verify", marks=pytest.mark.long),
         ("risk_change_log", "risk get-config"),
-        ("lockdown_events", "risk verify"),
-        ("lockdown_events", "risk get-config"),
+        pytest.param("lockdown_events", "risk verify", marks=pytest.mark.long),
+        pytest.param("lockdown_events", "risk get-config", marks=pytest.mark.long),
         ("lockdown_events", "lockdown status"),
-        ("installation", "risk verify"),
+        pytest.param("installation", "risk verify", marks=pytest.mark.long),
         ("chains", "guards"),
         ("installation", "guards"),
     ],
@@ -169,7 +177,7 @@ def test_what_was_dropped_by_force_is_exit_1(desk: Desk, db: Connection, table: 
 
 
 @pytest.mark.parametrize("table", ["risk_configurations", "signals", "installed_migrations"])
-@pytest.mark.parametrize("option", [(), ("--check",), ("--dry-run",)])
+@pytest.mark.parametrize("option", [(), ("--check",), pytest.param(("--dry-run",), marks=pytest.mark.long)])
 def test_migrate_does_not_call_a_log_with_a_hole_up_to_date(
     desk: Desk, db: Connection, table: str, option: tuple[str, ...]
 ) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.desk import Desk
+from tests.cluster import Server
+from tests.fix_database import Prepared
 from tests.history.tracked import behind_the_triggers
 from tests.support import Connection
 
@@ -19,11 +23,21 @@ TABLE = (
 
 
 @pytest.fixture
-def tracked(desk: Desk, db: Connection) -> Desk:
-    """A tracked table of two rows."""
-    db.execute(TABLE)
-    shown = desk.run("tables", "track", "public.logins", "--exclude", "pin")
-    assert "begins with 2 rows" in shown.out
+def origin(prepared: Prepared, server: Server, keys: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """With a tracked table of two rows."""
+
+    def track(connection: Connection) -> None:
+        connection.execute(TABLE)
+        desk = Desk(server.dsn(connection.info.dbname), keys, capsys)
+        shown = desk.run("tables", "track", "public.logins", "--exclude", "pin")
+        assert "begins with 2 rows" in shown.out
+
+    return prepared("cli_tracked", track)
+
+
+@pytest.fixture
+def tracked(desk: Desk) -> Desk:
+    """With a tracked table of two rows."""
     return desk
 
 

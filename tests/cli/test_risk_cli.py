@@ -353,7 +353,9 @@ def test_watch_once(governed: Desk) -> None:
     assert "NORMAL" in governed.run("risk", "watch", "--once").out
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "options", [pytest.param([], marks=pytest.mark.long), ["--json"]], ids=["text", "json"]
+)
 def test_watch_into_a_pipe_tells_each_change_at_once(governed: Desk, options: list[str]) -> None:
     command = [sys.executable, "-m", "alpha_db", "--dsn", governed.dsn, "risk", "watch", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as watching:

@@ -32,7 +32,13 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+#: Each is like another one that the normal run has.
+LONG = {"content", "a whole range", "first rows", "time goes back"}
+
+
+@pytest.mark.parametrize(
+    "damage", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in DAMAGE]
+)
 def test_ranges_say_what_the_whole_says(db: Connection, server: Server, damage: str) -> None:
     fill(db, signals=9)
     tamper(db, DAMAGE[damage])

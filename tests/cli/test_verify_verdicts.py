@@ -98,7 +98,7 @@ def test_damage_comes_before_rows_that_are_not_there(desk: Desk, db: Connection)
 
 
 @pytest.mark.any_server
-@pytest.mark.parametrize("form", ["text", "json", "prometheus"])
+@pytest.mark.parametrize("form", ["text", pytest.param("json", marks=pytest.mark.long), "prometheus"])
 def test_a_full_disk_hides_no_damage(desk: Desk, db: Connection, form: str) -> None:
     command = [
         sys.executable,

@@ -119,6 +119,7 @@ def test_a_connection_that_died_is_replaced(pool: Any, db: Connection) -> None:
         assert one(conn, "select current_setting('search_path')") == "public, pg_temp"
 
 
+@pytest.mark.long  # it needs a server of its own, and the one before replaces a connection, too
 def test_the_database_is_restarted(binaries: Path) -> None:
     with Server(binaries) as server:
         migrate_with_psql(server, "postgres")

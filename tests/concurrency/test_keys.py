@@ -5,6 +5,7 @@ That of signal_id is in test_record_signal.py.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.concurrency.background import Background, all_at_once
-from tests.fix_database import Connect
+from tests.fix_database import Connect, Prepared
 from tests.support import PATIENCE, Connection, Row, assert_healthy, make_signal, one, query
 
 CORRELATION = "6f1c1e9e-3c1b-4a52-9d5a-0e6b7c1d2e3f"
@@ -23,16 +24,34 @@ CALLS = {
     "event": "record_order_event(1, 'FILL', 1, 1, exchange_event_id => 'key')",
     "event of no order": "record_order_event(null, 'LIQUIDATION', 1, 1, exchange_event_id => 'key')",
 }
-STRICT = ("repeatable read", "serializable")
+# Each key at one of the levels; the other with --all.
+EVERY_DAY = {
+    ("order", "serializable"),
+    ("event", "repeatable read"),
+    ("event of no order", "serializable"),
+}
+keys = pytest.mark.parametrize("what", CALLS)
+keys_of_strict_sessions = pytest.mark.parametrize(
+    ("what", "level"),
+    [
+        pytest.param(*case, marks=() if case in EVERY_DAY else pytest.mark.long)
+        for case in itertools.product(CALLS, ("repeatable read", "serializable"))
+    ],
+)
 
-pytestmark = pytest.mark.parametrize("what", CALLS)
+
+@pytest.fixture
+def origin(prepared: Prepared) -> str:
+    def begin(connection: Connection) -> None:
+        make_signal(connection, correlation_id=CORRELATION)
+        query(connection, f"select record_order('{CORRELATION}', 'MARKET', 'X', 'BUY', 1)")
+
+    return prepared("concurrency_keys", begin)
 
 
 @pytest.fixture
 def book(db: Connection) -> Connection:
     """A signal, and an order without a key."""
-    make_signal(db, correlation_id=CORRELATION)
-    query(db, f"select record_order('{CORRELATION}', 'MARKET', 'X', 'BUY', 1)")
     return db
 
 
@@ -46,6 +65,7 @@ def assert_one_row(connection: Connection, what: str) -> None:
     assert_healthy(connection)
 
 
+@keys
 def test_one_that_waits_gets_the_row_of_the_one_before(book: Connection, connect: Connect, what: str) -> None:
     first, second = connect(autocommit=False), connect()
     (row,) = call(first, what)
@@ -56,6 +76,7 @@ def test_one_that_waits_gets_the_row_of_the_one_before(book: Connection, connect
     assert_one_row(book, what)
 
 
+@keys
 def test_one_that_waits_writes_if_the_one_before_rolled_back(
     book: Connection, connect: Connect, what: str
 ) -> None:
@@ -67,6 +88,7 @@ def test_one_that_waits_writes_if_the_one_before_rolled_back(
     assert_one_row(book, what)
 
 
+@keys
 def test_one_that_waits_with_other_content_is_refused(book: Connection, connect: Connect, what: str) -> None:
     first, second = connect(autocommit=False), connect()
     call(first, what)
@@ -79,6 +101,7 @@ def test_one_that_waits_with_other_content_is_refused(book: Connection, connect:
     assert_one_row(book, what)
 
 
+@keys
 def test_ten_sessions_at_once_make_one_row(book: Connection, connect: Connect, what: str) -> None:
     """Half of them by CALL."""
     sessions = [connect() for _ in range(10)]
@@ -92,7 +115,7 @@ def test_ten_sessions_at_once_make_one_row(book: Connection, connect: Connect, w
     assert_one_row(book, what)
 
 
-@pytest.mark.parametrize("level", STRICT)
+@keys_of_strict_sessions
 def test_a_strict_snapshot_gets_the_row_or_40001_but_never_another(
     book: Connection, connect: Connect, what: str, level: str
 ) -> None:
@@ -112,7 +135,7 @@ def test_a_strict_snapshot_gets_the_row_or_40001_but_never_another(
     assert_one_row(book, what)
 
 
-@pytest.mark.parametrize("level", STRICT)
+@keys_of_strict_sessions
 def test_a_strict_snapshot_that_waited_gets_40001(
     book: Connection, connect: Connect, what: str, level: str
 ) -> None:
@@ -125,7 +148,7 @@ def test_a_strict_snapshot_that_waited_gets_40001(
     assert_one_row(book, what)
 
 
-@pytest.mark.parametrize("level", STRICT)
+@keys_of_strict_sessions
 def test_ten_strict_sessions_with_retries_make_one_row(
     book: Connection, connect: Connect, what: str, level: str
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chain.by_force import release
 from tests.concurrency.background import Background
-from tests.fix_database import Connect, LoginRole
+from tests.fix_database import Connect, LoginRole, Prepared
 from tests.support import (
     PATIENCE,
     Connection,
@@ -38,8 +38,12 @@ Begin = Callable[[str], Connection]
 
 
 @pytest.fixture
+def origin(prepared: Prepared) -> str:
+    return prepared("interleavings_book", fill)
+
+
+@pytest.fixture
 def book(db: Connection) -> Connection:
-    fill(db)
     return db
 
 

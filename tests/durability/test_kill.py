@@ -57,7 +57,7 @@ def kill_while_they_write(
             assert problem is None or isinstance(problem, psycopg.OperationalError), problem
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_every_acknowledged_row_survives_a_kill(durable: Server, session: Connecting, rounds: int) -> None:
     acknowledged: list[Acknowledged] = []
     for number in range(rounds):

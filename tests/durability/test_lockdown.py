@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.cluster import Server
-from tests.durability.acknowledged import DATABASE, SETTINGS
-from tests.support import Connection, fill, make_signal, migrate_with_psql, one, query, wait_until
+from tests.durability.acknowledged import INSTALLED
+from tests.standbys import promote, standby_of
+from tests.support import Connection, fill, make_signal, one, query, wait_until
+
+BOOK = "lockdown_book"
 
 
 @pytest.fixture
-def primary(binaries: Path) -> Iterator[Server]:
-    """A server of its own with a book, whose lockdown nobody else is to meet."""
-    with Server(binaries, SETTINGS) as server:
-        server.psql("postgres", f"create database {DATABASE}")
-        migrate_with_psql(server, DATABASE)
-        with connected(server) as book:
-            fill(book)
-        yield server
+def primary(durable: Server) -> Iterator[Server]:
+    """A server with a book of its own, whose lockdown nobody else is to meet."""
+    durable.psql("postgres", f"create database {BOOK} template {INSTALLED}")
+    with connected(durable) as book:
+        fill(book)
+    yield durable
+    durable.psql("postgres", f"drop database {BOOK} with (force)")
 
 
 def connected(server: Server) -> Connection:
-    return psycopg.connect(server.dsn(DATABASE), autocommit=True)
+    return psycopg.connect(server.dsn(BOOK), autocommit=True)
 
 
 def assert_closed(server: Server) -> None:
@@ -43,18 +44,10 @@ def test_a_crash_after_the_event(primary: Server) -> None:
     assert_closed(primary)
 
 
-def test_the_promotion_of_a_standby(primary: Server, binaries: Path) -> None:
-    standby = Server(binaries)
-    try:
-        options = ("-D", standby.data, "-h", primary.directory, "-U", "postgres", "-R", "-X", "stream")
-        primary.as_server_user("pg_basebackup", *options, "-c", "fast", "--no-sync")
-        with (standby.data / "postgresql.conf").open("a") as conf:
-            conf.write(f"unix_socket_directories = '{standby.directory}'\n")
-        standby.start()
+def test_the_promotion_of_a_standby(primary: Server) -> None:
+    with standby_of(primary) as standby:
         with connected(primary) as book, connected(standby) as copy:
             query(book, "select _engage_lockdown('test', '[]')")
             wait_until(copy, "select is_locked from lockdown_status()")
-            query(copy, "select pg_promote()")
+        promote(standby)
         assert_closed(standby)
-    finally:
-        standby.stop()

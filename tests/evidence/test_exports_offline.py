@@ -360,7 +360,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
         yield line(book.end())
 
     peaks = []
-    for count in (2_000, 8_000):
+    for count in (2_000, 5_000):
         book, head = Book.of(count), signed(Book.of(count))
         tracemalloc.start()
         try:
@@ -380,7 +380,9 @@ def test_any_text_survives_and_any_slip_is_found(notes: list[str], data: st.Data
     except UnicodeEncodeError:
         return  # half a character: PostgreSQL does not have such texts
     export = b"".join(book.export())
-    assert check(export, signed(book)).rows == len(notes)
+    # the signature, which other tests verify, would take three quarters of the time
+    head = verify_proof(book.run(), KEYS, lambda *_: True).run.head(book.table)
+    assert check(export, head).rows == len(notes)
     place = data.draw(st.integers(0, len(export) - 1))
     slip = data.draw(
         st.sampled_from([
@@ -390,7 +392,7 @@ def test_any_text_survives_and_any_slip_is_found(notes: list[str], data: st.Data
         ])
     )  # fmt: skip
     try:
-        found = check(slip, signed(book))
+        found = check(slip, head)
     except (Refused, Unreadable):
         return
     # another spelling of the same rows at most

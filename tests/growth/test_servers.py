@@ -14,18 +14,27 @@ from tests.growth.years import write
 from tests.support import Connection, migrate_with_psql, one, query, wait_until
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def primary(binaries: Path) -> Iterator[Server]:
-    """A server that vacuums by itself, with the database trading."""
+    """A server that vacuums by itself, with the database `migrated`."""
     with Server(binaries, SETTINGS | {"autovacuum": "on", "autovacuum_naptime": "1s"}) as server:
-        server.psql("postgres", "create database trading")
-        migrate_with_psql(server, "trading")
+        server.psql("postgres", "create database migrated")
+        migrate_with_psql(server, "migrated")
         yield server
 
 
 @pytest.fixture
-def standby(primary: Server, binaries: Path) -> Iterator[Server]:
+def trading(primary: Server, request: pytest.FixtureRequest) -> str:
+    """Name of a clone of it for this test."""
+    name = f"of_{request.node.originalname}"[:60]
+    primary.psql("postgres", f"create database {name} template migrated")
+    return name
+
+
+@pytest.fixture
+def standby(primary: Server, binaries: Path, trading: str) -> Iterator[Server]:
     """A standby of it that runs."""
+    del trading  # is copied, too
     standby = Server(binaries)
     try:
         options = ("-D", standby.data, "-h", primary.directory, "-U", "postgres", "-R", "-X", "stream")
@@ -38,9 +47,9 @@ def standby(primary: Server, binaries: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def db(primary: Server) -> Iterator[Connection]:
+def db(primary: Server, trading: str) -> Iterator[Connection]:
     """The superuser in trading, autocommit."""
-    with psycopg.connect(primary.dsn("trading"), autocommit=True) as connection:
+    with psycopg.connect(primary.dsn(trading), autocommit=True) as connection:
         yield connection
 
 
@@ -63,7 +72,7 @@ def test_a_standby_says_the_same(db: Connection, standby: Server) -> None:
     headroom = (
         "select kind, name, case kind when 'ids' then used end, usable from headroom() where due is null"
     )
-    with psycopg.connect(standby.dsn("trading"), autocommit=True) as copy:
+    with psycopg.connect(standby.dsn(db.info.dbname), autocommit=True) as copy:
         wait_until(copy, f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")
         for asked in (growth, headroom):
             assert query(copy, asked) == query(db, asked)
@@ -78,7 +87,7 @@ def test_a_standby_gives_every_metric(
     primary: Server, standby: Server, db: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After a release, too: which alarm writers have seen, it cannot read."""
-    desk = Desk(primary.dsn("trading"), tmp_path, capsys)
+    desk = Desk(primary.dsn(db.info.dbname), tmp_path, capsys)
     desk.bootstrap("ada", "ben", "cyd")
     write(db, 3)
     query(db, "select * from verify_checkpoint('signals', 1, sha256('another book'))")
@@ -91,7 +100,7 @@ def test_a_standby_gives_every_metric(
 def _locks_on(db: Connection, standby: Server) -> list[float]:
     """Whether it is a standby, writers are locked out, the lockdown is proven there. All parts must be readable."""
     position = one(db, "select pg_current_wal_lsn()")
-    with psycopg.connect(standby.dsn("trading"), autocommit=True) as copy:
+    with psycopg.connect(standby.dsn(db.info.dbname), autocommit=True) as copy:
         wait_until(copy, f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")
         rows = [
             row for call in ("metrics", "costly_metrics") for row in query(copy, f"select * from {call}()")

@@ -32,7 +32,11 @@ TRIGGER = "_000_alpha_history"
     ("statement", "found"),
     [
         ("update positions set quantity = 99 where account = 1 and symbol = 'BTC'", [("changed_row", BTC)]),
-        ("update positions set note = 'x' where account = 1 and symbol = 'BTC'", [("changed_row", BTC)]),
+        pytest.param(
+            "update positions set note = 'x' where account = 1 and symbol = 'BTC'",
+            [("changed_row", BTC)],
+            marks=pytest.mark.long,
+        ),
         ("update positions set quantity = 1.5 where account = 1 and symbol = 'BTC'", [("changed_row", BTC)]),
         ("delete from positions where account = 1 and symbol = 'BTC'", [("missing_row", BTC)]),
         ("insert into positions values (8, 'X', 1)", [("extra_row", {"account": "8", "symbol": "X"})]),
@@ -84,9 +88,11 @@ def test_an_unrecorded_change_before_a_recorded_delete(db: Connection) -> None:
     ("statement", "what"),
     [
         (f"alter table positions disable trigger {TRIGGER}", "is disabled"),
-        (f"alter table positions enable trigger {TRIGGER}", "is not ENABLE ALWAYS"),
+        pytest.param(
+            f"alter table positions enable trigger {TRIGGER}", "is not ENABLE ALWAYS", marks=pytest.mark.long
+        ),
         (f"alter table positions enable replica trigger {TRIGGER}_truncate", "is not ENABLE ALWAYS"),
-        (f"drop trigger {TRIGGER} on positions", "is gone"),
+        pytest.param(f"drop trigger {TRIGGER} on positions", "is gone", marks=pytest.mark.long),
         (f"drop trigger {TRIGGER}_lock on positions", "is gone"),
         (
             f"create or replace trigger {TRIGGER} after insert on positions for each row"

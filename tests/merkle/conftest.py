@@ -9,7 +9,8 @@ import pytest
 
 from tests.cluster import Server
 from tests.fix_database import Connect
-from tests.merkle.logs import pour, seal, write_signals
+from tests.merkle.logs import WIDE, pour, seal, tree_of, write_signals
+from tests.merkle.reference import Tree
 from tests.support import Connection
 
 
@@ -33,6 +34,13 @@ def long_template(server: Server, admin: Connection, template: str) -> str:
         seal(connection)
         pour(connection, 464)
     return name
+
+
+@pytest.fixture(scope="session")
+def long_tree(server: Server, long_template: str) -> Tree:
+    """The reference's tree of that log."""
+    with psycopg.connect(server.dsn(long_template)) as connection:
+        return tree_of(connection, WIDE)
 
 
 @pytest.fixture

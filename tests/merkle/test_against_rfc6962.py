@@ -132,26 +132,25 @@ def compare(connection: Connection, tree: Tree, sizes: list[int], chance: random
             )
 
 
-def test_random_sizes(long: Connection) -> None:
+def test_random_sizes(long: Connection, long_tree: Tree) -> None:
     """Partly with nodes over 65,536 rows, partly with those over 256, partly with rows that nothing is stored of."""
     chance = random.Random(6962)
-    tree = tree_of(long, WIDE)
+    tree = long_tree
     around = [256, 257, 511, 512, 65_535, 65_536, 65_537, 65_791, 65_792, 65_793, 66_000]
     compare(long, tree, [*around, *(chance.randint(1, 66_000) for _ in range(12))], chance)
     for size in (65_535, 65_536, 66_000):
         assert bytes(one(long, "select recompute_log_root(%s, %s)", [WIDE, size])) == tree.root(size)
 
 
-def test_the_roots_of_blocks_make_up_the_root(long: Connection) -> None:
+def test_the_roots_of_blocks_make_up_the_root(long: Connection, long_tree: Tree) -> None:
     """However the log is divided; of a block that is not full, over the rows that it has."""
-    tree = tree_of(long, WIDE)
     for parts in ([(1, 66_000)], [(1, 32_768), (32_769, 65_536), (65_537, 66_000)]):
         roots = b"".join(
             bytes(one(long, "select recompute_block_roots(%s, %s, %s)", [WIDE, *part])) for part in parts
         )
         blocks = MerkleTree()
         blocks.add(*(roots[place : place + 32] for place in range(0, len(roots), 32)))
-        assert (blocks.size, blocks.root()) == (258, tree.root(66_000))
+        assert (blocks.size, blocks.root()) == (258, long_tree.root(66_000))
 
 
 @pytest.mark.parametrize("ids", ["2, 256", "257, 256", "257, 301", "0, 256", "null, 256", "1, null"])

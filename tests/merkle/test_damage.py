@@ -20,7 +20,7 @@ def refusal(connection: Connection, call: str) -> psycopg.Error:
     return caught.value
 
 
-@pytest.mark.parametrize("missing", [1, 7, 256, 257, 299])
+@pytest.mark.parametrize("missing", [1, pytest.param(7, marks=pytest.mark.long), 256, 257, 299])
 def test_a_missing_row_is_an_error(logged: Connection, missing: int) -> None:
     honest = tree_of(logged, "signals")
     tamper(logged, f"delete from signals where id = {missing}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.chain.by_force import shared
+from tests.cluster import Server
 from tests.concurrency.background import Background
-from tests.fix_database import Connect, LoginRole
+from tests.fix_database import Connect, LoginRole, Prepared
 from tests.own_tables.books import TRADES, chain
 from tests.support import Connection, as_role, assert_healthy, one, query, quote
 
@@ -120,18 +123,26 @@ def catalogue(connection: Connection) -> list[Any]:
     )
 
 
+@pytest.fixture(scope="module")
+def undone(server: Server, prepared: Prepared, template: str) -> Iterator[Connection]:
+    """A database that tests share, because each rolls back what it did."""
+    with shared(server, prepared, template, "own_refused") as connection:
+        yield connection
+
+
 @pytest.mark.parametrize("name", REFUSED)
-def test_it_is_refused(db: Connection, name: str) -> None:
+def test_it_is_refused(undone: Connection, name: str) -> None:
     make, state, message, hint = REFUSED[name]
-    query(db, f"set allow_system_table_mods = on; {make}")
-    before, states = catalogue(db), one(db, "select count(*) from guard_states")
-    with pytest.raises(psycopg.Error) as caught:
-        chain(db, name)
-    diag = caught.value.diag
-    assert (diag.sqlstate, message in str(diag.message_primary)) == (state, True), caught.value
-    assert hint in (diag.message_hint or ""), caught.value
-    assert catalogue(db) == before
-    assert one(db, "select count(*) from guard_states") == states
+    with undone.transaction(force_rollback=True):
+        query(undone, f"set local allow_system_table_mods = on; {make}")
+        before, states = catalogue(undone), one(undone, "select count(*) from guard_states")
+        with pytest.raises(psycopg.Error) as caught, undone.transaction():
+            chain(undone, name)
+        diag = caught.value.diag
+        assert (diag.sqlstate, message in str(diag.message_primary)) == (state, True), caught.value
+        assert hint in (diag.message_hint or ""), caught.value
+        assert catalogue(undone) == before
+        assert one(undone, "select count(*) from guard_states") == states
 
 
 def test_one_that_is_chained_already(trades: Connection) -> None:

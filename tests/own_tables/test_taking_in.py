@@ -94,7 +94,15 @@ def test_every_type_is_taken_in_as_it_is_written(db: Connection) -> None:
     assert_healthy(db)
 
 
-@pytest.mark.parametrize("name", [HOSTILE_NAME, "Orders", "select", "ä" * 19])
+@pytest.mark.parametrize(
+    "name",
+    [
+        HOSTILE_NAME,
+        pytest.param("Orders", marks=pytest.mark.long),
+        pytest.param("select", marks=pytest.mark.long),
+        "ä" * 19,
+    ],
+)
 def test_names_that_need_quoting(db: Connection, name: str) -> None:
     query(db, f"create table {quote(name)} ({quote(name)} int primary key, t int, n int, e int, r int)")
     query(db, f"insert into {quote(name)} values (1), (2)")

@@ -25,7 +25,9 @@ needs_pgbouncer = pytest.mark.skipif(
 
 
 @pytest.fixture
-def pooler(server: Server) -> Iterator[Path]:
+def pooler(server: Server, database: str) -> Iterator[Path]:
+    """One that ends before the database is dropped, which would wait for the connection that it keeps."""
+    del database
     with pgbouncer(server, 1, "postgres") as folder:
         yield folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 #: What is changed: a regular expression, of whose second group another character is made.
@@ -21,6 +22,16 @@ CHANGES = {
     "the signature of the page": rb"(alpha-db/report/v1\\nsha256: )(.)",
     "the style": rb"(\.figure \{ font-size: )(1)",
 }
+
+
+def with_new_seal(page: str) -> str:
+    """The page with the seal that fits it, as somebody would write it who changed it."""
+    head = page.partition("<head>\n")[2].partition("</head>\n")[0]
+    parts = re.findall(r"(<meta [^>]*>|<title>.*?</title>|<style>.*?</style>)\n", head, re.DOTALL)
+    body = page.partition("<body>\n")[2].partition('<script type="application/json" id="seal">')[0]
+    main, data = re.fullmatch(r"(<main>.*</main>)\n(<script [^>]*>.*?</script>)\n", body, re.DOTALL).groups()  # type: ignore[union-attr]
+    seal = hashlib.sha256("".join([*parts, main, data]).encode()).hexdigest()
+    return re.sub(r'(id="seal">")[0-9a-f]+', rf"\g<1>{seal}", page)
 
 
 def changed(made: bytes, what: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from alpha_db.pages import markup
 from alpha_db.report import reading
 from alpha_db.report.sections import activity_charts
+from tests.checkpoint.book import Book
 from tests.checkpoint.test_quorum import WITNESSES, cosign, policy
 from tests.cluster import Server
 from tests.fix_database import LoginRole
@@ -34,24 +35,39 @@ def text_of(page: Path) -> str:
     return re.sub(r"<[^>]*>", " ", body)
 
 
-def test_an_intact_book_is_intact(shared: Reports) -> None:
-    told = shared.run(*shared.evidence, "-o", shared.folder / "r.html", "--json").json
+@dataclass(frozen=True)
+class Whole:
+    """The report of the intact book: its file, and what the command told of it."""
+
+    path: Path
+    told: Any
+
+
+@pytest.fixture(scope="module")
+def whole(written_book: Book, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Made once, because a report takes two seconds."""
+    reports = Reports(written_book, tmp_path_factory.mktemp("whole"))
+    path = reports.folder / "r.html"
+    return Whole(path, reports.run(*reports.evidence, "-o", path, "--json").json)
+
+
+def test_an_intact_book_is_intact(whole: Whole) -> None:
+    told = whole.told
     assert (told["verdict"], told["figures"]["signals"]) == ("intact", 11)
-    page = (shared.folder / "r.html").read_bytes()
+    page = whole.path.read_bytes()
     assert (told["bytes"], told["sha256"]) == (len(page), sha256(page).hexdigest())
     assert any("are those that were signed" in said for said in told["found"])
 
 
-def test_the_same_input_gives_the_same_bytes(shared: Reports) -> None:
-    assert shared.report(name="a.html").read_bytes() == shared.report(name="b.html").read_bytes()
+def test_the_same_input_gives_the_same_bytes(shared: Reports, whole: Whole) -> None:
+    assert shared.report().read_bytes() == whole.path.read_bytes()
 
 
 def test_without_checkpoints_it_says_so_first(shared: Reports) -> None:
-    shared.run(*QUIET, "-o", shared.folder / "r.html")
+    told = shared.run(*QUIET, "-o", shared.folder / "r.html", "--json").json
     headline = text_of(shared.folder / "r.html").split("Verify this page")[0]
     assert "INTACT IN ITSELF, but compared with no checkpoint" in headline
     assert 'class="box warn" id="verdict"' in (shared.folder / "r.html").read_text()
-    told = shared.run(*QUIET, "-o", shared.folder / "r.html", "--force", "--json").json
     assert told["verdict"] == "intact in itself"
 
 
@@ -135,8 +151,8 @@ def test_one_trade_is_shown_whole(shared: Reports) -> None:
     assert "No permission covers this order" in said
 
 
-def test_a_trade_whose_order_has_no_permission_says_so_in_its_line(shared: Reports) -> None:
-    said = text_of(shared.report())
+def test_a_trade_whose_order_has_no_permission_says_so_in_its_line(whole: Whole) -> None:
+    said = text_of(whole.path)
     (line,) = re.findall(r"→ .*?(?=correlation_id)", said, re.DOTALL)[-1:]
     assert "an order without permission" in line
 

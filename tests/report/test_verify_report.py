@@ -16,7 +16,7 @@ from alpha_db.evidence.offline_check import Key, Refused, Unreadable, load_keys
 from alpha_db.report.verify import verify_report
 from tests.checkpoint.book import Book, make_key, public, run
 from tests.report.book import Reports
-from tests.report.changes import CHANGES, changed
+from tests.report.changes import CHANGES, changed, with_new_seal
 from tests.report.test_report import QUIET
 from tests.support import make_signal
 
@@ -48,13 +48,7 @@ def keys(*files: Path) -> list[Key]:
 
 def unsigned(page: str) -> str:
     """The page without its signature, and with the seal that fits it, as somebody would write it who changed it."""
-    page = re.sub(r'<script [^>]*id="seal-note">.*?</script>\n', "", page)
-    head = page.partition("<head>\n")[2].partition("</head>\n")[0]
-    parts = re.findall(r"(<meta [^>]*>|<title>.*?</title>|<style>.*?</style>)\n", head, re.DOTALL)
-    body = page.partition("<body>\n")[2].partition('<script type="application/json" id="seal">')[0]
-    main, data = re.fullmatch(r"(<main>.*</main>)\n(<script [^>]*>.*?</script>)\n", body, re.DOTALL).groups()  # type: ignore[union-attr]
-    seal = hashlib.sha256("".join([*parts, main, data]).encode()).hexdigest()
-    return re.sub(r'(id="seal">")[0-9a-f]+', rf"\g<1>{seal}", page)
+    return with_new_seal(re.sub(r'<script [^>]*id="seal-note">.*?</script>\n', "", page))
 
 
 def data_of(page: str) -> dict[str, Any]:

@@ -8,9 +8,26 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.fix_database import Prepared
 from tests.merkle.logs import consistencies, damage, forge, inclusions, seal
 from tests.retention.shelf import FIRST_YEAR, Shelf
+from tests.risk.conftest import named
 from tests.support import Connection, assert_healthy, changed_guards, one, query, tamper, verdicts
+
+
+def _prune(connection: Connection) -> None:
+    Shelf(connection, named(connection)).leave(FIRST_YEAR)
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest, prepared: Prepared, origin: str) -> str:
+    return prepared("retention_pruned", _prune, origin) if "pruned" in request.fixturenames else origin
+
+
+@pytest.fixture
+def pruned(shelf: Shelf) -> Shelf:
+    """The same, after the rows of the first year left."""
+    return shelf
 
 
 def refused(shelf: Shelf, payload: dict[str, Any], kind: str = "archive") -> str:
@@ -29,8 +46,9 @@ def test_plan_goes_in_whole_blocks_and_keeps_what_is_referred_to(shelf: Shelf) -
     assert shelf.plan() == wide | narrow | none
 
 
-def test_everything_verifies_after_rows_left(shelf: Shelf) -> None:
-    proposal = shelf.leave(FIRST_YEAR)
+def test_everything_verifies_after_rows_left(pruned: Shelf) -> None:
+    shelf = pruned
+    proposal = one(shelf.connection, "select proposal_id from archived_segments where table_name = 'signals'")
     assert shelf.first_ids(FIRST_YEAR) == {table: end + 1 for table, end in FIRST_YEAR.items()}
     assert_healthy(shelf.connection)
     detail = verdicts(shelf.connection)["signals"].detail
@@ -88,16 +106,14 @@ def test_runs_since_the_last_one_go_on(shelf: Shelf) -> None:
     query(shelf.connection, record)
 
 
-def test_an_edit_of_a_row_that_stays_is_found(shelf: Shelf) -> None:
-    shelf.leave(FIRST_YEAR)
-    tamper(shelf.connection, "update signals set symbol = 'ETHUSD' where id = 513")
-    assert verdicts(shelf.connection, engage_lockdown=False)["signals"].broken_id == 513
+def test_an_edit_of_a_row_that_stays_is_found(pruned: Shelf) -> None:
+    tamper(pruned.connection, "update signals set symbol = 'ETHUSD' where id = 513")
+    assert verdicts(pruned.connection, engage_lockdown=False)["signals"].broken_id == 513
 
 
-def test_a_row_cut_behind_the_segment_is_missing(shelf: Shelf) -> None:
-    shelf.leave(FIRST_YEAR)
-    tamper(shelf.connection, "delete from ai_debates where id <= 600")
-    found = verdicts(shelf.connection, engage_lockdown=False)["ai_debates"]
+def test_a_row_cut_behind_the_segment_is_missing(pruned: Shelf) -> None:
+    tamper(pruned.connection, "delete from ai_debates where id <= 600")
+    found = verdicts(pruned.connection, engage_lockdown=False)["ai_debates"]
     assert (found.verdict, found.broken_id) == ("missing_rows", 513)
 
 
@@ -171,15 +187,14 @@ def test_pruning_says_what_went(shelf: Shelf) -> None:
     assert result == {"table": "ai_debates", "deleted": 512, "start_id": 512, "through_id": 512}
 
 
-def test_writers_go_on_after_rows_left(shelf: Shelf) -> None:
-    shelf.leave(FIRST_YEAR)
+def test_writers_go_on_after_rows_left(pruned: Shelf) -> None:
     query(
-        shelf.connection,
+        pruned.connection,
         "insert into signals (signal_id, symbol, side, price, quantity, raw_payload)"
         " values ('new', 'BTCUSD', 'BUY', 1, 1, '{}')",
     )
-    assert one(shelf.connection, "select max(id) from signals") == 1101
-    assert_healthy(shelf.connection)
+    assert one(pruned.connection, "select max(id) from signals") == 1101
+    assert_healthy(pruned.connection)
 
 
 # What is refused
@@ -258,11 +273,11 @@ def test_what_refers_goes_first(shelf: Shelf) -> None:
         shelf.prune("signals")
 
 
-@pytest.mark.parametrize("batch", [0, 255, 65537, None])
-def test_a_batch_is_a_block_or_more(shelf: Shelf, batch: int | None) -> None:
+def test_a_batch_is_a_block_or_more(shelf: Shelf) -> None:
     shelf.archive({"order_events": 256})
-    with pytest.raises(psycopg.errors.InvalidParameterValue):
-        query(shelf.connection, "call prune_archived('order_events', %s)", [batch])
+    for batch in (0, 255, 65537, None):
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            query(shelf.connection, "call prune_archived('order_events', %s)", [batch])
 
 
 def test_the_owner_deletes_nothing_by_hand(shelf: Shelf) -> None:
@@ -354,18 +369,17 @@ def test_json_of_a_proposal_reads_as_it_was_signed(shelf: Shelf) -> None:
     )
 
 
-def test_parts_of_a_long_range_start_behind_the_segment(shelf: Shelf) -> None:
+def test_parts_of_a_long_range_start_behind_the_segment(pruned: Shelf) -> None:
     """What verification does with 100,000 rows and more, in small parts."""
-    shelf.leave(FIRST_YEAR)
     parts = "select holds from _check_in_parts('signals', 513, 1100, 100, 512, %s, '-infinity')"
-    linked = one(shelf.connection, "select row_hash from chain_starts where table_name = 'signals'")
-    assert one(shelf.connection, parts, [linked])
-    assert not one(shelf.connection, parts, ["00" * 32])
+    linked = one(pruned.connection, "select row_hash from chain_starts where table_name = 'signals'")
+    assert one(pruned.connection, parts, [linked])
+    assert not one(pruned.connection, parts, ["00" * 32])
 
 
-def test_a_forged_node_over_archived_rows_is_found(shelf: Shelf) -> None:
-    shelf.leave(FIRST_YEAR)
+def test_a_forged_node_over_archived_rows_is_found(pruned: Shelf) -> None:
     forge(
-        shelf.connection, "update log_nodes set hash = sha256('x') where table_name = 'signals' and index = 0"
+        pruned.connection,
+        "update log_nodes set hash = sha256('x') where table_name = 'signals' and index = 0",
     )
-    assert damage(shelf.connection, "signals") == [(8, 1)]
+    assert damage(pruned.connection, "signals") == [(8, 1)]

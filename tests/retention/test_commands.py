@@ -100,17 +100,19 @@ def test_proposing_again_proposes_nothing_twice(keeper: Keeper) -> None:
 
 
 def test_what_is_approved_is_not_proposed_again(keeper: Keeper) -> None:
-    keeper.archive()
-    assert keeper.propose()["proposal_id"] is None
+    events = "--table", "order_events"
+    keeper.archive(*events)
+    assert keeper.propose(*events)["proposal_id"] is None
     keeper.prune()
-    assert keeper.propose()["segments"] == []
+    assert keeper.propose(*events)["segments"] == []
 
 
 def test_segments_of_an_expired_proposal_are_taken_again(keeper: Keeper) -> None:
-    made = keeper.propose()
+    events = "--table", "order_events"
+    made = keeper.propose(*events)
     keeper.run("risk", "reject", made["proposal_id"], *keeper.desk.sign("ada"))
     keeper.sign()
-    again = keeper.propose()
+    again = keeper.propose(*events)
     assert again["proposal_id"] != made["proposal_id"]
     assert again["payload"] == made["payload"]
     assert not any(item["is_new"] for item in again["segments"])
@@ -127,9 +129,9 @@ def test_approvers_see_what_leaves(keeper: Keeper) -> None:
 
 
 def test_pruning_wants_the_segments_as_they_were_approved(keeper: Keeper) -> None:
-    keeper.archive()
+    keeper.archive("--table", "order_events")
     prune = ("retention", "prune", "--segments", keeper.segments)
-    file = keeper.segment("signals", 1, 1024)
+    file = keeper.segment("order_events", 1, 512)
     data = file.read_bytes()
     file.write_bytes(data + b"\n")
     assert "was approved" in keeper.run(*prune, expect=1).err
@@ -162,7 +164,7 @@ def test_pruning_what_was_never_approved_deletes_nothing(keeper: Keeper) -> None
 
 
 def test_a_hold_stops_what_was_approved(keeper: Keeper) -> None:
-    keeper.archive()
+    keeper.archive("--table", "order_events")
     sign = ("--reason", "case 17", *keeper.desk.sign("ada"))
     held = keeper.run("retention", "hold", "order_events", 300, *sign, "--json").json
     assert (held["direction"], held["approvals_needed"]) == ("tighten", 1)
@@ -227,7 +229,7 @@ def test_what_is_deleted_is_told_though_a_hold_stops_the_rest(keeper: Keeper) ->
 
 
 def test_what_is_deleted_of_a_table_is_told_though_a_hold_stops_its_rest(keeper: Keeper) -> None:
-    keeper.archive()
+    keeper.archive("--table", "order_events")
     held = keeper.run(
         "retention", "hold", "order_events", 300, "--reason", "case 17", *keeper.desk.sign("ada"), "--json"
     ).json

@@ -147,11 +147,11 @@ def test_an_increment_since_archived_rows_names_the_segment(left: Keeper) -> Non
     assert sha256 in err
 
 
-@pytest.mark.parametrize("row", [1025, 1026, 1100])
-def test_a_row_that_stays_is_proved_against_an_old_note(keeper: Keeper, row: int) -> None:
-    before = keeper.run("prove", "signals", row, *keeper.evidence).out
+def test_a_row_that_stays_is_proved_against_an_old_note(keeper: Keeper) -> None:
+    rows = [1025, 1026, 1100]
+    before = [keeper.run("prove", "signals", row, *keeper.evidence).out for row in rows]
     keeper.leave()
-    assert keeper.run("prove", "signals", row, *keeper.evidence).out == before
+    assert [keeper.run("prove", "signals", row, *keeper.evidence).out for row in rows] == before
 
 
 def test_a_row_that_left_is_in_the_segment(left: Keeper) -> None:
@@ -163,7 +163,7 @@ def test_a_row_that_left_is_in_the_segment(left: Keeper) -> None:
 
 def test_verifying_since_the_last_run_goes_on(keeper: Keeper) -> None:
     keeper.run("verify-chain")
-    keeper.leave()
+    keeper.leave("--table", "order_events")
     keeper.run("verify-chain", "--since-last")
 
 

@@ -24,13 +24,24 @@ def named(connection: Connection) -> Council:
     return Council(connection, {name: private_key(name) for name in NAMES})
 
 
+def council_book(prepared: Prepared) -> str:
+    """Name of a database with agents, to be cloned."""
+    return prepared("risk_council", _bootstrap)
+
+
+def governed_book(prepared: Prepared) -> str:
+    """Name of a database with agents and limits, to be cloned."""
+    return prepared("risk_governed", _govern, council_book(prepared))
+
+
 @pytest.fixture
 def origin(request: pytest.FixtureRequest, prepared: Prepared, template: str) -> str:
     """With agents, or with limits too, for tests that ask for a council or a governed one."""
     if "council" not in request.fixturenames:
         return template
-    councils = prepared("risk_council", _bootstrap)
-    return prepared("risk_governed", _govern, councils) if "governed" in request.fixturenames else councils
+    if "governed" in request.fixturenames:
+        return governed_book(prepared)
+    return council_book(prepared)
 
 
 @pytest.fixture

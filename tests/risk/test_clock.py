@@ -13,6 +13,8 @@ from tests.risk.council import Council, code_of, limits, threshold, unguarded
 from tests.risk.forging import assert_derived, forge
 from tests.support import Connection, assert_healthy, one, query
 
+pytestmark = pytest.mark.any_server  # rules that our own functions apply to our own rows
+
 AHEAD = datetime.now(UTC) + timedelta(days=1)
 
 

@@ -5,15 +5,18 @@ any_server: rules that our own functions apply to our own rows; that these run o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.chain.by_force import shared
+from tests.cluster import Server
 from tests.concurrency.background import Background
-from tests.fix_database import Connect
+from tests.fix_database import Connect, Prepared
+from tests.risk.conftest import governed_book, named
 from tests.risk.council import (
     Council,
     agent,
@@ -87,10 +90,17 @@ def test_bootstrap_happens_once_among_two_at_once(db: Connection, connect: Conne
     assert active(db) == {"ada", "ben", "cyd"}
 
 
+@pytest.fixture(scope="module")
+def nobody(server: Server, prepared: Prepared, template: str) -> Iterator[Connection]:
+    """Where no bootstrap succeeds."""
+    with shared(server, prepared, template, "risk_nobody") as connection:
+        yield connection
+
+
 @pytest.mark.parametrize("agents", [[], [agent("ada")], [agent("ada"), agent("ben")], {}, None, "x"])
-def test_bootstrap_needs_three(db: Connection, agents: Any) -> None:
+def test_bootstrap_needs_three(nobody: Connection, agents: Any) -> None:
     with pytest.raises(psycopg.Error) as caught:
-        bootstrap(db, agents)
+        bootstrap(nobody, agents)
     assert code_of(caught) == "RSK-003"
 
 
@@ -107,11 +117,11 @@ def test_bootstrap_needs_three(db: Connection, agents: Any) -> None:
         *((agent("cyd") | {"public_key": key}, "RSK-003") for key in {**WEAK, **MALFORMED}.values()),
     ],
 )
-def test_bootstrap_is_all_or_nothing(db: Connection, third: dict[str, Any], code: str) -> None:
+def test_bootstrap_is_all_or_nothing(nobody: Connection, third: dict[str, Any], code: str) -> None:
     with pytest.raises(psycopg.Error) as caught:
-        bootstrap(db, [agent("ada"), agent("ben"), third])
+        bootstrap(nobody, [agent("ada"), agent("ben"), third])
     assert code_of(caught) == code
-    assert one(db, "select count(*) from agents") == 0
+    assert one(nobody, "select count(*) from agents") == 0
 
 
 @pytest.mark.parametrize("key", WEAK.values(), ids=WEAK.keys())
@@ -124,6 +134,20 @@ def test_weak_key_is_never_enrolled(council: Council, key: str) -> None:
 
 # --------------------------------------------------------------------------------------------------
 # How many
+
+
+def _set_thresholds(connection: Connection) -> None:
+    council = named(connection)
+    council.enact("asset_kill_threshold", threshold("BTC", "0.1", "30000"), "ada", "ben")
+    council.enact("asset_kill_threshold", threshold("SOL", "0.2"), "ada", "ben")
+
+
+@pytest.fixture(scope="module")
+def with_thresholds(server: Server, prepared: Prepared) -> Iterator[Council]:
+    """With limits and two thresholds; what a test proposes there is rolled back."""
+    name = prepared("risk_thresholds", _set_thresholds, governed_book(prepared))
+    with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+        yield named(connection)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +175,11 @@ def test_weak_key_is_never_enrolled(council: Council, key: str) -> None:
         ("quorum_policy", policy(2, 2, 2), 2),
     ],
 )
-def test_the_database_classifies(governed: Council, kind: str, payload: dict[str, Any], needed: int) -> None:
-    governed.enact("asset_kill_threshold", threshold("BTC", "0.1", "30000"), "ada", "ben")
-    governed.enact("asset_kill_threshold", threshold("SOL", "0.2"), "ada", "ben")
-    assert governed.needed(kind, payload, "ada") == needed
+def test_the_database_classifies(
+    with_thresholds: Council, kind: str, payload: dict[str, Any], needed: int
+) -> None:
+    with with_thresholds.connection.transaction(force_rollback=True):
+        assert with_thresholds.needed(kind, payload, "ada") == needed
 
 
 def test_no_change_is_one_agents(governed: Council) -> None:

@@ -7,22 +7,32 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.fix_database import Prepared
+from tests.risk.conftest import named
 from tests.risk.council import Council, agent, agent_id, code_of, limits, threshold
-from tests.support import as_role, assert_healthy, fill, make_signal, one, query, tamper, verdicts
+from tests.support import Connection, as_role, assert_healthy, fill, make_signal, one, query, tamper, verdicts
 
 
 def locked(council: Council) -> bool:
     return bool(one(council.connection, "select is_locked from lockdown_status()"))
 
 
+def _damage(connection: Connection) -> None:
+    named(connection).enact("asset_kill_threshold", threshold(), "ada", "ben")
+    fill(connection)
+    tamper(connection, "update signals set price = 1 where id = 2")
+    tamper(connection, "delete from ai_debates where id = 2")
+    verdicts(connection)
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest, prepared: Prepared, origin: str) -> str:
+    return prepared("risk_damaged", _damage, origin) if "damaged" in request.fixturenames else origin
+
+
 @pytest.fixture
 def damaged(governed: Council) -> Council:
     """Signal 2 was changed and debate 2 removed, and the lockdown is engaged."""
-    governed.enact("asset_kill_threshold", threshold(), "ada", "ben")
-    fill(governed.connection)
-    tamper(governed.connection, "update signals set price = 1 where id = 2")
-    tamper(governed.connection, "delete from ai_debates where id = 2")
-    verdicts(governed.connection)
     assert locked(governed)
     return governed
 

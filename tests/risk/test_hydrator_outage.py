@@ -31,6 +31,8 @@ from tests.risk.council import Council, limits
 from tests.risk.proxy import Proxy
 from tests.support import PATIENCE, ROOT, migrate_with_psql
 
+pytestmark = pytest.mark.any_server
+
 IN_TIME = PATIENCE
 DATABASE = "desk"
 SELL = Order("ETHZAR", "SELL", Decimal(1), Decimal(1))
@@ -83,7 +85,6 @@ def in_safe_mode(service: RiskGuardrailService, reason: str = "") -> None:
     )
 
 
-@pytest.mark.any_server
 def test_a_server_that_is_down_at_boot(running: Server, tmp_path: Path) -> None:
     running.stop(keep=True)
     begun = time.monotonic()
@@ -118,8 +119,7 @@ def test_a_server_that_never_was(tmp_path: Path) -> None:
         service.stop()
 
 
-@pytest.mark.any_server
-@pytest.mark.parametrize("mode", ["immediate", "fast"])
+@pytest.mark.parametrize("mode", ["immediate", pytest.param("fast", marks=pytest.mark.long)])
 def test_a_server_that_is_killed_and_restarted(running: Server, mode: str) -> None:
     with service_on(running) as service:
         in_force(service)
@@ -129,7 +129,6 @@ def test_a_server_that_is_killed_and_restarted(running: Server, mode: str) -> No
         in_force(service)
 
 
-@pytest.mark.any_server
 def test_a_killed_connection_costs_nothing(running: Server) -> None:
     with (
         service_on(running, lease=5.0) as service,
@@ -145,7 +144,6 @@ def test_a_killed_connection_costs_nothing(running: Server) -> None:
             assert service.state.is_normal
 
 
-@pytest.mark.any_server
 def test_a_proxy_that_swallows_bytes(running: Server) -> None:
     with Proxy(running.directory / ".s.PGSQL.5432") as proxy:
         dsn = running.dsn(DATABASE, port=5432).replace(str(running.directory), "127.0.0.1")
@@ -166,7 +164,6 @@ def test_a_proxy_that_swallows_bytes(running: Server) -> None:
         assert not [t for t in readers if t.is_alive()], "no thread hangs on in a dead socket"
 
 
-@pytest.mark.any_server
 def test_a_server_that_is_stopped_in_its_tracks(running: Server) -> None:
     """SIGSTOP to the backend: the socket is open, the kernel takes the bytes, nobody answers."""
     with service_on(running) as service, psycopg.connect(running.dsn(DATABASE), autocommit=True) as other:
@@ -279,7 +276,6 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.any_server
 def test_a_process_that_was_suspended_asks_no_old_limits(running: Server) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
     with subprocess.Popen(

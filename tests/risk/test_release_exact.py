@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.concurrency.background import Background
-from tests.fix_database import Connect, LoginRole
+from tests.fix_database import Connect, LoginRole, Prepared
 from tests.risk.council import PLACE, Council, code_of, limits, private_key
 from tests.risk.forging import assert_derived, engage
 from tests.support import Connection, fill, one, query, tamper, verdicts
@@ -20,11 +20,19 @@ def locked(connection: Connection) -> bool:
     return bool(one(connection, "select is_locked from lockdown_status()"))
 
 
+def _damage(connection: Connection) -> None:
+    fill(connection)
+    engage(connection)
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest, prepared: Prepared, origin: str) -> str:
+    return prepared("risk_engaged", _damage, origin) if "damaged" in request.fixturenames else origin
+
+
 @pytest.fixture
 def damaged(governed: Council) -> Council:
     """Signal 2 was changed, and the lockdown is engaged."""
-    fill(governed.connection)
-    engage(governed.connection)
     return governed
 
 
@@ -125,7 +133,7 @@ def test_a_release_is_used_once(damaged: Council) -> None:
     assert caught.value.sqlstate == "AUD09"
 
 
-@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize("level", [pytest.param("repeatable read", marks=pytest.mark.long), "serializable"])
 def test_only_read_committed_releases(damaged: Council, level: str) -> None:
     db = damaged.connection
     proposal_id = damaged.propose("lockdown_release", damaged.damage(), "ada")

@@ -17,6 +17,8 @@ from alpha_db.security.signed_text import parse_proposal, parse_time, proposal_t
 from tests.risk.signed_history import ORIGIN, governed_book
 from tests.support import Connection, one, query
 
+pytestmark = pytest.mark.reads_only
+
 ANY_TEXT = st.text(
     st.characters(codec="utf-8", exclude_characters="\0")
     | st.sampled_from([*'\x01\x1f\x7f"\\/\n\r\t\b\f\u2028\u200bé😀']),
@@ -30,7 +32,7 @@ JSON = st.recursive(
     max_leaves=10,
 )
 ON_SERVER = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -68,6 +70,7 @@ def test_a_proposal_reads_the_same(
     assert one(db, "select _is_plain_text(%s)", [reason]) == signed_text.is_plain_text(reason)
 
 
+@pytest.mark.any_server  # the range of characters in the function is written out
 def test_the_same_characters_hide_in_sql_in_python_and_on_the_screen(db: Connection) -> None:
     """Of all that there are; the screen also escapes what a signed text escapes by itself."""
     every = [chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000]

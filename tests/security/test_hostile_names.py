@@ -43,18 +43,20 @@ PATHS = {
     "as $user": 'public, "$user", pg_catalog',  # the login is called as the hostile schema
 }
 SCOPES = ("database", "role", "session")
-# Each path and each scope once, and both users; the other combinations with --all.
-EVERY_DAY = {
-    ("superuser", "database", "behind the install schema"),
-    ("migrator", "role", "as $user"),
-    ("migrator", "session", "with $user"),
-}
 # What a client looks up is the same on every server; what a server looks up is tested by installing on each.
 on_one = pytest.mark.any_server
+# Both users, and the two paths that differ most; the other combinations with --all.
+EVERY_DAY = {
+    ("superuser", "database", "behind the install schema"): [on_one],
+    ("migrator", "role", "as $user"): [],
+}
 INSTALLING = [
-    pytest.param(*case, id="-".join(case), marks=() if case in EVERY_DAY else pytest.mark.long)
+    pytest.param(*case, id="-".join(case), marks=EVERY_DAY.get(case, [pytest.mark.long]))
     for case in itertools.product(("superuser", "migrator"), SCOPES, PATHS)
 ]
+# One slow test for each scope: migrating with the session's path, the other commands with the role's.
+BY_ROLE = ["role", pytest.param("session", marks=pytest.mark.long)]
+BY_SESSION = [pytest.param("role", marks=pytest.mark.long), "session"]
 
 
 @pytest.fixture(scope="session")
@@ -236,7 +238,7 @@ def run_alpha_db(
 
 
 @on_one
-@pytest.mark.parametrize("scope", ["role", "session"])  # to the client, a database's is like a role's
+@pytest.mark.parametrize("scope", BY_SESSION)  # to the client, a database's is like a role's
 def test_migrating_with_alpha_db(
     scope: str, hostile_template: Hostile, clone: Clone, admin: Connection, login_role: LoginRole, prefix: str
 ) -> None:
@@ -370,6 +372,7 @@ def test_writing_with_sql(book: Book) -> None:
             assert caught.value.sqlstate in ("42501", "AUD10", "AUD01")
 
 
+@pytest.mark.parametrize("book", BY_ROLE, indirect=True)
 def test_verifying_in_sql(book: Book) -> None:
     hostile, logins = book
     for user in (logins["app_auditor"], "postgres"):
@@ -384,6 +387,7 @@ def test_verifying_in_sql(book: Book) -> None:
 
 
 @on_one
+@pytest.mark.parametrize("book", BY_ROLE, indirect=True)
 def test_commands(book: Book, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every command that connects, as who may run it."""
     hostile, _ = book

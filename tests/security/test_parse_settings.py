@@ -112,20 +112,20 @@ def test_a_column_that_is_added_later(changed: Connection) -> None:
     assert_healthy(changed)
 
 
-@pytest.mark.parametrize("number", ["1e1", "1.", ".5", "1x5", "01", "+1", "1_0", "0x10", "1\n"])
-def test_what_is_no_decimal_is_no_decimal(changed: Connection, number: str) -> None:
+def test_what_is_no_decimal_is_no_decimal(changed: Connection) -> None:
     council = Council(changed).bootstrap(*NAMES)
-    with pytest.raises(psycopg.Error) as caught:
-        council.propose("risk_config", limits(leverage=number), "ada")
-    assert code_of(caught) == "RSK-001"
+    for number in ("1e1", "1.", ".5", "1x5", "01", "+1", "1_0", "0x10", "1\n"):
+        with pytest.raises(psycopg.Error) as caught:
+            council.propose("risk_config", limits(leverage=number), "ada")
+        assert code_of(caught) == "RSK-001", repr(number)
 
 
-@pytest.mark.parametrize("hidden", ["\u200b", "\u202e", "\ufeff", "\U000e0041", "\u00ad", "\u0085"])
-def test_hidden_characters_are_refused(changed: Connection, hidden: str) -> None:
+def test_hidden_characters_are_refused(changed: Connection) -> None:
     council = Council(changed).bootstrap(*NAMES)
-    with pytest.raises(psycopg.Error) as caught:
-        council.propose("risk_config", limits(), "ada", reason=f"a{hidden}b")
-    assert code_of(caught) == "RSK-001"
+    for hidden in ("\u200b", "\u202e", "\ufeff", "\U000e0041", "\u00ad", "\u0085"):
+        with pytest.raises(psycopg.Error) as caught:
+            council.propose("risk_config", limits(), "ada", reason=f"a{hidden}b")
+        assert code_of(caught) == "RSK-001", repr(hidden)
 
 
 def test_consensus(changed: Connection) -> None:

@@ -26,18 +26,19 @@ HOME = "(select oid from pg_namespace where nspname = current_schema())"
 ODD = 'Desk "A", b'
 
 
-@pytest.fixture(scope="module", params=["public", ODD])
+# How a name is quoted is the same on every server.
+@pytest.fixture(scope="module", params=["public", pytest.param(ODD, marks=pytest.mark.any_server)])
 def installed(
-    request: pytest.FixtureRequest, server: Server, admin: Connection
+    request: pytest.FixtureRequest, server: Server, admin: Connection, template: str
 ) -> Iterator[tuple[Connection, str]]:
     """An installation in a schema, and the schema's name."""
     schema = request.param
     name = f"security_path_{len(schema)}"
-    admin.execute(f"create database {name} template template0")
+    admin.execute(f"create database {name} template {template if schema == 'public' else 'template0'}")
     with psycopg.connect(server.dsn(name), autocommit=True) as connection:
         if schema != "public":
             connection.execute(f"create schema {quote(schema)}")
-        migrate_with_psql(server, name, schema=schema)
+            migrate_with_psql(server, name, schema=schema)
         connection.execute(f"set search_path = {quote(schema)}")
         yield connection, schema
 

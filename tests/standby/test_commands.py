@@ -1,4 +1,7 @@
-"""What each command does on a standby, as the table in docs/standbys.md says; and each function that writes."""
+"""What each command does on a standby, as the table in docs/standbys.md says; and each function that writes.
+
+A server that is fenced off is tested here too, because a file of its own would make another pair.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ import pytest
 from tests.cli.test_tree import COMMANDS as TREE
 from tests.pooler.test_commands import ELSEWHERE
 from tests.standby.commands import COMMANDS
-from tests.standby.pair import Pair
+from tests.standby.pair import Pair, fenced
 from tests.standby.writers import WRITERS
-from tests.support import ROOT, query
+from tests.support import ROOT, one, query
 from tests.witness.by_hand import WITNESS
 from tests.witness.running import in_process
 
@@ -88,3 +91,26 @@ def test_every_function_that_writes_says_so(pair: Pair) -> None:
                 assert re.match(
                     r"cannot execute (INSERT|UPDATE)|(\w+) writes, and this (server is a standby|tr)", said
                 )
+
+
+def test_no_command_writes_where_the_configuration_says_read_only(pair: Pair) -> None:
+    """A former primary whose configuration says read-only: no command of ours writes there, as on a standby."""
+    desk = pair.desk(pair.primary)
+    with pair.connect(pair.primary) as reader, fenced(pair.primary):
+        before = one(reader, "select pg_current_wal_insert_lsn() - '0/0'")
+        for command in (
+            ["risk", "heartbeat"],
+            ["risk", "heartbeat", "--every", "1"],
+            ["checkpoint", "create", "--key", str(pair.folder / "key"), str(pair.folder / "runs")],
+            ["tables", "untrack", "positions"],
+        ):
+            said = desk.run(*command, expect=3).err
+            assert "[25006]" in said
+            assert re.search("connect to the primary|transaction that may write", said, re.IGNORECASE)
+        said = desk.run(
+            "verify-chain", "--since-last", expect=1
+        ).out  # a guard says it, as of any such setting
+        assert "setting server: default_transaction_read_only extra" in said
+        assert "not remembered" in said
+        assert one(reader, "select count(*) from verification_runs") == 0
+        assert one(reader, "select pg_current_wal_insert_lsn() - '0/0'") - before < 10_000

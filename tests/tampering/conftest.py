@@ -12,7 +12,7 @@ from tests.checkpoint.book import Book, make_key
 from tests.cluster import Server
 from tests.fix_database import Connect, Connection
 from tests.security.refusals import install_guard
-from tests.support import query, tamper, verdicts
+from tests.support import changed_guards, query, tamper, verdicts
 from tests.tampering.stage import LOGINS, Base, Stage, fill_book, release, write_on
 
 MakeStage = Callable[..., Stage]
@@ -87,24 +87,63 @@ def undo(admin: Connection) -> Iterator[list[str]]:
         admin.execute(statement)
 
 
+@pytest.fixture(scope="module")
+def shared(
+    server: Server, admin: Connection, logins: Mapping[str, str]
+) -> Iterator[Callable[[Base], Connection]]:
+    """Factory: the superuser's session in the one copy of a base for all attacks that leave nothing. Afterwards the
+    copy must be as its base is."""
+    del logins  # they are facts that verify_guards() knows
+    made: dict[str, tuple[Base, Connection]] = {}
+    copies: list[str] = []
+
+    def make(base: Base) -> Connection:
+        if base.name not in made or made[base.name][1].closed:
+            copies.append(f"{base.name}_shared_{len(copies)}")
+            admin.execute(f"create database {copies[-1]} template {base.name}")
+            dsn = server.dsn(copies[-1], options="-c lock_timeout=20s")
+            made[base.name] = base, psycopg.connect(dsn, autocommit=True)
+        return made[base.name][1]
+
+    yield make
+    try:
+        for base, connection in made.values():
+            if not connection.closed:
+                facts = query(connection, "select table_name, size, root from checkpoint_facts()")
+                assert {row["table_name"]: (row["size"], row["root"]) for row in facts} == base.roots
+                assert changed_guards(connection) == []
+    finally:
+        for _, connection in made.values():
+            connection.close()
+        for name in copies:
+            admin.execute(f"drop database {name} with (force)")
+
+
 @pytest.fixture
 def make_stage(
     undo: list[str],
     server: Server,
     logins: Mapping[str, str],
     bases: Callable[[str], Base],
+    shared: Callable[[Base], Connection],
     make_database: Callable[..., str],
     connect: Connect,
     tmp_path: Path,
 ) -> MakeStage:
-    """Factory: make_stage(login, begins='book', cleanup=()) gives a stage on a fresh copy of a base."""
+    """Factory: make_stage(login, begins='book', cleanup=(), is_shared=False) gives a stage on a fresh copy of a base,
+    or on the shared one."""
 
-    def make(login: str = "superuser", begins: str = "book", cleanup: tuple[str, ...] = ()) -> Stage:
+    def make(
+        login: str = "superuser", begins: str = "book", cleanup: tuple[str, ...] = (), is_shared: bool = False
+    ) -> Stage:
         undo.extend(cleanup)
         base = bases(begins)
-        copy = make_database(base.name)
-        return Stage(
-            server, base, copy, connect, logins, login, tmp_path, lambda name: make_database(bases(name).name)
-        )
+        session = shared(base) if is_shared else None
+        name = session.info.dbname if session else make_database(base.name)
+
+        def copy(of: str) -> str:
+            return make_database(bases(of).name)
+
+        return Stage(server, base, name, connect, logins, login, tmp_path, copy, session)
 
     return make

@@ -85,10 +85,11 @@ class Stage:
     login: str
     folder: Path
     copy: Callable[[str], str]
+    shared: Connection | None = None  #: the superuser's session, if other attacks use the copy, too
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.db = self.connect(dbname=self.dbname, lock_timeout="20s")
+        self.db = self.shared or self.connect(dbname=self.dbname, lock_timeout="20s")
         self._book: Book | None = None
         self._me: Connection | None = None
 

@@ -52,7 +52,9 @@ def _count_down(step: int) -> None:
         setattr(os, name, counting(getattr(os, name)))
 
 
-@pytest.mark.parametrize(("before", "after"), [(0, 3), (300, 700), (256, 512)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(0, 3), (300, 700), pytest.param(256, 512, marks=pytest.mark.long)]
+)
 def test_at_every_step(tmp_path: Path, before: int, after: int) -> None:
     start, whole = tmp_path / "start", tmp_path / "whole"
     if before:

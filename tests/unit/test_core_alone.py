@@ -97,8 +97,24 @@ def test_every_command_is_listed_though_its_package_is_not_installed() -> None:
 OPTIONAL = [(name, where.split(".")[1]) for name, where in COMMANDS.items() if where.startswith(OUR_OWN)]
 
 
-@pytest.mark.parametrize(("command", "extra"), OPTIONAL)
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("anything", "--dsn", "x")], ids=" ".join)
+#: What may follow a command. Each command has one of them, and with --all each has all.
+FORMS = [(), ("--help",), ("anything", "--dsn", "x")]
+
+
+@pytest.mark.parametrize(
+    ("command", "extra", "arguments"),
+    [
+        pytest.param(
+            command,
+            extra,
+            arguments,
+            id="-".join((" ".join(arguments), command, extra)),
+            marks=() if number % len(FORMS) == form else pytest.mark.long,
+        )
+        for form, arguments in enumerate(FORMS)
+        for number, (command, extra) in enumerate(OPTIONAL)
+    ],
+)
 def test_a_command_whose_package_is_left_out_names_the_extra(
     command: str, extra: str, arguments: tuple[str, ...]
 ) -> None:

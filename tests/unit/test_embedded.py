@@ -53,6 +53,13 @@ def server(place: Path, binaries: Path) -> Iterator[Server]:
         shutil.rmtree(made.socket_dir, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def running(binaries: Path) -> Iterator[Server]:
+    """One that runs, for tests that only look at it."""
+    with throwaway_server(binaries) as server:
+        yield server
+
+
 def ask(server: Server, sql: str, dbname: str = "postgres") -> str:
     with psycopg.connect(server.url(dbname), autocommit=True) as connection:
         row = connection.execute(sql.encode()).fetchone()
@@ -84,14 +91,13 @@ def test_start_twice_leaves_the_server_alone(server: Server) -> None:
     assert Server(server.data_dir).start().status().pid == pid
 
 
-def test_settings_of_the_cluster(server: Server) -> None:
-    server.start()
-    assert ask(server, "show listen_addresses") == ""
-    assert ask(server, "show server_encoding") == "UTF8"
-    assert ask(server, "select datcollate from pg_database where datname = 'postgres'") == "C"
-    assert ask(server, "show data_checksums") == "on"
-    assert ask(server, "show fsync") == "off"
-    assert ask(server, "show timezone") == "UTC"
+def test_settings_of_the_cluster(running: Server) -> None:
+    assert ask(running, "show listen_addresses") == ""
+    assert ask(running, "show server_encoding") == "UTF8"
+    assert ask(running, "select datcollate from pg_database where datname = 'postgres'") == "C"
+    assert ask(running, "show data_checksums") == "on"
+    assert ask(running, "show fsync") == "off"
+    assert ask(running, "show timezone") == "UTC"
 
 
 def test_fsync_is_on_unless_told_otherwise(binaries: Path, server: Server) -> None:
@@ -311,7 +317,7 @@ def test_little_shared_memory(server: Server, monkeypatch: pytest.MonkeyPatch) -
     assert ask(server, "show dynamic_shared_memory_type") == "mmap"
 
 
-@pytest.mark.parametrize("little", [False, True])
+@pytest.mark.parametrize("little", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_throwaway_server_leaves_nothing(
     binaries: Path, monkeypatch: pytest.MonkeyPatch, little: bool
 ) -> None:
@@ -376,8 +382,8 @@ def test_somebody_elses_directory_is_refused_in_a_line(place: Path, binaries: Pa
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root runs the server as somebody else")
-def test_root_does_not_run_the_server(server: Server) -> None:
-    pid = server.start().status().pid
+def test_root_does_not_run_the_server(running: Server) -> None:
+    pid = running.status().pid
     assert pid is not None
     assert Path(f"/proc/{pid}").stat().st_uid == server_account().uid != 0
     groups = (
