@@ -219,7 +219,7 @@ def test_arguments_of_the_tests(checkout: Path, path: Path, tmp_path: Path) -> N
     script = checkout / "bin" / "test"
     parallel = "-n 3 --dist loadfile --no-loadscope-reorder"
     assert run(script, path).stdout == f"-m pytest {parallel}\n"
-    assert "about 10 minutes" in run(script, path, "--pg", "15").stderr
+    assert "about 15 minutes" in run(script, path, "--pg", "15").stderr
     assert run(script, path, "-k", "a").stderr == run(script, path, "tests/unit").stderr == ""
     assert run(script, path, "--all", "-k", "a b").stdout == f"-m pytest {parallel} --all -k a b\n"
     assert run(script, path, "--pdb").stdout == "-m pytest --pdb\n"
