@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests.cluster import Server
 from tests.fix_database import Connect
@@ -57,14 +56,13 @@ def test_rows_laundered_by_a_data_only_restore(
     assert one(laundered, "select is_locked from lockdown_status()")
 
 
-@pytest.mark.long
-def test_two_desks(server: Server, empty_database: str) -> None:
+def test_two_desks(server: Server, make_database: Callable[..., str], template: str) -> None:
     """Each has logs, nodes and origins of its own."""
-    server.psql(empty_database, 'create schema "Desk A"; create schema desk_b')
-    first = Desk(server, empty_database, "Desk A")
-    second = replace(first, schema="desk_b")
-    for desk in (first, second):
-        desk.migrate()
+    name = make_database(template)
+    server.psql(name, 'create schema "Desk A"')
+    first = Desk(server, name, "Desk A")
+    first.migrate()
+    second = replace(first, schema="public")
     with first.connect() as a, second.connect() as b:
         write_signals(a, 300)
         write_signals(b, 260, first=501)

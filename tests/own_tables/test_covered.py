@@ -157,13 +157,14 @@ def test_its_verdict_comes_with_the_others(filled: Connection) -> None:
     assert_healthy(filled)
 
 
-@pytest.mark.long
-def test_two_desks(server: Server, make_database: Callable[..., str], connect: Connect) -> None:
+def test_two_desks(
+    server: Server, make_database: Callable[..., str], template: str, connect: Connect
+) -> None:
     """The same name in two schemas of one database is two chains."""
-    name = make_database()
-    for schema, ref in (("desk a", "one"), ("desk b", "two")):
-        server.psql(name, f"create schema {quote(schema)}")
-        migrate_with_psql(server, name, schema)
+    name = make_database(template)
+    server.psql(name, 'create schema "desk a"')
+    migrate_with_psql(server, name, "desk a")
+    for schema, ref in (("desk a", "one"), ("public", "two")):
         connection = connect(dbname=name, search_path=quote(schema))
         query(connection, f"{TRADES}; insert into trades values ('{ref}')")
         assert chain(connection, "trades") == 1
